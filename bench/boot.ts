@@ -1,0 +1,145 @@
+// From exec to the guest's user space: this project and plain QEMU with the same kernel, initramfs and memory.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chooseAccelerator } from '../src/host/accelerator.ts';
+import { ENTRY_MARK, markEntry } from './entry-mark.ts';
+
+const guest = join(
+  process.env['NEPHOS_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nephos'),
+  'guest',
+);
+const KERNEL = join(guest, 'vmlinuz');
+const INITRAMFS = join(guest, 'initramfs.cpio.gz');
+
+/** The first line of the guest's init. */
+const USERSPACE = 'NEPHOS-USERSPACE';
+
+/** No guest takes longer, in milliseconds. */
+const PATIENCE_MS = 120_000;
+
+interface Contender {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+  /** what ends the measurement */
+  readonly mark: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+const nephos: Contender = {
+  name: 'nephos',
+  command: [
+    ...([
+      'bin/cloud-hypervisor',
+      '--memory',
+      'size=512M',
+      '--kernel',
+      KERNEL,
+      '--initramfs',
+      INITRAMFS,
+    ] as const),
+    ...['--cmdline', 'console=ttyS0', '--serial', 'tty', '--console', 'off'],
+  ],
+  mark: USERSPACE,
+};
+
+function plainQemu(machine: string): Contender {
+  const accelerator = chooseAccelerator().name;
+  return {
+    name: `qemu -M ${machine}`,
+    command: [
+      ...(['qemu-system-x86_64', '-M', machine, '-accel', accelerator, '-m', '512M'] as const),
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio'],
+      ...['-kernel', KERNEL, '-initrd', INITRAMFS, '-append', 'console=ttyS0'],
+    ],
+    mark: USERSPACE,
+  };
+}
+
+/** `npm run bench -- boot [rounds]` */
+export async function benchBoot([rounds = '7']: readonly string[]): Promise<void> {
+  const cache = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
+  try {
+    // the kernel's own entry point, seen from outside: the cached kernel of this contender says so on COM1 and halts
+    const entry: Contender = {
+      ...nephos,
+      name: 'nephos, kernel entry',
+      mark: ENTRY_MARK,
+      env: { NEPHOS_CACHE: cache },
+    };
+    const node: Contender = {
+      name: 'an empty node',
+      command: [process.execPath, '-e', 'console.log("up")'],
+      mark: 'up',
+    };
+    await timeTo({ ...entry, mark: USERSPACE });
+    markEntry(largestFile(join(cache, 'boot')));
+    const contenders = [nephos, plainQemu('q35'), plainQemu('microvm'), entry, node];
+    const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+    // fills our own cache, and the page cache for all
+    for (const contender of contenders) await timeTo(contender);
+    for (let round = 1; round <= Number(rounds); round++) {
+      process.stderr.write(`round ${round} of ${rounds}\r`);
+      for (const contender of contenders) times.get(contender.name)?.push(await timeTo(contender));
+    }
+    report(times);
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+}
+
+function report(times: ReadonlyMap<string, readonly number[]>): void {
+  const ours = times.get(nephos.name) ?? [];
+  console.log('exec to user space       median      best   nephos takes (of medians, of bests)');
+  for (const [name, values] of times) {
+    const figures = [median(values), Math.min(...values)]
+      .map((ms) => `${ms.toFixed(0)} ms`.padStart(9))
+      .join(' ');
+    const ratios = [median(ours) / median(values), Math.min(...ours) / Math.min(...values)];
+    const compared = name.startsWith('qemu') ? `   ${ratios.map((one) => one.toFixed(2)).join('  ')}` : '';
+    console.log(`${name.padEnd(22)}${figures}${compared}`);
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
+}
+
+function largestFile(folder: string): string {
+  const files = readdirSync(folder).map((name) => join(folder, name));
+  const [largest] = files.toSorted((a, b) => statSync(b).size - statSync(a).size);
+  if (largest === undefined) throw new Error(`no unpacked kernel in ${folder}`);
+  return largest;
+}
+
+/** Milliseconds from exec until the mark is on the console; the machine is ended there. */
+function timeTo({ name, command, mark, env = {} }: Contender): Promise<number> {
+  const [program, ...args] = command;
+  return new Promise((resolve, reject) => {
+    const start = performance.now();
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    let shown = '';
+    let took: number | undefined;
+    const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+    const look = (bytes: Buffer): void => {
+      shown += bytes.toString('latin1');
+      if (took !== undefined || !shown.includes(mark)) return;
+      took = performance.now() - start;
+      child.kill('SIGKILL');
+    };
+    child.stdout.on('data', look);
+    child.stderr.on('data', look);
+    child.once('error', reject);
+    // the next contender starts when this one is gone
+    child.once('close', () => {
+      clearTimeout(timer);
+      if (took === undefined) reject(new Error(`${name} never showed ${mark}:\n${shown.slice(-2000)}`));
+      else resolve(took);
+    });
+  });
+}

@@ -1,0 +1,13 @@
+// `npm run bench -- <name>`: measurements, each beside its reference in the same run.
+import { benchBoot } from './boot.ts';
+
+const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = { boot: benchBoot };
+
+const [name = '', ...words] = process.argv.slice(2);
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined) {
+  console.error(`usage: npm run bench -- <${Object.keys(BENCHES).join('|')}> [rounds]`);
+  process.exitCode = 1;
+} else {
+  await bench(words);
+}

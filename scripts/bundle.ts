@@ -1,0 +1,28 @@
+// The executables' bundles: one file each, because loading many modules costs more than all we do at start.
+import { existsSync, readFileSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const entries = { 'cloud-hypervisor': 'build/src/main.js', 'ch-remote': 'build/src/cli/remote.js' };
+
+const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+await Promise.all(Object.entries(entries).map(([name, entry]) => bundle(name, entry)));
+
+async function bundle(name: string, entry: string): Promise<void> {
+  if (!existsSync(entry)) {
+    console.warn(`bundle: ${entry} does not exist yet, no dist/${name}.cjs`);
+    return;
+  }
+  await build({
+    entryPoints: [entry],
+    outfile: `dist/${name}.cjs`,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    sourcemap: true,
+    external: ['koffi'],
+    define: { NEPHOS_VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+  });
+}

@@ -1,0 +1,98 @@
+// `npm test`: the unit tests in one process, then the tests with real guests in a process per file.
+// With `unit` only the first, in this process.
+import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
+import { findProgram } from '../src/qemu/binary.ts';
+
+const runVariable = 'NEPHOS_TEST_RUN';
+
+if (process.argv[2] === 'unit') {
+  for (const file of testFiles('build/src')) await import(pathToFileURL(resolve(file)).href);
+} else {
+  process.exitCode = await runAll();
+}
+
+async function runAll(): Promise<number> {
+  const run = randomUUID();
+  const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
+  const environment = { ...process.env, [runVariable]: run, TMPDIR: temporary, ...markQemu(temporary) };
+  const node = (...args: string[]): boolean =>
+    spawnSync(process.execPath, ['--enable-source-maps', '--test-reporter=spec', ...args], {
+      stdio: 'inherit',
+      env: environment,
+    }).status === 0;
+
+  const guestTests = testFiles('build/tests');
+  const failed: string[] = [];
+  console.log('unit tests');
+  if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
+  if (guestTests.length > 0) {
+    console.log('guest tests');
+    const options = ['--test', '--test-concurrency=2', '--test-timeout=600000'];
+    if (!node(...options, ...guestTests)) failed.push('guest tests');
+  }
+  const left = await endLeftovers([run, temporary]);
+  if (left.length > 0) failed.push(`QEMU left running: ${left.join('; ')}`);
+  rmSync(temporary, { recursive: true, force: true });
+
+  for (const reason of failed) console.error(`npm test: failed: ${reason}`);
+  return failed.length > 0 ? 1 : 0;
+}
+
+/** The VMM keeps its environment from QEMU: one that a test leaves behind is known by its path instead. */
+function markQemu(folder: string): NodeJS.ProcessEnv {
+  const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
+  if (qemu === undefined) return {};
+  const marked = join(folder, 'qemu-system-x86_64');
+  symlinkSync(resolve(qemu), marked);
+  return { NEPHOS_QEMU: marked };
+}
+
+/** Compiled tests below a folder, without those whose source is gone. */
+function testFiles(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(folder, name))
+    .filter((file) => existsSync(relative('build', file).replace(/\.js$/, '.ts')))
+    .toSorted();
+}
+
+/** Ends each QEMU of this run that outlives the tests; those that were just dying are given two seconds. */
+async function endLeftovers(marks: readonly string[]): Promise<string[]> {
+  const deadline = Date.now() + 2000;
+  let left = qemuProcesses(marks);
+  while (left.length > 0 && Date.now() < deadline) {
+    await delay(100);
+    left = qemuProcesses(marks);
+  }
+  for (const { pid } of left) spawnSync('kill', ['-KILL', String(pid)]);
+  return left.map(({ pid, command }) => `pid ${pid} (${command.slice(0, 200)})`);
+}
+
+/** QEMU processes whose environment or command line carries one of the marks of this run (Linux only). */
+function qemuProcesses(marks: readonly string[]): { pid: number; command: string }[] {
+  if (!existsSync('/proc/self/environ')) return [];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => ({ pid: Number(name), command: read(`/proc/${name}/cmdline`).replaceAll('\0', ' ') }))
+    .filter(({ command }) => /^\S*qemu-system/.test(command))
+    .filter(({ pid, command }) => {
+      const text = command + read(`/proc/${pid}/environ`);
+      return marks.some((mark) => text.includes(mark));
+    });
+}
+
+/** A process may end while it is looked at: then it is none. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Why a request failed. The status code that belongs to each is known by `http/reply.ts` alone.
+ *
+ * - `bad-request`: malformed JSON, a wrong type, a missing field or body
+ * - `invalid-config`: well-formed, but against a rule of the configuration model
+ * - `no-vm`: nothing was created yet (or, for vm.restore, something was)
+ * - `unknown-device`: no device has the id
+ * - `duplicate-id`: the id is taken
+ * - `wrong-state`: the VM exists but cannot do this now
+ * - `not-supported`: the endpoint exists, its capability does not yet
+ * - `failed`: the engine or the host could not do it
+ */
+export type ApiErrorCode =
+  | 'bad-request'
+  | 'invalid-config'
+  | 'no-vm'
+  | 'unknown-device'
+  | 'duplicate-id'
+  | 'wrong-state'
+  | 'not-supported'
+  | 'failed';
+
+/** A request that could not be served. The message says what could not be done; the cause says why. */
+export class ApiError extends Error {
+  readonly code: ApiErrorCode;
+
+  constructor(code: ApiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ApiError';
+    this.code = code;
+  }
+}
+
+/** The messages of an error and its causes, outermost first: the body of an error answer. */
+export function errorChain(error: unknown): string[] {
+  const messages: string[] = [];
+  let at = error;
+  while (at instanceof Error && messages.length < 16) {
+    messages.push(at.message);
+    at = at.cause;
+  }
+  if (at !== undefined && !(at instanceof Error)) messages.push(JSON.stringify(at));
+  return messages;
+}

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ApiError, errorChain } from './errors.ts';
+import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
+import type { Phase } from './route.ts';
+import { ROUTES, type RouteName } from './routes.ts';
+
+const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
+const HANDLERS: Handlers = {
+  'vmm.ping': async () => ({ version: '1' }),
+  'vmm.shutdown': unexpected,
+  'vm.info': unexpected,
+  'vm.counters': unexpected,
+  'vm.create': unexpected,
+  'vm.delete': unexpected,
+  'vm.boot': unexpected,
+  'vm.pause': unexpected,
+  'vm.resume': unexpected,
+  'vm.shutdown': unexpected,
+  'vm.reboot': unexpected,
+  'vm.power-button': unexpected,
+};
+const ENDPOINTS = endpointsOf(HANDLERS);
+const PHASES: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];
+
+const failure = (act: () => unknown): ApiError => {
+  try {
+    act();
+  } catch (error) {
+    assert.ok(error instanceof ApiError, String(error));
+    return error;
+  }
+  throw new Error('was accepted');
+};
+const decode = (name: string, json: unknown): unknown => ENDPOINTS.get(name)?.route.decode(json);
+
+const routesWith = (body: string): string[] =>
+  Object.entries(ROUTES)
+    .filter(([, route]) => route.body === body)
+    .map(([name]) => name);
+
+test('every route is an endpoint, whether its capability is there or not', () => {
+  assert.deepEqual([...ENDPOINTS.keys()], Object.keys(ROUTES));
+  assert.equal(ENDPOINTS.size, 25);
+});
+
+test('a handler is called with what the route decodes', async () => {
+  assert.deepEqual(await ENDPOINTS.get('vmm.ping')?.handle(undefined), { version: '1' });
+});
+
+test('what is not there yet is refused whatever the body is', async () => {
+  const later = Object.keys(ROUTES).filter((name) => !(name in HANDLERS));
+  assert.equal(later.length, 13);
+  for (const name of later) {
+    const endpoint = ENDPOINTS.get(name);
+    assert.equal(endpoint?.route.body, 'ignored');
+    await assert.rejects(async () => endpoint?.handle(undefined), {
+      code: 'not-supported',
+      message: `${name} is not supported yet`,
+    });
+  }
+});
+
+test('bodies are refused, ignored and required as in reference/api.md 2', () => {
+  assert.deepEqual(routesWith('ignored'), ['vmm.ping', 'vmm.shutdown', 'vm.info']);
+  assert.deepEqual(routesWith('refused'), [
+    'vm.counters',
+    'vm.delete',
+    'vm.boot',
+    'vm.pause',
+    'vm.resume',
+    'vm.shutdown',
+    'vm.reboot',
+    'vm.power-button',
+  ]);
+  assert.equal(routesWith('required').length, 14);
+});
+
+test('vm.create tells what is wrong with the configuration, all of it', () => {
+  const shape = failure(() => decode('vm.create', { cpus: { boot_vcpus: '1', max_vcpus: 1 } }));
+  assert.equal(shape.code, 'bad-request');
+  assert.deepEqual(errorChain(shape), [
+    'The VM configuration is not valid',
+    'cpus.boot_vcpus: expected a whole number from 1 to 255, got "1"; missing field "kernel"',
+  ]);
+  const kernel = { path: '/k' };
+  const rule = failure(() => decode('vm.create', { kernel, iommu: true, memory: { size: 0 } }));
+  assert.equal(rule.code, 'invalid-config');
+  assert.deepEqual(errorChain(rule), [
+    'The VM configuration is not valid',
+    'not supported yet: iommu; memory.size: must not be 0 without memory zones',
+  ]);
+  const disks = [0, 1].map(() => ({ path: '/a', id: 'x' }));
+  assert.equal(failure(() => decode('vm.create', { kernel, disks })).code, 'invalid-config');
+});
+
+/** The table of design.md: what each endpoint says in each phase; empty: it does what it is asked. */
+const STATUS = new Map<RouteName, string>([
+  ['vmm.ping', ''],
+  ['vmm.shutdown', ''],
+  ['vm.info', 'none 404'],
+  ['vm.counters', 'none 404, Created 405, Shutdown 405'],
+  ['vm.create', 'Created 405, Running 405, Paused 405, Shutdown 405'],
+  ['vm.delete', 'none 404'],
+  ['vm.boot', 'none 404, Running 405'],
+  ['vm.pause', 'none 404, Created 405, Paused 405, Shutdown 405'],
+  ['vm.resume', 'none 404, Created 404, Running 405, Shutdown 404'],
+  ['vm.shutdown', 'none 404, Created 405, Shutdown 405'],
+  ['vm.reboot', 'none 404, Created 405, Shutdown 405'],
+  ['vm.power-button', 'none 404, Created 405, Shutdown 405'],
+  ['vm.add-disk', 'none 404'],
+  ['vm.remove-device', 'none 404'],
+  ['vm.snapshot', 'none 404, Created 405, Running 405, Shutdown 405'],
+  ['vm.restore', 'Created 404, Running 404, Paused 404, Shutdown 404'],
+]);
+
+test('each endpoint is refused where the VM is not in a state for it', () => {
+  const codes: Readonly<Record<string, number>> = { 'no-vm': 404, 'wrong-state': 405 };
+  for (const [name, expected] of STATUS) {
+    const refused = PHASES.flatMap((phase) => {
+      try {
+        checkPhase(name, phase);
+        return [];
+      } catch (error) {
+        assert.ok(error instanceof ApiError);
+        return [`${phase} ${codes[error.code]}`];
+      }
+    });
+    assert.equal(refused.join(', '), expected, name);
+  }
+});
+
+test('a refusal says what the VM is and what it should be', () => {
+  assert.equal(failure(() => checkPhase('vm.boot', 'none')).message, 'The VM is not created');
+  assert.equal(
+    failure(() => checkPhase('vm.pause', 'Created')).message,
+    'The VM is Created, it must be Running',
+  );
+  assert.equal(
+    failure(() => checkPhase('vm.create', 'Paused')).message,
+    'The VM is already created (it is Paused)',
+  );
+});

@@ -1,0 +1,111 @@
+import { ConfigError } from '../config/errors.ts';
+import { decodeVmConfig } from '../config/vm-config.ts';
+import { decode, DecodeError, unknownMembers } from '../schema/decode.ts';
+import { createLog } from '../util/log.ts';
+import { ApiError, type ApiErrorCode } from './errors.ts';
+import type { Endpoints, Phase, Route, RouteDefinition, SchemaValue } from './route.ts';
+import { ROUTES, type RouteName } from './routes.ts';
+
+const log = createLog('api');
+
+/** The endpoints whose capability is there. */
+export type ImplementedRoute = {
+  [K in RouteName]: (typeof ROUTES)[K]['implemented'] extends true ? K : never;
+}[RouteName];
+
+/** What a handler gets: the checked body, `undefined` where the endpoint takes none. */
+export type RequestOf<K extends RouteName> = (typeof ROUTES)[K]['request'] extends undefined
+  ? void
+  : SchemaValue<(typeof ROUTES)[K]['request']>;
+
+/** What an endpoint answers; nothing is 204. */
+export type ReplyOf<K extends RouteName> = (typeof ROUTES)[K] extends { readonly replyAfterBoot: true }
+  ? SchemaValue<(typeof ROUTES)[K]['reply']> | undefined
+  : SchemaValue<(typeof ROUTES)[K]['reply']>;
+
+/** What serves the API: one function an endpoint, typed from the table of routes. */
+export type Handlers = {
+  readonly [K in ImplementedRoute]: (request: RequestOf<K>) => Promise<ReplyOf<K>>;
+};
+
+/** Any of the handlers: a method's type, as its route's decoder has made what it is called with. */
+type AnyHandler = { handle(request: unknown): Promise<unknown> }['handle'];
+
+/** The routes with their handlers, as the transport takes them; what is not there yet answers 501. */
+export function endpointsOf(handlers: Handlers): Endpoints {
+  const given = new Map<string, AnyHandler>(Object.entries(handlers));
+  return new Map(
+    Object.entries<RouteDefinition>(ROUTES).map(([name, route]) => [
+      name,
+      toEndpoint(name, route, given.get(name)),
+    ]),
+  );
+}
+
+/**
+ * Says no where an endpoint cannot be called now.
+ * @throws ApiError
+ */
+export function checkPhase(name: RouteName, phase: Phase): void {
+  const route: RouteDefinition = ROUTES[name];
+  if (route.phases.includes(phase)) return;
+  const code = route.refusals?.[phase] ?? (phase === 'none' ? 'no-vm' : 'wrong-state');
+  throw new ApiError(code, refusal(phase, route.phases));
+}
+
+function refusal(phase: Phase, legal: readonly Phase[]): string {
+  if (phase === 'none') return 'The VM is not created';
+  if (legal.includes('none')) return `The VM is already created (it is ${phase})`;
+  return `The VM is ${phase}, it must be ${legal.join(' or ')}`;
+}
+
+function toEndpoint(name: string, route: RouteDefinition, handle: AnyHandler | undefined) {
+  if (!route.implemented || handle === undefined) {
+    // whatever the body is: it is not looked at
+    return { route: transport(route, 'ignored', () => undefined), handle: () => refuse(name) };
+  }
+  return { route: transport(route, route.body, (json) => decodeRequest(name, route, json)), handle };
+}
+
+function transport(route: RouteDefinition, body: Route['body'], decode: Route['decode']): Route {
+  return { method: route.method, body, decode };
+}
+
+async function refuse(name: string): Promise<never> {
+  throw new ApiError('not-supported', `${name} is not supported yet`);
+}
+
+/** @throws ApiError naming the field */
+function decodeRequest(name: string, route: RouteDefinition, json: unknown): unknown {
+  if (route.request === undefined) return undefined;
+  try {
+    if (route.request === ROUTES['vm.create'].request) {
+      const { config, warnings } = decodeVmConfig(json);
+      for (const warning of warnings) log.warn(`${name}: ${warning}`);
+      return config;
+    }
+    const unknown = unknownMembers(route.request, json);
+    if (unknown.length > 0) log.warn(`${name}: unknown fields ignored: ${unknown.join(', ')}`);
+    return decode(route.request, json);
+  } catch (error) {
+    throw toApiError(error);
+  }
+}
+
+const CODES: Readonly<Record<ConfigError['kind'], ApiErrorCode>> = {
+  malformed: 'bad-request',
+  invalid: 'invalid-config',
+  duplicate: 'invalid-config',
+};
+
+function toApiError(error: unknown): unknown {
+  if (error instanceof ConfigError) {
+    return new ApiError(CODES[error.kind], 'The VM configuration is not valid', {
+      cause: new Error(error.message),
+    });
+  }
+  if (error instanceof DecodeError) {
+    return new ApiError('bad-request', 'The request is not valid', { cause: new Error(error.message) });
+  }
+  return error;
+}

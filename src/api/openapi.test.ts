@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { openApiDocument } from './openapi.ts';
+import { ROUTES } from './routes.ts';
+
+/** The contract lies beside the repository, on developers' machines and in CI. */
+const CONTRACT = resolve('..', 'shared', 'api', 'cloud-hypervisor-openapi.yaml');
+
+type Json = Readonly<Record<string, unknown>>;
+interface Document {
+  readonly paths: Readonly<Record<string, Json>>;
+  readonly components: { readonly schemas: Readonly<Record<string, Json>> };
+}
+
+function readContract(): Document {
+  try {
+    // keys like 200 are texts in JSON
+    return JSON.parse(JSON.stringify(parse(readFileSync(CONTRACT, 'utf8')))) as Document;
+  } catch (error) {
+    throw new Error(`the contract cannot be read at ${CONTRACT}; tests run in the root of the repository`, {
+      cause: error,
+    });
+  }
+}
+
+function derived(view: 'contract' | 'everything'): Document {
+  return JSON.parse(JSON.stringify(openApiDocument(view))) as Document;
+}
+
+/**
+ * Schemas without what is prose: descriptions are ours. Lists of required members have no order, and the
+ * console mode `Null`, which the contract writes without quotes, is a word although YAML takes it for nothing.
+ */
+function bare(value: unknown, key = ''): unknown {
+  if (Array.isArray(value)) {
+    if (key === 'required') return value.map(String).toSorted();
+    return value.map((item: unknown) => (key === 'enum' && item === null ? 'Null' : bare(item)));
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(
+    // a member called `description` would be an object
+    ([name, member]) => !(name === 'description' && typeof member === 'string'),
+  );
+  return Object.fromEntries(entries.map(([name, member]) => [name, bare(member, name)]));
+}
+
+test('paths, methods, bodies and status codes are the contract’s, word for word', () => {
+  assert.deepEqual(derived('contract').paths, readContract().paths);
+});
+
+test('paths stand in the order of the contract', () => {
+  assert.deepEqual(Object.keys(derived('contract').paths), Object.keys(readContract().paths));
+});
+
+test('schemas are the contract’s: names, types, formats, defaults, minimums, what is required', () => {
+  const contract = readContract().components.schemas;
+  const ours = derived('contract').components.schemas;
+  assert.deepEqual(Object.keys(ours).toSorted(), Object.keys(contract).toSorted());
+  for (const [name, schema] of Object.entries(contract)) {
+    assert.deepEqual(bare(ours[name]), bare(schema), name);
+  }
+});
+
+/** Everything that is served beyond the contract, and why. */
+const BEYOND: Readonly<Record<string, string>> = {
+  'path /vm.receive-migration': 'the original has it',
+  'path /vm.send-migration': 'the original has it',
+  'schema VmReceiveMigrationData': 'request of vm.receive-migration',
+  'schema VmSendMigrationData': 'request of vm.send-migration',
+  'CpusConfig.kvm_hyperv': 'the original has it',
+  'DeviceNode.parent': 'the original answers it',
+  'DiskConfig.disable_io_uring': 'the original has it, for its tests',
+  'NetConfig.host_mac': 'the original has it',
+};
+
+/** What the contract requires and we do not, or the other way round, and why. */
+const REQUIRED: Readonly<Record<string, string>> = {
+  'DiskConfig.path: not needed': 'a vhost-user disk has none',
+  'FsConfig.cache_size: not needed': 'has a default',
+  'FsConfig.dax: not needed': 'has a default',
+  'FsConfig.num_queues: not needed': 'has a default',
+  'FsConfig.queue_size: not needed': 'has a default',
+  'NumaConfig.guest_numa_id: not needed': 'the original takes 0',
+  'NumaDistance.destination: not needed': 'the original takes 0',
+  'NumaDistance.distance: not needed': 'the original takes 0',
+  'SgxEpcConfig.size: not needed': 'the original takes 0',
+  'CpuTopology.cores_per_die: needed': 'the original needs all four',
+  'CpuTopology.dies_per_package: needed': 'the original needs all four',
+  'CpuTopology.packages: needed': 'the original needs all four',
+  'CpuTopology.threads_per_core: needed': 'the original needs all four',
+  'DeviceNode.children: needed': 'always answered',
+  'DeviceNode.id: needed': 'always answered',
+  'DeviceNode.resources: needed': 'always answered',
+  'VmAddDevice.path: needed': 'as in DeviceConfig',
+  'VmRemoveDevice.id: needed': 'the request makes no sense without',
+  'VmResizeZone.desired_ram: needed': 'the request makes no sense without',
+  'VmResizeZone.id: needed': 'the request makes no sense without',
+  'VmSnapshotConfig.destination_url: needed': 'the request makes no sense without',
+};
+
+function members(schema: Json | undefined, part: 'properties' | 'required'): string[] {
+  const value = schema?.[part] ?? [];
+  return Array.isArray(value) ? value.map(String) : Object.keys(value);
+}
+
+function missingFrom(all: readonly string[], some: readonly string[]): string[] {
+  return all.filter((one) => !some.includes(one));
+}
+
+test('what is served beyond the contract is known, each with its reason', () => {
+  const contract = readContract();
+  const ours = derived('everything');
+  const schemas = Object.keys(contract.components.schemas);
+  const found = [
+    ...missingFrom(Object.keys(ours.paths), Object.keys(contract.paths)).map((name) => `path ${name}`),
+    ...missingFrom(Object.keys(ours.components.schemas), schemas).map((name) => `schema ${name}`),
+    ...schemas.flatMap((name) => {
+      const known = members(contract.components.schemas[name], 'properties');
+      const served = members(ours.components.schemas[name], 'properties');
+      assert.deepEqual(missingFrom(known, served), [], name);
+      return missingFrom(served, known).map((member) => `${name}.${member}`);
+    }),
+  ];
+  assert.deepEqual(found.toSorted(), Object.keys(BEYOND).toSorted());
+});
+
+test('what is required otherwise than in the contract is known, each with its reason', () => {
+  const contract = readContract().components.schemas;
+  const ours = derived('everything').components.schemas;
+  const found = Object.keys(contract).flatMap((name) => {
+    const theirs = members(contract[name], 'required');
+    const needed = members(ours[name], 'required');
+    return [
+      ...missingFrom(theirs, needed).map((member) => `${name}.${member}: not needed`),
+      ...missingFrom(needed, theirs).map((member) => `${name}.${member}: needed`),
+    ];
+  });
+  assert.deepEqual(found.toSorted(), Object.keys(REQUIRED).toSorted());
+});
+
+test('every path of the contract has a route', () => {
+  const paths = Object.keys(readContract().paths);
+  assert.deepEqual(
+    missingFrom(
+      paths,
+      Object.keys(ROUTES).map((name) => `/${name}`),
+    ),
+    [],
+  );
+  assert.equal(paths.length, 23);
+});

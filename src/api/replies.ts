@@ -1,0 +1,86 @@
+import * as v from 'valibot';
+import { VmConfig } from '../config/vm-config.ts';
+import {
+  beyond,
+  documentedAs,
+  optional,
+  struct,
+  type DocumentFragment,
+  type Field,
+  type ValueOf,
+} from '../schema/field.ts';
+import { anyObject, choice, list, map, nested, size, text, uint } from '../schema/kinds.ts';
+
+/** A named schema of the document that is no struct. */
+export interface NamedMap<S extends v.GenericSchema = v.GenericSchema> {
+  readonly name: string;
+  readonly doc: string;
+  readonly schema: S;
+  readonly document: DocumentFragment;
+}
+
+// always there, although the document does not promise it
+const unpromised = <F extends Field>(inner: F): F => documentedAs('optional', inner);
+
+export interface VmmPingResponse extends ValueOf<typeof VmmPingResponse> {}
+export const VmmPingResponse = struct({
+  name: 'VmmPingResponse',
+  doc: 'The VMM that answers',
+  fields: { version: text('Version of the VMM') },
+});
+
+export interface PciDeviceInfo extends ValueOf<typeof PciDeviceInfo> {}
+export const PciDeviceInfo = struct({
+  name: 'PciDeviceInfo',
+  doc: 'A device that was added',
+  fields: {
+    id: text('Name of the device'),
+    bdf: text('PCI address, e.g. 0000:00:06.0'),
+  },
+});
+
+/** A node of the device tree (reference/api.md 6). */
+export interface DeviceNode extends ValueOf<typeof DeviceNode> {}
+export const DeviceNode = struct({
+  name: 'DeviceNode',
+  doc: 'A device, or the PCI function that carries it',
+  fields: {
+    id: unpromised(text('Name of the node')),
+    resources: unpromised(
+      list(anyObject('What the device takes, e.g. `{"MmioAddressRange":{"base":0,"size":0}}`')),
+    ),
+    parent: beyond(optional(text('Node that carries this one'))),
+    children: unpromised(list(text('Nodes that this one carries'))),
+    pci_bdf: optional(uint('PCI slot, times 8', { bits: 16, format: 'int32' })),
+  },
+});
+
+/** What a VM is doing; without one there is no state. */
+export type VmState = 'Created' | 'Running' | 'Shutdown' | 'Paused';
+const VM_STATES = ['Created', 'Running', 'Shutdown', 'Paused'] as const satisfies readonly VmState[];
+
+export interface VmInfo extends ValueOf<typeof VmInfo> {}
+export const VmInfo = struct({
+  name: 'VmInfo',
+  doc: 'The VM: its configuration, what it is doing, its devices',
+  fields: {
+    config: nested(VmConfig),
+    state: choice('What the VM is doing', VM_STATES),
+    memory_actual_size: optional(size('RAM that the guest has, without its balloon, in `bytes`')),
+    device_tree: optional(map('Nodes by name; none before the first boot', nested(DeviceNode))),
+  },
+});
+
+const counters = map(
+  'Counters by device, then by name',
+  map('Counters by name', uint('Count since the VM was booted', { bits: 64, format: 'int64' })),
+);
+
+/** Counters by device id, then by counter, e.g. `_disk0` and `read_bytes` (reference/api.md 7). */
+export type VmCounters = v.InferOutput<typeof counters.schema>;
+export const VmCounters: NamedMap<typeof counters.schema> = {
+  name: 'VmCounters',
+  doc: counters.doc,
+  schema: counters.schema,
+  document: counters.document,
+};

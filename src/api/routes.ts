@@ -1,0 +1,277 @@
+import { VmConfig } from '../config/vm-config.ts';
+import { DiskConfig } from '../devices/disk.ts';
+import { FsConfig } from '../devices/fs.ts';
+import { NetConfig } from '../devices/net.ts';
+import { PmemConfig } from '../devices/pmem.ts';
+import { VsockConfig } from '../devices/vsock.ts';
+import type { Struct } from '../schema/field.ts';
+import { PciDeviceInfo, VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
+import {
+  RestoreConfig,
+  VmAddDevice,
+  VmReceiveMigrationData,
+  VmRemoveDevice,
+  VmResize,
+  VmResizeZone,
+  VmSendMigrationData,
+  VmSnapshotConfig,
+} from './requests.ts';
+import type { NamedSchema, Phase, RouteDefinition } from './route.ts';
+
+const ALWAYS: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];
+const WITH_VM: readonly Phase[] = ['Created', 'Running', 'Paused', 'Shutdown'];
+const BOOTED: readonly Phase[] = ['Running', 'Paused'];
+const WITHOUT_VM: readonly Phase[] = ['none'];
+
+/**
+ * Every endpoint: the documented ones in the order of the document, then the original's further ones. Summaries,
+ * operation ids and status texts are the document's, so that the served one equals it.
+ */
+export const ROUTES = {
+  'vmm.ping': query({
+    summary: 'Ping the VMM to check for API server availability',
+    body: 'ignored',
+    reply: VmmPingResponse,
+    answers: { 200: 'The VMM information' },
+    phases: ALWAYS,
+  }),
+  'vmm.shutdown': action({
+    summary: 'Shuts the cloud-hypervisor VMM.',
+    operationId: 'shutdownVMM',
+    body: 'ignored',
+    answers: { 204: 'The VMM successfully shutdown.' },
+    phases: ALWAYS,
+  }),
+  'vm.info': query({
+    summary: 'Returns general information about the cloud-hypervisor Virtual Machine (VM) instance.',
+    body: 'ignored',
+    reply: VmInfo,
+    answers: { 200: 'The VM information' },
+    phases: WITH_VM,
+  }),
+  'vm.counters': query({
+    summary: 'Get counters from the VM',
+    body: 'refused',
+    reply: VmCounters,
+    answers: { 200: 'The VM counters' },
+    phases: BOOTED,
+  }),
+  'vm.create': {
+    method: 'PUT',
+    body: 'required',
+    summary:
+      'Create the cloud-hypervisor Virtual Machine (VM) instance. The instance is not booted, only created.',
+    operationId: 'createVM',
+    request: VmConfig,
+    requestDoc: 'The VM configuration',
+    reply: undefined,
+    answers: { 204: 'The VM instance was successfully created.' },
+    phases: WITHOUT_VM,
+    implemented: true,
+  } satisfies RouteDefinition,
+  'vm.delete': action({
+    summary: 'Delete the cloud-hypervisor Virtual Machine (VM) instance.',
+    operationId: 'deleteVM',
+    answers: { 204: 'The VM instance was successfully deleted.' },
+    phases: WITH_VM,
+  }),
+  'vm.boot': action({
+    summary: 'Boot the previously created VM instance.',
+    operationId: 'bootVM',
+    answers: {
+      204: 'The VM instance successfully booted.',
+      404: 'The VM instance could not boot because it is not created yet',
+    },
+    // a paused VM is resumed, as by the original
+    phases: ['Created', 'Shutdown', 'Paused'],
+  }),
+  'vm.pause': action({
+    summary: 'Pause a previously booted VM instance.',
+    operationId: 'pauseVM',
+    answers: {
+      204: 'The VM instance successfully paused.',
+      404: 'The VM instance could not pause because it is not created yet',
+      405: 'The VM instance could not pause because it is not booted.',
+    },
+    phases: ['Running'],
+  }),
+  'vm.resume': action({
+    summary: 'Resume a previously paused VM instance.',
+    operationId: 'resumeVM',
+    answers: {
+      204: 'The VM instance successfully paused.',
+      404: 'The VM instance could not resume because it is not booted yet',
+      405: 'The VM instance could not resume because it is not paused.',
+    },
+    phases: ['Paused'],
+    // the document tells "not booted yet" (404) from "not paused" (405)
+    refusals: { Created: 'no-vm', Shutdown: 'no-vm' },
+  }),
+  'vm.shutdown': action({
+    summary: 'Shut the VM instance down.',
+    operationId: 'shutdownVM',
+    answers: {
+      204: 'The VM instance successfully shut down.',
+      404: 'The VM instance could not shut down because is not created.',
+      405: 'The VM instance could not shut down because it is not started.',
+    },
+    phases: BOOTED,
+  }),
+  'vm.reboot': action({
+    summary: 'Reboot the VM instance.',
+    operationId: 'rebootVM',
+    answers: {
+      204: 'The VM instance successfully rebooted.',
+      404: 'The VM instance could not reboot because it is not created.',
+      405: 'The VM instance could not reboot because it is not booted.',
+    },
+    phases: BOOTED,
+  }),
+  'vm.power-button': action({
+    summary: 'Trigger a power button in the VM',
+    operationId: 'power-buttonVM',
+    answers: {
+      204: 'Power button successfully triggered in the VM',
+      404: 'The button could not be triggered because it is not created yet',
+      405: 'The button could not be triggered because it is not booted.',
+    },
+    phases: BOOTED,
+  }),
+  'vm.resize': change(VmResize, 'The target size for the VM', {
+    summary: 'Resize the VM',
+    answers: {
+      204: 'The VM instance was successfully resized.',
+      404: 'The VM instance could not be resized because it is not created.',
+    },
+    phases: BOOTED,
+  }),
+  'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
+    summary: 'Resize a memory zone',
+    answers: {
+      204: 'The memory zone was successfully resized.',
+      500: 'The memory zone could not be resized.',
+    },
+    phases: BOOTED,
+  }),
+  'vm.add-device': add(VmAddDevice, {
+    summary: 'Add a new device to the VM',
+    requestDoc: 'The path of the new device',
+    answers: {
+      200: 'The new device was successfully added to the VM instance.',
+      404: 'The new device could not be added to the VM instance.',
+    },
+  }),
+  'vm.remove-device': change(VmRemoveDevice, 'The identifier of the device', {
+    summary: 'Remove a device from the VM',
+    answers: {
+      204: 'The device was successfully removed from the VM instance.',
+      404: 'The device could not be removed from the VM instance.',
+    },
+    phases: WITH_VM,
+  }),
+  'vm.add-disk': add(DiskConfig, addTexts('disk', 'disk')),
+  'vm.add-fs': add(FsConfig, addTexts('virtio-fs device', 'device', 'virtio-fs')),
+  'vm.add-pmem': add(PmemConfig, addTexts('pmem device', 'device')),
+  'vm.add-net': add(NetConfig, addTexts('network device', 'device')),
+  'vm.add-vsock': add(VsockConfig, addTexts('vsock device', 'device')),
+  'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
+    summary: 'Returns a VM snapshot.',
+    answers: {
+      204: 'The VM instance was successfully snapshotted.',
+      404: 'The VM instance could not be snapshotted because it is not created.',
+      405: 'The VM instance could not be snapshotted because it is not booted.',
+    },
+    phases: ['Paused'],
+  }),
+  'vm.restore': change(RestoreConfig, 'The restore configuration', {
+    summary: 'Restore a VM from a snapshot.',
+    answers: {
+      204: 'The VM instance was successfully restored.',
+      404: 'The VM instance could not be restored because it is already created.',
+    },
+    phases: WITHOUT_VM,
+    refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
+  }),
+  'vm.receive-migration': change(VmReceiveMigrationData, 'Where the VM is received', {
+    summary: 'Receive a VM that another VMM sends',
+    answers: { 204: 'The VM was received and runs.' },
+    phases: WITHOUT_VM,
+    beyond: true,
+  }),
+  'vm.send-migration': change(VmSendMigrationData, 'Where the VM is sent', {
+    summary: 'Send the VM to another VMM',
+    answers: { 204: 'The VM was sent and runs there.' },
+    phases: ['Running'],
+    beyond: true,
+  }),
+} as const;
+
+/** Name of an endpoint: its path below `/api/v1/`. */
+export type RouteName = keyof typeof ROUTES;
+
+type Texts = Pick<RouteDefinition, 'summary' | 'operationId' | 'answers' | 'phases' | 'refusals' | 'beyond'>;
+
+/** A request that changes nothing and answers something. */
+function query<P extends NamedSchema>(
+  texts: Texts & { readonly body: 'ignored' | 'refused'; readonly reply: P },
+): RouteDefinition<undefined, P, true> {
+  return { ...texts, method: 'GET', request: undefined, implemented: true };
+}
+
+/** A request without a body. */
+function action(
+  texts: Texts & { readonly body?: 'ignored' | 'refused' },
+): RouteDefinition<undefined, undefined, true> {
+  return {
+    body: 'refused',
+    ...texts,
+    method: 'PUT',
+    request: undefined,
+    reply: undefined,
+    implemented: true,
+  };
+}
+
+/** A request with a body and no answer but that it was done. */
+function change<Q extends Struct>(
+  request: Q,
+  requestDoc: string,
+  texts: Texts,
+): RouteDefinition<Q, undefined, false> {
+  return {
+    ...texts,
+    method: 'PUT',
+    body: 'required',
+    request,
+    requestDoc,
+    reply: undefined,
+    implemented: false,
+  };
+}
+
+type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };
+
+/** A request that adds a device: before the first boot the configuration grows, later the guest sees it. */
+function add<Q extends Struct>(request: Q, texts: AddTexts): RouteDefinition<Q, typeof PciDeviceInfo, false> {
+  return {
+    ...texts,
+    method: 'PUT',
+    body: 'required',
+    request,
+    reply: PciDeviceInfo,
+    replyAfterBoot: true,
+    phases: WITH_VM,
+    implemented: false,
+  };
+}
+
+function addTexts(what: string, kind: string, detail = what): AddTexts {
+  return {
+    summary: `Add a new ${what} to the VM`,
+    requestDoc: `The details of the new ${detail}`,
+    answers: {
+      200: `The new ${kind} was successfully added to the VM instance.`,
+      500: `The new ${kind} could not be added to the VM instance.`,
+    },
+  };
+}

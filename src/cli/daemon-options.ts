@@ -1,0 +1,98 @@
+import { ConfigError } from '../config/errors.ts';
+import { parseVmConfig, type FlagTexts } from '../config/from-words.ts';
+import type { DecodedVmConfig } from '../config/vm-config.ts';
+import type { ListenAddress } from '../http/listener.ts';
+import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
+import { readApiSocket } from './sockets.ts';
+import { VM_FLAGS } from './vm-flags.ts';
+
+/** What the command line of `cloud-hypervisor` asks for. */
+export interface DaemonOptions {
+  readonly show: 'help' | 'version' | undefined;
+  /** 0 to 3: how often `-v` was given */
+  readonly verbosity: number;
+  readonly logFile: string | undefined;
+  readonly apiSocket: ListenAddress | undefined;
+  /** a VM that is to boot at once */
+  readonly vm: DecodedVmConfig | undefined;
+}
+
+/** The flags that are not about the VM. */
+export const VMM_FLAGS: readonly Flag[] = [
+  {
+    name: 'api-socket',
+    takes: 'many',
+    doc: 'Serve the API on a UNIX socket',
+    syntax: 'path=<path>|<path>|fd=<fd>',
+  },
+  {
+    name: 'event-monitor',
+    takes: 'many',
+    doc: 'Report events (not supported yet)',
+    syntax: 'path=<path>|fd=<fd>',
+  },
+  {
+    name: 'restore',
+    takes: 'many',
+    doc: 'Restore a VM from a snapshot (not supported yet)',
+    syntax: 'source_url=<url>,prefault=on|off',
+  },
+  {
+    name: 'seccomp',
+    takes: 'one',
+    doc: 'Confine the engine with seccomp',
+    syntax: 'true|false|log',
+    fallback: 'true',
+  },
+  {
+    name: 'log-file',
+    takes: 'many',
+    doc: 'Write the log to a file, not to standard error',
+    syntax: '<path>',
+  },
+  { name: 'verbose', short: 'v', takes: 'none', doc: 'Log more: -v info, -vv debug, -vvv trace' },
+  { name: 'help', short: 'h', takes: 'none', doc: 'Show this help' },
+  { name: 'version', short: 'V', takes: 'none', doc: 'Show the version' },
+];
+
+/**
+ * Reads the command line (reference/cli.md 1-3). The VM's flags are looked at only when there is a `--kernel`.
+ * @throws UsageError
+ */
+export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
+  const flags = parseFlags([...VM_FLAGS, ...VMM_FLAGS], argv);
+  const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
+  refuseUnsupported(flags);
+  checkSeccomp(flags.values('seccomp')[0] ?? 'true');
+  const socket = flags.values('api-socket')[0];
+  return {
+    show,
+    verbosity: flags.count('verbose'),
+    logFile: flags.values('log-file')[0],
+    apiSocket: socket === undefined ? undefined : readApiSocket(socket),
+    vm: show === undefined && flags.count('kernel') > 0 ? readVm(flags) : undefined,
+  };
+}
+
+function readVm(flags: ParsedFlags): DecodedVmConfig {
+  const texts: FlagTexts = Object.fromEntries(
+    VM_FLAGS.filter(({ name }) => flags.count(name) > 0).map(({ name }) => [name, flags.values(name)]),
+  );
+  try {
+    return parseVmConfig(texts);
+  } catch (error) {
+    if (error instanceof ConfigError) throw new UsageError(`Error parsing config: ${error.message}`);
+    throw error;
+  }
+}
+
+function refuseUnsupported(flags: ParsedFlags): void {
+  for (const name of ['event-monitor', 'restore']) {
+    if (flags.count(name) > 0) throw new UsageError(`--${name} is not supported yet`);
+  }
+}
+
+function checkSeccomp(value: string): void {
+  if (['true', 'false', 'log'].includes(value)) return;
+  throw new UsageError(`'${value}' isn't a valid value for '--seccomp <seccomp>' (true, false, log)`);
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseFlags, UsageError, type Flag } from './flags.ts';
+
+const FLAGS: readonly Flag[] = [
+  { name: 'kernel', takes: 'one', doc: '' },
+  { name: 'rng', takes: 'one', doc: '', fallback: 'src=/dev/urandom' },
+  { name: 'disk', takes: 'many', doc: '' },
+  { name: 'watchdog', takes: 'none', doc: '' },
+  { name: 'verbose', short: 'v', takes: 'none', doc: '' },
+];
+const parse = (...argv: string[]) => parseFlags(FLAGS, argv);
+
+test('values follow a flag or its equals sign, several values follow one flag or repeat it', () => {
+  const flags = parse(
+    '--kernel=/a=b',
+    '--disk',
+    'path=a',
+    'path=b',
+    '-v',
+    '--disk',
+    'path=c',
+    '--watchdog',
+    '-vv',
+  );
+  assert.deepEqual(flags.values('kernel'), ['/a=b']);
+  assert.deepEqual(flags.values('disk'), ['path=a', 'path=b', 'path=c']);
+  assert.equal(flags.count('watchdog'), 1);
+  assert.equal(flags.count('verbose'), 3);
+  assert.deepEqual(flags.values('rng'), []);
+});
+
+test('a flag with a default may stand without its value, and an empty value is a value', () => {
+  assert.deepEqual(parse('--rng').values('rng'), ['src=/dev/urandom']);
+  assert.deepEqual(parse('--disk', '', '-v').values('disk'), ['']);
+});
+
+test('what cannot be understood is refused in one line that names it', () => {
+  const refused: readonly (readonly [string[], RegExp])[] = [
+    [['--foo'], /argument '--foo' which wasn't expected/],
+    [['word'], /argument 'word' which wasn't expected/],
+    [['-x'], /argument '-x'/],
+    [['--kernel'], /'--kernel <kernel>' requires a value/],
+    [['--kernel', '-v'], /'--kernel <kernel>' requires a value/],
+    [['--kernel', 'a', '--kernel', 'b'], /'--kernel <kernel>' was provided more than once/],
+    [['--kernel', 'a', 'b'], /argument 'b' which wasn't expected/],
+    [['--watchdog=on'], /'--watchdog' takes no value/],
+  ];
+  for (const [argv, message] of refused) {
+    assert.throws(
+      () => parse(...argv),
+      (error) => error instanceof UsageError && message.test(error.message),
+    );
+  }
+});

@@ -1,0 +1,97 @@
+/** One flag of a command. */
+export interface Flag {
+  /** without the dashes */
+  readonly name: string;
+  /** one letter, e.g. `v` for `-v` */
+  readonly short?: string;
+  /** `many`: one or more values after the flag, which may also be given again */
+  readonly takes: 'none' | 'one' | 'many';
+  readonly doc: string;
+  /** how a value is written, shown in help */
+  readonly syntax?: string;
+  /** what the flag means without a value */
+  readonly fallback?: string;
+}
+
+/** A command line that cannot be understood; the message is one line for the user. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UsageError';
+  }
+}
+
+/** What was on a command line: each flag's values in order, and how often it was there. */
+export interface ParsedFlags {
+  readonly values: (name: string) => readonly string[];
+  readonly count: (name: string) => number;
+}
+
+/**
+ * Reads a command line as the original's does: `--flag value`, `--flag=value`, `--disk a b`, `-vv`.
+ * A value list ends at the next word that starts with a dash.
+ * @throws UsageError
+ */
+export function parseFlags(flags: readonly Flag[], argv: readonly string[]): ParsedFlags {
+  const values = new Map<string, string[]>();
+  const counts = new Map<string, number>();
+  const words = [...argv];
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    for (const { flag, given } of readWord(flags, word)) {
+      const times = (counts.get(flag.name) ?? 0) + 1;
+      if (times > 1 && flag.takes === 'one')
+        throw new UsageError(`${named(flag)} was provided more than once, but cannot be used multiple times`);
+      counts.set(flag.name, times);
+      if (flag.takes !== 'none') {
+        values.set(flag.name, [...(values.get(flag.name) ?? []), ...takeValues(flag, given, words)]);
+      }
+    }
+  }
+  return { values: (name) => values.get(name) ?? [], count: (name) => counts.get(name) ?? 0 };
+}
+
+interface Found {
+  readonly flag: Flag;
+  readonly given: string | undefined;
+}
+
+/** A word is `--name`, `--name=value`, or letters after one dash. */
+function readWord(flags: readonly Flag[], word: string): Found[] {
+  if (word.startsWith('--')) {
+    const equals = word.indexOf('=');
+    const name = word.slice(2, equals < 0 ? undefined : equals);
+    const flag = flags.find((one) => one.name === name);
+    if (flag === undefined) throw unexpected(`--${name}`);
+    const given = equals < 0 ? undefined : word.slice(equals + 1);
+    if (flag.takes === 'none' && given !== undefined) throw new UsageError(`${named(flag)} takes no value`);
+    return [{ flag, given }];
+  }
+  if (!/^-[^-]/.test(word)) throw unexpected(word);
+  return word
+    .slice(1)
+    .split('')
+    .map((letter) => {
+      const flag = flags.find((one) => one.short === letter);
+      if (flag === undefined) throw unexpected(`-${letter}`);
+      return { flag, given: undefined };
+    });
+}
+
+function takeValues(flag: Flag, given: string | undefined, words: string[]): string[] {
+  const taken = given === undefined ? [] : [given];
+  const most = flag.takes === 'one' ? 1 : Infinity;
+  while (taken.length < most && words[0] !== undefined && !words[0].startsWith('-'))
+    taken.push(...words.splice(0, 1));
+  if (taken.length > 0) return taken;
+  if (flag.fallback === undefined)
+    throw new UsageError(`${named(flag)} requires a value but none was supplied`);
+  return [flag.fallback];
+}
+
+function named(flag: Flag): string {
+  return `the argument '--${flag.name}${flag.takes === 'none' ? '' : ` <${flag.name}>`}'`;
+}
+
+function unexpected(word: string): UsageError {
+  return new UsageError(`found argument '${word}' which wasn't expected, or isn't valid in this context`);
+}

@@ -1,0 +1,91 @@
+/** A sub-command of `ch-remote`. */
+export interface RemoteCommand {
+  readonly name: string;
+  /** The arguments as the help shows them. */
+  readonly usage: string;
+  readonly summary: string;
+  /** What is sent; a command without is known but cannot be done yet. */
+  readonly request?: {
+    readonly method: 'GET' | 'PUT';
+    readonly endpoint: string;
+    /** Whether the first argument names a file (`-`, also if left out: standard input) that is the body. */
+    readonly bodyFromFile?: boolean;
+  };
+}
+
+/** Every sub-command in the order of the help. */
+export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
+  get('ping', 'vmm.ping', 'Check for API server availability'),
+  get('info', 'vm.info', 'Info on the VM'),
+  get('counters', 'vm.counters', 'Counters from the VM'),
+  {
+    name: 'create',
+    usage: '[path]',
+    summary: 'Create VM from a JSON configuration (- or nothing: standard input)',
+    request: { method: 'PUT', endpoint: 'vm.create', bodyFromFile: true },
+  },
+  put('boot', 'vm.boot', 'Boot a created VM'),
+  put('delete', 'vm.delete', 'Delete a VM'),
+  put('shutdown', 'vm.shutdown', 'Shutdown the VM'),
+  put('reboot', 'vm.reboot', 'Reboot the VM'),
+  put('pause', 'vm.pause', 'Pause the VM'),
+  put('resume', 'vm.resume', 'Resume the VM'),
+  put('power-button', 'vm.power-button', 'Trigger a power button in the VM'),
+  put('shutdown-vmm', 'vmm.shutdown', 'Shutdown the VMM'),
+  later('add-device', '<device_config>', 'Add VFIO device'),
+  later('add-disk', '<disk_config>', 'Add block device'),
+  later('add-fs', '<fs_config>', 'Add virtio-fs backed fs device'),
+  later('add-net', '<net_config>', 'Add network device'),
+  later('add-pmem', '<pmem_config>', 'Add persistent memory device'),
+  later('add-vsock', '<vsock_config>', 'Add vsock device'),
+  later('remove-device', '<id>', 'Remove device'),
+  later('resize', '[--cpus N] [--memory SIZE] [--balloon SIZE]', 'Resize the VM'),
+  later('resize-zone', '--id ID --size SIZE', 'Resize a memory zone'),
+  later('snapshot', '<destination_url>', 'Create a snapshot from VM'),
+  later('restore', '<restore_config>', 'Restore VM from a snapshot'),
+  later('send-migration', '<destination_url>', 'Initiate a VM migration'),
+  later('receive-migration', '<receiver_url>', 'Receive a VM migration'),
+];
+
+/** What `--help` prints. */
+export function remoteHelp(version: string): string {
+  return [
+    version,
+    'Remotely control a cloud-hypervisor VMM.',
+    '',
+    'USAGE:',
+    '    ch-remote --api-socket <api-socket> <SUBCOMMAND>',
+    '',
+    'FLAGS:',
+    '    -h, --help                  Prints help information',
+    '    -V, --version               Prints version information',
+    '',
+    'OPTIONS:',
+    '        --api-socket <path>     HTTP API socket path (UNIX domain socket)',
+    '',
+    'SUBCOMMANDS:',
+    ...REMOTE_COMMANDS.map(commandHelp),
+    '',
+    'EXAMPLE:',
+    '    ch-remote --api-socket /tmp/vm.sock create vm.json && ch-remote --api-socket /tmp/vm.sock boot',
+    '',
+  ].join('\n');
+}
+
+function commandHelp({ name, usage, summary, request }: RemoteCommand): string {
+  const call = `${name} ${usage}`.trimEnd();
+  const gap = call.length > 26 ? `\n${' '.repeat(32)}` : ' '.repeat(28 - call.length);
+  return `    ${call}${gap}${summary}${request === undefined ? ' (not supported yet)' : ''}`;
+}
+
+function get(name: string, endpoint: string, summary: string): RemoteCommand {
+  return { name, usage: '', summary, request: { method: 'GET', endpoint } };
+}
+
+function put(name: string, endpoint: string, summary: string): RemoteCommand {
+  return { name, usage: '', summary, request: { method: 'PUT', endpoint } };
+}
+
+function later(name: string, usage: string, summary: string): RemoteCommand {
+  return { name, usage, summary };
+}

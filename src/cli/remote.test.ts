@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { ApiError } from '../api/errors.ts';
+import type { Endpoints } from '../api/route.ts';
+import { CapturedLog, TempDir, TestServer } from '../http/test-kit.ts';
+import { runRemote } from './remote-run.ts';
+
+const noStdin = (): Promise<Buffer> => Promise.reject(new Error('stdin is not to be read'));
+const someStdin = () => Promise.resolve(Buffer.from('{"b":2}'));
+
+const ROUTES = [
+  ...['vmm.ping', 'vm.info', 'vm.counters'].map((name) => ['GET', name] as const),
+  ...['boot', 'delete', 'shutdown', 'reboot', 'pause', 'resume', 'power-button', 'create'].map(
+    (name) => ['PUT', `vm.${name}`] as const,
+  ),
+  ['PUT', 'vmm.shutdown'] as const,
+];
+
+function endpoints(calls: string[]): Endpoints {
+  return new Map(
+    ROUTES.map(([method, name]) => {
+      const body = name === 'vm.create' ? 'required' : 'refused';
+      const handle = async (request: unknown) => {
+        calls.push(request === undefined ? name : `${name} ${JSON.stringify(request)}`);
+        return answerOf(name);
+      };
+      return [name, { route: { method, body, decode: (json: unknown) => json }, handle }];
+    }),
+  );
+}
+
+function answerOf(name: string): unknown {
+  switch (name) {
+    case 'vm.reboot':
+      throw new ApiError('no-vm', 'VM is not created');
+    case 'vm.pause':
+      throw new ApiError('wrong-state', 'VM is not running');
+    case 'vm.boot':
+      throw new ApiError('failed', 'disk _disk0: /x.raw: no such file');
+    case 'vm.counters':
+      throw new ApiError('not-supported', 'later');
+    case 'vm.info':
+      return { state: 'Running', é: 1 };
+    default:
+      return name === 'vmm.ping' ? { version: 'x' } : undefined;
+  }
+}
+
+type Outcome = [code: number, stdout: string, stderr: string];
+
+async function run(argv: readonly string[], stdin = noStdin): Promise<Outcome> {
+  const { code, stdout, stderr } = await runRemote(argv, stdin);
+  return [code, stdout, stderr];
+}
+
+/** Runs a command against a server of its own, which notes the calls. */
+async function call(argv: readonly string[], calls: string[] = [], stdin = noStdin): Promise<Outcome> {
+  using _ = new CapturedLog();
+  await using server = await TestServer.start(endpoints(calls));
+  return await run(['--api-socket', server.path, ...argv], stdin);
+}
+
+test('an answer with a body is printed as it is', async () => {
+  assert.deepEqual(await call(['ping']), [0, '{"version":"x"}\n', '']);
+  assert.deepEqual(await call(['info']), [0, '{"state":"Running","é":1}\n', '']);
+});
+
+test('the option may be one word, and behind the command', async () => {
+  await using server = await TestServer.start(endpoints([]));
+  const pong = [0, '{"version":"x"}\n', ''];
+  assert.deepEqual(await run([`--api-socket=${server.path}`, 'ping']), pong);
+  assert.deepEqual(await run(['ping', '--api-socket', server.path]), pong);
+});
+
+for (const [command, endpoint] of [
+  ['delete', 'vm.delete'],
+  ['shutdown', 'vm.shutdown'],
+  ['resume', 'vm.resume'],
+  ['power-button', 'vm.power-button'],
+  ['shutdown-vmm', 'vmm.shutdown'],
+] as const) {
+  test(`${command} calls ${endpoint} and prints nothing`, async () => {
+    const calls: string[] = [];
+    assert.deepEqual(await call([command], calls), [0, '', '']);
+    assert.deepEqual(calls, [endpoint]);
+  });
+}
+
+for (const [command, text] of [
+  ['reboot', 'NotFound: ["vm.reboot failed","VM is not created"]'],
+  ['pause', 'Unknown: ["vm.pause failed","VM is not running"]'],
+  ['boot', 'InternalServerError: ["vm.boot failed","disk _disk0: /x.raw: no such file"]'],
+  ['counters', 'NotImplemented: ["vm.counters failed","later"]'],
+] as const) {
+  test(`the error of ${command} is printed in one line`, async () => {
+    const line = `Error running command: Server responded with an error: ${text}\n`;
+    assert.deepEqual(await call([command]), [1, '', line]);
+  });
+}
+
+test('create sends a file, or standard input, as it is', async () => {
+  using dir = new TempDir();
+  const calls: string[] = [];
+  const file = join(dir.path, 'vm.json');
+  writeFileSync(file, '{"a": [1]}\n');
+  assert.deepEqual(await call(['create', file], calls), [0, '', '']);
+  assert.deepEqual(await call(['create', '-'], calls, someStdin), [0, '', '']);
+  assert.deepEqual(await call(['create'], calls, someStdin), [0, '', '']);
+  assert.deepEqual(calls, ['vm.create {"a":[1]}', 'vm.create {"b":2}', 'vm.create {"b":2}']);
+});
+
+test('create says what is wrong with its file', async () => {
+  using dir = new TempDir();
+  const missing = join(dir.path, 'none');
+  const line = `Error running command: Error reading ${missing}: No such file or directory (os error 2)\n`;
+  assert.deepEqual(await call(['create', missing]), [1, '', line]);
+  const bad = join(dir.path, 'bad.json');
+  writeFileSync(bad, '{');
+  const [code, , stderr] = await call(['create', bad]);
+  assert.equal(code, 1);
+  assert.match(stderr, /an error: BadRequest: \["vm\.create failed","Request body is not JSON at line 1/);
+});
+
+test('a body that is too large gets the answer of the server', async () => {
+  using dir = new TempDir();
+  const large = join(dir.path, 'large.json');
+  writeFileSync(large, Buffer.alloc(3 * 1024 * 1024, 0x20));
+  const [code, , stderr] = await call(['create', large]);
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /an error: Unknown: \["vm\.create failed","Request body is larger than 1048576 bytes"\]/,
+  );
+});
+
+test('a server that is not there', async () => {
+  using dir = new TempDir();
+  const path = join(dir.path, 'none.sock');
+  const opening = 'Error running command: Error opening HTTP socket:';
+  const gone = `${opening} No such file or directory (os error 2)\n`;
+  assert.deepEqual(await run(['--api-socket', path, 'ping']), [1, '', gone]);
+  writeFileSync(path, '');
+  const refused = `${opening} Connection refused (os error 111)\n`;
+  assert.deepEqual(await run(['--api-socket', path, 'ping']), [1, '', refused]);
+});
+
+for (const [what, bytes, stdout, stderr] of [
+  ['answers without a length', 'HTTP/1.1 200 \r\nConnection: keep-alive\r\n\r\n', '', ''],
+  [
+    'refuses without a body',
+    'HTTP/1.1 400 \r\n\r\n',
+    '',
+    'Error running command: Server responded with an error: BadRequest\n',
+  ],
+  [
+    'does not speak HTTP',
+    'SSH-2.0-x\r\n\r\n',
+    '',
+    'Error running command: HTTP output is missing protocol statement\n',
+  ],
+  [
+    'hangs up',
+    '',
+    '',
+    'Error running command: Error writing to or reading from HTTP socket: Connection reset by peer (os error 104)\n',
+  ],
+  [
+    'hangs up in the middle',
+    'HTTP/1.1 200 \r\nContent-Length: 9\r\n\r\n{',
+    '',
+    'Error running command: Error writing to or reading from HTTP socket: Connection reset by peer (os error 104)\n',
+  ],
+] as const) {
+  test(`a server that ${what}`, async () => {
+    using dir = new TempDir();
+    const path = join(dir.path, 'other.sock');
+    const other = createServer((socket) => {
+      // An answer without length must do without the end of the connection.
+      socket.once('data', () => (stderr.includes('reset') ? socket.end(bytes) : socket.write(bytes)));
+      socket.on('error', () => {});
+    });
+    await new Promise<void>((resolve) => other.listen(path, resolve));
+    try {
+      assert.deepEqual(await run(['--api-socket', path, 'ping']), [stderr === '' ? 0 : 1, stdout, stderr]);
+    } finally {
+      other.close();
+    }
+  });
+}
+
+test('what comes later says so, whatever its arguments', async () => {
+  for (const argv of [['add-disk', 'path=/x'], ['resize', '--cpus', '2'], ['snapshot']]) {
+    const line = `Error running command: ${argv[0]} is not supported yet\n`;
+    assert.deepEqual(await run(['--api-socket', 'x', ...argv]), [1, '', line]);
+  }
+});
+
+for (const [argv, message] of [
+  [[], 'A sub-command is required'],
+  [['--api-socket', 'x'], 'A sub-command is required'],
+  [['ping'], 'The option --api-socket <path> is required'],
+  [['--api-socket=', 'ping'], 'The option --api-socket needs a path'],
+  [['ping', '--api-socket'], 'The option --api-socket needs a path'],
+  [['--api-socket=a', '--api-socket=b', 'ping'], 'The option --api-socket was given more than once'],
+  [['--api-socket', 'x', 'fly'], "The subcommand 'fly' wasn't recognized"],
+  [['--loud', 'ping'], "Found argument '--loud' which wasn't expected, or isn't valid in this context"],
+  [['-x'], "Found argument '-x' which wasn't expected, or isn't valid in this context"],
+  [['ping', 'twice'], "Found argument 'twice' which wasn't expected, or isn't valid in this context"],
+  [['create', 'a', 'b'], "Found argument 'b' which wasn't expected, or isn't valid in this context"],
+] as const) {
+  test(`a command line that makes no sense: ${argv.join(' ')}`, async () => {
+    const text = `error: ${message}\n\nFor more information try --help\n`;
+    assert.deepEqual(await run(argv), [1, '', text]);
+  });
+}
+
+test('help names every command, version the program', async () => {
+  for (const argv of [['--help'], ['-h'], ['help'], ['--api-socket', 'x', 'ping', '--help']]) {
+    const [code, stdout, stderr] = await run(argv);
+    assert.deepEqual([code, stderr], [0, '']);
+    for (const name of ['ping', 'create [path]', 'shutdown-vmm', 'receive-migration']) {
+      assert.match(stdout, new RegExp(`^ {4}${name.replace(/[[\]]/g, '\\$&')} `, 'm'));
+    }
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 110, line);
+  }
+  assert.match((await run(['-V']))[1], /^ch-remote \S+\n$/);
+});

@@ -1,0 +1,19 @@
+import type { ListenAddress } from '../http/listener.ts';
+import { UsageError } from './flags.ts';
+
+/**
+ * Reads `--api-socket path=P`, `fd=N`, or a bare path. What is neither is a path as a whole,
+ * as the original has it: `foo=bar` names a file of that name.
+ */
+export function readApiSocket(text: string): ListenAddress {
+  if (text.startsWith('fd=')) {
+    const fd = Number(text.slice(3));
+    if (!/^\d+$/.test(text.slice(3)) || !Number.isSafeInteger(fd)) {
+      throw new UsageError(`Error parsing --api-socket: invalid fd '${text.slice(3)}'`);
+    }
+    return { fd };
+  }
+  const path = text.startsWith('path=') ? text.slice(5) : text;
+  if (path === '') throw new UsageError('Error parsing --api-socket: the path is empty');
+  return { path };
+}

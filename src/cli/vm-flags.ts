@@ -1,0 +1,43 @@
+import type { Device } from '../devices/device.ts';
+import { DEVICES } from '../devices/index.ts';
+import { MemoryZoneConfig } from '../devices/memory.ts';
+import { syntaxOf } from '../schema/words.ts';
+import type { Flag } from './flags.ts';
+
+/** What the flags mean that may stand without a value (reference/cli.md 1). */
+const FALLBACKS: Readonly<Record<string, string>> = {
+  cpus: 'boot=1',
+  memory: 'size=512M',
+  rng: 'src=/dev/urandom',
+  serial: 'null',
+  console: 'tty',
+};
+
+/** The flags that describe a VM: what it starts, then one for each row of the device table that has one. */
+export const VM_FLAGS: readonly Flag[] = [
+  {
+    name: 'kernel',
+    takes: 'one',
+    doc: 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once',
+    syntax: '<path>',
+  },
+  { name: 'initramfs', takes: 'one', doc: 'First file system of the kernel', syntax: '<path>' },
+  { name: 'cmdline', takes: 'one', doc: 'Command line of the kernel', syntax: '<text>', fallback: '' },
+  ...DEVICES.flatMap(flagOf),
+  { name: 'memory-zone', takes: 'many', doc: MemoryZoneConfig.doc, syntax: syntaxOf(MemoryZoneConfig) },
+];
+
+function flagOf({ flag, struct, many, field }: Device): Flag[] {
+  if (flag === undefined) return [];
+  if (struct === undefined) return [{ name: flag, takes: 'none', doc: field.doc }];
+  const fallback = FALLBACKS[flag];
+  return [
+    {
+      name: flag,
+      takes: many ? 'many' : 'one',
+      doc: struct.doc,
+      syntax: syntaxOf(struct),
+      ...(fallback === undefined ? {} : { fallback }),
+    },
+  ];
+}

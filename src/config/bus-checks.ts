@@ -1,0 +1,118 @@
+import type { DiskConfig } from '../devices/disk.ts';
+import type { FsConfig } from '../devices/fs.ts';
+import { DEVICES } from '../devices/index.ts';
+import type { NetConfig } from '../devices/net.ts';
+import type { PmemConfig } from '../devices/pmem.ts';
+import type { Report } from './checks.ts';
+import { deviceItems } from './items.ts';
+import { duplicates, isPowerOfTwo } from './numbers.ts';
+import type { VmConfig } from './vm-config.ts';
+
+// the original's words, which its clients may look for
+const SHARED_MEMORY = 'Using vhost-user requires using shared memory';
+const TOO_MANY_QUEUES = 'Number of vCPUs is insufficient for number of queues';
+
+/** Descriptors of a virtio queue: the engine's bounds for disks and file systems. */
+const QUEUE = { least: 4, most: 1024 } as const;
+/** The virtio specification's bound. */
+const NET_QUEUE = { least: 1, most: 32_768 } as const;
+/** pmem is mapped in large pages of this many `bytes`. */
+const PMEM_PAGE = 2 * 2 ** 20;
+/** A guest's vsock address has 32 bits, and the last is "any". */
+const CID_MAX = 2 ** 32 - 2;
+/** Descriptors of the standard streams. */
+const STANDARD_STREAMS = 2;
+
+interface Machine {
+  readonly vcpus: number;
+  readonly shared: boolean;
+  readonly report: Report;
+}
+
+/** The rules of the devices on the bus (reference/config.md 5.2: 5 to 15, and 8), and of their ids. */
+export function checkBusDevices(config: VmConfig, report: Report): void {
+  const machine: Machine = { vcpus: config.cpus.boot_vcpus, shared: config.memory.shared, report };
+  (config.disks ?? []).forEach((disk, i) => checkDisk(`disks[${i}]`, disk, machine));
+  (config.net ?? []).forEach((net, i) => checkNet(`net[${i}]`, net, machine));
+  (config.fs ?? []).forEach((fs, i) => checkFs(`fs[${i}]`, fs, machine));
+  (config.pmem ?? []).forEach((pmem, i) => checkPmem(`pmem[${i}]`, pmem, report));
+  const cid = config.vsock?.cid ?? 0;
+  if (cid > CID_MAX) report('vsock.cid', `larger than ${CID_MAX}`);
+  checkIds(config, report);
+}
+
+function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
+  const { vcpus, shared, report } = machine;
+  const noPath = disk.path === undefined || disk.path === '';
+  if (noPath && !disk.vhost_user) report(`${place}.path`, 'a disk needs a path');
+  if (disk.vhost_socket !== undefined && disk.path !== undefined) {
+    report(place, 'Disk path and vhost socket both provided');
+  }
+  if (disk.vhost_user && !shared) report(place, SHARED_MEMORY);
+  if (disk.vhost_user && disk.vhost_socket === undefined) {
+    report(place, 'No socket provided when using vhost-user');
+  }
+  if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
+  if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
+  checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
+}
+
+function checkNet(place: string, net: NetConfig, machine: Machine): void {
+  const { vcpus, shared, report } = machine;
+  if (net.vhost_user && !shared) report(place, SHARED_MEMORY);
+  if (net.vhost_user && net.vhost_socket === undefined) {
+    report(place, 'No socket provided when using vhost-user');
+  }
+  if (net.num_queues < 2) report(place, 'Number of queues to virtio_net less than 2');
+  if (net.fd !== undefined) {
+    if (net.fd.length * 2 !== net.num_queues) {
+      report(place, 'Number of queues to virtio_net does not match the number of input FDs');
+    }
+    if (net.fd.some((fd) => fd <= STANDARD_STREAMS)) report(place, 'Reserved fd number (<= 2)');
+  }
+  if (Math.floor(net.num_queues / 2) > vcpus) report(place, TOO_MANY_QUEUES);
+  checkQueueSize(place, net.queue_size, { ...NET_QUEUE, report });
+}
+
+function checkFs(place: string, fs: FsConfig, { vcpus, shared, report }: Machine): void {
+  if (!shared) report(place, SHARED_MEMORY);
+  if (fs.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
+  if (fs.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
+  const length = new TextEncoder().encode(fs.tag).length;
+  if (length === 0 || length > 36) report(`${place}.tag`, 'must have 1 to 36 bytes');
+  checkQueueSize(place, fs.queue_size, { ...QUEUE, report });
+}
+
+function checkPmem(place: string, { size }: PmemConfig, report: Report): void {
+  if (size === undefined || (size > 0 && size % PMEM_PAGE === 0)) return;
+  report(`${place}.size`, `must be a multiple of 2 MiB above 0, got ${size}`);
+}
+
+interface QueueBounds {
+  readonly least: number;
+  readonly most: number;
+  readonly report: Report;
+}
+
+function checkQueueSize(place: string, size: number, { least, most, report }: QueueBounds): void {
+  if (isPowerOfTwo(size) && size >= least && size <= most) return;
+  report(`${place}.queue_size`, `must be a power of two from ${least} to ${most}, got ${size}`);
+}
+
+/** Names that the machine itself uses in the device tree. */
+const RESERVED: readonly string[] = [
+  '_ioapic',
+  ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
+];
+const RESERVED_PREFIX = '_virtio-pci-';
+
+function checkIds(config: VmConfig, report: Report): void {
+  const named = deviceItems(config).flatMap(({ id, place }) => (id === undefined ? [] : [{ id, place }]));
+  for (const { id, place } of named) {
+    if (id === '') report(`${place}.id`, 'must not be empty');
+    if (RESERVED.includes(id) || id.startsWith(RESERVED_PREFIX)) report(`${place}.id`, `"${id}" is reserved`);
+  }
+  for (const { index, value, first } of duplicates(named.map(({ id }) => id))) {
+    report(`${named[index]?.place}.id`, `"${value}" is taken by ${named[first]?.place}`, 'duplicate');
+  }
+}

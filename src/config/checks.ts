@@ -1,0 +1,71 @@
+import { FILE_MISSING } from '../devices/console.ts';
+import { checkBusDevices } from './bus-checks.ts';
+import { checkMemory } from './memory-checks.ts';
+import { checkNuma } from './numa-checks.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** Something that a configuration gets wrong although its shape is right. */
+export interface Problem {
+  readonly kind: 'invalid' | 'duplicate';
+  /** the member and the reason, e.g. `disks[0]: ...` */
+  readonly text: string;
+}
+
+/** Notes one problem at a member. */
+export type Report = (place: string, reason: string, kind?: Problem['kind']) => void;
+
+/**
+ * The rules that join several members (reference/config.md 5.2, 7 and 8), and those that the engine sets,
+ * as far as they can be told without looking at the host. Texts are the original's where it has the rule.
+ */
+export function checkVmConfig(config: VmConfig): Problem[] {
+  const problems: Problem[] = [];
+  const report: Report = (place, reason, kind = 'invalid') => {
+    problems.push({ kind, text: `${place}: ${reason}` });
+  };
+  checkPayload(config, report);
+  checkConsoles(config, report);
+  checkCpus(config, report);
+  checkMemory(config.memory, report);
+  checkBusDevices(config, report);
+  checkNuma(config, report);
+  return problems;
+}
+
+/** Largest kernel command line in `bytes`. */
+const CMDLINE_MAX = 65_536;
+
+function checkPayload({ kernel, initramfs, cmdline, rng }: VmConfig, report: Report): void {
+  if (kernel.path === '') report('kernel.path', 'No kernel specified');
+  if (initramfs?.path === '') report('initramfs.path', 'must not be empty');
+  if (rng.src === '') report('rng.src', 'must not be empty');
+  if (!/^[\x20-\x7e]*$/.test(cmdline.args)) report('cmdline.args', 'only printable ASCII is possible');
+  if (cmdline.args.length > CMDLINE_MAX) report('cmdline.args', `longer than ${CMDLINE_MAX} bytes`);
+}
+
+function checkConsoles({ serial, console }: VmConfig, report: Report): void {
+  if (serial.mode === 'Tty' && console.mode === 'Tty') {
+    report('console.mode', 'Console mode tty specified for both serial and console');
+  }
+  for (const [member, { mode, file }] of [['console', console] as const, ['serial', serial] as const]) {
+    if (mode === 'File' && (file === undefined || file === '')) report(`${member}.file`, FILE_MISSING);
+  }
+}
+
+function checkCpus({ cpus }: VmConfig, report: Report): void {
+  const { boot_vcpus: boot, max_vcpus: max, topology } = cpus;
+  if (max < boot) {
+    // the original's words say the opposite of what they mean: the numbers help
+    report('cpus.max_vcpus', `Max CPUs greater than boot CPUs (boot_vcpus ${boot}, max_vcpus ${max})`);
+  }
+  if (topology === undefined) return;
+  const parts = Object.values(topology);
+  if (parts.includes(0)) report('cpus.topology', 'No part of the CPU topology can be zero');
+  const product = parts.reduce((total, one) => total * one, 1);
+  if (product !== max && product > 0) {
+    report(
+      'cpus.topology',
+      `Product of CPU topology parts does not match maximum vCPUs (${product}, max_vcpus ${max})`,
+    );
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * What is wrong with a configuration.
+ *
+ * - `malformed`: not even the shape is right (a wrong type, a missing member, words that follow no grammar)
+ * - `invalid`: against a rule, or not supported yet
+ * - `duplicate`: an id is there twice
+ */
+export type ConfigErrorKind = 'malformed' | 'invalid' | 'duplicate';
+
+/** A configuration that cannot be used; each problem names the member and the reason. */
+export class ConfigError extends Error {
+  readonly kind: ConfigErrorKind;
+  readonly problems: readonly string[];
+
+  constructor(kind: ConfigErrorKind, problems: readonly string[], options?: ErrorOptions) {
+    super(problems.join('; '), options);
+    this.name = 'ConfigError';
+    this.kind = kind;
+    this.problems = problems;
+  }
+}

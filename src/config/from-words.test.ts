@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DiskConfig } from '../devices/disk.ts';
+import { decode } from '../schema/decode.ts';
+import { ConfigError } from './errors.ts';
+import { parseFlag, parseVmConfig, vmConfigJson, type FlagTexts } from './from-words.ts';
+import { encodeVmConfig, VmConfig } from './vm-config.ts';
+
+const fault = (flags: FlagTexts, parse: (flags: FlagTexts) => unknown = vmConfigJson): string => {
+  try {
+    parse(flags);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.message;
+  }
+  throw new Error(`was accepted: ${JSON.stringify(flags)}`);
+};
+
+/** Flags and the JSON that means the same: reference/config.md 12. */
+const SAME: [FlagTexts, object][] = [
+  [{ cpus: ['boot=1,max=3'] }, { cpus: { boot_vcpus: 1, max_vcpus: 3 } }],
+  [
+    { memory: ['size=1G,mergeable=on,shared=on'] },
+    { memory: { size: 1_073_741_824, mergeable: true, shared: true } },
+  ],
+  [
+    { memory: ['size=1G,hotplug_method=virtio-mem,hotplug_size=1G'] },
+    { memory: { size: 1_073_741_824, hotplug_method: 'VirtioMem', hotplug_size: 1_073_741_824 } },
+  ],
+  [{ cmdline: ['arg1=foo arg2=bar'] }, { cmdline: { args: 'arg1=foo arg2=bar' } }],
+  [
+    { disk: ['path=/a', 'path=/b,iommu=on'] },
+    { disks: [{ path: '/a' }, { path: '/b', iommu: true }], iommu: true },
+  ],
+  [
+    { net: ['mac=12:34:56:78:90:ab,tap=tap0,ip=1.2.3.4,mask=5.6.7.8,num_queues=4,queue_size=128'] },
+    {
+      net: [
+        {
+          mac: '12:34:56:78:90:ab',
+          tap: 'tap0',
+          ip: '1.2.3.4',
+          mask: '5.6.7.8',
+          num_queues: 4,
+          queue_size: 128,
+        },
+      ],
+    },
+  ],
+  [
+    { net: ['mac=12:34:56:78:90:ab,fd=3:7,num_queues=4'] },
+    { net: [{ mac: '12:34:56:78:90:ab', fds: [3, 7], num_queues: 4 }] },
+  ],
+  [{ rng: ['src=/p,iommu=on'] }, { rng: { src: '/p', iommu: true }, iommu: true }],
+  [
+    { fs: ['tag=t,socket=/s'], memory: ['shared=true'] },
+    { fs: [{ tag: 't', socket: '/s' }], memory: { shared: true, size: 536_870_912 } },
+  ],
+  [
+    { pmem: ['file=/f,size=128M,iommu=on,mergeable=on'] },
+    { pmem: [{ file: '/f', size: 134_217_728, iommu: true, mergeable: true }], iommu: true },
+  ],
+  [{ serial: ['null'], console: ['tty'] }, {}],
+  [
+    { serial: ['tty'], console: ['off'] },
+    { serial: { mode: 'Tty' }, console: { mode: 'Off' } },
+  ],
+  [
+    { serial: ['file=/f'], console: ['off'] },
+    { serial: { mode: 'File', file: '/f' }, console: { mode: 'Off' } },
+  ],
+  [
+    { device: ['path=/sys/d', 'path=/sys/e,iommu=on'] },
+    { devices: [{ path: '/sys/d' }, { path: '/sys/e', iommu: true }], iommu: true },
+  ],
+  [
+    { vsock: ['cid=123,socket=/s,iommu=on'] },
+    { vsock: { cid: 123, socket: '/s', iommu: true }, iommu: true },
+  ],
+  // further ones, from sections 2, 4 and reference/acceptance.md
+  [{}, {}],
+  [
+    { cpus: ['boot=24,topology=2:6:1:2,kvm_hyperv=on,max_phys_bits=36'] },
+    {
+      cpus: {
+        boot_vcpus: 24,
+        max_vcpus: 24,
+        topology: { threads_per_core: 2, cores_per_die: 6, dies_per_package: 1, packages: 2 },
+        kvm_hyperv: true,
+        max_phys_bits: 36,
+      },
+    },
+  ],
+  [{ memory: ['size=1G,file=/dev/shm'] }, { memory: { size: 1_073_741_824 } }],
+  [
+    {
+      memory: ['size=0,hotplug_method=virtio-mem'],
+      'memory-zone': ['id=mem0,size=1G,hotplug_size=2G', 'id=mem1,file=/dev/shm,host_numa_node=0'],
+    },
+    {
+      memory: {
+        size: 0,
+        hotplug_method: 'VirtioMem',
+        zones: [
+          { id: 'mem0', size: 1_073_741_824, hotplug_size: 2_147_483_648 },
+          { id: 'mem1', size: 536_870_912, file: '/dev/shm', host_numa_node: 0 },
+        ],
+      },
+    },
+  ],
+  [{ 'memory-zone': ['id=z'] }, { memory: { size: 536_870_912, zones: [{ id: 'z', size: 536_870_912 }] } }],
+  [
+    { disk: ['vhost_user=true,socket=/s,num_queues=2,queue_size=128,_disable_io_uring=true'] },
+    {
+      disks: [
+        { vhost_user: true, vhost_socket: '/s', num_queues: 2, queue_size: 128, disable_io_uring: true },
+      ],
+    },
+  ],
+  [{ net: [''] }, { net: [{}] }],
+  [
+    { net: ['tap=,vhost_mode=SERVER,socket=/s,host_mac=12:34:56:78:90:AB'] },
+    { net: [{ vhost_mode: 'Server', vhost_socket: '/s', host_mac: '12:34:56:78:90:ab' }] },
+  ],
+  [
+    { disk: ['path=/a,bw_size=10,bw_refill_time=100,ops_size=5,ops_refill_time=0'] },
+    {
+      disks: [
+        {
+          path: '/a',
+          rate_limiter_config: { bandwidth: { size: 10, one_time_burst: 0, refill_time: 100 } },
+        },
+      ],
+    },
+  ],
+  [{ disk: ['path=/a,bw_one_time_burst=3'] }, { disks: [{ path: '/a' }] }],
+  [{ balloon: ['deflate_on_oom=on'] }, { balloon: { size: 0, deflate_on_oom: true } }],
+  [
+    { 'sgx-epc': ['id=epc0,size=64M', 'id=epc1,prefault=on'] },
+    {
+      sgx_epc: [
+        { id: 'epc0', size: 67_108_864 },
+        { id: 'epc1', size: 0, prefault: true },
+      ],
+    },
+  ],
+  [
+    { numa: ['guest_numa_id=0,cpus=0-2:9,distances=1@15:2@20,memory_zones=a:b,sgx_epc_sections=e'] },
+    {
+      numa: [
+        {
+          guest_numa_id: 0,
+          cpus: [0, 1, 2, 9],
+          distances: [
+            { destination: 1, distance: 15 },
+            { destination: 2, distance: 20 },
+          ],
+          memory_zones: ['a', 'b'],
+          sgx_epc_sections: ['e'],
+        },
+      ],
+    },
+  ],
+  [{ watchdog: [] }, { watchdog: true }],
+  [{ initramfs: ['/i,=x'] }, { initramfs: { path: '/i,=x' } }],
+  [
+    { fs: ['tag=t,socket=/s,dax=on,cache_size=1G'] },
+    { fs: [{ tag: 't', socket: '/s', cache_size: 2 ** 30 }] },
+  ],
+  [{ console: ['pty,iommu=on'] }, { console: { mode: 'Pty', iommu: true }, iommu: true }],
+  // the serial port is behind nothing
+  [{ serial: ['pty,iommu=on'] }, { serial: { mode: 'Pty', iommu: true } }],
+];
+
+const consoleOf = (text: string): unknown => vmConfigJson({ console: [text] }).json['console'];
+
+test('flags and JSON mean the same VM', () => {
+  for (const [flags, json] of SAME) {
+    const words = vmConfigJson({ kernel: ['/k'], ...flags }).json;
+    const expected = decode(VmConfig, { kernel: { path: '/k' }, ...json });
+    assert.deepEqual(
+      encodeVmConfig(decode(VmConfig, words)),
+      encodeVmConfig(expected),
+      JSON.stringify(flags),
+    );
+  }
+});
+
+test('of several console modes off wins, then pty, tty, null, file; a file that lost is not kept', () => {
+  assert.deepEqual(consoleOf('file=/f,null,tty,pty,off'), { mode: 'Off' });
+  assert.deepEqual(consoleOf('file=/f,null,tty,pty'), { mode: 'Pty' });
+  assert.deepEqual(consoleOf('file=/f,null,tty'), { mode: 'Tty' });
+  assert.deepEqual(consoleOf('file=/f,null'), { mode: 'Null' });
+  assert.deepEqual(consoleOf('file=/f'), { mode: 'File', file: '/f' });
+  assert.deepEqual(consoleOf('tty=foo'), { mode: 'Tty' });
+});
+
+test('texts of errors are the original’s (reference/config.md 6)', () => {
+  const texts: [FlagTexts, string][] = [
+    [{ cpus: ['4'] }, 'Error parsing --cpus: unknown option: 4'],
+    [{ cpus: ['boot=300'] }, 'Error parsing --cpus: unable to parse 300 for boot'],
+    [{ cpus: ['boot=1,topology=1:2'] }, 'Error parsing --cpus: unable to parse 1:2 for topology'],
+    [{ memory: ['size=1T'] }, 'Error parsing --memory: unable to parse 1T for size'],
+    [{ 'memory-zone': ['size=1G'] }, 'Error parsing --memory-zone: id missing'],
+    [{ 'memory-zone': ['id=z,mergeable=on'] }, 'Error parsing --memory-zone: unknown option: mergeable'],
+    [{ disk: ['foo'] }, 'Error parsing --disk: unknown option: foo'],
+    [{ disk: ['path'] }, 'Error parsing --disk: invalid syntax:path'],
+    [{ disk: ['path=/a,bw_size=10M'] }, 'Error parsing --disk: unable to parse 10M for bw_size'],
+    [{ net: ['mac=x'] }, 'Error parsing --net: unable to parse x for mac'],
+    [{ net: ['ops_size=x'] }, 'Error parsing --disk: unable to parse x for ops_size'],
+    [{ net: ['fd=3-3'] }, 'Error parsing --net: unable to parse 3-3 for fd'],
+    [{ rng: ['source=/x'] }, 'Error parsing --rng: unknown option: source'],
+    [{ balloon: ['size=x'] }, 'Error parsing --balloon: unable to parse x for size'],
+    [{ fs: [''] }, 'Error parsing --fs: tag missing'],
+    [{ fs: ['tag=t,num_queues=x'] }, 'Error parsing --fs: socket missing'],
+    [{ fs: ['tag=t,socket=/s,dax=off,cache_size='] }, 'Error parsing --fs: cache_size used with dax=on'],
+    [{ pmem: ['size=1'] }, 'Error parsing --pmem: file missing'],
+    [{ console: [''] }, 'Error parsing --console: invalid console mode given'],
+    [{ console: ['iommu=on'] }, 'Error parsing --console: invalid console mode given'],
+    [{ serial: ['foo'] }, 'Error parsing --console: unknown option: foo'],
+    [{ serial: [''] }, 'Error parsing --console: invalid console mode given'],
+    [{ serial: ['file='] }, 'Error validating configuration: Path missing when using file console mode'],
+    [{ device: ['iommu=on'] }, 'Error parsing --device: path missing'],
+    [{ vsock: [''] }, 'Error parsing --vsock: socket missing'],
+    [{ vsock: ['socket=/s'] }, 'Error parsing --vsock: cid missing'],
+    [{ 'sgx-epc': ['size=1M'] }, 'Error parsing --sgx-epc: id missing'],
+    [{ numa: ['cpus=3-3'] }, 'Error parsing --numa: unable to parse 3-3 for cpus'],
+    [{ numa: ['distances=1:2'] }, 'Error parsing --numa: unable to parse 1:2 for distances'],
+  ];
+  for (const [flags, text] of texts) assert.equal(fault(flags), text);
+});
+
+test('of several wrong flags the first in the original’s order is told', () => {
+  const order = ['disk', 'net', 'rng', 'balloon', 'fs', 'pmem', 'console', 'serial', 'device', 'vsock'];
+  const all = [...order, 'sgx-epc', 'numa', 'cpus', 'memory', 'memory-zone'];
+  const wrong = new Map(all.map((flag) => [flag, ['foo']]));
+  for (const flag of all) {
+    const told = flag === 'serial' ? 'console' : flag;
+    assert.equal(fault(Object.fromEntries(wrong)), `Error parsing --${told}: unknown option: foo`);
+    wrong.delete(flag);
+  }
+});
+
+test('what is read well but cannot be is told as a fault of the configuration', () => {
+  assert.equal(
+    fault({ kernel: ['/k'], serial: ['tty'], console: ['tty'] }, parseVmConfig),
+    'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
+  );
+  assert.equal(
+    fault({ kernel: ['/k'], net: ['tap=t'] }, parseVmConfig),
+    'Error validating configuration: not supported yet: net',
+  );
+});
+
+test('paths with commas and equals signs are possible in quotes', () => {
+  const { config } = parseVmConfig({ kernel: ['/k'], disk: ['path="/a,b=c",readonly=on'] });
+  assert.equal(config.disks?.[0]?.path, '/a,b=c');
+  assert.equal(config.disks?.[0]?.readonly, true);
+});
+
+test('a polled queue without a back-end is worth a warning', () => {
+  const { warnings } = parseVmConfig({ kernel: ['/k'], disk: ['path=/a,poll_queue=off'] });
+  assert.deepEqual(warnings, ['poll_queue is only used with vhost_user=on']);
+});
+
+test('one flag can be read by itself, as ch-remote does', () => {
+  assert.deepEqual(parseFlag('disk', DiskConfig, 'path=/a,id=x').json, { path: '/a', id: 'x' });
+});

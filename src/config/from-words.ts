@@ -1,0 +1,123 @@
+import { balloon } from '../devices/balloon.ts';
+import { console } from '../devices/console.ts';
+import { cpus } from '../devices/cpus.ts';
+import type { Device } from '../devices/device.ts';
+import { disk } from '../devices/disk.ts';
+import { fs } from '../devices/fs.ts';
+import { memory, MemoryZoneConfig } from '../devices/memory.ts';
+import { net } from '../devices/net.ts';
+import { numa } from '../devices/numa.ts';
+import { pmem } from '../devices/pmem.ts';
+import { rng } from '../devices/rng.ts';
+import { serial } from '../devices/serial.ts';
+import { sgxEpc } from '../devices/sgx-epc.ts';
+import { vfio } from '../devices/vfio.ts';
+import { vsock } from '../devices/vsock.ts';
+import type { Struct } from '../schema/field.ts';
+import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
+import { ConfigError } from './errors.ts';
+import { decodeVmConfig, type DecodedVmConfig } from './vm-config.ts';
+
+/** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
+export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
+
+/** The original's order: of several wrong flags the first of these is reported (reference/config.md 6). */
+const PARSE_ORDER: readonly Device[] = [
+  disk,
+  net,
+  rng,
+  balloon,
+  fs,
+  pmem,
+  console,
+  serial,
+  vfio,
+  vsock,
+  sgxEpc,
+  numa,
+  cpus,
+  memory,
+];
+
+/** Flags whose devices can be behind the virtual IOMMU. */
+const BEHIND_IOMMU: readonly string[] = ['disks', 'net', 'rng', 'pmem', 'console', 'devices', 'vsock'];
+
+/**
+ * Reads the flags that describe a VM, and checks what they add up to.
+ * @throws ConfigError whose message is the original's, e.g. `Error parsing --disk: unknown option: foo`
+ */
+export function parseVmConfig(flags: FlagTexts): DecodedVmConfig {
+  const { json, warnings } = vmConfigJson(flags);
+  try {
+    const decoded = decodeVmConfig(json);
+    return { config: decoded.config, warnings: [...warnings, ...decoded.warnings] };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const problems = [`Error validating configuration: ${error.message}`];
+    throw new ConfigError(error.kind, problems, { cause: error });
+  }
+}
+
+/**
+ * The JSON that vm.create would be sent for these flags, not checked yet.
+ * @throws ConfigError
+ */
+export function vmConfigJson(flags: FlagTexts): ParsedWords {
+  const warnings: string[] = [];
+  const parse = (flag: string, struct: Struct, text: string): unknown => {
+    const parsed = parseFlag(flag, struct, text);
+    warnings.push(...parsed.warnings);
+    return parsed.json;
+  };
+  const json: Record<string, unknown> = {};
+  for (const { member, flag, struct, many } of PARSE_ORDER) {
+    const texts = flag === undefined ? undefined : flags[flag];
+    if (flag === undefined || struct === undefined || texts === undefined || texts.length === 0) continue;
+    const items = texts.map((text) => parse(flag, struct, text));
+    json[member] = many ? items : items[0];
+  }
+  const zones = (flags['memory-zone'] ?? []).map((text) => parse('memory-zone', MemoryZoneConfig, text));
+  if (zones.length > 0)
+    json['memory'] = { ...(json['memory'] ?? parseFlag('memory', memory.struct, '').json), zones };
+  const iommu = BEHIND_IOMMU.some((member) => hasIommu(json[member]));
+  return { json: { ...json, ...payload(flags), iommu, watchdog: flags['watchdog'] !== undefined }, warnings };
+}
+
+/**
+ * Reads the option string of one flag, of any command that has it.
+ * @throws ConfigError
+ */
+export function parseFlag(flag: string, struct: Struct, text: string): ParsedWords {
+  try {
+    return parseWords(struct, text);
+  } catch (error) {
+    if (!(error instanceof WordError)) throw error;
+    const prefix = error.validation
+      ? 'Error validating configuration'
+      : `Error parsing --${reportedFlag(flag, error.key)}`;
+    throw new ConfigError('malformed', [`${prefix}: ${error.message}`], { cause: error });
+  }
+}
+
+/** The original reports serial as --console, and the rate limiter of --net as --disk; clients may match that. */
+function reportedFlag(flag: string, key = ''): string {
+  if (flag === 'serial') return 'console';
+  return flag === 'net' && /^(bw|ops)_/.test(key) ? 'disk' : flag;
+}
+
+/** What is given as it is, without keys. */
+function payload(flags: FlagTexts): Readonly<Record<string, unknown>> {
+  const kernel = flags['kernel']?.[0];
+  const initramfs = flags['initramfs']?.[0];
+  const cmdline = flags['cmdline']?.[0];
+  return {
+    ...(kernel === undefined ? {} : { kernel: { path: kernel } }),
+    ...(initramfs === undefined ? {} : { initramfs: { path: initramfs } }),
+    ...(cmdline === undefined ? {} : { cmdline: { args: cmdline } }),
+  };
+}
+
+function hasIommu(member: unknown): boolean {
+  if (Array.isArray(member)) return member.some((item) => hasIommu(item));
+  return typeof member === 'object' && member !== null && 'iommu' in member && member.iommu === true;
+}

@@ -1,0 +1,39 @@
+import type { AnyConfig, Device } from '../devices/device.ts';
+import { DEVICES } from '../devices/index.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** One device that a configuration asks for. */
+export interface DeviceItem {
+  readonly device: Device;
+  readonly config: AnyConfig;
+  /** where it stands in the configuration, e.g. `disks[0]` */
+  readonly place: string;
+  /** the id that the configuration gives it; generated at boot where it gives none */
+  readonly id: string | undefined;
+}
+
+/** The devices that the guest will see, in the order of their slots. */
+export function deviceItems(config: VmConfig): DeviceItem[] {
+  const members = new Map<string, unknown>(Object.entries(config));
+  // what has no name, e.g. memory, is no device of its own
+  const devices = DEVICES.filter(({ ids }) => ids !== undefined);
+  return devices.flatMap((device) => {
+    const member = members.get(device.member);
+    const values: readonly unknown[] = Array.isArray(member) ? member : [member];
+    return values
+      .map((value, i) => toItem(device, value, device.many ? `${device.member}[${i}]` : device.member))
+      .filter((item) => item !== undefined);
+  });
+}
+
+function toItem(device: Device, value: unknown, place: string): DeviceItem | undefined {
+  if (!isConfig(value)) return undefined;
+  if (device.present !== undefined && !device.present(value)) return undefined;
+  const id = value === true ? undefined : value['id'];
+  return { device, config: value, place, id: typeof id === 'string' ? id : undefined };
+}
+
+/** Members that are switched off or were not given are no devices. */
+function isConfig(value: unknown): value is AnyConfig {
+  return value === true || (typeof value === 'object' && value !== null);
+}

@@ -1,0 +1,77 @@
+import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory.ts';
+import type { Report } from './checks.ts';
+import { duplicates, isPowerOfTwo } from './numbers.ts';
+
+/** RAM is mapped in pages of this many `bytes`. */
+const PAGE = 4096;
+/** virtio-mem grows in steps of this many `bytes`. */
+const BLOCK = 128 * 2 ** 20;
+
+/** The rules of reference/config.md 5.2 (18, 19) and 7. */
+export function checkMemory(memory: MemoryConfig, report: Report): void {
+  const zones = memory.zones ?? [];
+  if (memory.size > 0 && zones.length > 0)
+    report('memory.zones', 'memory.size must be 0 when zones are given');
+  if (memory.size === 0 && zones.length === 0) report('memory.size', 'must not be 0 without memory zones');
+  if (memory.hugepage_size !== undefined && !memory.hugepages) {
+    report('memory.hugepage_size', 'Huge page size specified but huge pages not enabled');
+  }
+  checkSizes('memory', memory, report);
+  checkHotplug('memory', memory, { method: memory.hotplug_method, report });
+  zones.forEach((zone, i) => checkZone(`memory.zones[${i}]`, zone, { memory, report }));
+  for (const { index, value, first } of duplicates(zones.map((zone) => zone.id))) {
+    report(`memory.zones[${index}].id`, `"${value}" is taken by memory.zones[${first}]`);
+  }
+}
+
+interface ZoneContext {
+  readonly memory: MemoryConfig;
+  readonly report: Report;
+}
+
+function checkZone(place: string, zone: MemoryZoneConfig, { memory, report }: ZoneContext): void {
+  if (zone.id === '') report(`${place}.id`, 'must not be empty');
+  if (zone.size === 0) report(`${place}.size`, 'must not be 0');
+  if (zone.shared && zone.file !== undefined && zone.host_numa_node !== undefined) {
+    report(place, 'shared, file and host_numa_node cannot be combined');
+  }
+  if (zone.hotplug_size !== undefined && memory.hotplug_method === 'Acpi') {
+    report(`${place}.hotplug_size`, 'needs memory.hotplug_method to be VirtioMem');
+  }
+  checkSizes(place, zone, report);
+  checkHotplug(place, zone, { method: memory.hotplug_method, report });
+}
+
+type Sizes = Pick<MemoryConfig, 'size' | 'hugepages' | 'hugepage_size'>;
+
+function checkSizes(place: string, { size, hugepages, hugepage_size: page }: Sizes, report: Report): void {
+  if (size % PAGE !== 0) report(`${place}.size`, `must be a multiple of ${PAGE}, got ${size}`);
+  if (page === undefined) return;
+  if (!isPowerOfTwo(page)) report(`${place}.hugepage_size`, `Huge page size is not power of 2: ${page}`);
+  else if (hugepages && size % page !== 0) {
+    report(`${place}.size`, `must be a multiple of the huge page size ${page}, got ${size}`);
+  }
+}
+
+interface HotplugContext {
+  readonly method: MemoryConfig['hotplug_method'];
+  readonly report: Report;
+}
+
+type Room = Pick<MemoryConfig, 'hotplug_size' | 'hotplugged_size'>;
+
+function checkHotplug(place: string, room: Room, { method, report }: HotplugContext): void {
+  const { hotplug_size: size, hotplugged_size: used } = room;
+  if (size === 0) report(`${place}.hotplug_size`, 'must not be 0');
+  if (size !== undefined && method === 'VirtioMem' && size % BLOCK !== 0) {
+    report(`${place}.hotplug_size`, `must be a multiple of 128 MiB, got ${size}`);
+  }
+  if (used === undefined) return;
+  if (method === 'Acpi') {
+    report(`${place}.hotplugged_size`, 'needs memory.hotplug_method to be VirtioMem');
+  } else if (size === undefined) {
+    report(`${place}.hotplugged_size`, 'needs hotplug_size');
+  } else if (used > size) {
+    report(`${place}.hotplugged_size`, `larger than hotplug_size (${used}, ${size})`);
+  }
+}

@@ -1,0 +1,79 @@
+import type { NumaConfig } from '../devices/numa.ts';
+import type { SgxEpcConfig } from '../devices/sgx-epc.ts';
+import type { Report } from './checks.ts';
+import { duplicates } from './numbers.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** Id of the zone that `memory.size` makes. */
+const SINGLE_ZONE = 'mem0';
+
+interface Known {
+  readonly nodes: readonly number[];
+  readonly zones: readonly string[];
+  readonly sections: readonly string[];
+}
+
+/** The rules of reference/config.md 8 for NUMA nodes and SGX sections. */
+export function checkNuma(config: VmConfig, report: Report): void {
+  const nodes = config.numa ?? [];
+  const zones = config.memory.zones ?? [];
+  const known: Known = {
+    nodes: nodes.map((node) => node.guest_numa_id),
+    zones: zones.length === 0 ? [SINGLE_ZONE] : zones.map((zone) => zone.id),
+    sections: (config.sgx_epc ?? []).map((section) => section.id),
+  };
+  for (const { index, value, first } of duplicates(known.nodes)) {
+    report(`numa[${index}].guest_numa_id`, `${value} is taken by numa[${first}]`);
+  }
+  nodes.forEach((node, i) => {
+    checkReferences(`numa[${i}]`, node, { known, report });
+    checkCpus(`numa[${i}]`, node, { most: config.cpus.max_vcpus, report });
+  });
+  checkSections(config.sgx_epc ?? [], report);
+}
+
+interface Lookup {
+  readonly known: Known;
+  readonly report: Report;
+}
+
+function checkReferences(place: string, node: NumaConfig, { known, report }: Lookup): void {
+  const distances = node.distances ?? [];
+  distances.forEach(({ destination }, i) => {
+    const at = `${place}.distances[${i}].destination`;
+    if (!known.nodes.includes(destination)) report(at, `no NUMA node ${destination}`);
+  });
+  for (const { index, value } of duplicates(distances.map(({ destination }) => destination))) {
+    report(`${place}.distances[${index}].destination`, `node ${value} is listed twice`);
+  }
+  (node.memory_zones ?? []).forEach((zone, i) => {
+    if (!known.zones.includes(zone)) report(`${place}.memory_zones[${i}]`, `no memory zone "${zone}"`);
+  });
+  (node.sgx_epc_sections ?? []).forEach((section, i) => {
+    if (!known.sections.includes(section)) {
+      report(`${place}.sgx_epc_sections[${i}]`, `no SGX section "${section}"`);
+    }
+  });
+}
+
+interface CpuLimit {
+  readonly most: number;
+  readonly report: Report;
+}
+
+function checkCpus(place: string, node: NumaConfig, { most, report }: CpuLimit): void {
+  (node.cpus ?? []).forEach((cpu, i) => {
+    if (cpu >= most) report(`${place}.cpus[${i}]`, `no vCPU ${cpu} (max_vcpus ${most})`);
+  });
+}
+
+function checkSections(sections: readonly SgxEpcConfig[], report: Report): void {
+  sections.forEach(({ size }, i) => {
+    if (size === 0 || size % 4096 !== 0) {
+      report(`sgx_epc[${i}].size`, `must be a multiple of 4096 above 0, got ${size}`);
+    }
+  });
+  for (const { index, value, first } of duplicates(sections.map(({ id }) => id))) {
+    report(`sgx_epc[${index}].id`, `"${value}" is taken by sgx_epc[${first}]`);
+  }
+}

@@ -1,0 +1,106 @@
+import { balloon } from '../devices/balloon.ts';
+import { console } from '../devices/console.ts';
+import { cpus } from '../devices/cpus.ts';
+import { disk } from '../devices/disk.ts';
+import { fs } from '../devices/fs.ts';
+import { iommu } from '../devices/iommu.ts';
+import { memory } from '../devices/memory.ts';
+import { net } from '../devices/net.ts';
+import { numa } from '../devices/numa.ts';
+import { CmdLineConfig, InitramfsConfig, KernelConfig } from '../devices/payload.ts';
+import { pmem } from '../devices/pmem.ts';
+import { rng } from '../devices/rng.ts';
+import { serial } from '../devices/serial.ts';
+import { sgxEpc } from '../devices/sgx-epc.ts';
+import { vfio } from '../devices/vfio.ts';
+import { vsock } from '../devices/vsock.ts';
+import { watchdog } from '../devices/watchdog.ts';
+import { decode, DecodeError, encode, laterMembers, unknownMembers } from '../schema/decode.ts';
+import { defaulted, optional, struct, type InputOf, type ValueOf } from '../schema/field.ts';
+import { nested } from '../schema/kinds.ts';
+import { checkVmConfig, type Problem } from './checks.ts';
+import { ConfigError } from './errors.ts';
+
+/** A whole virtual machine: checked, every default filled in. */
+export interface VmConfig extends ValueOf<typeof VmConfig> {}
+/** A virtual machine as a client may send it, and as answers show it: members with a default may be left out. */
+export interface VmConfigInput extends InputOf<typeof VmConfig> {}
+
+/** The members of the contract, in its order. */
+export const VmConfig = struct({
+  name: 'VmConfig',
+  doc: 'A virtual machine',
+  fields: {
+    cpus: cpus.field,
+    memory: memory.field,
+    kernel: nested(KernelConfig),
+    initramfs: optional(nested(InitramfsConfig)),
+    cmdline: defaulted(nested(CmdLineConfig), { args: '' }),
+    disks: disk.field,
+    net: net.field,
+    rng: rng.field,
+    balloon: balloon.field,
+    fs: fs.field,
+    pmem: pmem.field,
+    serial: serial.field,
+    console: console.field,
+    devices: vfio.field,
+    vsock: vsock.field,
+    iommu: iommu.field,
+    sgx_epc: sgxEpc.field,
+    numa: numa.field,
+    watchdog: watchdog.field,
+  },
+});
+
+/** A configuration, and what was strange but harmless about what the client sent. */
+export interface DecodedVmConfig {
+  readonly config: VmConfig;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads a configuration: types, defaults, then every rule that needs no look at the host.
+ * @throws ConfigError naming all problems, not only the first
+ */
+export function decodeVmConfig(json: unknown): DecodedVmConfig {
+  const config = decodeShape(json);
+  validateVmConfig(config);
+  const unknown = unknownMembers(VmConfig, json);
+  return { config, warnings: unknown.length === 0 ? [] : [`unknown fields ignored: ${unknown.join(', ')}`] };
+}
+
+/**
+ * Checks a configuration that was put together from checked parts, e.g. one that a device was added to.
+ * @throws ConfigError
+ */
+export function validateVmConfig(config: VmConfig): void {
+  const later = laterMembers(VmConfig, config).map((member): Problem => ({
+    kind: 'invalid',
+    text: `not supported yet: ${member}`,
+  }));
+  const problems = [...later, ...checkVmConfig(config)];
+  if (problems.length === 0) return;
+  const kind = problems.every((problem) => problem.kind === 'duplicate') ? 'duplicate' : 'invalid';
+  throw new ConfigError(
+    kind,
+    problems.map((problem) => problem.text),
+  );
+}
+
+/**
+ * A configuration as answers show it: what was not given is left out, every default is there. Sent to
+ * vm.create again, it makes the same machine.
+ */
+export function encodeVmConfig(config: VmConfig): VmConfig {
+  return encode(VmConfig, config);
+}
+
+function decodeShape(json: unknown): VmConfig {
+  try {
+    return decode(VmConfig, json);
+  } catch (error) {
+    if (error instanceof DecodeError) throw new ConfigError('malformed', error.problems, { cause: error });
+    throw error;
+  }
+}

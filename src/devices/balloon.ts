@@ -1,0 +1,25 @@
+import { defaulted, later, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { flag, nested, size } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+
+/** The virtio balloon, which takes RAM back from the guest. */
+export interface BalloonConfig extends ValueOf<typeof BalloonConfig> {}
+export const BalloonConfig = struct({
+  name: 'BalloonConfig',
+  doc: 'The virtio balloon, which takes RAM back from the guest',
+  fields: {
+    size: wordDefaulted(size('Size of the balloon in `bytes`'), () => 0),
+    deflate_on_oom: defaulted(flag('Gives RAM back when the guest runs out of it'), false),
+  },
+});
+
+export const balloon = defineDevice({
+  member: 'balloon',
+  field: later(optional(nested(BalloonConfig))),
+  struct: BalloonConfig,
+  many: false,
+  flag: 'balloon',
+  ids: { fixed: '_balloon' },
+  takesSlot: true,
+  removable: false,
+});

@@ -1,0 +1,67 @@
+import { defaulted, formed, later, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
+import { choice, flag, nested, path } from '../schema/kinds.ts';
+import { WordError } from '../schema/words.ts';
+import { defineDevice } from './device.ts';
+import { onBus } from './pci.ts';
+import type { ChardevBackend } from './step.ts';
+
+/** Where the bytes of a console go, in the order in which the command line's words win. */
+const FLAGS = ['off', 'pty', 'tty', 'null'] as const;
+
+/** What is said where a console writes to a file without a name. */
+export const FILE_MISSING = 'Path missing when using file console mode';
+
+/** A console of the guest: the serial port (ttyS0) or the virtio console (hvc0). */
+export interface ConsoleConfig extends ValueOf<typeof ConsoleConfig> {}
+export const ConsoleConfig = struct({
+  name: 'ConsoleConfig',
+  doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, or swallowed',
+  fields: {
+    file: formed(
+      { keys: ['file'], syntax: '', read: readFile },
+      optional(path('File that gets the output in mode File; the PTY in answers in mode Pty')),
+    ),
+    mode: formed(
+      { keys: [], flags: FLAGS, syntax: 'off|pty|tty|null|file=<path>', read: readMode },
+      choice('Where the bytes go', ['Off', 'Pty', 'Tty', 'File', 'Null']),
+    ),
+    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+  },
+});
+
+export const console = defineDevice({
+  member: 'console',
+  field: defaulted(nested(ConsoleConfig), { mode: 'Tty' }),
+  struct: ConsoleConfig,
+  many: false,
+  flag: 'console',
+  ids: { fixed: '_console' },
+  takesSlot: true,
+  removable: false,
+  present: ({ mode }) => mode !== 'Off',
+  plan: (config, at) => [
+    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
+    { kind: 'device', props: { driver: 'virtio-serial-pci', ...onBus(at), max_ports: 1 } },
+    { kind: 'device', props: { driver: 'virtconsole', chardev: at.qemuId, bus: `${at.qemuId}.0` } },
+  ],
+});
+
+/** Where a console's bytes go, as QEMU has to know it: a PTY and the terminal are behind a channel to us. */
+export function consoleBackend({ mode, file }: ConsoleConfig): ChardevBackend {
+  if (mode === 'Pty' || mode === 'Tty') return { type: 'channel' };
+  return mode === 'File' && file !== undefined ? { type: 'file', path: file } : { type: 'null' };
+}
+
+function readMode(words: Words): string {
+  const mode = FLAGS.find((flag) => words.has(flag)) ?? (words.has('file') ? 'file' : undefined);
+  if (mode === undefined) throw new WordError('invalid console mode given');
+  return `${mode.charAt(0).toUpperCase()}${mode.slice(1)}`;
+}
+
+function readFile(words: Words): string | undefined {
+  // another mode wins over the file, and then nothing is written to it
+  if (!words.has('file') || FLAGS.some((flag) => words.has(flag))) return undefined;
+  const file = words.text('file');
+  if (file === undefined) throw new WordError(FILE_MISSING, { validation: true });
+  return file;
+}

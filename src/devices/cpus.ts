@@ -1,0 +1,70 @@
+import {
+  beyond,
+  defaulted,
+  documentedAs,
+  later,
+  optional,
+  struct,
+  wordDefaulted,
+  worded,
+  type Field,
+  type ValueOf,
+} from '../schema/field.ts';
+import { flag, nested, readDecimal, uint } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+
+const part = (doc: string) => documentedAs('optional', uint(doc, { bits: 8 }));
+
+/** How the vCPUs are arranged; the product of the four is `max_vcpus`. */
+export interface CpuTopology extends ValueOf<typeof CpuTopology> {}
+export const CpuTopology = struct({
+  name: 'CpuTopology',
+  doc: 'Arrangement of the vCPUs: the product of the four is max_vcpus',
+  fields: {
+    threads_per_core: part('Threads of a core'),
+    cores_per_die: part('Cores of a die'),
+    dies_per_package: part('Dies of a package'),
+    packages: part('Packages (sockets)'),
+  },
+});
+
+export interface CpusConfig extends ValueOf<typeof CpusConfig> {}
+export const CpusConfig = struct({
+  name: 'CpusConfig',
+  doc: 'vCPUs: how many at boot, how many at most, and how they are arranged',
+  fields: {
+    boot_vcpus: vcpus('boot', 'vCPUs at boot', () => 1),
+    max_vcpus: vcpus('max', 'vCPUs that the VM can be resized to', (members) => members['boot_vcpus']),
+    topology: optional({
+      ...nested(CpuTopology),
+      read: readTopology,
+      syntax: '<threads_per_core>:<cores_per_die>:<dies_per_package>:<packages>',
+    }),
+    kvm_hyperv: beyond(later(defaulted(flag('Hyper-V interfaces for Windows guests'), false))),
+    max_phys_bits: optional(
+      uint('Largest physical address in `bits`; the smaller of this and what the host has', { bits: 8 }),
+    ),
+  },
+});
+
+export const cpus = defineDevice({
+  member: 'cpus',
+  field: defaulted(nested(CpusConfig), { boot_vcpus: 1, max_vcpus: 1 }),
+  struct: CpusConfig,
+  many: false,
+  flag: 'cpus',
+  ids: undefined,
+  takesSlot: false,
+  removable: false,
+});
+
+function vcpus(word: string, doc: string, byDefault: NonNullable<Field['wordDefault']>) {
+  const count = uint(doc, { bits: 8, min: 1, document: { minimum: 1, default: 1 } });
+  return worded(word, wordDefaulted(count, byDefault));
+}
+
+function readTopology(text: string): unknown {
+  const [threads, cores, dies, packages, ...rest] = text.split(':').map((one) => readDecimal(one, 255));
+  if (packages === undefined || rest.length > 0) throw new Error('expected four numbers');
+  return { threads_per_core: threads, cores_per_die: cores, dies_per_package: dies, packages };
+}

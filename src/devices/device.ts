@@ -1,0 +1,68 @@
+import type { Field, Struct, ValueOf } from '../schema/field.ts';
+import type { Step } from './step.ts';
+
+/** What a disk's image is, by our own look at it: the engine is told and never guesses. */
+export interface ImageFacts {
+  readonly format: 'raw' | 'qcow2' | 'vhd' | 'vhdx';
+  /** a host block device, which the engine opens by another driver than a file */
+  readonly isDevice: boolean;
+}
+
+/** What a plan may know beside the device's own configuration. */
+export interface PlanContext {
+  /** id as clients know it, e.g. `_disk0` */
+  readonly id: string;
+  /** the id in QEMU's alphabet, unique as the other is */
+  readonly qemuId: string;
+  /** PCI slot for `addr`, where the device takes one */
+  readonly addr: string | undefined;
+  /** the host's view of the image, for a disk that has one */
+  readonly image: ImageFacts | undefined;
+}
+
+/** How a device is called when its configuration does not say. */
+export type IdRule =
+  /** prefix and the VM's counter, shared by all prefixes: `_disk0`, `_net1` (reference/api.md 8.1) */
+  | { readonly prefix: string }
+  /** there is one at most, always called so */
+  | { readonly fixed: string }
+  /** no device of its own in the guest */
+  | undefined;
+
+type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
+
+/** The configuration of any device: a checked struct, or `true` where it is only switched on. */
+export type AnyConfig = ConfigOf<Struct | undefined>;
+
+/** One kind of device: everything that is known about it, in one value. */
+export interface Device<S extends Struct | undefined = Struct | undefined, F extends Field = Field> {
+  /** member of VmConfig, e.g. `disks` */
+  readonly member: string;
+  /** that member's field: optional or not, its default, whether it is there yet (`later`) */
+  readonly field: F;
+  /** what an item is made of; `undefined` where the member is only switched on or off */
+  readonly struct: S;
+  /** the member is a list */
+  readonly many: boolean;
+  /** flag of the command line without its dashes; `undefined`: none */
+  readonly flag: string | undefined;
+  readonly ids: IdRule;
+  /** is put on the PCI bus; the order of the slots is the order of the table (reference/api.md 8.2) */
+  readonly takesSlot: boolean;
+  /** can be removed from a running VM (reference/api.md 8.5) */
+  readonly removable: boolean;
+  /** the guest sees it; without this function it always does where it is configured */
+  present?(config: ConfigOf<S>): boolean;
+  /**
+   * What QEMU makes for the device: pure, in the order in which it is made.
+   * (Methods, so that devices with different configurations fit one table.)
+   */
+  plan?(config: ConfigOf<S>, at: PlanContext): readonly Step[];
+}
+
+/** Declares a device; exists to infer the types of its configuration and its field. */
+export function defineDevice<S extends Struct | undefined, F extends Field>(
+  device: Device<S, F>,
+): Device<S, F> {
+  return device;
+}

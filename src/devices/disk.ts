@@ -1,0 +1,107 @@
+import {
+  beyond,
+  defaulted,
+  documentedAs,
+  formed,
+  later,
+  optional,
+  struct,
+  worded,
+  type ValueOf,
+} from '../schema/field.ts';
+import { flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { onBus } from './pci.ts';
+import { rateLimiterConfig } from './rate-limit.ts';
+import type { Step } from './step.ts';
+
+/** A virtio-blk disk: an image on the host, or a vhost-user back-end. */
+export interface DiskConfig extends ValueOf<typeof DiskConfig> {}
+export const DiskConfig = struct({
+  name: 'DiskConfig',
+  doc: 'A virtio-blk disk: an image on the host, or a vhost-user back-end',
+  fields: {
+    // a vhost-user disk has none
+    path: documentedAs('required', optional(path('Image file or block device'))),
+    readonly: defaulted(flag('The guest cannot write'), false),
+    direct: defaulted(flag('Around the host’s page cache (O_DIRECT)'), false),
+    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    num_queues: defaulted(uint('Queues', { bits: 64 }), 1),
+    queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 128),
+    vhost_user: later(defaulted(flag('Served by a vhost-user back-end'), false)),
+    vhost_socket: worded('socket', later(optional(path('Socket of the vhost-user back-end')))),
+    poll_queue: pollQueue(),
+    rate_limiter_config: rateLimiterConfig,
+    id: optional(text('Name of the device', '<id>')),
+    disable_io_uring: beyond(
+      worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
+    ),
+  },
+});
+
+export const disk = defineDevice({
+  member: 'disks',
+  field: optional(list(nested(DiskConfig))),
+  struct: DiskConfig,
+  many: true,
+  flag: 'disk',
+  ids: { prefix: '_disk' },
+  takesSlot: true,
+  removable: true,
+  plan: planDisk,
+});
+
+function planDisk(config: DiskConfig, at: PlanContext): readonly Step[] {
+  const node = at.qemuId;
+  const cache = { direct: config.direct };
+  return [
+    {
+      kind: 'blockdev',
+      props: {
+        driver: at.image?.isDevice === true ? 'host_device' : 'file',
+        'node-name': `${node}.file`,
+        filename: config.path,
+        'read-only': config.readonly,
+        cache,
+      },
+    },
+    {
+      kind: 'blockdev',
+      props: {
+        driver: 'raw',
+        'node-name': node,
+        file: `${node}.file`,
+        'read-only': config.readonly,
+        cache,
+      },
+    },
+    {
+      kind: 'device',
+      props: {
+        driver: 'virtio-blk-pci',
+        ...onBus(at),
+        drive: node,
+        'num-queues': config.num_queues,
+        'queue-size': config.queue_size,
+        'write-cache': 'on',
+      },
+    },
+  ];
+}
+
+function pollQueue() {
+  const inner = defaulted(flag('Let a vhost-user back-end poll the queue'), true);
+  return formed(
+    {
+      keys: ['poll_queue'],
+      syntax: 'poll_queue=on|off',
+      read: (words) => {
+        if (words.has('poll_queue') && words.convert('vhost_user', readToggle) !== true) {
+          words.warn('poll_queue is only used with vhost_user=on');
+        }
+        return words.convert('poll_queue', readToggle);
+      },
+    },
+    inner,
+  );
+}

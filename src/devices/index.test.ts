@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decode, DecodeError } from '../schema/decode.ts';
+import type { Struct } from '../schema/field.ts';
+import { BalloonConfig } from './balloon.ts';
+import { ConsoleConfig } from './console.ts';
+import { CpusConfig } from './cpus.ts';
+import { DiskConfig } from './disk.ts';
+import { FsConfig } from './fs.ts';
+import { DEVICES } from './index.ts';
+import { MemoryConfig, MemoryZoneConfig } from './memory.ts';
+import { NetConfig } from './net.ts';
+import { NumaConfig, NumaDistance } from './numa.ts';
+import { PmemConfig } from './pmem.ts';
+import { RateLimiterConfig } from './rate-limit.ts';
+import { RngConfig } from './rng.ts';
+import { SgxEpcConfig } from './sgx-epc.ts';
+import { DeviceConfig } from './vfio.ts';
+import { VsockConfig } from './vsock.ts';
+
+/** The least that makes each struct, and what it then is: reference/config.md 4. */
+const DEFAULTS: [Struct, object, object][] = [
+  [CpusConfig, { boot_vcpus: 1, max_vcpus: 1 }, { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: false }],
+  [
+    MemoryConfig,
+    { size: 4096 },
+    {
+      size: 4096,
+      mergeable: false,
+      hotplug_method: 'Acpi',
+      shared: false,
+      hugepages: false,
+    },
+  ],
+  [
+    MemoryZoneConfig,
+    { id: 'z', size: 4096 },
+    { id: 'z', size: 4096, mergeable: false, shared: false, hugepages: false },
+  ],
+  [
+    DiskConfig,
+    { path: '/d' },
+    {
+      path: '/d',
+      readonly: false,
+      direct: false,
+      iommu: false,
+      num_queues: 1,
+      queue_size: 128,
+      vhost_user: false,
+      poll_queue: true,
+      disable_io_uring: false,
+    },
+  ],
+  [
+    NetConfig,
+    {},
+    {
+      ip: '192.168.249.1',
+      mask: '255.255.255.0',
+      iommu: false,
+      num_queues: 2,
+      queue_size: 256,
+      vhost_user: false,
+      vhost_mode: 'Client',
+    },
+  ],
+  [RngConfig, { src: '/r' }, { src: '/r', iommu: false }],
+  [BalloonConfig, { size: 0 }, { size: 0, deflate_on_oom: false }],
+  [
+    FsConfig,
+    { tag: 't', socket: '/s' },
+    { tag: 't', socket: '/s', num_queues: 1, queue_size: 1024, dax: true, cache_size: 8_589_934_592 },
+  ],
+  [PmemConfig, { file: '/p' }, { file: '/p', iommu: false, mergeable: false, discard_writes: false }],
+  [ConsoleConfig, { mode: 'Null' }, { mode: 'Null', iommu: false }],
+  [DeviceConfig, { path: '/v' }, { path: '/v', iommu: false }],
+  [VsockConfig, { cid: 3, socket: '/s' }, { cid: 3, socket: '/s', iommu: false }],
+  [SgxEpcConfig, { id: 'e' }, { id: 'e', size: 0, prefault: false }],
+  [NumaConfig, {}, { guest_numa_id: 0 }],
+  [NumaDistance, {}, { destination: 0, distance: 0 }],
+  [RateLimiterConfig, {}, {}],
+];
+
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+const problems = (schema: Struct, json: unknown): readonly string[] => {
+  try {
+    decode(schema, json);
+  } catch (error) {
+    assert.ok(error instanceof DecodeError);
+    return error.problems;
+  }
+  return [];
+};
+
+test('each struct has the defaults of the reference, and takes its own answer again', () => {
+  for (const [schema, least, whole] of DEFAULTS) {
+    assert.deepEqual(plain(decode(schema, least)), whole, schema.name);
+    assert.deepEqual(plain(decode(schema, whole)), whole, schema.name);
+  }
+});
+
+test('what a struct needs is named when it is missing', () => {
+  for (const [schema, least] of DEFAULTS) {
+    const needed = Object.keys(least).filter((name) => schema.fields[name]?.required);
+    assert.deepEqual(
+      problems(schema, {}),
+      needed.map((name) => `missing field "${name}"`),
+      schema.name,
+    );
+  }
+});
+
+test('null stands for an optional member, never for one with a default or a needed one', () => {
+  for (const [schema, least] of DEFAULTS) {
+    for (const [name, field] of Object.entries(schema.fields)) {
+      const isOptional = !field.required && field.defaultValue === undefined;
+      const found = problems(schema, { ...least, [name]: null });
+      assert.equal(found.length === 0, isOptional, `${schema.name}.${name}: ${found.join()}`);
+    }
+  }
+});
+
+test('a value of a wrong type is refused in every member', () => {
+  for (const [schema, least] of DEFAULTS) {
+    for (const name of Object.keys(schema.fields)) {
+      const found = problems(schema, { ...least, [name]: () => undefined });
+      assert.equal(found.length, 1, `${schema.name}.${name}`);
+      assert.ok(found[0]?.startsWith(`${name}: expected `), found[0]);
+    }
+  }
+});
+
+test('numbers have the widths of the reference', () => {
+  const limits: [Struct, string, number, object][] = [
+    [CpusConfig, 'boot_vcpus', 255, { max_vcpus: 1 }],
+    [CpusConfig, 'max_vcpus', 255, { boot_vcpus: 1 }],
+    [CpusConfig, 'max_phys_bits', 255, { boot_vcpus: 1, max_vcpus: 1 }],
+    [MemoryZoneConfig, 'host_numa_node', 4_294_967_295, { id: 'z', size: 1 }],
+    [DiskConfig, 'queue_size', 65_535, {}],
+    [NetConfig, 'queue_size', 65_535, {}],
+    [FsConfig, 'queue_size', 65_535, { tag: 't', socket: '/s' }],
+    [NumaConfig, 'guest_numa_id', 4_294_967_295, {}],
+    [NumaDistance, 'destination', 4_294_967_295, {}],
+    [NumaDistance, 'distance', 255, {}],
+  ];
+  for (const [schema, name, most, rest] of limits) {
+    assert.deepEqual(problems(schema, { ...rest, [name]: most }), [], `${schema.name}.${name}`);
+    assert.equal(problems(schema, { ...rest, [name]: most + 1 }).length, 1, `${schema.name}.${name}`);
+  }
+});
+
+test('the document’s minimums hold', () => {
+  assert.equal(problems(CpusConfig, { boot_vcpus: 0, max_vcpus: 0 }).length, 2);
+  assert.deepEqual(problems(VsockConfig, { cid: 2, socket: '/s' }), [
+    'cid: expected a whole number from 3 to 9007199254740991, got 2',
+  ]);
+});
+
+test('words with several spellings are answered in one', () => {
+  assert.equal(decode(MemoryConfig, { size: 1, hotplug_method: 'acpi' }).hotplug_method, 'Acpi');
+  assert.equal(decode(MemoryConfig, { size: 1, hotplug_method: 'VirtioMem' }).hotplug_method, 'VirtioMem');
+  assert.equal(decode(MemoryConfig, { size: 1, hotplug_method: 'virtio-mem' }).hotplug_method, 'VirtioMem');
+  assert.equal(decode(NetConfig, { vhost_mode: 'server' }).vhost_mode, 'Server');
+  for (const mode of ['Off', 'Pty', 'Tty', 'File', 'Null'] as const) {
+    assert.equal(decode(ConsoleConfig, { mode }).mode, mode);
+    assert.equal(decode(ConsoleConfig, { mode: mode.toLowerCase() as typeof mode }).mode, mode);
+  }
+});
+
+test('fds is another name of fd', () => {
+  const sent: Readonly<Record<string, unknown>> = { fds: [3, 7] };
+  assert.deepEqual(decode(NetConfig, sent).fd, [3, 7]);
+  assert.deepEqual(decode(NetConfig, { ...sent, fd: [4] }).fd, [4]);
+});
+
+test('a misspelt rate limit is refused, not ignored', () => {
+  const bucket = { size: 1, refill_time: 1 };
+  assert.deepEqual(problems(RateLimiterConfig, { bandwith: bucket }), ['unknown field "bandwith"']);
+  assert.deepEqual(problems(RateLimiterConfig, { bandwidth: { size: 1 } }), [
+    'missing field "bandwidth.refill_time"',
+  ]);
+  assert.deepEqual(problems(RateLimiterConfig, { bandwidth: { ...bucket, further: 1 }, ops: null }), []);
+});
+
+test('slots are taken in the order of reference/api.md 8.2', () => {
+  const slots = DEVICES.filter(({ takesSlot }) => takesSlot).map(({ member }) => member);
+  assert.deepEqual(slots, [
+    'console',
+    'disks',
+    'net',
+    'rng',
+    'fs',
+    'pmem',
+    'vsock',
+    'balloon',
+    'watchdog',
+    'devices',
+    'iommu',
+  ]);
+});
+
+test('ids and what can be removed are as in reference/api.md 8.1 and 8.5', () => {
+  const ids = DEVICES.flatMap(({ ids }) => (ids === undefined ? [] : Object.values(ids)));
+  const expected = '_balloon _console _disk _fs _iommu _net _pmem _rng _serial _vfio _vsock _watchdog';
+  assert.equal(ids.toSorted().join(' '), expected);
+  const removable = DEVICES.filter(({ removable }) => removable).map(({ member }) => member);
+  assert.deepEqual(removable.toSorted(), ['devices', 'disks', 'fs', 'net', 'pmem', 'vsock']);
+});

@@ -1,0 +1,41 @@
+import { balloon } from './balloon.ts';
+import { console } from './console.ts';
+import { cpus } from './cpus.ts';
+import type { Device } from './device.ts';
+import { disk } from './disk.ts';
+import { fs } from './fs.ts';
+import { iommu } from './iommu.ts';
+import { memory } from './memory.ts';
+import { net } from './net.ts';
+import { numa } from './numa.ts';
+import { pmem } from './pmem.ts';
+import { rng } from './rng.ts';
+import { serial } from './serial.ts';
+import { sgxEpc } from './sgx-epc.ts';
+import { vfio } from './vfio.ts';
+import { vsock } from './vsock.ts';
+import { watchdog } from './watchdog.ts';
+
+/**
+ * Every kind of device. Those that take a PCI slot get them in the order of this table, each kind in the order
+ * of the configuration (reference/api.md 8.2); clients and guests count on it.
+ */
+export const DEVICES: readonly Device[] = [
+  cpus,
+  memory,
+  numa,
+  sgxEpc,
+  serial,
+  console,
+  disk,
+  net,
+  rng,
+  fs,
+  pmem,
+  vsock,
+  // virtio-mem comes here: it follows from memory and its zones
+  balloon,
+  watchdog,
+  vfio,
+  iommu,
+];

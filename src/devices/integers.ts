@@ -1,0 +1,15 @@
+import { readDecimal } from '../schema/kinds.ts';
+
+/** More would be a slip, and must not fill the memory of the VMM. */
+const MOST = 65_536;
+
+/** Reads `0-2:9` as `[0, 1, 2, 9]`: numbers and ranges, as the command line takes them. */
+export function readIntegers(text: string): number[] {
+  return text.split(':').flatMap((item) => {
+    const [first, last, ...rest] = item.split('-').map((one) => readDecimal(one));
+    if (first === undefined || rest.length > 0) throw new Error('expected N or A-B');
+    if (last === undefined) return [first];
+    if (first >= last || last - first >= MOST) throw new Error('expected A-B with A below B');
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}

@@ -1,0 +1,58 @@
+import { documentedAs, later, optional, silentlyDefaulted, struct, type ValueOf } from '../schema/field.ts';
+import { list, nested, readDecimal, text, uint } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+import { readIntegers } from './integers.ts';
+
+/** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
+export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
+export const NumaDistance = struct({
+  name: 'NumaDistance',
+  doc: 'How far another node is, as in ACPI’s SLIT: 10 is the node itself',
+  fields: {
+    destination: zero('The other node', 32),
+    distance: zero('Distance', 8),
+  },
+});
+
+export interface NumaConfig extends ValueOf<typeof NumaConfig> {}
+export const NumaConfig = struct({
+  name: 'NumaConfig',
+  doc: 'A NUMA node of the guest',
+  fields: {
+    guest_numa_id: zero('Number of the node', 32),
+    cpus: optional(
+      list(uint('vCPUs of the node', { bits: 8, format: 'int32' }), readIntegers, '<cpu>-<cpu>:<cpu>...'),
+    ),
+    distances: optional(list(nested(NumaDistance), readDistances, '<node>@<distance>:<node>@<distance>...')),
+    memory_zones: optional(list(text('Memory zones of the node'), readNames, '<zone_id>:<zone_id>...')),
+    sgx_epc_sections: optional(list(text('SGX sections of the node'), readNames, '<id>:<id>...')),
+  },
+});
+
+export const numa = defineDevice({
+  member: 'numa',
+  field: later(optional(list(nested(NumaConfig)))),
+  struct: NumaConfig,
+  many: true,
+  flag: 'numa',
+  ids: undefined,
+  takesSlot: false,
+  removable: false,
+});
+
+/** The document requires these numbers, the original takes 0. */
+function zero(doc: string, bits: 8 | 32) {
+  return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
+}
+
+function readNames(text: string): string[] {
+  return text.split(':');
+}
+
+function readDistances(text: string): unknown[] {
+  return text.split(':').map((pair) => {
+    const [destination, distance, ...rest] = pair.split('@').map((one) => readDecimal(one));
+    if (distance === undefined || rest.length > 0) throw new Error('expected <node>@<distance>');
+    return { destination, distance };
+  });
+}

@@ -1,0 +1,35 @@
+import { defaulted, later, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { flag, nested, path } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+import { onBus } from './pci.ts';
+
+const SOURCE = '/dev/urandom';
+
+/** The virtio entropy device; there always is one. */
+export interface RngConfig extends ValueOf<typeof RngConfig> {}
+export const RngConfig = struct({
+  name: 'RngConfig',
+  doc: 'The virtio entropy device; there always is one',
+  fields: {
+    src: wordDefaulted(
+      { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
+      () => SOURCE,
+    ),
+    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+  },
+});
+
+export const rng = defineDevice({
+  member: 'rng',
+  field: defaulted(nested(RngConfig), { src: SOURCE }),
+  struct: RngConfig,
+  many: false,
+  flag: 'rng',
+  ids: { fixed: '_rng' },
+  takesSlot: true,
+  removable: false,
+  plan: (config, at) => [
+    { kind: 'object', props: { 'qom-type': 'rng-random', id: `${at.qemuId}.src`, filename: config.src } },
+    { kind: 'device', props: { driver: 'virtio-rng-pci', ...onBus(at), rng: `${at.qemuId}.src` } },
+  ],
+});

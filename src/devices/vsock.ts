@@ -1,0 +1,28 @@
+import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { flag, nested, path, text, uint } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+
+/** Sockets between host and guest, over a UNIX socket of the host. */
+export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
+export const VsockConfig = struct({
+  name: 'VsockConfig',
+  doc: 'Sockets between host and guest, over a UNIX socket of the host',
+  wordsFirst: ['socket'],
+  fields: {
+    cid: uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
+    socket: path('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
+    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    id: optional(text('Name of the device', '<id>')),
+  },
+});
+
+export const vsock = defineDevice({
+  member: 'vsock',
+  field: later(optional(nested(VsockConfig))),
+  struct: VsockConfig,
+  many: false,
+  flag: 'vsock',
+  ids: { prefix: '_vsock' },
+  takesSlot: true,
+  removable: true,
+});

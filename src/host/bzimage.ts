@@ -1,0 +1,93 @@
+/** How the kernel inside a bzImage is packed; `elf` is not packed at all. */
+export type Packing = 'gzip' | 'xz' | 'zstd' | 'lz4' | 'bzip2' | 'lzma' | 'lzo' | 'elf';
+
+/** What a kernel file is: only these can be told apart without running them. */
+export type KernelKind = 'elf' | 'bzimage' | 'firmware';
+
+const MAGIC: readonly (readonly [Packing, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['lz4', [0x02, 0x21, 0x4c, 0x18]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['lzma', [0x5d, 0x00, 0x00]],
+  ['lzo', [0x89, 0x4c, 0x5a, 0x4f]],
+  ['elf', [0x7f, 0x45, 0x4c, 0x46]],
+];
+
+// offsets of the setup header: Documentation/arch/x86/boot.rst of Linux
+const SETUP_SECTS = 0x1f1;
+const HEADER_MAGIC = 0x202;
+const VERSION = 0x206;
+const PAYLOAD_OFFSET = 0x248;
+const PAYLOAD_LENGTH = 0x24c;
+
+/** How many bytes of a file {@link kernelKind} wants to see. */
+export const KERNEL_HEAD_BYTES = 0x250;
+
+/** An ELF (entered through PVH), a Linux bzImage, or anything else: firmware. */
+export function kernelKind(head: Buffer): KernelKind {
+  if (startsWith(head, 0, [0x7f, 0x45, 0x4c, 0x46])) return 'elf';
+  if (head.length >= KERNEL_HEAD_BYTES && head.toString('latin1', HEADER_MAGIC, HEADER_MAGIC + 4) === 'HdrS')
+    return 'bzimage';
+  return 'firmware';
+}
+
+/** How bytes are packed, by how they begin. */
+export function packingOf(head: Buffer): Packing | undefined {
+  return MAGIC.find(([, magic]) => startsWith(head, 0, magic))?.[0];
+}
+
+/** The packed kernel inside a bzImage; undefined before boot protocol 2.08 or where the header does not add up. */
+export function findPayload(
+  image: Buffer,
+): { readonly packing: Packing; readonly bytes: Buffer } | undefined {
+  if (image.readUInt16LE(VERSION) < 0x208) return undefined;
+  const sectors = image.readUInt8(SETUP_SECTS) || 4;
+  const start = (sectors + 1) * 512 + image.readUInt32LE(PAYLOAD_OFFSET);
+  const end = start + image.readUInt32LE(PAYLOAD_LENGTH);
+  if (end > image.length || start === end) return undefined;
+  const packing = packingOf(image.subarray(start, start + 8));
+  // the last four bytes are the unpacked size, which gzip keeps itself and the other formats do not know
+  return packing === undefined
+    ? undefined
+    : { packing, bytes: image.subarray(start, packing === 'elf' || packing === 'gzip' ? end : end - 4) };
+}
+
+const PT_NOTE = 4;
+const XEN_ELFNOTE_PHYS32_ENTRY = 18;
+
+/** Whether a 64-bit ELF has the note by which it is entered through PVH (xen/include/public/elfnote.h). */
+export function hasPvhNote(elf: Buffer): boolean {
+  if (elf.length < 64 || elf.readUInt8(4) !== 2) return false;
+  const table = Number(elf.readBigUInt64LE(32));
+  const entrySize = elf.readUInt16LE(54);
+  const count = elf.readUInt16LE(56);
+  for (let i = 0; i < count; i++) {
+    const at = table + i * entrySize;
+    if (at + 56 > elf.length) return false;
+    if (elf.readUInt32LE(at) !== PT_NOTE) continue;
+    const start = Number(elf.readBigUInt64LE(at + 8));
+    if (notesHold(elf.subarray(start, start + Number(elf.readBigUInt64LE(at + 32))))) return true;
+  }
+  return false;
+}
+
+function notesHold(notes: Buffer): boolean {
+  for (let at = 0; at + 12 <= notes.length;) {
+    const nameBytes = notes.readUInt32LE(at);
+    const valueBytes = notes.readUInt32LE(at + 4);
+    const name = notes.toString('latin1', at + 12, at + 12 + nameBytes);
+    if (notes.readUInt32LE(at + 8) === XEN_ELFNOTE_PHYS32_ENTRY && name === 'Xen\0') return true;
+    at += 12 + align4(nameBytes) + align4(valueBytes);
+  }
+  return false;
+}
+
+function align4(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
+}
+
+function startsWith(bytes: Buffer, at: number, magic: readonly number[]): boolean {
+  return magic.every((byte, i) => bytes[at + i] === byte);
+}

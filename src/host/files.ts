@@ -1,0 +1,16 @@
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Every place on disk that the program makes, in one list. What a user names (sockets, logs, images) is not ours. */
+
+/** Holds what can be made again: `NEPHOS_CACHE`, else `$XDG_CACHE_HOME/nephos`, else `~/.cache/nephos`. */
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  if (env['NEPHOS_CACHE']) return env['NEPHOS_CACHE'];
+  if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'nephos');
+  return join(env['HOME'] ? homedir() : tmpdir(), '.cache', 'nephos');
+}
+
+/** Unpacked kernels and initramfs archives: `unpacked-cache.ts` says under which names. */
+export function bootFilesFolder(env?: NodeJS.ProcessEnv): string {
+  return join(cacheFolder(env), 'boot');
+}

@@ -1,0 +1,55 @@
+import type { IncomingMessage } from 'node:http';
+
+import { ProtocolError } from './reply.ts';
+
+/** The largest request body that is taken. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+const EMPTY = Buffer.alloc(0);
+
+/** Whether a body was announced: by a length other than 0, or in chunks (of which there may be none). */
+export function hasBody(request: IncomingMessage): boolean {
+  const length = request.headers['content-length'];
+  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) > 0);
+}
+
+/** Refuses a body whose announced length is too much, before any of it is read. */
+export function checkLength(request: IncomingMessage): void {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+}
+
+/**
+ * Reads the body of a request, empty where there is none. Rejects when it grows too large, and with the reason of
+ * `broken` when the connection breaks before its end; the rest then stays unread.
+ */
+export async function readBody(request: IncomingMessage, broken: AbortSignal): Promise<Buffer> {
+  if (!hasBody(request)) return EMPTY;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  await new Promise<void>((resolve, reject) => {
+    const settle = (done: () => void) => {
+      request.removeListener('data', onData);
+      broken.removeEventListener('abort', onBroken);
+      done();
+    };
+    const onData = (chunk: Buffer) => {
+      length += chunk.length;
+      chunks.push(chunk);
+      if (length > MAX_BODY_BYTES) settle(() => reject(tooLarge()));
+    };
+    const onBroken = () => {
+      // What breaks may come after this request, and then the rest of its body is there already.
+      const arrives = request.complete && broken.reason instanceof ProtocolError;
+      if (!arrives) settle(() => reject(broken.reason));
+    };
+    request.on('data', onData);
+    request.once('end', () => settle(resolve));
+    broken.addEventListener('abort', onBroken);
+    if (broken.aborted) onBroken();
+  });
+  return Buffer.concat(chunks, length);
+}
+
+function tooLarge(): ProtocolError {
+  return new ProtocolError(413, `Request body is larger than ${MAX_BODY_BYTES} bytes`);
+}

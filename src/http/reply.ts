@@ -1,0 +1,90 @@
+import { ApiError, errorChain } from '../api/errors.ts';
+import type { ApiErrorCode } from '../api/errors.ts';
+import { createLog } from '../util/log.ts';
+
+const log = createLog('http');
+
+/** An answer before it has become bytes; `body` is JSON text. */
+export interface Reply {
+  readonly status: number;
+  readonly body?: string;
+}
+
+/** What is wrong with a request as HTTP, so that the connection cannot be used any further. */
+export class ProtocolError extends Error {
+  readonly status: number;
+
+  constructor(status: 400 | 413 | 431, message: string) {
+    super(message);
+    this.name = 'ProtocolError';
+    this.status = status;
+  }
+}
+
+/** The only place that knows which status an error has. */
+const STATUS: Readonly<Record<ApiErrorCode, number>> = {
+  'bad-request': 400,
+  'invalid-config': 400,
+  'no-vm': 404,
+  'unknown-device': 404,
+  'wrong-state': 405,
+  'duplicate-id': 409,
+  'not-supported': 501,
+  failed: 500,
+};
+
+/** The answer to a request that was served: what the handler gave, nothing is 204. */
+export function valueReply(value: unknown): Reply {
+  return value === undefined ? { status: 204 } : { status: 200, body: JSON.stringify(value) };
+}
+
+/** The answer to a request for a path that the API does not have. */
+export function notFoundReply(path: string): Reply {
+  return messagesReply(404, [`No such endpoint: ${path.slice(0, 200)}`]);
+}
+
+/** The answer to a request that could not be served, the route's name foremost. */
+export function errorReply(route: string, error: unknown): Reply {
+  const chain = [`${route} failed`, ...errorChain(error)];
+  const known = error instanceof ApiError || error instanceof ProtocolError;
+  const status = statusOf(error);
+  if (!known) log.error(`${route} failed: ${error instanceof Error ? error.stack : String(error)}`);
+  else if (status === 500) log.error(chain.join(': '));
+  else log.info(chain.join(': '));
+  return messagesReply(status, chain);
+}
+
+/** The answer to what is not a request, or not one that can be told which route it was meant for. */
+export function protocolReply(error: ProtocolError): Reply {
+  return messagesReply(error.status, [error.message]);
+}
+
+/**
+ * The headers of an answer, names and values in turn. Clients of the original look for them byte by byte: this
+ * order, this case, and a length wherever there is a body.
+ */
+export function replyHeaders(reply: Reply, connection: 'keep-alive' | 'close'): string[] {
+  const headers = ['Server', 'Cloud Hypervisor API', 'Connection', connection];
+  if (reply.body !== undefined) {
+    const length = String(Buffer.byteLength(reply.body));
+    headers.push('Content-Type', 'application/json', 'Content-Length', length);
+  }
+  return headers;
+}
+
+/** The bytes of an answer after which the connection is closed, for where `ServerResponse` cannot be used. */
+export function closingReplyText(reply: Reply): string {
+  const headers = replyHeaders(reply, 'close');
+  let text = `HTTP/1.1 ${reply.status} \r\n`;
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  return `${text}\r\n${reply.body ?? ''}`;
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof ApiError) return STATUS[error.code];
+  return error instanceof ProtocolError ? error.status : 500;
+}
+
+function messagesReply(status: number, messages: readonly string[]): Reply {
+  return { status, body: JSON.stringify(messages) };
+}

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decodeVmConfig } from '../config/vm-config.ts';
+import { placeDevices } from './placement.ts';
+import { planMachine, type HostFacts } from './plan.ts';
+
+const HOST: HostFacts = {
+  accelerator: { name: 'tcg', properties: { thread: 'multi' } },
+  kernel: { kind: 'elf', path: '/cache/elf' },
+  initramfs: undefined,
+  images: new Map(),
+};
+
+function plan(more: Readonly<Record<string, unknown>>, host: Partial<HostFacts> = {}) {
+  const { config } = decodeVmConfig({ kernel: { path: '/k' }, ...more });
+  return planMachine(config, placeDevices(config), { ...HOST, ...host });
+}
+
+test('vCPUs and their topology', () => {
+  assert.deepEqual(plan({ cpus: { boot_vcpus: 2, max_vcpus: 6 } }).smp, { cpus: 2, maxcpus: 6 });
+  const topology = { threads_per_core: 2, cores_per_die: 3, dies_per_package: 4, packages: 5 };
+  assert.deepEqual(plan({ cpus: { boot_vcpus: 1, max_vcpus: 120, topology } }).smp, {
+    cpus: 1,
+    maxcpus: 120,
+    sockets: 5,
+    dies: 4,
+    cores: 3,
+    threads: 2,
+  });
+});
+
+test('physical address bits: what was asked for, no more than the emulation has', () => {
+  const bitsOf = (cpus: object, host?: Partial<HostFacts>) =>
+    plan({ cpus: { boot_vcpus: 1, max_vcpus: 1, ...cpus } }, host).cpu.properties;
+  assert.deepEqual(bitsOf({}), {});
+  assert.equal(bitsOf({ max_phys_bits: 36 })['phys-bits'], 36);
+  assert.equal(bitsOf({ max_phys_bits: 46 })['phys-bits'], 40);
+  const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
+  assert.deepEqual(bitsOf({ max_phys_bits: 46 }, kvm), {
+    'host-phys-bits': true,
+    'host-phys-bits-limit': 46,
+  });
+  assert.equal(bitsOf({}, kvm)['host-phys-bits'], true);
+});
+
+test('a kernel is entered as the host made it bootable, with initramfs and command line', () => {
+  const more = { initramfs: { path: '/i' }, cmdline: { args: 'a="b, c"' } };
+  assert.deepEqual(plan(more, { initramfs: '/cache/i' }).boot, {
+    kind: 'kernel',
+    path: '/cache/elf',
+    initramfs: '/cache/i',
+    cmdline: 'a="b, c"',
+  });
+  const bzimage: HostFacts['kernel'] = { kind: 'bzimage', path: '/k' };
+  assert.deepEqual(plan({}, { kernel: bzimage }).boot, {
+    kind: 'kernel',
+    path: '/k',
+    initramfs: undefined,
+    cmdline: '',
+  });
+});
+
+test('firmware starts alone', () => {
+  const kernel: HostFacts['kernel'] = { kind: 'firmware', path: '/fw, bin' };
+  assert.deepEqual(plan({ cmdline: { args: 'x' } }, { kernel }).boot, { kind: 'firmware', path: '/fw, bin' });
+});
+
+test('the RAM is the machine’s memory: its size, its back-end first of all steps', () => {
+  const { machine, memory, steps } = plan({ memory: { size: 2 ** 30, shared: true } });
+  assert.equal(memory, 2 ** 30);
+  const first = steps[0];
+  assert.ok(first?.kind === 'object');
+  assert.equal(first.props.id, machine.properties['memory-backend']);
+  assert.equal(first.props['size'], 2 ** 30);
+  assert.equal(first.props['share'], true);
+});
+
+test('the same question has the same answer', () => {
+  const more = { disks: [{ path: '/d' }], serial: { mode: 'Pty' }, console: { mode: 'File', file: '/f' } };
+  const images: HostFacts['images'] = new Map([['_disk0', { format: 'raw', isDevice: false }]]);
+  assert.deepEqual(plan(more, { images }), plan(more, { images }));
+});

@@ -1,0 +1,89 @@
+import type { VmConfig } from '../config/vm-config.ts';
+import type { ImageFacts } from '../devices/device.ts';
+import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
+import { planMemory, RAM_ID } from '../devices/memory.ts';
+import { qemuId, type Placement } from './placement.ts';
+
+/** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
+export interface HostFacts {
+  readonly accelerator: { readonly name: 'kvm' | 'hvf' | 'tcg'; readonly properties: Properties };
+  /** the kernel as it can be started: `firmware` is given as `-bios` */
+  readonly kernel: { readonly kind: 'elf' | 'bzimage' | 'firmware'; readonly path: string };
+  /** the initramfs as QEMU gets it */
+  readonly initramfs: string | undefined;
+  /** what each disk's image is, by device id */
+  readonly images: ReadonlyMap<string, ImageFacts>;
+}
+
+/** The machine that a configuration describes: pure, the same answer for the same question. */
+export function planMachine(
+  config: VmConfig,
+  placements: readonly Placement[],
+  host: HostFacts,
+): MachinePlan {
+  return {
+    machine: { type: 'pc', properties: { ...LEAN, 'memory-backend': RAM_ID } },
+    accelerator: host.accelerator,
+    cpu: planCpu(config, host),
+    smp: planTopology(config),
+    memory: config.memory.size,
+    boot: planBoot(config, host),
+    steps: [...planMemory(config.memory), ...placements.flatMap((placement) => planDevice(placement, host))],
+  };
+}
+
+/** A PC without what no guest of ours uses: every device less is a probe less at boot. */
+const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false };
+
+/** What QEMU emulates without help of the processor has 40 bits of physical address. */
+const TCG_PHYS_BITS = 40;
+
+function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['cpu'] {
+  const bits = cpus.max_phys_bits;
+  if (accelerator.name === 'tcg') {
+    return {
+      model: 'max',
+      properties: bits === undefined ? {} : { 'phys-bits': Math.min(bits, TCG_PHYS_BITS) },
+    };
+  }
+  return {
+    model: 'host',
+    properties: { 'host-phys-bits': true, ...(bits === undefined ? {} : { 'host-phys-bits-limit': bits }) },
+  };
+}
+
+function planTopology({ cpus }: VmConfig): Properties {
+  const { topology } = cpus;
+  return {
+    cpus: cpus.boot_vcpus,
+    maxcpus: cpus.max_vcpus,
+    ...(topology === undefined
+      ? {}
+      : {
+          sockets: topology.packages,
+          dies: topology.dies_per_package,
+          cores: topology.cores_per_die,
+          threads: topology.threads_per_core,
+        }),
+  };
+}
+
+function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSource {
+  if (kernel.kind === 'firmware') return { kind: 'firmware', path: kernel.path };
+  return {
+    kind: 'kernel',
+    path: kernel.path,
+    initramfs,
+    cmdline: config.cmdline.args,
+  };
+}
+
+function planDevice({ device, config, id, slot }: Placement, host: HostFacts): MachinePlan['steps'] {
+  const at = {
+    id,
+    qemuId: qemuId(id),
+    addr: slot === undefined ? undefined : `0x${slot.toString(16)}`,
+    image: host.images.get(id),
+  };
+  return device.plan?.(config, at) ?? [];
+}

@@ -1,0 +1,100 @@
+import { configureLog, createLog, type LogLevel } from './util/log.ts';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { endpointsOf } from './api/handlers.ts';
+import { errorChain } from './api/errors.ts';
+import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
+import { daemonHelp } from './cli/daemon-help.ts';
+import { UsageError } from './cli/flags.ts';
+import { onEndSignals } from './cli/signals.ts';
+import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
+import type { ListenAddress } from './http/listener.ts';
+import { Vmm } from './vm/vmm.ts';
+
+const log = createLog('main');
+
+/** A reason to exit with 1, said in one line. */
+class ExitError extends Error {}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = readDaemonOptions(argv);
+  if (options.show === 'help') return print(daemonHelp());
+  if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);
+  process.umask(0o077);
+  using _log = openLog(options.verbosity, options.logFile);
+  await run(options);
+}
+
+/** Everything that is started here is ended here, whatever goes wrong. */
+async function run({ apiSocket, vm }: DaemonOptions): Promise<void> {
+  const vmm = new Vmm(DIALECT_VERSION);
+  onEndSignals(() => void vmm.shutdown());
+  await using _server = apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm);
+  try {
+    if (vm !== undefined) await bootFromCommandLine(vmm, vm);
+    const { problem } = await vmm.ended;
+    if (problem !== undefined) throw new ExitError(problem);
+  } finally {
+    await vmm.shutdown();
+  }
+}
+
+async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']>): Promise<void> {
+  for (const warning of vm.warnings) log.warn(warning);
+  await vmm.handlers['vm.create'](vm.config);
+  await vmm.handlers['vm.boot']().catch((error: unknown) => {
+    throw new ExitError(`Error booting VM: ${errorChain(error).join(': ')}`);
+  });
+}
+
+async function serveApi(listen: ListenAddress, vmm: Vmm): Promise<AsyncDisposable> {
+  // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
+  const { serve } = await import('./http/server.ts');
+  return serve({ listen, endpoints: endpointsOf(vmm.handlers) }).catch((error: unknown) => {
+    throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);
+  });
+}
+
+const LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug', 'trace'];
+
+function openLog(verbosity: number, file: string | undefined): Disposable {
+  const level = LEVELS[Math.min(verbosity, LEVELS.length - 1)] ?? 'warn';
+  const fd = file === undefined ? 2 : openLogFile(file);
+  configureLog({ level, write: (line) => writeLine(fd, line) });
+  process.on('uncaughtException', (error) => {
+    log.error(`unexpected: ${error.stack ?? error.message}`);
+    process.exit(1);
+  });
+  return { [Symbol.dispose]: () => (fd === 2 ? undefined : closeSync(fd)) };
+}
+
+function openLogFile(file: string): number {
+  try {
+    return openSync(file, 'w', 0o600);
+  } catch (error) {
+    throw new ExitError(`Error creating log file: ${errorChain(error).join(': ')}`);
+  }
+}
+
+/** A log that cannot be written (a full disk, a closed pipe) must not take the guest with it. */
+function writeLine(fd: number, line: string): void {
+  try {
+    writeSync(fd, line);
+  } catch {
+    return undefined;
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+main(process.argv.slice(2)).then(
+  // what is still open (standard input, a console's reader) does not hold the end up
+  () => process.stdout.write('', () => process.exit(0)),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    if (error instanceof UsageError) process.stderr.write('For more information try --help\n');
+    else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
+    process.exit(1);
+  },
+);

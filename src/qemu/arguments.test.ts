@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BootSource, MachinePlan } from '../devices/machine-plan.ts';
+import type { Step } from '../devices/step.ts';
+import { renderArguments } from './arguments.ts';
+import { descriptorOf, FIRST_DESCRIPTOR, planDescriptors } from './descriptors.ts';
+
+const NASTY = '/x, id=y"\'\\\n{}=Ω é/$(id)';
+
+function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', path: '/fw' }): MachinePlan {
+  return {
+    machine: { type: 'pc', properties: { usb: false, 'memory-backend': 'ram' } },
+    accelerator: { name: 'tcg', properties: { thread: 'multi' } },
+    cpu: { model: 'max', properties: { 'phys-bits': 36, pmu: true } },
+    smp: { cpus: 1, maxcpus: 4 },
+    memory: 2 ** 29,
+    boot,
+    steps,
+  };
+}
+
+function render(steps: readonly Step[], boot?: BootSource): string[] {
+  const one = plan(steps, boot);
+  return renderArguments(one, planDescriptors(one));
+}
+
+/** The values of an option, in order. */
+function valuesOf(words: readonly string[], option: string): string[] {
+  return words.flatMap((word, i) => (word === option ? [words[i + 1] ?? ''] : []));
+}
+
+test('the machine starts stopped, with nothing that was not asked for', () => {
+  const words = render([]);
+  for (const word of ['-nodefaults', '-no-user-config', '-S']) assert.ok(words.includes(word), word);
+  assert.deepEqual(valuesOf(words, '-machine'), ['pc,usb=off,memory-backend=ram']);
+  assert.deepEqual(valuesOf(words, '-accel'), ['tcg,thread=multi']);
+  assert.deepEqual(valuesOf(words, '-cpu'), ['max,phys-bits=36,pmu=on']);
+  assert.deepEqual(valuesOf(words, '-smp'), ['cpus=1,maxcpus=4']);
+  assert.deepEqual(valuesOf(words, '-m'), ['536870912b']);
+});
+
+for (const [kind, step] of [
+  ['object', { kind: 'object', props: { 'qom-type': 'rng-random', id: 'a', filename: NASTY } }],
+  ['blockdev', { kind: 'blockdev', props: { driver: 'file', 'node-name': 'a', filename: NASTY } }],
+  ['netdev', { kind: 'netdev', props: { type: 'tap', id: 'a', ifname: NASTY } }],
+  ['device', { kind: 'device', props: { driver: 'virtio-blk-pci', serial: NASTY } }],
+] as const satisfies readonly (readonly [string, Step])[]) {
+  test(`a user's text in a ${kind} stays inside one JSON argument`, () => {
+    const words = render([step]);
+    const [json, ...more] = valuesOf(words, `-${kind}`);
+    assert.deepEqual(more, []);
+    assert.deepEqual(JSON.parse(json ?? ''), step.props);
+    assert.equal(words.length, render([]).length + 2);
+  });
+}
+
+test('steps are rendered in their order', () => {
+  const ids = ['c', 'a', 'b'];
+  const words = render(ids.map((id) => ({ kind: 'object', props: { 'qom-type': 'iothread', id } })));
+  assert.deepEqual(
+    valuesOf(words, '-object').map((json) => (JSON.parse(json) as { id: string }).id),
+    ids,
+  );
+});
+
+test('kernel, initramfs and command line are arguments of their own', () => {
+  const words = render([], { kind: 'kernel', path: NASTY, initramfs: `${NASTY}2`, cmdline: `a=b,c ${NASTY}` });
+  assert.deepEqual(valuesOf(words, '-kernel'), [NASTY]);
+  assert.deepEqual(valuesOf(words, '-initrd'), [`${NASTY}2`]);
+  assert.deepEqual(valuesOf(words, '-append'), [`a=b,c ${NASTY}`]);
+  assert.deepEqual(valuesOf(words, '-bios'), ['qboot.rom']);
+});
+
+test('a kernel without initramfs has no -initrd, firmware no -kernel', () => {
+  const kernel = render([], { kind: 'kernel', path: '/k', initramfs: undefined, cmdline: '' });
+  assert.ok(!kernel.includes('-initrd'));
+  assert.deepEqual(valuesOf(kernel, '-append'), ['']);
+  const firmware = render([], { kind: 'firmware', path: NASTY });
+  assert.deepEqual(valuesOf(firmware, '-bios'), [NASTY]);
+  assert.ok(!firmware.includes('-kernel') && !firmware.includes('-append'));
+});
+
+const CHARDEVS: readonly Step[] = [
+  { kind: 'chardev', id: 'none', backend: { type: 'null' } },
+  { kind: 'chardev', id: 'file', backend: { type: 'file', path: NASTY } },
+  { kind: 'chardev', id: 'line', backend: { type: 'channel' } },
+];
+
+test('a console is a descriptor: the path of its file is nowhere on the command line', () => {
+  const words = render(CHARDEVS);
+  const [qmp, none, file, line] = valuesOf(words, '-chardev');
+  assert.equal(qmp, `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`);
+  assert.equal(none, 'null,id=none');
+  const fd = FIRST_DESCRIPTOR + 1;
+  assert.equal(file, `file,id=file,path=/dev/fdset/${fd}`);
+  assert.deepEqual(valuesOf(words, '-add-fd'), [`fd=${fd},set=${fd}`]);
+  assert.equal(line, `socket,id=line,fd=${FIRST_DESCRIPTOR + 2}`);
+  assert.ok(words.every((word) => !word.includes(NASTY)));
+});
+
+test('descriptors: QMP first, then what needs one, in the order of the plan', () => {
+  const descriptors = planDescriptors(plan(CHARDEVS));
+  assert.deepEqual(descriptors, [
+    { use: 'qmp' },
+    { use: 'file', id: 'file', path: NASTY },
+    { use: 'channel', id: 'line' },
+  ]);
+  assert.equal(descriptorOf(descriptors, 'line'), FIRST_DESCRIPTOR + 2);
+  assert.throws(() => descriptorOf(descriptors, 'none'), /none/);
+  // an id that is called like the control connection's use is another's
+  assert.throws(() => descriptorOf(descriptors, 'qmp'), /qmp/);
+});

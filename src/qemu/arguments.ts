@@ -1,0 +1,67 @@
+import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
+import type { ChardevStep, Step } from '../devices/step.ts';
+import { descriptorOf, FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
+
+/**
+ * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
+ * a comma in a path can never become an option.
+ */
+export function renderArguments(plan: MachinePlan, descriptors: readonly Descriptor[]): string[] {
+  return [
+    ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    // the VMM decides what a reset or power-off means: QEMU ends and says why
+    ['-action', 'reboot=shutdown,shutdown=poweroff'],
+    ['-machine', keyValues(plan.machine.type, plan.machine.properties)],
+    ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
+    ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
+    ['-smp', keyValues(undefined, plan.smp)],
+    ['-m', `${plan.memory}b`],
+    bootArguments(plan.boot),
+    ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
+    ...plan.steps.map((step) => stepArguments(step, descriptors)),
+  ].flat();
+}
+
+function bootArguments(boot: BootSource): string[] {
+  if (boot.kind === 'firmware') return ['-bios', boot.path];
+  return [
+    ...['-bios', 'qboot.rom', '-kernel', boot.path],
+    ...(boot.initramfs === undefined ? [] : ['-initrd', boot.initramfs]),
+    ...['-append', boot.cmdline],
+  ];
+}
+
+function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {
+  switch (step.kind) {
+    case 'object':
+    case 'blockdev':
+    case 'netdev':
+    case 'device':
+      return [`-${step.kind}`, JSON.stringify(step.props)];
+    case 'chardev':
+      return chardevArguments(step, descriptors);
+  }
+}
+
+/** `-chardev` takes no JSON: nothing but our own ids and numbers is ever put into it. */
+function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly Descriptor[]): string[] {
+  switch (backend.type) {
+    case 'null':
+      return ['-chardev', `null,id=${id}`];
+    case 'channel':
+      return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}`];
+    case 'file': {
+      const fd = descriptorOf(descriptors, id);
+      return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', `file,id=${id},path=/dev/fdset/${fd}`];
+    }
+  }
+}
+
+function keyValues(head: string | undefined, properties: Properties): string {
+  const pairs = Object.entries(properties).map(([key, value]) => `${key}=${onOff(value)}`);
+  return [...(head === undefined ? [] : [head]), ...pairs].join(',');
+}
+
+function onOff(value: string | number | boolean): string {
+  return typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+}

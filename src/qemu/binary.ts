@@ -1,0 +1,38 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** The oldest QEMU that can work: `file:` migration came with 8.2. */
+export const OLDEST_QEMU = [8, 2, 0] as const;
+
+/**
+ * Finds the engine: `NEPHOS_QEMU`, else `qemu-system-x86_64` on the PATH.
+ * @returns undefined where there is none
+ */
+export function findProgram(name: string, override?: string): string | undefined {
+  const candidates =
+    override === undefined
+      ? (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name))
+      : [override];
+  return candidates.find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Why a QEMU cannot be used, or undefined where it can. */
+export function tooOld(version: readonly [number, number, number]): string | undefined {
+  for (const [i, oldest] of OLDEST_QEMU.entries()) {
+    const part = version[i] ?? 0;
+    if (part > oldest) return undefined;
+    if (part < oldest) {
+      return `QEMU ${version.join('.')} is too old: ${OLDEST_QEMU.slice(0, 2).join('.')} is the least that works, 10 is recommended`;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,28 @@
+import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import { createLog } from '../util/log.ts';
+
+const log = createLog('qemu');
+
+/** How much of QEMU's standard error is kept for an error message, in characters. */
+const KEPT = 4000;
+
+/** Collects what QEMU writes to standard error; each line also goes to the log as it comes. */
+export function collectLastWords(stderr: Readable): () => string {
+  const decoder = new StringDecoder('utf8');
+  let words = '';
+  let line = '';
+  stderr.on('data', (bytes: Buffer) => {
+    const text = decoder.write(bytes);
+    words = (words + text).slice(-KEPT);
+    const lines = (line + text).split('\n');
+    line = (lines.pop() ?? '').slice(-KEPT);
+    for (const one of lines) if (one.trim() !== '') log.warn(one);
+  });
+  return () =>
+    words
+      .split('\n')
+      .filter((one) => one.trim() !== '')
+      .map((one) => one.replace(/^qemu-system-x86_64: /, ''))
+      .join('; ');
+}

@@ -1,0 +1,160 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
+import type { MachinePlan } from '../devices/machine-plan.ts';
+import { reasonOf } from '../util/errno.ts';
+import { createLog } from '../util/log.ts';
+import { renderArguments } from './arguments.ts';
+import { findProgram, tooOld } from './binary.ts';
+import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
+import { collectLastWords } from './last-words.ts';
+import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
+import { explainStart, QemuStartError } from './start-error.ts';
+import { terminate } from './terminate.ts';
+
+const log = createLog('qemu');
+
+/** How a QEMU ended. */
+export interface QemuEnd {
+  /**
+   * `power-off` and `reset` are the guest's doing, `quit` ours;
+   * `crash` is all else, with the exit code or signal in `detail`.
+   */
+  readonly reason: 'power-off' | 'reset' | 'quit' | 'crash';
+  readonly detail: string;
+}
+
+/** A running QEMU, stopped before the guest's first instruction until `cont`. */
+export interface Qemu {
+  readonly pid: number;
+  readonly qmp: Qmp;
+  /** the consoles' streams, by the id of their chardev */
+  readonly channels: ReadonlyMap<string, Duplex>;
+  /** never rejects */
+  readonly ended: Promise<QemuEnd>;
+  /** Ends it and returns when it has; a second call waits for the same end. */
+  readonly quit: () => Promise<void>;
+}
+
+interface StartOptions {
+  readonly plan: MachinePlan;
+  readonly onEvent: (event: QmpEvent) => void;
+}
+
+/** Starts QEMU for a plan. Rejects with QemuStartError, and leaves no process and no open file, when it cannot. */
+export async function startQemu({ plan, onEvent }: StartOptions): Promise<Qemu> {
+  const descriptors = planDescriptors(plan);
+  const child = launch(renderArguments(plan, descriptors), descriptors);
+  const lastWords = collectLastWords(streamOf(child, 2));
+  let shutdownReason = '';
+  let asked = false;
+
+  const ended = new Promise<QemuEnd>((resolve) => {
+    child.once('error', (error) => resolve({ reason: 'crash', detail: error.message }));
+    child.once('close', (code, signal) =>
+      resolve(endOf({ code, signal, shutdownReason, asked, lastWords: lastWords() })),
+    );
+  });
+  let qmp: Qmp | undefined;
+  const quit = async (): Promise<void> => {
+    asked = true;
+    await terminate({ child, qmp, ended });
+  };
+  try {
+    qmp = await openQmp(streamOf(child, FIRST_DESCRIPTOR), (event) => {
+      if (event.event === 'SHUTDOWN') shutdownReason = String(event.data['reason']);
+      onEvent(event);
+    });
+    const unfit = tooOld(qmp.version);
+    if (unfit !== undefined) throw new QemuStartError(unfit);
+  } catch (error) {
+    await quit();
+    if (error instanceof QemuStartError) throw error;
+    throw explainStart(lastWords() || (await ended).detail);
+  }
+  log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
+  return { pid: child.pid ?? 0, qmp, channels: channelsOf(child, descriptors), ended, quit };
+}
+
+/** Descriptors that the VMM opens for QEMU are closed on our side whatever happens. */
+function launch(args: readonly string[], descriptors: readonly Descriptor[]): ChildProcess {
+  const opened: number[] = [];
+  try {
+    const inherited = descriptors.map((one) => {
+      if (one.use !== 'file') return 'pipe' as const;
+      const fd = openForWriting(one);
+      opened.push(fd);
+      return fd;
+    });
+    const [command, ...words] = commandLine(args);
+    log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
+    // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
+    const stdio = ['ignore', 'ignore', 'pipe', ...inherited] as const;
+    return spawn(command, words, { stdio: [...stdio], env: environment(), detached: true });
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
+function openForWriting({ path, id }: Extract<Descriptor, { use: 'file' }>): number {
+  try {
+    return openSync(path, 'w');
+  } catch (error) {
+    throw new QemuStartError(`${path}: ${reasonOf(error)}`, id);
+  }
+}
+
+/** QEMU must not outlive the VMM, not even one that was killed: the kernel sees to it where it can. */
+function commandLine(args: readonly string[]): [string, ...string[]] {
+  const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
+  if (qemu === undefined) {
+    throw new QemuStartError(
+      'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU',
+    );
+  }
+  if (process.platform !== 'linux') return [qemu, ...args];
+  const setpriv = findProgram('setpriv');
+  if (setpriv === undefined) throw new QemuStartError('setpriv was not found: install util-linux');
+  return [setpriv, '--pdeathsig', 'KILL', '--', qemu, ...args];
+}
+
+/** Nothing of the VMM's environment is the engine's business. */
+function environment(): NodeJS.ProcessEnv {
+  return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
+}
+
+function streamOf(child: ChildProcess, fd: number): Duplex {
+  const stream: unknown = child.stdio[fd];
+  if (!isDuplex(stream)) throw new QemuStartError('QEMU could not be started');
+  return stream;
+}
+
+function isDuplex(value: unknown): value is Duplex {
+  return typeof value === 'object' && value !== null && 'pipe' in value;
+}
+
+function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): ReadonlyMap<string, Duplex> {
+  const channels = new Map<string, Duplex>();
+  for (const [index, one] of descriptors.entries()) {
+    if (one.use === 'channel') channels.set(one.id, streamOf(child, FIRST_DESCRIPTOR + index));
+  }
+  return channels;
+}
+
+interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly shutdownReason: string;
+  readonly asked: boolean;
+  readonly lastWords: string;
+}
+
+/** The reasons are QEMU's ShutdownCause (qapi/run-state.json). */
+function endOf({ code, signal, shutdownReason, asked, lastWords }: Ending): QemuEnd {
+  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+  const detail = lastWords === '' ? how : `${how}: ${lastWords}`;
+  if (asked) return { reason: 'quit', detail };
+  if (code === 0 && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
+  if (code === 0 && shutdownReason === 'guest-reset') return { reason: 'reset', detail };
+  return { reason: 'crash', detail };
+}

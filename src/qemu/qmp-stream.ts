@@ -1,0 +1,43 @@
+import type { Duplex } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+
+/** One QMP message each way: a JSON object on a line of its own. */
+export type QmpMessage = Readonly<Record<string, unknown>>;
+
+/** Reads JSON lines from QEMU; a line that is no JSON object is a broken connection and destroys the stream. */
+export function readMessages(stream: Duplex, take: (message: QmpMessage) => void): void {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  stream.on('data', (bytes: Buffer) => {
+    const lines = (rest + decoder.write(bytes)).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (line.trim() === '') continue;
+      const message = parse(line);
+      if (message === undefined) {
+        stream.destroy(new Error(`QEMU sent what is no QMP message: ${line.slice(0, 80)}`));
+        return;
+      }
+      take(message);
+    }
+  });
+}
+
+/** Sends one message. */
+export function writeMessage(stream: Duplex, message: QmpMessage): void {
+  stream.write(`${JSON.stringify(message)}\n`);
+}
+
+function parse(line: string): QmpMessage | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isMessage(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a JSON value is an object, the only shape QMP sends. */
+export function isMessage(value: unknown): value is QmpMessage {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,107 @@
+import type { Duplex } from 'node:stream';
+import { deferred } from '../util/deferred.ts';
+import { createLog } from '../util/log.ts';
+import { isMessage, readMessages, writeMessage, type QmpMessage } from './qmp-stream.ts';
+
+const log = createLog('qmp');
+
+/** How long QEMU may take to answer a command before it counts as hung, in milliseconds. */
+const ANSWER_MS = 60_000;
+
+/** What QEMU refused, or a connection that ended before the answer. */
+export class QmpError extends Error {
+  readonly command: string;
+
+  constructor(command: string, message: string) {
+    super(`${command}: ${message}`);
+    this.name = 'QmpError';
+    this.command = command;
+  }
+}
+
+/** An asynchronous message of QEMU, e.g. `SHUTDOWN`. */
+export interface QmpEvent {
+  readonly event: string;
+  readonly data: QmpMessage;
+}
+
+/** The control connection to one QEMU (docs/interop/qmp-spec in QEMU's documentation). */
+export interface Qmp {
+  /** QEMU's version as `[major, minor, micro]`, from its greeting. */
+  readonly version: readonly [number, number, number];
+  /** Runs a command and returns what it returned. Throws QmpError; a second call does not wait for the first. */
+  readonly execute: (command: string, args?: QmpMessage) => Promise<unknown>;
+}
+
+interface Pending {
+  readonly command: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/**
+ * Greets QEMU and leaves capability negotiation behind.
+ * `onEvent` gets every event from then on, in order. Rejects when the stream ends before the greeting.
+ */
+export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void): Promise<Qmp> {
+  const pending = new Map<number, Pending>();
+  const greeting = deferred<QmpMessage>();
+  let nextId = 1;
+
+  readMessages(stream, (message) => {
+    if (isMessage(message['QMP'])) greeting.resolve(message['QMP']);
+    else if (typeof message['event'] === 'string') emit(message['event'], message['data'], onEvent);
+    else settle(pending, message);
+  });
+  stream.on('error', (error) => log.debug(`connection: ${error.message}`));
+  stream.on('close', () => {
+    greeting.reject(new QmpError('greeting', 'QEMU ended before it was ready'));
+    for (const one of pending.values()) fail(one, 'QEMU ended before it answered');
+    pending.clear();
+  });
+
+  const execute = (command: string, args?: QmpMessage): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (stream.destroyed) return reject(new QmpError(command, 'QEMU has ended'));
+      const id = nextId++;
+      const timer = setTimeout(() => {
+        pending.delete(id);
+        reject(new QmpError(command, `no answer within ${ANSWER_MS / 1000} s`));
+      }, ANSWER_MS).unref();
+      pending.set(id, { command, resolve, reject, timer });
+      log.trace(`> ${command}`);
+      writeMessage(stream, { execute: command, ...(args === undefined ? {} : { arguments: args }), id });
+    });
+
+  const version = versionOf(await greeting.promise);
+  await execute('qmp_capabilities');
+  return { version, execute };
+}
+
+function emit(event: string, data: unknown, onEvent: (event: QmpEvent) => void): void {
+  log.debug(`event ${event} ${JSON.stringify(data ?? {})}`);
+  onEvent({ event, data: isMessage(data) ? data : {} });
+}
+
+function settle(pending: Map<number, Pending>, message: QmpMessage): void {
+  const id = Number(message['id']);
+  const one = pending.get(id);
+  if (one === undefined) return;
+  pending.delete(id);
+  clearTimeout(one.timer);
+  const error = message['error'];
+  if (isMessage(error)) one.reject(new QmpError(one.command, String(error['desc'])));
+  else one.resolve(message['return']);
+}
+
+function fail(one: Pending, reason: string): void {
+  clearTimeout(one.timer);
+  one.reject(new QmpError(one.command, reason));
+}
+
+function versionOf(greeting: QmpMessage): readonly [number, number, number] {
+  const version = greeting['version'];
+  const qemu = isMessage(version) && isMessage(version['qemu']) ? version['qemu'] : {};
+  return [Number(qemu['major']), Number(qemu['minor']), Number(qemu['micro'])];
+}

@@ -1,0 +1,83 @@
+import * as v from 'valibot';
+import type { Field, Struct, ValueOf } from './field.ts';
+
+/** A value that does not fit its schema; `problems` name the member and the reason, e.g. `disks[0].readonly: expected true or false, got "yes"`. */
+export class DecodeError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('; '));
+    this.name = 'DecodeError';
+    this.problems = problems;
+  }
+}
+
+/**
+ * Checks a JSON value against a struct and fills its defaults in.
+ * @throws DecodeError
+ */
+export function decode<S extends Struct>(schema: S, json: unknown): ValueOf<S> {
+  const result = v.safeParse(schema.schema, json);
+  if (result.success) return result.output;
+  throw new DecodeError(result.issues.map((issue) => describe(issue)));
+}
+
+/** A checked struct as plain JSON: what was not given is left out, every default is there. It decodes to the same value. */
+export function encode<S extends Struct>(_schema: S, value: ValueOf<S>): ValueOf<S> {
+  return JSON.parse(JSON.stringify(value)) as ValueOf<S>;
+}
+
+/** The members of a JSON value that no schema knows, e.g. `disks[0].serial`: they are ignored, and named in the log. */
+export function unknownMembers(schema: Struct, json: unknown, at = ''): string[] {
+  if (Array.isArray(json)) return json.flatMap((item, i) => unknownMembers(schema, item, `${at}[${i}]`));
+  if (typeof json !== 'object' || json === null) return [];
+  return Object.entries(json).flatMap(([key, value]) => {
+    const place = at === '' ? key : `${at}.${key}`;
+    const name = Object.hasOwn(schema.aliases, key) ? (schema.aliases[key] ?? key) : key;
+    const field = Object.hasOwn(schema.fields, name) ? schema.fields[name] : undefined;
+    if (field === undefined) return [place];
+    return field.nested === undefined ? [] : unknownMembers(field.nested, value, place);
+  });
+}
+
+/**
+ * The members of a decoded value that are marked `later` and in use, e.g. `disks[0].vhost_user`.
+ * A member left at its default, `false` or an empty list asks for nothing.
+ */
+export function laterMembers(schema: Struct, value: unknown, at = ''): string[] {
+  if (Array.isArray(value)) return value.flatMap((item, i) => laterMembers(schema, item, `${at}[${i}]`));
+  if (typeof value !== 'object' || value === null) return [];
+  const members = new Map<string, unknown>(Object.entries(value));
+  return Object.entries(schema.fields).flatMap(([key, field]) => {
+    const member = members.get(key);
+    const place = at === '' ? key : `${at}.${key}`;
+    if (field.later) return isUsed(field, member) ? [place] : [];
+    return field.nested === undefined ? [] : laterMembers(field.nested, member, place);
+  });
+}
+
+function isUsed(field: Field, value: unknown): boolean {
+  if (value === undefined || value === false || value === field.defaultValue) return false;
+  return !(Array.isArray(value) && value.length === 0);
+}
+
+function describe(issue: v.BaseIssue<unknown>): string {
+  const path = (issue.path ?? []).map((item) => item.key);
+  const where = dotted(path);
+  const last = path.at(-1);
+  if (issue.received === 'undefined' && last !== undefined) return `missing field "${where}"`;
+  if (issue.expected === 'never' && last !== undefined) return `unknown field "${where}"`;
+  return `${where === '' ? '' : `${where}: `}${issue.message}, got ${shown(issue)}`;
+}
+
+function shown(issue: v.BaseIssue<unknown>): string {
+  const text = JSON.stringify(issue.input) ?? String(issue.input);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** `["disks", 0, "path"]` as `disks[0].path`. */
+function dotted(path: readonly unknown[]): string {
+  return path
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i === 0 ? '' : '.'}${String(key)}`))
+    .join('');
+}

@@ -1,0 +1,37 @@
+import type { DocumentFragment, Field, Struct } from './field.ts';
+
+/** Which document is meant: the contract as the clients know it, or everything that is served. */
+export type DocumentView = 'contract' | 'everything';
+
+/** A struct as a schema of the OpenAPI document. */
+export function documentOf(schema: Struct, view: DocumentView): DocumentFragment {
+  const fields = Object.entries(schema.fields).filter(([, { beyond }]) => view === 'everything' || !beyond);
+  const required = fields.filter(([, field]) => isRequired(field, view)).map(([name]) => name);
+  return {
+    type: 'object',
+    description: schema.doc,
+    ...schema.document,
+    ...(required.length === 0 ? {} : { required }),
+    properties: Object.fromEntries(fields.map(([name, field]) => [name, withDescription(field)])),
+  };
+}
+
+/** The structs that a struct nests, however deep, itself first. */
+export function nestedStructs(schema: Struct): Struct[] {
+  return [
+    schema,
+    ...Object.values(schema.fields).flatMap(({ nested }) =>
+      nested === undefined ? [] : nestedStructs(nested),
+    ),
+  ];
+}
+
+/** In the contract's view its own word counts, which says more or less than what we need. */
+function isRequired(field: Field, view: DocumentView): boolean {
+  return view === 'contract' ? (field.documentRequired ?? field.required) : field.required;
+}
+
+/** OpenAPI 3.0 ignores what stands beside a `$ref`. */
+function withDescription({ document, doc }: Field): DocumentFragment {
+  return '$ref' in document ? document : { ...document, description: doc };
+}

@@ -1,0 +1,221 @@
+import * as v from 'valibot';
+
+/** A fragment of the OpenAPI document: a JSON Schema of OpenAPI 3.0. */
+export type DocumentFragment = Readonly<Record<string, unknown>>;
+
+/** How the text after `key=` on the command line becomes the member's JSON value; throws on text it cannot read. */
+export type WordReader = (text: string) => unknown;
+
+/** The words of one option string, e.g. of `path=/x,readonly=on`. An empty value (`tap=`) counts as not given. */
+export interface Words {
+  /** the key is there, be its value empty or not */
+  readonly has: (key: string) => boolean;
+  readonly text: (key: string) => string | undefined;
+  /** the value as `read` sees it; `unable to parse <value> for <key>` where it cannot */
+  readonly convert: <T>(key: string, read: (text: string) => T) => T | undefined;
+  readonly warn: (message: string) => void;
+}
+
+/** The command line's form of a member that is not simply `member=value`. */
+export interface WordsForm {
+  /** keys that take a value */
+  readonly keys: readonly string[];
+  /** keys that take none, e.g. `tty` */
+  readonly flags?: readonly string[];
+  readonly syntax: string;
+  /** the member's JSON value; `undefined`: not given */
+  readonly read: (words: Words) => unknown;
+}
+
+/** One member of a struct: the JSON it takes, its place on the command line, its line in help and document. */
+export interface Field<S extends v.GenericSchema = v.GenericSchema> {
+  /** checks and completes the JSON value */
+  readonly schema: S;
+  /** one line, noun phrase, unit in backticks */
+  readonly doc: string;
+  readonly document: DocumentFragment;
+  /** reads the CLI form; without it (and without `form`) the member is not on the command line */
+  readonly read: WordReader | undefined;
+  /** shown in help for the value, e.g. `<size>`, `on|off` */
+  readonly syntax: string;
+  /** CLI key, where it is not the member's own name */
+  readonly word: string | undefined;
+  readonly form: WordsForm | undefined;
+  /** what the command line fills in where JSON must say it; gets the members read so far */
+  readonly wordDefault: ((members: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  readonly required: boolean;
+  /** what the contract's document says, where it is not what we need */
+  readonly documentRequired: boolean | undefined;
+  readonly defaultValue: unknown;
+  /** accepted by the schema, but its capability is not there yet: refused by config/ when it is used */
+  readonly later: boolean;
+  /** not in the contract's document: the original has it, or we do */
+  readonly beyond: boolean;
+  /** the struct (of each item, for a list) that the member nests */
+  readonly nested: Struct | undefined;
+}
+
+/** The members of a struct in the order of the contract. */
+export type Fields = Readonly<Record<string, Field>>;
+
+type Entries<F extends Fields> = { readonly [K in keyof F]: F[K]['schema'] };
+
+interface StructTraits {
+  /** unknown members are refused (else ignored with a warning) */
+  readonly strict: boolean;
+  /** other names that clients send for a member, e.g. `fds` for `fd` */
+  readonly aliases: Readonly<Record<string, string>>;
+  /** members that the command line looks at before the others: decides which error is reported */
+  readonly wordsFirst: readonly string[];
+  /** keys that the command line takes and forgets */
+  readonly wordsIgnored: readonly string[];
+  /** further members of the struct's fragment, e.g. `nullable` */
+  readonly document: DocumentFragment;
+}
+
+/** A named object of the contract: its members and the schema that they add up to. */
+export interface Struct<F extends Fields = Fields> extends StructTraits {
+  /** name in the document, e.g. `DiskConfig` */
+  readonly name: string;
+  readonly doc: string;
+  readonly fields: F;
+  readonly schema: v.GenericSchema<
+    v.InferInput<v.ObjectSchema<Entries<F>, string>>,
+    v.InferOutput<v.ObjectSchema<Entries<F>, string>>
+  >;
+}
+
+/** What a client may send for a struct: members with a default may be left out. */
+export type InputOf<S extends Struct> = v.InferInput<S['schema']>;
+/** A checked struct: every default filled in, `undefined` where an optional member was not given. */
+export type ValueOf<S extends Struct> = v.InferOutput<S['schema']>;
+
+interface StructOptions<F extends Fields> extends Partial<StructTraits> {
+  readonly name: string;
+  readonly doc: string;
+  readonly fields: F;
+}
+
+/** Declares a struct from its members. */
+export function struct<F extends Fields>(options: StructOptions<F>): Struct<F> {
+  const { fields, strict = false, aliases = {} } = options;
+  const entries = Object.fromEntries(Object.entries(fields).map(([key, field]) => [key, field.schema]));
+  const schema = v.pipe(
+    v.custom<Readonly<Record<string, unknown>>>(isObject, 'expected an object'),
+    v.transform((json) => renamed(json, aliases)),
+    strict ? v.strictObject(entries) : v.object(entries),
+  );
+  return {
+    name: options.name,
+    doc: options.doc,
+    fields,
+    schema: schema as unknown as Struct<F>['schema'],
+    strict,
+    aliases,
+    wordsFirst: options.wordsFirst ?? [],
+    wordsIgnored: options.wordsIgnored ?? [],
+    document: options.document ?? {},
+  };
+}
+
+/** Declares a required member; see {@link optional} and {@link defaulted}. */
+export function field<S extends v.GenericSchema>(
+  options: Pick<Field<S>, 'schema' | 'doc' | 'document'> &
+    Partial<Pick<Field<S>, 'read' | 'syntax' | 'nested'>>,
+): Field<S> {
+  return {
+    schema: options.schema,
+    doc: options.doc,
+    document: options.document,
+    read: options.read,
+    syntax: options.syntax ?? '',
+    word: undefined,
+    form: undefined,
+    wordDefault: undefined,
+    required: true,
+    documentRequired: undefined,
+    defaultValue: undefined,
+    later: false,
+    beyond: false,
+    nested: options.nested,
+  };
+}
+
+/** A member that may be absent or `null`; it then reads `undefined`. */
+export function optional<S extends v.GenericSchema>(
+  inner: Field<S>,
+): Field<v.NullishSchema<S, () => undefined>> {
+  return { ...inner, schema: v.nullish(inner.schema, () => undefined), required: false };
+}
+
+/** A member with a default: it may be absent, but not `null`. */
+export function defaulted<S extends v.GenericSchema>(
+  inner: Field<S>,
+  value: v.InferInput<S>,
+): Field<v.OptionalSchema<S, () => v.InferInput<S>>> {
+  // the contract may write a default in its own way (`acpi`), and writes none for an object
+  const inDocument = typeof value === 'object' ? {} : { default: value };
+  return {
+    ...inner,
+    schema: v.optional(inner.schema, () => value),
+    document: { ...inDocument, ...inner.document },
+    required: false,
+    defaultValue: value,
+  };
+}
+
+/** Like {@link defaulted}, where the contract's document tells no default. */
+export function silentlyDefaulted<S extends v.GenericSchema>(
+  inner: Field<S>,
+  value: v.InferInput<S>,
+): Field<v.OptionalSchema<S, () => v.InferInput<S>>> {
+  return { ...defaulted(inner, value), document: inner.document };
+}
+
+/** A member that JSON must give, and for which the command line has a default. */
+export function wordDefaulted<F extends Field>(inner: F, value: NonNullable<Field['wordDefault']>): F {
+  return { ...inner, wordDefault: value };
+}
+
+/** Gives the member another key on the command line than its own name. */
+export function worded<F extends Field>(word: string, inner: F): F {
+  return { ...inner, word };
+}
+
+/** Gives the member a form of its own on the command line. */
+export function formed<F extends Field>(form: WordsForm, inner: F): F {
+  return { ...inner, form };
+}
+
+/** Takes the member off the command line: only JSON has it. */
+export function unworded<F extends Field>(inner: F): F {
+  return { ...inner, read: undefined };
+}
+
+/** Marks a member whose capability comes with a later issue: using it is refused, never silently dropped. */
+export function later<F extends Field>(inner: F): F {
+  return { ...inner, later: true };
+}
+
+/** Marks a member that the contract's document does not know. */
+export function beyond<F extends Field>(inner: F): F {
+  return { ...inner, beyond: true };
+}
+
+/** Says whether the contract's document requires the member, where we need more or less than it. */
+export function documentedAs<F extends Field>(need: 'required' | 'optional', inner: F): F {
+  return { ...inner, documentRequired: need === 'required' };
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function renamed(
+  json: Readonly<Record<string, unknown>>,
+  aliases: StructTraits['aliases'],
+): Readonly<Record<string, unknown>> {
+  const used = Object.entries(aliases).filter(([alias, name]) => alias in json && !(name in json));
+  if (used.length === 0) return json;
+  return { ...json, ...Object.fromEntries(used.map(([alias, name]) => [name, json[alias]])) };
+}

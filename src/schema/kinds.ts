@@ -1,0 +1,240 @@
+import * as v from 'valibot';
+import {
+  field,
+  optional,
+  type DocumentFragment,
+  type Field,
+  type InputOf,
+  type Struct,
+  type ValueOf,
+} from './field.ts';
+import { parseSize } from './size.ts';
+
+/** `on`, `off`, `true`, `false` on the command line, in any case. */
+export function flag(doc: string): Field<v.BooleanSchema<string>> {
+  return field({
+    schema: v.boolean('expected true or false'),
+    doc,
+    document: { type: 'boolean' },
+    read: readToggle,
+    syntax: 'on|off',
+  });
+}
+
+interface UintOptions {
+  /** width in bits: the largest value is 2^bits - 1 (at most 2^53 - 1) */
+  readonly bits: 8 | 16 | 31 | 32 | 64;
+  readonly min?: number;
+  readonly format?: 'int32' | 'int64';
+  /** extra members of the fragment, e.g. `minimum` */
+  readonly document?: DocumentFragment;
+}
+
+/** A whole number; decimal without a suffix on the command line. */
+export function uint(doc: string, options: UintOptions): Field<v.GenericSchema<number>> {
+  const max = options.bits === 64 ? Number.MAX_SAFE_INTEGER : 2 ** options.bits - 1;
+  return field({
+    schema: wholeNumber(options.min ?? 0, max),
+    doc,
+    document: {
+      type: 'integer',
+      ...(options.format === undefined ? {} : { format: options.format }),
+      ...options.document,
+    },
+    // like the original, which reads a number of that width and looks at the minimum later or never
+    read: (text) => readDecimal(text, max),
+    syntax: '<number>',
+  });
+}
+
+/** A number of bytes; K, M and G suffixes on the command line. */
+export function size(doc: string, document: DocumentFragment = {}): Field<v.GenericSchema<number>> {
+  return field({
+    schema: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+    doc,
+    document: { type: 'integer', format: 'int64', ...document },
+    read: parseSize,
+    syntax: '<size>',
+  });
+}
+
+/** Any text without NUL, which no path, id or argument of the host can carry. */
+export function text(doc: string, syntax = '<text>'): Field<v.GenericSchema<string>> {
+  return field({ schema: plainText(), doc, document: { type: 'string' }, read: (word) => word, syntax });
+}
+
+/** An optional name whose documented default is the empty text: that means the same as none. */
+export function nameOrNone(
+  doc: string,
+  syntax: string,
+): Field<v.NullishSchema<v.GenericSchema<string>, () => undefined>> {
+  const inner = optional(text(doc, syntax));
+  const schema = v.pipe(
+    inner.schema,
+    v.transform((value) => (value === '' ? undefined : value)),
+  );
+  return {
+    ...inner,
+    schema,
+    document: { type: 'string', default: '' },
+  };
+}
+
+/** A path on the host. */
+export function path(doc: string): Field<v.GenericSchema<string>> {
+  return text(doc, '<path>');
+}
+
+/** A MAC address; lower case in answers. */
+export function mac(doc: string): Field<v.GenericSchema<string>> {
+  return spelled(doc, '<mac>', {
+    pattern: /^[\da-f]{2}(:[\da-f]{2}){5}$/i,
+    expected: 'expected a MAC address such as 12:34:56:78:90:ab',
+  });
+}
+
+/** A dotted quad. */
+export function ipv4(doc: string): Field<v.GenericSchema<string>> {
+  const part = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+  return spelled(doc, '<ipv4>', {
+    pattern: new RegExp(`^${part}(\\.${part}){3}$`),
+    expected: 'expected an IPv4 address such as 192.168.249.1',
+  });
+}
+
+interface ChoiceOptions {
+  readonly document?: DocumentFragment;
+  /** other spellings on the command line and in JSON, e.g. `virtio-mem` for `VirtioMem` */
+  readonly aliases?: Readonly<Record<string, string>>;
+}
+
+/** One of several words, in any case; answers always show the spelling given here. */
+export function choice<const C extends string>(
+  doc: string,
+  choices: readonly C[],
+  options: ChoiceOptions = {},
+): Field<v.GenericSchema<C>> {
+  const spellings = new Map<string, C>(choices.map((one) => [one.toLowerCase(), one]));
+  for (const [alias, one] of Object.entries(options.aliases ?? {})) {
+    const target = spellings.get(one.toLowerCase());
+    if (target !== undefined) spellings.set(alias.toLowerCase(), target);
+  }
+  const message = `expected one of ${choices.join(', ')}`;
+  const read = (word: string): C => {
+    const found = spellings.get(word.toLowerCase());
+    if (found === undefined) throw new Error(message);
+    return found;
+  };
+  const schema = v.pipe(
+    v.string(message),
+    v.check((word) => spellings.has(word.toLowerCase()), message),
+    v.transform(read),
+  );
+  return field({
+    schema: schema as unknown as v.GenericSchema<C>,
+    doc,
+    document: options.document ?? { type: 'string', enum: choices },
+    read,
+    syntax: [...spellings.keys()].filter((word) => !isAliased(word, options.aliases)).join('|'),
+  });
+}
+
+/** A struct as a member. */
+export function nested<S extends Struct>(inner: S): Field<v.GenericSchema<InputOf<S>, ValueOf<S>>> {
+  return field({
+    schema: inner.schema,
+    doc: inner.doc,
+    document: { $ref: `#/components/schemas/${inner.name}` },
+    nested: inner,
+  });
+}
+
+/** A list of structs, numbers or texts. */
+export function list<S extends v.GenericSchema>(
+  item: Field<S>,
+  read?: (text: string) => unknown,
+  syntax = '',
+): Field<v.ArraySchema<S, string>> {
+  return field({
+    schema: v.array(item.schema, 'expected a list'),
+    doc: item.doc,
+    document: { type: 'array', items: item.document },
+    ...(read === undefined ? {} : { read }),
+    syntax,
+    ...(item.nested === undefined ? {} : { nested: item.nested }),
+  });
+}
+
+/** Reads `on`, `off`, `true` and `false`, in any case. */
+export function readToggle(text: string): boolean {
+  const word = text.toLowerCase();
+  if (word === 'on' || word === 'true') return true;
+  if (word === 'off' || word === 'false') return false;
+  throw new Error('expected on or off');
+}
+
+/** Reads a decimal number without a suffix, up to `max`. */
+export function readDecimal(text: string, max = Number.MAX_SAFE_INTEGER): number {
+  if (!/^\+?\d+$/.test(text) || Number(text) > max) throw new Error(`expected a number up to ${max}`);
+  return Number(text);
+}
+
+function wholeNumber(min: number, max: number): v.GenericSchema<number> {
+  return v.custom<number>(
+    (value) => typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max,
+    `expected a whole number from ${min} to ${max}`,
+  );
+}
+
+function plainText(): v.GenericSchema<string> {
+  return v.pipe(
+    v.string('expected a string'),
+    v.check((value) => !value.includes('\0'), 'expected a string without NUL characters'),
+  );
+}
+
+interface Spelling {
+  readonly pattern: RegExp;
+  readonly expected: string;
+}
+
+/** Text of a fixed form; its letters are answered in lower case. */
+function spelled(
+  doc: string,
+  syntax: string,
+  { pattern, expected }: Spelling,
+): Field<v.GenericSchema<string>> {
+  const schema = v.pipe(
+    v.string(expected),
+    v.check((value) => pattern.test(value), expected),
+    v.transform((value) => value.toLowerCase()),
+  );
+  const read = (word: string): string => {
+    if (!pattern.test(word)) throw new Error(expected);
+    return word.toLowerCase();
+  };
+  return field({ schema, doc, document: { type: 'string' }, read, syntax });
+}
+
+/** A choice that has another spelling for people (`virtio-mem`) is shown in that one. */
+function isAliased(word: string, aliases: ChoiceOptions['aliases'] = {}): boolean {
+  return Object.values(aliases).some((one) => one.toLowerCase() === word);
+}
+
+/** An object that maps any name to a value. */
+export function map<S extends v.GenericSchema>(
+  doc: string,
+  value: Field<S>,
+): Field<v.RecordSchema<v.StringSchema<undefined>, S, string>> {
+  return field({
+    schema: v.record(v.string(), value.schema, 'expected an object'),
+    doc,
+    document: { type: 'object', additionalProperties: value.document },
+  });
+}
+
+/** An object of which nothing is said. */
+export function anyObject(doc: string): Field<v.GenericSchema<Readonly<Record<string, unknown>>>> {
+  const schema = v.record(v.string(), v.unknown(), 'expected an object');
+  return field({ schema, doc, document: { type: 'object' } });
+}

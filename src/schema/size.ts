@@ -1,0 +1,24 @@
+const UNIT: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/**
+ * Reads a size as the command line takes it: a decimal number with an optional K, M or G (powers of 1024).
+ * Of a run of letters the last one counts, as in the original (`1KM` is 1 MiB).
+ * @returns bytes
+ * @throws where the text is none, or the size is not below 2^53
+ */
+export function parseSize(text: string): number {
+  const match = /^\+?(\d+)[KMG]*?([KMG]?)$/.exec(text);
+  const unit = UNIT[match?.[2] ?? ''];
+  if (match === null || unit === undefined) {
+    throw new Error('expected a size such as 512M (K, M or G, upper case)');
+  }
+  const bytes = Number(match[1]) * unit;
+  if (!Number.isSafeInteger(bytes)) throw new Error('size is too large');
+  return bytes;
+}
+
+/** `bytes` as the command line takes them, in the largest unit that loses nothing: `512M`. */
+export function formatSize(bytes: number): string {
+  const unit = ['G', 'M', 'K'].find((one) => bytes > 0 && bytes % (UNIT[one] ?? 1) === 0) ?? '';
+  return `${bytes / (UNIT[unit] ?? 1)}${unit}`;
+}

@@ -1,0 +1,109 @@
+import { request as httpRequest } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+
+/**
+ * What kept a request from being answered.
+ *
+ * - `connect`: nothing listens at the path, or it may not be used
+ * - `io`: the connection broke before the answer was whole
+ * - `protocol`: what came back is not HTTP
+ * - `timeout`: the time limit passed
+ * - `aborted`: the caller's signal
+ */
+export type TransportFault = 'connect' | 'io' | 'protocol' | 'timeout' | 'aborted';
+
+/** A request that got no answer. The message says what was tried where, the cause why it failed. */
+export class TransportError extends Error {
+  readonly fault: TransportFault;
+  readonly socketPath: string;
+
+  constructor(fault: TransportFault, request: ApiRequest, cause: unknown) {
+    const what = `${request.method} ${request.path} on ${request.socketPath}`;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`${what} failed: ${reason}`, { cause });
+    this.name = 'TransportError';
+    this.fault = fault;
+    this.socketPath = request.socketPath;
+  }
+}
+
+/** One request to the API at a UNIX socket. */
+export interface ApiRequest {
+  readonly socketPath: string;
+  readonly method: 'GET' | 'PUT';
+  /** The whole path, e.g. `/api/v1/vm.info`. */
+  readonly path: string;
+  /** JSON text, sent as it is. */
+  readonly body?: string | Buffer;
+  readonly signal?: AbortSignal;
+  /** From the start of the connection to the end of the answer; no limit unless given. */
+  readonly timeoutMs?: number;
+}
+
+/** An answer of whatever status; `body` is left out when the server sent none. */
+export interface ApiResponse {
+  readonly status: number;
+  readonly body?: string;
+}
+
+/** Sends a request on a connection of its own. Rejects with `TransportError` only. */
+export async function sendRequest(request: ApiRequest): Promise<ApiResponse> {
+  const limit = request.timeoutMs === undefined ? undefined : AbortSignal.timeout(request.timeoutMs);
+  const signals = [request.signal, limit].filter((signal) => signal !== undefined);
+  let connected = false;
+  try {
+    signals.forEach((signal) => signal.throwIfAborted());
+    const outgoing = httpRequest({
+      socketPath: request.socketPath,
+      method: request.method,
+      path: request.path,
+      agent: false,
+      headers: requestHeaders(request.body),
+      ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
+    });
+    outgoing.once('socket', (socket) => socket.once('connect', () => (connected = true)));
+    return await readResponse(await responseTo(outgoing, request.body));
+  } catch (cause) {
+    throw new TransportError(faultOf(cause, connected, [request.signal, limit]), request, cause);
+  }
+}
+
+function requestHeaders(body: ApiRequest['body']): Record<string, string> {
+  const length = body === undefined ? {} : { 'Content-Length': String(Buffer.byteLength(body)) };
+  return { Host: 'localhost', Accept: '*/*', ...length };
+}
+
+function responseTo(outgoing: ClientRequest, body: ApiRequest['body']): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    outgoing.once('response', resolve);
+    // Stays: once there is an answer, an error of the rest of the request is none of the caller's.
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** Cloud Hypervisor sends a bodiless answer without a length, and keeps the connection: its end is not waited for. */
+async function readResponse(incoming: IncomingMessage): Promise<ApiResponse> {
+  const status = incoming.statusCode ?? 0;
+  const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
+  if (length === undefined && encoding === undefined) {
+    incoming.destroy();
+    return { status };
+  }
+  incoming.setEncoding('utf8');
+  let body = '';
+  for await (const chunk of incoming) body += String(chunk);
+  return { status, body };
+}
+
+function faultOf(
+  cause: unknown,
+  connected: boolean,
+  [signal, limit]: readonly (AbortSignal | undefined)[],
+): TransportFault {
+  if (signal?.aborted === true) return 'aborted';
+  if (limit?.aborted === true) return 'timeout';
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  if (code.startsWith('HPE_')) return 'protocol';
+  return connected ? 'io' : 'connect';
+}

@@ -1,0 +1,120 @@
+import type { Duplex } from 'node:stream';
+import { ApiError } from '../api/errors.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import type { ConsoleConfig } from '../devices/console.ts';
+import { openPty, type Pty } from '../host/pty.ts';
+import { openTerminal } from '../host/terminal.ts';
+import { qemuId } from '../machine/placement.ts';
+
+/** Our end of a serial port or virtio console: it outlives the QEMU behind it, so that a reboot keeps the PTY. */
+interface Console {
+  /** path of the PTY, where there is one */
+  readonly path: string | undefined;
+  /** Connects the guest's side; the one before is let go. */
+  readonly attach: (guest: Duplex) => void;
+  readonly dispose: () => void;
+}
+
+/** Opens our end where the mode has one: Pty and Tty. */
+async function openConsole({ mode }: ConsoleConfig): Promise<Console | undefined> {
+  switch (mode) {
+    case 'Pty':
+      return onPty();
+    case 'Tty':
+      return onTerminal();
+    case 'Off':
+    case 'Null':
+    case 'File':
+      return undefined;
+  }
+}
+
+async function onPty(): Promise<Console> {
+  const pty = await openPty();
+  return {
+    path: pty.path,
+    attach: (guest) => {
+      pty.onInput((bytes) => send(guest, bytes));
+      forward(guest, pty);
+    },
+    dispose: pty.dispose,
+  };
+}
+
+function onTerminal(): Console {
+  const terminal = openTerminal();
+  return {
+    path: undefined,
+    attach: (guest) => {
+      terminal.onInput((bytes) => send(guest, bytes));
+      forward(guest, terminal);
+    },
+    dispose: terminal.dispose,
+  };
+}
+
+/** Gives a guest's output on; the guest waits for an end that is full. */
+function forward(guest: Duplex, end: Pick<Pty, 'write' | 'onDrain'>): void {
+  guest.on('data', (bytes: Buffer) => {
+    if (end.write(bytes)) return;
+    guest.pause();
+    end.onDrain(() => guest.resume());
+  });
+  guest.on('error', ignore);
+}
+
+/** How much typed input waits for a guest that does not read, in bytes; what is beyond is lost, as on a real line. */
+const INPUT_BYTES = 65_536;
+
+function send(guest: Duplex, bytes: Buffer): void {
+  if (guest.writable && guest.writableLength < INPUT_BYTES) guest.write(bytes);
+}
+
+/** The stream ends with QEMU, whose end is told elsewhere. */
+function ignore(): void {
+  return undefined;
+}
+
+/** Both consoles of a VM. */
+export interface Consoles {
+  /** Connects a new machine's channels, by the id of their chardev. */
+  readonly attach: (channels: ReadonlyMap<string, Duplex>) => void;
+  /** The configuration with the PTYs' paths written into it. */
+  readonly complete: (config: VmConfig) => VmConfig;
+  readonly dispose: () => void;
+}
+
+/** Opens our ends of both consoles; none stays open when one cannot be opened. */
+export async function openConsoles(config: VmConfig): Promise<Consoles> {
+  const open = new Map<'serial' | 'console', Console>();
+  const dispose = (): void => {
+    for (const one of open.values()) one.dispose();
+  };
+  try {
+    for (const which of ['serial', 'console'] as const) {
+      const one = await openConsole(config[which]);
+      if (one !== undefined) open.set(which, one);
+    }
+  } catch (error) {
+    dispose();
+    throw new ApiError('failed', 'A console could not be opened', { cause: error });
+  }
+  return {
+    attach: (channels) => {
+      for (const [which, one] of open) {
+        const channel = channels.get(qemuId(`_${which}`));
+        if (channel !== undefined) one.attach(channel);
+      }
+    },
+    complete: (config) => ({
+      ...config,
+      serial: withPath(config.serial, open.get('serial')),
+      console: withPath(config.console, open.get('console')),
+    }),
+    dispose,
+  };
+}
+
+function withPath(config: ConsoleConfig, console: Console | undefined): ConsoleConfig {
+  return console?.path === undefined ? config : { ...config, file: console.path };
+}

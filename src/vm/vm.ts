@@ -1,0 +1,86 @@
+import type { VmState } from '../api/replies.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import type { Qmp } from '../qemu/qmp.ts';
+import { openConsoles, type Consoles } from './consoles.ts';
+import { startRun, type Run } from './run.ts';
+
+/** What vm.create made and vm.delete takes away. */
+export interface Vm {
+  readonly config: VmConfig;
+  state: VmState;
+  /** there while the VM is Running or Paused */
+  live: Live | undefined;
+}
+
+/** A machine that runs, and our ends of its consoles, which stay when another takes its place. */
+export interface Live {
+  readonly consoles: Consoles;
+  readonly run: Run;
+}
+
+/** A VM that is configured and nothing more. */
+export function createVm(config: VmConfig): Vm {
+  return { config, state: 'Created', live: undefined };
+}
+
+/** Created or Shutdown to Running; a failure leaves the VM as it was. */
+export async function bootVm(vm: Vm): Promise<Run> {
+  const consoles = await openConsoles(vm.config);
+  try {
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles) });
+  } catch (error) {
+    consoles.dispose();
+    throw error;
+  }
+}
+
+/** A new machine from the same configuration behind the same PTYs; a failure leaves the VM Shutdown. */
+export async function restartVm(vm: Vm, { consoles, run }: Live): Promise<Run> {
+  // out of the way first: the end of the old machine is no surprise
+  vm.live = undefined;
+  try {
+    await run.qemu.quit();
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles) });
+  } catch (error) {
+    consoles.dispose();
+    vm.state = 'Shutdown';
+    throw error;
+  }
+}
+
+/** Stops the vCPUs and the guest's clock. */
+export async function pauseVm(vm: Vm): Promise<void> {
+  await qmpOf(vm)?.execute('stop');
+  vm.state = 'Paused';
+}
+
+/** Lets the vCPUs go on where they stopped. */
+export async function resumeVm(vm: Vm): Promise<void> {
+  await qmpOf(vm)?.execute('cont');
+  vm.state = 'Running';
+}
+
+/** Presses the ACPI power button; what happens is up to the guest. */
+export async function pressPowerButton(vm: Vm): Promise<void> {
+  await qmpOf(vm)?.execute('system_powerdown');
+}
+
+/** Ends the machine, if there is one; the configuration stays. */
+export async function stopVm(vm: Vm): Promise<void> {
+  const { live } = vm;
+  if (live === undefined) return;
+  vm.live = undefined;
+  await live.run.qemu.quit();
+  live.consoles.dispose();
+  vm.state = 'Shutdown';
+}
+
+function enter(vm: Vm, live: Live): Run {
+  vm.live = live;
+  vm.state = 'Running';
+  return live.run;
+}
+
+function qmpOf(vm: Vm): Qmp | undefined {
+  return vm.live?.run.qemu.qmp;
+}

@@ -1,0 +1,133 @@
+import { ApiError, errorChain } from '../api/errors.ts';
+import { checkPhase, type Handlers } from '../api/handlers.ts';
+import type { VmCounters } from '../api/replies.ts';
+import type { RouteName } from '../api/routes.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import type { QemuEnd } from '../qemu/process.ts';
+import { deferred } from '../util/deferred.ts';
+import { createLog } from '../util/log.ts';
+import { readCounters } from './counters.ts';
+import { vmInfo } from './info.ts';
+import { createQueue } from './queue.ts';
+import type { Run } from './run.ts';
+import { bootVm, createVm, pauseVm, pressPowerButton, restartVm, resumeVm, stopVm, type Vm } from './vm.ts';
+
+const log = createLog('vm');
+
+/** How the VMM's work ended; `problem` is undefined for a regular end. */
+export interface VmmEnd {
+  readonly problem: string | undefined;
+}
+
+/**
+ * The machine monitor: at most one VM, one operation at a time in order of arrival;
+ * vmm.ping, vm.info and vm.counters do not wait.
+ */
+export class Vmm {
+  readonly #version: string;
+  readonly #queue = createQueue();
+  readonly #over = deferred<VmmEnd>();
+  #vm: Vm | undefined;
+
+  /** `version` is what vmm.ping answers. */
+  constructor(version: string) {
+    this.#version = version;
+  }
+
+  /** Settles when the VMM is to exit: vmm.shutdown, the guest's power-off, {@link shutdown}. */
+  get ended(): Promise<VmmEnd> {
+    return this.#over.promise;
+  }
+
+  /** What the API calls. */
+  readonly handlers: Handlers = {
+    'vmm.ping': async () => ({ version: this.#version }),
+    'vmm.shutdown': () => this.shutdown(),
+    'vm.info': async () => vmInfo(this.#present('vm.info')),
+    'vm.counters': () => this.#counters(),
+    'vm.create': (config) => this.#queue(() => this.#create(config)),
+    'vm.boot': () => this.#operation('vm.boot', (vm) => this.#boot(vm)),
+    'vm.pause': () => this.#operation('vm.pause', pauseVm),
+    'vm.resume': () => this.#operation('vm.resume', resumeVm),
+    'vm.shutdown': () => this.#operation('vm.shutdown', stopVm),
+    'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
+    'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
+    'vm.delete': () => this.#operation('vm.delete', (vm) => this.#delete(vm)),
+  };
+
+  /** Ends the VM, if there is one, and then the VMM; waits for the operations before it. */
+  shutdown(): Promise<void> {
+    return this.#queue(async () => {
+      if (this.#vm !== undefined) await stopVm(this.#vm);
+      this.#vm = undefined;
+      this.#over.resolve({ problem: undefined });
+    });
+  }
+
+  /** Queues an operation on the VM that there is when its turn comes. */
+  #operation(route: RouteName, act: (vm: Vm) => Promise<void>): Promise<void> {
+    return this.#queue(async () => {
+      log.info(route);
+      await act(this.#present(route));
+    });
+  }
+
+  #present(route: RouteName): Vm {
+    checkPhase(route, this.#vm?.state ?? 'none');
+    // no route that gets here is legal without a VM
+    if (this.#vm === undefined) throw new ApiError('no-vm', 'The VM is not created');
+    return this.#vm;
+  }
+
+  async #create(config: VmConfig): Promise<void> {
+    checkPhase('vm.create', this.#vm?.state ?? 'none');
+    log.info('vm.create');
+    this.#vm = createVm(config);
+  }
+
+  async #boot(vm: Vm): Promise<void> {
+    if (vm.live === undefined) this.#watch(vm, await bootVm(vm));
+    else await resumeVm(vm);
+  }
+
+  async #restart(vm: Vm): Promise<void> {
+    if (vm.live !== undefined) this.#watch(vm, await restartVm(vm, vm.live));
+  }
+
+  async #delete(vm: Vm): Promise<void> {
+    await stopVm(vm);
+    this.#vm = undefined;
+  }
+
+  async #counters(): Promise<VmCounters> {
+    const { live } = this.#present('vm.counters');
+    return live === undefined ? {} : readCounters(live.run.qemu.qmp, live.run.placements);
+  }
+
+  #watch(vm: Vm, run: Run): void {
+    void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
+  }
+
+  /** A machine ended without being asked to. */
+  async #onEnd(vm: Vm, run: Run, { reason, detail }: QemuEnd): Promise<void> {
+    if (vm.live?.run !== run) return;
+    switch (reason) {
+      case 'power-off':
+        log.info('the guest powered itself off');
+        await this.#delete(vm);
+        this.#over.resolve({ problem: undefined });
+        break;
+      case 'reset':
+        log.info('the guest reset itself');
+        await this.#restart(vm).catch((error: unknown) => {
+          this.#over.resolve({ problem: `Error rebooting VM: ${errorChain(error).join(': ')}` });
+        });
+        break;
+      case 'quit':
+      case 'crash':
+        log.error(`QEMU ended unexpectedly (${detail}): the VM is shut down and can be booted again`);
+        await stopVm(vm);
+        break;
+    }
+  }
+}

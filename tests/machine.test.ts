@@ -1,0 +1,304 @@
+// What the configuration makes of the machine, seen from inside the guest and in the host's /proc.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { prepareKernel } from '../src/host/kernel.ts';
+import { guestConfig, KERNEL } from './support/guest.ts';
+import { bootSector } from './support/boot-sector.ts';
+import { qemuOf } from './support/host.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+/** Boots the demo guest with members of the configuration changed, and logs in. */
+async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
+  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  return shell;
+}
+
+function imageFile(vmm: TestVmm, name: string, text: string): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, text);
+  truncateSync(path, 16 * MIB);
+  return path;
+}
+
+/** The mapping of the guest's RAM in QEMU: its line and its flags in /proc/<pid>/smaps. */
+function ramMapping(vmm: TestVmm, bytes: number): { readonly line: string; readonly flags: string } {
+  const text = readFileSync(`/proc/${qemuOf(vmm.pid)}/smaps`, 'utf8');
+  const parts = text.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const found = parts.find((part) => {
+    const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(part) ?? [];
+    return (
+      from !== undefined && to !== undefined && Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)) === bytes
+    );
+  });
+  assert.ok(found !== undefined, `no mapping of ${bytes} bytes in QEMU`);
+  return { line: found.split('\n')[0] ?? '', flags: /^VmFlags: (.*)$/m.exec(found)?.[1] ?? '' };
+}
+
+/** Each processor's entry in the guest's APIC table (ACPI 6, 5.2.12.2): whether it is there from the start. */
+async function processorsOf(shell: Shell): Promise<boolean[]> {
+  const dump = await shell.run('od -An -v -tx1 /sys/firmware/acpi/tables/APIC');
+  const table = Buffer.from(dump.replace(/\s/g, ''), 'hex');
+  assert.equal(table.toString('latin1', 0, 4), 'APIC');
+  assert.equal(table.length, table.readUInt32LE(4));
+  const entries: boolean[] = [];
+  // behind the header of 44 bytes: type, length, and in a processor's entry the flags at 4
+  for (let at = 44; at < table.length; at += table.readUInt8(at + 1)) {
+    if (table.readUInt8(at) === 0) entries.push((table.readUInt32LE(at + 4) & 1) === 1);
+  }
+  return entries;
+}
+
+// the kernel itself makes no difference: it counts processors to come only under hypervisors that it knows
+test('vCPUs, their topology and room for more are as configured', async () => {
+  await using vmm = await startVmm();
+  const topology = { threads_per_core: 2, cores_per_die: 2, dies_per_package: 1, packages: 1 };
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 2, max_vcpus: 4, topology } });
+  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
+  assert.deepEqual(await processorsOf(shell), [true, true, false, false]);
+  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
+  assert.equal(await shell.run('cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list'), '0-1');
+});
+
+test('without room for more the firmware tells of no further vCPUs', async () => {
+  await using vmm = await startVmm();
+  const topology = { threads_per_core: 1, cores_per_die: 1, dies_per_package: 1, packages: 2 };
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 2, max_vcpus: 2, topology } });
+  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
+  assert.deepEqual(await processorsOf(shell), [true, true]);
+  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '2');
+  assert.equal(
+    await shell.run('cat /sys/devices/system/cpu/cpu*/topology/physical_package_id | tr "\\n" " "'),
+    '0 1',
+  );
+});
+
+test('max_phys_bits bounds the physical address', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 1, max_phys_bits: 36 } });
+  assert.match(await shell.run('grep -m1 "address sizes" /proc/cpuinfo'), /36 bits physical/);
+});
+
+test('memory has the size that was asked for, above 4 GiB too', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm, { memory: { size: 5120 * MIB } });
+  const kib = Number(/MemTotal:\s+(\d+)/.exec(await shell.run('cat /proc/meminfo'))?.[1]);
+  assert.ok(kib > 5_000_000 && kib < 5120 * 1024, `MemTotal ${kib} kB`);
+  const info = (await vmm.get('vm.info')).json as { memory_actual_size: number };
+  assert.equal(info.memory_actual_size, 5120 * MIB);
+});
+
+test('shared memory is mapped shared, mergeable memory is offered to KSM', async () => {
+  const memory = async (config: Record<string, unknown>) => {
+    await using vmm = await startVmm();
+    assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: 256 * MIB, ...config } })), 204);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    return ramMapping(vmm, 256 * MIB);
+  };
+  const shared = await memory({ shared: true });
+  assert.match(shared.line, /rw-s .*memfd/);
+  assert.doesNotMatch(shared.flags, /\bmg\b/);
+  const mergeable = await memory({ mergeable: true });
+  assert.match(mergeable.line, /rw-p /);
+  assert.match(mergeable.flags, /\bmg\b/);
+  const both = await memory({ shared: true, mergeable: true });
+  assert.match(both.line, /rw-s .*memfd/);
+});
+
+test('huge pages of the size asked for back the memory', async () => {
+  const pool = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
+  const before = readFileSync(pool, 'utf8').trim();
+  writeFileSync(pool, String(Number(before) + 128));
+  try {
+    assert.ok(Number(readFileSync(pool, 'utf8')) >= 128, `the host has no 128 huge pages to give (${pool})`);
+    await using vmm = await startVmm();
+    const memory = { size: 256 * MIB, hugepages: true, hugepage_size: 2 * MIB };
+    using shell = await boot(vmm, { memory });
+    assert.equal(await shell.run('echo up'), 'up');
+    // ht: hugetlb
+    assert.match(ramMapping(vmm, 256 * MIB).flags, /\bht\b/);
+  } finally {
+    writeFileSync(pool, before);
+  }
+});
+
+test('huge pages that the host does not have are refused at boot, and nothing stays', async () => {
+  await using vmm = await startVmm();
+  const memory = { size: 1024 * MIB, hugepages: true, hugepage_size: 1024 * MIB };
+  assertStatus(await vmm.put('vm.create', guestConfig({ memory })), 204);
+  const answer = await vmm.put('vm.boot');
+  assertStatus(answer, 500);
+  assert.match(JSON.stringify(answer.json), /memory/);
+  assert.equal(((await vmm.get('vm.info')).json as { state: string }).state, 'Created');
+});
+
+test('disks are there in order, with their queues, and only the writable one can be written', async () => {
+  await using vmm = await startVmm();
+  // what would end an option, a word or a line elsewhere is only a path here
+  const first = imageFile(vmm, 'a disk, "readonly=on" Ω.raw', 'first disk');
+  const second = imageFile(vmm, 'second,if=none.raw', 'second disk');
+  using shell = await boot(vmm, {
+    cpus: { boot_vcpus: 2, max_vcpus: 2 },
+    console: { mode: 'Null' },
+    disks: [
+      { path: first, num_queues: 2, queue_size: 64 },
+      { path: second, readonly: true, direct: true, id: 'my disk,1' },
+    ],
+  });
+  assert.equal(await shell.run('head -c 10 /dev/vda'), 'first disk');
+  assert.equal(await shell.run('head -c 11 /dev/vdb'), 'second disk');
+  assert.equal(await shell.run('cat /sys/block/vda/size'), String((16 * MIB) / 512));
+  assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l'), '2');
+  assert.equal(await shell.run('ls /sys/block/vdb/mq | wc -l'), '1');
+  assert.equal(await shell.run('cat /sys/block/vda/mq/0/nr_tags'), '64');
+  assert.equal(await shell.run('cat /sys/block/vda/ro /sys/block/vdb/ro | tr "\\n" " "'), '0 1');
+  await shell.run('echo -n written | dd of=/dev/vda bs=512 seek=8 conv=sync 2>/dev/null; sync');
+  assert.equal(readFileSync(first).toString('latin1', 8 * 512, 8 * 512 + 7), 'written');
+  assert.match(await shell.run('echo x >/dev/vdb'), /not permitted|Read-only|error/i);
+
+  // O_DIRECT on the host is seen in the descriptor's flags
+  const qemu = qemuOf(vmm.pid);
+  const flagsOf = (path: string): number => {
+    const fds = execFileSync('find', [`/proc/${qemu}/fd`, '-lname', path], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    const info = readFileSync(`/proc/${qemu}/fdinfo/${fds[0]?.split('/').at(-1)}`, 'utf8');
+    return Number.parseInt(/^flags:\s+(\d+)/m.exec(info)?.[1] ?? '0', 8);
+  };
+  const O_DIRECT = 0o40000;
+  assert.equal(flagsOf(second) & O_DIRECT, O_DIRECT);
+  assert.equal(flagsOf(first) & O_DIRECT, 0);
+
+  const info = (await vmm.get('vm.info')).json as {
+    config: { disks: { id: string }[] };
+    device_tree: Record<string, { pci_bdf?: number }>;
+  };
+  assert.deepEqual(
+    info.config.disks.map(({ id }) => id),
+    ['_disk0', 'my disk,1'],
+  );
+  // console, disks, rng: slots 2, 3, 4, 5 behind the chip set's two
+  assert.equal(
+    await shell.run('ls /sys/bus/pci/devices | tr "\\n" " "'),
+    '0000:00:00.0 0000:00:01.0 0000:00:01.1 0000:00:01.3 0000:00:02.0 0000:00:03.0 0000:00:04.0 0000:00:05.0',
+  );
+  const slots = ['_console', '_disk0', 'my disk,1', '_rng'].map(
+    (id) => info.device_tree[`_virtio-pci-${id}`]?.pci_bdf,
+  );
+  assert.deepEqual(slots, [2 << 3, 3 << 3, 4 << 3, 5 << 3]);
+  for (const [slot, device] of [
+    [2, '1043'],
+    [3, '1042'],
+    [4, '1042'],
+    [5, '1044'],
+  ]) {
+    assert.equal(await shell.run(`cat /sys/bus/pci/devices/0000:00:0${slot}.0/device`), `0x${device}`);
+  }
+  const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
+  assert.deepEqual(Object.keys(counters), ['_disk0', 'my disk,1']);
+  assert.ok((counters['_disk0']?.['write_bytes'] ?? 0) >= 512 && (counters['_disk0']?.['read_ops'] ?? 0) > 0);
+  assert.equal(counters['my disk,1']?.['write_ops'], 0);
+});
+
+test('the guest’s entropy comes from the source that was named', async () => {
+  await using vmm = await startVmm();
+  const source = join(vmm.folder, 'entropy, of ours');
+  writeFileSync(source, 'nephos-entropy!!'.repeat(4096));
+  using shell = await boot(vmm, { rng: { src: source } });
+  assert.match(await shell.run('cat /sys/class/misc/hw_random/rng_available'), /virtio_rng\.0/);
+  assert.match(await shell.run('head -c 64 /dev/hwrng'), /nephos-entropy!!/);
+});
+
+test('the command line reaches the guest unchanged', async () => {
+  await using vmm = await startVmm();
+  const args = 'console=ttyS0 nephos.test="a, b=c" path=/x,y';
+  using shell = await boot(vmm, { cmdline: { args } });
+  assert.equal(await shell.run('cat /proc/cmdline'), args);
+});
+
+test('a kernel that is an ELF already boots as it is', async () => {
+  await using vmm = await startVmm();
+  const { kind, path } = await prepareKernel(KERNEL, join(vmm.folder, 'kernels'));
+  assert.equal(kind, 'elf');
+  using shell = await boot(vmm, { kernel: { path } });
+  assert.match(await shell.run('uname -s'), /Linux/);
+});
+
+test('a kernel that is firmware boots the first disk', async () => {
+  await using vmm = await startVmm();
+  const disk = join(vmm.folder, 'boot.raw');
+  writeFileSync(disk, bootSector('BOOTED BY FIRMWARE'));
+  const config = {
+    kernel: { path: '/usr/share/seabios/bios-256k.bin' },
+    disks: [{ path: disk }],
+    serial: { mode: 'Pty' },
+    console: { mode: 'Off' },
+  };
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm));
+  await until('the boot sector speaks', () => shell.shown().includes('BOOTED BY FIRMWARE'), shell.shown);
+});
+
+test('what the host does not have is refused at boot, naming device and path, and the next boot works', async () => {
+  await using vmm = await startVmm();
+  const missing = join(vmm.folder, 'no such, file');
+  const tiny = join(vmm.folder, 'tiny');
+  writeFileSync(tiny, 'x');
+  const qcow2 = imageFile(vmm, 'disk.qcow2', 'QFI');
+  writeFileSync(qcow2, Buffer.concat([Buffer.from([0x51, 0x46, 0x49, 0xfb]), Buffer.alloc(1020)]));
+  const refused: readonly (readonly [Record<string, unknown>, number, string])[] = [
+    [{ kernel: { path: missing } }, 500, `kernel ${missing}: no such file or directory`],
+    [{ kernel: { path: vmm.folder } }, 500, `kernel ${vmm.folder}: illegal operation on a directory`],
+    [{ initramfs: { path: missing } }, 500, `initramfs: ${missing}: no such file or directory`],
+    [{ disks: [{ path: missing }] }, 500, `disk _disk0: ${missing}: no such file or directory`],
+    [
+      { disks: [{ path: vmm.folder, readonly: true }] },
+      500,
+      `disk _disk0: ${vmm.folder}: is neither a file nor a block device`,
+    ],
+    [
+      { disks: [{ path: tiny, id: 'small' }] },
+      500,
+      `disk small: ${tiny}: is shorter than one sector (512 bytes)`,
+    ],
+    [{ disks: [{ path: qcow2 }] }, 501, `disk _disk0: ${qcow2}: qcow2 images are not supported yet`],
+    [{ rng: { src: missing } }, 500, `rng _rng: ${missing}: no such file or directory`],
+    [
+      { serial: { mode: 'File', file: join(missing, 'log') } },
+      500,
+      `serial _serial: ${join(missing, 'log')}: no such file or directory`,
+    ],
+  ];
+  for (const [more, status, message] of refused) {
+    assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, status);
+    assert.deepEqual(answer.json, ['vm.boot failed', message]);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  using shell = await boot(vmm, {});
+  assert.equal(await shell.run('echo fine'), 'fine');
+});
+
+test('one image cannot be written by two machines', async () => {
+  await using first = await startVmm();
+  await using second = await startVmm();
+  const path = imageFile(first, 'disk.raw', 'disk');
+  for (const vmm of [first, second])
+    assertStatus(await vmm.put('vm.create', guestConfig({ disks: [{ path }] })), 204);
+  assertStatus(await first.put('vm.boot'), 204);
+  const answer = await second.put('vm.boot');
+  assertStatus(answer, 500);
+  const text = JSON.stringify(answer.json);
+  assert.ok(text.includes('disk _disk0: ') && text.includes('lock') && text.includes(path), text);
+});

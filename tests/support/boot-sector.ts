@@ -1,0 +1,25 @@
+/**
+ * A disk of one MiB whose boot sector writes a text to COM1 and halts: what firmware has to start.
+ * (16-bit code: each byte waits for the transmitter, Intel SDM volume 2 for the encodings.)
+ */
+export function bootSector(text: string): Buffer {
+  const code = Buffer.from([
+    ...[0xfa], //                   cli
+    ...[0x31, 0xc0, 0x8e, 0xd8], // xor ax, ax; mov ds, ax
+    ...[0xbe, 0x21, 0x7c], //       mov si, 0x7c21: the text, behind this code
+    ...[0xac, 0x84, 0xc0], // next: lodsb; test al, al
+    ...[0x74, 0x11], //             jz end
+    ...[0x88, 0xc4], //             mov ah, al
+    ...[0xba, 0xfd, 0x03], //       mov dx, 0x3fd: line status
+    ...[0xec, 0xa8, 0x20], // wait: in al, dx; test al, 0x20
+    ...[0x74, 0xfb], //             jz wait
+    ...[0x88, 0xe0, 0xb2, 0xf8], // mov al, ah; mov dl, 0xf8: data
+    ...[0xee, 0xeb, 0xea], //       out dx, al; jmp next
+    ...[0xf4, 0xeb, 0xfd], // end:  hlt; jmp end
+  ]);
+  const disk = Buffer.alloc(2 ** 20);
+  code.copy(disk);
+  disk.write(`${text}\0`, code.length, 'latin1');
+  disk.writeUInt16LE(0xaa55, 510);
+  return disk;
+}

@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** The processes below one, and what they were started as. */
+export function childrenOf(pid: number): { readonly pid: number; readonly command: string }[] {
+  return pids()
+    .filter((one) => statOf(one)?.parent === pid)
+    .map((one) => ({ pid: one, command: readText(`/proc/${one}/cmdline`).replaceAll('\0', ' ') }));
+}
+
+/** The pid of a VMM's QEMU. */
+export function qemuOf(vmmPid: number): number {
+  const found = childrenOf(vmmPid).find(({ command }) => command.includes('qemu-system'));
+  if (found === undefined) throw new Error(`process ${vmmPid} has no QEMU`);
+  return found.pid;
+}
+
+/** Whether a process runs: a zombie does not. */
+export function isAlive(pid: number): boolean {
+  const state = statOf(pid)?.state;
+  return state !== undefined && state !== 'Z' && state !== 'X';
+}
+
+/** What a process has open, each descriptor's target; those that come and go with libuv's own work are left out. */
+export function descriptorsOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+    .filter((target) => target !== '')
+    .map((target) => target.replace(/\d+/g, 'N'))
+    .toSorted();
+}
+
+function pids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** A process may end while it is looked at: then there is nothing to see. */
+function statOf(pid: number): { readonly state: string; readonly parent: number } | undefined {
+  const text = readText(`/proc/${pid}/stat`);
+  // the name in brackets may hold anything
+  const [state, parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return state === undefined || parent === undefined ? undefined : { state, parent: Number(parent) };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

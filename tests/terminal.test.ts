@@ -1,0 +1,146 @@
+// Mode Tty: the VMM's own terminal as a console, and what the terminal is afterwards.
+import assert from 'node:assert/strict';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { openTerminal, type TestTerminal } from './support/terminal.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const OFF = { mode: 'Off' };
+const TTY = { mode: 'Tty' };
+const GUEST = ['--kernel', KERNEL, '--initramfs', INITRAMFS];
+
+/** The guest's login prompt, typed at like a person would. */
+async function useGuest({ shell }: TestTerminal, device: string): Promise<void> {
+  await shell.login();
+  assert.equal(await shell.run('tty'), device);
+  // Ctrl-C ends the guest's program, not the VMM
+  const from = shell.shown().length;
+  shell.type('echo started; sleep 1000; echo "ended by $?"\r');
+  await until('the program runs', () => shell.shown().includes('started\n', from), shell.shown);
+  shell.type('\u0003');
+  await until('the prompt is back', () => shell.shown().includes('# ', from), shell.shown);
+  assert.equal(await shell.run('echo after'), 'after');
+}
+
+for (const [which, device] of [
+  ['serial', '/dev/ttyS0'],
+  ['console', '/dev/hvc0'],
+] as const) {
+  test(`${which} on the terminal: raw while the VM runs, as before after vm.shutdown and power-off`, async () => {
+    using terminal = await openTerminal();
+    const before = terminal.settings();
+    await using vmm = await startVmm({ terminal: terminal.path });
+    const config = guestConfig({
+      serial: which === 'serial' ? TTY : OFF,
+      console: which === 'console' ? TTY : OFF,
+      cmdline: { args: `console=${device.slice(5)}` },
+    });
+    assertStatus(await vmm.put('vm.create', config), 204);
+    assert.equal(terminal.settings(), before);
+
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assert.ok(terminal.isRaw());
+    await useGuest(terminal, device);
+    assert.equal(vmm.exitCode(), null);
+    assertStatus(await vmm.put('vm.reboot'), 204);
+    assert.ok(terminal.isRaw());
+    await useGuest(terminal, device);
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    assert.equal(terminal.settings(), before);
+
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assert.ok(terminal.isRaw());
+    await terminal.shell.login();
+    terminal.shell.type('poweroff\r');
+    assert.equal(await vmm.exited, 0);
+    assert.equal(terminal.settings(), before);
+  });
+}
+
+test('a VM of the command line on the terminal; SIGTERM gives it back as it was', async () => {
+  using terminal = await openTerminal();
+  const before = terminal.settings();
+  const args = [...GUEST, '--cmdline', 'console=ttyS0', '--serial', 'tty', '--console', 'off'];
+  await using vmm = await startVmm({ terminal: terminal.path, api: false, args });
+  await terminal.shell.login();
+  assert.ok(terminal.isRaw());
+  assert.equal(await terminal.shell.run('uname -s'), 'Linux');
+  vmm.kill('SIGTERM');
+  assert.equal(await vmm.exited, 0);
+  assert.equal(terminal.settings(), before);
+});
+
+test('settings that are not the usual ones come back too, also when the guest goes on writing', async () => {
+  using terminal = await openTerminal('-echoe', '-ixon', 'intr', '^A');
+  const before = terminal.settings();
+  await using vmm = await startVmm({ terminal: terminal.path });
+  assertStatus(await vmm.put('vm.create', guestConfig({ serial: TTY })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  await terminal.shell.login();
+  terminal.shell.type('yes\r');
+  await until('the guest writes', () => terminal.shell.shown().includes('y\ny\n'), terminal.shell.shown);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  assert.equal(terminal.settings(), before);
+  vmm.kill('SIGINT');
+  assert.equal(await vmm.exited, 0);
+  assert.equal(terminal.settings(), before);
+});
+
+test('a boot that fails leaves the terminal as it was', async () => {
+  using terminal = await openTerminal();
+  const before = terminal.settings();
+  await using vmm = await startVmm({ terminal: terminal.path });
+  const config = guestConfig({ serial: TTY, kernel: { path: '/nowhere/vmlinuz' } });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.boot'), 500);
+  assert.equal(terminal.settings(), before);
+  assert.equal(await stateOf(vmm), 'Created');
+});
+
+test('with Ctrl-C at the terminal before a VM runs the VMM ends', async () => {
+  using terminal = await openTerminal();
+  await using vmm = await startVmm({ terminal: terminal.path });
+  terminal.shell.type('\u0003');
+  assert.equal(await vmm.exited, 0);
+});
+
+test('standard input that is no terminal is left alone; the output is the guest’s', async () => {
+  const input = join(process.env['TMPDIR'] ?? '/tmp', `stdin-${process.pid}`);
+  writeFileSync(input, 'root\recho typed\r'.repeat(100));
+  const fd = openSync(input, 'r');
+  await using vmm = await startVmm({ stdin: fd });
+  closeSync(fd);
+  assertStatus(await vmm.put('vm.create', guestConfig({ serial: TTY })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  await until('the guest asks for a login', () => vmm.output().includes('login:'), vmm.output);
+  assert.match(readFileSync(`/proc/${vmm.pid}/fdinfo/0`, 'utf8'), /^pos:\s+0$/m);
+  assert.match(vmm.output(), /Linux version/);
+});
+
+test('two consoles on one terminal are refused, by the API and on the command line', async () => {
+  const text = 'Console mode tty specified for both serial and console';
+  await using vmm = await startVmm();
+  const answer = await vmm.put('vm.create', guestConfig({ serial: TTY, console: TTY }));
+  assertStatus(answer, 400);
+  const messages = answer.json as string[];
+  assert.equal(messages[0], 'vm.create failed');
+  assert.ok(messages.at(-1)?.includes(text), JSON.stringify(messages));
+  assertStatus(await vmm.get('vm.info'), 404);
+  // without a word about the console it is Tty as well
+  const silent = guestConfig({ serial: TTY });
+  delete silent['console'];
+  assertStatus(await vmm.put('vm.create', silent), 400);
+
+  await using other = await refused(['--serial', 'tty', '--console', 'tty']);
+  assert.match(other.output(), new RegExp(`^Error parsing config: .*${text}`, 'm'));
+});
+
+async function refused(args: readonly string[]): Promise<TestVmm> {
+  const vmm = await startVmm({ api: false, args: [...GUEST, ...args] });
+  assert.equal(await vmm.exited, 1);
+  return vmm;
+}

@@ -19,6 +19,9 @@ xz                 xz-utils
 lz4                lz4
 setpriv            util-linux
 curl               curl
+socat              socat
+iperf3             iperf3
+perl               perl-base
 '
 
 is_debian() {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the demo guest: Debian's cloud kernel as it is, and an initramfs of static busybox, the modules the
-# guest's devices need and the files of rootfs/. Only the finished files reach the cache, by rename.
+# guest's devices need and the files of rootfs/; beside it the same with the tests' tools (tools.sh). Only the finished files reach the cache, by rename.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../system-packages.sh"
 . "$here/cache.sh"
+. "$here/tools.sh"
 
 # Those that are built in, or that this kernel does not have, are passed over.
 modules='
@@ -110,6 +111,7 @@ pack() {
   find "$root" -exec touch -h -d @0 {} +
   (cd "$root" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 --reproducible) >"$work/initramfs.cpio"
   gzip -n -9 -c "$work/initramfs.cpio" >"$work/initramfs.cpio.gz"
+  (pack_tools "$work/initramfs.cpio" "$work/initramfs-tools.cpio")
   cp "$work"/kernel/boot/vmlinuz-* "$work/vmlinuz"
 }
 
@@ -119,7 +121,7 @@ publish() {
   dir=$(guest_dir)
   { guest_fingerprint && echo "$version"; } >"$work/stamp"
   rm -f "$dir/stamp"
-  mv "$work/vmlinuz" "$work/initramfs.cpio.gz" "$dir/"
+  mv "$work/vmlinuz" "$work/initramfs.cpio.gz" "$work/initramfs-tools.cpio" "$dir/"
   mv "$work/stamp" "$dir/stamp"
   echo "guest: $dir (kernel $release, initramfs $(du -k "$dir/initramfs.cpio.gz" | cut -f 1) KiB)"
 }

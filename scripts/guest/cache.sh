@@ -14,7 +14,7 @@ guest_fingerprint() {
 guest_is_done() {
   local dir
   dir=$(guest_dir)
-  [ -s "$dir/vmlinuz" ] && [ -s "$dir/initramfs.cpio.gz" ] && [ -e "$dir/stamp" ] || return 1
+  [ -s "$dir/vmlinuz" ] && [ -s "$dir/initramfs.cpio.gz" ] && [ -s "$dir/initramfs-tools.cpio" ] && [ -e "$dir/stamp" ] || return 1
   ! is_debian || [ "$(head -n 1 "$dir/stamp")" = "$(guest_fingerprint)" ]
 }
 

@@ -56,8 +56,8 @@ test('console Off: the guest has no virtio console; serial Pty: ttyS0 alone serv
   assert.equal(await shell.run('tty'), '/dev/ttyS0');
   assert.match(await shell.run('cat /proc/tty/driver/serial'), /^0: uart:16550A port:000003F8 irq:4 /m);
   assert.doesNotMatch(await shell.run(pciDevices), new RegExp(CONSOLE_DEVICE));
-  // a node without a console behind it cannot be opened
-  assert.match(await shell.run('(: <>/dev/hvc0) 2>&1'), /No such device/);
+  // some kernels make the node although no console is behind it, but it cannot be opened
+  assert.equal(await shell.run('{ [ -c /dev/hvc0 ] && (: <>/dev/hvc0) 2>/dev/null; } || echo none'), 'none');
   const info = await infoOf(vmm);
   assert.ok(!('file' in info.config.console));
   assert.ok('_serial' in (info.device_tree ?? {}) && !('_console' in (info.device_tree ?? {})));
@@ -115,7 +115,8 @@ test('console File: what the guest writes to hvc0 is in a file of mode 0600, com
   await boot(vmm, PTY, { mode: 'File', file }, 'hvc0');
   using shell = await login(vmm, 'serial');
   assert.equal(statSync(file).mode & 0o777, 0o600);
-  await until('the boot log is in the file', () => /Linux version 6\./.test(textOf(file)));
+  // this console comes late in the boot: what the kernel said before went to the serial port alone
+  await until('the boot log is in the file', () => /\[ .*\n.*NEPHOS-USERSPACE/s.test(textOf(file)));
   await shell.run('stty -F /dev/hvc0 -opost; head -c 786432 /dev/urandom | base64 -w 0 >/tmp/text');
   await shell.run('(echo; echo BEGIN; cat /tmp/text; echo; echo END) >/dev/hvc0');
   const sum = (await shell.run('sha256sum </tmp/text')).split(' ')[0];
@@ -160,14 +161,16 @@ test('a reader of a PTY may come late, and a PTY that nobody reads does not stop
   await using vmm = await startVmm();
   await boot(vmm, PTY, PTY);
   using shell = await login(vmm, 'console');
-  using late = openShell(await ptyOf(vmm, 'serial'));
+  const late = openShell(await ptyOf(vmm, 'serial'));
   await late.sees('Linux version 6.');
   await late.sees('login:');
   late[Symbol.dispose]();
   // far more than the kernel and the VMM keep of it
   await shell.run('seq 1 40000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
-  using later = openShell(await ptyOf(vmm, 'serial'));
+  const later = openShell(await ptyOf(vmm, 'serial'));
   await later.sees('the newest line');
+  // two readers of one terminal would take each other's bytes
+  later[Symbol.dispose]();
   assert.equal(await shell.run('echo alive'), 'alive');
 
   using quiet = openShell(await ptyOf(vmm, 'serial'));

@@ -8,16 +8,18 @@ export interface ImageFacts {
   readonly isDevice: boolean;
 }
 
-/** What a plan may know beside the device's own configuration. */
-export interface PlanContext {
+/**
+ * What a plan may know beside the device's own configuration. `H` is what the host found or made for the device
+ * before it is planned (`vm/prepare/`), e.g. what a disk's image is.
+ */
+export interface PlanContext<H = unknown> {
   /** id as clients know it, e.g. `_disk0` */
   readonly id: string;
   /** the id in QEMU's alphabet, unique as the other is */
   readonly qemuId: string;
   /** PCI slot for `addr`, where the device takes one */
   readonly addr: string | undefined;
-  /** the host's view of the image, for a disk that has one */
-  readonly image: ImageFacts | undefined;
+  readonly facts: H;
 }
 
 /** How a device is called when its configuration does not say. */
@@ -29,13 +31,18 @@ export type IdRule =
   /** no device of its own in the guest */
   | undefined;
 
-type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
+/** The configuration of a device with struct `S`. */
+export type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
 
 /** The configuration of any device: a checked struct, or `true` where it is only switched on. */
 export type AnyConfig = ConfigOf<Struct | undefined>;
 
 /** One kind of device: everything that is known about it, in one value. */
-export interface Device<S extends Struct | undefined = Struct | undefined, F extends Field = Field> {
+export interface Device<
+  S extends Struct | undefined = Struct | undefined,
+  F extends Field = Field,
+  H = unknown,
+> {
   /** member of VmConfig, e.g. `disks` */
   readonly member: string;
   /** that member's field: optional or not, its default, whether it is there yet (`later`) */
@@ -57,12 +64,12 @@ export interface Device<S extends Struct | undefined = Struct | undefined, F ext
    * What QEMU makes for the device: pure, in the order in which it is made.
    * (Methods, so that devices with different configurations fit one table.)
    */
-  plan?(config: ConfigOf<S>, at: PlanContext): readonly Step[];
+  plan?(config: ConfigOf<S>, at: PlanContext<H>): readonly Step[];
 }
 
-/** Declares a device; exists to infer the types of its configuration and its field. */
-export function defineDevice<S extends Struct | undefined, F extends Field>(
-  device: Device<S, F>,
-): Device<S, F> {
+/** Declares a device; exists to infer the types of its configuration, its field and what the host knows of it. */
+export function defineDevice<S extends Struct | undefined, F extends Field, H = undefined>(
+  device: Device<S, F, H>,
+): Device<S, F, H> {
   return device;
 }

@@ -10,7 +10,7 @@ import {
   type ValueOf,
 } from '../schema/field.ts';
 import { flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
-import { defineDevice, type PlanContext } from './device.ts';
+import { defineDevice, type ImageFacts, type PlanContext } from './device.ts';
 import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
@@ -51,14 +51,14 @@ export const disk = defineDevice({
   plan: planDisk,
 });
 
-function planDisk(config: DiskConfig, at: PlanContext): readonly Step[] {
+function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Step[] {
   const node = at.qemuId;
   const cache = { direct: config.direct };
   return [
     {
       kind: 'blockdev',
       props: {
-        driver: at.image?.isDevice === true ? 'host_device' : 'file',
+        driver: at.facts.isDevice ? 'host_device' : 'file',
         'node-name': `${node}.file`,
         filename: config.path,
         'read-only': config.readonly,

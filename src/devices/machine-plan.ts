@@ -25,4 +25,6 @@ export interface MachinePlan {
   readonly boot: BootSource;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];
+  /** those that only QMP can make: done before the guest's first instruction */
+  readonly lateSteps: readonly Step[];
 }

@@ -19,6 +19,8 @@ export interface BlockdevStep {
 export interface NetdevStep {
   readonly kind: 'netdev';
   readonly props: StepProps & { readonly type: string; readonly id: string };
+  /** descriptors of ours that QEMU gets as the property `fds`, e.g. the queues of a TAP */
+  readonly fds?: readonly number[];
 }
 
 /**
@@ -27,11 +29,16 @@ export interface NetdevStep {
  * - `null`: nowhere, and nothing is ever read
  * - `channel`: a socket pair, whose other end is ours (a PTY or the terminal is behind it)
  * - `file`: into a file that we have opened, from its end
+ * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
+ * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
+ *   with `server` QEMU listens there. The path is the user's, so only QMP can carry it.
  */
 export type ChardevBackend =
   | { readonly type: 'null' }
   | { readonly type: 'channel' }
-  | { readonly type: 'file'; readonly path: string };
+  | { readonly type: 'file'; readonly path: string }
+  | { readonly type: 'descriptor'; readonly fd: number; readonly server: boolean }
+  | { readonly type: 'socket'; readonly path: string; readonly server: boolean };
 
 /** A character back-end. `-chardev` takes no JSON, so a path is opened by us and passed as a descriptor. */
 export interface ChardevStep {
@@ -51,3 +58,8 @@ export interface DeviceStep {
  * machine runs; in reverse order it is how the thing is taken away again.
  */
 export type Step = ObjectStep | BlockdevStep | NetdevStep | ChardevStep | DeviceStep;
+
+/** Whether steps can only be made over QMP: they are then made before the guest's first instruction, not as arguments. */
+export function needsQmp(steps: readonly Step[]): boolean {
+  return steps.some((step) => step.kind === 'chardev' && step.backend.type === 'socket');
+}

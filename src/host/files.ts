@@ -1,5 +1,8 @@
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { reasonOf } from '../util/errno.ts';
 
 /** Every place on disk that the program makes, in one list. What a user names (sockets, logs, images) is not ours. */
 
@@ -13,4 +16,17 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 /** Unpacked kernels and initramfs archives: `unpacked-cache.ts` says under which names. */
 export function bootFilesFolder(env?: NodeJS.ProcessEnv): string {
   return join(cacheFolder(env), 'boot');
+}
+
+/**
+ * Looks whether a file can be read; a directory cannot.
+ * @throws with the path and the reason
+ */
+export async function checkReadable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK);
+    if ((await stat(path)).isDirectory()) throw new Error('is a directory');
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
 }

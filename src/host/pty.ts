@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import { codeOf } from '../util/errno.ts';
+import { loadNative } from '../util/native.ts';
 
 /** How much guest output a PTY without a reader keeps beyond the kernel's own buffer, in bytes: the newest stays. */
 const BACKLOG_BYTES = 65_536;
@@ -144,21 +145,15 @@ interface Libc {
   readonly tcsetattr: (fd: number, when: number, termios: Buffer) => number;
 }
 
-let loaded: Promise<Libc> | undefined;
-
-/** koffi is loaded only for a VM that has a PTY: it would cost every other start a few milliseconds. */
-function loadLibc(): Promise<Libc> {
-  loaded ??= import('koffi').then(({ default: koffi }) => {
-    const libc = koffi.load(null);
-    return {
-      posix_openpt: libc.func('int posix_openpt(int)'),
-      grantpt: libc.func('int grantpt(int)'),
-      unlockpt: libc.func('int unlockpt(int)'),
-      ptsname: libc.func('const char *ptsname(int)'),
-      tcgetattr: libc.func('int tcgetattr(int, _Out_ void *)'),
-      cfmakeraw: libc.func('void cfmakeraw(_Inout_ void *)'),
-      tcsetattr: libc.func('int tcsetattr(int, int, void *)'),
-    };
-  });
-  return loaded;
+async function loadLibc(): Promise<Libc> {
+  const { libc } = await loadNative();
+  return {
+    posix_openpt: libc.func('int posix_openpt(int)'),
+    grantpt: libc.func('int grantpt(int)'),
+    unlockpt: libc.func('int unlockpt(int)'),
+    ptsname: libc.func('const char *ptsname(int)'),
+    tcgetattr: libc.func('int tcgetattr(int, _Out_ void *)'),
+    cfmakeraw: libc.func('void cfmakeraw(_Inout_ void *)'),
+    tcsetattr: libc.func('int tcsetattr(int, int, void *)'),
+  };
 }

@@ -17,6 +17,8 @@ export function openTerminal(): Terminal {
   if (stdin.isTTY) {
     stdin.setRawMode(true);
     stdin.on('data', onData);
+    // a listener alone does not undo the pause of the life before
+    stdin.resume();
   }
   return {
     write: (bytes) => stdout.destroyed || stdout.write(bytes),

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
 import { decodeVmConfig } from '../config/vm-config.ts';
-import { placeDevices, qemuId, withIds } from './placement.ts';
+import { disk, type DiskConfig } from '../devices/disk.ts';
+import { addPlacement, bdfOf, placeDevices, qemuId, removePlacement, withDevices } from './placement.ts';
 
 const KERNEL = { kernel: { path: '/k' }, serial: { mode: 'Null' }, console: { mode: 'Off' } };
 
 function place(more: Readonly<Record<string, unknown>>) {
   const { config } = decodeVmConfig({ ...KERNEL, ...more });
-  const placements = placeDevices(config);
+  const { placements } = placeDevices(config);
   return { config, placements, slots: placements.filter(({ slot }) => slot !== undefined) };
 }
 
@@ -47,13 +48,44 @@ test('generated ids share one counter and step over those that are taken', () =>
 test('vm.info shows the ids that were generated, and the configuration itself stays as it was', () => {
   const { config, placements } = place({ disks: disks(2, 'mine') });
   assert.deepEqual(
-    withIds(config, placements).disks?.map(({ id }) => id),
+    withDevices(config, placements).disks?.map(({ id }) => id),
     ['mine', '_disk0'],
   );
   assert.deepEqual(
     config.disks?.map(({ id }) => id),
     ['mine', undefined],
   );
+});
+
+test('what a boot found out about a device takes the place of what was asked for', () => {
+  const { config, placements } = place({ disks: disks(2) });
+  const [, second] = config.disks ?? [];
+  const completed = withDevices(config, placements, (one) =>
+    one.config === second ? { ...second, path: '/found' } : one.config,
+  );
+  assert.deepEqual(
+    completed.disks?.map(({ id, path }) => [id, path]),
+    [
+      ['_disk0', '/d0'],
+      ['_disk1', '/found'],
+    ],
+  );
+});
+
+test('a slot that was freed is the next one used, a number never is', () => {
+  const config = { path: '/new' } as DiskConfig;
+  let layout = placeDevices(decodeVmConfig({ ...KERNEL, disks: disks(2) }).config);
+  layout = removePlacement(layout, '_disk0');
+  const first = addPlacement(layout, { device: disk, config, id: undefined });
+  assert.deepEqual([first.placement.id, first.placement.slot], ['_disk2', 2]);
+  const second = addPlacement(first.layout, { device: disk, config, id: 'mine' });
+  assert.deepEqual([second.placement.id, second.placement.slot], ['mine', 5]);
+  assert.throws(
+    () => addPlacement(second.layout, { device: disk, config, id: '_disk1' }),
+    (error: unknown) => error instanceof ApiError && error.code === 'duplicate-id',
+  );
+  assert.equal(bdfOf(5), '0000:00:05.0');
+  assert.equal(bdfOf(31), '0000:00:1f.0');
 });
 
 test('30 devices fit on the bus, the next is refused by name', () => {

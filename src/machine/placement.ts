@@ -17,48 +17,106 @@ export interface Placement {
   readonly slot: number | undefined;
 }
 
+/** Where all devices of one run of a VM are; a value: adding and removing make another. */
+export interface Layout {
+  readonly placements: readonly Placement[];
+  /** what the next generated id ends with: numbers are not used again in a run (reference/api.md 8.1) */
+  readonly nextNumber: number;
+}
+
+interface NewDevice extends Pick<Placement, 'device' | 'config'> {
+  /** the id that the user gave */
+  readonly id: string | undefined;
+}
+
 /**
  * Gives every device its id and the lowest free slot, in the order of the device table.
  * Generated ids share one counter and step over those that the user took (reference/api.md 8.1).
  * @throws ApiError `failed` where no slot is left
  */
-export function placeDevices(config: VmConfig): Placement[] {
+export function placeDevices(config: VmConfig): Layout {
   const items = deviceItems(config);
-  const nextId = idGenerator(new Set(items.map(({ id }) => id)));
-  let slot = FIRST_SLOT;
-  return items.map(({ device, config: part, id: given }) => {
-    const id = given ?? nextId(device);
-    if (device.takesSlot && slot > LAST_SLOT) {
-      throw new ApiError(
-        'failed',
-        `device ${id}: no PCI slot is free (${LAST_SLOT - FIRST_SLOT + 1} at most)`,
-      );
-    }
-    return { device, config: part, id, slot: device.takesSlot ? slot++ : undefined };
+  const taken = new Set(items.flatMap(({ id }) => (id === undefined ? [] : [id])));
+  return items.reduce<Layout>((layout, item) => place(layout, item, taken), {
+    placements: [],
+    nextNumber: 0,
   });
 }
 
-function idGenerator(taken: ReadonlySet<string | undefined>): (device: Device) => string {
-  let counter = 0;
-  return ({ ids, member }) => {
-    if (ids === undefined) return member;
-    if ('fixed' in ids) return ids.fixed;
-    while (taken.has(`${ids.prefix}${counter}`)) counter++;
-    return `${ids.prefix}${counter++}`;
-  };
+/**
+ * Finds a place for a further device.
+ * @throws ApiError `duplicate-id`, or `failed` where no slot is left
+ */
+export function addPlacement(layout: Layout, device: NewDevice): { layout: Layout; placement: Placement } {
+  const taken = new Set(layout.placements.map(({ id }) => id));
+  if (device.id !== undefined && taken.has(device.id)) {
+    throw new ApiError('duplicate-id', `The id "${device.id}" is taken`);
+  }
+  const next = place(layout, device, taken);
+  const placement = next.placements.at(-1);
+  if (placement === undefined) throw new Error('a placement was made');
+  return { layout: next, placement };
 }
 
-/** The configuration with every generated id written into it, as vm.info shows it. */
-export function withIds(config: VmConfig, placements: readonly Placement[]): VmConfig {
-  const idOf = new Map<unknown, string>(placements.map(({ config: part, id }) => [part, id]));
-  const lists = Object.entries(config).flatMap(([member, value]: [string, unknown]) =>
-    Array.isArray(value) ? [[member, value.map((item: object) => withId(item, idOf.get(item)))]] : [],
+/** Frees a device's id and slot; its number is not used again. */
+export function removePlacement(layout: Layout, id: string): Layout {
+  return { ...layout, placements: layout.placements.filter((one) => one.id !== id) };
+}
+
+/** `0000:00:06.0`, as the guest shows it. */
+export function bdfOf(slot: number): string {
+  return `0000:00:${slot.toString(16).padStart(2, '0')}.0`;
+}
+
+function place(layout: Layout, { device, config, id: given }: NewDevice, taken: ReadonlySet<string>): Layout {
+  const { id, nextNumber } =
+    given === undefined ? generateId(device, layout.nextNumber, taken) : { ...layout, id: given };
+  const slot = device.takesSlot ? freeSlot(layout, id) : undefined;
+  return { placements: [...layout.placements, { device, config, id, slot }], nextNumber };
+}
+
+function generateId({ ids, member }: Device, from: number, taken: ReadonlySet<string>) {
+  if (ids === undefined) return { id: member, nextNumber: from };
+  if ('fixed' in ids) return { id: ids.fixed, nextNumber: from };
+  let number = from;
+  while (taken.has(`${ids.prefix}${number}`)) number++;
+  return { id: `${ids.prefix}${number}`, nextNumber: number + 1 };
+}
+
+function freeSlot({ placements }: Layout, id: string): number {
+  const used = new Set(placements.map(({ slot }) => slot));
+  for (let slot = FIRST_SLOT; slot <= LAST_SLOT; slot++) if (!used.has(slot)) return slot;
+  throw new ApiError('failed', `device ${id}: no PCI slot is free (${LAST_SLOT - FIRST_SLOT + 1} at most)`);
+}
+
+/**
+ * The configuration with every generated id written into it and each device's part as `completed` has it,
+ * as vm.info shows it. Booted again, it makes the same devices.
+ */
+export function withDevices(
+  config: VmConfig,
+  placements: readonly Placement[],
+  completed: (placement: Placement) => AnyConfig = (placement) => placement.config,
+): VmConfig {
+  const parts = new Map<unknown, unknown>(
+    placements.map((placement) => [placement.config, withId(placement, completed(placement))]),
   );
-  return { ...config, ...Object.fromEntries(lists) };
+  const part = (value: unknown): unknown => parts.get(value) ?? value;
+  const members = Object.entries(config).map(([member, value]: [string, unknown]) => [
+    member,
+    Array.isArray(value) ? value.map(part) : isObject(value) ? part(value) : value,
+  ]);
+  return { ...config, ...Object.fromEntries(members) };
 }
 
-function withId(item: object, id: string | undefined): object {
-  return id === undefined ? item : { ...item, id };
+/** Only devices whose configuration has a place for an id show it. */
+function withId({ device, id }: Placement, config: AnyConfig): unknown {
+  const named = device.struct !== undefined && 'id' in device.struct.fields;
+  return named && config !== true ? { ...config, id } : config;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 /** An id in QEMU's alphabet, different for different ids: anything beyond letters, digits, `_` and `-` is spelled out. */

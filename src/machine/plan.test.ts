@@ -8,12 +8,12 @@ const HOST: HostFacts = {
   accelerator: { name: 'tcg', properties: { thread: 'multi' } },
   kernel: { kind: 'elf', path: '/cache/elf' },
   initramfs: undefined,
-  images: new Map(),
+  facts: new Map(),
 };
 
 function plan(more: Readonly<Record<string, unknown>>, host: Partial<HostFacts> = {}) {
   const { config } = decodeVmConfig({ kernel: { path: '/k' }, ...more });
-  return planMachine(config, placeDevices(config), { ...HOST, ...host });
+  return planMachine(config, placeDevices(config).placements, { ...HOST, ...host });
 }
 
 test('vCPUs and their topology', () => {
@@ -77,6 +77,6 @@ test('the RAM is the machine’s memory: its size, its back-end first of all ste
 
 test('the same question has the same answer', () => {
   const more = { disks: [{ path: '/d' }], serial: { mode: 'Pty' }, console: { mode: 'File', file: '/f' } };
-  const images: HostFacts['images'] = new Map([['_disk0', { format: 'raw', isDevice: false }]]);
-  assert.deepEqual(plan(more, { images }), plan(more, { images }));
+  const facts: HostFacts['facts'] = new Map([['_disk0', { format: 'raw', isDevice: false }]]);
+  assert.deepEqual(plan(more, { facts }), plan(more, { facts }));
 });

@@ -1,7 +1,7 @@
 import type { VmConfig } from '../config/vm-config.ts';
-import type { ImageFacts } from '../devices/device.ts';
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
 import { planMemory, RAM_ID } from '../devices/memory.ts';
+import { needsQmp, type Step } from '../devices/step.ts';
 import { qemuId, type Placement } from './placement.ts';
 
 /** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
@@ -11,8 +11,8 @@ export interface HostFacts {
   readonly kernel: { readonly kind: 'elf' | 'bzimage' | 'firmware'; readonly path: string };
   /** the initramfs as QEMU gets it */
   readonly initramfs: string | undefined;
-  /** what each disk's image is, by device id */
-  readonly images: ReadonlyMap<string, ImageFacts>;
+  /** what the host found or made for each device, by its id */
+  readonly facts: ReadonlyMap<string, unknown>;
 }
 
 /** The machine that a configuration describes: pure, the same answer for the same question. */
@@ -21,6 +21,7 @@ export function planMachine(
   placements: readonly Placement[],
   host: HostFacts,
 ): MachinePlan {
+  const devices = placements.map((placement) => planDevice(placement, host.facts.get(placement.id)));
   return {
     machine: { type: 'pc', properties: { ...LEAN, 'memory-backend': RAM_ID } },
     accelerator: host.accelerator,
@@ -28,7 +29,8 @@ export function planMachine(
     smp: planTopology(config),
     memory: config.memory.size,
     boot: planBoot(config, host),
-    steps: [...planMemory(config.memory), ...placements.flatMap((placement) => planDevice(placement, host))],
+    steps: [...planMemory(config.memory), ...devices.filter((steps) => !needsQmp(steps)).flat()],
+    lateSteps: devices.filter(needsQmp).flat(),
   };
 }
 
@@ -78,12 +80,13 @@ function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSourc
   };
 }
 
-function planDevice({ device, config, id, slot }: Placement, host: HostFacts): MachinePlan['steps'] {
+/** What QEMU makes for one device: at boot and when it is added to a running machine. */
+export function planDevice({ device, config, id, slot }: Placement, facts: unknown): readonly Step[] {
   const at = {
     id,
     qemuId: qemuId(id),
     addr: slot === undefined ? undefined : `0x${slot.toString(16)}`,
-    image: host.images.get(id),
+    facts,
   };
   return device.plan?.(config, at) ?? [];
 }

@@ -16,12 +16,13 @@ function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', pat
     memory: 2 ** 29,
     boot,
     steps,
+    lateSteps: [],
   };
 }
 
 function render(steps: readonly Step[], boot?: BootSource): string[] {
   const one = plan(steps, boot);
-  return renderArguments(one, planDescriptors(one));
+  return renderArguments(one, planDescriptors(one.steps));
 }
 
 /** The values of an option, in order. */
@@ -64,7 +65,12 @@ test('steps are rendered in their order', () => {
 });
 
 test('kernel, initramfs and command line are arguments of their own', () => {
-  const words = render([], { kind: 'kernel', path: NASTY, initramfs: `${NASTY}2`, cmdline: `a=b,c ${NASTY}` });
+  const words = render([], {
+    kind: 'kernel',
+    path: NASTY,
+    initramfs: `${NASTY}2`,
+    cmdline: `a=b,c ${NASTY}`,
+  });
   assert.deepEqual(valuesOf(words, '-kernel'), [NASTY]);
   assert.deepEqual(valuesOf(words, '-initrd'), [`${NASTY}2`]);
   assert.deepEqual(valuesOf(words, '-append'), [`a=b,c ${NASTY}`]);
@@ -99,7 +105,7 @@ test('a console is a descriptor: the path of its file is nowhere on the command 
 });
 
 test('descriptors: QMP first, then what needs one, in the order of the plan', () => {
-  const descriptors = planDescriptors(plan(CHARDEVS));
+  const descriptors = planDescriptors(CHARDEVS);
   assert.deepEqual(descriptors, [
     { use: 'qmp' },
     { use: 'file', id: 'file', path: NASTY },
@@ -109,4 +115,19 @@ test('descriptors: QMP first, then what needs one, in the order of the plan', ()
   assert.throws(() => descriptorOf(descriptors, 'none'), /none/);
   // an id that is called like the control connection's use is another's
   assert.throws(() => descriptorOf(descriptors, 'qmp'), /qmp/);
+});
+
+test('a descriptor of ours is given on by the number that it has in QEMU', () => {
+  const steps: readonly Step[] = [
+    { kind: 'netdev', props: { type: 'tap', id: 'net' }, fds: [40, 41] },
+    { kind: 'chardev', id: 'peer', backend: { type: 'descriptor', fd: 42, server: false } },
+  ];
+  assert.deepEqual(planDescriptors(steps).slice(1), [
+    { use: 'given', id: 'net', fd: 40 },
+    { use: 'given', id: 'net', fd: 41 },
+    { use: 'given', id: 'peer', fd: 42 },
+  ]);
+  const words = render(steps);
+  assert.deepEqual(JSON.parse(valuesOf(words, '-netdev')[0] ?? ''), { type: 'tap', id: 'net', fds: '4:5' });
+  assert.equal(valuesOf(words, '-chardev')[1], 'socket,id=peer,fd=6');
 });

@@ -1,6 +1,6 @@
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
-import type { ChardevStep, Step } from '../devices/step.ts';
-import { descriptorOf, FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
+import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
+import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
 
 /**
  * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
@@ -35,12 +35,19 @@ function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[]
   switch (step.kind) {
     case 'object':
     case 'blockdev':
-    case 'netdev':
     case 'device':
       return [`-${step.kind}`, JSON.stringify(step.props)];
+    case 'netdev':
+      return netdevArguments(step, descriptors);
     case 'chardev':
       return chardevArguments(step, descriptors);
   }
+}
+
+function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descriptor[]): string[] {
+  if (fds === undefined) return ['-netdev', JSON.stringify(props)];
+  const numbers = descriptorsOf(descriptors, props.id).join(':');
+  return ['-netdev', JSON.stringify({ ...props, fds: numbers })];
 }
 
 /** `-chardev` takes no JSON: nothing but our own ids and numbers is ever put into it. */
@@ -54,6 +61,12 @@ function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly De
       const fd = descriptorOf(descriptors, id);
       return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', `file,id=${id},path=/dev/fdset/${fd}`];
     }
+    case 'descriptor': {
+      const listens = backend.server ? ',server=on,wait=off' : '';
+      return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}${listens}`];
+    }
+    case 'socket':
+      throw new Error(`chardev ${id}: a socket's path can only be told over QMP`);
   }
 }
 

@@ -9,7 +9,8 @@ import { findProgram, tooOld } from './binary.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
-import { explainStart, QemuStartError } from './start-error.ts';
+import { explainStart, EngineError } from './engine-error.ts';
+import { makeSteps } from './steps.ts';
 import { terminate } from './terminate.ts';
 
 const log = createLog('qemu');
@@ -32,20 +33,18 @@ export interface Qemu {
   readonly channels: ReadonlyMap<string, Duplex>;
   /** never rejects */
   readonly ended: Promise<QemuEnd>;
+  /** Calls `take` for every event from now on, until the returned function is called. */
+  readonly onEvent: (take: (event: QmpEvent) => void) => () => void;
   /** Ends it and returns when it has; a second call waits for the same end. */
   readonly quit: () => Promise<void>;
 }
 
-interface StartOptions {
-  readonly plan: MachinePlan;
-  readonly onEvent: (event: QmpEvent) => void;
-}
-
-/** Starts QEMU for a plan. Rejects with QemuStartError, and leaves no process and no open file, when it cannot. */
-export async function startQemu({ plan, onEvent }: StartOptions): Promise<Qemu> {
-  const descriptors = planDescriptors(plan);
+/** Starts QEMU for a plan. Rejects with EngineError, and leaves no process and no open file, when it cannot. */
+export async function startQemu(plan: MachinePlan): Promise<Qemu> {
+  const descriptors = planDescriptors(plan.steps);
   const child = launch(renderArguments(plan, descriptors), descriptors);
   const lastWords = collectLastWords(streamOf(child, 2));
+  const listeners = new Set<(event: QmpEvent) => void>();
   let shutdownReason = '';
   let asked = false;
 
@@ -63,17 +62,22 @@ export async function startQemu({ plan, onEvent }: StartOptions): Promise<Qemu> 
   try {
     qmp = await openQmp(streamOf(child, FIRST_DESCRIPTOR), (event) => {
       if (event.event === 'SHUTDOWN') shutdownReason = String(event.data['reason']);
-      onEvent(event);
+      for (const take of listeners) take(event);
     });
     const unfit = tooOld(qmp.version);
-    if (unfit !== undefined) throw new QemuStartError(unfit);
+    if (unfit !== undefined) throw new EngineError(unfit);
+    await makeSteps(qmp, plan.lateSteps);
   } catch (error) {
     await quit();
-    if (error instanceof QemuStartError) throw error;
+    if (error instanceof EngineError) throw error;
     throw explainStart(lastWords() || (await ended).detail);
   }
   log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
-  return { pid: child.pid ?? 0, qmp, channels: channelsOf(child, descriptors), ended, quit };
+  const onEvent: Qemu['onEvent'] = (take) => {
+    listeners.add(take);
+    return () => void listeners.delete(take);
+  };
+  return { pid: child.pid ?? 0, qmp, channels: channelsOf(child, descriptors), ended, onEvent, quit };
 }
 
 /** Descriptors that the VMM opens for QEMU are closed on our side whatever happens. */
@@ -81,6 +85,7 @@ function launch(args: readonly string[], descriptors: readonly Descriptor[]): Ch
   const opened: number[] = [];
   try {
     const inherited = descriptors.map((one) => {
+      if (one.use === 'given') return one.fd;
       if (one.use !== 'file') return 'pipe' as const;
       const fd = openForWriting(one);
       opened.push(fd);
@@ -100,7 +105,7 @@ function openForWriting({ path, id }: Extract<Descriptor, { use: 'file' }>): num
   try {
     return openSync(path, 'w');
   } catch (error) {
-    throw new QemuStartError(`${path}: ${reasonOf(error)}`, id);
+    throw new EngineError(`${path}: ${reasonOf(error)}`, id);
   }
 }
 
@@ -108,13 +113,13 @@ function openForWriting({ path, id }: Extract<Descriptor, { use: 'file' }>): num
 function commandLine(args: readonly string[]): [string, ...string[]] {
   const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
   if (qemu === undefined) {
-    throw new QemuStartError(
+    throw new EngineError(
       'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU',
     );
   }
   if (process.platform !== 'linux') return [qemu, ...args];
   const setpriv = findProgram('setpriv');
-  if (setpriv === undefined) throw new QemuStartError('setpriv was not found: install util-linux');
+  if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
   return [setpriv, '--pdeathsig', 'KILL', '--', qemu, ...args];
 }
 
@@ -125,7 +130,7 @@ function environment(): NodeJS.ProcessEnv {
 
 function streamOf(child: ChildProcess, fd: number): Duplex {
   const stream: unknown = child.stdio[fd];
-  if (!isDuplex(stream)) throw new QemuStartError('QEMU could not be started');
+  if (!isDuplex(stream)) throw new EngineError('QEMU could not be started');
   return stream;
 }
 

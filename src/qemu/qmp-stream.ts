@@ -25,7 +25,12 @@ export function readMessages(stream: Duplex, take: (message: QmpMessage) => void
 
 /** Sends one message. */
 export function writeMessage(stream: Duplex, message: QmpMessage): void {
-  stream.write(`${JSON.stringify(message)}\n`);
+  stream.write(encodeMessage(message));
+}
+
+/** A message as it is sent. */
+export function encodeMessage(message: QmpMessage): Buffer {
+  return Buffer.from(`${JSON.stringify(message)}\n`);
 }
 
 function parse(line: string): QmpMessage | undefined {

@@ -1,7 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { deferred } from '../util/deferred.ts';
+import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
-import { isMessage, readMessages, writeMessage, type QmpMessage } from './qmp-stream.ts';
+import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './qmp-stream.ts';
+import { sendDescriptors } from './send-descriptors.ts';
 
 const log = createLog('qmp');
 
@@ -11,11 +13,14 @@ const ANSWER_MS = 60_000;
 /** What QEMU refused, or a connection that ended before the answer. */
 export class QmpError extends Error {
   readonly command: string;
+  /** QEMU's words */
+  readonly reason: string;
 
-  constructor(command: string, message: string) {
-    super(`${command}: ${message}`);
+  constructor(command: string, reason: string) {
+    super(`${command}: ${reason}`);
     this.name = 'QmpError';
     this.command = command;
+    this.reason = reason;
   }
 }
 
@@ -29,8 +34,11 @@ export interface QmpEvent {
 export interface Qmp {
   /** QEMU's version as `[major, minor, micro]`, from its greeting. */
   readonly version: readonly [number, number, number];
-  /** Runs a command and returns what it returned. Throws QmpError; a second call does not wait for the first. */
-  readonly execute: (command: string, args?: QmpMessage) => Promise<unknown>;
+  /**
+   * Runs a command and returns what it returned; `fds` travel with it (for `getfd`), and stay open here.
+   * Throws QmpError; a second call does not wait for the first.
+   */
+  readonly execute: (command: string, args?: QmpMessage, fds?: readonly number[]) => Promise<unknown>;
 }
 
 interface Pending {
@@ -61,7 +69,7 @@ export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void
     pending.clear();
   });
 
-  const execute = (command: string, args?: QmpMessage): Promise<unknown> =>
+  const execute: Qmp['execute'] = (command, args, fds = []) =>
     new Promise((resolve, reject) => {
       if (stream.destroyed) return reject(new QmpError(command, 'QEMU has ended'));
       const id = nextId++;
@@ -71,7 +79,11 @@ export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void
       }, ANSWER_MS).unref();
       pending.set(id, { command, resolve, reject, timer });
       log.trace(`> ${command}`);
-      writeMessage(stream, { execute: command, ...(args === undefined ? {} : { arguments: args }), id });
+      const message = { execute: command, ...(args === undefined ? {} : { arguments: args }), id };
+      if (fds.length === 0) return writeMessage(stream, message);
+      sendDescriptors(stream, encodeMessage(message), fds).catch((error: unknown) => {
+        settle(pending, { id, error: { desc: reasonOf(error) } });
+      });
     });
 
   const version = versionOf(await greeting.promise);

@@ -7,9 +7,13 @@ import type { Qmp } from './qmp.ts';
 
 /** A process that says when it is ready; `script` runs before. */
 async function start(script: string) {
-  const child = spawn(process.execPath, ['-e', `${script}; setInterval(() => 0, 1e6); console.log('ready')`], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['-e', `${script}; setInterval(() => 0, 1e6); console.log('ready')`],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const ended = once(child, 'close');
   await once(child.stdout, 'data');
   return { child, ended };

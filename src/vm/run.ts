@@ -1,25 +1,26 @@
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { ImageFacts } from '../devices/device.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
-import { inspectDiskImage } from '../host/disk-image.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
-import { placeDevices, qemuId, withIds, type Placement } from '../machine/placement.ts';
+import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
-import { QemuStartError } from '../qemu/start-error.ts';
 import { reasonOf } from '../util/errno.ts';
 import type { Consoles } from './consoles.ts';
+import { engineFailure } from './engine-failure.ts';
+import { createPreparations, type Preparations } from './prepare/preparations.ts';
 
 /** One life of a VM's machine, from boot or reboot to its end. */
 export interface Run {
-  /** the configuration with ids and PTYs filled in, as vm.info shows it */
+  /** the configuration with what the boot found out: ids, MAC addresses; the next boot starts from it */
   readonly config: VmConfig;
-  readonly placements: readonly Placement[];
+  /** where the devices are; another value when one is added or removed */
+  layout: Layout;
+  readonly preparations: Preparations;
   readonly qemu: Qemu;
+  /** Ends the machine and gives back what its devices were given. */
+  readonly end: () => Promise<void>;
 }
 
 /**
@@ -27,11 +28,42 @@ export interface Run {
  * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind.
  */
 export async function startRun(config: VmConfig, consoles: Consoles): Promise<Run> {
-  const placements = placeDevices(config);
-  const plan = planMachine(config, placements, await lookAtHost(config, placements));
-  const qemu = await startQemu({ plan, onEvent: () => undefined }).catch((error: unknown) => {
-    throw asApiError(error, placements);
+  const layout = placeDevices(config);
+  const preparations = createPreparations();
+  try {
+    const qemu = await launch(config, layout.placements, preparations);
+    const run: Run = {
+      config: withDevices(config, layout.placements, preparations.completed),
+      layout,
+      preparations,
+      qemu,
+      end: async () => {
+        await qemu.quit();
+        await preparations.releaseAll();
+      },
+    };
+    await begin(run, consoles);
+    return run;
+  } catch (error) {
+    await preparations.releaseAll();
+    throw error;
+  }
+}
+
+async function launch(
+  config: VmConfig,
+  placements: readonly Placement[],
+  preparations: Preparations,
+): Promise<Qemu> {
+  const boot = await lookAtHost(config);
+  for (const placement of placements) await preparations.add(placement, config);
+  const plan = planMachine(config, placements, { ...boot, facts: preparations.facts() });
+  return startQemu(plan).catch((error: unknown) => {
+    throw engineFailure(error, placements, 'QEMU could not be started');
   });
+}
+
+async function begin({ qemu }: Run, consoles: Consoles): Promise<void> {
   try {
     consoles.attach(qemu.channels);
     await qemu.qmp.execute('cont');
@@ -39,65 +71,19 @@ export async function startRun(config: VmConfig, consoles: Consoles): Promise<Ru
     await qemu.quit();
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   }
-  return { config: consoles.complete(withIds(config, placements)), placements, qemu };
 }
 
-/** What vm.create must not look at and vm.boot must: files, devices and what they are. */
-async function lookAtHost(config: VmConfig, placements: readonly Placement[]): Promise<HostFacts> {
+/** What vm.create must not look at and vm.boot must: what the machine starts from. */
+async function lookAtHost(config: VmConfig): Promise<Omit<HostFacts, 'facts'>> {
   const kernel = await prepareKernel(config.kernel.path).catch((error: unknown) => {
-    throw failure(`kernel ${config.kernel.path}: ${reasonOf(error)}`);
+    throw new ApiError('failed', `kernel ${config.kernel.path}: ${reasonOf(error)}`);
   });
-  const initramfs = await initramfsOf(config);
-  await readable('rng _rng', config.rng.src);
-  return { accelerator: chooseAccelerator(), kernel, initramfs, images: await imagesOf(config, placements) };
+  return { accelerator: chooseAccelerator(), kernel, initramfs: await initramfsOf(config) };
 }
 
 async function initramfsOf({ initramfs, memory }: VmConfig): Promise<string | undefined> {
   if (initramfs === undefined) return undefined;
   return prepareInitramfs(initramfs.path, { memory: memory.size }).catch((error: unknown) => {
-    throw failure(`initramfs: ${initramfs.path}: ${reasonOf(error)}`);
+    throw new ApiError('failed', `initramfs: ${initramfs.path}: ${reasonOf(error)}`);
   });
-}
-
-async function imagesOf(config: VmConfig, placements: readonly Placement[]): Promise<HostFacts['images']> {
-  const images = new Map<string, ImageFacts>();
-  for (const disk of config.disks ?? []) {
-    const id = placements.find((placement) => placement.config === disk)?.id ?? '';
-    if (disk.path === undefined) throw failure(`disk ${id}: has no path`);
-    const image = await inspectDiskImage(disk.path, disk.readonly).catch((error: unknown) => {
-      throw failure(`disk ${id}: ${reasonOf(error)}`);
-    });
-    if (image.format !== 'raw') {
-      throw new ApiError(
-        'not-supported',
-        `disk ${id}: ${disk.path}: ${image.format} images are not supported yet`,
-      );
-    }
-    images.set(id, image);
-  }
-  return images;
-}
-
-async function readable(what: string, path: string): Promise<void> {
-  try {
-    await access(path, constants.R_OK);
-    if ((await stat(path)).isDirectory()) throw new Error('is a directory');
-  } catch (error) {
-    throw failure(`${what}: ${path}: ${reasonOf(error)}`);
-  }
-}
-
-function failure(message: string): ApiError {
-  return new ApiError('failed', message);
-}
-
-/** QEMU's words about a part become words about the device that the client knows. */
-function asApiError(error: unknown, placements: readonly Placement[]): ApiError {
-  if (!(error instanceof QemuStartError))
-    return new ApiError('failed', 'QEMU could not be started', { cause: error });
-  const { part, message } = error;
-  const placement = placements.find(({ id }) => part === qemuId(id) || part?.startsWith(`${qemuId(id)}.`));
-  const what =
-    placement === undefined ? part : `${placement.device.flag ?? placement.device.member} ${placement.id}`;
-  return failure(what === undefined ? `QEMU could not be started: ${message}` : `${what}: ${message}`);
 }

@@ -6,7 +6,8 @@ import { startRun, type Run } from './run.ts';
 
 /** What vm.create made and vm.delete takes away. */
 export interface Vm {
-  readonly config: VmConfig;
+  /** what the next boot starts from: it grows and shrinks with the machine, and keeps what boots found out */
+  config: VmConfig;
   state: VmState;
   /** there while the VM is Running or Paused */
   live: Live | undefined;
@@ -39,7 +40,7 @@ export async function restartVm(vm: Vm, { consoles, run }: Live): Promise<Run> {
   // out of the way first: the end of the old machine is no surprise
   vm.live = undefined;
   try {
-    await run.qemu.quit();
+    await run.end();
     return enter(vm, { consoles, run: await startRun(vm.config, consoles) });
   } catch (error) {
     consoles.dispose();
@@ -70,12 +71,13 @@ export async function stopVm(vm: Vm): Promise<void> {
   const { live } = vm;
   if (live === undefined) return;
   vm.live = undefined;
-  await live.run.qemu.quit();
+  await live.run.end();
   live.consoles.dispose();
   vm.state = 'Shutdown';
 }
 
 function enter(vm: Vm, live: Live): Run {
+  vm.config = live.run.config;
   vm.live = live;
   vm.state = 'Running';
   return live.run;

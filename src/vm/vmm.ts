@@ -101,7 +101,7 @@ export class Vmm {
 
   async #counters(): Promise<VmCounters> {
     const { live } = this.#present('vm.counters');
-    return live === undefined ? {} : readCounters(live.run.qemu.qmp, live.run.placements);
+    return live === undefined ? {} : readCounters(live.run.qemu.qmp, live.run.layout.placements);
   }
 
   #watch(vm: Vm, run: Run): void {

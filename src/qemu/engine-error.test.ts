@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { explainStart } from './start-error.ts';
+import { explainStart } from './engine-error.ts';
 
 test('a refused part is named by its node name or id, and the reason is what QEMU says of it', () => {
   const props = JSON.stringify({ driver: 'file', 'node-name': 'n_disk0', filename: '/a: {b}' });

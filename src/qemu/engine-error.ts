@@ -1,21 +1,21 @@
-/** QEMU could not be started or did not take its arguments; the message holds its own words. */
-export class QemuStartError extends Error {
+/** QEMU could not be started, or did not make one of its parts; the message holds its own words. */
+export class EngineError extends Error {
   /** id or node name of the part that QEMU refused, where it said so */
   readonly part: string | undefined;
 
-  constructor(message: string, part?: string) {
-    super(message);
-    this.name = 'QemuStartError';
+  constructor(message: string, part?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'EngineError';
     this.part = part;
   }
 }
 
 /** Reads QEMU's complaint about one of our JSON arguments: `-blockdev {"driver":...}: Could not open ...`. */
-export function explainStart(lastWords: string): QemuStartError {
+export function explainStart(lastWords: string): EngineError {
   const match = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(lastWords);
   const [, json, reason] = match ?? [];
-  if (json === undefined || reason === undefined) return new QemuStartError(lastWords);
-  return new QemuStartError(reason, partOf(json));
+  if (json === undefined || reason === undefined) return new EngineError(lastWords);
+  return new EngineError(reason, partOf(json));
 }
 
 function partOf(json: string): string | undefined {

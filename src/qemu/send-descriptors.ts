@@ -1,0 +1,56 @@
+import type { Duplex } from 'node:stream';
+import { loadNative } from '../util/native.ts';
+
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+/** struct cmsghdr: length (8 bytes), level, type; on 64-bit Linux everything in it is aligned to 8 (cmsg(3)). */
+const CMSG_HEADER = 16;
+const MSGHDR = 56;
+
+/**
+ * Sends a message with copies of descriptors over a connected UNIX socket of Node's (SCM_RIGHTS, unix(7)).
+ * Rejects where the socket is gone or does not take the message whole.
+ */
+export async function sendDescriptors(
+  stream: Duplex,
+  message: Buffer,
+  fds: readonly number[],
+): Promise<void> {
+  const { koffi, libc } = await loadNative();
+  const sendmsg = libc.func('ssize_t sendmsg(int, const void *, int)');
+  await flushed(stream);
+  const control = controlOf(fds);
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(koffi.address(message), 0);
+  vector.writeBigUInt64LE(BigInt(message.length), 8);
+  const header = Buffer.alloc(MSGHDR);
+  header.writeBigUInt64LE(koffi.address(vector), 16);
+  header.writeBigUInt64LE(1n, 24);
+  header.writeBigUInt64LE(koffi.address(control), 32);
+  header.writeBigUInt64LE(BigInt(control.length), 40);
+  const sent: unknown = sendmsg(descriptorOf(stream), header, 0);
+  if (Number(sent) !== message.length) throw new Error('the descriptors could not be sent to QEMU');
+}
+
+/** What Node has not written yet goes first. */
+async function flushed(stream: Duplex): Promise<void> {
+  if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
+}
+
+function controlOf(fds: readonly number[]): Buffer {
+  const length = CMSG_HEADER + fds.length * 4;
+  const control = Buffer.alloc(Math.ceil(length / 8) * 8);
+  control.writeBigUInt64LE(BigInt(length), 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  fds.forEach((fd, i) => control.writeInt32LE(fd, CMSG_HEADER + i * 4));
+  return control;
+}
+
+/** The number behind a stream: Node has no documented way to it, but every version keeps it in its handle. */
+function descriptorOf(stream: Duplex): number {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
+  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
+  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection to QEMU is closed');
+  return fd;
+}

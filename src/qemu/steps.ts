@@ -1,0 +1,138 @@
+import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
+import { EngineError } from './engine-error.ts';
+import { QmpError, type Qmp } from './qmp.ts';
+import type { QmpMessage } from './qmp-stream.ts';
+
+/** One QMP command, with the descriptors that travel with it. */
+interface Command {
+  readonly command: string;
+  readonly args: QmpMessage;
+  readonly fds?: readonly number[];
+}
+
+/**
+ * Makes what steps describe in a running QEMU, in their order: the same steps are arguments at boot.
+ * Where QEMU refuses one, what was made by then is taken away again.
+ * @throws EngineError naming the part
+ */
+export async function makeSteps(qmp: Qmp, steps: readonly Step[]): Promise<void> {
+  const made: Step[] = [];
+  try {
+    for (const step of steps) {
+      await make(qmp, step);
+      made.push(step);
+    }
+  } catch (error) {
+    await dropSteps(qmp, made);
+    throw error;
+  }
+}
+
+/** Takes steps away in reverse order; a device only asks its guest to let go. What QEMU no longer has is no fault. */
+export async function dropSteps(qmp: Qmp, steps: readonly Step[]): Promise<void> {
+  for (const step of steps.toReversed()) {
+    const command = dropCommand(step);
+    if (command === undefined) continue;
+    await run(qmp, [command]).catch((error: unknown) => {
+      if (!(error instanceof QmpError)) throw error;
+    });
+  }
+}
+
+/** The back-ends among steps: what is left to take away when the guest has let the device go. */
+export function backendsOf(steps: readonly Step[]): Step[] {
+  return steps.filter(({ kind }) => kind !== 'device');
+}
+
+async function make(qmp: Qmp, step: Step): Promise<void> {
+  try {
+    await run(qmp, makeCommands(step));
+  } catch (error) {
+    if (!(error instanceof QmpError)) throw error;
+    throw new EngineError(error.reason, partOf(step), { cause: error });
+  }
+}
+
+/** The id or node name by which QEMU and we know a part. */
+function partOf(step: Step): string | undefined {
+  if (step.kind === 'chardev') return step.id;
+  return step.kind === 'blockdev' ? step.props['node-name'] : step.props.id;
+}
+
+async function run(qmp: Qmp, commands: readonly Command[]): Promise<void> {
+  for (const { command, args, fds } of commands) await qmp.execute(command, args, fds);
+}
+
+function makeCommands(step: Step): Command[] {
+  switch (step.kind) {
+    case 'object':
+      return [{ command: 'object-add', args: step.props }];
+    case 'blockdev':
+      return [{ command: 'blockdev-add', args: step.props }];
+    case 'netdev':
+      return netdevCommands(step);
+    case 'chardev':
+      return chardevCommands(step);
+    case 'device':
+      return [{ command: 'device_add', args: step.props }];
+  }
+}
+
+/** QEMU knows passed descriptors by names; the device takes them over. */
+function netdevCommands({ props, fds }: NetdevStep): Command[] {
+  if (fds === undefined) return [{ command: 'netdev_add', args: props }];
+  const names = fds.map((_, i) => `${props.id}.${i}`);
+  return [
+    ...fds.map((fd, i) => passCommand(names[i] ?? '', fd)),
+    { command: 'netdev_add', args: { ...props, fds: names.join(':') } },
+  ];
+}
+
+function chardevCommands({ id, backend }: ChardevStep): Command[] {
+  const add = (type: string, data: QmpMessage): Command => ({
+    command: 'chardev-add',
+    args: { id, backend: { type, data } },
+  });
+  switch (backend.type) {
+    case 'null':
+      return [add('null', {})];
+    case 'socket':
+      return [
+        add('socket', {
+          addr: { type: 'unix', data: { path: backend.path } },
+          server: backend.server,
+          ...(backend.server ? { wait: false } : { 'reconnect-ms': RECONNECT_MS }),
+        }),
+      ];
+    case 'descriptor':
+      return [
+        passCommand(id, backend.fd),
+        add('socket', { addr: { type: 'fd', data: { str: id } }, server: backend.server }),
+      ];
+    case 'channel':
+    case 'file':
+      throw new Error(`chardev ${id}: a ${backend.type} is only made at boot`);
+  }
+}
+
+/** How often a back-end that went away is looked for again, in milliseconds: as often as the original does. */
+const RECONNECT_MS = 100;
+
+function passCommand(name: string, fd: number): Command {
+  return { command: 'getfd', args: { fdname: name }, fds: [fd] };
+}
+
+function dropCommand(step: Step): Command | undefined {
+  switch (step.kind) {
+    case 'object':
+      return { command: 'object-del', args: { id: step.props.id } };
+    case 'blockdev':
+      return { command: 'blockdev-del', args: { 'node-name': step.props['node-name'] } };
+    case 'netdev':
+      return { command: 'netdev_del', args: { id: step.props.id } };
+    case 'chardev':
+      return { command: 'chardev-remove', args: { id: step.id } };
+    case 'device':
+      return step.props.id === undefined ? undefined : { command: 'device_del', args: { id: step.props.id } };
+  }
+}

@@ -1,0 +1,6 @@
+import { prepareDisk } from './disk.ts';
+import type { Preparer } from './prepare.ts';
+import { prepareRng } from './rng.ts';
+
+/** What each kind of device needs of the host; a device that is not here needs nothing. */
+export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareRng];

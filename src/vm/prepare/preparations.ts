@@ -1,0 +1,61 @@
+import { ApiError } from '../../api/errors.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import type { AnyConfig } from '../../devices/device.ts';
+import type { Placement } from '../../machine/placement.ts';
+import { createLog } from '../../util/log.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { PREPARERS } from './index.ts';
+import type { Prepared } from './prepare.ts';
+
+const log = createLog('host');
+
+/** What the devices of one run were given by the host: opened and made here, given back here. */
+export interface Preparations {
+  /** Prepares one device. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
+  readonly add: (placement: Placement, vm: VmConfig) => Promise<void>;
+  /** what a device's plan is told, by its id */
+  readonly facts: () => ReadonlyMap<string, unknown>;
+  /** A device's configuration with what was found out about it. */
+  readonly completed: (placement: Placement) => AnyConfig;
+  /** Gives back what one device was given. */
+  readonly release: (id: string) => Promise<void>;
+  /** Gives back everything, the newest first. */
+  readonly releaseAll: () => Promise<void>;
+}
+
+/** Starts with nothing. */
+export function createPreparations(): Preparations {
+  const prepared = new Map<string, Prepared>();
+  const release = async (id: string): Promise<void> => {
+    const one = prepared.get(id);
+    prepared.delete(id);
+    try {
+      await one?.release?.();
+    } catch (error) {
+      // the rest must be given back all the same
+      log.warn(`${id}: could not be given back: ${reasonOf(error)}`);
+    }
+  };
+  return {
+    add: async (placement, vm) => {
+      prepared.set(placement.id, await prepare(placement, vm));
+    },
+    facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
+    completed: ({ id, config }) => prepared.get(id)?.config ?? config,
+    release,
+    releaseAll: async () => {
+      for (const id of [...prepared.keys()].toReversed()) await release(id);
+    },
+  };
+}
+
+async function prepare({ device, config, id }: Placement, vm: VmConfig): Promise<Prepared> {
+  const preparer = PREPARERS.find(({ member }) => member === device.member);
+  if (preparer === undefined) return { facts: undefined };
+  try {
+    return await preparer.prepare(config, { id, vm });
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`);
+  }
+}

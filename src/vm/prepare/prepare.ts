@@ -1,0 +1,45 @@
+import type { VmConfig } from '../../config/vm-config.ts';
+import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
+import type { Field, Struct } from '../../schema/field.ts';
+
+/** What the host gave for one device. It is the run's until it is released. */
+export interface Prepared<C = AnyConfig, H = unknown> {
+  /** what the device's plan is told; see PlanContext in `devices/device.ts` */
+  readonly facts: H;
+  /** the configuration with what was found out about it, e.g. the MAC address of a TAP that was made */
+  readonly config?: C;
+  /** Gives back what was opened or made; called once, when QEMU no longer has the device. */
+  readonly release?: () => Promise<void> | void;
+}
+
+/** What a preparation may look at beside the device's own configuration. */
+export interface PrepareContext {
+  /** id as clients know it */
+  readonly id: string;
+  /** the VM that the device is for */
+  readonly vm: VmConfig;
+}
+
+/**
+ * Looks at the host for a device, and opens or makes there what QEMU will need.
+ * Rejects with the reason alone, e.g. `/x.raw: no such file or directory`, and leaves nothing behind:
+ * who called names the device.
+ */
+export type Prepare<C, H> = (config: C, context: PrepareContext) => Promise<Prepared<C, H>>;
+
+/** A row of the table in `index.ts`. (A method, so that devices with different configurations fit one table.) */
+export interface Preparer {
+  /** member of VmConfig */
+  readonly member: string;
+  prepare(config: AnyConfig, context: PrepareContext): Promise<Prepared>;
+}
+
+/** Ties a device to what must be done on the host for it: its plan gets the facts that are found. */
+export function prepares<S extends Struct | undefined, F extends Field, H>(
+  { member }: Device<S, F, H>,
+  prepare: Prepare<ConfigOf<S>, H>,
+): Preparer {
+  // the table pairs each device with its own configuration: `member` is how it is looked up
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return { member, prepare: prepare };
+}

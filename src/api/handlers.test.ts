@@ -19,6 +19,13 @@ const HANDLERS: Handlers = {
   'vm.shutdown': unexpected,
   'vm.reboot': unexpected,
   'vm.power-button': unexpected,
+  'vm.add-device': unexpected,
+  'vm.add-disk': unexpected,
+  'vm.add-fs': unexpected,
+  'vm.add-net': unexpected,
+  'vm.add-pmem': unexpected,
+  'vm.add-vsock': unexpected,
+  'vm.remove-device': unexpected,
 };
 const ENDPOINTS = endpointsOf(HANDLERS);
 const PHASES: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];

@@ -98,7 +98,8 @@ const CODES: Readonly<Record<ConfigError['kind'], ApiErrorCode>> = {
   duplicate: 'invalid-config',
 };
 
-function toApiError(error: unknown): unknown {
+/** A fault of a configuration or of a request as the API tells it; any other error stays what it is. */
+export function toApiError(error: unknown): unknown {
   if (error instanceof ConfigError) {
     return new ApiError(CODES[error.kind], 'The VM configuration is not valid', {
       cause: new Error(error.message),

@@ -137,22 +137,26 @@ export const ROUTES = {
     },
     phases: BOOTED,
   }),
-  'vm.resize': change(VmResize, 'The target size for the VM', {
-    summary: 'Resize the VM',
-    answers: {
-      204: 'The VM instance was successfully resized.',
-      404: 'The VM instance could not be resized because it is not created.',
-    },
-    phases: BOOTED,
-  }),
-  'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
-    summary: 'Resize a memory zone',
-    answers: {
-      204: 'The memory zone was successfully resized.',
-      500: 'The memory zone could not be resized.',
-    },
-    phases: BOOTED,
-  }),
+  'vm.resize': later(
+    change(VmResize, 'The target size for the VM', {
+      summary: 'Resize the VM',
+      answers: {
+        204: 'The VM instance was successfully resized.',
+        404: 'The VM instance could not be resized because it is not created.',
+      },
+      phases: BOOTED,
+    }),
+  ),
+  'vm.resize-zone': later(
+    change(VmResizeZone, 'The target size for the memory zone', {
+      summary: 'Resize a memory zone',
+      answers: {
+        204: 'The memory zone was successfully resized.',
+        500: 'The memory zone could not be resized.',
+      },
+      phases: BOOTED,
+    }),
+  ),
   'vm.add-device': add(VmAddDevice, {
     summary: 'Add a new device to the VM',
     requestDoc: 'The path of the new device',
@@ -174,36 +178,44 @@ export const ROUTES = {
   'vm.add-pmem': add(PmemConfig, addTexts('pmem device', 'device')),
   'vm.add-net': add(NetConfig, addTexts('network device', 'device')),
   'vm.add-vsock': add(VsockConfig, addTexts('vsock device', 'device')),
-  'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
-    summary: 'Returns a VM snapshot.',
-    answers: {
-      204: 'The VM instance was successfully snapshotted.',
-      404: 'The VM instance could not be snapshotted because it is not created.',
-      405: 'The VM instance could not be snapshotted because it is not booted.',
-    },
-    phases: ['Paused'],
-  }),
-  'vm.restore': change(RestoreConfig, 'The restore configuration', {
-    summary: 'Restore a VM from a snapshot.',
-    answers: {
-      204: 'The VM instance was successfully restored.',
-      404: 'The VM instance could not be restored because it is already created.',
-    },
-    phases: WITHOUT_VM,
-    refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
-  }),
-  'vm.receive-migration': change(VmReceiveMigrationData, 'Where the VM is received', {
-    summary: 'Receive a VM that another VMM sends',
-    answers: { 204: 'The VM was received and runs.' },
-    phases: WITHOUT_VM,
-    beyond: true,
-  }),
-  'vm.send-migration': change(VmSendMigrationData, 'Where the VM is sent', {
-    summary: 'Send the VM to another VMM',
-    answers: { 204: 'The VM was sent and runs there.' },
-    phases: ['Running'],
-    beyond: true,
-  }),
+  'vm.snapshot': later(
+    change(VmSnapshotConfig, 'The snapshot configuration', {
+      summary: 'Returns a VM snapshot.',
+      answers: {
+        204: 'The VM instance was successfully snapshotted.',
+        404: 'The VM instance could not be snapshotted because it is not created.',
+        405: 'The VM instance could not be snapshotted because it is not booted.',
+      },
+      phases: ['Paused'],
+    }),
+  ),
+  'vm.restore': later(
+    change(RestoreConfig, 'The restore configuration', {
+      summary: 'Restore a VM from a snapshot.',
+      answers: {
+        204: 'The VM instance was successfully restored.',
+        404: 'The VM instance could not be restored because it is already created.',
+      },
+      phases: WITHOUT_VM,
+      refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
+    }),
+  ),
+  'vm.receive-migration': later(
+    change(VmReceiveMigrationData, 'Where the VM is received', {
+      summary: 'Receive a VM that another VMM sends',
+      answers: { 204: 'The VM was received and runs.' },
+      phases: WITHOUT_VM,
+      beyond: true,
+    }),
+  ),
+  'vm.send-migration': later(
+    change(VmSendMigrationData, 'Where the VM is sent', {
+      summary: 'Send the VM to another VMM',
+      answers: { 204: 'The VM was sent and runs there.' },
+      phases: ['Running'],
+      beyond: true,
+    }),
+  ),
 } as const;
 
 /** Name of an endpoint: its path below `/api/v1/`. */
@@ -237,7 +249,7 @@ function change<Q extends Struct>(
   request: Q,
   requestDoc: string,
   texts: Texts,
-): RouteDefinition<Q, undefined, false> {
+): RouteDefinition<Q, undefined, true> {
   return {
     ...texts,
     method: 'PUT',
@@ -245,14 +257,24 @@ function change<Q extends Struct>(
     request,
     requestDoc,
     reply: undefined,
-    implemented: false,
+    implemented: true,
   };
+}
+
+/** Marks an endpoint whose capability comes with a later issue: it answers 501. */
+function later<Q extends Struct>(
+  route: RouteDefinition<Q, undefined, true>,
+): RouteDefinition<Q, undefined, false> {
+  return { ...route, implemented: false };
 }
 
 type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };
 
 /** A request that adds a device: before the first boot the configuration grows, later the guest sees it. */
-function add<Q extends Struct>(request: Q, texts: AddTexts): RouteDefinition<Q, typeof PciDeviceInfo, false> {
+function add<Q extends Struct>(
+  request: Q,
+  texts: AddTexts,
+): RouteDefinition<Q, typeof PciDeviceInfo, true> & { readonly replyAfterBoot: true } {
   return {
     ...texts,
     method: 'PUT',
@@ -261,7 +283,7 @@ function add<Q extends Struct>(request: Q, texts: AddTexts): RouteDefinition<Q, 
     reply: PciDeviceInfo,
     replyAfterBoot: true,
     phases: WITH_VM,
-    implemented: false,
+    implemented: true,
   };
 }
 

@@ -10,6 +10,8 @@ export interface RemoteCall {
   readonly socketPath: string;
   readonly command: RemoteCommand;
   readonly args: readonly string[];
+  /** the command's own options */
+  readonly options: ReadonlyMap<string, string>;
 }
 
 /**
@@ -19,9 +21,11 @@ export interface RemoteCall {
 export function parseRemoteArguments(
   argv: readonly string[],
 ): RemoteCall | { readonly kind: 'help' | 'version' } {
+  const own = REMOTE_COMMANDS.flatMap(({ options }) => options);
   const { values, positionals, tokens } = parseArgs({
     args: [...argv],
     options: {
+      ...Object.fromEntries(own.map((name) => [name, { type: 'string' as const }])),
       'api-socket': { type: 'string', multiple: true },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'V' },
@@ -33,16 +37,30 @@ export function parseRemoteArguments(
   const [name, ...args] = positionals;
   if (values.help === true || name === 'help') return { kind: 'help' };
   if (values.version === true) return { kind: 'version' };
-  const flag = tokens.find((token) => token.kind === 'option' && token.name !== 'api-socket');
   const command = findCommand(name);
-  // What an unsupported command will take is its own matter.
-  if (command === undefined || command.request !== undefined) {
-    const most = command?.request?.bodyFromFile === true ? 1 : 0;
-    const surplus = flag === undefined ? args[most] : argv[flag.index];
-    if (surplus !== undefined) throw unexpected(surplus);
-  }
+  const takes = ['api-socket', ...(command?.options ?? [])];
+  const flag = tokens.find((token) => token.kind === 'option' && !takes.includes(token.name));
+  checkSurplus(command, flag === undefined ? args[command?.takes ?? 0] : argv[flag.index]);
   if (command === undefined) throw new UsageError('A sub-command is required');
-  return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args };
+  const options = optionsOf(command, new Map(Object.entries(values)));
+  return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options };
+}
+
+function checkSurplus(command: RemoteCommand | undefined, word: string | undefined): void {
+  // what an unsupported command will take is its own matter
+  const isChecked = command === undefined || command.request !== undefined;
+  if (isChecked && word !== undefined) throw unexpected(word);
+}
+
+function optionsOf(command: RemoteCommand, values: ReadonlyMap<string, unknown>): RemoteCall['options'] {
+  const given = command.options.filter((name) => values.has(name));
+  return new Map(given.map((name) => [name, textOf(name, values.get(name))]));
+}
+
+/** An option at the end of the line has no value. */
+function textOf(option: string, value: unknown): string {
+  if (typeof value !== 'string') throw new UsageError(`The option --${option} needs a value`);
+  return value;
 }
 
 function findCommand(name: string | undefined): RemoteCommand | undefined {

@@ -1,15 +1,28 @@
+import { disk } from '../devices/disk.ts';
+import { fs } from '../devices/fs.ts';
+import { net } from '../devices/net.ts';
+import { pmem } from '../devices/pmem.ts';
+import { vfio } from '../devices/vfio.ts';
+import { vsock } from '../devices/vsock.ts';
+import { argumentBody, deviceBody, resizeBody, resizeZoneBody, type MakeBody } from './remote-bodies.ts';
+
 /** A sub-command of `ch-remote`. */
 export interface RemoteCommand {
   readonly name: string;
   /** The arguments as the help shows them. */
   readonly usage: string;
   readonly summary: string;
+  /** how many words may follow the command */
+  readonly takes: 0 | 1;
+  /** its own options, each with a value */
+  readonly options: readonly string[];
   /** What is sent; a command without is known but cannot be done yet. */
   readonly request?: {
     readonly method: 'GET' | 'PUT';
     readonly endpoint: string;
     /** Whether the first argument names a file (`-`, also if left out: standard input) that is the body. */
     readonly bodyFromFile?: boolean;
+    readonly body?: MakeBody;
   };
 }
 
@@ -22,6 +35,8 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     name: 'create',
     usage: '[path]',
     summary: 'Create VM from a JSON configuration (- or nothing: standard input)',
+    takes: 1,
+    options: [],
     request: { method: 'PUT', endpoint: 'vm.create', bodyFromFile: true },
   },
   put('boot', 'vm.boot', 'Boot a created VM'),
@@ -32,15 +47,23 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   put('resume', 'vm.resume', 'Resume the VM'),
   put('power-button', 'vm.power-button', 'Trigger a power button in the VM'),
   put('shutdown-vmm', 'vmm.shutdown', 'Shutdown the VMM'),
-  later('add-device', '<device_config>', 'Add VFIO device'),
-  later('add-disk', '<disk_config>', 'Add block device'),
-  later('add-fs', '<fs_config>', 'Add virtio-fs backed fs device'),
-  later('add-net', '<net_config>', 'Add network device'),
-  later('add-pmem', '<pmem_config>', 'Add persistent memory device'),
-  later('add-vsock', '<vsock_config>', 'Add vsock device'),
-  later('remove-device', '<id>', 'Remove device'),
-  later('resize', '[--cpus N] [--memory SIZE] [--balloon SIZE]', 'Resize the VM'),
-  later('resize-zone', '--id ID --size SIZE', 'Resize a memory zone'),
+  take('add-device', '<device_config>', 'Add VFIO device', deviceBody(vfio, 'device')),
+  take('add-disk', '<disk_config>', 'Add block device', deviceBody(disk, 'disk')),
+  take('add-fs', '<fs_config>', 'Add virtio-fs backed fs device', deviceBody(fs, 'filesystem')),
+  take('add-net', '<net_config>', 'Add network device', deviceBody(net, 'network')),
+  take('add-pmem', '<pmem_config>', 'Add persistent memory device', deviceBody(pmem, 'persistent memory')),
+  take('add-vsock', '<vsock_config>', 'Add vsock device', deviceBody(vsock, 'vsock')),
+  take('remove-device', '<id>', 'Remove device', argumentBody('id')),
+  {
+    ...take('resize', '[--cpus N] [--memory SIZE] [--balloon SIZE]', 'Resize the VM', resizeBody),
+    takes: 0,
+    options: ['cpus', 'memory', 'balloon'],
+  },
+  {
+    ...take('resize-zone', '--id ID --size SIZE', 'Resize a memory zone', resizeZoneBody),
+    takes: 0,
+    options: ['id', 'size'],
+  },
   later('snapshot', '<destination_url>', 'Create a snapshot from VM'),
   later('restore', '<restore_config>', 'Restore VM from a snapshot'),
   later('send-migration', '<destination_url>', 'Initiate a VM migration'),
@@ -79,13 +102,19 @@ function commandHelp({ name, usage, summary, request }: RemoteCommand): string {
 }
 
 function get(name: string, endpoint: string, summary: string): RemoteCommand {
-  return { name, usage: '', summary, request: { method: 'GET', endpoint } };
+  return { name, usage: '', summary, takes: 0, options: [], request: { method: 'GET', endpoint } };
 }
 
 function put(name: string, endpoint: string, summary: string): RemoteCommand {
-  return { name, usage: '', summary, request: { method: 'PUT', endpoint } };
+  return { name, usage: '', summary, takes: 0, options: [], request: { method: 'PUT', endpoint } };
+}
+
+/** A command with one argument, or with options; its endpoint is called like it. */
+function take(name: string, usage: string, summary: string, body: MakeBody): RemoteCommand {
+  const request = { method: 'PUT', endpoint: `vm.${name}`, body } as const;
+  return { name, usage, summary, takes: 1, options: [], request };
 }
 
 function later(name: string, usage: string, summary: string): RemoteCommand {
-  return { name, usage, summary };
+  return { name, usage, summary, takes: 1, options: [] };
 }

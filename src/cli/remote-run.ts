@@ -6,6 +6,7 @@ import type { ApiResponse } from '../sdk/transport.ts';
 import { UsageError } from './flags.ts';
 import { parseRemoteArguments } from './remote-arguments.ts';
 import type { RemoteCall } from './remote-arguments.ts';
+import { CommandError } from './remote-bodies.ts';
 import { remoteHelp } from './remote-commands.ts';
 import { OWN_VERSION } from './version.ts';
 
@@ -16,11 +17,6 @@ export interface RemoteResult {
   readonly stdout: string;
   readonly stderr: string;
   readonly code: 0 | 1;
-}
-
-/** What a sub-command could not do; printed behind `Error running command: `. */
-class CommandError extends Error {
-  override readonly name = 'CommandError';
 }
 
 /** Does what a `ch-remote` command line says. `stdin` is read only by a command that takes its body from there. */
@@ -44,7 +40,7 @@ export async function runRemote(
 async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<ApiResponse> {
   const { name, request } = call.command;
   if (request === undefined) throw new CommandError(`${name} is not supported yet`);
-  const body = request.bodyFromFile === true ? await readBody(call.args[0] ?? '-', stdin) : undefined;
+  const body = await bodyOf(call, stdin);
   try {
     return await sendRequest({
       socketPath: call.socketPath,
@@ -55,6 +51,16 @@ async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<Api
   } catch (error) {
     throw error instanceof TransportError ? new CommandError(transportText(error)) : error;
   }
+}
+
+async function bodyOf(
+  { command, args, options }: RemoteCall,
+  stdin: () => Promise<Buffer>,
+): Promise<Buffer | undefined> {
+  const { request } = command;
+  if (request?.bodyFromFile === true) return readBody(args[0] ?? '-', stdin);
+  const json = request?.body?.({ argument: args[0], options });
+  return json === undefined ? undefined : Buffer.from(JSON.stringify(json));
 }
 
 async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buffer> {

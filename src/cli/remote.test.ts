@@ -12,18 +12,34 @@ import { runRemote } from './remote-run.ts';
 const noStdin = (): Promise<Buffer> => Promise.reject(new Error('stdin is not to be read'));
 const someStdin = () => Promise.resolve(Buffer.from('{"b":2}'));
 
+const TAKING = [
+  ...[
+    'add-device',
+    'add-disk',
+    'add-fs',
+    'add-net',
+    'add-pmem',
+    'add-vsock',
+    'remove-device',
+    'resize',
+    'resize-zone',
+  ],
+];
+
 const ROUTES = [
   ...['vmm.ping', 'vm.info', 'vm.counters'].map((name) => ['GET', name] as const),
   ...['boot', 'delete', 'shutdown', 'reboot', 'pause', 'resume', 'power-button', 'create'].map(
     (name) => ['PUT', `vm.${name}`] as const,
   ),
   ['PUT', 'vmm.shutdown'] as const,
+  ...TAKING.map((name) => ['PUT', `vm.${name}`] as const),
 ];
 
 function endpoints(calls: string[]): Endpoints {
   return new Map(
     ROUTES.map(([method, name]) => {
-      const body = name === 'vm.create' ? 'required' : 'refused';
+      const takes = name === 'vm.create' || TAKING.some((one) => name === `vm.${one}`);
+      const body = takes ? 'required' : 'refused';
       const handle = async (request: unknown) => {
         calls.push(request === undefined ? name : `${name} ${JSON.stringify(request)}`);
         return answerOf(name);
@@ -193,13 +209,63 @@ for (const [what, bytes, stdout, stderr] of [
 }
 
 test('what comes later says so, whatever its arguments', async () => {
-  for (const argv of [['add-disk', 'path=/x'], ['resize', '--cpus', '2'], ['snapshot']]) {
+  for (const argv of [['restore', 'source_url=file:///x'], ['snapshot']]) {
     const line = `Error running command: ${argv[0]} is not supported yet\n`;
     assert.deepEqual(await run(['--api-socket', 'x', ...argv]), [1, '', line]);
   }
 });
 
+for (const [argv, endpoint, body] of [
+  [['add-disk', 'path=/x,id=a'], 'vm.add-disk', { path: '/x', readonly: false, num_queues: 1, id: 'a' }],
+  [['add-disk', 'path="/a,b=c"'], 'vm.add-disk', { path: '/a,b=c' }],
+  [['add-net', 'tap=t0,num_queues=4'], 'vm.add-net', { tap: 't0', num_queues: 4, ip: '192.168.249.1' }],
+  [['add-fs', 'tag=t,socket=/s'], 'vm.add-fs', { tag: 't', socket: '/s', queue_size: 1024 }],
+  [['add-pmem', 'file=/p,size=128M'], 'vm.add-pmem', { file: '/p', size: 134_217_728 }],
+  [['add-vsock', 'cid=3,socket=/s'], 'vm.add-vsock', { cid: 3, socket: '/s' }],
+  [['add-device', 'path=/sys/x,id=v'], 'vm.add-device', { path: '/sys/x', id: 'v' }],
+  [['remove-device', 'a b'], 'vm.remove-device', { id: 'a b' }],
+  [
+    ['resize', '--cpus', '2', '--memory=1G'],
+    'vm.resize',
+    { desired_vcpus: 2, desired_ram: 2 ** 30, desired_balloon: null },
+  ],
+  [['resize', '--balloon', '512M'], 'vm.resize', { desired_vcpus: null, desired_balloon: 2 ** 29 }],
+  [['resize-zone', '--id', 'z', '--size', '3G'], 'vm.resize-zone', { id: 'z', desired_ram: 3 * 2 ** 30 }],
+] as const) {
+  test(`${argv.join(' ')} is sent as the API has it`, async () => {
+    const calls: string[] = [];
+    await call(argv, calls);
+    const [sent = ''] = calls;
+    assert.equal(sent.split(' ')[0], endpoint);
+    const json = JSON.parse(sent.slice(endpoint.length + 1)) as object;
+    assert.deepEqual({ ...json, ...body }, json);
+  });
+}
+
+for (const [argv, text] of [
+  [['add-disk', 'foo=1'], 'Error parsing disk syntax: Error parsing --disk: unknown option: foo'],
+  [['add-fs', 'tag=t'], 'Error parsing filesystem syntax: Error parsing --fs: socket missing'],
+  [['add-vsock', 'cid=2,socket=/s'], 'Error parsing vsock syntax: cid: expected a whole number from 3'],
+  [['resize', '--cpus', 'two'], 'Error parsing CPU count: "two"'],
+  [['resize', '--memory', '12T'], 'Error parsing memory size: "12T"'],
+  [['resize', '--balloon', '-'], 'Error parsing balloon size: "-"'],
+] as const) {
+  test(`${argv.join(' ')} says what is wrong`, async () => {
+    const [code, stdout, stderr] = await run(['--api-socket', 'x', ...argv]);
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.ok(stderr.startsWith(`Error running command: ${text}`), stderr);
+  });
+}
+
 for (const [argv, message] of [
+  [['--api-socket', 'x', 'add-disk'], 'The argument <disk_config> is required'],
+  [['--api-socket', 'x', 'remove-device'], 'The argument <id> is required'],
+  [['--api-socket', 'x', 'resize-zone', '--id', 'z'], 'The argument <--size> is required'],
+  [['--api-socket', 'x', 'resize', '--cpus'], 'The option --cpus needs a value'],
+  [
+    ['--api-socket', 'x', 'ping', '--cpus', '2'],
+    "Found argument '--cpus' which wasn't expected, or isn't valid in this context",
+  ],
   [[], 'A sub-command is required'],
   [['--api-socket', 'x'], 'A sub-command is required'],
   [['ping'], 'The option --api-socket <path> is required'],

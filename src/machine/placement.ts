@@ -99,7 +99,7 @@ export function withDevices(
   completed: (placement: Placement) => AnyConfig = (placement) => placement.config,
 ): VmConfig {
   const parts = new Map<unknown, unknown>(
-    placements.map((placement) => [placement.config, withId(placement, completed(placement))]),
+    placements.map((placement) => [placement.config, completedPart(placement, completed(placement))]),
   );
   const part = (value: unknown): unknown => parts.get(value) ?? value;
   const members = Object.entries(config).map(([member, value]: [string, unknown]) => [
@@ -109,8 +109,8 @@ export function withDevices(
   return { ...config, ...Object.fromEntries(members) };
 }
 
-/** Only devices whose configuration has a place for an id show it. */
-function withId({ device, id }: Placement, config: AnyConfig): unknown {
+/** A device's part of the configuration with its id, where it has a place for one. */
+export function completedPart({ device, id }: Placement, config: AnyConfig): AnyConfig {
   const named = device.struct !== undefined && 'id' in device.struct.fields;
   return named && config !== true ? { ...config, id } : config;
 }

@@ -18,6 +18,8 @@ export interface Run {
   /** where the devices are; another value when one is added or removed */
   layout: Layout;
   readonly preparations: Preparations;
+  /** devices that the guest was asked to let go and still has */
+  readonly leaving: Set<string>;
   readonly qemu: Qemu;
   /** Ends the machine and gives back what its devices were given. */
   readonly end: () => Promise<void>;
@@ -36,6 +38,7 @@ export async function startRun(config: VmConfig, consoles: Consoles): Promise<Ru
       config: withDevices(config, layout.placements, preparations.completed),
       layout,
       preparations,
+      leaving: new Set(),
       qemu,
       end: async () => {
         await qemu.quit();

@@ -3,10 +3,18 @@ import { checkPhase, type Handlers } from '../api/handlers.ts';
 import type { VmCounters } from '../api/replies.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import { disk } from '../devices/disk.ts';
+import { fs } from '../devices/fs.ts';
+import { net } from '../devices/net.ts';
+import { pmem } from '../devices/pmem.ts';
+import { vfio } from '../devices/vfio.ts';
+import { vsock } from '../devices/vsock.ts';
 import type { QemuEnd } from '../qemu/process.ts';
 import { deferred } from '../util/deferred.ts';
 import { createLog } from '../util/log.ts';
 import { readCounters } from './counters.ts';
+import { addDevice } from './hotplug/add.ts';
+import { forgetDevice, removeDevice } from './hotplug/remove.ts';
 import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
 import type { Run } from './run.ts';
@@ -53,6 +61,13 @@ export class Vmm {
     'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
     'vm.delete': () => this.#operation('vm.delete', (vm) => this.#delete(vm)),
+    'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
+    'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
+    'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),
+    'vm.add-net': (config) => this.#operation('vm.add-net', (vm) => addDevice(vm, net, config)),
+    'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
+    'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
+    'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
   };
 
   /** Ends the VM, if there is one, and then the VMM; waits for the operations before it. */
@@ -65,10 +80,10 @@ export class Vmm {
   }
 
   /** Queues an operation on the VM that there is when its turn comes. */
-  #operation(route: RouteName, act: (vm: Vm) => Promise<void>): Promise<void> {
-    return this.#queue(async () => {
+  #operation<T>(route: RouteName, act: (vm: Vm) => Promise<T>): Promise<T> {
+    return this.#queue(() => {
       log.info(route);
-      await act(this.#present(route));
+      return act(this.#present(route));
     });
   }
 
@@ -105,6 +120,10 @@ export class Vmm {
   }
 
   #watch(vm: Vm, run: Run): void {
+    run.qemu.onEvent(({ event, data }) => {
+      const device = event === 'DEVICE_DELETED' ? data['device'] : undefined;
+      if (typeof device === 'string') void this.#queue(() => forgetDevice(run, device));
+    });
     void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
   }
 

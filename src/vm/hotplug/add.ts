@@ -1,0 +1,63 @@
+import type { PciDeviceInfo } from '../../api/replies.ts';
+import { ApiError } from '../../api/errors.ts';
+import { toApiError } from '../../api/handlers.ts';
+import { ConfigError } from '../../config/errors.ts';
+import { withDevice } from '../../config/merge.ts';
+import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import type { AnyConfig, Device } from '../../devices/device.ts';
+import { addPlacement, bdfOf, completedPart, type Placement } from '../../machine/placement.ts';
+import { planDevice } from '../../machine/plan.ts';
+import { makeSteps } from '../../qemu/steps.ts';
+import { engineFailure } from '../engine-failure.ts';
+import type { Run } from '../run.ts';
+import type { Vm } from '../vm.ts';
+
+/**
+ * Adds a device to a VM: to its configuration, and to its machine where there is one.
+ * Rejects with ApiError, and then both are as they were.
+ * @returns where the guest sees the device; undefined where nothing runs yet
+ */
+export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promise<PciDeviceInfo | undefined> {
+  const grown = checked(vm.config, device, part);
+  if (vm.live === undefined) {
+    vm.config = grown;
+    return undefined;
+  }
+  const { run } = vm.live;
+  const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
+  await run.preparations.add(placement, grown);
+  await plug(run, placement).catch(async (error: unknown) => {
+    await run.preparations.release(placement.id);
+    throw engineFailure(
+      error,
+      [placement],
+      `${device.flag ?? device.member} ${placement.id} could not be added`,
+    );
+  });
+  run.layout = layout;
+  vm.config = withDevice(vm.config, device, completedPart(placement, run.preparations.completed(placement)));
+  return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
+}
+
+async function plug({ qemu, preparations }: Run, placement: Placement): Promise<void> {
+  await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(placement.id)));
+}
+
+/** @throws ApiError where the VM cannot have the device by the rules of the configuration */
+function checked(config: VmConfig, device: Device, part: AnyConfig): VmConfig {
+  try {
+    const grown = withDevice(config, device, part);
+    validateVmConfig(grown);
+    return grown;
+  } catch (error) {
+    if (error instanceof ConfigError && error.kind === 'duplicate') {
+      throw new ApiError('duplicate-id', error.message);
+    }
+    throw toApiError(error);
+  }
+}
+
+function givenId(part: AnyConfig): string | undefined {
+  const id = part === true ? undefined : part['id'];
+  return typeof id === 'string' ? id : undefined;
+}

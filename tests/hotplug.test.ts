@@ -1,0 +1,129 @@
+// Devices that come and go while a guest runs, seen in the guest, in vm.info and on the host.
+import assert from 'node:assert/strict';
+import { truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { descriptorsOf, qemuOf } from './support/host.ts';
+import { infoOf } from './support/info.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<Shell> {
+  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  return shell;
+}
+
+function image(vmm: TestVmm, name: string, mib = 16): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, `image ${name}`);
+  truncateSync(path, mib * MIB);
+  return path;
+}
+
+const slots = (shell: Shell): Promise<string> => shell.run('ls /sys/bus/pci/devices | tr "\\n" " "');
+const hasDevice = async (shell: Shell, bdf: string): Promise<boolean> => (await slots(shell)).includes(bdf);
+
+async function gone(vmm: TestVmm, id: string): Promise<void> {
+  const carrier = `_virtio-pci-${id}`;
+  await until(`${id} is gone`, async () => !(carrier in ((await infoOf(vmm)).device_tree ?? {})), vmm.output);
+}
+
+test('a disk comes, survives reboot and reset, goes, and leaves its slot and file to the next', async () => {
+  await using vmm = await startVmm();
+  const [first, second] = [image(vmm, 'a, "b" é.raw'), image(vmm, 'second.raw', 24)];
+  using shell = await boot(vmm);
+  const before = await slots(shell);
+
+  const added = await vmm.put('vm.add-disk', { path: first, id: 'my disk' });
+  assertStatus(added, 200);
+  assert.deepEqual(added.json, { id: 'my disk', bdf: '0000:00:03.0' });
+  await until('the guest has it', () => hasDevice(shell, '0000:00:03.0'));
+  await shell.run('until [ -b /dev/vda ]; do :; done');
+  assert.equal(await shell.run('cat /sys/block/vda/size'), String((16 * MIB) / 512));
+  assert.match(await shell.run('readlink -f /sys/block/vda'), /0000:00:03\.0/);
+  assert.equal(await shell.run('head -c 12 /dev/vda'), 'image a, "b"');
+  assert.deepEqual(((await infoOf(vmm)).config as { disks?: { id: string }[] }).disks?.[0]?.id, 'my disk');
+  assert.ok('my disk' in ((await vmm.get('vm.counters')).json as object));
+
+  // another may not take its id, and the file is locked
+  assertStatus(await vmm.put('vm.add-disk', { path: second, id: 'my disk' }), 409);
+  const info = (await vmm.get('vm.info')).json;
+  const open = descriptorsOf(qemuOf(vmm.pid));
+  assertStatus(await vmm.put('vm.add-disk', { path: first }), 500);
+  assertStatus(await vmm.put('vm.add-disk', { path: join(vmm.folder, 'none') }), 500);
+  assertStatus(await vmm.put('vm.add-disk', { path: second, num_queues: 9 }), 400);
+  assert.deepEqual((await vmm.get('vm.info')).json, info);
+  assert.deepEqual(descriptorsOf(qemuOf(vmm.pid)), open);
+
+  // a paused guest gets it when it goes on
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assert.deepEqual((await vmm.put('vm.add-disk', { path: second })).json, {
+    id: '_disk0',
+    bdf: '0000:00:04.0',
+  });
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await until('the guest has the second', () => hasDevice(shell, '0000:00:04.0'));
+
+  for (const restart of [() => vmm.put('vm.reboot'), async () => shell.type('reboot\r')]) {
+    await restart();
+    await shell.login();
+    assert.equal(
+      await shell.run('cat /sys/block/vda/size /sys/block/vdb/size | tr "\\n" " "'),
+      `${(16 * MIB) / 512} ${(24 * MIB) / 512}`,
+    );
+  }
+
+  assertStatus(await vmm.put('vm.remove-device', { id: '_virtio-pci-my disk' }), 204);
+  await gone(vmm, 'my disk');
+  assertStatus(await vmm.put('vm.remove-device', { id: '_disk0' }), 204);
+  await gone(vmm, '_disk0');
+  // at the reboot the disks got their places before the source of entropy, as at every boot
+  assert.equal(await slots(shell), before.replace('02.0', '04.0'));
+  assert.equal(await shell.run('ls -d /sys/block/vd* 2>/dev/null'), '');
+  assert.equal(JSON.stringify((await infoOf(vmm)).config).includes(second), false);
+  // its file and its slot are free again; a number is used once in a run, and the reboot began a new one
+  for (const id of ['_disk0', '_disk1']) {
+    assert.deepEqual((await vmm.put('vm.add-disk', { path: second })).json, { id, bdf: '0000:00:02.0' });
+    await until('the guest has it', () => hasDevice(shell, '0000:00:02.0'));
+    assertStatus(await vmm.put('vm.remove-device', { id }), 204);
+    await gone(vmm, id);
+  }
+});
+
+test('before the first boot devices join and leave the configuration', async () => {
+  await using vmm = await startVmm();
+  assertStatus(await vmm.put('vm.remove-device', { id: 'a' }), 404);
+  assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+  const answer = await vmm.put('vm.add-disk', { path: image(vmm, 'a.raw'), id: 'a' });
+  assert.deepEqual(answer, { status: 204, json: undefined });
+  assertStatus(await vmm.put('vm.add-disk', { path: '/b', id: 'a' }), 409);
+  assertStatus(await vmm.put('vm.add-disk', { path: '/b', id: 'b' }), 204);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'b' }), 204);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'b' }), 404);
+  const { disks } = (await infoOf(vmm)).config as { disks?: { id: string }[] };
+  assert.deepEqual(
+    disks?.map(({ id }) => id),
+    ['a'],
+  );
+  assertStatus(await vmm.put('vm.boot'), 204);
+  assert.ok('a' in ((await infoOf(vmm)).device_tree ?? {}));
+});
+
+test('what every machine keeps cannot be removed, and an unknown name is unknown', async () => {
+  await using vmm = await startVmm();
+  assertStatus(await vmm.put('vm.create', guestConfig({ console: { mode: 'Null' } })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const info = (await vmm.get('vm.info')).json;
+  for (const id of ['_rng', '_console', '_serial', '_virtio-pci-_rng']) {
+    assertStatus(await vmm.put('vm.remove-device', { id }), 400);
+  }
+  for (const id of ['nobody', '_ioapic', '']) assertStatus(await vmm.put('vm.remove-device', { id }), 404);
+  assert.deepEqual((await vmm.get('vm.info')).json, info);
+});

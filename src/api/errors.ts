@@ -7,6 +7,7 @@
  * - `unknown-device`: no device has the id
  * - `duplicate-id`: the id is taken
  * - `wrong-state`: the VM exists but cannot do this now
+ * - `busy`: the VM can do it, but not before something else is done: to be tried again
  * - `not-supported`: the endpoint exists, its capability does not yet
  * - `failed`: the engine or the host could not do it
  */
@@ -17,6 +18,7 @@ export type ApiErrorCode =
   | 'unknown-device'
   | 'duplicate-id'
   | 'wrong-state'
+  | 'busy'
   | 'not-supported'
   | 'failed';
 

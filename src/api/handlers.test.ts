@@ -19,6 +19,7 @@ const HANDLERS: Handlers = {
   'vm.shutdown': unexpected,
   'vm.reboot': unexpected,
   'vm.power-button': unexpected,
+  'vm.resize': unexpected,
   'vm.add-device': unexpected,
   'vm.add-disk': unexpected,
   'vm.add-fs': unexpected,
@@ -57,7 +58,10 @@ test('a handler is called with what the route decodes', async () => {
 
 test('what is not there yet is refused whatever the body is', async () => {
   const later = Object.keys(ROUTES).filter((name) => !(name in HANDLERS));
-  assert.equal(later.length, 13);
+  assert.deepEqual(
+    later,
+    Object.keys(ROUTES).filter((name) => !ROUTES[name as RouteName].implemented),
+  );
   for (const name of later) {
     const endpoint = ENDPOINTS.get(name);
     assert.equal(endpoint?.route.body, 'ignored');

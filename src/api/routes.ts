@@ -137,16 +137,14 @@ export const ROUTES = {
     },
     phases: BOOTED,
   }),
-  'vm.resize': later(
-    change(VmResize, 'The target size for the VM', {
-      summary: 'Resize the VM',
-      answers: {
-        204: 'The VM instance was successfully resized.',
-        404: 'The VM instance could not be resized because it is not created.',
-      },
-      phases: BOOTED,
-    }),
-  ),
+  'vm.resize': change(VmResize, 'The target size for the VM', {
+    summary: 'Resize the VM',
+    answers: {
+      204: 'The VM instance was successfully resized.',
+      404: 'The VM instance could not be resized because it is not created.',
+    },
+    phases: BOOTED,
+  }),
   'vm.resize-zone': later(
     change(VmResizeZone, 'The target size for the memory zone', {
       summary: 'Resize a memory zone',

@@ -29,6 +29,7 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'unknown-device': 404,
   'wrong-state': 405,
   'duplicate-id': 409,
+  busy: 429,
   'not-supported': 501,
   failed: 500,
 };

@@ -17,7 +17,7 @@ function plan(more: Readonly<Record<string, unknown>>, host: Partial<HostFacts> 
 }
 
 test('vCPUs and their topology', () => {
-  assert.deepEqual(plan({ cpus: { boot_vcpus: 2, max_vcpus: 6 } }).smp, { cpus: 2, maxcpus: 6 });
+  assert.deepEqual(plan({ cpus: { boot_vcpus: 6, max_vcpus: 6 } }).smp, { cpus: 6, maxcpus: 6 });
   const topology = { threads_per_core: 2, cores_per_die: 3, dies_per_package: 4, packages: 5 };
   assert.deepEqual(plan({ cpus: { boot_vcpus: 1, max_vcpus: 120, topology } }).smp, {
     cpus: 1,
@@ -27,6 +27,13 @@ test('vCPUs and their topology', () => {
     cores: 3,
     threads: 2,
   });
+});
+
+test('under emulation vCPUs that may come later are packages of their own, where nothing else is said', () => {
+  const cpus = { boot_vcpus: 2, max_vcpus: 6 };
+  assert.deepEqual(plan({ cpus }).smp, { cpus: 2, maxcpus: 6, sockets: 6, cores: 1, threads: 1 });
+  const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
+  assert.deepEqual(plan({ cpus }, kvm).smp, { cpus: 2, maxcpus: 6 });
 });
 
 test('physical address bits: what was asked for, no more than the emulation has', () => {

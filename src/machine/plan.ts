@@ -26,7 +26,7 @@ export function planMachine(
     machine: { type: 'pc', properties: { ...LEAN, 'memory-backend': RAM_ID } },
     accelerator: host.accelerator,
     cpu: planCpu(config, host),
-    smp: planTopology(config),
+    smp: planTopology(config, host),
     memory: config.memory.size,
     boot: planBoot(config, host),
     steps: [...planMemory(config.memory), ...devices.filter((steps) => !needsQmp(steps)).flat()],
@@ -54,13 +54,16 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
   };
 }
 
-function planTopology({ cpus }: VmConfig): Properties {
-  const { topology } = cpus;
+function planTopology({ cpus }: VmConfig, { accelerator }: HostFacts): Properties {
+  const { topology, boot_vcpus: boot, max_vcpus: max } = cpus;
+  // Linux 6.9 and later take no further vCPU into a package that is there, unless they know the hypervisor,
+  // and they do not know emulation
+  const apart = accelerator.name === 'tcg' && max > boot ? { sockets: max, cores: 1, threads: 1 } : {};
   return {
-    cpus: cpus.boot_vcpus,
-    maxcpus: cpus.max_vcpus,
+    cpus: boot,
+    maxcpus: max,
     ...(topology === undefined
-      ? {}
+      ? apart
       : {
           sockets: topology.packages,
           dies: topology.dies_per_package,

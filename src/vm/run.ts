@@ -1,5 +1,6 @@
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import type { MachinePlan } from '../devices/machine-plan.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
@@ -20,6 +21,10 @@ export interface Run {
   readonly preparations: Preparations;
   /** devices that the guest was asked to let go and still has */
   readonly leaving: Set<string>;
+  /** vCPUs that the guest was asked to let go and still has, by their path in QEMU's object tree */
+  readonly leavingVcpus: Set<string>;
+  /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
+  spareVcpus: number;
   readonly qemu: Qemu;
   /** Ends the machine and gives back what its devices were given. */
   readonly end: () => Promise<void>;
@@ -32,13 +37,19 @@ export interface Run {
 export async function startRun(config: VmConfig, consoles: Consoles): Promise<Run> {
   const layout = placeDevices(config);
   const preparations = createPreparations();
+  const accelerator = chooseAccelerator();
   try {
-    const qemu = await launch(config, layout.placements, preparations);
+    const boot = { accelerator, ...(await lookAtHost(config)) };
+    for (const placement of layout.placements) await preparations.add(placement, config);
+    const plan = planMachine(config, layout.placements, { ...boot, facts: preparations.facts() });
+    const qemu = await launch(plan, layout.placements);
     const run: Run = {
       config: withDevices(config, layout.placements, preparations.completed),
       layout,
       preparations,
       leaving: new Set(),
+      leavingVcpus: new Set(),
+      spareVcpus: accelerator.name === 'tcg' ? config.cpus.max_vcpus - config.cpus.boot_vcpus : Infinity,
       qemu,
       end: async () => {
         await qemu.quit();
@@ -53,14 +64,7 @@ export async function startRun(config: VmConfig, consoles: Consoles): Promise<Ru
   }
 }
 
-async function launch(
-  config: VmConfig,
-  placements: readonly Placement[],
-  preparations: Preparations,
-): Promise<Qemu> {
-  const boot = await lookAtHost(config);
-  for (const placement of placements) await preparations.add(placement, config);
-  const plan = planMachine(config, placements, { ...boot, facts: preparations.facts() });
+function launch(plan: MachinePlan, placements: readonly Placement[]): Promise<Qemu> {
   return startQemu(plan).catch((error: unknown) => {
     throw engineFailure(error, placements, 'QEMU could not be started');
   });
@@ -77,11 +81,11 @@ async function begin({ qemu }: Run, consoles: Consoles): Promise<void> {
 }
 
 /** What vm.create must not look at and vm.boot must: what the machine starts from. */
-async function lookAtHost(config: VmConfig): Promise<Omit<HostFacts, 'facts'>> {
+async function lookAtHost(config: VmConfig): Promise<Pick<HostFacts, 'kernel' | 'initramfs'>> {
   const kernel = await prepareKernel(config.kernel.path).catch((error: unknown) => {
     throw new ApiError('failed', `kernel ${config.kernel.path}: ${reasonOf(error)}`);
   });
-  return { accelerator: chooseAccelerator(), kernel, initramfs: await initramfsOf(config) };
+  return { kernel, initramfs: await initramfsOf(config) };
 }
 
 async function initramfsOf({ initramfs, memory }: VmConfig): Promise<string | undefined> {

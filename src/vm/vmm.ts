@@ -14,11 +14,22 @@ import { deferred } from '../util/deferred.ts';
 import { createLog } from '../util/log.ts';
 import { readCounters } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
-import { forgetDevice, removeDevice } from './hotplug/remove.ts';
+import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
+import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
-import { bootVm, createVm, pauseVm, pressPowerButton, restartVm, resumeVm, stopVm, type Vm } from './vm.ts';
+import {
+  bootVm,
+  createVm,
+  pauseVm,
+  pressPowerButton,
+  restartVm,
+  resumeVm,
+  stopVm,
+  type Live,
+  type Vm,
+} from './vm.ts';
 
 const log = createLog('vm');
 
@@ -61,6 +72,8 @@ export class Vmm {
     'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
     'vm.delete': () => this.#operation('vm.delete', (vm) => this.#delete(vm)),
+    'vm.resize': (sizes) =>
+      this.#operation('vm.resize', (vm) => onLive(vm, (live) => resizeVm(vm, live, sizes))),
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
     'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
     'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),
@@ -121,8 +134,7 @@ export class Vmm {
 
   #watch(vm: Vm, run: Run): void {
     run.qemu.onEvent(({ event, data }) => {
-      const device = event === 'DEVICE_DELETED' ? data['device'] : undefined;
-      if (typeof device === 'string') void this.#queue(() => forgetDevice(run, device));
+      if (event === 'DEVICE_DELETED') void this.#queue(() => onDeviceDeleted(run, data));
     });
     void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
   }
@@ -149,4 +161,10 @@ export class Vmm {
         break;
     }
   }
+}
+
+/** Does something to the machine that runs; the route's phases have seen to it that one does. */
+async function onLive<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
+  if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
+  return act(live);
 }

@@ -3,6 +3,7 @@ import { withoutDevice } from '../../config/merge.ts';
 import { deviceItems } from '../../config/items.ts';
 import { qemuId, removePlacement, type Placement } from '../../machine/placement.ts';
 import { planDevice } from '../../machine/plan.ts';
+import type { QmpEvent } from '../../qemu/qmp.ts';
 import { backendsOf, dropSteps } from '../../qemu/steps.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -16,7 +17,7 @@ const CARRIER = '_virtio-pci-';
 
 /**
  * Takes a device out of the configuration, and asks the guest to let it go where one runs. What the device had
- * is given back when the guest has ejected it ({@link forgetDevice}); until then it is marked as leaving, and asking
+ * is given back when the guest has ejected it ({@link onDeviceDeleted}); until then it is marked as leaving, and asking
  * again asks the guest again.
  * Rejects with ApiError `unknown-device`, or `invalid-config` for a device that every machine keeps.
  */
@@ -34,8 +35,14 @@ export async function removeDevice(vm: Vm, name: string): Promise<void> {
   vm.config = withoutDevice(vm.config, placement.device, id);
 }
 
-/** The guest has ejected a device: its slot, its id and all that it was given are free again. */
-export async function forgetDevice(run: Run, engineId: string): Promise<void> {
+/** The guest has ejected something: QEMU's event names it by its id, where it has one, and by its path. */
+export async function onDeviceDeleted(run: Run, { device, path }: QmpEvent['data']): Promise<void> {
+  if (typeof path === 'string') run.leavingVcpus.delete(path);
+  if (typeof device === 'string') await forgetDevice(run, device);
+}
+
+/** The device's slot, its id and all that it was given are free again. */
+async function forgetDevice(run: Run, engineId: string): Promise<void> {
   const placement = run.layout.placements.find(({ id }) => qemuId(id) === engineId);
   if (placement === undefined) return;
   const { id } = placement;

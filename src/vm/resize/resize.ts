@@ -1,0 +1,55 @@
+import { ApiError } from '../../api/errors.ts';
+import type { VmResize } from '../../api/requests.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import type { Live, Vm } from '../vm.ts';
+import { resizeVcpus } from './vcpus.ts';
+
+/** One part of vm.resize: what is asked for is checked before any part is done. */
+interface Part {
+  readonly name: 'desired_vcpus' | 'desired_ram' | 'desired_balloon';
+  /** @throws ApiError `invalid-config` naming the bound */
+  readonly check: (desired: number, vm: Vm, live: Live) => void;
+  /** @returns the configuration that goes with the new size */
+  readonly resize: (desired: number, vm: Vm, live: Live) => Promise<VmConfig>;
+}
+
+/** In the order in which they are done (reference/api.md 9.1). */
+const PARTS: readonly Part[] = [{ name: 'desired_vcpus', check: checkVcpus, resize: applyVcpus }];
+
+/**
+ * Gives a running VM other sizes. Nothing is done where one of them cannot be; where the engine refuses one,
+ * the error says which, and those before it stay.
+ */
+export async function resizeVm(vm: Vm, live: Live, request: VmResize): Promise<void> {
+  const wanted = PARTS.flatMap((part) => {
+    const desired = request[part.name];
+    return desired === undefined ? [] : [{ part, desired }];
+  });
+  for (const { part, desired } of wanted) part.check(desired, vm, live);
+  const done: string[] = [];
+  for (const { part, desired } of wanted) {
+    try {
+      vm.config = await part.resize(desired, vm, live);
+    } catch (error) {
+      throw partFailure(error, part.name, done);
+    }
+    done.push(part.name);
+  }
+}
+
+function partFailure(error: unknown, name: string, done: readonly string[]): ApiError {
+  const stays = done.length === 0 ? 'nothing was changed' : `${done.join(' and ')} stay as asked for`;
+  const code = error instanceof ApiError ? error.code : 'failed';
+  return new ApiError(code, `${name} could not be reached; ${stays}`, { cause: error });
+}
+
+function checkVcpus(desired: number, { config }: Vm): void {
+  const { max_vcpus: max } = config.cpus;
+  if (desired >= 1 && desired <= max) return;
+  throw new ApiError('invalid-config', `desired_vcpus: must be from 1 to max_vcpus (${max}), got ${desired}`);
+}
+
+async function applyVcpus(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
+  await resizeVcpus(run, desired);
+  return { ...config, cpus: { ...config.cpus, boot_vcpus: desired } };
+}

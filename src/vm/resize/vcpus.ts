@@ -1,0 +1,74 @@
+import { ApiError } from '../../api/errors.ts';
+import type { Qmp } from '../../qemu/qmp.ts';
+import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
+import type { Run } from '../run.ts';
+
+/** A place for a vCPU, taken or free, in the order of their numbers. */
+interface VcpuSlot {
+  readonly index: number;
+  readonly driver: string;
+  /** socket, core, thread and NUMA node, as QEMU has them */
+  readonly props: QmpMessage;
+  /** the vCPU in QEMU's object tree; undefined: the place is free */
+  readonly path: string | undefined;
+}
+
+/**
+ * Adds vCPUs, or asks the guest to let the last ones go: each is gone when the guest has ejected it.
+ * Rejects with ApiError `busy` while vCPUs that the guest was asked for are still there and more are wanted.
+ */
+export async function resizeVcpus(run: Run, desired: number): Promise<void> {
+  const { qmp } = run.qemu;
+  const slots = await vcpuSlots(qmp);
+  const present = slots.filter(({ path }) => path !== undefined);
+  const missing = Math.max(0, desired - present.length);
+  checkGrowth(run, { desired, present, missing });
+  const free = slots.filter(({ path }) => path === undefined);
+  for (const { index, driver, props } of free.slice(0, missing)) {
+    await qmp.execute('device_add', { driver, id: `vcpu${index}`, ...props });
+    run.spareVcpus--;
+  }
+  // those that were asked for before are asked for again: the guest may not have been listening
+  for (const { path = '' } of present.slice(desired).toReversed()) {
+    await qmp.execute('device_del', { id: path });
+    run.leavingVcpus.add(path);
+  }
+}
+
+interface Growth {
+  readonly desired: number;
+  readonly present: readonly VcpuSlot[];
+  readonly missing: number;
+}
+
+function checkGrowth(run: Run, { desired, present, missing }: Growth): void {
+  const staying = present.filter(({ path }) => !run.leavingVcpus.has(path ?? ''));
+  if (desired > staying.length && staying.length < present.length) {
+    // the words that clients wait for
+    throw new ApiError(
+      'busy',
+      'Too Many Requests: the guest has not let go the vCPUs that were removed before',
+    );
+  }
+  if (missing > run.spareVcpus) {
+    throw new ApiError(
+      'failed',
+      `emulation can start ${run.spareVcpus} more vCPUs in this life of the machine, ${missing} are wanted; vm.reboot begins a new one`,
+    );
+  }
+}
+
+async function vcpuSlots(qmp: Qmp): Promise<VcpuSlot[]> {
+  const answer = await qmp.execute('query-hotpluggable-cpus');
+  const slots: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  // QEMU tells the last one first
+  return slots
+    .filter(isMessage)
+    .toReversed()
+    .map((slot, index) => ({
+      index,
+      driver: String(slot['type']),
+      props: isMessage(slot['props']) ? slot['props'] : {},
+      path: typeof slot['qom-path'] === 'string' ? slot['qom-path'] : undefined,
+    }));
+}

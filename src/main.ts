@@ -27,6 +27,9 @@ async function main(argv: readonly string[]): Promise<void> {
 /** Everything that is started here is ended here, whatever goes wrong. */
 async function run({ apiSocket, vm }: DaemonOptions): Promise<void> {
   const vmm = new Vmm(DIALECT_VERSION);
+  if (apiSocket === undefined && vm === undefined) {
+    log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
+  }
   onEndSignals(() => void vmm.shutdown());
   await using _server = apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm);
   try {

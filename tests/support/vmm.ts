@@ -38,6 +38,8 @@ interface Options {
   readonly socket?: string;
   /** its standard input: nothing, unless a descriptor is given */
   readonly stdin?: number;
+  /** descriptors that it has as 3, 4 and so on */
+  readonly inherited?: readonly number[];
   /** a terminal's path: standard input and output, and the one that sends it signals */
   readonly terminal?: string;
 }
@@ -96,9 +98,13 @@ export async function startVmm({
   return vmm;
 }
 
-function launch(words: string[], options: Pick<Options, 'env' | 'stdin' | 'terminal'>): ChildProcess {
-  const { env, stdin = 'ignore', terminal } = options;
-  if (terminal === undefined) return spawn(process.execPath, words, { stdio: [stdin, 'pipe', 'pipe'], env });
+type LaunchOptions = Pick<Options, 'env' | 'stdin' | 'inherited' | 'terminal'>;
+
+function launch(words: string[], options: LaunchOptions): ChildProcess {
+  const { env, stdin = 'ignore', inherited = [], terminal } = options;
+  if (terminal === undefined) {
+    return spawn(process.execPath, words, { stdio: [stdin, 'pipe', 'pipe', ...inherited], env });
+  }
   const fd = openSync(terminal, constants.O_RDWR | constants.O_NOCTTY);
   try {
     // the terminal's signals go to its own session: Ctrl-C ends what does not take it in raw mode

@@ -1,0 +1,173 @@
+// Both commands as a user starts them: a VM from flags, sockets, exit codes, and requests that make no sense.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { until } from './support/until.ts';
+import { call, makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one of the two commands to its end. */
+function run(command: 'cloud-hypervisor' | 'ch-remote', ...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [join(REPO, 'bin', command), ...args], (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
+    });
+  });
+}
+
+test('a VM from flags boots with its serial port in a file, and its power-off ends the command with 0', async () => {
+  const folder = makeFolder();
+  const file = join(folder, 'serial log.txt');
+  const log = join(folder, 'vmm.log');
+  const cmdline = 'console=ttyS0 nephos.run="uname -sr; poweroff -f"';
+  await using vmm = await startVmm({
+    api: false,
+    args: [
+      ...['--kernel', KERNEL, '--initramfs', INITRAMFS, '--cmdline', cmdline, '--cpus', 'boot=1'],
+      ...['--memory', 'size=384M', '--serial', `file=${file}`, '--console', 'off', '--log-file', log],
+    ],
+  });
+  assert.equal(await vmm.exited, 0);
+  assert.match(readFileSync(file, 'utf8'), /Linux version 6\.[\s\S]*NEPHOS-USERSPACE[\s\S]*Linux 6\./);
+  assert.equal(vmm.output(), '');
+  assert.match(readFileSync(log, 'utf8'), /^cloud-hypervisor: [\d.]+ms: <vmm> INFO:\w+ -- /);
+  assert.equal(statSync(log).mode & 0o777, 0o600);
+});
+
+test('ch-remote takes a VM through its life', async () => {
+  await using vmm = await startVmm();
+  const remote = (...args: string[]): Promise<Outcome> =>
+    run('ch-remote', '--api-socket', vmm.socket, ...args);
+  const config = join(vmm.folder, 'vm "1", a.json');
+  writeFileSync(config, JSON.stringify(guestConfig()));
+  const quiet: Outcome = { code: 0, stdout: '', stderr: '' };
+
+  assert.match((await remote('ping')).stdout, /^\{"version":"\d+\.\d+\.\d+"\}\n$/);
+  const early = await remote('boot');
+  assert.equal(early.code, 1);
+  assert.equal(
+    early.stderr,
+    'Error running command: Server responded with an error: NotFound: ["vm.boot failed","The VM is not created"]\n',
+  );
+  assert.deepEqual(await remote('create', config), quiet);
+  assert.deepEqual(await remote('boot'), quiet);
+  assert.deepEqual(await remote('pause'), quiet);
+  assert.equal(await stateOf(vmm), 'Paused');
+  assert.equal((await remote('pause')).code, 1);
+  assert.deepEqual(await remote('resume'), quiet);
+  assert.match((await remote('info')).stdout, /^\{"config":\{.*"state":"Running".*\}\n$/);
+  assert.equal((await remote('counters')).stdout, '{}\n');
+  assert.deepEqual(await remote('reboot'), quiet);
+  assert.deepEqual(await remote('power-button'), quiet);
+  assert.deepEqual(await remote('shutdown'), quiet);
+  assert.equal(await stateOf(vmm), 'Shutdown');
+  assert.deepEqual(await remote('delete'), quiet);
+  assert.deepEqual(await remote('shutdown-vmm'), quiet);
+  assert.equal(await vmm.exited, 0);
+});
+
+for (const [args, line] of [
+  [['--foo'], /^found argument '--foo'/],
+  [['--kernel', KERNEL, '--cpus', 'boot=x'], /^Error parsing config: .*unable to parse x for boot/],
+  [['--kernel', '/nowhere'], /^Error booting VM: kernel \/nowhere: no such file or directory/],
+  [['--disk'], /^the argument '--disk <disk>' requires a value/],
+  [['--seccomp', 'maybe'], /^'maybe' isn't a valid value for '--seccomp/],
+  [['--api-socket', 'fd=x'], /^Error parsing --api-socket/],
+  [['--api-socket', '/nowhere/x.sock'], /^Failed to start the VMM thread: .*\/nowhere\/x\.sock/],
+] as const) {
+  test(`a command line that cannot be done ends with 1 and says why: ${args.join(' ')}`, async () => {
+    const { code, stdout, stderr } = await run('cloud-hypervisor', ...args);
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, line);
+    assert.ok(stderr.trim().split('\n').length <= 2, stderr);
+  });
+}
+
+test('help and version of both commands', async () => {
+  const help = await run('cloud-hypervisor', '--help');
+  assert.equal(help.code, 0);
+  for (const flag of ['kernel', 'disk', 'net', 'api-socket', 'restore', 'seccomp', 'log-file']) {
+    assert.match(help.stdout, new RegExp(`^ +--${flag}\\b`, 'm'));
+  }
+  assert.match((await run('cloud-hypervisor', '--version')).stdout, /^cloud-hypervisor v\d+\.\d+/);
+  assert.match((await run('ch-remote', '--help')).stdout, /^ {4}power-button /m);
+});
+
+test('the API is served on a listening socket that was inherited', async () => {
+  const folder = makeFolder();
+  const path = join(folder, 'inherited.sock');
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(join(folder, 'made.sock'), resolve));
+  const handle: unknown = Reflect.get(server, '_handle');
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
+  assert.ok(typeof fd === 'number');
+  await using vmm = await startVmm({ api: false, args: ['--api-socket', 'fd=3'], inherited: [fd] });
+  // only the VMM may accept on it; closing removes the file where it was made
+  renameSync(join(folder, 'made.sock'), path);
+  server.close();
+  await until('the API answers', async () => (await call(path, 'GET', { path: 'vmm.ping' })).status === 200);
+  assert.equal((await call(path, 'PUT', { path: 'vmm.shutdown' })).status, 204);
+  assert.equal(await vmm.exited, 0);
+  // who made the socket removes it
+  assert.ok(existsSync(path));
+});
+
+/** Sends bytes on a connection of their own and returns what comes back until the other side closes or says enough. */
+function raw(vmm: TestVmm, bytes: Buffer | string, enough: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(vmm.socket, () => socket.write(bytes));
+    let answer = '';
+    socket.on('data', (part: Buffer) => {
+      answer += part.toString('latin1');
+      if (enough.test(answer)) socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(answer));
+  });
+}
+
+test('requests that make no sense are answered while a guest runs, and it goes on', async () => {
+  await using vmm = await startVmm();
+  assert.equal((await vmm.put('vm.create', guestConfig())).status, 204);
+  assert.equal((await vmm.put('vm.boot')).status, 204);
+  const head = (method: string, path: string, more = ''): string =>
+    `${method} /api/v1/${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+  const withBody = (path: string, body: string): string =>
+    head('PUT', path, `Content-Length: ${Buffer.byteLength(body)}\r\n`) + body;
+  const cases: readonly (readonly [string, string | Buffer, number])[] = [
+    ['bad JSON', withBody('vm.add-disk', '{"path":'), 400],
+    ['a wrong type', withBody('vm.add-disk', '{"path":1}'), 400],
+    ['an absent field', withBody('vm.add-fs', '{}'), 400],
+    ['an absent body', head('PUT', 'vm.add-disk'), 400],
+    ['a body where none belongs', withBody('vm.pause', '{}'), 400],
+    ['an unknown path', head('GET', 'vm.fly'), 404],
+    ['a wrong method', head('GET', 'vm.boot'), 400],
+    ['an unknown method', head('BREW', 'vm.info'), 400],
+    ['garbage', Buffer.from([0, 1, 2, 255, 13, 10, 13, 10]), 400],
+    ['a huge head', head('GET', 'vm.info', `X: ${'x'.repeat(20_000)}\r\n`), 431],
+    ['a huge body', head('PUT', 'vm.add-disk', 'Content-Length: 2000000\r\n'), 413],
+  ];
+  // half a request, kept open throughout, is nobody's business but its sender's
+  const half = connect(vmm.socket);
+  half.on('error', () => undefined);
+  half.write('PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Le');
+  for (const [what, bytes, status] of cases) {
+    const answer = await raw(vmm, bytes, /\r\n\r\n\[.*\]/s);
+    assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} \r\n`), what);
+    const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as string[];
+    assert.ok((body.at(-1)?.length ?? 0) > 0, what);
+  }
+  half.destroy();
+  assert.equal(await stateOf(vmm), 'Running');
+  assert.equal((await vmm.put('vm.pause')).status, 204);
+});

@@ -12,6 +12,9 @@ import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
+/** How often a device comes and goes in one life of a VM. */
+const ROUNDS = 200;
+
 async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<Shell> {
   assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
   assertStatus(await vmm.put('vm.boot'), 204);
@@ -126,4 +129,60 @@ test('what every machine keeps cannot be removed, and an unknown name is unknown
   }
   for (const id of ['nobody', '_ioapic', '']) assertStatus(await vmm.put('vm.remove-device', { id }), 404);
   assert.deepEqual((await vmm.get('vm.info')).json, info);
+});
+
+test('every slot of the bus can be filled at once, and one more is refused', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm);
+  const path = image(vmm, 'shared.raw', 1);
+  const before = await slots(shell);
+  // slot 2 has the source of entropy
+  const all = Array.from({ length: 29 }, (_, i) => `0000:00:${(i + 3).toString(16).padStart(2, '0')}.0`);
+  const answers = await Promise.all(all.map(() => vmm.put('vm.add-disk', { path, readonly: true })));
+  assert.deepEqual(
+    answers.map(({ json }) => (json as { bdf: string }).bdf),
+    all,
+  );
+  await until('the guest has them all', async () => {
+    const seen = await slots(shell);
+    return all.every((bdf) => seen.includes(bdf));
+  });
+  await until(
+    'each has its disk',
+    async () => (await shell.run('ls -d /sys/block/vd* | wc -l')) === '29',
+    shell.shown,
+  );
+  const info = (await vmm.get('vm.info')).json;
+  const refused = await vmm.put('vm.add-disk', { path, readonly: true });
+  assertStatus(refused, 500);
+  assert.match(JSON.stringify(refused.json), /no PCI slot is free/);
+  assert.deepEqual((await vmm.get('vm.info')).json, info);
+  for (let i = 0; i < 29; i++) assertStatus(await vmm.put('vm.remove-device', { id: `_disk${i}` }), 204);
+  for (let i = 0; i < 29; i++) await gone(vmm, `_disk${i}`);
+  assert.equal(await slots(shell), before);
+});
+
+test('adding and removing again and again leaves nothing behind', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm);
+  const path = image(vmm, 'again.raw', 1);
+  const round = async (): Promise<void> => {
+    const { json } = await vmm.put('vm.add-disk', { path });
+    const { id, bdf } = json as { id: string; bdf: string };
+    assert.equal(bdf, '0000:00:03.0');
+    await until('the guest has it', () => hasDevice(shell, bdf));
+    assertStatus(await vmm.put('vm.remove-device', { id }), 204);
+    await gone(vmm, id);
+  };
+  await round();
+  const engine = qemuOf(vmm.pid);
+  const open = [descriptorsOf(vmm.pid).length, descriptorsOf(engine).length];
+  const info = (await vmm.get('vm.info')).json;
+  for (let i = 0; i < ROUNDS; i++) await round();
+  assert.deepEqual((await vmm.get('vm.info')).json, info);
+  await until('no descriptor is open that was not before', () => {
+    const now = [descriptorsOf(vmm.pid).length, descriptorsOf(engine).length];
+    return now.every((count, i) => count <= (open[i] ?? 0));
+  });
+  assert.equal(await shell.run('ls -d /sys/block/vd* 2>/dev/null'), '');
 });

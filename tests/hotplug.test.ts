@@ -131,6 +131,24 @@ test('what every machine keeps cannot be removed, and an unknown name is unknown
   assert.deepEqual((await vmm.get('vm.info')).json, info);
 });
 
+test('a device that the guest never lets go stays marked as leaving until the next life', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm, { cmdline: { args: 'console=ttyS0 acpiphp.disable=1' } });
+  const path = image(vmm, 'kept.raw', 1);
+  assertStatus(await vmm.put('vm.add-disk', { path, id: 'kept' }), 200);
+  for (let i = 0; i < 2; i++) assertStatus(await vmm.put('vm.remove-device', { id: 'kept' }), 204);
+  const { config, device_tree: tree = {} } = await infoOf(vmm);
+  assert.ok(!JSON.stringify(config).includes('kept'));
+  assert.ok('kept' in tree);
+  // its id and its file are not free yet
+  const taken = await vmm.put('vm.add-disk', { path: image(vmm, 'other.raw', 1), id: 'kept' });
+  assertStatus(taken, 409);
+  assertStatus(await vmm.put('vm.add-disk', { path }), 500);
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  assert.ok(!('kept' in ((await infoOf(vmm)).device_tree ?? {})));
+  assertStatus(await vmm.put('vm.add-disk', { path, id: 'kept' }), 200);
+});
+
 test('every slot of the bus can be filled at once, and one more is refused', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);

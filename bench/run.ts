@@ -1,7 +1,11 @@
 // `npm run bench -- <name>`: measurements, each beside its reference in the same run.
 import { benchBoot } from './boot.ts';
+import { benchHotplug } from './hotplug.ts';
 
-const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = { boot: benchBoot };
+const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
+  boot: benchBoot,
+  hotplug: benchHotplug,
+};
 
 const [name = '', ...words] = process.argv.slice(2);
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;

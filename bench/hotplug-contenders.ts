@@ -1,0 +1,150 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { chooseAccelerator } from '../src/host/accelerator.ts';
+import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
+import { KERNEL } from '../tests/support/guest.ts';
+import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
+import { until } from '../tests/support/until.ts';
+import { startVmm, type Answer } from '../tests/support/vmm.ts';
+
+const MIB = 2 ** 20;
+const RAM = 512 * MIB;
+const ROOM = 1024 * MIB;
+const MOST_VCPUS = 7;
+const CMDLINE = 'console=ttyS0 memhp_default_state=online';
+
+export interface BootFiles {
+  readonly folder: string;
+  readonly disk: string;
+  readonly initramfs: string;
+}
+
+/** A running guest and the ways to change it. */
+export interface Contender extends AsyncDisposable {
+  readonly shell: Shell;
+  readonly addDisk: () => Promise<void>;
+  readonly removeDisk: () => Promise<void>;
+  readonly setVcpus: (count: number) => Promise<void>;
+  /** `bytes` beyond the RAM at boot */
+  readonly setExtraRam: (bytes: number) => Promise<void>;
+}
+
+/** This project, through its API. */
+export async function startNephos({ disk, initramfs }: BootFiles): Promise<Contender> {
+  const vmm = await startVmm();
+  const put = async (path: string, body?: unknown): Promise<void> => {
+    const answer: Answer = await vmm.put(path, body);
+    if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.json)}`);
+  };
+  await put('vm.create', {
+    cpus: { boot_vcpus: 2, max_vcpus: MOST_VCPUS },
+    memory: { size: RAM, hotplug_method: 'VirtioMem', hotplug_size: ROOM },
+    kernel: { path: KERNEL },
+    initramfs: { path: initramfs },
+    cmdline: { args: CMDLINE },
+    serial: { mode: 'Pty' },
+    console: { mode: 'Off' },
+  });
+  await put('vm.boot');
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  return {
+    shell,
+    addDisk: () => put('vm.add-disk', { path: disk, id: 'd' }),
+    removeDisk: () => put('vm.remove-device', { id: 'd' }),
+    setVcpus: (count) => put('vm.resize', { desired_vcpus: count }),
+    setExtraRam: (bytes) => put('vm.resize', { desired_ram: RAM + bytes }),
+    [Symbol.asyncDispose]: () => vmm[Symbol.asyncDispose](),
+  };
+}
+
+/** The same machine by hand: QEMU's own command line and QMP on a socket. */
+export async function startByHand({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
+  const socket = join(folder, `qmp-${Math.random().toString(36).slice(2)}`);
+  const child = spawn('qemu-system-x86_64', machineArguments(socket, initramfs), {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const stop = async (): Promise<void> => {
+    if (child.exitCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  };
+  try {
+    const shell = shellOn({
+      write: (text) => void child.stdin.write(text),
+      onData: (take) => void child.stdout.on('data', take),
+      close: () => undefined,
+    });
+    const qmp = await openByPath(socket);
+    await shell.login();
+    return { shell, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function machineArguments(socket: string, initramfs: string): string[] {
+  return [
+    ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', 'max'],
+    ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
+    ...['-object', JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'ram', size: RAM, share: true })],
+    ...['-m', `${RAM}b,maxmem=${RAM + ROOM}b`],
+    ...['-smp', `2,maxcpus=${MOST_VCPUS},sockets=${MOST_VCPUS}`, '-bios', 'qboot.rom'],
+    ...[
+      '-object',
+      JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'more', size: ROOM, share: true }),
+    ],
+    ...['-device', 'virtio-mem-pci,id=vm,memdev=more,requested-size=0'],
+    ...['-kernel', KERNEL, '-initrd', initramfs, '-append', CMDLINE, '-serial', 'stdio'],
+    ...['-qmp', `unix:${socket},server=on,wait=off`],
+  ];
+}
+
+async function openByPath(path: string): Promise<Qmp> {
+  let stream = connect(path);
+  await until('QMP answers', async () => {
+    stream = connect(path);
+    await once(stream, 'connect');
+    return true;
+  });
+  return openQmp(stream, () => undefined);
+}
+
+function byHand(qmp: Qmp, disk: string): Omit<Contender, 'shell' | keyof AsyncDisposable> {
+  const file = { driver: 'file', 'node-name': 'f', filename: disk };
+  return {
+    addDisk: async () => {
+      await qmp.execute('blockdev-add', file);
+      await qmp.execute('blockdev-add', { driver: 'raw', 'node-name': 'd', file: 'f' });
+      await qmp.execute('device_add', { driver: 'virtio-blk-pci', id: 'disk', drive: 'd' });
+    },
+    removeDisk: async () => {
+      await qmp.execute('device_del', { id: 'disk' });
+      // refused for as long as the guest has the disk
+      await until('the disk is free', async () => {
+        await qmp.execute('blockdev-del', { 'node-name': 'd' });
+        return true;
+      });
+      await qmp.execute('blockdev-del', { 'node-name': 'f' });
+    },
+    setVcpus: async (count) => {
+      await qmp.execute('device_add', {
+        driver: 'max-x86_64-cpu',
+        id: `cpu${count}`,
+        'socket-id': count - 1,
+        'core-id': 0,
+        'thread-id': 0,
+      });
+    },
+    setExtraRam: async (bytes) => {
+      await qmp.execute('qom-set', {
+        path: '/machine/peripheral/vm',
+        property: 'requested-size',
+        value: bytes,
+      });
+    },
+  };
+}

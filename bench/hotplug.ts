@@ -1,0 +1,120 @@
+// From the request to the guest's sight of what was added: this project, and the same done by hand over QMP.
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { comingProcessorsArchive } from '../tests/support/acpi.ts';
+import { INITRAMFS } from '../tests/support/guest.ts';
+import type { Shell } from '../tests/support/shell.ts';
+import { startByHand, startNephos, type BootFiles, type Contender } from './hotplug-contenders.ts';
+
+const MIB = 2 ** 20;
+
+/** Something that is added, and how the guest tells that it has it. */
+interface Operation {
+  readonly name: string;
+  readonly act: (contender: Contender, round: number) => Promise<void>;
+  /** a command of the guest's shell that ends when it is there; builtins only, as a process costs time */
+  readonly watch: (round: number) => string;
+  readonly undo?: (contender: Contender) => Promise<void>;
+}
+
+const OPERATIONS: readonly Operation[] = [
+  {
+    name: 'a disk',
+    act: (contender) => contender.addDisk(),
+    watch: () => 'until [ -b /dev/vda ]; do :; done',
+    undo: (contender) => contender.removeDisk(),
+  },
+  {
+    name: 'a vCPU',
+    act: (contender, round) => contender.setVcpus(3 + round),
+    watch: (round) => `until [ -e /sys/devices/system/cpu/cpu${2 + round} ]; do :; done`,
+  },
+  {
+    name: '512 MiB of virtio-mem',
+    act: (contender) => contender.setExtraRam(512 * MIB),
+    watch: () => 'until read _ kib _ </proc/meminfo; [ $kib -gt 700000 ]; do :; done',
+    undo: (contender) => contender.setExtraRam(0),
+  },
+];
+
+/** What undoes an operation, seen by the guest before the next round. */
+const UNDONE: Readonly<Record<string, string>> = {
+  'a disk': 'while [ -b /dev/vda ]; do :; done',
+  '512 MiB of virtio-mem': 'while read _ kib _ </proc/meminfo; [ $kib -gt 700000 ]; do :; done',
+};
+
+/** `npm run bench -- hotplug [rounds]`: a vCPU is added each round and never goes, so there are five at most. */
+export async function benchHotplug([rounds = '5']: readonly string[]): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
+  try {
+    const disk = join(folder, 'disk.raw');
+    writeFileSync(disk, '');
+    truncateSync(disk, 16 * MIB);
+    const files: BootFiles = { folder, disk, initramfs: INITRAMFS };
+    const initramfs = await withComingProcessors(files);
+    await using ours = await startNephos({ ...files, initramfs });
+    await using byHand = await startByHand({ ...files, initramfs });
+    await compare([ours, byHand], Math.min(Number(rounds), 5));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Newer kernels take a vCPU under emulation only where the tables of the firmware are newer than QEMU's. */
+async function withComingProcessors(files: BootFiles): Promise<string> {
+  await using machine = await startByHand(files);
+  const table = async (name: string): Promise<Buffer> => {
+    const dump = await machine.shell.run(`od -An -v -tx1 /sys/firmware/acpi/tables/${name}`);
+    return Buffer.from(dump.replace(/\s/g, ''), 'hex');
+  };
+  const archive = comingProcessorsArchive({ apic: await table('APIC'), fadt: await table('FACP') });
+  const path = join(files.folder, 'initramfs');
+  writeFileSync(path, Buffer.concat([archive, readFileSync(files.initramfs)]));
+  return path;
+}
+
+async function compare(contenders: readonly [Contender, Contender], rounds: number): Promise<void> {
+  console.log('request to the guest’s sight    nephos   by hand   ratio of medians');
+  for (const operation of OPERATIONS) {
+    const times = contenders.map((): number[] => []);
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, contender] of contenders.entries()) {
+        times[i]?.push(await timeTo(operation, contender, round));
+      }
+    }
+    const [ours = NaN, theirs = NaN] = times.map(median);
+    const figures = [ours, theirs].map((ms) => `${ms.toFixed(0)} ms`.padStart(9)).join(' ');
+    console.log(`${operation.name.padEnd(28)}${figures}   ${(ours / theirs).toFixed(2)}`);
+  }
+}
+
+/** Milliseconds; the guest watches before the request is made. */
+async function timeTo(operation: Operation, contender: Contender, round: number): Promise<number> {
+  const { shell } = contender;
+  const seen = watch(shell, operation.watch(round));
+  await seen.watching;
+  const start = performance.now();
+  await operation.act(contender, round);
+  const took = (await seen.done) - start;
+  if (operation.undo !== undefined) {
+    await operation.undo(contender);
+    await shell.run(UNDONE[operation.name] ?? ':');
+  }
+  return took;
+}
+
+/** Starts a command in the guest; tells when it runs and when it has ended. */
+function watch(shell: Shell, command: string): { watching: Promise<void>; done: Promise<number> } {
+  const mark = `mark${Math.random().toString(36).slice(2)}`;
+  shell.type(`echo ${mark}""-watching; ${command}; echo ${mark}""-done\r`);
+  return {
+    watching: shell.sees(`${mark}-watching`),
+    done: shell.sees(`${mark}-done`).then(() => performance.now()),
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
+}

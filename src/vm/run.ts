@@ -32,15 +32,17 @@ export interface Run {
 
 /**
  * Starts a machine for a configuration; its vCPUs run when this returns.
- * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind.
+ * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signal` ends waits for the host.
  */
-export async function startRun(config: VmConfig, consoles: Consoles): Promise<Run> {
+export async function startRun(config: VmConfig, consoles: Consoles, signal: AbortSignal): Promise<Run> {
   const layout = placeDevices(config);
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
     const boot = { accelerator, ...(await lookAtHost(config)) };
-    for (const placement of layout.placements) await preparations.add(placement, config);
+    for (const placement of layout.placements) {
+      await preparations.add(placement, { vm: config, signal });
+    }
     const plan = planMachine(config, layout.placements, { ...boot, facts: preparations.facts() });
     const qemu = await launch(plan, layout.placements);
     const run: Run = {

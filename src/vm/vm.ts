@@ -11,6 +11,8 @@ export interface Vm {
   state: VmState;
   /** there while the VM is Running or Paused */
   live: Live | undefined;
+  /** what ends the waits for something of the host; see {@link endWaits} */
+  waits: AbortController;
 }
 
 /** A machine that runs, and our ends of its consoles, which stay when another takes its place. */
@@ -21,14 +23,20 @@ export interface Live {
 
 /** A VM that is configured and nothing more. */
 export function createVm(config: VmConfig): Vm {
-  return { config, state: 'Created', live: undefined };
+  return { config, state: 'Created', live: undefined, waits: new AbortController() };
+}
+
+/** Lets an operation fail that waits for something of the host (a back-end's socket): the VM is to be shut down. */
+export function endWaits(vm: Vm): void {
+  vm.waits.abort();
+  vm.waits = new AbortController();
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
 export async function bootVm(vm: Vm): Promise<Run> {
   const consoles = await openConsoles(vm.config);
   try {
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles) });
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles, vm.waits.signal) });
   } catch (error) {
     consoles.dispose();
     throw error;
@@ -41,7 +49,7 @@ export async function restartVm(vm: Vm, { consoles, run }: Live): Promise<Run> {
   vm.live = undefined;
   try {
     await run.end();
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles) });
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles, vm.waits.signal) });
   } catch (error) {
     consoles.dispose();
     vm.state = 'Shutdown';

@@ -22,6 +22,7 @@ import type { Run } from './run.ts';
 import {
   bootVm,
   createVm,
+  endWaits,
   pauseVm,
   pressPowerButton,
   restartVm,
@@ -68,10 +69,10 @@ export class Vmm {
     'vm.boot': () => this.#operation('vm.boot', (vm) => this.#boot(vm)),
     'vm.pause': () => this.#operation('vm.pause', pauseVm),
     'vm.resume': () => this.#operation('vm.resume', resumeVm),
-    'vm.shutdown': () => this.#operation('vm.shutdown', stopVm),
+    'vm.shutdown': () => this.#ending('vm.shutdown', stopVm),
     'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
-    'vm.delete': () => this.#operation('vm.delete', (vm) => this.#delete(vm)),
+    'vm.delete': () => this.#ending('vm.delete', (vm) => this.#delete(vm)),
     'vm.resize': (sizes) =>
       this.#operation('vm.resize', (vm) => onLive(vm, (live) => resizeVm(vm, live, sizes))),
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
@@ -85,6 +86,7 @@ export class Vmm {
 
   /** Ends the VM, if there is one, and then the VMM; waits for the operations before it. */
   shutdown(): Promise<void> {
+    if (this.#vm !== undefined) endWaits(this.#vm);
     return this.#queue(async () => {
       if (this.#vm !== undefined) await stopVm(this.#vm);
       this.#vm = undefined;
@@ -98,6 +100,12 @@ export class Vmm {
       log.info(route);
       return act(this.#present(route));
     });
+  }
+
+  /** An operation that takes the VM from the one that is waiting for the host. */
+  #ending<T>(route: RouteName, act: (vm: Vm) => Promise<T>): Promise<T> {
+    if (this.#vm !== undefined) endWaits(this.#vm);
+    return this.#operation(route, act);
   }
 
   #present(route: RouteName): Vm {

@@ -25,7 +25,7 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
   }
   const { run } = vm.live;
   const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
-  await run.preparations.add(placement, grown);
+  await run.preparations.add(placement, { vm: grown, signal: vm.waits.signal });
   await plug(run, placement).catch(async (error: unknown) => {
     await run.preparations.release(placement.id);
     throw engineFailure(

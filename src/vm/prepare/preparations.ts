@@ -1,18 +1,17 @@
 import { ApiError } from '../../api/errors.ts';
-import type { VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig } from '../../devices/device.ts';
 import type { Placement } from '../../machine/placement.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { PREPARERS } from './index.ts';
-import type { Prepared } from './prepare.ts';
+import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('host');
 
 /** What the devices of one run were given by the host: opened and made here, given back here. */
 export interface Preparations {
   /** Prepares one device. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
-  readonly add: (placement: Placement, vm: VmConfig) => Promise<void>;
+  readonly add: (placement: Placement, context: Omit<PrepareContext, 'id'>) => Promise<void>;
   /** what a device's plan is told, by its id */
   readonly facts: () => ReadonlyMap<string, unknown>;
   /** A device's configuration with what was found out about it. */
@@ -37,8 +36,8 @@ export function createPreparations(): Preparations {
     }
   };
   return {
-    add: async (placement, vm) => {
-      prepared.set(placement.id, await prepare(placement, vm));
+    add: async (placement, context) => {
+      prepared.set(placement.id, await prepare(placement, context));
     },
     facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
     completed: ({ id, config }) => prepared.get(id)?.config ?? config,
@@ -49,11 +48,14 @@ export function createPreparations(): Preparations {
   };
 }
 
-async function prepare({ device, config, id }: Placement, vm: VmConfig): Promise<Prepared> {
+async function prepare(
+  { device, config, id }: Placement,
+  context: Omit<PrepareContext, 'id'>,
+): Promise<Prepared> {
   const preparer = PREPARERS.find(({ member }) => member === device.member);
   if (preparer === undefined) return { facts: undefined };
   try {
-    return await preparer.prepare(config, { id, vm });
+    return await preparer.prepare(config, { ...context, id });
   } catch (error) {
     if (error instanceof ApiError) throw error;
     throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`);

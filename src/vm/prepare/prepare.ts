@@ -18,6 +18,8 @@ export interface PrepareContext {
   readonly id: string;
   /** the VM that the device is for */
   readonly vm: VmConfig;
+  /** ends a wait for something of the host: the VM is to be shut down */
+  readonly signal: AbortSignal;
 }
 
 /**

@@ -1,0 +1,88 @@
+import { stat } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { codeOf, reasonOf } from '../util/errno.ts';
+import { loadNative, type Native } from '../util/native.ts';
+
+/** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
+const PATIENCE_MS = 60_000;
+const LOOK_MS = 100;
+
+/** Longest path of a UNIX socket in `bytes` (unix(7)). */
+const PATH_MAX = 107;
+
+interface WaitOptions {
+  /** ends the wait */
+  readonly signal: AbortSignal;
+  /** in milliseconds */
+  readonly patience?: number;
+}
+
+/**
+ * Waits until a back-end listens on a UNIX socket, without connecting: many back-ends serve one client and end
+ * with it.
+ * Rejects with the path and the reason where the time is over or the signal ends it, and at once where waiting
+ * cannot help (no socket, no right to use it).
+ */
+export async function waitForListener(
+  path: string,
+  { signal, patience = PATIENCE_MS }: WaitOptions,
+): Promise<void> {
+  if (Buffer.byteLength(path) > PATH_MAX) throw new Error(`${path}: longer than ${PATH_MAX} bytes`);
+  const native = await loadNative();
+  const end = performance.now() + patience;
+  for (;;) {
+    const missing = (await whatIsWrong(path)) ?? askForListener(native, path);
+    if (missing === undefined) return;
+    if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
+    await delay(LOOK_MS, undefined, { signal }).catch(() => {
+      throw new Error(`${path}: ${missing}; the wait for it was ended`);
+    });
+  }
+}
+
+/** @returns why to wait on; undefined where there is a socket */
+async function whatIsWrong(path: string): Promise<string | undefined> {
+  try {
+    if ((await stat(path)).isSocket()) return undefined;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return 'no such socket';
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
+  throw new Error(`${path}: is not a socket`);
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2_000_000;
+
+/**
+ * A datagram socket cannot be connected to a stream socket, and how the kernel refuses says whether anybody
+ * holds the other end. The back-end sees nothing of it.
+ */
+function askForListener({ koffi, libc }: Native, path: string): string | undefined {
+  const probe: unknown = libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  try {
+    const address = socketAddress(path);
+    const connected: unknown = libc.func('int connect(int, const void *, unsigned int)')(
+      probe,
+      address,
+      address.length,
+    );
+    const errno = connected === 0 ? undefined : koffi.errno();
+    const { EPROTOTYPE, ECONNREFUSED, ENOENT } = koffi.os.errno;
+    if (errno === EPROTOTYPE) return undefined;
+    if (errno === ECONNREFUSED || errno === ENOENT) return 'nobody listens there';
+    throw new Error(
+      `${path}: ${errno === undefined ? 'is no stream socket' : `cannot be connected to (errno ${errno})`}`,
+    );
+  } finally {
+    libc.func('int close(int)')(probe);
+  }
+}
+
+/** struct sockaddr_un: the family in two bytes, then the path and a zero. */
+function socketAddress(path: string): Buffer {
+  const family = Buffer.alloc(2);
+  family.writeUInt16LE(AF_UNIX);
+  return Buffer.concat([family, Buffer.from(path), Buffer.alloc(1)]);
+}

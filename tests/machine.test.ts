@@ -271,7 +271,7 @@ test('what the host does not have is refused at boot, naming device and path, an
       500,
       `disk small: ${tiny}: is shorter than one sector (512 bytes)`,
     ],
-    [{ disks: [{ path: qcow2 }] }, 501, `disk _disk0: ${qcow2}: qcow2 images are not supported yet`],
+    [{ disks: [{ path: qcow2 }] }, 500, `disk _disk0: ${qcow2}: is qcow2 of the unknown version 0`],
     [{ rng: { src: missing } }, 500, `rng _rng: ${missing}: no such file or directory`],
     [
       { serial: { mode: 'File', file: join(missing, 'log') } },

@@ -73,6 +73,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'CpusConfig.kvm_hyperv': 'the original has it',
   'DeviceNode.parent': 'the original answers it',
   'DiskConfig.disable_io_uring': 'the original has it, for its tests',
+  'DiskConfig.image_type': 'current versions have it; it settles what a raw image is',
+  'DiskConfig.backing_files': 'current versions have it; allows a base outside the image’s folder',
   'NetConfig.host_mac': 'the original has it',
 };
 

@@ -209,7 +209,7 @@ test('what is not there yet is refused by name, all of it at once', () => {
     memory: { size: 2 ** 30, hotplug_method: 'virtio-mem', hotplug_size: 134_217_728, hotplugged_size: 0 },
     disks: [
       { path: '/a', iommu: true },
-      { vhost_user: true, vhost_socket: '/s', rate_limiter_config: {} },
+      { vhost_user: true, vhost_socket: '/s' },
     ],
     net: [{}],
     rng: { src: '/dev/urandom', iommu: true },
@@ -238,7 +238,6 @@ test('what is not there yet is refused by name, all of it at once', () => {
       'disks[0].iommu',
       'disks[1].vhost_user',
       'disks[1].vhost_socket',
-      'disks[1].rate_limiter_config',
       'net',
       'rng.iommu',
       'balloon',
@@ -296,9 +295,9 @@ test('unknown members are ignored with one warning', () => {
   const { warnings } = decodeVmConfig({
     ...KERNEL,
     platform: {},
-    disks: [{ path: '/a', pci_segment: 0, image_type: 'Raw' }],
+    disks: [{ path: '/a', pci_segment: 0, sparse: true }],
   });
-  assert.deepEqual(warnings, ['unknown fields ignored: platform, disks[0].pci_segment, disks[0].image_type']);
+  assert.deepEqual(warnings, ['unknown fields ignored: platform, disks[0].pci_segment, disks[0].sparse']);
 });
 
 test('a wrong shape is told in full, with the place of each fault', () => {

@@ -1,13 +1,6 @@
 import type { Field, Struct, ValueOf } from '../schema/field.ts';
 import type { Step } from './step.ts';
 
-/** What a disk's image is, by our own look at it: the engine is told and never guesses. */
-export interface ImageFacts {
-  readonly format: 'raw' | 'qcow2' | 'vhd' | 'vhdx';
-  /** a host block device, which the engine opens by another driver than a file */
-  readonly isDevice: boolean;
-}
-
 /**
  * What a plan may know beside the device's own configuration. `H` is what the host found or made for the device
  * before it is planned (`vm/prepare/`), e.g. what a disk's image is.

@@ -9,11 +9,13 @@ import {
   worded,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
-import { defineDevice, type ImageFacts, type PlanContext } from './device.ts';
+import { choice, flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { imageSteps, type ImageFacts } from './image.ts';
 import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
+import { planThrottle } from './throttle.ts';
 
 /** A virtio-blk disk: an image on the host, or a vhost-user back-end. */
 export interface DiskConfig extends ValueOf<typeof DiskConfig> {}
@@ -36,6 +38,12 @@ export const DiskConfig = struct({
     disable_io_uring: beyond(
       worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
     ),
+    image_type: beyond(
+      optional(
+        choice('Format of the image; `Unknown`: looked at', ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown']),
+      ),
+    ),
+    backing_files: beyond(optional(flag('The image may be based on files outside its own folder'))),
   },
 });
 
@@ -52,35 +60,17 @@ export const disk = defineDevice({
 });
 
 function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Step[] {
-  const node = at.qemuId;
-  const cache = { direct: config.direct };
+  const throttle = planThrottle(at.qemuId, config);
   return [
-    {
-      kind: 'blockdev',
-      props: {
-        driver: at.facts.isDevice ? 'host_device' : 'file',
-        'node-name': `${node}.file`,
-        filename: config.path,
-        'read-only': config.readonly,
-        cache,
-      },
-    },
-    {
-      kind: 'blockdev',
-      props: {
-        driver: 'raw',
-        'node-name': node,
-        file: `${node}.file`,
-        'read-only': config.readonly,
-        cache,
-      },
-    },
+    ...imageSteps(at.qemuId, config, at.facts),
+    ...throttle.steps,
     {
       kind: 'device',
       props: {
         driver: 'virtio-blk-pci',
         ...onBus(at),
-        drive: node,
+        drive: throttle.top,
+        serial: at.facts.serial,
         'num-queues': config.num_queues,
         'queue-size': config.queue_size,
         'write-cache': 'on',

@@ -40,7 +40,7 @@ export const NetConfig = struct({
         ),
       ),
     ),
-    rate_limiter_config: rateLimiterConfig,
+    rate_limiter_config: later(rateLimiterConfig),
   },
 });
 

@@ -1,12 +1,4 @@
-import {
-  formed,
-  later,
-  optional,
-  struct,
-  type ValueOf,
-  type Words,
-  type WordsForm,
-} from '../schema/field.ts';
+import { formed, optional, struct, type ValueOf, type Words, type WordsForm } from '../schema/field.ts';
 import { nested, readDecimal, uint } from '../schema/kinds.ts';
 
 /** A bucket of tokens that refills steadily; see {@link RateLimiterConfig}. */
@@ -62,7 +54,17 @@ const form: WordsForm = {
 };
 
 /** The member `rate_limiter_config` of disks and networks; `bw_*` and `ops_*` on the command line. */
-export const rateLimiterConfig = later(formed(form, optional(nested(RateLimiterConfig))));
+export const rateLimiterConfig = formed(form, optional(nested(RateLimiterConfig)));
+
+/** More than this per second is no limit: the engine cannot count it. */
+const LARGEST_RATE = 1e15;
+
+/** Tokens per second that a bucket gives when it is empty; undefined where it limits nothing. */
+export function rateOf({ size, refill_time }: TokenBucket): number | undefined {
+  if (size === 0 || refill_time === 0) return undefined;
+  const rate = (size * 1000) / refill_time;
+  return rate > LARGEST_RATE ? undefined : rate;
+}
 
 /** A bucket without a size or without a refill time limits nothing (reference/config.md 4.7). */
 function readBucket(words: Words, prefix: 'bw' | 'ops'): unknown {

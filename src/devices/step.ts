@@ -7,6 +7,16 @@ export interface StepProps {
 export interface ObjectStep {
   readonly kind: 'object';
   readonly props: StepProps & { readonly 'qom-type': string; readonly id: string };
+  /** of a throttle group */
+  readonly burst?: OneTimeBurst;
+}
+
+/** Extra tokens of a limit at the start: while they last, the engine has other limits than after. */
+export interface OneTimeBurst {
+  readonly counts: 'bytes' | 'ops';
+  readonly tokens: number;
+  /** QEMU's limits once the tokens are used up; setting them starts with a full bucket */
+  readonly lasting: StepProps;
 }
 
 /** A node of the block layer. */

@@ -84,6 +84,8 @@ test('the RAM is the machine’s memory: its size, its back-end first of all ste
 
 test('the same question has the same answer', () => {
   const more = { disks: [{ path: '/d' }], serial: { mode: 'Pty' }, console: { mode: 'File', file: '/f' } };
-  const facts: HostFacts['facts'] = new Map([['_disk0', { format: 'raw', isDevice: false }]]);
+  const facts: HostFacts['facts'] = new Map([
+    ['_disk0', { layers: [{ path: '/d', driver: 'raw', isDevice: false }], serial: '1', aio: 'threads' }],
+  ]);
   assert.deepEqual(plan(more, { facts }), plan(more, { facts }));
 });

@@ -10,7 +10,22 @@ export function engineFailure(error: unknown, placements: readonly Placement[], 
   if (!(error instanceof EngineError)) return new ApiError('failed', otherwise, { cause: error });
   const { part, message } = error;
   const placement = placements.find(({ id }) => part === qemuId(id) || part?.startsWith(`${qemuId(id)}.`));
-  const what =
-    placement === undefined ? part : `${placement.device.flag ?? placement.device.member} ${placement.id}`;
-  return new ApiError('failed', what === undefined ? `${otherwise}: ${message}` : `${what}: ${message}`);
+  if (placement === undefined) {
+    return new ApiError('failed', part === undefined ? `${otherwise}: ${message}` : `${part}: ${message}`);
+  }
+  const what = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
+  return new ApiError('failed', [what, ...pathOf(placement, message), inPlainWords(message)].join(': '));
+}
+
+/** The path that the device was given, where the engine does not name it itself. */
+function pathOf({ config }: Placement, message: string): string[] {
+  const path = config === true ? undefined : config['path'];
+  return typeof path === 'string' && !message.includes(path) ? [path] : [];
+}
+
+/** The engine's complaint of a lock goes on with a question. */
+function inPlainWords(message: string): string {
+  const [, kind, path] = /^Failed to get (.+? lock)(?:\n|; ).*\[(.*)\]\?$/s.exec(message) ?? [];
+  if (kind === undefined || path === undefined) return message;
+  return `${path}: is in use by another disk or process (no ${kind})`;
 }

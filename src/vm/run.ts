@@ -8,6 +8,7 @@ import { placeDevices, withDevices, type Layout, type Placement } from '../machi
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
 import { reasonOf } from '../util/errno.ts';
+import { watchBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
@@ -59,6 +60,7 @@ export async function startRun(config: VmConfig, consoles: Consoles, signal: Abo
       },
     };
     await begin(run, consoles);
+    for (const placement of layout.placements) watchBursts(run, placement);
     return run;
   } catch (error) {
     await preparations.releaseAll();

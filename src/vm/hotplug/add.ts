@@ -8,6 +8,7 @@ import type { AnyConfig, Device } from '../../devices/device.ts';
 import { addPlacement, bdfOf, completedPart, type Placement } from '../../machine/placement.ts';
 import { planDevice } from '../../machine/plan.ts';
 import { makeSteps } from '../../qemu/steps.ts';
+import { watchBursts } from '../bursts.ts';
 import { engineFailure } from '../engine-failure.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
@@ -35,6 +36,7 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
     );
   });
   run.layout = layout;
+  watchBursts(run, placement);
   vm.config = withDevice(vm.config, device, completedPart(placement, run.preparations.completed(placement)));
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }

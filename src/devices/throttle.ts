@@ -1,0 +1,63 @@
+import type { DiskConfig } from './disk.ts';
+import { rateOf, type TokenBucket } from './rate-limit.ts';
+import type { ObjectStep, Step, StepProps } from './step.ts';
+
+/** Filters that limit a disk. */
+interface Throttle {
+  readonly steps: readonly Step[];
+  /** name of the node on top */
+  readonly top: string;
+}
+
+type Limited = Pick<DiskConfig, 'readonly' | 'rate_limiter_config'>;
+
+/** The engine's names for what a bucket counts. */
+const COUNTED = { bandwidth: 'bps', ops: 'iops' } as const;
+type Kind = keyof typeof COUNTED;
+
+/**
+ * Filters on top of `node` that hold a disk to its limits. Each bucket has a group of its own, because a change
+ * of a group's limits, which ends a one-time burst, fills it again.
+ */
+export function planThrottle(node: string, config: Limited): Throttle {
+  return (['ops', 'bandwidth'] as const).reduce<Throttle>(
+    (below, kind) => {
+      const bucket = config.rate_limiter_config?.[kind];
+      const rate = bucket === undefined ? undefined : rateOf(bucket);
+      if (bucket === undefined || rate === undefined) return below;
+      const top = `${node}.${kind}`;
+      const group = groupStep(`${top}-limit`, kind, { ...bucket, rate });
+      const filter = {
+        driver: 'throttle',
+        'read-only': config.readonly,
+        'node-name': top,
+        'throttle-group': group.props.id,
+        file: below.top,
+      };
+      return { steps: [...below.steps, group, { kind: 'blockdev', props: filter }], top };
+    },
+    { steps: [], top: node },
+  );
+}
+
+function groupStep(id: string, kind: Kind, bucket: TokenBucket & { readonly rate: number }): ObjectStep {
+  const { rate, size, one_time_burst: tokens = 0 } = bucket;
+  const lasting = limitsOf(kind, rate, size);
+  if (tokens === 0) return { kind: 'object', props: { 'qom-type': 'throttle-group', id, limits: lasting } };
+  const limits = limitsOf(kind, rate, Math.max(tokens, Math.ceil(rate)));
+  return {
+    kind: 'object',
+    props: { 'qom-type': 'throttle-group', id, limits },
+    burst: { counts: kind === 'ops' ? 'ops' : 'bytes', tokens, lasting },
+  };
+}
+
+/**
+ * The engine's leaky bucket takes `max` tokens at once and drains with the rate: that is our bucket, upside down.
+ * It wants `max` to be no less than the rate of a second; without `max` it takes what the rate gives in 100 ms.
+ */
+function limitsOf(kind: Kind, rate: number, size: number): StepProps {
+  const name = `${COUNTED[kind]}-total`;
+  const average = Math.max(1, Math.round(rate));
+  return { [name]: average, [`${name}-max`]: size >= average ? size : 0 };
+}

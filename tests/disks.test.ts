@@ -1,0 +1,243 @@
+// Disks of every format and their limits, seen from inside the guest; images that are refused, seen on the host.
+import assert from 'node:assert/strict';
+import {
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { qemuOf } from './support/host.ts';
+import { createImage, writeFirstSector } from './support/images.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+type Disk = Readonly<Record<string, unknown>>;
+async function boot(vmm: TestVmm, disks: readonly Disk[], vcpus = 1): Promise<Shell> {
+  const cpus = { boot_vcpus: vcpus, max_vcpus: vcpus };
+  assertStatus(await vmm.put('vm.create', guestConfig({ disks, cpus })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  return login(vmm);
+}
+
+async function login(vmm: TestVmm): Promise<Shell> {
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  return shell;
+}
+
+/** The disks of one guest: an image of every format, in a folder whose name is awkward. */
+function makeImages(vmm: TestVmm): Record<'raw' | 'fixed' | 'dynamic' | 'vhdx' | 'top' | 'odd', string> {
+  const folder = join(vmm.folder, 'images, "all" of Ω');
+  mkdirSync(folder);
+  const at = (name: string): string => join(folder, name);
+  const raw = createImage(at('a=b,c.raw'), '16M', ['-f', 'raw']);
+  const fixed = createImage(at('fixed.vhd'), '16M', ['-f', 'vpc', '-o', 'subformat=fixed,force_size=on']);
+  const dynamic = createImage(at('dynamic.vhd'), '16M', ['-f', 'vpc', '-o', 'force_size=on']);
+  const vhdx = createImage(at('disk.vhdx'), '16M', ['-f', 'vhdx']);
+  const base = createImage(at('base.raw'), '16M', ['-f', 'raw']);
+  createImage(at('middle.qcow2'), '16M', ['-f', 'qcow2', '-b', base, '-F', 'raw']);
+  const top = createImage(at('top.qcow2'), '16M', ['-f', 'qcow2', '-b', 'middle.qcow2', '-F', 'qcow2']);
+  const odd = at('odd.raw');
+  writeFileSync(odd, 'odd');
+  truncateSync(odd, 16 * MIB + 100);
+  writeFirstSector(raw, 'raw', 'this is raw');
+  writeFirstSector(fixed, 'raw', 'this is fixed');
+  writeFirstSector(dynamic, 'vpc', 'this is dynamic');
+  writeFirstSector(vhdx, 'vhdx', 'this is vhdx');
+  // what its guest wrote there makes the base look like qcow2: the one above says that it is raw
+  writeFirstSector(base, 'raw', 'QFI\xfb is base');
+  return { raw, fixed, dynamic, vhdx, top, odd };
+}
+
+test('disks of every format hold what they held, with their sizes, queues and serial numbers', async () => {
+  await using vmm = await startVmm();
+  const { raw, fixed, dynamic, vhdx, top, odd } = makeImages(vmm);
+  using shell = await boot(
+    vmm,
+    [
+      { path: raw, num_queues: 2, queue_size: 64, direct: true },
+      { path: fixed },
+      { path: dynamic },
+      { path: vhdx, disable_io_uring: true },
+      { path: top, num_queues: 2, rate_limiter_config: { ops: { size: 1e6, refill_time: 1000 } } },
+      { path: odd, readonly: true },
+      { path: odd, readonly: true },
+    ],
+    2,
+  );
+  assert.equal(
+    await shell.run('for d in a b c d e f g; do cat /sys/block/vd$d/size; done | tr "\\n" " "'),
+    '32768 '.repeat(7).trimEnd(),
+  );
+  const first = async (disk: string, bytes: number): Promise<string> =>
+    shell.run(`head -c ${bytes} /dev/${disk} | tr -d '\\373'`);
+  assert.equal(await first('vda', 11), 'this is raw');
+  assert.equal(await first('vdb', 13), 'this is fixed');
+  assert.equal(await first('vdc', 15), 'this is dynamic');
+  assert.equal(await first('vdd', 12), 'this is vhdx');
+  assert.match(await first('vde', 13), /^QFI.* is ba/);
+  assert.equal(await first('vdg', 3), 'odd');
+  assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l; ls /sys/block/vde/mq | wc -l'), '2\n2');
+  assert.equal(await shell.run('cat /sys/block/vda/queue/nr_requests'), '64');
+  const { dev, rdev, ino } = statSync(raw, { bigint: true });
+  assert.equal(await shell.run('cat /sys/block/vda/serial'), `${dev}${rdev}${ino}`.slice(0, 20));
+  assert.equal(await shell.run('cat /sys/block/vde/ro /sys/block/vdf/ro'), '0\n1');
+
+  // what is written arrives in each image, and nowhere else
+  const footer = readFileSync(fixed).subarray(-512);
+  for (const disk of ['a', 'b', 'c', 'd', 'e']) {
+    await shell.run(
+      `echo "written ${disk}" | dd of=/dev/vd${disk} bs=512 seek=32767 conv=sync,fsync 2>/dev/null`,
+    );
+  }
+  const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
+  assert.ok((counters['_disk4']?.['write_bytes'] ?? 0) >= 512, JSON.stringify(counters));
+  assert.ok((counters['_disk4']?.['read_ops'] ?? 0) > 0 && (counters['_disk0']?.['write_ops'] ?? 0) > 0);
+  assert.equal(counters['_disk5']?.['write_ops'], 0);
+  const flags = openFlagsOf(vmm, raw);
+  assert.ok(
+    flags.some((one) => (one & 0o40000) !== 0),
+    `no O_DIRECT in ${flags.join()}`,
+  );
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+  assert.deepEqual(readFileSync(fixed).subarray(-512), footer);
+  assert.equal(readFileSync(fixed).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written b');
+  assert.equal(readFileSync(raw).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written a');
+});
+
+/** The flags of QEMU's descriptors of a file. */
+function openFlagsOf(vmm: TestVmm, path: string): number[] {
+  const proc = `/proc/${qemuOf(vmm.pid)}`;
+  return readdirSync(`${proc}/fd`)
+    .filter((fd) => readlinkSync(`${proc}/fd/${fd}`) === path)
+    .map((fd) => {
+      const flags = /^flags:\s+(\d+)/m.exec(readFileSync(`${proc}/fdinfo/${fd}`, 'utf8'))?.[1];
+      return parseInt(flags ?? '0', 8);
+    });
+}
+
+/** Seconds that a command takes in the guest, by its own clock. */
+async function secondsOf(shell: Shell, command: string): Promise<number> {
+  const text = await shell.run(
+    `read a b </proc/uptime; ${command} 2>/dev/null || echo failed; read c d </proc/uptime; echo $a $c`,
+  );
+  const [from = NaN, to = NaN] = text.split(' ').map(Number);
+  return to - from;
+}
+
+const LIMITS = {
+  bandwidth: { size: MIB, refill_time: 1000, one_time_burst: 2 * MIB },
+  ops: { size: 1000, refill_time: 100, one_time_burst: 5 },
+};
+
+test('limits hold, bursts go through at once, and a raw disk stays raw', async () => {
+  await using vmm = await startVmm();
+  const disks = ['bytes', 'ops', 'burst', 'raw'].map((name) =>
+    createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
+  );
+  const [bytes = '', ops = '', burst = '', raw = ''] = disks;
+  using shell = await boot(vmm, [
+    { path: bytes, rate_limiter_config: { bandwidth: { size: 4 * MIB, refill_time: 2000 } } },
+    { path: ops, rate_limiter_config: { ops: { size: 50, refill_time: 1000 } } },
+    {
+      path: burst,
+      rate_limiter_config: { bandwidth: { size: 2 * MIB, one_time_burst: 24 * MIB, refill_time: 2000 } },
+    },
+    { path: raw, readonly: false },
+  ]);
+  const read = (disk: string, block: string, count: number): string =>
+    `dd if=/dev/${disk} of=/dev/null bs=${block} count=${count} iflag=direct`;
+
+  // 4 MiB at once, then 2 MiB a second; the kernel's look at the partitions took a little of the first
+  await shell.run(`${read('vda', '256k', 16)} 2>/dev/null`);
+  const bandwidth = 12 / (await secondsOf(shell, read('vda', '256k', 48)));
+  assert.ok(bandwidth > 1.8 && bandwidth < 2.2, `${bandwidth} MiB/s instead of 2`);
+  await shell.run(`${read('vdb', '4k', 50)} 2>/dev/null`);
+  const rate = 200 / (await secondsOf(shell, read('vdb', '4k', 200)));
+  assert.ok(rate > 45 && rate < 55, `${rate} operations/s instead of 50`);
+
+  // at 1 MiB a second 22 MiB would take 20 s and more
+  const atOnce = await secondsOf(shell, read('vdc', '256k', 88));
+  assert.ok(atOnce < 5, `the burst took ${atOnce} s`);
+  await shell.run(`${read('vdc', '256k', 20)} 2>/dev/null`);
+  const after = 6 / (await secondsOf(shell, read('vdc', '256k', 24)));
+  assert.ok(after > 0.9 && after < 1.1, `${after} MiB/s after the burst instead of 1`);
+
+  await shell.run(`printf 'QFI\\373 and no qcow2' | dd of=/dev/vdd conv=fsync 2>/dev/null`);
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+  assert.match(vmm.output(), /disk _disk3: .*raw, but looks like Qcow2/);
+  const info = (await vmm.get('vm.info')).json as { config: { disks: { image_type?: string }[] } };
+  assert.equal(info.config.disks[3]?.image_type, 'Raw');
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using again = await login(vmm);
+  assert.equal(await again.run('head -c 17 /dev/vdd | tail -c 12'), 'and no qcow2');
+
+  // what a limited disk on several files is made of comes and goes whole: its id can be had again
+  const hot = { path: join(vmm.folder, 'hot.qcow2'), id: 'hot', readonly: true, rate_limiter_config: LIMITS };
+  createImage(hot.path, '64M', ['-f', 'qcow2', '-b', join(vmm.folder, 'base.raw'), '-F', 'raw', '-u']);
+  createImage(join(vmm.folder, 'base.raw'), '64M', ['-f', 'raw']);
+  for (let round = 0; round < 2; round++) {
+    assertStatus(await vmm.put('vm.add-disk', hot), 200);
+    await until('the disk is there', async () => (await again.run('ls /sys/block')).includes('vde'));
+    assertStatus(await vmm.put('vm.remove-device', { id: 'hot' }), 204);
+    await until('the disk is gone', async () => !('hot' in ((await vmm.get('vm.counters')).json as object)));
+  }
+});
+
+test('images that cannot be used are refused with their reason, and leave nothing behind', async () => {
+  await using vmm = await startVmm();
+  const inside = join(vmm.folder, 'in, side');
+  mkdirSync(inside);
+  const at = (name: string): string => join(inside, name);
+  const outside = createImage(join(vmm.folder, 'outside.raw'), '1M', ['-f', 'raw']);
+  const stray = createImage(at('stray.qcow2'), '1M', ['-f', 'qcow2', '-b', outside, '-F', 'raw']);
+  const loop = createImage(at('loop.qcow2'), '1M', ['-f', 'qcow2', '-u', '-b', 'loop.qcow2', '-F', 'qcow2']);
+  const lost = createImage(at('lost.qcow2'), '1M', ['-f', 'qcow2', '-u', '-b', 'gone.raw', '-F', 'raw']);
+  const remote = createImage(at('remote.qcow2'), '1M', ['-f', 'qcow2', '-u', '-b', 'nbd://h/x', '-F', 'raw']);
+  const split = createImage(at('split.qcow2'), '1M', [
+    '-f',
+    'qcow2',
+    '-o',
+    `data_file=${join(vmm.folder, 'data.raw')}`,
+  ]);
+  const torn = at('torn.vhdx');
+  writeFileSync(torn, 'vhdxfile');
+  truncateSync(torn, 4 * MIB);
+  const raw = createImage(at('disk.raw'), '1M', ['-f', 'raw']);
+  const refused: readonly (readonly [readonly Disk[], string])[] = [
+    [[{ path: stray }], `_disk0: ${stray}: is based on ${outside}, which does not lie beside it`],
+    [[{ path: loop }], `_disk0: ${loop}: is based on itself`],
+    [[{ path: lost }], `_disk0: ${lost}: is based on ${at('gone.raw')}: no such file or directory`],
+    [[{ path: remote }], `_disk0: ${remote}: is based on "nbd://h/x", which is no file name`],
+    [[{ path: split }], `_disk0: ${split}: keeps its data in another file`],
+    [[{ path: torn }], `_disk0: ${torn}: `],
+    [[{ path: raw, image_type: 'Qcow2' }], `_disk0: ${raw}: is no qcow2 image`],
+    [[{ path: '/proc/version', direct: true, readonly: true }], '_disk0: /proc/version: '],
+    [[{ path: raw }, { path: raw }], `_disk1: ${raw}: is in use by another disk or process`],
+  ];
+  for (const [disks, reason] of refused) {
+    assertStatus(await vmm.put('vm.create', guestConfig({ disks })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    const [, text = ''] = answer.json as string[];
+    assert.ok(text.startsWith(`disk ${reason}`), `${text} instead of ${reason}`);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  assertStatus(
+    await vmm.put('vm.create', guestConfig({ disks: [{ path: stray, backing_files: true }] })),
+    204,
+  );
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const taken = await vmm.put('vm.add-disk', { path: stray, backing_files: true });
+  assertStatus(taken, 500);
+  assert.match(JSON.stringify(taken.json), /is in use by another disk or process/);
+});

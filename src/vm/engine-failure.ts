@@ -14,18 +14,20 @@ export function engineFailure(error: unknown, placements: readonly Placement[], 
     return new ApiError('failed', part === undefined ? `${otherwise}: ${message}` : `${part}: ${message}`);
   }
   const what = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
-  return new ApiError('failed', [what, ...pathOf(placement, message), inPlainWords(message)].join(': '));
+  const reason = inPlainWords(message);
+  return new ApiError('failed', [what, ...pathOf(placement, reason), reason].join(': '));
 }
 
-/** The path that the device was given, where the engine does not name it itself. */
-function pathOf({ config }: Placement, message: string): string[] {
+/** The path that the device was given, where the reason does not name it itself. */
+function pathOf({ config }: Placement, reason: string): string[] {
   const path = config === true ? undefined : config['path'];
-  return typeof path === 'string' && !message.includes(path) ? [path] : [];
+  return typeof path === 'string' && !reason.includes(path) ? [path] : [];
 }
 
-/** The engine's complaint of a lock goes on with a question. */
+/** The engine's complaint of a lock; at boot it goes on with a question that names the file. */
 function inPlainWords(message: string): string {
-  const [, kind, path] = /^Failed to get (.+? lock)(?:\n|; ).*\[(.*)\]\?$/s.exec(message) ?? [];
-  if (kind === undefined || path === undefined) return message;
-  return `${path}: is in use by another disk or process (no ${kind})`;
+  const [, kind, path] = /^Failed to get (.+? lock)(?:(?:\n|; ).*\[(.*)\]\?)?$/s.exec(message) ?? [];
+  if (kind === undefined) return message;
+  const reason = `is in use by another disk or process (no ${kind})`;
+  return path === undefined ? reason : `${path}: ${reason}`;
 }

@@ -11,6 +11,12 @@ import { ReadStream } from 'node:tty';
 /** No step of the demo takes longer on any machine that it runs on, in milliseconds. */
 const PATIENCE_MS = 120_000;
 
+/** The guest's shell asks its terminal where the cursor is: ours must not answer into the user's next prompt. */
+const CURSOR_QUERY = '\x1b[6n';
+
+/** Something of the kernel's may stand behind it. */
+const PROMPT = 'nephos# ';
+
 const colours = process.stdout.isTTY;
 const bold = (text: string): string => (colours ? `\x1b[1m${text}\x1b[0m` : text);
 const dim = (text: string): string => (colours ? `\x1b[2m${text}\x1b[0m` : text);
@@ -24,13 +30,14 @@ const guest = join(
 const timings: (readonly [string, number])[] = [];
 
 let vmm: ChildProcess | undefined;
+// however this ends
+process.once('exit', () => vmm?.kill('SIGKILL'));
 try {
   await demo();
 } catch (error) {
   console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 } finally {
-  vmm?.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 }
 // a console that is still open must not keep the demo from ending
@@ -55,7 +62,7 @@ async function demo(): Promise<void> {
   await step('boot to login', () => waitFor(() => shell.shown().includes('login:')));
   await step('log in and ask', async () => {
     shell.type('root\r');
-    await waitFor(() => shell.shown().endsWith('# '));
+    await waitFor(() => shell.shown().includes(PROMPT));
     for (const question of [
       'uname -a',
       'cat /proc/uptime',
@@ -64,7 +71,7 @@ async function demo(): Promise<void> {
     ]) {
       const from = shell.shown().length;
       shell.type(`${question}\r`);
-      await waitFor(() => shell.shown().slice(from).endsWith('# '));
+      await waitFor(() => shell.shown().includes(PROMPT, from));
     }
   });
 
@@ -176,8 +183,9 @@ function openConsole(path: string) {
   const stream = new ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
   let shown = '';
   stream.on('data', (bytes: Buffer) => {
-    shown += bytes.toString('utf8');
-    process.stdout.write(bytes);
+    const text = bytes.toString('utf8').replaceAll(CURSOR_QUERY, '');
+    shown += text;
+    process.stdout.write(text);
   });
   // the VMM's end closes the PTY
   stream.on('error', () => undefined);

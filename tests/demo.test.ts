@@ -1,0 +1,18 @@
+// The first thing a newcomer runs.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+test('npm run demo boots a guest, asks it, shuts it down and says how long it took', async () => {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['build/scripts/demo.js'], {
+    timeout: 150_000,
+  });
+  assert.equal(stderr, '');
+  // what only a running Linux can answer
+  assert.match(stdout, /^Linux nephos 6\.\S+ .*x86_64/m);
+  assert.match(stdout, /^42\r?$/m);
+  assert.match(stdout, /^state +Running$/m);
+  assert.match(stdout, /the VMM exited with 0/);
+  assert.match(stdout, /^boot to login +\d+\.\d{3} s$/m);
+});

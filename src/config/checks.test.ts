@@ -265,6 +265,27 @@ test('NUMA nodes and SGX sections (reference/config.md 8)', () => {
       ['numa[0].distances[1].destination: node 1 is listed twice'],
     ],
     [
+      'distances that ACPI does not have',
+      { numa: [{ distances: [{ destination: 1, distance: 9 }, { distance: 20 }] }, { guest_numa_id: 1 }] },
+      [
+        'numa[0].distances[0].distance: must be at least 10, got 9',
+        'numa[0].distances[1].distance: a node is 10 from itself',
+      ],
+    ],
+    [
+      'what is in two nodes',
+      {
+        numa: [
+          { cpus: [0], memory_zones: ['mem0'] },
+          { guest_numa_id: 1, cpus: [0], memory_zones: ['mem0'] },
+        ],
+      },
+      [
+        'numa[1].cpus[0]: 0 is listed in numa[0].cpus[0] already',
+        'numa[1].memory_zones[0]: mem0 is listed in numa[0].memory_zones[0] already',
+      ],
+    ],
+    [
       'sections',
       { sgx_epc: [{ id: 'a' }, { id: 'b', size: 4097 }, { id: 'c', size: 4096 }, { id: 'c', size: 4096 }] },
       [

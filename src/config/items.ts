@@ -19,11 +19,17 @@ export function deviceItems(config: VmConfig): DeviceItem[] {
   const devices = DEVICES.filter(({ ids }) => ids !== undefined);
   return devices.flatMap((device) => {
     const member = members.get(device.member);
+    if (device.derive !== undefined) return derivedItems(device, member);
     const values: readonly unknown[] = Array.isArray(member) ? member : [member];
     return values
       .map((value, i) => toItem(device, value, device.many ? `${device.member}[${i}]` : device.member))
       .filter((item) => item !== undefined);
   });
+}
+
+function derivedItems(device: Device, member: unknown): DeviceItem[] {
+  const configs = device.derive?.(member) ?? [];
+  return configs.map((config) => ({ device, config, place: device.member, id: undefined }));
 }
 
 function toItem(device: Device, value: unknown, place: string): DeviceItem | undefined {

@@ -1,11 +1,14 @@
+import { SINGLE_ZONE } from '../devices/memory.ts';
 import type { NumaConfig } from '../devices/numa.ts';
 import type { SgxEpcConfig } from '../devices/sgx-epc.ts';
 import type { Report } from './checks.ts';
 import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** Id of the zone that `memory.size` makes. */
-const SINGLE_ZONE = 'mem0';
+/** As ACPI counts. */
+const OWN_DISTANCE = 10;
+/** Of the engine. */
+const MOST_NODES = 128;
 
 interface Known {
   readonly nodes: readonly number[];
@@ -22,6 +25,7 @@ export function checkNuma(config: VmConfig, report: Report): void {
     zones: zones.length === 0 ? [SINGLE_ZONE] : zones.map((zone) => zone.id),
     sections: (config.sgx_epc ?? []).map((section) => section.id),
   };
+  if (nodes.length > MOST_NODES) report('numa', `more than ${MOST_NODES} nodes`);
   for (const { index, value, first } of duplicates(known.nodes)) {
     report(`numa[${index}].guest_numa_id`, `${value} is taken by numa[${first}]`);
   }
@@ -29,6 +33,9 @@ export function checkNuma(config: VmConfig, report: Report): void {
     checkReferences(`numa[${i}]`, node, { known, report });
     checkCpus(`numa[${i}]`, node, { most: config.cpus.max_vcpus, report });
   });
+  checkOwners(nodes, 'cpus', report);
+  checkOwners(nodes, 'memory_zones', report);
+  checkOwners(nodes, 'sgx_epc_sections', report);
   checkSections(config.sgx_epc ?? [], report);
 }
 
@@ -39,9 +46,13 @@ interface Lookup {
 
 function checkReferences(place: string, node: NumaConfig, { known, report }: Lookup): void {
   const distances = node.distances ?? [];
-  distances.forEach(({ destination }, i) => {
-    const at = `${place}.distances[${i}].destination`;
-    if (!known.nodes.includes(destination)) report(at, `no NUMA node ${destination}`);
+  distances.forEach(({ destination, distance }, i) => {
+    const at = `${place}.distances[${i}]`;
+    if (!known.nodes.includes(destination)) report(`${at}.destination`, `no NUMA node ${destination}`);
+    const own = destination === node.guest_numa_id;
+    if (own && distance !== OWN_DISTANCE) report(`${at}.distance`, `a node is ${OWN_DISTANCE} from itself`);
+    if (distance < OWN_DISTANCE)
+      report(`${at}.distance`, `must be at least ${OWN_DISTANCE}, got ${distance}`);
   });
   for (const { index, value } of duplicates(distances.map(({ destination }) => destination))) {
     report(`${place}.distances[${index}].destination`, `node ${value} is listed twice`);
@@ -54,6 +65,20 @@ function checkReferences(place: string, node: NumaConfig, { known, report }: Loo
       report(`${place}.sgx_epc_sections[${i}]`, `no SGX section "${section}"`);
     }
   });
+}
+
+/** A vCPU, a zone and a section belong to one node at most. */
+function checkOwners(
+  nodes: readonly NumaConfig[],
+  member: 'cpus' | 'memory_zones' | 'sgx_epc_sections',
+  report: Report,
+): void {
+  const owned = nodes.flatMap((node, i) =>
+    (node[member] ?? []).map((value, j) => ({ value, place: `numa[${i}].${member}[${j}]` })),
+  );
+  for (const { index, value, first } of duplicates(owned.map((one) => one.value))) {
+    report(`${owned[index]?.place}`, `${value} is listed in ${owned[first]?.place} already`);
+  }
 }
 
 interface CpuLimit {

@@ -1,3 +1,4 @@
+import type { InferOutput } from 'valibot';
 import type { Field, Struct, ValueOf } from '../schema/field.ts';
 import type { Step } from './step.ts';
 
@@ -51,6 +52,11 @@ export interface Device<
   readonly takesSlot: boolean;
   /** can be removed from a running VM (reference/api.md 8.5) */
   readonly removable: boolean;
+  /**
+   * Devices that follow from a member which is no device of its own, e.g. from the RAM's zones. They have no id and no
+   * place in the configuration.
+   */
+  derive?(member: InferOutput<F['schema']>): readonly ConfigOf<S>[];
   /** the guest sees it; without this function it always does where it is configured */
   present?(config: ConfigOf<S>): boolean;
   /**

@@ -13,6 +13,7 @@ import { rng } from './rng.ts';
 import { serial } from './serial.ts';
 import { sgxEpc } from './sgx-epc.ts';
 import { vfio } from './vfio.ts';
+import { virtioMem } from './virtio-mem.ts';
 import { vsock } from './vsock.ts';
 import { watchdog } from './watchdog.ts';
 
@@ -33,7 +34,7 @@ export const DEVICES: readonly Device[] = [
   fs,
   pmem,
   vsock,
-  // virtio-mem comes here: it follows from memory and its zones
+  virtioMem,
   balloon,
   watchdog,
   vfio,

@@ -14,14 +14,37 @@ export type BootSource =
     }
   | { readonly kind: 'firmware'; readonly path: string };
 
+/** The machine's RAM, and the room for more of it. */
+export interface MemoryPlan {
+  /** what the guest starts with, in `bytes` */
+  readonly size: number;
+  /** DIMMs that can be added while it runs */
+  readonly slots: number;
+  /** `size` and the room in the guest's address space for virtio-mem, DIMMs and pmem, in `bytes` */
+  readonly max: number;
+}
+
+/** A statement about the guest's NUMA nodes; all values are ours. */
+export type NumaOption =
+  | {
+      readonly kind: 'node';
+      readonly node: number;
+      /** vCPU numbers, first and last of each range */
+      readonly cpus: readonly (readonly [number, number])[];
+      /** id of the object that is its RAM; undefined: it has none */
+      readonly memory: string | undefined;
+    }
+  | { readonly kind: 'distance'; readonly from: number; readonly to: number; readonly distance: number };
+
 /** A whole machine as QEMU gets it: `qemu/arguments.ts` renders it at boot. */
 export interface MachinePlan {
   readonly machine: { readonly type: string; readonly properties: Properties };
   readonly accelerator: { readonly name: string; readonly properties: Properties };
   readonly cpu: { readonly model: string; readonly properties: Properties };
   readonly smp: Properties;
-  /** size of the RAM in `bytes` */
-  readonly memory: number;
+  readonly memory: MemoryPlan;
+  /** empty where the guest has no NUMA nodes; the machine's RAM is then one object */
+  readonly numa: readonly NumaOption[];
   readonly boot: BootSource;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];

@@ -1,15 +1,6 @@
-import {
-  defaulted,
-  later,
-  optional,
-  struct,
-  unworded,
-  wordDefaulted,
-  type ValueOf,
-} from '../schema/field.ts';
+import { defaulted, optional, struct, unworded, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { choice, flag, list, nested, path, size, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import type { Step } from './step.ts';
 
 /** Size of the RAM where nothing is said, in `bytes`. */
 export const DEFAULT_MEMORY = 512 * 2 ** 20;
@@ -46,21 +37,19 @@ export const MemoryConfig = struct({
   fields: {
     size: ramSize('Size in `bytes`; 0 where zones say it'),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
-    hotplug_method: later(
-      defaulted(
-        choice('How RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
-          document: { type: 'string', default: 'acpi' },
-          aliases: { 'virtio-mem': 'VirtioMem' },
-        }),
-        'Acpi',
-      ),
+    hotplug_method: defaulted(
+      choice('How RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
+        document: { type: 'string', default: 'acpi' },
+        aliases: { 'virtio-mem': 'VirtioMem' },
+      }),
+      'Acpi',
     ),
-    hotplug_size: later(optional(size('Room to grow in `bytes`'))),
-    hotplugged_size: later(optional(size('Part of the room in use from the start, in `bytes`'))),
+    hotplug_size: optional(size('Room to grow in `bytes`')),
+    hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
     shared: defaulted(flag('Mapped shared, so that vhost-user back-ends can map it as well'), false),
     hugepages: defaulted(flag('Backed by huge pages'), false),
     hugepage_size: optional(size('Size of a huge page in `bytes`; default: the host’s')),
-    zones: later(optional(list(nested(MemoryZoneConfig)))),
+    zones: optional(list(nested(MemoryZoneConfig))),
   },
 });
 
@@ -75,35 +64,44 @@ export const memory = defineDevice({
   removable: false,
 });
 
-/** The object that holds the RAM. */
-export const RAM_ID = 'ram';
+/** Id of the zone that `memory.size` makes; NUMA nodes may name it. */
+export const SINGLE_ZONE = 'mem0';
 
-/**
- * The RAM of the machine. It is a memfd that other processes can map (vhost-user back-ends, snapshots),
- * except where its pages are to be merged: KSM looks at private pages only.
- */
-export function planMemory(config: MemoryConfig): readonly Step[] {
-  const { size, shared, mergeable, hugepages, hugepage_size: pageSize } = config;
-  if (mergeable && !shared && !hugepages) {
-    return [
-      {
-        kind: 'object',
-        props: { 'qom-type': 'memory-backend-ram', id: RAM_ID, size, share: false, merge: true },
-      },
-    ];
-  }
+/** The RAM as zones: those of the configuration, or the one that `memory.size` makes. */
+export function zonesOf(memory: MemoryConfig): readonly MemoryZoneConfig[] {
+  const { zones = [], size, mergeable, shared, hugepages } = memory;
+  if (zones.length > 0) return zones.map((zone) => ({ ...zone, mergeable: zone.mergeable || mergeable }));
+  const { hugepage_size, hotplug_size, hotplugged_size } = memory;
   return [
     {
-      kind: 'object',
-      props: {
-        'qom-type': 'memory-backend-memfd',
-        id: RAM_ID,
+      ...{
+        id: SINGLE_ZONE,
         size,
-        share: true,
-        merge: mergeable,
-        ...(hugepages ? { hugetlb: true } : {}),
-        ...(pageSize === undefined ? {} : { hugetlbsize: pageSize }),
+        mergeable,
+        shared,
+        hugepages,
+        hugepage_size,
+        hotplug_size,
+        hotplugged_size,
       },
+      file: undefined,
+      host_numa_node: undefined,
     },
   ];
+}
+
+/** Zones that grow by a virtio-mem device: one device each. */
+export function growingZones(memory: MemoryConfig): readonly MemoryZoneConfig[] {
+  if (memory.hotplug_method !== 'VirtioMem') return [];
+  return zonesOf(memory).filter(({ hotplug_size: room }) => room !== undefined);
+}
+
+/** RAM that the guest starts with in `bytes`, without what virtio-mem devices add. */
+export function bootMemory(memory: MemoryConfig): number {
+  return zonesOf(memory).reduce((total, { size }) => total + size, 0);
+}
+
+/** RAM that is there when no balloon takes any away, in `bytes`: with what virtio-mem devices were asked for. */
+export function plannedMemory(memory: MemoryConfig): number {
+  return zonesOf(memory).reduce((total, zone) => total + (zone.hotplugged_size ?? 0), bootMemory(memory));
 }

@@ -1,4 +1,4 @@
-import { documentedAs, later, optional, silentlyDefaulted, struct, type ValueOf } from '../schema/field.ts';
+import { documentedAs, optional, silentlyDefaulted, struct, type ValueOf } from '../schema/field.ts';
 import { list, nested, readDecimal, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import { readIntegers } from './integers.ts';
@@ -31,7 +31,7 @@ export const NumaConfig = struct({
 
 export const numa = defineDevice({
   member: 'numa',
-  field: later(optional(list(nested(NumaConfig)))),
+  field: optional(list(nested(NumaConfig))),
   struct: NumaConfig,
   many: true,
   flag: 'numa',

@@ -73,8 +73,9 @@ test('firmware starts alone', () => {
 });
 
 test('the RAM is the machine’s memory: its size, its back-end first of all steps', () => {
-  const { machine, memory, steps } = plan({ memory: { size: 2 ** 30, shared: true } });
-  assert.equal(memory, 2 ** 30);
+  const { machine, memory, numa, steps } = plan({ memory: { size: 2 ** 30, shared: true } });
+  assert.equal(memory.size, 2 ** 30);
+  assert.deepEqual(numa, []);
   const first = steps[0];
   assert.ok(first?.kind === 'object');
   assert.equal(first.props.id, machine.properties['memory-backend']);

@@ -1,7 +1,9 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
-import { planMemory, RAM_ID } from '../devices/memory.ts';
+import { ramObject } from '../devices/ram.ts';
 import { needsQmp, type Step } from '../devices/step.ts';
+import { layOutMemory } from './memory-layout.ts';
+import { planMemory } from './memory-plan.ts';
 import { qemuId, type Placement } from './placement.ts';
 
 /** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
@@ -22,14 +24,18 @@ export function planMachine(
   host: HostFacts,
 ): MachinePlan {
   const devices = placements.map((placement) => planDevice(placement, host.facts.get(placement.id)));
+  const { regions, numa } = layOutMemory(config);
+  const [ram] = regions;
+  const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
-    machine: { type: 'pc', properties: { ...LEAN, 'memory-backend': RAM_ID } },
+    machine: { type: 'pc', properties: { ...LEAN, ...whole } },
     accelerator: host.accelerator,
     cpu: planCpu(config, host),
     smp: planTopology(config, host),
-    memory: config.memory.size,
+    memory: planMemory(config),
+    numa,
     boot: planBoot(config, host),
-    steps: [...planMemory(config.memory), ...devices.filter((steps) => !needsQmp(steps)).flat()],
+    steps: [...regions.map(ramObject), ...devices.filter((steps) => !needsQmp(steps)).flat()],
     lateSteps: devices.filter(needsQmp).flat(),
   };
 }
@@ -54,11 +60,14 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
   };
 }
 
-function planTopology({ cpus }: VmConfig, { accelerator }: HostFacts): Properties {
+function planTopology({ cpus, numa }: VmConfig, { accelerator }: HostFacts): Properties {
   const { topology, boot_vcpus: boot, max_vcpus: max } = cpus;
   // Linux 6.9 and later take no further vCPU into a package that is there, unless they know the hypervisor,
-  // and they do not know emulation
-  const apart = accelerator.name === 'tcg' && max > boot ? { sockets: max, cores: 1, threads: 1 } : {};
+  // and they do not know emulation; and no guest takes a package for part of two NUMA nodes
+  const apart =
+    (accelerator.name === 'tcg' && max > boot) || numa !== undefined
+      ? { sockets: max, cores: 1, threads: 1 }
+      : {};
   return {
     cpus: boot,
     maxcpus: max,

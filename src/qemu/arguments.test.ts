@@ -13,7 +13,8 @@ function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', pat
     accelerator: { name: 'tcg', properties: { thread: 'multi' } },
     cpu: { model: 'max', properties: { 'phys-bits': 36, pmu: true } },
     smp: { cpus: 1, maxcpus: 4 },
-    memory: 2 ** 29,
+    memory: { size: 2 ** 29, slots: 0, max: 2 ** 29 },
+    numa: [],
     boot,
     steps,
     lateSteps: [],
@@ -54,6 +55,37 @@ for (const [kind, step] of [
     assert.equal(words.length, render([]).length + 2);
   });
 }
+
+test('room for more memory, and NUMA nodes', () => {
+  const { boot, ...rest } = plan([]);
+  const words = renderArguments(
+    {
+      ...rest,
+      boot,
+      memory: { size: 2 ** 29, slots: 8, max: 2 ** 30 },
+      numa: [
+        {
+          kind: 'node',
+          node: 0,
+          cpus: [
+            [0, 2],
+            [9, 9],
+          ],
+          memory: 'ram0',
+        },
+        { kind: 'node', node: 1, cpus: [], memory: undefined },
+        { kind: 'distance', from: 0, to: 1, distance: 15 },
+      ],
+    },
+    planDescriptors([]),
+  );
+  assert.deepEqual(valuesOf(words, '-m'), ['536870912b,slots=8,maxmem=1073741824b']);
+  assert.deepEqual(valuesOf(words, '-numa'), [
+    'node,nodeid=0,cpus=0-2,cpus=9-9,memdev=ram0',
+    'node,nodeid=1',
+    'dist,src=0,dst=1,val=15',
+  ]);
+});
 
 test('steps are rendered in their order', () => {
   const ids = ['c', 'a', 'b'];

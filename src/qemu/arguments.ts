@@ -1,4 +1,4 @@
-import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
+import type { BootSource, MachinePlan, MemoryPlan, NumaOption, Properties } from '../devices/machine-plan.ts';
 import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
 import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
 
@@ -15,11 +15,26 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
     ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
     ['-smp', keyValues(undefined, plan.smp)],
-    ['-m', `${plan.memory}b`],
+    ['-m', memoryArgument(plan.memory)],
     bootArguments(plan.boot),
     ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
     ...plan.steps.map((step) => stepArguments(step, descriptors)),
+    ...plan.numa.map((option) => ['-numa', numaArgument(option)]),
   ].flat();
+}
+
+function memoryArgument({ size, slots, max }: MemoryPlan): string {
+  if (max === size) return `${size}b`;
+  return keyValues(`${size}b`, { ...(slots === 0 ? {} : { slots }), maxmem: `${max}b` });
+}
+
+function numaArgument(option: NumaOption): string {
+  if (option.kind === 'distance') {
+    return keyValues('dist', { src: option.from, dst: option.to, val: option.distance });
+  }
+  const cpus = option.cpus.map(([first, last]) => `cpus=${first}-${last}`);
+  const memory = option.memory === undefined ? [] : [`memdev=${option.memory}`];
+  return ['node', `nodeid=${option.node}`, ...cpus, ...memory].join(',');
 }
 
 function bootArguments(boot: BootSource): string[] {

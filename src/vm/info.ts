@@ -1,4 +1,5 @@
 import type { VmInfo } from '../api/replies.ts';
+import { plannedMemory } from '../devices/memory.ts';
 import { deviceTree } from './device-tree.ts';
 import type { Vm } from './vm.ts';
 
@@ -7,7 +8,7 @@ export function vmInfo({ config, state, live }: Vm): VmInfo {
   return {
     config: live === undefined ? config : live.consoles.complete(config),
     state,
-    memory_actual_size: config.memory.size,
+    memory_actual_size: plannedMemory(config.memory),
     device_tree: live === undefined ? undefined : deviceTree(live.run.layout.placements),
   };
 }

@@ -1,11 +1,15 @@
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { MachinePlan } from '../devices/machine-plan.ts';
+import { bootMemory, zonesOf } from '../devices/memory.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
+import { checkBacking } from '../host/ram-backing.ts';
+import { layOutMemory } from '../machine/memory-layout.ts';
 import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
+import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
 import { reasonOf } from '../util/errno.ts';
 import { watchBursts } from './bursts.ts';
@@ -45,7 +49,7 @@ export async function startRun(config: VmConfig, consoles: Consoles, signal: Abo
       await preparations.add(placement, { vm: config, signal });
     }
     const plan = planMachine(config, layout.placements, { ...boot, facts: preparations.facts() });
-    const qemu = await launch(plan, layout.placements);
+    const qemu = await launch(plan, config, layout.placements);
     const run: Run = {
       config: withDevices(config, layout.placements, preparations.completed),
       layout,
@@ -68,8 +72,14 @@ export async function startRun(config: VmConfig, consoles: Consoles, signal: Abo
   }
 }
 
-function launch(plan: MachinePlan, placements: readonly Placement[]): Promise<Qemu> {
+function launch(plan: MachinePlan, config: VmConfig, placements: readonly Placement[]): Promise<Qemu> {
   return startQemu(plan).catch((error: unknown) => {
+    const region = layOutMemory(config).regions.find(
+      ({ id }) => error instanceof EngineError && error.part === id,
+    );
+    if (region !== undefined) {
+      throw new ApiError('failed', `memory zone ${region.zones.join(', ')}: ${reasonOf(error)}`);
+    }
     throw engineFailure(error, placements, 'QEMU could not be started');
   });
 }
@@ -89,12 +99,17 @@ async function lookAtHost(config: VmConfig): Promise<Pick<HostFacts, 'kernel' | 
   const kernel = await prepareKernel(config.kernel.path).catch((error: unknown) => {
     throw new ApiError('failed', `kernel ${config.kernel.path}: ${reasonOf(error)}`);
   });
+  for (const zone of zonesOf(config.memory)) {
+    await checkBacking(zone).catch((error: unknown) => {
+      throw new ApiError('failed', `memory zone ${zone.id}: ${reasonOf(error)}`);
+    });
+  }
   return { kernel, initramfs: await initramfsOf(config) };
 }
 
 async function initramfsOf({ initramfs, memory }: VmConfig): Promise<string | undefined> {
   if (initramfs === undefined) return undefined;
-  return prepareInitramfs(initramfs.path, { memory: memory.size }).catch((error: unknown) => {
+  return prepareInitramfs(initramfs.path, { memory: bootMemory(memory) }).catch((error: unknown) => {
     throw new ApiError('failed', `initramfs: ${initramfs.path}: ${reasonOf(error)}`);
   });
 }

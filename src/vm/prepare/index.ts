@@ -1,6 +1,7 @@
 import { prepareDisk } from './disk.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
+import { prepareVirtioMem } from './virtio-mem.ts';
 
 /** What each kind of device needs of the host; a device that is not here needs nothing. */
-export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareRng];
+export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareRng, prepareVirtioMem];

@@ -27,6 +27,8 @@ const HANDLERS: Handlers = {
   'vm.add-pmem': unexpected,
   'vm.add-vsock': unexpected,
   'vm.remove-device': unexpected,
+  'vm.snapshot': unexpected,
+  'vm.restore': unexpected,
 };
 const ENDPOINTS = endpointsOf(HANDLERS);
 const PHASES: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];

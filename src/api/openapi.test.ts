@@ -68,6 +68,11 @@ test('schemas are the contract’s: names, types, formats, defaults, minimums, w
 const BEYOND: Readonly<Record<string, string>> = {
   'path /vm.receive-migration': 'the original has it',
   'path /vm.send-migration': 'the original has it',
+  'schema ConsoleOverride': 'what clones have of their own',
+  'schema DiskOverride': 'what clones have of their own',
+  'schema NetOverride': 'what clones have of their own',
+  'schema RestoreOverrides': 'what clones have of their own',
+  'schema VsockOverride': 'what clones have of their own',
   'schema VmReceiveMigrationData': 'request of vm.receive-migration',
   'schema VmSendMigrationData': 'request of vm.send-migration',
   'CpusConfig.kvm_hyperv': 'the original has it',
@@ -75,6 +80,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'DiskConfig.disable_io_uring': 'the original has it, for its tests',
   'DiskConfig.image_type': 'current versions have it; it settles what a raw image is',
   'DiskConfig.backing_files': 'current versions have it; allows a base outside the image’s folder',
+  'RestoreConfig.overrides': 'what clones have of their own',
+  'RestoreConfig.resume': 'later versions of the original have it',
   'NetConfig.host_mac': 'the original has it',
 };
 

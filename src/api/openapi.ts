@@ -73,7 +73,7 @@ function schemasOf(
   const named = routes
     .flatMap(({ request, reply }): readonly (NamedSchema | undefined)[] => [request, reply])
     .filter((schema) => schema !== undefined)
-    .flatMap((schema): NamedSchema[] => ('fields' in schema ? nestedStructs(schema) : [schema]));
+    .flatMap((schema): NamedSchema[] => ('fields' in schema ? nestedStructs(schema, view) : [schema]));
   // the device tree maps names to it, so no field nests it
   const all: readonly NamedSchema[] = [...named, DeviceNode];
   return Object.fromEntries(

@@ -1,13 +1,15 @@
 import { DeviceConfig } from '../devices/vfio.ts';
 import {
+  beyond,
   documentedAs,
   optional,
   silentlyDefaulted,
   struct,
+  unworded,
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, size, text, uint } from '../schema/kinds.ts';
+import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
 
 // the document forgets to require what the request makes no sense without
 const needed = <F extends Field>(inner: F): F => documentedAs('optional', inner);
@@ -55,6 +57,54 @@ export const VmSnapshotConfig = struct({
   fields: { destination_url: needed(text('Directory that is there, as `file://<path>`', '<url>')) },
 });
 
+const NetOverride = struct({
+  name: 'NetOverride',
+  doc: 'What an interface of a restored VM has of its own',
+  fields: {
+    id: text('Name of the device', '<id>'),
+    tap: optional(text('Name of the TAP on the host')),
+    mac: optional(mac('MAC address in the guest, from its next boot on')),
+    fds: optional(
+      list(uint('TAP descriptors of the VMM’s process, one a pair of queues', { bits: 31, format: 'int32' })),
+    ),
+  },
+});
+
+const DiskOverride = struct({
+  name: 'DiskOverride',
+  doc: 'What a disk of a restored VM has of its own',
+  fields: { id: text('Name of the device', '<id>'), path: path('Image') },
+});
+
+const VsockOverride = struct({
+  name: 'VsockOverride',
+  doc: 'What the vsock of a restored VM has of its own',
+  fields: {
+    socket: optional(path('UNIX socket')),
+    cid: optional(uint('Address of the guest', { bits: 64 })),
+  },
+});
+
+const ConsoleOverride = struct({
+  name: 'ConsoleOverride',
+  doc: 'What a console of a restored VM has of its own',
+  fields: { file: path('File that its output goes to') },
+});
+
+/** What makes one clone differ from another. */
+export interface RestoreOverrides extends ValueOf<typeof RestoreOverrides> {}
+export const RestoreOverrides = struct({
+  name: 'RestoreOverrides',
+  doc: 'What a restored VM has of its own: takes the place of what config.json says',
+  fields: {
+    net: optional(list(nested(NetOverride))),
+    disks: optional(list(nested(DiskOverride))),
+    vsock: optional(nested(VsockOverride)),
+    serial: optional(nested(ConsoleOverride)),
+    console: optional(nested(ConsoleOverride)),
+  },
+});
+
 export interface RestoreConfig extends ValueOf<typeof RestoreConfig> {}
 export const RestoreConfig = struct({
   name: 'RestoreConfig',
@@ -62,6 +112,8 @@ export const RestoreConfig = struct({
   fields: {
     source_url: text('Directory with the snapshot, as `file://<path>`', '<url>'),
     prefault: silentlyDefaulted(flag('All RAM is read before the VM runs, not when it is touched'), false),
+    resume: beyond(silentlyDefaulted(flag('The VM runs at once; else it is Paused'), false)),
+    overrides: unworded(beyond(optional(nested(RestoreOverrides)))),
   },
 });
 

@@ -176,28 +176,24 @@ export const ROUTES = {
   'vm.add-pmem': add(PmemConfig, addTexts('pmem device', 'device')),
   'vm.add-net': add(NetConfig, addTexts('network device', 'device')),
   'vm.add-vsock': add(VsockConfig, addTexts('vsock device', 'device')),
-  'vm.snapshot': later(
-    change(VmSnapshotConfig, 'The snapshot configuration', {
-      summary: 'Returns a VM snapshot.',
-      answers: {
-        204: 'The VM instance was successfully snapshotted.',
-        404: 'The VM instance could not be snapshotted because it is not created.',
-        405: 'The VM instance could not be snapshotted because it is not booted.',
-      },
-      phases: ['Paused'],
-    }),
-  ),
-  'vm.restore': later(
-    change(RestoreConfig, 'The restore configuration', {
-      summary: 'Restore a VM from a snapshot.',
-      answers: {
-        204: 'The VM instance was successfully restored.',
-        404: 'The VM instance could not be restored because it is already created.',
-      },
-      phases: WITHOUT_VM,
-      refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
-    }),
-  ),
+  'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
+    summary: 'Returns a VM snapshot.',
+    answers: {
+      204: 'The VM instance was successfully snapshotted.',
+      404: 'The VM instance could not be snapshotted because it is not created.',
+      405: 'The VM instance could not be snapshotted because it is not booted.',
+    },
+    phases: ['Paused'],
+  }),
+  'vm.restore': change(RestoreConfig, 'The restore configuration', {
+    summary: 'Restore a VM from a snapshot.',
+    answers: {
+      204: 'The VM instance was successfully restored.',
+      404: 'The VM instance could not be restored because it is already created.',
+    },
+    phases: WITHOUT_VM,
+    refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
+  }),
   'vm.receive-migration': later(
     change(VmReceiveMigrationData, 'Where the VM is received', {
       summary: 'Receive a VM that another VMM sends',

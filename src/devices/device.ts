@@ -59,6 +59,8 @@ export interface Device<
   derive?(member: InferOutput<F['schema']>): readonly ConfigOf<S>[];
   /** the guest sees it; without this function it always does where it is configured */
   present?(config: ConfigOf<S>): boolean;
+  /** Why the device's state cannot be saved and given to another machine; undefined, or no function: it can. */
+  unsaved?(config: ConfigOf<S>): string | undefined;
   /**
    * What QEMU makes for the device: pure, in the order in which it is made.
    * (Methods, so that devices with different configurations fit one table.)

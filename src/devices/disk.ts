@@ -56,6 +56,7 @@ export const disk = defineDevice({
   ids: { prefix: '_disk' },
   takesSlot: true,
   removable: true,
+  unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
   plan: planDisk,
 });
 

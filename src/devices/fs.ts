@@ -42,6 +42,7 @@ export const fs = defineDevice({
   ids: { prefix: '_fs' },
   takesSlot: true,
   removable: true,
+  unsaved: () => 'its daemon has state of its own',
 });
 
 function cacheSize() {

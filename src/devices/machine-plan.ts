@@ -46,6 +46,8 @@ export interface MachinePlan {
   /** empty where the guest has no NUMA nodes; the machine's RAM is then one object */
   readonly numa: readonly NumaOption[];
   readonly boot: BootSource;
+  /** the machine waits for the state of another one and never starts by itself */
+  readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];
   /** those that only QMP can make: done before the guest's first instruction */

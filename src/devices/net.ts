@@ -53,4 +53,5 @@ export const net = defineDevice({
   ids: { prefix: '_net' },
   takesSlot: true,
   removable: true,
+  unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
 });

@@ -23,4 +23,5 @@ export const vfio = defineDevice({
   ids: { prefix: '_vfio' },
   takesSlot: true,
   removable: true,
+  unsaved: () => 'it is hardware, which keeps its state to itself',
 });

@@ -35,13 +35,14 @@ export function planMachine(
     memory: planMemory(config),
     numa,
     boot: planBoot(config, host),
+    incoming: false,
     steps: [...regions.map(ramObject), ...devices.filter((steps) => !needsQmp(steps)).flat()],
     lateSteps: devices.filter(needsQmp).flat(),
   };
 }
 
 /** A PC without what no guest of ours uses: every device less is a probe less at boot. */
-const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false };
+const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false, 'suppress-vmdesc': true };
 
 /** What QEMU emulates without help of the processor has 40 bits of physical address. */
 const TCG_PHYS_BITS = 40;

@@ -17,6 +17,9 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-smp', keyValues(undefined, plan.smp)],
     ['-m', memoryArgument(plan.memory)],
     bootArguments(plan.boot),
+    // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
+    ['-global', 'migration.send-configuration=off'],
+    plan.incoming ? ['-incoming', 'defer'] : [],
     ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
     ...plan.steps.map((step) => stepArguments(step, descriptors)),
     ...plan.numa.map((option) => ['-numa', numaArgument(option)]),

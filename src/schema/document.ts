@@ -5,7 +5,7 @@ export type DocumentView = 'contract' | 'everything';
 
 /** A struct as a schema of the OpenAPI document. */
 export function documentOf(schema: Struct, view: DocumentView): DocumentFragment {
-  const fields = Object.entries(schema.fields).filter(([, { beyond }]) => view === 'everything' || !beyond);
+  const fields = fieldsOf(schema, view);
   const required = fields.filter(([, field]) => isRequired(field, view)).map(([name]) => name);
   return {
     type: 'object',
@@ -17,13 +17,17 @@ export function documentOf(schema: Struct, view: DocumentView): DocumentFragment
 }
 
 /** The structs that a struct nests, however deep, itself first. */
-export function nestedStructs(schema: Struct): Struct[] {
+export function nestedStructs(schema: Struct, view: DocumentView): Struct[] {
   return [
     schema,
-    ...Object.values(schema.fields).flatMap(({ nested }) =>
-      nested === undefined ? [] : nestedStructs(nested),
+    ...fieldsOf(schema, view).flatMap(([, { nested }]) =>
+      nested === undefined ? [] : nestedStructs(nested, view),
     ),
   ];
+}
+
+function fieldsOf(schema: Struct, view: DocumentView): [string, Field][] {
+  return Object.entries(schema.fields).filter(([, { beyond }]) => view === 'everything' || !beyond);
 }
 
 /** In the contract's view its own word counts, which says more or less than what we need. */

@@ -17,6 +17,9 @@ import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 
+/** The parts of a configuration that a machine starts with and that grow while it runs. */
+export type BootedShape = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
+
 /** One life of a VM's machine, from boot or reboot to its end. */
 export interface Run {
   /** the configuration with what the boot found out: ids, MAC addresses; the next boot starts from it */
@@ -30,6 +33,11 @@ export interface Run {
   readonly leavingVcpus: Set<string>;
   /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
   spareVcpus: number;
+  readonly accelerator: HostFacts['accelerator']['name'];
+  /** the guest's firmware is a file of the user's */
+  readonly hasFirmware: boolean;
+  /** what the machine had when it started: what came later was added */
+  readonly booted: BootedShape;
   readonly qemu: Qemu;
   /** Ends the machine and gives back what its devices were given. */
   readonly end: () => Promise<void>;
@@ -40,30 +48,69 @@ export interface Run {
  * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signal` ends waits for the host.
  */
 export async function startRun(config: VmConfig, consoles: Consoles, signal: AbortSignal): Promise<Run> {
-  const layout = placeDevices(config);
+  const start: Start = {
+    config,
+    booted: config,
+    layout: placeDevices(config),
+    lookAtHost: () => lookAtHost(config),
+    adapt: (plan) => plan,
+    begin: async ({ qemu }) => {
+      await qemu.qmp.execute('cont').catch((error: unknown) => {
+        throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
+      });
+    },
+  };
+  return launchRun(start, consoles, signal);
+}
+
+/** What the machine's firmware starts from. */
+type BootFiles = Pick<HostFacts, 'kernel' | 'initramfs'>;
+
+/** How a machine comes to be: booted, or from the state of another. */
+export interface Start {
+  /** the VM's configuration, whose parts the placements have */
+  readonly config: VmConfig;
+  /** what the machine begins with */
+  readonly booted: BootedShape;
+  readonly layout: Layout;
+  readonly lookAtHost: () => Promise<BootFiles>;
+  /** The last word on the plan. */
+  readonly adapt: (plan: MachinePlan) => MachinePlan;
+  /** Brings a machine that has not run yet to where the VM is to be; where it rejects, the machine is ended. */
+  readonly begin: (run: Run) => Promise<void>;
+}
+
+/** Starts QEMU with all that its devices need of the host. Rejects with ApiError `failed`, and leaves nothing behind. */
+export async function launchRun(start: Start, consoles: Consoles, signal: AbortSignal): Promise<Run> {
+  const { config, layout, booted } = start;
+  const shape = { ...config, ...booted };
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
-    const boot = { accelerator, ...(await lookAtHost(config)) };
+    const boot = await start.lookAtHost();
     for (const placement of layout.placements) {
       await preparations.add(placement, { vm: config, signal });
     }
-    const plan = planMachine(config, layout.placements, { ...boot, facts: preparations.facts() });
-    const qemu = await launch(plan, config, layout.placements);
+    const facts = { accelerator, ...boot, facts: preparations.facts() };
+    const plan = start.adapt(planMachine(shape, layout.placements, facts));
+    const qemu = await launch(plan, shape, layout.placements);
     const run: Run = {
       config: withDevices(config, layout.placements, preparations.completed),
       layout,
       preparations,
       leaving: new Set(),
       leavingVcpus: new Set(),
-      spareVcpus: accelerator.name === 'tcg' ? config.cpus.max_vcpus - config.cpus.boot_vcpus : Infinity,
+      spareVcpus: accelerator.name === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
+      accelerator: accelerator.name,
+      hasFirmware: boot.kernel.kind === 'firmware',
+      booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
       qemu,
       end: async () => {
         await qemu.quit();
         await preparations.releaseAll();
       },
     };
-    await begin(run, consoles);
+    await begin(run, start, consoles);
     for (const placement of layout.placements) watchBursts(run, placement);
     return run;
   } catch (error) {
@@ -84,18 +131,18 @@ function launch(plan: MachinePlan, config: VmConfig, placements: readonly Placem
   });
 }
 
-async function begin({ qemu }: Run, consoles: Consoles): Promise<void> {
+async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> {
   try {
-    consoles.attach(qemu.channels);
-    await qemu.qmp.execute('cont');
+    consoles.attach(run.qemu.channels);
+    await start.begin(run);
   } catch (error) {
-    await qemu.quit();
-    throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
+    await run.qemu.quit();
+    throw error;
   }
 }
 
 /** What vm.create must not look at and vm.boot must: what the machine starts from. */
-async function lookAtHost(config: VmConfig): Promise<Pick<HostFacts, 'kernel' | 'initramfs'>> {
+export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
   const kernel = await prepareKernel(config.kernel.path).catch((error: unknown) => {
     throw new ApiError('failed', `kernel ${config.kernel.path}: ${reasonOf(error)}`);
   });

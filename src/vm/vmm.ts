@@ -1,6 +1,7 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import { checkPhase, type Handlers } from '../api/handlers.ts';
 import type { VmCounters } from '../api/replies.ts';
+import type { RestoreConfig } from '../api/requests.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { disk } from '../devices/disk.ts';
@@ -19,6 +20,8 @@ import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
 import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
+import { restoreVm } from './snapshot/restore.ts';
+import { snapshotVm } from './snapshot/save.ts';
 import {
   bootVm,
   createVm,
@@ -81,6 +84,9 @@ export class Vmm {
     'vm.add-net': (config) => this.#operation('vm.add-net', (vm) => addDevice(vm, net, config)),
     'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
     'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
+    'vm.snapshot': ({ destination_url: url }) =>
+      this.#operation('vm.snapshot', (vm) => onLive(vm, ({ run }) => snapshotVm(vm, run, url))),
+    'vm.restore': (request) => this.#queue(() => this.#restore(request)),
     'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
   };
 
@@ -119,6 +125,15 @@ export class Vmm {
     checkPhase('vm.create', this.#vm?.state ?? 'none');
     log.info('vm.create');
     this.#vm = createVm(config);
+  }
+
+  async #restore(request: RestoreConfig): Promise<void> {
+    checkPhase('vm.restore', this.#vm?.state ?? 'none');
+    log.info('vm.restore');
+    const { vm, run } = await restoreVm(request);
+    this.#vm = vm;
+    this.#watch(vm, run);
+    if (request.resume) await resumeVm(vm);
   }
 
   async #boot(vm: Vm): Promise<void> {

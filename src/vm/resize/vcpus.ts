@@ -4,7 +4,7 @@ import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
 import type { Run } from '../run.ts';
 
 /** A place for a vCPU, taken or free, in the order of their numbers. */
-interface VcpuSlot {
+export interface VcpuSlot {
   readonly index: number;
   readonly driver: string;
   /** socket, core, thread and NUMA node, as QEMU has them */
@@ -24,8 +24,8 @@ export async function resizeVcpus(run: Run, desired: number): Promise<void> {
   const missing = Math.max(0, desired - present.length);
   checkGrowth(run, { desired, present, missing });
   const free = slots.filter(({ path }) => path === undefined);
-  for (const { index, driver, props } of free.slice(0, missing)) {
-    await qmp.execute('device_add', { driver, id: `vcpu${index}`, ...props });
+  for (const slot of free.slice(0, missing)) {
+    await addVcpu(qmp, slot);
     run.spareVcpus--;
   }
   // those that were asked for before are asked for again: the guest may not have been listening
@@ -33,6 +33,17 @@ export async function resizeVcpus(run: Run, desired: number): Promise<void> {
     await qmp.execute('device_del', { id: path });
     run.leavingVcpus.add(path);
   }
+}
+
+async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<void> {
+  await qmp.execute('device_add', { driver, id: `vcpu${index}`, ...props });
+}
+
+/** Adds the vCPUs with these numbers to a machine that has not run yet. */
+export async function addVcpus(qmp: Qmp, indices: readonly number[]): Promise<void> {
+  if (indices.length === 0) return;
+  const slots = await vcpuSlots(qmp);
+  for (const slot of slots) if (indices.includes(slot.index)) await addVcpu(qmp, slot);
 }
 
 interface Growth {
@@ -58,7 +69,8 @@ function checkGrowth(run: Run, { desired, present, missing }: Growth): void {
   }
 }
 
-async function vcpuSlots(qmp: Qmp): Promise<VcpuSlot[]> {
+/** The places for vCPUs, in the order of their numbers. */
+export async function vcpuSlots(qmp: Qmp): Promise<VcpuSlot[]> {
   const answer = await qmp.execute('query-hotpluggable-cpus');
   const slots: readonly unknown[] = Array.isArray(answer) ? answer : [];
   // QEMU tells the last one first

@@ -1,0 +1,33 @@
+import type { Qmp } from './qmp.ts';
+import { isMessage } from './qmp-stream.ts';
+
+/** A piece of memory of QEMU's that a guest can see. */
+export interface RamBlock {
+  /** the id of its back-end object, or QEMU's own name for what it makes by itself, e.g. `pc.bios` */
+  readonly name: string;
+  /** in `bytes` */
+  readonly length: number;
+  /** where it begins in QEMU's address space */
+  readonly address: number;
+  /** has a back-end object: is RAM that a plan asked for */
+  readonly planned: boolean;
+}
+
+/** Every piece of guest memory. Only the human monitor tells the addresses. */
+export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
+  const table = await qmp.execute('human-monitor-command', { 'command-line': 'info ramblock' });
+  const backends = await qmp.execute('query-memdev');
+  const ids = new Set(
+    (Array.isArray(backends) ? backends : []).filter(isMessage).map((one) => String(one['id'])),
+  );
+  return String(table)
+    .split('\n')
+    .flatMap((line) => {
+      const [, name = '', length = '', address = ''] = ROW.exec(line) ?? [];
+      if (name === '') return [];
+      return [{ name, length: Number(length), address: Number(address), planned: ids.has(name) }];
+    });
+}
+
+/** name, page size, offset, used, total, address, access; `used` is what there is */
+const ROW = /^ *(\S.*?) +\d+ \w+ +0x\w+ +(0x\w+) +0x\w+ +(0x\w+)/;

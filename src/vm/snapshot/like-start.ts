@@ -1,0 +1,95 @@
+import { ApiError } from '../../api/errors.ts';
+import { deviceItems, type DeviceItem } from '../../config/items.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { CpusConfig } from '../../devices/cpus.ts';
+import type { AnyConfig } from '../../devices/device.ts';
+import { DEVICES } from '../../devices/index.ts';
+import { MemoryConfig } from '../../devices/memory.ts';
+import type { Layout, Placement } from '../../machine/placement.ts';
+import { decode } from '../../schema/decode.ts';
+import { kindOf } from './describe.ts';
+import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
+import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
+import type { SavedDevice, SavedMachine } from './saved-machine.ts';
+
+/** QEMU's own firmware, which a guest that is running no longer needs but that has a place in the machine. */
+const FIRMWARE = { kernel: { kind: 'firmware', path: 'qboot.rom' }, initramfs: undefined } as const;
+
+/**
+ * How a machine starts that is to take another one's state: the same devices in the same places, the vCPUs that were there.
+ * @throws ApiError where the configuration has other devices
+ */
+export function likeStart(config: VmConfig, machine: SavedMachine): Start {
+  const together = contiguous(machine.vcpus);
+  return {
+    config,
+    booted: bootedLike(config, machine),
+    layout: layoutLike(config, machine),
+    lookAtHost: async () => (machine.hasFirmware ? lookAtHost(config) : FIRMWARE),
+    adapt: (plan) => ({ ...plan, smp: { ...plan.smp, cpus: together }, incoming: true }),
+    begin: async (run) => {
+      await addVcpus(
+        run.qemu.qmp,
+        machine.vcpus.filter((index) => index >= together),
+      );
+      await takeOver(run, machine);
+    },
+  };
+}
+
+/** How many vCPUs there are from the first on without a gap. */
+function contiguous(vcpus: readonly number[]): number {
+  const gap = vcpus.findIndex((index, i) => index !== i);
+  return gap < 0 ? vcpus.length : gap;
+}
+
+/** What the other machine's run knew of its parts. */
+async function takeOver(run: Run, { devices, vcpus }: SavedMachine): Promise<void> {
+  for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.add(id);
+  if (run.spareVcpus !== Infinity) run.spareVcpus = run.booted.cpus.max_vcpus - vcpus.length;
+  if (vcpus.length <= run.config.cpus.boot_vcpus) return;
+  const present = (await vcpuSlots(run.qemu.qmp)).filter(({ path }) => path !== undefined);
+  for (const { path = '' } of present.slice(run.config.cpus.boot_vcpus)) run.leavingVcpus.add(path);
+}
+
+/** What the machine began with; a zone's file is the one that the configuration names now. */
+function bootedLike(config: VmConfig, { booted }: SavedMachine): BootedShape {
+  const memory = decode(MemoryConfig, booted.memory);
+  const zones = memory.zones?.map((zone) => {
+    const now = config.memory.zones?.find(({ id }) => id === zone.id);
+    // with or without a file: that is another layout
+    if (zone.file === undefined || now?.file === undefined) return zone;
+    return { ...zone, file: now.file, shared: now.shared };
+  });
+  return { cpus: decode(CpusConfig, booted.cpus), memory: { ...memory, zones }, numa: config.numa };
+}
+
+function layoutLike(config: VmConfig, { devices, nextNumber }: SavedMachine): Layout {
+  const left = [...deviceItems(config)];
+  const placements = devices.map((device) => placementLike(device, left));
+  const [extra] = left;
+  if (extra !== undefined) throw otherDevices(`${extra.place} is not in the snapshot`);
+  return { placements, nextNumber };
+}
+
+/** Takes the device's item out of those that are left. */
+function placementLike({ kind, id, slot, leaving }: SavedDevice, left: DeviceItem[]): Placement {
+  const device = DEVICES.find((one) => kindOf(one) === kind);
+  if (device === undefined) throw otherDevices(`no device is called ${kind}`);
+  if (leaving !== undefined) return { device, id, slot, config: leavingConfig(leaving) };
+  // what has no id in the configuration is there once, or in the order of the zones that it comes from
+  const at = left.findIndex((one) => one.device === device && (one.id === undefined || one.id === id));
+  const [item] = at < 0 ? [] : left.splice(at, 1);
+  if (item === undefined) throw otherDevices(`${device.member} ${id} is missing`);
+  return { device, id, slot, config: item.config };
+}
+
+/** It was a checked configuration when it was written, and the checksum says that it is the same. */
+function leavingConfig(saved: unknown): AnyConfig {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return saved as AnyConfig;
+}
+
+function otherDevices(reason: string): ApiError {
+  return new ApiError('failed', `The snapshot cannot be restored: config.json: ${reason}`);
+}

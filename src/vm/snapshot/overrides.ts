@@ -1,0 +1,61 @@
+import { ApiError } from '../../api/errors.ts';
+import type { RestoreOverrides } from '../../api/requests.ts';
+import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import { FILE_MISSING, type ConsoleConfig } from '../../devices/console.ts';
+
+/**
+ * A snapshot's configuration with what this VM has of its own.
+ * @throws ApiError `unknown-device` where the VM has no such device
+ */
+export function withOverrides(config: VmConfig, overrides: RestoreOverrides | undefined): VmConfig {
+  if (overrides === undefined) return config;
+  const { net, disks, vsock, serial, console } = overrides;
+  const changed: VmConfig = {
+    ...config,
+    disks: withItems(config.disks, disks, 'disks', (disk, { path }) => ({ ...disk, path })),
+    net: withItems(config.net, net, 'net', (one, { tap, mac, fds }) => ({
+      ...one,
+      // a TAP by its name or by its descriptors, never both
+      tap: fds === undefined ? (tap ?? one.tap) : undefined,
+      fd: fds ?? (tap === undefined ? one.fd : undefined),
+      mac: mac ?? one.mac,
+    })),
+    vsock: withVsock(config, vsock),
+    serial: withFile(config.serial, serial?.file, 'serial'),
+    console: withFile(config.console, console?.file, 'console'),
+  };
+  validateVmConfig(changed);
+  return changed;
+}
+
+function withItems<T extends { readonly id: string | undefined }, O extends { readonly id: string }>(
+  items: readonly T[] | undefined,
+  overrides: readonly O[] | undefined,
+  member: string,
+  apply: (item: T, override: O) => T,
+): T[] | undefined {
+  const unknown = overrides?.find((override) => items?.some(({ id }) => id === override.id) !== true);
+  if (unknown !== undefined) throw noDevice(`overrides.${member}`, unknown.id);
+  return items?.map((item) => {
+    const override = overrides?.find(({ id }) => id === item.id);
+    return override === undefined ? item : apply(item, override);
+  });
+}
+
+function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): VmConfig['vsock'] {
+  if (override === undefined) return vsock;
+  if (vsock === undefined) throw noDevice('overrides.vsock', 'vsock');
+  return { ...vsock, socket: override.socket ?? vsock.socket, cid: override.cid ?? vsock.cid };
+}
+
+/** A console that goes to a file of its own; one that the guest does not have cannot. */
+function withFile(config: ConsoleConfig, file: string | undefined, member: string): ConsoleConfig {
+  if (file === undefined) return config;
+  if (config.mode === 'Off') throw noDevice(`overrides.${member}`, member);
+  if (file === '') throw new ApiError('invalid-config', `overrides.${member}.file: ${FILE_MISSING}`);
+  return { ...config, mode: 'File', file };
+}
+
+function noDevice(place: string, id: string): ApiError {
+  return new ApiError('unknown-device', `${place}: the snapshot has no device "${id}"`);
+}

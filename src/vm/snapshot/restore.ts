@@ -1,0 +1,130 @@
+import { ApiError } from '../../api/errors.ts';
+import type { RestoreConfig } from '../../api/requests.ts';
+import { join } from 'node:path';
+import { toApiError } from '../../api/handlers.ts';
+import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import { createMemfd } from '../../host/memfd.ts';
+import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
+import { readDeviceState } from '../../qemu/device-state.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { createLog } from '../../util/log.ts';
+import { writeFile } from 'node:fs/promises';
+import { openConsoles } from '../consoles.ts';
+import { launchRun, type Run } from '../run.ts';
+import { createVm, type Vm } from '../vm.ts';
+import { engineOf } from './describe.ts';
+import { firstDifference, shapeOf } from './edits.ts';
+import { folderOf } from './location.ts';
+import { read, readChecked } from './manifest.ts';
+import { likeStart } from './like-start.ts';
+import { withOverrides } from './overrides.ts';
+import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
+import { parseSavedMachine, type SavedMachine } from './saved-machine.ts';
+
+const log = createLog('restore');
+
+/** A snapshot as it was read and found whole. */
+interface Snapshot {
+  readonly folder: string;
+  readonly config: VmConfig;
+  readonly machine: SavedMachine;
+}
+
+/**
+ * Makes the VM of a snapshot, Paused. Rejects with ApiError, naming what is wrong with the snapshot or which device could
+ * not be made, and leaves nothing behind.
+ */
+export async function restoreVm(request: RestoreConfig): Promise<{ vm: Vm; run: Run }> {
+  const started = performance.now();
+  const snapshot = await readSnapshot(request);
+  const consoles = await openConsoles(snapshot.config);
+  const vm = createVm(snapshot.config);
+  try {
+    const run = await restoreRun(snapshot, { consoles, prefault: request.prefault, signal: vm.waits.signal });
+    vm.config = run.config;
+    vm.state = 'Paused';
+    vm.live = { consoles, run };
+    log.info(`${snapshot.folder}: restored in ${Math.round(performance.now() - started)} ms`);
+    return { vm, run };
+  } catch (error) {
+    consoles.dispose();
+    throw error;
+  }
+}
+
+async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Promise<Snapshot> {
+  const folder = folderOf(url);
+  try {
+    await checkDirectory(folder);
+    const state = await readChecked(folder);
+    const path = join(folder, SNAPSHOT_FILES.config);
+    const config = withOverrides(readConfig(path, await read(folder, SNAPSHOT_FILES.config)), overrides);
+    const machine = parseSavedMachine(state);
+    const edited = firstDifference(machine.shape, shapeOf(config));
+    if (edited !== undefined) throw new Error(`${path}: the machine would be another: ${edited}`);
+    return { folder, config, machine };
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw new ApiError('failed', `The snapshot cannot be restored: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function readConfig(path: string, text: string): VmConfig {
+  try {
+    const { config, warnings } = decodeVmConfig(JSON.parse(text));
+    for (const warning of warnings) log.warn(`${path}: ${warning}`);
+    return config;
+  } catch (error) {
+    const fault = toApiError(error);
+    const cause = fault instanceof ApiError ? fault.cause : fault;
+    throw new Error(`${path}: ${reasonOf(cause)}`, { cause: error });
+  }
+}
+
+interface Restoring {
+  readonly consoles: Awaited<ReturnType<typeof openConsoles>>;
+  readonly prefault: boolean;
+  readonly signal: AbortSignal;
+}
+
+async function restoreRun(
+  { folder, config, machine }: Snapshot,
+  { consoles, prefault, signal }: Restoring,
+): Promise<Run> {
+  const start = likeStart(config, machine);
+  let memory: MemorySource = { path: join(folder, SNAPSHOT_FILES.memory), mapped: [], copied: [] };
+  return launchRun(
+    {
+      ...start,
+      adapt: (plan) => {
+        const like = start.adapt(plan);
+        memory = { ...memory, ...mapMemory(like, machine.regions, config.memory) };
+        return memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
+      },
+      begin: async (run) => {
+        checkEngine(run, machine);
+        await start.begin(run);
+        await fillMemory(run, memory);
+        await loadState(run, Buffer.from(machine.deviceState, 'base64'));
+        if (prefault) await touchMemory(run, memory);
+      },
+    },
+    consoles,
+    signal,
+  );
+}
+
+async function loadState({ qemu }: Run, state: Buffer): Promise<void> {
+  using source = await createMemfd('device-state');
+  await writeFile(source.path, state);
+  await readDeviceState(qemu, `file:${source.path}`).catch((error: unknown) => {
+    throw new ApiError('failed', 'The state of the devices could not be loaded', { cause: error });
+  });
+}
+
+/** @throws ApiError where the state is another engine's */
+function checkEngine(run: Run, { engine, accelerator }: SavedMachine): void {
+  const [was, is] = [`QEMU ${engine} with ${accelerator}`, `QEMU ${engineOf(run)} with ${run.accelerator}`];
+  if (was === is) return;
+  throw new ApiError('failed', `The snapshot cannot be restored: it was made by ${was}, here is ${is}`);
+}

@@ -1,0 +1,38 @@
+import { ApiError } from '../../api/errors.ts';
+import { pmem } from '../../devices/pmem.ts';
+import { qemuId } from '../../machine/placement.ts';
+import { isMessage } from '../../qemu/qmp-stream.ts';
+import type { RamBlock } from '../../qemu/ram-blocks.ts';
+import type { Run } from '../run.ts';
+
+/**
+ * Looks whether all of a machine can be in a snapshot.
+ * Rejects with ApiError `failed` naming what cannot.
+ */
+export async function checkSaveable({ layout, qemu }: Run): Promise<void> {
+  for (const { device, config, id } of layout.placements) {
+    const reason = device.unsaved?.(config);
+    if (reason !== undefined) {
+      throw new ApiError(
+        'failed',
+        `${device.flag ?? device.member} ${id}: cannot be in a snapshot: ${reason}`,
+      );
+    }
+  }
+  const answer = await qemu.qmp.execute('query-migrate');
+  const reasons: unknown = isMessage(answer) ? answer['blocked-reasons'] : undefined;
+  if (Array.isArray(reasons) && reasons.length > 0) {
+    throw new ApiError('failed', `The VM cannot be in a snapshot: ${reasons.join('; ')}`);
+  }
+}
+
+/** Whether a piece of memory goes into the snapshot: persistent memory is its file, as a disk is its image. */
+export function isSaved({ layout }: Run, { planned, name }: RamBlock): boolean {
+  const isPersistent = layout.placements.some(
+    ({ device, config, id }) =>
+      device.member === pmem.member &&
+      name.startsWith(qemuId(id)) &&
+      !(config !== true && config['discard_writes'] === true),
+  );
+  return planned && !isPersistent;
+}

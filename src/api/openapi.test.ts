@@ -73,6 +73,7 @@ const BEYOND: Readonly<Record<string, string>> = {
   'schema NetOverride': 'what clones have of their own',
   'schema RestoreOverrides': 'what clones have of their own',
   'schema VsockOverride': 'what clones have of their own',
+  'schema PortForward': 'networks without rights',
   'schema VmReceiveMigrationData': 'request of vm.receive-migration',
   'schema VmSendMigrationData': 'request of vm.send-migration',
   'CpusConfig.kvm_hyperv': 'the original has it',
@@ -82,6 +83,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'DiskConfig.backing_files': 'current versions have it; allows a base outside the image’s folder',
   'RestoreConfig.overrides': 'what clones have of their own',
   'RestoreConfig.resume': 'later versions of the original have it',
+  'NetConfig.backend': 'networks without rights',
+  'NetConfig.forwards': 'networks without rights',
   'NetConfig.host_mac': 'the original has it',
 };
 

@@ -1,27 +1,19 @@
 import type { DiskConfig } from '../devices/disk.ts';
 import type { FsConfig } from '../devices/fs.ts';
 import { DEVICES } from '../devices/index.ts';
-import type { NetConfig } from '../devices/net.ts';
 import type { PmemConfig } from '../devices/pmem.ts';
 import type { Report } from './checks.ts';
 import { deviceItems } from './items.ts';
+import { checkNet, NO_SOCKET, SHARED_MEMORY, TOO_MANY_QUEUES } from './net-checks.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
 
-// the original's words, which its clients may look for
-const SHARED_MEMORY = 'Using vhost-user requires using shared memory';
-const TOO_MANY_QUEUES = 'Number of vCPUs is insufficient for number of queues';
-
 /** Descriptors of a virtio queue: the engine's bounds for disks and file systems. */
 const QUEUE = { least: 4, most: 1024 } as const;
-/** The virtio specification's bound. */
-const NET_QUEUE = { least: 1, most: 32_768 } as const;
 /** pmem is mapped in large pages of this many `bytes`. */
 const PMEM_PAGE = 2 * 2 ** 20;
 /** A guest's vsock address has 32 bits, and the last is "any". */
 const CID_MAX = 2 ** 32 - 2;
-/** Descriptors of the standard streams. */
-const STANDARD_STREAMS = 2;
 
 interface Machine {
   readonly vcpus: number;
@@ -50,28 +42,11 @@ function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
   }
   if (disk.vhost_user && !shared) report(place, SHARED_MEMORY);
   if (disk.vhost_user && disk.vhost_socket === undefined) {
-    report(place, 'No socket provided when using vhost-user');
+    report(place, NO_SOCKET);
   }
   if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
   if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
   checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
-}
-
-function checkNet(place: string, net: NetConfig, machine: Machine): void {
-  const { vcpus, shared, report } = machine;
-  if (net.vhost_user && !shared) report(place, SHARED_MEMORY);
-  if (net.vhost_user && net.vhost_socket === undefined) {
-    report(place, 'No socket provided when using vhost-user');
-  }
-  if (net.num_queues < 2) report(place, 'Number of queues to virtio_net less than 2');
-  if (net.fd !== undefined) {
-    if (net.fd.length * 2 !== net.num_queues) {
-      report(place, 'Number of queues to virtio_net does not match the number of input FDs');
-    }
-    if (net.fd.some((fd) => fd <= STANDARD_STREAMS)) report(place, 'Reserved fd number (<= 2)');
-  }
-  if (Math.floor(net.num_queues / 2) > vcpus) report(place, TOO_MANY_QUEUES);
-  checkQueueSize(place, net.queue_size, { ...NET_QUEUE, report });
 }
 
 function checkFs(place: string, fs: FsConfig, { vcpus, shared, report }: Machine): void {

@@ -111,10 +111,12 @@ test('queue sizes are powers of two that the engine can make', () => {
   }
   for (const size of [4, 128, 1024])
     assert.deepEqual(check({ disks: [{ path: '/a', queue_size: size }] }), []);
-  assert.deepEqual(check({ net: [{ queue_size: 32_768 }] }), []);
-  assert.deepEqual(check({ net: [{ queue_size: 65_535 }] }), [
-    'net[0].queue_size: must be a power of two from 1 to 32768, got 65535',
-  ]);
+  for (const size of [256, 512, 1024]) assert.deepEqual(check({ net: [{ queue_size: size }] }), []);
+  for (const size of [0, 128, 300, 2048, 32_768]) {
+    assert.deepEqual(check({ net: [{ queue_size: size }] }), [
+      `net[0].queue_size: must be 256, 512 or 1024, got ${size}`,
+    ]);
+  }
 });
 
 test('9, 10, 11, 12, 13: networks', () => {
@@ -139,6 +141,48 @@ test('9, 10, 11, 12, 13: networks', () => {
       ['net[0]: Number of vCPUs is insufficient for number of queues'],
     ],
     ['an odd count', { net: [{ num_queues: 3 }] }, []],
+  ]);
+});
+
+test('addresses and names of networks are what the kernel takes', () => {
+  const multicast = (place: string, mac: string) =>
+    `net[0].${place}: ${mac} is a multicast address (the lowest bit of the first byte is 1)`;
+  expectProblems([
+    [
+      'multicast',
+      { net: [{ mac: '01:00:5E:00:00:01', host_mac: 'ff:ff:ff:ff:ff:ff' }] },
+      [multicast('mac', '01:00:5e:00:00:01'), multicast('host_mac', 'ff:ff:ff:ff:ff:ff')],
+    ],
+    ['zeros', { net: [{ mac: '00:00:00:00:00:00' }] }, ['net[0].mac: must not be all zeros']],
+    ['15 bytes', { net: [{ tap: 'a23456789012345' }] }, []],
+    [
+      '16 bytes in 15 letters',
+      { net: [{ tap: 'é23456789012345' }] },
+      ['net[0].tap: "é23456789012345" is longer than 15 bytes'],
+    ],
+    ...['a/b', 'a b', 'a%d', '..'].map<[string, Parts, string[]]>((tap) => [
+      tap,
+      { net: [{ tap }] },
+      [`net[0].tap: "${tap}" is no name of an interface`],
+    ]),
+  ]);
+});
+
+test('what a network’s back-end does not know is refused', () => {
+  const forwards = [{ host_port: 1, guest_port: 2 }];
+  expectProblems([
+    ['user', { net: [{ backend: 'user', forwards, ip: '10.1.2.3', id: 'n' }] }, []],
+    [
+      'user with a TAP',
+      { cpus: cpus(2), net: [{ backend: 'user', tap: 't', fd: [3, 4], num_queues: 4 }] },
+      [
+        'net[0].tap: has no effect with backend user',
+        'net[0].fd: has no effect with backend user',
+        'net[0].num_queues: backend user has one pair of queues: must be 2',
+      ],
+    ],
+    ['forwards to a TAP', { net: [{ forwards }] }, ['net[0].forwards: has no effect with a TAP']],
+    ['a name beside descriptors', { net: [{ fd: [3], tap: 't' }] }, ['net[0].tap: has no effect with fd']],
   ]);
 });
 

@@ -58,6 +58,7 @@ const DEFAULTS: [Struct, object, object][] = [
     {
       ip: '192.168.249.1',
       mask: '255.255.255.0',
+      backend: 'tap',
       iommu: false,
       num_queues: 2,
       queue_size: 256,

@@ -1,8 +1,12 @@
-import { beyond, defaulted, later, optional, struct, worded, type ValueOf } from '../schema/field.ts';
+import { beyond, defaulted, formed, later, optional, struct, worded, type ValueOf } from '../schema/field.ts';
 import { choice, flag, ipv4, list, mac, nameOrNone, nested, path, text, uint } from '../schema/kinds.ts';
-import { defineDevice } from './device.ts';
+import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
+import { PortForward, readForwards } from './port-forward.ts';
+import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
+import type { Step } from './step.ts';
+import { userNetwork } from './user-network.ts';
 
 /** A virtio-net interface on a TAP of the host, on descriptors that were passed in, or on a vhost-user back-end. */
 export interface NetConfig extends ValueOf<typeof NetConfig> {}
@@ -15,6 +19,7 @@ export const NetConfig = struct({
     tap: nameOrNone('Name of the TAP on the host; default: one of its own', '<name>'),
     ip: defaulted(ipv4('Address of the host’s side'), '192.168.249.1'),
     mask: defaulted(ipv4('Netmask of the host’s side'), '255.255.255.0'),
+    backend: backend(),
     mac: optional(mac('MAC address in the guest; default: a random one')),
     host_mac: beyond(optional(mac('MAC address of the TAP on the host'))),
     iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
@@ -31,22 +36,34 @@ export const NetConfig = struct({
       ),
     ),
     id: optional(text('Name of the device', '<id>')),
-    fd: later(
-      optional(
-        list(
-          uint('TAP descriptors of this process', { bits: 31, format: 'int32' }),
-          readIntegers,
-          '<fd>:<fd>...',
-        ),
+    fd: optional(
+      list(
+        uint('TAP descriptors of this process', { bits: 31, format: 'int32' }),
+        readIntegers,
+        '<fd>:<fd>...',
+      ),
+    ),
+    forwards: beyond(
+      worded(
+        'forward',
+        optional(list(nested(PortForward), readForwards, '[tcp:|udp:][<ipv4>:]<host port>-<guest port>+...')),
       ),
     ),
     rate_limiter_config: later(rateLimiterConfig),
   },
 });
 
+/** What the host found or made for a network. */
+export interface NetFacts {
+  /** of the guest's side */
+  readonly mac: string;
+  /** the TAP's queues; undefined where there is no TAP */
+  readonly fds: readonly number[] | undefined;
+}
+
 export const net = defineDevice({
   member: 'net',
-  field: later(optional(list(nested(NetConfig)))),
+  field: optional(list(nested(NetConfig))),
   struct: NetConfig,
   many: true,
   flag: 'net',
@@ -54,4 +71,71 @@ export const net = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
+  plan: planNet,
 });
+
+/** Pairs of a receiving and a sending queue; an odd queue is left over, as in the original. */
+export function queuePairs({ num_queues: queues }: Pick<NetConfig, 'num_queues'>): number {
+  return Math.floor(queues / 2);
+}
+
+function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] {
+  const pairs = queuePairs(config);
+  return [
+    ...planBackend(config, at),
+    {
+      kind: 'device',
+      props: {
+        driver: 'virtio-net-pci',
+        ...onBus(at),
+        netdev: at.qemuId,
+        mac: at.facts.mac,
+        mq: pairs > 1,
+        // one for each queue, the control queue and changes of the configuration
+        vectors: 2 * pairs + 2,
+        rx_queue_size: config.queue_size,
+        tx_queue_size: config.vhost_user ? config.queue_size : TAP_TX_QUEUE_SIZE,
+        // no firmware of ours boots from a network
+        romfile: '',
+      },
+    },
+  ];
+}
+
+/** The engine takes no longer sending queue, unless a vhost-user back-end serves it. */
+const TAP_TX_QUEUE_SIZE = 256;
+
+function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {
+  if (config.vhost_user) {
+    const backend = {
+      type: 'socket',
+      path: config.vhost_socket ?? '',
+      server: config.vhost_mode === 'Server',
+    } as const;
+    return [
+      { kind: 'chardev', id, backend },
+      { kind: 'netdev', props: { type: 'vhost-user', id, chardev: id, queues: queuePairs(config) } },
+    ];
+  }
+  if (config.backend === 'user') return [{ kind: 'netdev', props: { id, ...userNetwork(config) } }];
+  return [{ kind: 'netdev', props: { type: 'tap', id }, fds: facts.fds ?? [] }];
+}
+
+/** `user` alone is the short form on the command line. */
+function backend() {
+  const inner = choice('What is behind it: a TAP, or `user`: NAT in the engine, which needs no rights', [
+    'tap',
+    'user',
+  ]);
+  return beyond(
+    formed(
+      {
+        keys: ['backend'],
+        flags: ['user'],
+        syntax: 'user|backend=tap|user',
+        read: (words) => (words.has('user') ? 'user' : words.text('backend')),
+      },
+      defaulted(inner, 'tap'),
+    ),
+  );
+}

@@ -17,7 +17,7 @@ export async function sendDescriptors(
   fds: readonly number[],
 ): Promise<void> {
   const { koffi, libc } = await loadNative();
-  const sendmsg = libc.func('ssize_t sendmsg(int, const void *, int)');
+  const sendmsg = libc.func('long sendmsg(int, const void *, int)');
   await flushed(stream);
   const control = controlOf(fds);
   const vector = Buffer.alloc(16);

@@ -152,7 +152,9 @@ export class Vmm {
 
   async #counters(): Promise<VmCounters> {
     const { live } = this.#present('vm.counters');
-    return live === undefined ? {} : readCounters(live.run.qemu.qmp, live.run.layout.placements);
+    if (live === undefined) return {};
+    const { qemu, layout, preparations } = live.run;
+    return { ...(await readCounters(qemu.qmp, layout.placements)), ...preparations.counters() };
   }
 
   #watch(vm: Vm, run: Run): void {

@@ -1,7 +1,8 @@
 import { prepareDisk } from './disk.ts';
+import { prepareNet } from './net.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
 import { prepareVirtioMem } from './virtio-mem.ts';
 
 /** What each kind of device needs of the host; a device that is not here needs nothing. */
-export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareRng, prepareVirtioMem];
+export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareNet, prepareRng, prepareVirtioMem];

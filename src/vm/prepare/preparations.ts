@@ -1,4 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
+import type { VmCounters } from '../../api/replies.ts';
 import type { AnyConfig } from '../../devices/device.ts';
 import type { Placement } from '../../machine/placement.ts';
 import { createLog } from '../../util/log.ts';
@@ -16,6 +17,8 @@ export interface Preparations {
   readonly facts: () => ReadonlyMap<string, unknown>;
   /** A device's configuration with what was found out about it. */
   readonly completed: (placement: Placement) => AnyConfig;
+  /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
+  readonly counters: () => VmCounters;
   /** Gives back what one device was given. */
   readonly release: (id: string) => Promise<void>;
   /** Gives back everything, the newest first. */
@@ -41,6 +44,12 @@ export function createPreparations(): Preparations {
     },
     facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
     completed: ({ id, config }) => prepared.get(id)?.config ?? config,
+    counters: () =>
+      Object.fromEntries(
+        [...prepared].flatMap(([id, { counters }]) =>
+          counters === undefined ? [] : [[id, { ...counters() }]],
+        ),
+      ),
     release,
     releaseAll: async () => {
       for (const id of [...prepared.keys()].toReversed()) await release(id);

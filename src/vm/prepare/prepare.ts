@@ -8,6 +8,8 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   readonly facts: H;
   /** the configuration with what was found out about it, e.g. the MAC address of a TAP that was made */
   readonly config?: C;
+  /** Reads what it has moved since it was prepared, under the names of vm.counters. */
+  readonly counters?: () => Readonly<Record<string, number>>;
   /** Gives back what was opened or made; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
 }

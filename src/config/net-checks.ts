@@ -1,0 +1,83 @@
+import type { NetConfig } from '../devices/net.ts';
+import type { Report } from './checks.ts';
+import { isPowerOfTwo } from './numbers.ts';
+
+// the original's words, which its clients may look for
+export const SHARED_MEMORY = 'Using vhost-user requires using shared memory';
+export const TOO_MANY_QUEUES = 'Number of vCPUs is insufficient for number of queues';
+export const NO_SOCKET = 'No socket provided when using vhost-user';
+
+/** Descriptors of a queue: the engine's bounds. */
+const QUEUE = { least: 256, most: 1024 } as const;
+/** Descriptors of the standard streams. */
+const STANDARD_STREAMS = 2;
+/** The longest name of an interface in `bytes` (IFNAMSIZ without the end mark). */
+const NAME_MAX = 15;
+
+interface Machine {
+  readonly vcpus: number;
+  readonly shared: boolean;
+  readonly report: Report;
+}
+
+/** The rules of a network (reference/config.md 5.2: 9 to 13), and those of its back-ends. */
+export function checkNet(place: string, net: NetConfig, { vcpus, shared, report }: Machine): void {
+  if (net.vhost_user && !shared) report(place, SHARED_MEMORY);
+  if (net.vhost_user && net.vhost_socket === undefined) report(place, NO_SOCKET);
+  if (net.num_queues < 2) report(place, 'Number of queues to virtio_net less than 2');
+  if (Math.floor(net.num_queues / 2) > vcpus) report(place, TOO_MANY_QUEUES);
+  if (!isPowerOfTwo(net.queue_size) || net.queue_size < QUEUE.least || net.queue_size > QUEUE.most) {
+    report(`${place}.queue_size`, `must be 256, 512 or 1024, got ${net.queue_size}`);
+  }
+  checkDescriptors(place, net, report);
+  checkMac(`${place}.mac`, net.mac, report);
+  checkMac(`${place}.host_mac`, net.host_mac, report);
+  checkName(`${place}.tap`, net.tap, report);
+  checkBackend(place, net, report);
+}
+
+function checkDescriptors(place: string, { fd, num_queues: queues }: NetConfig, report: Report): void {
+  if (fd === undefined) return;
+  if (fd.length * 2 !== queues) {
+    report(place, 'Number of queues to virtio_net does not match the number of input FDs');
+  }
+  if (fd.some((one) => one <= STANDARD_STREAMS)) report(place, 'Reserved fd number (<= 2)');
+}
+
+function checkMac(place: string, mac: string | undefined, report: Report): void {
+  if (mac === undefined) return;
+  if ((Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
+    report(place, `${mac} is a multicast address (the lowest bit of the first byte is 1)`);
+  }
+  if (mac === '00:00:00:00:00:00') report(place, 'must not be all zeros');
+}
+
+/** What the kernel would refuse, or take for a template. */
+function checkName(place: string, name: string | undefined, report: Report): void {
+  if (name === undefined) return;
+  if (new TextEncoder().encode(name).length > NAME_MAX) {
+    report(place, `"${name}" is longer than ${NAME_MAX} bytes`);
+  } else if (/[\s/:%]/.test(name) || name === '.' || name === '..') {
+    report(place, `"${name}" is no name of an interface`);
+  }
+}
+
+/** Members that only another back-end knows would have no effect. */
+function checkBackend(place: string, net: NetConfig, report: Report): void {
+  const [name, strange] = backendOf(net);
+  for (const member of strange) {
+    if (net[member] !== undefined) report(`${place}.${member}`, `has no effect with ${name}`);
+  }
+  if (net.backend !== 'user') return;
+  if (net.vhost_user) report(`${place}.backend`, 'user has no effect with vhost_user');
+  if (net.num_queues > 3) report(`${place}.num_queues`, 'backend user has one pair of queues: must be 2');
+}
+
+type Member = 'tap' | 'host_mac' | 'fd' | 'forwards' | 'vhost_socket';
+
+function backendOf(net: NetConfig): readonly [string, readonly Member[]] {
+  if (net.vhost_user) return ['vhost_user', ['fd', 'forwards']];
+  if (net.backend === 'user') return ['backend user', ['tap', 'host_mac', 'fd', 'vhost_socket']];
+  if (net.fd !== undefined) return ['fd', ['tap', 'host_mac', 'forwards']];
+  return ['a TAP', ['forwards']];
+}

@@ -1,0 +1,36 @@
+import { interfaceAttribute } from './interface.ts';
+
+/** What a guest received and sent over an interface, as it sees it: frames without the virtio header. */
+export interface FrameCounters extends Readonly<Record<string, number>> {
+  readonly rx_bytes: number;
+  readonly rx_frames: number;
+  readonly tx_bytes: number;
+  readonly tx_frames: number;
+}
+
+/** Counts from now on: an interface that was there before this run has counted others' frames. */
+export function countFrames(name: string): () => FrameCounters {
+  const start = read(name);
+  return () => {
+    const now = read(name);
+    return {
+      rx_bytes: now.rx_bytes - start.rx_bytes,
+      rx_frames: now.rx_frames - start.rx_frames,
+      tx_bytes: now.tx_bytes - start.tx_bytes,
+      tx_frames: now.tx_frames - start.tx_frames,
+    };
+  };
+}
+
+/** What a TAP sends is what its guest receives; a macvtap counts as the guest does. */
+function read(name: string): FrameCounters {
+  const isTap = interfaceAttribute(name, 'tun_flags') !== undefined;
+  const [received, sent] = isTap ? (['tx', 'rx'] as const) : (['rx', 'tx'] as const);
+  const statistic = (which: string): number => Number(interfaceAttribute(name, `statistics/${which}`) ?? 0);
+  return {
+    rx_bytes: statistic(`${received}_bytes`),
+    rx_frames: statistic(`${received}_packets`),
+    tx_bytes: statistic(`${sent}_bytes`),
+    tx_frames: statistic(`${sent}_packets`),
+  };
+}

@@ -25,7 +25,7 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */
-async function run({ apiSocket, vm }: DaemonOptions): Promise<void> {
+async function run({ apiSocket, vm, restore }: DaemonOptions): Promise<void> {
   const vmm = new Vmm(DIALECT_VERSION);
   if (apiSocket === undefined && vm === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
@@ -34,6 +34,7 @@ async function run({ apiSocket, vm }: DaemonOptions): Promise<void> {
   await using _server = apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm);
   try {
     if (vm !== undefined) await bootFromCommandLine(vmm, vm);
+    if (restore !== undefined) await restoreFromCommandLine(vmm, restore);
     const { problem } = await vmm.ended;
     if (problem !== undefined) throw new ExitError(problem);
   } finally {
@@ -46,6 +47,15 @@ async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']
   await vmm.handlers['vm.create'](vm.config);
   await vmm.handlers['vm.boot']().catch((error: unknown) => {
     throw new ExitError(`Error booting VM: ${errorChain(error).join(': ')}`);
+  });
+}
+
+async function restoreFromCommandLine(
+  vmm: Vmm,
+  restore: NonNullable<DaemonOptions['restore']>,
+): Promise<void> {
+  await vmm.handlers['vm.restore'](restore).catch((error: unknown) => {
+    throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`);
   });
 }
 

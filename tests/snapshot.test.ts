@@ -1,13 +1,33 @@
 // Snapshots and the VMs that are made from them, seen in the guest and on the host.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
+import { childrenOf, qemuOf } from './support/host.ts';
+import { infoOf } from './support/info.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { until } from './support/until.ts';
+import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
+/** Where snapshots of one test are left for the next. */
+const HOME = makeFolder();
+after(() => rmSync(HOME, { recursive: true, force: true }));
+const FIRST = join(HOME, 'gén, "1"');
+
 const FILES = ['config.json', 'manifest.json', 'memory-ranges', 'state.json'];
 
 async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<Shell> {
@@ -45,7 +65,7 @@ async function restore(
 
 test('a VM is saved, goes on, and lives again in another VMM, over generations', async () => {
   await using source = await startVmm();
-  const disk = join(source.folder, 'a, "b" é.raw');
+  const disk = join(HOME, 'a, "b" é.raw');
   writeFileSync(disk, 'the disk');
   truncateSync(disk, 8 * MIB);
   using shell = await boot(source, {
@@ -56,7 +76,8 @@ test('a VM is saved, goes on, and lives again in another VMM, over generations',
   const sum = (guest: Shell, name: string): Promise<string> => guest.run(`md5sum < /m/${name}`);
   const one = await sum(shell, 'one');
 
-  const first = folder(source, 'gén, "1"');
+  const first = FIRST;
+  mkdirSync(first);
   const url = `file://${first}`;
   assertStatus(await source.put('vm.snapshot', { destination_url: url }), 405);
   assertStatus(await source.put('vm.pause'), 204);
@@ -112,4 +133,93 @@ test('a VM is saved, goes on, and lives again in another VMM, over generations',
   assertStatus(await clone.put('vm.reboot'), 204);
   await third.login();
   assert.equal(await third.run('nproc'), '2');
+});
+
+interface Config {
+  serial: { mode: string; file?: string };
+  cpus: { max_vcpus: number };
+  disks: { path: string; id: string; queue_size: number }[];
+}
+
+/** A copy as clients make it: RAM is linked, the rest is copied, the configuration edited. */
+function copyOf(name: string, edit: (config: Config) => void = () => undefined): string {
+  const path = join(HOME, name);
+  mkdirSync(path);
+  linkSync(join(FIRST, 'memory-ranges'), join(path, 'memory-ranges'));
+  for (const file of ['state.json', 'manifest.json']) copyFileSync(join(FIRST, file), join(path, file));
+  const config = JSON.parse(readFileSync(join(FIRST, 'config.json'), 'utf8')) as Config;
+  edit(config);
+  writeFileSync(join(path, 'config.json'), JSON.stringify(config));
+  return path;
+}
+
+test('what is no whole snapshot, or would be another machine, is refused with the reason, and nothing stays', async () => {
+  await using vmm = await startVmm();
+  const broken: [string, string, RegExp][] = [
+    ['no manifest', copyOf('no-manifest'), /no manifest: it was never finished/],
+    ['cut manifest', copyOf('cut-manifest'), /not a snapshot's manifest/],
+    ['state changed', copyOf('state'), /checksum differs/],
+    ['no state', copyOf('no-state'), /state\.json: no such file/],
+    ['memory cut', copyOf('memory'), /memory-ranges: is not what was written/],
+    ['more vCPUs', copyOf('vcpus', (config) => (config.cpus.max_vcpus = 3)), /cpus\.max_vcpus: was 2, is 3/],
+    [
+      'queues',
+      copyOf('queues', ({ disks }) => (disks[0] = { ...disks[0], queue_size: 64 } as Config['disks'][0])),
+      /disks\[0\]\.queue_size/,
+    ],
+    [
+      'another disk',
+      copyOf('disks', ({ disks }) => disks.push({ path: '/x', id: 'x', queue_size: 64 })),
+      /disks\[1\]: was not there/,
+    ],
+    [
+      'no disk image',
+      copyOf('image', ({ disks }) => (disks[0] = { ...disks[0], path: '/no, such' } as Config['disks'][0])),
+      /disk _disk0: \/no, such: no such file/,
+    ],
+  ];
+  unlinkSync(join(HOME, 'no-manifest', 'manifest.json'));
+  truncateSync(join(HOME, 'cut-manifest', 'manifest.json'), 100);
+  appendFileSync(join(HOME, 'state', 'state.json'), ' ');
+  unlinkSync(join(HOME, 'no-state', 'state.json'));
+  unlinkSync(join(HOME, 'memory', 'memory-ranges'));
+  writeFileSync(join(HOME, 'memory', 'memory-ranges'), 'short');
+  for (const [what, path, reason] of broken) {
+    const answer = await vmm.put('vm.restore', { source_url: `file://${path}` });
+    assert.equal(answer.status, 500, what);
+    assert.match(JSON.stringify(answer.json), reason, what);
+    assertStatus(await vmm.get('vm.info'), 404);
+  }
+  const overrides = { disks: [{ id: 'none', path: '/x' }] };
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${FIRST}`, overrides }), 404);
+  assertStatus(await vmm.put('vm.restore', {}), 400);
+  assert.deepEqual(childrenOf(vmm.pid), []);
+  assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+});
+
+test('clones have a disk, a console and RAM of their own, from a linked and edited copy, overrides or the command line', async () => {
+  const image = join(HOME, 'other, disk.raw');
+  writeFileSync(image, 'another disk');
+  truncateSync(image, 8 * MIB);
+  const log = join(HOME, 'console "é", log');
+  const edited = copyOf('edited', (config) => {
+    config.serial = { mode: 'File', file: log };
+    Object.assign(config, { memory: { ...(config as unknown as { memory: object }).memory, shared: true } });
+  });
+  await using inFile = await startVmm();
+  assertStatus(await inFile.put('vm.restore', { source_url: `file://${edited}`, resume: true }), 204);
+  assert.match(readFileSync(`/proc/${qemuOf(inFile.pid)}/maps`, 'latin1'), /memfd:memory-backend-memfd/);
+  assert.equal(((await inFile.get('vm.info')).json as { config: Config }).config.serial.file, log);
+
+  const plain = copyOf('a, b');
+  await using byFlag = await startVmm({ args: ['--restore', `source_url="file://${plain}",resume=on`] });
+  await until('it runs', async () => (await infoOf(byFlag)).state === 'Running', byFlag.output);
+  using one = openShell(await ptyOf(byFlag));
+  assert.equal(await one.run('head -c 8 /dev/vda'), 'the disk');
+
+  await using other = await startVmm();
+  const overrides = { disks: [{ id: '_disk0', path: image }] };
+  using shell = await restore(other, FIRST, { overrides });
+  assert.equal(await shell.run('head -c 12 /dev/vda'), 'another disk');
+  assert.match(readFileSync(`/proc/${qemuOf(other.pid)}/maps`, 'latin1'), /rw-p .*memory-ranges/);
 });

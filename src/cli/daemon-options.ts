@@ -1,7 +1,9 @@
+import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
-import { parseVmConfig, type FlagTexts } from '../config/from-words.ts';
+import { parseFlag, parseVmConfig, type FlagTexts } from '../config/from-words.ts';
 import type { DecodedVmConfig } from '../config/vm-config.ts';
 import type { ListenAddress } from '../http/listener.ts';
+import { decode, DecodeError } from '../schema/decode.ts';
 import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
 import { readApiSocket } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
@@ -15,6 +17,8 @@ export interface DaemonOptions {
   readonly apiSocket: ListenAddress | undefined;
   /** a VM that is to boot at once */
   readonly vm: DecodedVmConfig | undefined;
+  /** a snapshot that is to be restored at once, where no VM is to boot */
+  readonly restore: RestoreConfig | undefined;
 }
 
 /** The flags that are not about the VM. */
@@ -34,8 +38,8 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'restore',
     takes: 'many',
-    doc: 'Restore a VM from a snapshot (not supported yet)',
-    syntax: 'source_url=<url>,prefault=on|off',
+    doc: 'Restore a VM from a snapshot',
+    syntax: 'source_url=<url>,prefault=on|off,resume=on|off',
   },
   {
     name: 'seccomp',
@@ -70,8 +74,25 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     verbosity: flags.count('verbose'),
     logFile: flags.values('log-file')[0],
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
-    vm: show === undefined && flags.count('kernel') > 0 ? readVm(flags) : undefined,
+    ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
   };
+}
+
+/** What is to run at once; a kernel goes before a snapshot, as with the original. */
+function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore'> {
+  const [snapshot] = flags.values('restore');
+  if (flags.count('kernel') > 0) return { vm: readVm(flags), restore: undefined };
+  return { vm: undefined, restore: snapshot === undefined ? undefined : readRestore(snapshot) };
+}
+
+function readRestore(text: string): RestoreConfig {
+  try {
+    return decode(RestoreConfig, parseFlag('restore', RestoreConfig, text).json);
+  } catch (error) {
+    if (error instanceof ConfigError) throw new UsageError(error.message);
+    if (error instanceof DecodeError) throw new UsageError(`Error parsing --restore: ${error.message}`);
+    throw error;
+  }
 }
 
 function readVm(flags: ParsedFlags): DecodedVmConfig {
@@ -87,9 +108,7 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
 }
 
 function refuseUnsupported(flags: ParsedFlags): void {
-  for (const name of ['event-monitor', 'restore']) {
-    if (flags.count(name) > 0) throw new UsageError(`--${name} is not supported yet`);
-  }
+  if (flags.count('event-monitor') > 0) throw new UsageError('--event-monitor is not supported yet');
 }
 
 function checkSeccomp(value: string): void {

@@ -1,9 +1,11 @@
+import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
 import type { Device } from '../devices/device.ts';
 import { decode, DecodeError, encode } from '../schema/decode.ts';
 import { readDecimal } from '../schema/kinds.ts';
 import { parseSize } from '../schema/size.ts';
+import { reasonOf } from '../util/errno.ts';
 import { UsageError } from './flags.ts';
 
 /** What a sub-command could not do; printed behind `Error running command: `. */
@@ -33,6 +35,19 @@ export function deviceBody({ flag, struct }: Device, what: string): MakeBody {
     }
   };
 }
+
+/** A restore from its option string; what has no words (`overrides`) can be told by giving the JSON. */
+export const restoreBody: MakeBody = (words) => {
+  const text = needed(words.argument, 'restore_config');
+  try {
+    const json: unknown = text.startsWith('{')
+      ? JSON.parse(text)
+      : parseFlag('restore', RestoreConfig, text).json;
+    return encode(RestoreConfig, decode(RestoreConfig, json));
+  } catch (error) {
+    throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`);
+  }
+};
 
 /** `{"<member>":"<argument>"}` */
 export function argumentBody(member: string): MakeBody {

@@ -4,7 +4,14 @@ import { net } from '../devices/net.ts';
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
-import { argumentBody, deviceBody, resizeBody, resizeZoneBody, type MakeBody } from './remote-bodies.ts';
+import {
+  argumentBody,
+  deviceBody,
+  resizeBody,
+  resizeZoneBody,
+  restoreBody,
+  type MakeBody,
+} from './remote-bodies.ts';
 
 /** A sub-command of `ch-remote`. */
 export interface RemoteCommand {
@@ -64,8 +71,8 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     takes: 0,
     options: ['id', 'size'],
   },
-  later('snapshot', '<destination_url>', 'Create a snapshot from VM'),
-  later('restore', '<restore_config>', 'Restore VM from a snapshot'),
+  take('snapshot', '<destination_url>', 'Create a snapshot from VM', argumentBody('destination_url')),
+  take('restore', '<restore_config>', 'Restore VM from a snapshot', restoreBody),
   later('send-migration', '<destination_url>', 'Initiate a VM migration'),
   later('receive-migration', '<receiver_url>', 'Receive a VM migration'),
 ];

@@ -23,6 +23,8 @@ const TAKING = [
     'remove-device',
     'resize',
     'resize-zone',
+    'snapshot',
+    'restore',
   ],
 ];
 
@@ -209,13 +211,24 @@ for (const [what, bytes, stdout, stderr] of [
 }
 
 test('what comes later says so, whatever its arguments', async () => {
-  for (const argv of [['restore', 'source_url=file:///x'], ['snapshot']]) {
+  for (const argv of [['send-migration', 'unix:/x'], ['receive-migration']]) {
     const line = `Error running command: ${argv[0]} is not supported yet\n`;
     assert.deepEqual(await run(['--api-socket', 'x', ...argv]), [1, '', line]);
   }
 });
 
 for (const [argv, endpoint, body] of [
+  [['snapshot', 'file:///x'], 'vm.snapshot', { destination_url: 'file:///x' }],
+  [
+    ['restore', 'source_url=file:///x,prefault=on'],
+    'vm.restore',
+    { source_url: 'file:///x', prefault: true },
+  ],
+  [
+    ['restore', '{"source_url":"file:///x","overrides":{"serial":{"file":"/a,b"}}}'],
+    'vm.restore',
+    { overrides: { serial: { file: '/a,b' } }, resume: false },
+  ],
   [['add-disk', 'path=/x,id=a'], 'vm.add-disk', { path: '/x', readonly: false, num_queues: 1, id: 'a' }],
   [['add-disk', 'path="/a,b=c"'], 'vm.add-disk', { path: '/a,b=c' }],
   [['add-net', 'tap=t0,num_queues=4'], 'vm.add-net', { tap: 't0', num_queues: 4, ip: '192.168.249.1' }],

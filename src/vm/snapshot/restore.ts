@@ -1,7 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { join } from 'node:path';
-import { toApiError } from '../../api/handlers.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
@@ -65,7 +64,7 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
     return { folder, config, machine };
   } catch (error) {
     if (error instanceof ApiError) throw error;
-    throw new ApiError('failed', `The snapshot cannot be restored: ${reasonOf(error)}`, { cause: error });
+    throw new ApiError('failed', 'The snapshot cannot be restored', { cause: error });
   }
 }
 
@@ -75,9 +74,7 @@ function readConfig(path: string, text: string): VmConfig {
     for (const warning of warnings) log.warn(`${path}: ${warning}`);
     return config;
   } catch (error) {
-    const fault = toApiError(error);
-    const cause = fault instanceof ApiError ? fault.cause : fault;
-    throw new Error(`${path}: ${reasonOf(cause)}`, { cause: error });
+    throw new Error(`${path}: cannot be used`, { cause: error });
   }
 }
 

@@ -36,10 +36,13 @@ export async function snapshotVm(vm: Vm, run: Run, url: string): Promise<void> {
     log.info(`${path}: ${Math.round(bytes / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
     await folder.discard();
-    throw new ApiError('failed', `${path}: the snapshot could not be written: ${reasonOf(error)}`, {
-      cause: error,
-    });
+    throw new ApiError('failed', `${path}: the snapshot could not be written`, { cause: withoutPath(error) });
   }
+}
+
+/** System errors in words; a path of ours in them is said already. */
+function withoutPath(error: unknown): Error {
+  return new Error(reasonOf(error));
 }
 
 async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<number> {

@@ -18,6 +18,7 @@ zstd               zstd
 xz                 xz-utils
 lz4                lz4
 setpriv            util-linux
+ip                 iproute2
 curl               curl
 socat              socat
 iperf3             iperf3
@@ -52,7 +53,7 @@ has_tool() {
     qemu-system-x86_64) qemu_is_new_enough "$(qemu_version)" ;;
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    setpriv) [ "$(uname)" = Darwin ] || command -v setpriv >/dev/null ;;
+    setpriv | ip) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -84,3 +84,123 @@ test('vCPUs come and go, and a reboot starts with those that were asked for last
   assertStatus(await vmm.put('vm.resize', { desired_vcpus: 1 }), 204);
   await sees(shell, 1);
 });
+
+/** The guest's RAM in MiB, without what its kernel keeps for itself. */
+async function ramOf(shell: Shell): Promise<number> {
+  return Number(await shell.run('read _ kib _ </proc/meminfo; echo $((kib / 1024))'));
+}
+
+async function hasRam(shell: Shell, least: number, most: number): Promise<void> {
+  let ram = 0;
+  await until(
+    `the guest has ${least} to ${most} MiB`,
+    async () => {
+      ram = await ramOf(shell);
+      return ram >= least && ram <= most;
+    },
+    () => `it has ${ram} MiB`,
+  );
+}
+
+const MIB = 2 ** 20;
+const ONLINE = { args: 'console=ttyS0 memhp_default_state=online' };
+
+interface Sizes {
+  readonly memory_actual_size: number;
+  readonly config: {
+    readonly memory: {
+      readonly size: number;
+      readonly hotplugged_size?: number;
+      readonly zones?: readonly { readonly hotplugged_size?: number }[];
+    };
+    readonly balloon?: { readonly size: number };
+  };
+}
+
+async function sizesOf(vmm: TestVmm): Promise<Sizes> {
+  return (await vmm.get('vm.info')).json as Sizes;
+}
+
+/** Each request is refused with the bound, and changes nothing. */
+async function refuses(
+  vmm: TestVmm,
+  path: string,
+  cases: readonly (readonly [object, RegExp])[],
+): Promise<void> {
+  const info = await sizesOf(vmm);
+  for (const [body, reason] of cases) {
+    const answer = await vmm.put(path, body);
+    assertStatus(answer, 400);
+    assert.match(JSON.stringify(answer.json), reason);
+  }
+  assert.deepEqual(await sizesOf(vmm), info);
+}
+
+test('RAM comes by the DIMM and goes at the next boot', async () => {
+  await using vmm = await startVmm();
+  const memory = { size: 512 * MIB, hotplug_size: 1024 * MIB };
+  using shell = await boot(vmm, { memory, cmdline: ONLINE });
+  await refuses(vmm, 'vm.resize', [
+    [{ desired_ram: 0 }, /multiple of 4096 above 0/],
+    [{ desired_ram: 600 * MIB }, /must be 536870912 .*multiple of 128 MiB, got 629145600/],
+    [{ desired_ram: 1537 * MIB }, /must be 1610612736 at most/],
+    [{ desired_vcpus: 1, desired_ram: 1 }, /desired_ram/],
+  ]);
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 1024 * MIB }), 204);
+  await hasRam(shell, 900, 1024);
+  assert.equal((await sizesOf(vmm)).config.memory.size, 1024 * MIB);
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 1152 * MIB }), 204);
+  await hasRam(shell, 1024, 1152);
+  // less than the guest has is for the next boot; a paused guest is not waited for
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 640 * MIB }), 204);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  await hasRam(shell, 480, 640);
+  for (let i = 1; i <= 8; i++)
+    assertStatus(await vmm.put('vm.resize', { desired_ram: (640 + 128 * i) * MIB }), 204);
+  await refuses(vmm, 'vm.resize', [[{ desired_ram: (640 + 128 * 9) * MIB }, /at most|8 DIMMs/]]);
+  await hasRam(shell, 1400, 1664);
+});
+
+test('RAM of virtio-mem grows and shrinks while the guest runs, in a zone of its own as well', async () => {
+  await using vmm = await startVmm();
+  const zones = [
+    { id: 'fixed', size: 256 * MIB },
+    { id: 'grows', size: 256 * MIB, hotplug_size: 512 * MIB },
+  ];
+  const memory = { size: 0, hotplug_method: 'VirtioMem', zones };
+  {
+    using shell = await boot(vmm, { memory, cmdline: ONLINE });
+    await refuses(vmm, 'vm.resize-zone', [
+      [{ id: 'none', desired_ram: 512 * MIB }, /no memory zone is called \\"none\\"/],
+      [{ id: 'fixed', desired_ram: 512 * MIB }, /no room to grow/],
+      [{ id: 'grows', desired_ram: 255 * MIB }, /must be 268435456 at least/],
+      [{ id: 'grows', desired_ram: 769 * MIB }, /must be 805306368 at most/],
+      [{ id: 'grows', desired_ram: 257 * MIB }, /multiple of 2 MiB/],
+      [{ id: 'grows' }, /desired_ram/],
+    ]);
+    await refuses(vmm, 'vm.resize', [
+      [{ desired_ram: 1024 * MIB }, /vm\.resize-zone/],
+      [{ desired_balloon: 0 }, /no balloon/],
+    ]);
+    const resize = (mib: number) => vmm.put('vm.resize-zone', { id: 'grows', desired_ram: mib * MIB });
+    assertStatus(await resize(768), 204);
+    await hasRam(shell, 900, 1024);
+    assert.equal((await sizesOf(vmm)).config.memory.zones?.[1]?.hotplugged_size, 512 * MIB);
+    assertStatus(await resize(384), 204);
+    await hasRam(shell, 500, 660);
+    assertStatus(await vmm.put('vm.reboot'), 204);
+    await shell.login();
+    await hasRam(shell, 500, 640);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  const single = { size: 512 * MIB, hotplug_method: 'VirtioMem', hotplug_size: 512 * MIB };
+  using shell = await boot(vmm, { memory: single, cmdline: ONLINE });
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 1024 * MIB }), 204);
+  await hasRam(shell, 900, 1024);
+  assert.equal((await sizesOf(vmm)).config.memory.hotplugged_size, 512 * MIB);
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 512 * MIB }), 204);
+  await hasRam(shell, 400, 512);
+});

@@ -20,6 +20,7 @@ const HANDLERS: Handlers = {
   'vm.reboot': unexpected,
   'vm.power-button': unexpected,
   'vm.resize': unexpected,
+  'vm.resize-zone': unexpected,
   'vm.add-device': unexpected,
   'vm.add-disk': unexpected,
   'vm.add-fs': unexpected,

@@ -145,16 +145,14 @@ export const ROUTES = {
     },
     phases: BOOTED,
   }),
-  'vm.resize-zone': later(
-    change(VmResizeZone, 'The target size for the memory zone', {
-      summary: 'Resize a memory zone',
-      answers: {
-        204: 'The memory zone was successfully resized.',
-        500: 'The memory zone could not be resized.',
-      },
-      phases: BOOTED,
-    }),
-  ),
+  'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
+    summary: 'Resize a memory zone',
+    answers: {
+      204: 'The memory zone was successfully resized.',
+      500: 'The memory zone could not be resized.',
+    },
+    phases: BOOTED,
+  }),
   'vm.add-device': add(VmAddDevice, {
     summary: 'Add a new device to the VM',
     requestDoc: 'The path of the new device',

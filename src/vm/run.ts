@@ -31,6 +31,8 @@ export interface Run {
   readonly leaving: Set<string>;
   /** vCPUs that the guest was asked to let go and still has, by their path in QEMU's object tree */
   readonly leavingVcpus: Set<string>;
+  /** sizes in `bytes` of the DIMMs that were added in this life */
+  readonly dimms: number[];
   /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
   spareVcpus: number;
   readonly accelerator: HostFacts['accelerator']['name'];
@@ -100,6 +102,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       preparations,
       leaving: new Set(),
       leavingVcpus: new Set(),
+      dimms: [],
       spareVcpus: accelerator.name === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
       accelerator: accelerator.name,
       hasFirmware: boot.kernel.kind === 'firmware',

@@ -18,6 +18,7 @@ import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
+import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
 import { restoreVm } from './snapshot/restore.ts';
@@ -78,6 +79,8 @@ export class Vmm {
     'vm.delete': () => this.#ending('vm.delete', (vm) => this.#delete(vm)),
     'vm.resize': (sizes) =>
       this.#operation('vm.resize', (vm) => onLive(vm, (live) => resizeVm(vm, live, sizes))),
+    'vm.resize-zone': (request) =>
+      this.#operation('vm.resize-zone', (vm) => onLive(vm, (live) => resizeZone(vm, live, request))),
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
     'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
     'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),

@@ -2,6 +2,8 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmResize } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { Live, Vm } from '../vm.ts';
+import { checkBalloon, resizeBalloon } from './balloon.ts';
+import { checkRam, resizeRam } from './ram.ts';
 import { resizeVcpus } from './vcpus.ts';
 
 /** One part of vm.resize: what is asked for is checked before any part is done. */
@@ -14,7 +16,11 @@ interface Part {
 }
 
 /** In the order in which they are done (reference/api.md 9.1). */
-const PARTS: readonly Part[] = [{ name: 'desired_vcpus', check: checkVcpus, resize: applyVcpus }];
+const PARTS: readonly Part[] = [
+  { name: 'desired_vcpus', check: checkVcpus, resize: applyVcpus },
+  { name: 'desired_ram', check: checkRam, resize: resizeRam },
+  { name: 'desired_balloon', check: checkBalloon, resize: resizeBalloon },
+];
 
 /**
  * Gives a running VM other sizes. Nothing is done where one of them cannot be; where the engine refuses one,

@@ -1,0 +1,30 @@
+import { ApiError } from '../../api/errors.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { bootMemory } from '../../devices/memory.ts';
+import type { Live, Vm } from '../vm.ts';
+import { setBalloon } from '../balloon.ts';
+
+/** A balloon takes whole pages of this many `bytes`. */
+const PAGE = 4096;
+
+/** @throws ApiError `invalid-config` where there is no balloon, or it cannot be so large */
+export function checkBalloon(desired: number, { config }: Vm): void {
+  const most = bootMemory(config.memory) - PAGE;
+  if (config.balloon === undefined)
+    throw refusal('the VM has no balloon: it can only be given one before it boots');
+  if (desired > most) throw refusal(`must be ${most} at most (less than the RAM), got ${desired}`);
+  if (desired % PAGE !== 0) throw refusal(`must be a multiple of ${PAGE}, got ${desired}`);
+}
+
+/** Tells the balloon its new size; the guest's driver goes there by itself, also later. */
+export async function resizeBalloon(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
+  await setBalloon(run.qemu.qmp, desired);
+  return {
+    ...config,
+    ...(config.balloon === undefined ? {} : { balloon: { ...config.balloon, size: desired } }),
+  };
+}
+
+function refusal(reason: string): ApiError {
+  return new ApiError('invalid-config', `desired_balloon: ${reason}`);
+}

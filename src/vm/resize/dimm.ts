@@ -1,0 +1,79 @@
+import { ApiError } from '../../api/errors.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { SINGLE_ZONE, zonesOf, type MemoryConfig } from '../../devices/memory.ts';
+import { ramObject, type RamRegion } from '../../devices/ram.ts';
+import type { Step } from '../../devices/step.ts';
+import { nodeOfZone } from '../../machine/memory-layout.ts';
+import { makeSteps } from '../../qemu/steps.ts';
+import type { Run } from '../run.ts';
+
+/** A guest takes RAM by the DIMM in blocks of this many `bytes`. */
+const BLOCK = 128 * 2 ** 20;
+/** How many DIMMs can be added in one life of a machine, as in the original. */
+const MOST = 8;
+const PAGE = 4096;
+
+/** @throws ApiError `invalid-config` where a DIMM for the difference cannot be added */
+export function checkDimm(desired: number, memory: MemoryConfig, run: Run): void {
+  const now = currentRam(run);
+  const page = memory.hugepage_size ?? PAGE;
+  if (desired === 0 || desired % page !== 0) {
+    throw refusal(`must be a multiple of ${page} above 0, got ${desired}`);
+  }
+  // less than now is for the next boot
+  if (desired > now) checkGrowth(desired, now, { memory, run });
+}
+
+interface Machine {
+  readonly memory: MemoryConfig;
+  readonly run: Run;
+}
+
+function checkGrowth(desired: number, now: number, { memory, run }: Machine): void {
+  const most = run.booted.memory.size + (memory.hotplug_size ?? 0);
+  if (desired > most) {
+    const bound =
+      memory.hotplug_size === undefined ? 'hotplug_size is not set' : 'size at boot and hotplug_size';
+    throw refusal(`must be ${most} at most (${bound}), got ${desired}`);
+  }
+  if ((desired - now) % BLOCK !== 0) {
+    throw refusal(`must be ${now} (what the guest has) and a multiple of 128 MiB, got ${desired}`);
+  }
+  if (run.dimms.length >= MOST) {
+    throw refusal(`the ${MOST} DIMMs that a machine can be given are used up; vm.reboot begins anew`);
+  }
+}
+
+/**
+ * Adds a DIMM of what is missing to the desired RAM. A guest that has more already keeps it until the next boot, as by
+ * the original: a DIMM is not taken away.
+ */
+export async function addDimm(desired: number, config: VmConfig, run: Run): Promise<void> {
+  const size = desired - currentRam(run);
+  if (size <= 0) return;
+  await makeSteps(run.qemu.qmp, planDimm(run.dimms.length, size, config));
+  run.dimms.push(size);
+}
+
+/** RAM of this life of the machine, in `bytes`. */
+function currentRam({ booted, dimms }: Run): number {
+  return dimms.reduce((total, size) => total + size, booted.memory.size);
+}
+
+/** What QEMU makes for a DIMM: RAM of the kind that the machine has, in the node that the machine's is in. */
+export function planDimm(index: number, size: number, config: VmConfig): readonly Step[] {
+  const [backing] = zonesOf(config.memory);
+  if (backing === undefined) throw new Error('the RAM has a zone');
+  const region: RamRegion = { id: `dimm${index}`, size, zones: [SINGLE_ZONE], backing, sparse: false };
+  const props = {
+    driver: 'pc-dimm',
+    id: `dimm${index}.device`,
+    memdev: region.id,
+    node: nodeOfZone(config, SINGLE_ZONE),
+  };
+  return [ramObject(region), { kind: 'device', props }];
+}
+
+function refusal(reason: string): ApiError {
+  return new ApiError('invalid-config', `desired_ram: ${reason}`);
+}

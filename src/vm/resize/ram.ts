@@ -1,0 +1,84 @@
+import { ApiError } from '../../api/errors.ts';
+import type { VmResizeZone } from '../../api/requests.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory.ts';
+import { virtioMems, type VirtioMemPlace } from '../../machine/memory-plan.ts';
+import { qemuId } from '../../machine/placement.ts';
+import type { Live, Vm } from '../vm.ts';
+import { addDimm, checkDimm } from './dimm.ts';
+
+/** virtio-mem gives and takes RAM in blocks of this many `bytes`. */
+const BLOCK = 2 * 2 ** 20;
+
+/** @throws ApiError `invalid-config` where the VM cannot have so much RAM, or so little */
+export function checkRam(desired: number, { config }: Vm, { run }: Live): void {
+  const { memory } = config;
+  if (memory.size === 0) {
+    throw refusal('desired_ram', 'the RAM of this VM is in zones: vm.resize-zone changes one');
+  }
+  if (memory.hotplug_method === 'Acpi') checkDimm(desired, memory, run);
+  else checkGrowth('desired_ram', desired, { ...memory, id: '' });
+}
+
+/** Gives the guest more or less RAM, and its configuration the new size. */
+export async function resizeRam(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
+  const { memory } = config;
+  if (memory.hotplug_method === 'Acpi') {
+    await addDimm(desired, config, run);
+    return { ...config, memory: { ...memory, size: desired } };
+  }
+  const more = desired - memory.size;
+  const [place] = virtioMems(run.layout.placements);
+  if (place !== undefined) await request(run.qemu.qmp, place, more);
+  return { ...config, memory: { ...memory, hotplugged_size: more === 0 ? undefined : more } };
+}
+
+/** Gives a zone another size: what it has at boot and what its virtio-mem device adds, together. */
+export async function resizeZone(
+  vm: Vm,
+  { run }: Live,
+  { id, desired_ram: desired }: VmResizeZone,
+): Promise<void> {
+  const { memory } = vm.config;
+  const zone = memory.zones?.find((one) => one.id === id);
+  if (zone === undefined) throw refusal('id', `no memory zone is called "${id}"`);
+  checkGrowth('desired_ram', desired, zone);
+  const place = virtioMems(run.layout.placements).find((one) => one.zone.id === id);
+  if (place === undefined)
+    throw refusal('id', `zone "${id}" has no room to grow: it was booted without hotplug_size`);
+  const more = desired - zone.size;
+  await request(run.qemu.qmp, place, more);
+  vm.config = { ...vm.config, memory: withHotplugged(memory, zone, more) };
+}
+
+function withHotplugged(memory: MemoryConfig, zone: MemoryZoneConfig, size: number): MemoryConfig {
+  const zones = memory.zones?.map((one) => (one === zone ? { ...one, hotplugged_size: size } : one));
+  return { ...memory, zones };
+}
+
+type Growing = Pick<MemoryZoneConfig, 'id' | 'size' | 'hotplug_size'>;
+
+/** The bounds of what a virtio-mem device can give. */
+function checkGrowth(name: string, desired: number, { size, hotplug_size: room = 0 }: Growing): void {
+  if (room === 0) throw refusal(name, 'there is no room to grow: hotplug_size is not set');
+  if (desired < size) throw refusal(name, `must be ${size} at least (the size at boot), got ${desired}`);
+  if (desired > size + room) {
+    throw refusal(name, `must be ${size + room} at most (size and hotplug_size), got ${desired}`);
+  }
+  if ((desired - size) % BLOCK !== 0) {
+    throw refusal(name, `must be ${size} and a multiple of 2 MiB, got ${desired}`);
+  }
+}
+
+/** The guest plugs and unplugs towards the size by itself, now or when its driver is there. */
+async function request(qmp: Live['run']['qemu']['qmp'], { id }: VirtioMemPlace, size: number): Promise<void> {
+  await qmp.execute('qom-set', {
+    path: `/machine/peripheral/${qemuId(id)}`,
+    property: 'requested-size',
+    value: size,
+  });
+}
+
+function refusal(name: string, reason: string): ApiError {
+  return new ApiError('invalid-config', `${name}: ${reason}`);
+}

@@ -5,7 +5,6 @@ import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { readDeviceState } from '../../qemu/device-state.ts';
-import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';

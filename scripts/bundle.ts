@@ -2,7 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const entries = { 'cloud-hypervisor': 'build/src/main.js', 'ch-remote': 'build/src/cli/remote.js' };
+const entries = {
+  'cloud-hypervisor': 'build/src/main.js',
+  'ch-remote': 'build/src/cli/remote.js',
+  // a thread of the first
+  'vsock-worker': 'build/src/backends/vsock/worker.js',
+};
 
 const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
 
@@ -24,5 +29,7 @@ async function bundle(name: string, entry: string): Promise<void> {
     external: ['koffi'],
     define: { NEPHOS_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
+    // files beside a module are found in another way in a bundle
+    logOverride: { 'empty-import-meta': 'silent' },
   });
 }

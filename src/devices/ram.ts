@@ -1,5 +1,5 @@
 import type { MemoryZoneConfig } from './memory.ts';
-import type { ObjectStep } from './step.ts';
+import type { ObjectStep, Step } from './step.ts';
 
 /** What holds a part of the RAM on the host. */
 export type RamBacking = Pick<
@@ -55,4 +55,10 @@ export function ramObject({ id, size, backing, sparse }: RamRegion): ObjectStep 
       ...(hugepages && pageSize !== undefined ? { hugetlbsize: pageSize } : {}),
     },
   };
+}
+
+/** RAM whose pages were to be merged, for a machine with a device that is made by another process or thread. */
+export function shareRam(step: Step): Step {
+  if (step.kind !== 'object' || step.props['qom-type'] !== 'memory-backend-ram') return step;
+  return { kind: 'object', props: { ...step.props, 'qom-type': 'memory-backend-memfd', share: true } };
 }

@@ -73,3 +73,8 @@ export type Step = ObjectStep | BlockdevStep | NetdevStep | ChardevStep | Device
 export function needsQmp(steps: readonly Step[]): boolean {
   return steps.some((step) => step.kind === 'chardev' && step.backend.type === 'socket');
 }
+
+/** Whether a device of these is made by another process or thread, which must be able to map the guest's memory. */
+export function needsSharedMemory(steps: readonly Step[]): boolean {
+  return steps.some((step) => step.kind === 'device' && step.props.driver.startsWith('vhost-user-'));
+}

@@ -1,6 +1,13 @@
 import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path, text, uint } from '../schema/kinds.ts';
-import { defineDevice } from './device.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { onBus } from './pci.ts';
+
+/** The host's side of the device, which runs before QEMU does. */
+export interface VsockFacts {
+  /** QEMU's end of the vhost-user connection */
+  readonly frontEnd: number;
+}
 
 /** Sockets between host and guest, over a UNIX socket of the host. */
 export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
@@ -18,11 +25,19 @@ export const VsockConfig = struct({
 
 export const vsock = defineDevice({
   member: 'vsock',
-  field: later(optional(nested(VsockConfig))),
+  field: optional(nested(VsockConfig)),
   struct: VsockConfig,
   many: false,
   flag: 'vsock',
   ids: { prefix: '_vsock' },
   takesSlot: true,
   removable: true,
+  plan: (_config, at: PlanContext<VsockFacts>) => [
+    {
+      kind: 'chardev',
+      id: `${at.qemuId}.host`,
+      backend: { type: 'descriptor', fd: at.facts.frontEnd, server: false },
+    },
+    { kind: 'device', props: { driver: 'vhost-user-vsock-pci', ...onBus(at), chardev: `${at.qemuId}.host` } },
+  ],
 });

@@ -1,7 +1,7 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
-import { ramObject } from '../devices/ram.ts';
-import { needsQmp, type Step } from '../devices/step.ts';
+import { ramObject, shareRam } from '../devices/ram.ts';
+import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
 import { layOutMemory } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
 import { qemuId, type Placement } from './placement.ts';
@@ -26,6 +26,7 @@ export function planMachine(
   const devices = placements.map((placement) => planDevice(placement, host.facts.get(placement.id)));
   const { regions, numa } = layOutMemory(config);
   const [ram] = regions;
+  const steps = [...regions.map(ramObject), ...devices.filter((steps) => !needsQmp(steps)).flat()];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
     machine: { type: 'pc', properties: { ...LEAN, ...whole } },
@@ -36,7 +37,7 @@ export function planMachine(
     numa,
     boot: planBoot(config, host),
     incoming: false,
-    steps: [...regions.map(ramObject), ...devices.filter((steps) => !needsQmp(steps)).flat()],
+    steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),
   };
 }

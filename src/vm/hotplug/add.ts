@@ -6,7 +6,10 @@ import { withDevice } from '../../config/merge.ts';
 import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { addPlacement, bdfOf, completedPart, type Placement } from '../../machine/placement.ts';
+import { needsSharedMemory } from '../../devices/step.ts';
 import { planDevice } from '../../machine/plan.ts';
+import { EngineError } from '../../qemu/engine-error.ts';
+import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import { watchBursts } from '../bursts.ts';
 import { engineFailure } from '../engine-failure.ts';
@@ -42,7 +45,20 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
 }
 
 async function plug({ qemu, preparations }: Run, placement: Placement): Promise<void> {
-  await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(placement.id)));
+  const steps = planDevice(placement, preparations.facts().get(placement.id));
+  if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
+  await makeSteps(qemu.qmp, steps);
+}
+
+/** RAM stays as it was made: shared where a device at boot needed it, private where its pages are merged. */
+async function checkShared(qmp: Qmp): Promise<void> {
+  const memory = await qmp.execute('query-memdev');
+  const isShared = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'share' in one && one.share === true;
+  if (Array.isArray(memory) && memory.every(isShared)) return;
+  throw new EngineError(
+    'needs memory that is shared: memory.shared, or the device in the configuration at boot',
+  );
 }
 
 /** @throws ApiError where the VM cannot have the device by the rules of the configuration */

@@ -3,6 +3,13 @@ import { prepareNet } from './net.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
 import { prepareVirtioMem } from './virtio-mem.ts';
+import { prepareVsock } from './vsock.ts';
 
 /** What each kind of device needs of the host; a device that is not here needs nothing. */
-export const PREPARERS: readonly Preparer[] = [prepareDisk, prepareNet, prepareRng, prepareVirtioMem];
+export const PREPARERS: readonly Preparer[] = [
+  prepareDisk,
+  prepareNet,
+  prepareRng,
+  prepareVirtioMem,
+  prepareVsock,
+];

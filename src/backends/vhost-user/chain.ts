@@ -1,0 +1,131 @@
+import { allocate, memcpy, putVector, type Block } from '../native.ts';
+
+/** The kernel takes no more parts in one readv or writev. */
+export const MAX_PARTS = 1024;
+
+/** Bytes of an entry of a descriptor table. */
+export const DESCRIPTOR_BYTES = 16;
+
+/** What a guest broke the rules of the ring with: its device does nothing more until it is reset. */
+export class QueueError extends Error {}
+
+/** Buffers one after the other in our address space, ready for readv and writev. */
+export class Parts {
+  readonly #vectors: Block = allocate(MAX_PARTS * 16);
+  #first = 0;
+  #count = 0;
+  #bytes = 0;
+
+  /** bytes of all parts */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** number of parts */
+  get count(): number {
+    return this.#count - this.#first;
+  }
+
+  /** address of the array of `struct iovec` */
+  get vectors(): number {
+    return this.#vectors.address + this.#first * 16;
+  }
+
+  clear(): void {
+    this.#first = 0;
+    this.#count = 0;
+    this.#bytes = 0;
+  }
+
+  /** Adds a part. */
+  add(address: number, length: number): void {
+    if (length === 0) return;
+    if (this.#count === MAX_PARTS) throw new QueueError(`chain of more than ${MAX_PARTS} buffers`);
+    putVector(this.#vectors.view, this.#count++, address, length);
+    this.#bytes += length;
+  }
+
+  /** Drops bytes at the start; all of them where there are not more. */
+  skip(bytes: number): void {
+    let left = Math.min(bytes, this.#bytes);
+    this.#bytes -= left;
+    while (left > 0) {
+      const size = this.#lengthAt(this.#first);
+      if (left < size) {
+        putVector(this.#vectors.view, this.#first, this.#addressAt(this.#first) + left, size - left);
+        return;
+      }
+      left -= size;
+      this.#first++;
+    }
+  }
+
+  /** Calls `take` with each part of a range, as far as there is one. */
+  each(from: number, bytes: number, take: (address: number, length: number) => void): void {
+    let skip = from;
+    let left = bytes;
+    for (let i = this.#first; i < this.#count && left > 0; i++) {
+      const size = this.#lengthAt(i);
+      if (skip >= size) {
+        skip -= size;
+        continue;
+      }
+      const part = Math.min(size - skip, left);
+      take(this.#addressAt(i) + skip, part);
+      left -= part;
+      skip = 0;
+    }
+  }
+
+  /** Copies the first bytes to an address of ours. */
+  copyOut(to: number, bytes: number): void {
+    let done = 0;
+    this.each(0, bytes, (address, length) => {
+      memcpy(to + done, address, length);
+      done += length;
+    });
+  }
+
+  /** Copies from an address of ours over the first bytes. */
+  copyIn(from: number, bytes: number): void {
+    let done = 0;
+    this.each(0, bytes, (address, length) => {
+      memcpy(address, from + done, length);
+      done += length;
+    });
+  }
+
+  #addressAt(index: number): number {
+    const { view } = this.#vectors;
+    return view.getUint32(index * 16, true) + view.getUint32(index * 16 + 4, true) * 2 ** 32;
+  }
+
+  #lengthAt(index: number): number {
+    return this.#vectors.view.getUint32(index * 16 + 8, true);
+  }
+
+  free(): void {
+    this.#vectors.free();
+  }
+}
+
+/** A chain of descriptors that the guest made available: one request. Used again for the next. */
+export class Chain {
+  /** what identifies it in the used ring */
+  head = 0;
+  /** buffers that the guest filled */
+  readonly readable = new Parts();
+  /** buffers for us to fill */
+  readonly writable = new Parts();
+
+  reset(head: number): void {
+    this.head = head;
+    this.readable.clear();
+    this.writable.clear();
+  }
+
+  free(): void {
+    this.readable.free();
+    this.writable.free();
+  }
+}

@@ -1,0 +1,104 @@
+import { fstatSync } from 'node:fs';
+import { mapShared, releasePages, unmap } from '../native.ts';
+import { ProtocolError, type RegionMessage } from './message.ts';
+
+/** A part of the guest's memory and where we have it mapped. */
+interface Region extends RegionMessage {
+  /** our address of its first byte */
+  readonly address: number;
+  readonly mapping: { readonly address: number; readonly bytes: number };
+}
+
+/** More regions than QEMU has slots for memory. */
+export const MAX_REGIONS = 509;
+
+/** Takes the parts of a buffer in our address space, in order. */
+export type TakePart = (address: number, length: number) => void;
+
+/** The guest's memory as the front-end shares it: the only way from the guest's addresses to ours. */
+export class GuestMemory {
+  #regions: Region[] = [];
+
+  /** Maps a region; the descriptor stays the caller's to close. Throws ProtocolError for one that cannot be. */
+  add(message: RegionMessage, fd: number): void {
+    if (this.#regions.length >= MAX_REGIONS) throw new ProtocolError('too many regions of memory');
+    if (this.#regions.some((one) => overlap(one, message)))
+      throw new ProtocolError('regions of memory overlap');
+    this.#regions.push(mapRegion(message, fd));
+  }
+
+  /** Unmaps the region that starts where the given one does. */
+  remove({ guestAddress, size, userAddress }: RegionMessage): void {
+    const same = (one: Region): boolean =>
+      one.guestAddress === guestAddress && one.size === size && one.userAddress === userAddress;
+    const region = this.#regions.find(same);
+    if (region === undefined) throw new ProtocolError('no such region of memory');
+    this.#regions = this.#regions.filter((one) => one !== region);
+    unmap(region.mapping.address, region.mapping.bytes);
+  }
+
+  clear(): void {
+    for (const { mapping } of this.#regions) unmap(mapping.address, mapping.bytes);
+    this.#regions = [];
+  }
+
+  /** Pages that we touched stop counting as memory of this process; what is in them stays. */
+  releasePages(): void {
+    for (const { mapping } of this.#regions) releasePages(mapping.address, mapping.bytes);
+  }
+
+  /**
+   * Our address of a whole range in the front-end's address space: where rings are.
+   * @returns undefined where it is not all in one region
+   */
+  ofUser(userAddress: number, length: number): number | undefined {
+    const region = this.#regions.find(
+      (one) => userAddress >= one.userAddress && userAddress + length <= one.userAddress + one.size,
+    );
+    return region === undefined ? undefined : region.address + userAddress - region.userAddress;
+  }
+
+  /**
+   * Our addresses of a range in the guest's address space, in several parts where it spans regions.
+   * @returns false where any of it is not memory
+   */
+  ofGuest(guestAddress: number, length: number, take: TakePart): boolean {
+    let at = guestAddress;
+    let left = length;
+    while (left > 0) {
+      const region = this.#find(at);
+      if (region === undefined) return false;
+      const into = at - region.guestAddress;
+      const part = Math.min(left, region.size - into);
+      take(region.address + into, part);
+      at += part;
+      left -= part;
+    }
+    return true;
+  }
+
+  /** A loop over a handful of numbers: called for every buffer. */
+  #find(guestAddress: number): Region | undefined {
+    for (const region of this.#regions) {
+      const into = guestAddress - region.guestAddress;
+      if (into >= 0 && into < region.size) return region;
+    }
+    return undefined;
+  }
+}
+
+function overlap(a: RegionMessage, b: RegionMessage): boolean {
+  return a.guestAddress < b.guestAddress + b.size && b.guestAddress < a.guestAddress + a.size;
+}
+
+/** From the file's start on, in whole pages of the file's own size: huge pages can be mapped in no other way. */
+function mapRegion(message: RegionMessage, fd: number): Region {
+  const { size, offset } = message;
+  const { size: fileBytes, blksize } = fstatSync(fd);
+  // beyond the file's end a touch would kill the process
+  if (size === 0 || offset + size > fileBytes) throw new ProtocolError('region of memory beyond its file');
+  const page = Math.max(4096, blksize);
+  const bytes = Math.ceil((offset + size) / page) * page;
+  const address = mapShared(fd, bytes);
+  return { ...message, address: address + offset, mapping: { address, bytes } };
+}

@@ -1,0 +1,197 @@
+import { allocate, memcpy, viewOf, type Block } from '../native.ts';
+import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './chain.ts';
+import type { GuestMemory } from './memory.ts';
+import type { RingAddresses } from './message.ts';
+
+const FLAG_NEXT = 1;
+const FLAG_WRITE = 2;
+const FLAG_INDIRECT = 4;
+const AVAILABLE_NO_INTERRUPT = 1;
+const USED_NO_NOTIFY = 1;
+
+/** No ring of ours is larger; QEMU's have 128 entries. */
+export const MAX_QUEUE_SIZE = 1024;
+
+/** Which optional rules a ring follows. */
+export interface RingRules {
+  readonly eventIndex: boolean;
+  readonly indirect: boolean;
+}
+
+interface Options {
+  readonly memory: GuestMemory;
+  readonly addresses: RingAddresses;
+  /** entries, a power of two */
+  readonly size: number;
+  /** index of the first entry that is not taken yet */
+  readonly base: number;
+  readonly rules: RingRules;
+}
+
+/**
+ * A split virtqueue (virtio 1.1, section 2.6), seen from the device. The guest may write anything into it at any
+ * time: every index, length and address is read once and checked, and breaking a rule throws QueueError.
+ */
+export class Virtqueue {
+  readonly #memory: GuestMemory;
+  readonly #size: number;
+  readonly #mask: number;
+  readonly #rules: RingRules;
+  readonly #descriptors: DataView;
+  readonly #available: Uint16Array;
+  readonly #used: Uint16Array;
+  readonly #usedEntries: DataView;
+  readonly #indirect: Block = allocate(MAX_PARTS * DESCRIPTOR_BYTES);
+  #nextAvailable: number;
+  #nextUsed: number;
+  #published: number;
+
+  /** Throws QueueError for a ring that cannot be: where it is, is the guest's choice. */
+  constructor({ memory, addresses, size, base, rules }: Options) {
+    if (size === 0 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
+      throw new QueueError(`ring of ${size} entries`);
+    }
+    const part = (what: string, address: number, bytes: number): DataView => {
+      const ours = memory.ofUser(address, bytes);
+      if (ours === undefined || ours % 4 !== 0)
+        throw new QueueError(`${what} of the ring is outside of memory`);
+      return viewOf(ours, bytes);
+    };
+    this.#memory = memory;
+    this.#size = size;
+    this.#mask = size - 1;
+    this.#rules = rules;
+    this.#descriptors = part('descriptor table', addresses.descriptors, size * DESCRIPTOR_BYTES);
+    this.#available = words(part('available part', addresses.available, 6 + size * 2));
+    this.#usedEntries = part('used part', addresses.used, 6 + size * 8);
+    this.#used = words(this.#usedEntries);
+    this.#nextAvailable = base & 0xffff;
+    this.#nextUsed = Atomics.load(this.#used, 1);
+    this.#published = this.#nextUsed;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Index of the first entry that is not taken yet: what the front-end keeps while the ring is stopped. */
+  get base(): number {
+    return this.#nextAvailable;
+  }
+
+  /** How many chains the guest has made available and we have not taken. */
+  get waiting(): number {
+    const waiting = (Atomics.load(this.#available, 1) - this.#nextAvailable) & 0xffff;
+    if (waiting > this.#size) throw new QueueError(`${waiting} chains in a ring of ${this.#size}`);
+    return waiting;
+  }
+
+  /** Takes the next chain. @returns false where there is none */
+  take(chain: Chain): boolean {
+    if (this.waiting === 0) return false;
+    const head = Atomics.load(this.#available, 2 + (this.#nextAvailable & this.#mask));
+    chain.reset(head);
+    this.#walk(this.#descriptors, head, this.#size, chain);
+    this.#nextAvailable = (this.#nextAvailable + 1) & 0xffff;
+    return true;
+  }
+
+  /** Gives the chain that was taken last back as if it had not been taken. */
+  untake(): void {
+    this.#nextAvailable = (this.#nextAvailable - 1) & 0xffff;
+  }
+
+  /** Hands a chain back with the number of bytes written into it; the guest sees it after `publish`. */
+  giveBack(head: number, written: number): void {
+    const at = 4 + (this.#nextUsed & this.#mask) * 8;
+    this.#usedEntries.setUint32(at, head, true);
+    this.#usedEntries.setUint32(at + 4, written, true);
+    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+  }
+
+  /** Shows the guest what was handed back. @returns whether it wants an interrupt for it */
+  publish(): boolean {
+    const [from, to] = [this.#published, this.#nextUsed];
+    if (from === to) return false;
+    Atomics.store(this.#used, 1, to);
+    this.#published = to;
+    if (!this.#rules.eventIndex) return (Atomics.load(this.#available, 0) & AVAILABLE_NO_INTERRUPT) === 0;
+    const event = Atomics.load(this.#available, 2 + this.#size);
+    return ((to - event - 1) & 0xffff) < ((to - from) & 0xffff);
+  }
+
+  /**
+   * Asks for a kick when more becomes available.
+   * @returns true where more is there already, and no kick may come for it
+   */
+  askForKick(): boolean {
+    if (this.#rules.eventIndex) Atomics.store(this.#used, 2 + this.#size * 4, this.#nextAvailable);
+    else Atomics.store(this.#used, 0, 0);
+    return this.waiting > 0;
+  }
+
+  /** Wants no kicks until `askForKick`. */
+  refuseKicks(): void {
+    // with event indices the guest kicks once when it passes the index that was asked for last
+    if (!this.#rules.eventIndex) Atomics.store(this.#used, 0, USED_NO_NOTIFY);
+  }
+
+  free(): void {
+    this.#indirect.free();
+  }
+
+  #walk(table: DataView, head: number, entries: number, chain: Chain): void {
+    let index = head;
+    // a chain that is longer than its table comes back to an entry it had
+    for (let steps = 0; steps < entries; steps++) {
+      if (index >= entries) throw new QueueError(`descriptor ${index} of ${entries}`);
+      const at = index * DESCRIPTOR_BYTES;
+      const address = table.getUint32(at, true) + table.getUint32(at + 4, true) * 2 ** 32;
+      const length = table.getUint32(at + 8, true);
+      const flags = table.getUint16(at + 12, true);
+      const next = table.getUint16(at + 14, true);
+      if ((flags & FLAG_INDIRECT) === 0)
+        this.#add(chain, { address, length, writable: (flags & FLAG_WRITE) !== 0 });
+      else this.#follow(table, { address, length, flags }, chain);
+      if ((flags & FLAG_NEXT) === 0) return;
+      index = next;
+    }
+    throw new QueueError('chain without an end');
+  }
+
+  #add(chain: Chain, buffer: { address: number; length: number; writable: boolean }): void {
+    if (!buffer.writable && chain.writable.count > 0)
+      throw new QueueError('a buffer to read after one to write');
+    const parts = buffer.writable ? chain.writable : chain.readable;
+    const isMemory = this.#memory.ofGuest(buffer.address, buffer.length, (address, length) =>
+      parts.add(address, length),
+    );
+    if (!isMemory) throw new QueueError(`no memory at ${buffer.address.toString(16)}+${buffer.length}`);
+  }
+
+  /** The table is copied first: what is checked is what is used. */
+  #follow(
+    from: DataView,
+    { address, length, flags }: { address: number; length: number; flags: number },
+    chain: Chain,
+  ): void {
+    const entries = length / DESCRIPTOR_BYTES;
+    if (!this.#rules.indirect || from !== this.#descriptors || (flags & FLAG_NEXT) !== 0) {
+      throw new QueueError('an indirect table where none may be');
+    }
+    if (!Number.isInteger(entries) || entries === 0 || entries > MAX_PARTS) {
+      throw new QueueError(`indirect table of ${length} bytes`);
+    }
+    let copied = 0;
+    const isMemory = this.#memory.ofGuest(address, length, (part, bytes) => {
+      memcpy(this.#indirect.address + copied, part, bytes);
+      copied += bytes;
+    });
+    if (!isMemory) throw new QueueError(`no memory for an indirect table at ${address.toString(16)}`);
+    this.#walk(this.#indirect.view, 0, entries, chain);
+  }
+}
+
+function words(view: DataView): Uint16Array {
+  return new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
+}

@@ -1,0 +1,80 @@
+import type { EventLoop, Watch } from '../event-loop.ts';
+import { closeAll, EPOLLET, EPOLLIN, eventfdWrite } from '../native.ts';
+import type { RunningQueue } from './device.ts';
+import type { GuestMemory } from './memory.ts';
+import type { RingAddresses } from './message.ts';
+import { Virtqueue, type RingRules } from './queue.ts';
+
+/** What the front-end has told about one ring, until all is there that makes it a queue. */
+export class Vring {
+  size = 0;
+  base = 0;
+  enabled = false;
+  addresses: RingAddresses | undefined;
+  #kick = -1;
+  #call = -1;
+  #watch: Watch | undefined;
+  #ring: Virtqueue | undefined;
+  /** how the ring was when it ran last */
+  #last: { readonly addresses: RingAddresses; readonly size: number; readonly base: number } | undefined;
+
+  /** can be started */
+  get ready(): boolean {
+    return this.enabled && this.#kick >= 0 && this.addresses !== undefined && this.size > 0;
+  }
+
+  /** is what it was when it ran last: the guest was only paused */
+  get unchanged(): boolean {
+    const { last, now } = { last: this.#last, now: this.addresses };
+    if (last === undefined || now === undefined) return false;
+    return (
+      last.base === this.base &&
+      last.size === this.size &&
+      last.addresses.descriptors === now.descriptors &&
+      last.addresses.available === now.available &&
+      last.addresses.used === now.used
+    );
+  }
+
+  start(memory: GuestMemory, rules: RingRules): RunningQueue {
+    const { addresses, size, base } = this;
+    if (addresses === undefined) throw new Error('the ring has no addresses yet');
+    const ring = new Virtqueue({ memory, addresses, size, base, rules });
+    this.#ring = ring;
+    return { ring, notify: () => this.#notify() };
+  }
+
+  stop(): void {
+    if (this.#ring === undefined || this.addresses === undefined) return;
+    this.base = this.#ring.base;
+    this.#last = { addresses: this.addresses, size: this.size, base: this.base };
+    this.#ring.free();
+    this.#ring = undefined;
+  }
+
+  /** Takes the eventfd that the guest's kicks arrive at; -1 for none. */
+  setKick(fd: number, loop: EventLoop, kicked: () => void): void {
+    this.#watch?.stop();
+    this.#watch = undefined;
+    closeAll(this.#kick < 0 ? [] : [this.#kick]);
+    this.#kick = fd;
+    // edge-triggered, so that the counter need not be read
+    if (fd >= 0) this.#watch = loop.watch(fd, EPOLLIN | EPOLLET, kicked);
+  }
+
+  /** Takes the eventfd that interrupts the guest; -1 for none. */
+  setCall(fd: number): void {
+    closeAll(this.#call < 0 ? [] : [this.#call]);
+    this.#call = fd;
+  }
+
+  close(loop: EventLoop): void {
+    this.stop();
+    this.setKick(-1, loop, () => undefined);
+    this.setCall(-1);
+  }
+
+  #notify(): void {
+    if (this.#call >= 0) eventfdWrite(this.#call, 1);
+  }
+}

@@ -1,0 +1,59 @@
+import { allocate, EAGAIN, errno, memcpy, putVector, writev, type Block } from '../native.ts';
+
+/**
+ * What the guest sent and a program of the host has not taken yet: a ring of bytes outside of the JavaScript heap.
+ * Its size is the room that the guest was told, so a guest that keeps to it never finds it full.
+ */
+export class Backlog {
+  readonly #size: number;
+  readonly #vectors: Block;
+  #ring: Block | undefined;
+  #start = 0;
+  #length = 0;
+
+  /** `vectors` is room for two `struct iovec` which may be shared by all. */
+  constructor(size: number, vectors: Block) {
+    this.#size = size;
+    this.#vectors = vectors;
+  }
+
+  /** bytes that wait */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds bytes; throws where they do not fit, which the caller has made sure of. */
+  add(address: number, bytes: number): void {
+    if (bytes > this.#size - this.#length) throw new RangeError('the backlog is full');
+    this.#ring ??= allocate(this.#size);
+    const end = (this.#start + this.#length) % this.#size;
+    const first = Math.min(bytes, this.#size - end);
+    memcpy(this.#ring.address + end, address, first);
+    if (first < bytes) memcpy(this.#ring.address, address + first, bytes - first);
+    this.#length += bytes;
+  }
+
+  /** Writes as much as the socket takes. @returns bytes written, or the negative errno */
+  writeTo(fd: number): number {
+    if (this.#ring === undefined || this.#length === 0) return 0;
+    const first = Math.min(this.#length, this.#size - this.#start);
+    putVector(this.#vectors.view, 0, this.#ring.address + this.#start, first);
+    putVector(this.#vectors.view, 1, this.#ring.address, this.#length - first);
+    const count = writev(fd, this.#vectors.address, this.#length > first ? 2 : 1);
+    if (count < 0) {
+      const error = errno();
+      return error === EAGAIN ? 0 : -error;
+    }
+    this.#start = (this.#start + count) % this.#size;
+    this.#length -= count;
+    if (this.#length === 0) this.free();
+    return count;
+  }
+
+  free(): void {
+    this.#ring?.free();
+    this.#ring = undefined;
+    this.#start = 0;
+    this.#length = 0;
+  }
+}

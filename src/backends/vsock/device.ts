@@ -1,0 +1,160 @@
+import type { Log } from '../../util/log.ts';
+import type { EventLoop } from '../event-loop.ts';
+import { allocate, type Block } from '../native.ts';
+import { QueueError, type Parts } from '../vhost-user/chain.ts';
+import type { Device, Start } from '../vhost-user/device.ts';
+import type { GuestMemory } from '../vhost-user/memory.ts';
+import { FromGuest } from './from-guest.ts';
+import { HostSide } from './host-side.ts';
+import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
+import { Resets } from './resets.ts';
+import { Streams } from './streams.ts';
+import { ToGuest } from './to-guest.ts';
+
+/** Data that went through before the guest's pages are let go of, in `bytes`: they would count as our memory. */
+const RELEASE_BYTES = 32 * 2 ** 20;
+
+interface Options {
+  readonly cid: number;
+  /** path of the host's socket */
+  readonly path: string;
+  /** the socket that is listened on */
+  readonly listener: number;
+  readonly loop: EventLoop;
+  readonly log: Log;
+}
+
+/** The virtio socket device (virtio 1.1, section 5.10), its host side on UNIX sockets. */
+export class VsockDevice implements Device {
+  readonly features = 0n;
+  /** receive and transmit; the event queue stays with QEMU */
+  readonly queues = 2;
+  readonly #cid: number;
+  readonly #log: Log;
+  readonly #toGuest = new ToGuest();
+  readonly #fromGuest = new FromGuest();
+  readonly #vectors: Block = allocate(32);
+  readonly #resets: Resets;
+  readonly #streams: Streams;
+  readonly #host: HostSide;
+  readonly #header = emptyHeader();
+  #memory: GuestMemory | undefined;
+  #moved = 0;
+
+  constructor({ cid, path, listener, loop, log }: Options) {
+    this.#cid = cid;
+    this.#log = log;
+    this.#resets = new Resets(cid);
+    this.#streams = new Streams({ cid, loop, resets: this.#resets, vectors: this.#vectors });
+    this.#host = new HostSide({ path, listener, loop, streams: this.#streams, resets: this.#resets });
+  }
+
+  config(): Uint8Array {
+    const view = new DataView(new ArrayBuffer(8));
+    view.setBigUint64(0, BigInt(this.#cid), true);
+    return new Uint8Array(view.buffer);
+  }
+
+  start({ queues, memory, resumed }: Start): void {
+    if (!resumed) this.reset();
+    this.#memory = memory;
+    [this.#toGuest.queue, this.#fromGuest.queue] = queues;
+    this.#streams.wakeAll();
+    this.#host.open();
+  }
+
+  stop(): void {
+    this.#memory = undefined;
+    this.#toGuest.queue = undefined;
+    this.#fromGuest.queue = undefined;
+    this.#host.pause();
+  }
+
+  kicked(queue: number): void {
+    if (queue === 1) this.#fromGuest.kick();
+  }
+
+  reset(): void {
+    this.#streams.dropAll();
+    this.#host.reset();
+    this.#resets.clear();
+  }
+
+  /**
+   * Does what has come up since the last time.
+   * @returns in how many `ms` there is something to do if nothing happens: 0 for at once, -1 for never
+   */
+  settle(): number {
+    try {
+      return this.#settle();
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      this.#log.warn(`the guest's driver broke a rule, its sockets are closed: ${error.message}`);
+      this.stop();
+      this.reset();
+      return -1;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+    this.reset();
+    this.#host[Symbol.dispose]();
+    this.#toGuest.free();
+    this.#fromGuest.free();
+    this.#vectors.free();
+  }
+
+  #settle(): number {
+    const now = performance.now();
+    this.#streams.expire(now);
+    this.#host.retry(now);
+    const knocking = this.#host.accept();
+    const more = this.#memory === undefined ? this.#streams.flush() : this.#exchange();
+    if (knocking || more) return 0;
+    const waits = [this.#streams.nextDeadline(now), this.#host.nextRetry(now)].filter(
+      (one) => one !== undefined,
+    );
+    return waits.length === 0 ? -1 : Math.min(...waits);
+  }
+
+  /** One turn for packets both ways. @returns true where there is more than one turn allows */
+  #exchange(): boolean {
+    const more = this.#fromGuest.take(
+      () => !this.#resets.isFull,
+      (header, data) => this.#packet(header, data),
+    );
+    const again = this.#resets.send(this.#toGuest)
+      ? this.#streams.serve(this.#toGuest, this.#header)
+      : this.#toGuest.askForKick();
+    this.#toGuest.publish();
+    this.#releasePages();
+    return more || again;
+  }
+
+  #packet(header: Header, data: Parts): void {
+    const { sourcePort: guestPort, targetPort: hostPort, op, type } = header;
+    if (header.targetCid !== HOST_CID || header.sourceCid !== this.#cid) return;
+    if (type !== TYPE_STREAM) {
+      if (op !== Op.Reset) this.#resets.add(guestPort, hostPort);
+      return;
+    }
+    this.#moved += data.bytes;
+    if (op === Op.Request) this.#request(header);
+    else this.#streams.packet(header, data);
+  }
+
+  #request({ sourcePort: guestPort, targetPort: hostPort, window, forwarded }: Header): void {
+    const existing = this.#streams.find(guestPort, hostPort);
+    if (existing === undefined) this.#host.dial({ guestPort, hostPort, header: { window, forwarded } });
+    else this.#streams.refuse(existing);
+  }
+
+  #releasePages(): void {
+    const moved = this.#moved + this.#toGuest.moved;
+    if (moved < RELEASE_BYTES) return;
+    this.#moved = 0;
+    this.#toGuest.moved = 0;
+    this.#memory?.releasePages();
+  }
+}

@@ -1,0 +1,26 @@
+import { EAGAIN, errno, MSG_PEEK, recv, type Block } from '../native.ts';
+
+/** No line that asks for a connection is longer, in bytes. */
+const MAX_LINE_BYTES = 32;
+
+const LINE = /^connect[ \t]+(\d{1,10})[ \t]*\r?\n$/i;
+
+/**
+ * Reads the first line of a program of the host, `CONNECT <port>`, and nothing behind it.
+ * @returns the guest's port; 'more' where the line is not there yet, 'wrong' where it will never be one
+ */
+export function readGreeting(fd: number, block: Block): number | 'more' | 'wrong' {
+  const count = recv(fd, block.address, MAX_LINE_BYTES, MSG_PEEK);
+  if (count <= 0) return count < 0 && errno() === EAGAIN ? 'more' : 'wrong';
+  const text = Buffer.from(block.view.buffer, block.view.byteOffset, count).toString('latin1');
+  const end = text.indexOf('\n');
+  if (end < 0) return count < MAX_LINE_BYTES ? 'more' : 'wrong';
+  recv(fd, block.address, end + 1, 0);
+  return parseGreeting(text.slice(0, end + 1)) ?? 'wrong';
+}
+
+/** The port that a line asks for. */
+export function parseGreeting(line: string): number | undefined {
+  const port = Number(LINE.exec(line)?.[1] ?? NaN);
+  return port < 2 ** 32 ? port : undefined;
+}

@@ -1,0 +1,145 @@
+import type { EventLoop, Watch } from '../event-loop.ts';
+import { allocate, close, EAGAIN, EPOLLET, EPOLLIN, EPOLLRDHUP, type Block } from '../native.ts';
+import { Deadlines } from './deadlines.ts';
+import { readGreeting } from './greeting.ts';
+import type { Resets } from './resets.ts';
+import { MAX_CONNECTIONS, type Streams } from './streams.ts';
+import { acceptFrom, connectTo } from './unix-socket.ts';
+
+/** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */
+const RETRY = { ms: 10, times: 200 };
+
+/** No more connections are accepted in one turn. */
+const BUDGET = 64;
+
+interface Options {
+  /** path of the socket; the guest's connections to port N go to `<path>_N` */
+  readonly path: string;
+  readonly listener: number;
+  readonly loop: EventLoop;
+  readonly streams: Streams;
+  readonly resets: Resets;
+}
+
+interface Attempt {
+  readonly guestPort: number;
+  readonly hostPort: number;
+  readonly header: { readonly window: number; readonly forwarded: number };
+  readonly times: number;
+}
+
+/** How connections come about: programs of the host ask for a port of the guest's, and the guest for one of theirs. */
+export class HostSide {
+  readonly #path: string;
+  readonly #listener: number;
+  readonly #loop: EventLoop;
+  readonly #streams: Streams;
+  readonly #resets: Resets;
+  readonly #block: Block = allocate(64);
+  /** programs that have not said yet which port they want */
+  readonly #greeting = new Map<number, Watch>();
+  readonly #attempts = new Deadlines<Attempt>(RETRY.ms);
+  readonly #watch: Watch;
+  #isOpen = false;
+  #isKnocking = false;
+
+  constructor({ path, listener, loop, streams, resets }: Options) {
+    this.#path = path;
+    this.#listener = listener;
+    this.#loop = loop;
+    this.#streams = streams;
+    this.#resets = resets;
+    this.#watch = loop.watch(listener, EPOLLIN | EPOLLET, () => {
+      this.#isKnocking = true;
+    });
+  }
+
+  /** Until the guest's driver is there, programs that connect wait. */
+  open(): void {
+    this.#isOpen = true;
+    this.#isKnocking = true;
+  }
+
+  pause(): void {
+    this.#isOpen = false;
+  }
+
+  reset(): void {
+    for (const fd of this.#greeting.keys()) this.#turnAway(fd);
+    this.#attempts.clear();
+  }
+
+  /** Accepts those that wait. @returns true where there may be more */
+  accept(): boolean {
+    for (let i = 0; i < BUDGET && this.#isOpen && this.#isKnocking; i++) {
+      const fd = acceptFrom(this.#listener);
+      if (fd < 0) {
+        this.#isKnocking = false;
+        break;
+      }
+      if (this.#isFull) close(fd);
+      else this.#greet(fd);
+    }
+    return this.#isOpen && this.#isKnocking;
+  }
+
+  /** The guest asks for a port of the host's. */
+  dial(attempt: Omit<Attempt, 'times'>): void {
+    this.#try({ ...attempt, times: 0 });
+  }
+
+  retry(now: number): void {
+    for (const attempt of this.#attempts.expired(now)) this.#try(attempt);
+  }
+
+  nextRetry(now: number): number | undefined {
+    return this.#attempts.next(now);
+  }
+
+  [Symbol.dispose](): void {
+    this.reset();
+    this.#watch.stop();
+    this.#block.free();
+  }
+
+  get #isFull(): boolean {
+    return this.#streams.count + this.#greeting.size + this.#attempts.size >= MAX_CONNECTIONS;
+  }
+
+  #greet(fd: number): void {
+    const watch = this.#loop.watch(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, () => {
+      const port = readGreeting(fd, this.#block);
+      if (port === 'more') return;
+      if (port === 'wrong') return this.#turnAway(fd);
+      watch.stop();
+      this.#greeting.delete(fd);
+      this.#streams.open({
+        fd,
+        guestPort: port,
+        hostPort: this.#streams.freeHostPort(port),
+        fromGuest: false,
+      });
+    });
+    this.#greeting.set(fd, watch);
+  }
+
+  #turnAway(fd: number): void {
+    this.#greeting.get(fd)?.stop();
+    this.#greeting.delete(fd);
+    close(fd);
+  }
+
+  #try(attempt: Attempt): void {
+    const { guestPort, hostPort, header, times } = attempt;
+    const fd = this.#isFull ? -1 : connectTo(`${this.#path}_${hostPort}`);
+    if (fd === -EAGAIN && times < RETRY.times) {
+      this.#attempts.start({ ...attempt, times: times + 1 }, performance.now());
+    } else if (fd < 0) {
+      this.#resets.add(guestPort, hostPort);
+    } else {
+      this.#streams
+        .open({ fd, guestPort, hostPort, fromGuest: true })
+        .credit.learn(header.window, header.forwarded);
+    }
+  }
+}

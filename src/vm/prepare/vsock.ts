@@ -1,0 +1,14 @@
+import { startVsock } from '../../backends/vsock/service.ts';
+import { zonesOf } from '../../devices/memory.ts';
+import { vsock } from '../../devices/vsock.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { prepares } from './prepare.ts';
+
+export const prepareVsock = prepares(vsock, async ({ cid, socket }, { vm }) => {
+  const unshared = zonesOf(vm.memory).find(({ file, shared }) => file !== undefined && !shared);
+  if (unshared !== undefined) throw new Error(`memory zone ${unshared.id} has a file and is not shared`);
+  const { frontEnd, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
+    throw new Error(`${socket}: ${reasonOf(error)}`);
+  });
+  return { facts: { frontEnd }, release: stop };
+});

@@ -17,7 +17,7 @@ npm_is_done() { [ -e node_modules/.package-lock.json ] && [ ! package-lock.json 
 
 # Folders are looked at as well: their time changes when a file goes.
 build_is_done() {
-  [ -e build/.built ] && [ -z "$(find src tests bench scripts tsconfig.json package.json -newer build/.built -print 2>/dev/null | head -n 1)" ]
+  [ -e build/.built ] && [ -z "$(find src tests bench scripts examples tsconfig.json package.json -newer build/.built -print 2>/dev/null | head -n 1)" ]
 }
 
 # Runs a step, silent if it works.

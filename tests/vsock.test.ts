@@ -88,7 +88,7 @@ test('host and guest connect to each other, and what is in the way is told', asy
   await slowReader(path, shell);
   await pauseAndResume(vmm, path);
   await idle(vmm, path);
-  await reboot(vmm, path);
+  await reboot(vmm, path, shell);
 
   assertStatus(await vmm.put('vm.shutdown'), 204);
   assert.equal(existsSync(path), false, 'the socket is removed with the device');
@@ -211,13 +211,12 @@ async function idle(vmm: TestVmm, path: string): Promise<void> {
   socket.destroy();
 }
 
-async function reboot(vmm: TestVmm, path: string): Promise<void> {
+async function reboot(vmm: TestVmm, path: string, shell: Shell): Promise<void> {
   const socket = await connectVsock(path, ECHO_PORT);
   const end = once(socket.resume(), 'end');
   assertStatus(await vmm.put('vm.reboot'), 204);
   await end;
   socket.destroy();
-  using shell = openShell(await ptyOf(vmm));
   await shell.login();
   await startEcho(shell, ECHO_PORT);
   assert.match(await exchange(path, `CONNECT ${ECHO_PORT}\nagain`), /^OK \d+\nagain$/);

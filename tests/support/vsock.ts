@@ -10,7 +10,7 @@ my ($port) = @ARGV;
 socket(L, 40, 1, 0) or die "socket: $!";
 bind(L, pack("SSLLL", 40, 0, $port, 0xffffffff, 0)) or die "bind: $!";
 listen(L, 1024) or die "listen: $!";
-print "echo-ready\\n"; $| = 1;
+$| = 1; print "ready\\n";
 my %all; my $set = ''; vec($set, fileno(L), 1) = 1;
 while (select(my $ready = $set, undef, undef, undef) > 0) {
   for my $fd (grep { vec($ready, $_, 1) } 0 .. 8 * length($ready) - 1) {
@@ -38,8 +38,7 @@ export async function putProgram(shell: Shell, name: string, text: string): Prom
 /** Starts the echo program on a port of the guest's. */
 export async function startEcho(shell: Shell, port: number): Promise<void> {
   const path = await putProgram(shell, 'echo', ECHO);
-  shell.type(`perl ${path} ${port} &\r`);
-  await shell.sees('echo-ready');
+  await shell.run(`perl ${path} ${port} >${path}.log & until grep -q ready ${path}.log; do :; done`);
 }
 
 /** A program of the host on a UNIX socket; each connection is given to `serve`. */

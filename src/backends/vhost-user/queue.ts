@@ -41,7 +41,8 @@ export class Virtqueue {
   readonly #available: Uint16Array;
   readonly #used: Uint16Array;
   readonly #usedEntries: DataView;
-  readonly #indirect: Block = allocate(MAX_PARTS * DESCRIPTOR_BYTES);
+  /** a table's copy; a ring that is refused must not leave it behind */
+  #indirect: Block | undefined;
   #nextAvailable: number;
   #nextUsed: number;
   #published: number;
@@ -137,7 +138,7 @@ export class Virtqueue {
   }
 
   free(): void {
-    this.#indirect.free();
+    this.#indirect?.free();
   }
 
   #walk(table: DataView, head: number, entries: number, chain: Chain): void {
@@ -182,13 +183,14 @@ export class Virtqueue {
     if (!Number.isInteger(entries) || entries === 0 || entries > MAX_PARTS) {
       throw new QueueError(`indirect table of ${length} bytes`);
     }
+    const block = (this.#indirect ??= allocate(MAX_PARTS * DESCRIPTOR_BYTES));
     let copied = 0;
     const isMemory = this.#memory.ofGuest(address, length, (part, bytes) => {
-      memcpy(this.#indirect.address + copied, part, bytes);
+      memcpy(block.address + copied, part, bytes);
       copied += bytes;
     });
     if (!isMemory) throw new QueueError(`no memory for an indirect table at ${address.toString(16)}`);
-    this.#walk(this.#indirect.view, 0, entries, chain);
+    this.#walk(block.view, 0, entries, chain);
   }
 }
 

@@ -1,0 +1,240 @@
+// Hostile rings: whatever a guest writes, at worst its ring ends with a QueueError; nothing outside of its memory
+// is touched. Real memory, shared through a file as QEMU's is, with a guard region on each side.
+import assert from 'node:assert/strict';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Chain, QueueError } from './chain.ts';
+import { GuestMemory } from './memory.ts';
+import { Virtqueue, type RingRules } from './queue.ts';
+import { viewOf } from '../native.ts';
+
+const SIZE = 16;
+const RAM = 64 * 1024;
+/** where the guest's memory begins for the guest, and for the front-end */
+const GUEST = 0x10_0000;
+const USER = 0x7000_0000_0000;
+const TABLE = 0x100;
+const AVAILABLE = 0x400;
+const USED = 0x600;
+const BUFFERS = 0x1000;
+
+interface Bench {
+  readonly memory: GuestMemory;
+  readonly ram: DataView;
+  /** our address of the guest's first byte */
+  readonly base: number;
+  readonly ring: (rules: RingRules, base?: number) => Virtqueue;
+  readonly [Symbol.dispose]: () => void;
+}
+
+function bench(): Bench {
+  const folder = mkdtempSync(join(tmpdir(), 'ring-'));
+  const fd = openSync(join(folder, 'ram'), 'w+');
+  ftruncateSync(fd, RAM);
+  const memory = new GuestMemory();
+  memory.add({ guestAddress: GUEST, size: RAM, userAddress: USER, offset: 0 }, fd);
+  closeSync(fd);
+  rmSync(folder, { recursive: true });
+  const base = memory.ofUser(USER, RAM) ?? 0;
+  return {
+    memory,
+    base,
+    ram: viewOf(base, RAM),
+    ring: (rules, next = 0) =>
+      new Virtqueue({
+        memory,
+        addresses: { descriptors: USER + TABLE, available: USER + AVAILABLE, used: USER + USED },
+        size: SIZE,
+        base: next,
+        rules,
+      }),
+    [Symbol.dispose]: () => memory.clear(),
+  };
+}
+
+interface Descriptor {
+  readonly address: number;
+  readonly length: number;
+  readonly flags: number;
+  readonly next: number;
+}
+
+function put(ram: DataView, at: number, { address, length, flags, next }: Descriptor): void {
+  ram.setBigUint64(at, BigInt(address), true);
+  ram.setUint32(at + 8, length, true);
+  ram.setUint16(at + 12, flags, true);
+  ram.setUint16(at + 14, next, true);
+}
+
+function offer(ram: DataView, index: number, head: number): void {
+  ram.setUint16(AVAILABLE + 4 + (index % SIZE) * 2, head, true);
+  ram.setUint16(AVAILABLE + 2, index + 1, true);
+}
+
+const PLAIN: RingRules = { eventIndex: true, indirect: true };
+
+test('a chain of buffers to read and to write, directly and by a table', () => {
+  using guest = bench();
+  const ring = guest.ring(PLAIN);
+  const chain = new Chain();
+  put(guest.ram, TABLE, { address: GUEST + BUFFERS, length: 44, flags: 1, next: 3 });
+  put(guest.ram, TABLE + 48, { address: GUEST + BUFFERS + 100, length: 9, flags: 2, next: 0 });
+  offer(guest.ram, 0, 0);
+  assert.equal(ring.take(chain), true);
+  assert.deepEqual([chain.head, chain.readable.bytes, chain.writable.bytes], [0, 44, 9]);
+  assert.equal(ring.take(chain), false);
+
+  put(guest.ram, BUFFERS + 512, { address: GUEST + BUFFERS, length: 7, flags: 1, next: 1 });
+  put(guest.ram, BUFFERS + 528, { address: GUEST + BUFFERS + 7, length: 5, flags: 0, next: 0 });
+  put(guest.ram, TABLE + 80, { address: GUEST + BUFFERS + 512, length: 32, flags: 4, next: 0 });
+  offer(guest.ram, 1, 5);
+  assert.equal(ring.take(chain), true);
+  assert.deepEqual([chain.head, chain.readable.bytes, chain.writable.bytes], [5, 12, 0]);
+  ring.untake();
+  assert.equal(ring.take(chain), true, 'what is given back is there again');
+});
+
+test('interrupts and kicks come at the indices that were asked for', () => {
+  using guest = bench();
+  const ring = guest.ring(PLAIN);
+  const event = (index: number): void => guest.ram.setUint16(AVAILABLE + 4 + SIZE * 2, index, true);
+  event(0);
+  ring.giveBack(3, 10);
+  assert.equal(ring.publish(), true);
+  assert.equal(guest.ram.getUint16(USED + 2, true), 1);
+  assert.deepEqual([guest.ram.getUint32(USED + 4, true), guest.ram.getUint32(USED + 8, true)], [3, 10]);
+  ring.giveBack(4, 0);
+  assert.equal(ring.publish(), false, 'the guest has not asked again');
+  event(3);
+  ring.giveBack(5, 0);
+  ring.giveBack(6, 0);
+  assert.equal(ring.publish(), true, 'the index was passed');
+  assert.equal(ring.askForKick(), false);
+  assert.equal(guest.ram.getUint16(USED + 4 + SIZE * 8, true), 0);
+  put(guest.ram, TABLE, { address: GUEST, length: 1, flags: 0, next: 0 });
+  offer(guest.ram, 0, 0);
+  assert.equal(ring.askForKick(), true, 'something came in between');
+});
+
+const BROKEN: readonly (readonly [string, readonly Descriptor[]])[] = [
+  ['a loop', [{ address: GUEST, length: 1, flags: 1, next: 0 }]],
+  ['a next entry that is not there', [{ address: GUEST, length: 1, flags: 1, next: SIZE }]],
+  ['no memory', [{ address: GUEST + RAM, length: 1, flags: 0, next: 0 }]],
+  ['the end outside of memory', [{ address: GUEST + RAM - 1, length: 2, flags: 0, next: 0 }]],
+  ['below memory', [{ address: GUEST - 1, length: 2, flags: 0, next: 0 }]],
+  ['an address near the end of all', [{ address: 2 ** 53 - 1, length: 2, flags: 2, next: 0 }]],
+  ['4 GiB', [{ address: GUEST, length: 0xffff_ffff, flags: 0, next: 0 }]],
+  ['a table of no entries', [{ address: GUEST, length: 0, flags: 4, next: 0 }]],
+  ['a table of half an entry', [{ address: GUEST, length: 24, flags: 4, next: 0 }]],
+  ['a table and a next entry', [{ address: GUEST, length: 16, flags: 5, next: 1 }]],
+  ['a table that is too large', [{ address: GUEST, length: 16 * 2048, flags: 4, next: 0 }]],
+  ['a table in a table', [{ address: GUEST + TABLE, length: 16, flags: 4, next: 0 }]],
+  [
+    'a buffer to read after one to write',
+    [
+      { address: GUEST, length: 1, flags: 3, next: 1 },
+      { address: GUEST, length: 1, flags: 0, next: 0 },
+    ],
+  ],
+];
+
+for (const [what, descriptors] of BROKEN) {
+  test(`refused: ${what}`, () => {
+    using guest = bench();
+    for (const [i, one] of descriptors.entries()) put(guest.ram, TABLE + i * 16, one);
+    offer(guest.ram, 0, 0);
+    assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+  });
+}
+
+test('refused: heads and counts that cannot be, tables where none were agreed, rings outside of memory', () => {
+  using guest = bench();
+  offer(guest.ram, 0, SIZE);
+  assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+  guest.ram.setUint16(AVAILABLE + 2, SIZE + 1, true);
+  assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+  put(guest.ram, TABLE, { address: GUEST, length: 16, flags: 4, next: 0 });
+  offer(guest.ram, 0, 0);
+  assert.throws(() => guest.ring({ eventIndex: true, indirect: false }).take(new Chain()), QueueError);
+  const at = (used: number, size: number): Virtqueue =>
+    new Virtqueue({
+      memory: guest.memory,
+      addresses: { descriptors: USER, available: USER, used },
+      size,
+      base: 0,
+      rules: PLAIN,
+    });
+  for (const [used, size] of [
+    [USER + RAM - 8, 16],
+    [USER - 4, 16],
+    [USER + 2, 16],
+    [0, 16],
+    [USER, 15],
+    [USER, 0],
+    [USER, 65_536],
+  ] as const) {
+    assert.throws(() => at(used, size), QueueError, `${used} ${size}`);
+  }
+});
+
+/** xorshift: the same rings for the same seed, which a failure tells. */
+function random(seed: number): (below: number) => number {
+  let state = seed | 1;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
+/** Mostly values on the edge of being right: noise alone is refused at once. */
+function hostile(ram: DataView, next: (below: number) => number): void {
+  const addresses = [GUEST, GUEST + TABLE, GUEST + BUFFERS, GUEST + RAM - 16, GUEST + RAM, 0, 2 ** 48];
+  const lengths = [0, 1, 16, 32, 44, 4096, RAM, 0xffff_ffff];
+  const pick = (list: readonly number[]): number => list[next(list.length)] ?? 0;
+  const one = (): Descriptor => ({
+    address: next(3) > 0 ? GUEST + BUFFERS + next(1024) : pick(addresses),
+    length: next(3) > 0 ? next(2048) : pick(lengths),
+    flags: next(3) > 0 ? next(2) * 2 : next(8),
+    next: next(20) === 0 ? next(65_536) : next(SIZE),
+  });
+  for (let i = 0; i < SIZE; i++) put(ram, TABLE + i * 16, one());
+  for (let i = 0; i < 32; i++) put(ram, BUFFERS + i * 16, one());
+  for (let i = 0; i < SIZE + 1; i++)
+    ram.setUint16(AVAILABLE + 4 + i * 2, next(8) === 0 ? next(65_536) : next(SIZE), true);
+  ram.setUint16(AVAILABLE, next(4), true);
+  ram.setUint16(AVAILABLE + 2, next(6) === 0 ? next(65_536) : next(SIZE + 1), true);
+}
+
+test('5000 hostile rings: every part that is handed out lies in the guest’s memory', () => {
+  using guest = bench();
+  const chain = new Chain();
+  let taken = 0;
+  for (let seed = 1; seed <= 5_000; seed++) {
+    const next = random(seed * 2_654_435_761);
+    hostile(guest.ram, next);
+    const ring = guest.ring({ eventIndex: next(2) === 0, indirect: next(4) > 0 });
+    try {
+      for (let i = 0; i <= SIZE && ring.take(chain); i++) {
+        taken++;
+        for (const parts of [chain.readable, chain.writable]) {
+          parts.each(0, parts.bytes, (address, length) => {
+            const inside = address >= guest.base && address + length <= guest.base + RAM;
+            assert.ok(inside, `seed ${seed}: ${address}+${length} is outside`);
+          });
+        }
+        ring.giveBack(chain.head, next(100));
+        ring.publish();
+        ring.askForKick();
+      }
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw new Error(`seed ${seed}`, { cause: error });
+    }
+    ring.free();
+  }
+  chain.free();
+  assert.ok(taken > 2_500, `only ${taken} chains got through: the rings are too hostile to test anything`);
+});

@@ -1,15 +1,16 @@
 // The layout of the guest's memory, seen from inside the guest and in the host's /proc and files.
 import assert from 'node:assert/strict';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
 import { qemuOf } from './support/host.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
-/** What the kernel keeps of a node's RAM for itself, at most. */
+/** What the kernel keeps of a node's RAM for itself, at most; most of it is a buffer of 64 MiB for devices. */
 const KEPT = 96 * MIB;
 
 async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
@@ -37,6 +38,40 @@ async function ofNodes(shell: Shell, file: string): Promise<string[]> {
     `for f in /sys/devices/system/node/node*/${file}; do echo "<$(cat $f)>"; done`,
   );
   return text.split('\n').map((line) => line.replace(/[<>]/g, ''));
+}
+
+/** The part of /proc/<pid>/smaps that is about QEMU's only mapping of this many bytes whose first line is so. */
+function mappingOf(vmm: TestVmm, bytes: number, line: RegExp): string {
+  const text = readFileSync(`/proc/${qemuOf(vmm.pid)}/smaps`, 'utf8');
+  const found = text.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m).filter((part) => {
+    const [, from = '', to = ''] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(part) ?? [];
+    return (
+      Number.parseInt(to, 16) - Number.parseInt(from, 16) === bytes && line.test(part.split('\n')[0] ?? '')
+    );
+  });
+  assert.equal(found.length, 1, `${found.length} mappings of ${bytes} bytes`);
+  return found[0] ?? '';
+}
+
+/** A file of 8 MiB that starts with a text. */
+function pmemFile(vmm: TestVmm, name: string, text: string): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, text);
+  truncateSync(path, 8 * MIB);
+  return path;
+}
+
+interface MemoryInfo {
+  readonly memory_actual_size: number;
+  readonly config: {
+    readonly memory: { readonly zones: readonly { readonly hotplugged_size?: number }[] };
+    readonly pmem?: readonly { readonly id: string; readonly size?: number }[];
+  };
+  readonly device_tree: Readonly<Record<string, { readonly pci_bdf?: number }>>;
+}
+
+async function memoryInfo(vmm: TestVmm): Promise<MemoryInfo> {
+  return (await vmm.get('vm.info')).json as MemoryInfo;
 }
 
 /** The mappings of QEMU's that a pattern finds in /proc/<pid>/numa_maps or smaps. */
@@ -68,10 +103,16 @@ test('zones and NUMA nodes: RAM, vCPUs and distances of each node; files, sharin
     },
     { guest_numa_id: 5, memory_zones: ['nameless'] },
   ];
+  const kept = pmemFile(vmm, 'pmem, "discard_writes=on" Ω', 'of the host');
   using shell = await boot(vmm, {
     cpus: { boot_vcpus: 4, max_vcpus: 5 },
     memory: { size: 0, zones },
     numa,
+    pmem: [
+      { file: kept },
+      { file: vmm.folder, size: 6 * MIB },
+      { file: kept, size: 4 * MIB, discard_writes: true, mergeable: true, id: 'my pmem' },
+    ],
   });
   await assertNodeMemory(shell, 0, 384 * MIB);
   await assertNodeMemory(shell, 1, 96 * MIB);
@@ -84,6 +125,132 @@ test('zones and NUMA nodes: RAM, vCPUs and distances of each node; files, sharin
   assert.equal(mappings(vmm, 'maps', /rw-p .*\/vmm-.*\(deleted\)$/).length, 1);
   // what the guest writes into a shared file's zone is in the file
   assert.ok(readFileSync(file).some((byte) => byte !== 0));
-  const info = (await vmm.get('vm.info')).json as { memory_actual_size: number; config: object };
+  const info = await memoryInfo(vmm);
   assert.equal(info.memory_actual_size, 544 * MIB);
+
+  await shell.run('modprobe nd_pmem');
+  const sizes = await shell.run('cat /sys/block/pmem0/size /sys/block/pmem1/size /sys/block/pmem2/size');
+  assert.deepEqual(
+    sizes.split('\n').map((sectors) => (Number(sectors) * 512) / MIB),
+    [8, 6, 4],
+  );
+  assert.deepEqual(
+    info.config.pmem?.map(({ id, size }) => [id, size]),
+    [
+      ['_pmem0', undefined],
+      ['_pmem1', 6 * MIB],
+      ['my pmem', 4 * MIB],
+    ],
+  );
+  assert.equal(await shell.run('head -c 11 /dev/pmem0; head -c 11 /dev/pmem2'), 'of the hostof the host');
+  const write = (text: string, to: string) =>
+    `echo ${text} | dd of=${to} bs=4096 seek=512 conv=sync,fsync 2>/dev/null`;
+  const read = (from: string) => `dd if=${from} bs=4096 skip=512 count=1 2>/dev/null | head -n 1`;
+  await shell.run(`${write('discarded', '/dev/pmem2')}; ${write('nameless', '/dev/pmem1')}`);
+  await shell.run('echo 3 >/proc/sys/vm/drop_caches');
+  assert.equal(await shell.run(read('/dev/pmem2')), 'discarded');
+  assert.equal(await shell.run(read('/dev/pmem1')), 'nameless');
+  await shell.run(write('persistent', '/dev/pmem0'));
+  assert.match(mappingOf(vmm, 4 * MIB, /rw-p .*\/pmem, /), /^VmFlags:.*\bmg\b/m);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  const end = readFileSync(kept).toString('latin1', 2 * MIB, 2 * MIB + 10);
+  assert.equal(end, 'persistent');
+  assert.deepEqual(readdirSync(vmm.folder).toSorted(), [
+    'a zone, "share=off" Ω',
+    'api.sock',
+    'pmem, "discard_writes=on" Ω',
+  ]);
+});
+
+test('zones grow by virtio-mem devices, and the balloon takes RAM until the guest runs out of it', async () => {
+  await using vmm = await startVmm();
+  const zones = [
+    { id: 'fixed', size: 256 * MIB, mergeable: true },
+    { id: 'first', size: 128 * MIB, hotplug_size: 256 * MIB, hotplugged_size: 128 * MIB, host_numa_node: 0 },
+    { id: 'second', size: 32 * MIB, shared: true, hotplug_size: 128 * MIB },
+  ];
+  using shell = await boot(vmm, {
+    memory: { size: 0, hotplug_method: 'VirtioMem', zones },
+    numa: [{ memory_zones: ['fixed'] }, { guest_numa_id: 1, memory_zones: ['first', 'second'] }],
+    balloon: { size: 288 * MIB, deflate_on_oom: true },
+    cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
+    console: { mode: 'Null' },
+    disks: [{ path: pmemFile(vmm, 'disk', '') }],
+  });
+  // node 1 has 128 MiB, and 128 MiB of what can be had; what is backed differently is a node of its own
+  await until('the blocks are online', async () => (await nodeMemory(shell, 1)) > 128 * MIB, shell.shown);
+  await assertNodeMemory(shell, 1, 256 * MIB);
+  await assertNodeMemory(shell, 2, 32 * MIB);
+  const { config, device_tree: tree } = await memoryInfo(vmm);
+  // console, disk, rng, then both, then the balloon
+  const slots = ['_rng', '_mem1', '_mem2', '_balloon'].map((id) => tree[`_virtio-pci-${id}`]?.pci_bdf);
+  assert.deepEqual(slots, [4 << 3, 5 << 3, 6 << 3, 7 << 3]);
+  assert.deepEqual(config.memory.zones[1]?.hotplugged_size, 128 * MIB);
+  assert.match(mappingOf(vmm, 256 * MIB, /rw-p 00000000 00:00 0/), /^VmFlags:.*\bmg\b/m);
+
+  const all = (256 + 128 + 128 + 32) * MIB;
+  const actual = async () => (await memoryInfo(vmm)).memory_actual_size;
+  await until('the balloon is full', async () => (await actual()) === all - 288 * MIB, shell.shown);
+  await shell.run(
+    'mount -o remount,size=90% /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=160 2>/dev/null',
+  );
+  await until('the guest takes RAM back', async () => (await actual()) > all - 288 * MIB, shell.shown);
+  assert.ok((await actual()) <= all);
+});
+
+test('memory that the host does not have is refused at boot, naming what it is for, and nothing stays', async () => {
+  await using vmm = await startVmm();
+  const missing = join(vmm.folder, 'no such, file');
+  const short = pmemFile(vmm, 'short', '');
+  truncateSync(short, 3 * MIB);
+  const zone = (more: object) => ({
+    memory: { size: 0, zones: [{ id: 'my, zone', size: 64 * MIB, ...more }] },
+  });
+  const before = readdirSync(vmm.folder);
+  const refused: readonly (readonly [object, string])[] = [
+    [zone({ file: missing }), `memory zone my, zone: ${missing}: no such file or directory`],
+    [zone({ file: short }), `memory zone my, zone: ${short}: has ${3 * MIB} bytes, ${64 * MIB} are needed`],
+    [zone({ file: '/dev/null' }), 'memory zone my, zone: /dev/null: is neither a file nor a directory'],
+    [zone({ host_numa_node: 120 }), 'memory zone my, zone: the host has no NUMA node 120'],
+    [{ pmem: [{ file: missing }] }, `pmem _pmem0: ${missing}: no such file or directory`],
+    [{ pmem: [{ file: missing, size: 2 * MIB }] }, `pmem _pmem0: ${missing}: no such file or directory`],
+    [{ pmem: [{ file: vmm.folder, id: 'p' }] }, `pmem p: ${vmm.folder}: a folder needs a size`],
+    [
+      { pmem: [{ file: '/dev/null' }] },
+      'pmem _pmem0: /dev/null: is neither a file, a folder nor a block device',
+    ],
+    [
+      { pmem: [{ file: short }] },
+      `pmem _pmem0: ${short}: has ${3 * MIB} bytes: without a size its length must be a multiple of 2 MiB above 0`,
+    ],
+    [
+      { pmem: [{ file: short, size: 4 * MIB }] },
+      `pmem _pmem0: ${short}: has ${3 * MIB} bytes, ${4 * MIB} are asked for`,
+    ],
+  ];
+  for (const [more, message] of refused) {
+    assertStatus(await vmm.put('vm.create', guestConfig({ ...more })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    assert.deepEqual(answer.json, ['vm.boot failed', message]);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  assert.deepEqual(readdirSync(vmm.folder), before);
+});
+
+// no machine of this project has SGX: what QEMU is told is in src/machine/plan.test.ts
+test('without SGX on the host enclave memory is refused, naming the section and what is missing', async () => {
+  await using vmm = await startVmm();
+  assert.equal(existsSync('/dev/sgx_vepc'), false);
+  const sgx = [{ id: 'epc, 0', size: 64 * MIB }];
+  assertStatus(
+    await vmm.put('vm.create', guestConfig({ sgx_epc: sgx, numa: [{ sgx_epc_sections: ['epc, 0'] }] })),
+    204,
+  );
+  const answer = await vmm.put('vm.boot');
+  assertStatus(answer, 500);
+  assert.match(
+    JSON.stringify(answer.json),
+    /sgx_epc epc, 0: \/dev\/sgx_vepc: no such file.*\/dev\/sgx_provision: no such file/,
+  );
 });

@@ -1,6 +1,7 @@
-import { defaulted, later, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { defaulted, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, size } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
+import { onBus } from './pci.ts';
 
 /** The virtio balloon, which takes RAM back from the guest. */
 export interface BalloonConfig extends ValueOf<typeof BalloonConfig> {}
@@ -15,11 +16,18 @@ export const BalloonConfig = struct({
 
 export const balloon = defineDevice({
   member: 'balloon',
-  field: later(optional(nested(BalloonConfig))),
+  field: optional(nested(BalloonConfig)),
   struct: BalloonConfig,
   many: false,
   flag: 'balloon',
   ids: { fixed: '_balloon' },
   takesSlot: true,
   removable: false,
+  // its size is told over QMP: `vm/balloon.ts`
+  plan: (config, at) => [
+    {
+      kind: 'device',
+      props: { driver: 'virtio-balloon-pci', ...onBus(at), 'deflate-on-oom': config.deflate_on_oom },
+    },
+  ],
 });

@@ -1,6 +1,16 @@
 import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, size, text } from '../schema/kinds.ts';
-import { defineDevice } from './device.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { onBus } from './pci.ts';
+import type { Step } from './step.ts';
+
+/** What the host found under a pmem device's path. */
+export interface PmemFacts {
+  /** of the device, in `bytes` */
+  readonly size: number;
+  /** the path is a folder, where a file without a name is made */
+  readonly isFolder: boolean;
+}
 
 /** A virtio-pmem device: a file of the host that the guest sees as persistent memory. */
 export interface PmemConfig extends ValueOf<typeof PmemConfig> {}
@@ -19,11 +29,33 @@ export const PmemConfig = struct({
 
 export const pmem = defineDevice({
   member: 'pmem',
-  field: later(optional(list(nested(PmemConfig)))),
+  field: optional(list(nested(PmemConfig))),
   struct: PmemConfig,
   many: true,
   flag: 'pmem',
   ids: { prefix: '_pmem' },
   takesSlot: true,
   removable: true,
+  plan: planPmem,
 });
+
+function planPmem(config: PmemConfig, at: PlanContext<PmemFacts>): readonly Step[] {
+  const { size, isFolder } = at.facts;
+  // a private mapping of a file that is open for reading only: what is written stays in memory and is lost
+  const discards = config.discard_writes && !isFolder ? { share: false, readonly: true, rom: 'off' } : {};
+  return [
+    {
+      kind: 'object',
+      props: {
+        'qom-type': 'memory-backend-file',
+        id: `${at.qemuId}.ram`,
+        'mem-path': config.file,
+        size,
+        share: true,
+        merge: config.mergeable,
+        ...discards,
+      },
+    },
+    { kind: 'device', props: { driver: 'virtio-pmem-pci', ...onBus(at), memdev: `${at.qemuId}.ram` } },
+  ];
+}

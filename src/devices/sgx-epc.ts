@@ -1,7 +1,6 @@
 import {
   defaulted,
   documentedAs,
-  later,
   optional,
   silentlyDefaulted,
   struct,
@@ -9,6 +8,8 @@ import {
 } from '../schema/field.ts';
 import { flag, list, nested, size, text } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
+import type { Properties } from './machine-plan.ts';
+import type { ObjectStep } from './step.ts';
 
 /** A section of SGX enclave memory. */
 export interface SgxEpcConfig extends ValueOf<typeof SgxEpcConfig> {}
@@ -25,7 +26,7 @@ export const SgxEpcConfig = struct({
 
 export const sgxEpc = defineDevice({
   member: 'sgx_epc',
-  field: later(optional(list(nested(SgxEpcConfig)))),
+  field: optional(list(nested(SgxEpcConfig))),
   struct: SgxEpcConfig,
   many: true,
   flag: 'sgx-epc',
@@ -33,3 +34,26 @@ export const sgxEpc = defineDevice({
   takesSlot: false,
   removable: false,
 });
+
+/** The sections of a machine: what holds them, and what the machine and its vCPUs are told of them. */
+export interface SgxPlan {
+  readonly steps: readonly ObjectStep[];
+  readonly machine: Properties;
+  readonly cpu: Properties;
+}
+
+/** Plans all sections; `nodeOf` says by QEMU's number which NUMA node of the guest one belongs to. */
+export function planSgx(sections: readonly SgxEpcConfig[], nodeOf: (id: string) => number): SgxPlan {
+  const machine = sections.flatMap(({ id }, i) => [
+    [`sgx-epc.${i}.memdev`, `epc${i}`],
+    [`sgx-epc.${i}.node`, nodeOf(id)],
+  ]);
+  return {
+    steps: sections.map(({ size, prefault }, i) => ({
+      kind: 'object',
+      props: { 'qom-type': 'memory-backend-epc', id: `epc${i}`, size, share: true, prealloc: prefault },
+    })),
+    machine: Object.fromEntries(machine),
+    cpu: sections.length === 0 ? {} : { 'sgx-provisionkey': true },
+  };
+}

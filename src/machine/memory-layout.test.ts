@@ -164,17 +164,17 @@ test('a node without RAM has none', () => {
 
 test('room: for pmem always, for DIMMs with their slots, for virtio-mem', () => {
   const later = 64 * GIB;
-  assert.deepEqual(planMemory(configOf({ size: GIB })), { size: GIB, slots: 0, max: GIB + later });
-  assert.deepEqual(planMemory(configOf({ size: GIB, hotplug_size: 100 * MIB })), {
+  assert.deepEqual(planMemory(configOf({ size: GIB }), 0), { size: GIB, slots: 0, max: GIB + later });
+  assert.deepEqual(planMemory(configOf({ size: GIB, hotplug_size: 100 * MIB }), 0), {
     size: GIB,
     slots: 8,
     max: GIB + 128 * MIB + later,
   });
   const growing = { size: GIB, hotplug_method: 'VirtioMem', hotplug_size: 256 * MIB };
-  assert.deepEqual(planMemory(configOf(growing)), { size: GIB, slots: 0, max: GIB + 256 * MIB + later });
+  assert.deepEqual(planMemory(configOf(growing), 0), { size: GIB, slots: 0, max: GIB + 256 * MIB + later });
   const narrow = (bits: number) => ({ cpus: { boot_vcpus: 1, max_vcpus: 1, max_phys_bits: bits } });
-  assert.equal(planMemory(configOf({ size: GIB }, narrow(36))).max, 5 * GIB);
-  assert.equal(planMemory(configOf({ size: GIB }, narrow(32))).max, GIB);
+  assert.equal(planMemory(configOf({ size: GIB }, narrow(36)), 0).max, 5 * GIB);
+  assert.equal(planMemory(configOf({ size: GIB }, narrow(32)), 0).max, GIB);
 });
 
 test('virtio-mem devices: one for each zone that can grow, with ids of the common counter', () => {

@@ -33,6 +33,12 @@ export function nodeOfZone(config: MemorySource, zone: string): number {
   return Math.max(0, found);
 }
 
+/** The same for an SGX section. */
+export function nodeOfSection(config: MemorySource, section: string): number {
+  const found = nodesOf(config).findIndex(({ sgx_epc_sections: sections }) => sections?.includes(section));
+  return Math.max(0, found);
+}
+
 /** The guest's nodes in QEMU's order; one of which nothing is said where there are none. */
 function nodesOf({ numa = [] }: Pick<MemorySource, 'numa'>): readonly Partial<NumaConfig>[] {
   return numa.length === 0 ? [{}] : numa.toSorted((a, b) => a.guest_numa_id - b.guest_numa_id);

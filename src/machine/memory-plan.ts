@@ -18,12 +18,13 @@ const ROOMY_BITS = 36;
 /**
  * `-m`: the RAM and the room behind it. Room costs address space and nothing else (no memory, no time): each machine
  * has a sixteenth of its address space for pmem devices that are added later, 64 GiB unless max_phys_bits says less.
+ * `pmemBytes` is what the pmem devices take that are there from the start.
  */
-export function planMemory({ memory, cpus }: VmConfig): MemoryPlan {
+export function planMemory({ memory, cpus }: VmConfig, pmemBytes: number): MemoryPlan {
   const size = bootMemory(memory);
   const bits = Math.min(cpus.max_phys_bits ?? PHYS_BITS, PHYS_BITS);
   const later = bits < ROOMY_BITS ? 0 : 2 ** (bits - 4);
-  return { size, slots: dimmsOf(memory), max: size + roomOf(memory) + later };
+  return { size, slots: dimmsOf(memory), max: size + roomOf(memory) + roundUp(pmemBytes) + later };
 }
 
 function dimmsOf({ hotplug_method: method, hotplug_size: room }: MemoryConfig): number {

@@ -83,6 +83,62 @@ test('the RAM is the machine’s memory: its size, its back-end first of all ste
   assert.equal(first.props['share'], true);
 });
 
+test('SGX sections: an object each, which machine and vCPUs are told of (no machine of this project has SGX)', () => {
+  const { machine, cpu, steps, numa } = plan({
+    sgx_epc: [
+      { id: 'a, b', size: 65_536, prefault: true },
+      { id: 'c', size: 4096 },
+    ],
+    numa: [{}, { guest_numa_id: 1, sgx_epc_sections: ['c'] }],
+  });
+  assert.equal(numa.length, 2);
+  const told = Object.entries(machine.properties).filter(([name]) => name.startsWith('sgx'));
+  assert.deepEqual(Object.fromEntries(told), {
+    'sgx-epc.0.memdev': 'epc0',
+    'sgx-epc.0.node': 0,
+    'sgx-epc.1.memdev': 'epc1',
+    'sgx-epc.1.node': 1,
+  });
+  assert.equal(cpu.properties['sgx-provisionkey'], true);
+  const sections = steps.flatMap((step) =>
+    step.kind === 'object' && step.props['qom-type'] === 'memory-backend-epc' ? [step.props] : [],
+  );
+  assert.deepEqual(
+    sections.map(({ id, size, prealloc }) => [id, size, prealloc]),
+    [
+      ['epc0', 65_536, true],
+      ['epc1', 4096, false],
+    ],
+  );
+});
+
+test('pmem: a shared mapping of the file; one that discards is private, of a file that is only read', () => {
+  const facts: HostFacts['facts'] = new Map([
+    ['_pmem0', { size: 2 ** 21, isFolder: false }],
+    ['_pmem1', { size: 2 ** 22, isFolder: false }],
+    ['_pmem2', { size: 2 ** 23, isFolder: true }],
+  ]);
+  const pmem = [
+    { file: '/a, b' },
+    { file: '/c', discard_writes: true },
+    { file: '/d', discard_writes: true },
+  ];
+  const { steps, memory } = plan({ pmem, console: { mode: 'Off' } }, { facts });
+  const files = steps.flatMap((step) =>
+    step.kind === 'object' && 'mem-path' in step.props ? [step.props] : [],
+  );
+  assert.deepEqual(
+    files.map((props) => [props['mem-path'], props['size'], props['share'], props['readonly']]),
+    [
+      ['/a, b', 2 ** 21, true, undefined],
+      ['/c', 2 ** 22, false, true],
+      ['/d', 2 ** 23, true, undefined],
+    ],
+  );
+  // all three are in the room behind the RAM, beside what is kept for later ones
+  assert.equal(memory.max - plan({}).memory.max, 2 ** 27);
+});
+
 test('the same question has the same answer', () => {
   const more = { disks: [{ path: '/d' }], serial: { mode: 'Pty' }, console: { mode: 'File', file: '/f' } };
   const facts: HostFacts['facts'] = new Map([

@@ -1,8 +1,10 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
+import { pmem } from '../devices/pmem.ts';
 import { ramObject, shareRam } from '../devices/ram.ts';
+import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
-import { layOutMemory } from './memory-layout.ts';
+import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
 import { qemuId, type Placement } from './placement.ts';
 
@@ -25,21 +27,39 @@ export function planMachine(
 ): MachinePlan {
   const devices = placements.map((placement) => planDevice(placement, host.facts.get(placement.id)));
   const { regions, numa } = layOutMemory(config);
+  const sgx = planSgx(config.sgx_epc ?? [], (section) => nodeOfSection(config, section));
   const [ram] = regions;
-  const steps = [...regions.map(ramObject), ...devices.filter((steps) => !needsQmp(steps)).flat()];
+  const steps = [
+    ...regions.map(ramObject),
+    ...sgx.steps,
+    ...devices.filter((steps) => !needsQmp(steps)).flat(),
+  ];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
-    machine: { type: 'pc', properties: { ...LEAN, ...whole } },
+    machine: { type: 'pc', properties: { ...LEAN, ...whole, ...sgx.machine } },
     accelerator: host.accelerator,
-    cpu: planCpu(config, host),
+    cpu: withProperties(planCpu(config, host), sgx.cpu),
     smp: planTopology(config, host),
-    memory: planMemory(config),
+    memory: planMemory(config, pmemBytes(placements, host)),
     numa,
     boot: planBoot(config, host),
     incoming: false,
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),
   };
+}
+
+function withProperties({ model, properties }: MachinePlan['cpu'], more: Properties): MachinePlan['cpu'] {
+  return { model, properties: { ...properties, ...more } };
+}
+
+function pmemBytes(placements: readonly Placement[], { facts }: HostFacts): number {
+  const sizes = placements.map(({ device, id }) => (device === pmem ? sizeIn(facts.get(id)) : 0));
+  return sizes.reduce((total, size) => total + size, 0);
+}
+
+function sizeIn(facts: unknown): number {
+  return typeof facts === 'object' && facts !== null && 'size' in facts ? Number(facts.size) : 0;
 }
 
 /** A PC without what no guest of ours uses: every device less is a probe less at boot. */

@@ -6,12 +6,15 @@ import { chooseAccelerator } from '../host/accelerator.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
 import { checkBacking } from '../host/ram-backing.ts';
+import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
 import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
+import type { Qmp } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
+import { setBalloon } from './balloon.ts';
 import { watchBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
@@ -40,6 +43,8 @@ export interface Run {
   readonly hasFirmware: boolean;
   /** what the machine had when it started: what came later was added */
   readonly booted: BootedShape;
+  /** what the balloon held when it was last looked at, in `bytes` */
+  balloonBytes: number;
   readonly qemu: Qemu;
   /** Ends the machine and gives back what its devices were given. */
   readonly end: () => Promise<void>;
@@ -56,13 +61,18 @@ export async function startRun(config: VmConfig, consoles: Consoles, signal: Abo
     layout: placeDevices(config),
     lookAtHost: () => lookAtHost(config),
     adapt: (plan) => plan,
-    begin: async ({ qemu }) => {
-      await qemu.qmp.execute('cont').catch((error: unknown) => {
-        throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
-      });
-    },
+    begin: ({ qemu }) => startGuest(qemu.qmp, config),
   };
   return launchRun(start, consoles, signal);
+}
+
+async function startGuest(qmp: Qmp, { balloon }: VmConfig): Promise<void> {
+  try {
+    if (balloon !== undefined) await setBalloon(qmp, balloon.size);
+    await qmp.execute('cont');
+  } catch (error) {
+    throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
+  }
 }
 
 /** What the machine's firmware starts from. */
@@ -107,6 +117,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       accelerator: accelerator.name,
       hasFirmware: boot.kernel.kind === 'firmware',
       booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
+      balloonBytes: 0,
       qemu,
       end: async () => {
         await qemu.quit();
@@ -144,22 +155,25 @@ async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> 
   }
 }
 
-/** What vm.create must not look at and vm.boot must: what the machine starts from. */
+/** What vm.create must not look at and vm.boot must: what the machine starts from and what its RAM is made of. */
 export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
-  const kernel = await prepareKernel(config.kernel.path).catch((error: unknown) => {
-    throw new ApiError('failed', `kernel ${config.kernel.path}: ${reasonOf(error)}`);
-  });
-  for (const zone of zonesOf(config.memory)) {
-    await checkBacking(zone).catch((error: unknown) => {
-      throw new ApiError('failed', `memory zone ${zone.id}: ${reasonOf(error)}`);
-    });
+  const kernel = await naming(`kernel ${config.kernel.path}`, prepareKernel(config.kernel.path));
+  for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
+  for (const { id } of config.sgx_epc ?? []) {
+    await naming(`sgx_epc ${id}`, checkSgx(chooseAccelerator().name));
   }
   return { kernel, initramfs: await initramfsOf(config) };
 }
 
+/** A failure's reason behind the name of what it is about. */
+function naming<T>(what: string, look: Promise<T>): Promise<T> {
+  return look.catch((error: unknown) => {
+    throw new ApiError('failed', `${what}: ${reasonOf(error)}`);
+  });
+}
+
 async function initramfsOf({ initramfs, memory }: VmConfig): Promise<string | undefined> {
   if (initramfs === undefined) return undefined;
-  return prepareInitramfs(initramfs.path, { memory: bootMemory(memory) }).catch((error: unknown) => {
-    throw new ApiError('failed', `initramfs: ${initramfs.path}: ${reasonOf(error)}`);
-  });
+  const prepared = prepareInitramfs(initramfs.path, { memory: bootMemory(memory) });
+  return naming(`initramfs: ${initramfs.path}`, prepared);
 }

@@ -1,5 +1,6 @@
 import { prepareDisk } from './disk.ts';
 import { prepareNet } from './net.ts';
+import { preparePmem } from './pmem.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
 import { prepareVirtioMem } from './virtio-mem.ts';
@@ -9,6 +10,7 @@ import { prepareVsock } from './vsock.ts';
 export const PREPARERS: readonly Preparer[] = [
   prepareDisk,
   prepareNet,
+  preparePmem,
   prepareRng,
   prepareVirtioMem,
   prepareVsock,

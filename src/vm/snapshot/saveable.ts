@@ -9,7 +9,7 @@ import type { Run } from '../run.ts';
  * Looks whether all of a machine can be in a snapshot.
  * Rejects with ApiError `failed` naming what cannot.
  */
-export async function checkSaveable({ layout, qemu }: Run): Promise<void> {
+export async function checkSaveable({ layout, qemu, config }: Run): Promise<void> {
   for (const { device, config, id } of layout.placements) {
     const reason = device.unsaved?.(config);
     if (reason !== undefined) {
@@ -18,6 +18,9 @@ export async function checkSaveable({ layout, qemu }: Run): Promise<void> {
         `${device.flag ?? device.member} ${id}: cannot be in a snapshot: ${reason}`,
       );
     }
+  }
+  if ((config.sgx_epc ?? []).length > 0) {
+    throw new ApiError('failed', 'sgx_epc: cannot be in a snapshot: enclave memory belongs to one processor');
   }
   const answer = await qemu.qmp.execute('query-migrate');
   const reasons: unknown = isMessage(answer) ? answer['blocked-reasons'] : undefined;

@@ -1,0 +1,55 @@
+import { constants } from 'node:fs';
+import { open, readFile, type FileHandle } from 'node:fs/promises';
+import type { PmemConfig, PmemFacts } from '../devices/pmem.ts';
+import { reasonOf } from '../util/errno.ts';
+
+/** pmem is mapped in large pages of this many `bytes`. */
+const PAGE = 2 * 2 ** 20;
+/** Unit of a block device's size in sysfs, in `bytes`. */
+const SECTOR = 512;
+
+/**
+ * Looks at what a pmem device is to be made of.
+ * @throws with the path and the reason where it cannot be used
+ */
+export async function inspectPmem(config: PmemConfig): Promise<PmemFacts> {
+  try {
+    return await look(config);
+  } catch (error) {
+    throw new Error(`${config.file}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function look(config: PmemConfig): Promise<PmemFacts> {
+  const { file: path, size, discard_writes: discard } = config;
+  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined);
+  if (folder !== undefined) {
+    await folder.close();
+    if (size === undefined) throw new Error('a folder needs a size');
+    return { size, isFolder: true };
+  }
+  // a FIFO would keep us waiting for its other end
+  const access = discard ? constants.O_RDONLY : constants.O_RDWR;
+  const file = await open(path, access | constants.O_NONBLOCK);
+  try {
+    return { size: sizeOf(await lengthOf(file), size), isFolder: false };
+  } finally {
+    await file.close();
+  }
+}
+
+function sizeOf(length: number, size = length): number {
+  if (size > length) throw new Error(`has ${length} bytes, ${size} are asked for`);
+  if (size === 0 || size % PAGE !== 0) {
+    throw new Error(`has ${length} bytes: without a size its length must be a multiple of 2 MiB above 0`);
+  }
+  return size;
+}
+
+async function lengthOf(file: FileHandle): Promise<number> {
+  const status = await file.stat();
+  if (status.isFile()) return status.size;
+  if (!status.isBlockDevice()) throw new Error('is neither a file, a folder nor a block device');
+  const [major, minor] = [(status.rdev >> 8) & 0xfff, (status.rdev & 0xff) | ((status.rdev >> 12) & 0xfff00)];
+  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR;
+}

@@ -172,7 +172,7 @@ test('zones grow by virtio-mem devices, and the balloon takes RAM until the gues
   using shell = await boot(vmm, {
     memory: { size: 0, hotplug_method: 'VirtioMem', zones },
     numa: [{ memory_zones: ['fixed'] }, { guest_numa_id: 1, memory_zones: ['first', 'second'] }],
-    balloon: { size: 288 * MIB, deflate_on_oom: true },
+    balloon: { size: 352 * MIB, deflate_on_oom: true },
     cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
     console: { mode: 'Null' },
     disks: [{ path: pmemFile(vmm, 'disk', '') }],
@@ -190,11 +190,11 @@ test('zones grow by virtio-mem devices, and the balloon takes RAM until the gues
 
   const all = (256 + 128 + 128 + 32) * MIB;
   const actual = async () => (await memoryInfo(vmm)).memory_actual_size;
-  await until('the balloon is full', async () => (await actual()) === all - 288 * MIB, shell.shown);
+  await until('the balloon is full', async () => (await actual()) === all - 352 * MIB, shell.shown);
   await shell.run(
-    'mount -o remount,size=90% /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=160 2>/dev/null',
+    'mount -o remount,size=90% /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=96 2>/dev/null',
   );
-  await until('the guest takes RAM back', async () => (await actual()) > all - 288 * MIB, shell.shown);
+  await until('the guest takes RAM back', async () => (await actual()) > all - 352 * MIB, shell.shown);
   assert.ok((await actual()) <= all);
 });
 

@@ -247,8 +247,8 @@ test('what is read well but cannot be is told as a fault of the configuration', 
     'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
   );
   assert.equal(
-    fault({ kernel: ['/k'], pmem: ['file=/p'] }, parseVmConfig),
-    'Error validating configuration: not supported yet: pmem',
+    fault({ kernel: ['/k'], watchdog: [] }, parseVmConfig),
+    'Error validating configuration: not supported yet: watchdog',
   );
 });
 

@@ -1,10 +1,12 @@
 // `npm run bench -- <name>`: measurements, each beside its reference in the same run.
 import { benchBoot } from './boot.ts';
 import { benchHotplug } from './hotplug.ts';
+import { benchVsock } from './vsock.ts';
 
 const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
   boot: benchBoot,
   hotplug: benchHotplug,
+  vsock: benchVsock,
 };
 
 const [name = '', ...words] = process.argv.slice(2);

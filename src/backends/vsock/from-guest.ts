@@ -7,6 +7,9 @@ import type { Parts } from '../vhost-user/chain.ts';
 /** Packets that are taken before others get their turn. */
 const BUDGET = 256;
 
+/** How long a buffer that we are done with may stay out of the guest's hands, in `ms`. */
+const LAZY_MS = 2;
+
 /** Takes a packet: its header, and exactly the data that it announces. Both are used again for the next. */
 export type TakePacket = (header: Header, data: Parts) => void;
 
@@ -17,8 +20,12 @@ export class FromGuest {
   readonly #chain = new Chain();
   #queue: RunningQueue | undefined;
   #isKicked = false;
+  /** buffers that were handed back and not shown yet */
+  #unshown = 0;
 
+  /** All buffers are in the guest's memory, so the queue goes with it. */
   set queue(queue: RunningQueue | undefined) {
+    this.show();
     this.#queue = queue;
     this.#isKicked = queue !== undefined;
   }
@@ -39,8 +46,23 @@ export class FromGuest {
       if (queue.ring.take(this.#chain)) this.#handle(queue, takePacket);
       else this.#isKicked = queue.ring.askForKick();
     }
-    if (queue.ring.publish()) queue.notify();
+    if (this.#unshown >= queue.ring.size / 4) this.show();
     return this.#isKicked && mayTake();
+  }
+
+  /**
+   * Shows the guest the buffers that it may use again. Each time costs it an interrupt, and it is in no hurry:
+   * so this is done together with the interrupt of a packet for it, or when many have come together.
+   */
+  show(): void {
+    if (this.#unshown === 0) return;
+    this.#unshown = 0;
+    if (this.#queue?.ring.publish() === true) this.#queue.notify();
+  }
+
+  /** Until buffers should be shown even so, in `ms` */
+  get patience(): number | undefined {
+    return this.#unshown > 0 ? LAZY_MS : undefined;
   }
 
   free(): void {
@@ -58,5 +80,6 @@ export class FromGuest {
       if (this.#header.length === readable.bytes) takePacket(this.#header, readable);
     }
     ring.giveBack(head, 0);
+    this.#unshown++;
   }
 }

@@ -24,10 +24,16 @@ export class ToGuest {
   readonly #header: Block = allocate(HEADER_BYTES);
   readonly #chains = Array.from({ length: MAX_CHAINS }, () => new Chain());
   readonly #gathered = new Parts();
+  readonly #beforeInterrupt: () => void;
   #queue: RunningQueue | undefined;
   #taken = 0;
   /** bytes of data that went to the guest since somebody set it to 0 */
   moved = 0;
+
+  /** `beforeInterrupt`: what else the guest can take note of when it is interrupted anyway */
+  constructor(beforeInterrupt: () => void) {
+    this.#beforeInterrupt = beforeInterrupt;
+  }
 
   /** All buffers are in the guest's memory, so the queue goes with it. */
   set queue(queue: RunningQueue | undefined) {
@@ -75,7 +81,9 @@ export class ToGuest {
 
   /** Shows the guest what it got. */
   publish(): void {
-    if (this.#queue?.ring.publish() === true) this.#queue.notify();
+    if (this.#queue?.ring.publish() !== true) return;
+    this.#beforeInterrupt();
+    this.#queue.notify();
   }
 
   /** Wants to be kicked when the guest adds buffers. @returns true where it has already */

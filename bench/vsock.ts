@@ -1,0 +1,209 @@
+// vsock beside TCP over a TAP: the same programs at both ends, in the same VM, one after the other.
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { guestConfig } from '../tests/support/guest.ts';
+import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
+import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
+import { putProgram } from '../tests/support/vsock.ts';
+
+const MIB = 2 ** 20;
+const HOST = '192.168.231.1';
+const GUEST = '192.168.231.2';
+
+/** Bytes of one bulk transfer, messages of one round of round trips, bytes of a message. */
+const BULK = 96 * MIB;
+const TRIPS = 2000;
+const MESSAGE = 64;
+
+/** The guest's end, for both kinds of socket: connects, then sends, receives or sends back. */
+const PROGRAM = `
+my ($kind, $mode, $port, $bytes) = @ARGV;
+if ($kind eq 'vsock') {
+  socket(S, 40, 1, 0) or die "socket: $!";
+  connect(S, pack("SSLLL", 40, 0, $port, 2, 0)) or die "connect: $!";
+} else {
+  socket(S, 2, 1, 6) or die "socket: $!";
+  setsockopt(S, 6, 1, pack("l", 1));
+  connect(S, pack("SnC4x8", 2, $port, split(/\\./, '${HOST}'))) or die "connect: $!";
+}
+my ($b, $n);
+if ($mode eq 'send') {
+  $b = join('', map { chr($_ % 251) } 0 .. 65535);
+  while ($bytes > 0) { $n = syswrite(S, $b, 65536) or die "write: $!"; $bytes -= $n; }
+  shutdown(S, 1); sysread(S, $b, 1);
+} elsif ($mode eq 'receive') {
+  my $sum = 0;
+  while (($n = sysread(S, $b, 65536)) > 0) { $sum += $n; }
+  syswrite(S, "$sum");
+} elsif ($mode eq 'check') {
+  open(M, "|md5sum >/tmp/sum"); while (($n = sysread(S, $b, 65536)) > 0) { syswrite(M, $b); } close(M);
+  open(R, "</tmp/sum"); syswrite(S, substr(<R>, 0, 32));
+} else {
+  while (($n = sysread(S, $b, 65536)) > 0) { syswrite(S, $b, $n); }
+}
+`;
+
+type Kind = 'vsock' | 'tcp';
+type Mode = 'send' | 'receive' | 'echo' | 'check';
+
+interface Guest {
+  readonly shell: Shell;
+  readonly program: string;
+  readonly path: string;
+}
+
+/** `npm run bench -- vsock [rounds]` */
+export async function benchVsock([rounds = '3']: readonly string[]): Promise<void> {
+  await using vmm = await startVmm();
+  const path = join(vmm.folder, 'vsock');
+  const config = guestConfig(
+    { vsock: { cid: 3, socket: path }, net: [{ ip: HOST, mask: '255.255.255.0' }] },
+    { tools: true },
+  );
+  for (const [route, body] of [['vm.create', config], ['vm.boot']] as const) {
+    const { status, json } = await vmm.put(route, body);
+    if (status !== 204) throw new Error(`${route}: ${JSON.stringify(json)}`);
+  }
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  await shell.run(`ip link set eth0 up; ip addr add ${GUEST}/24 dev eth0`);
+  const guest = { shell, path, program: await putProgram(shell, 'traffic', PROGRAM) };
+  console.log(`an idle VM uses ${(await idleShare(vmm)).toFixed(2)} % of a core in the VMM`);
+  await compare(guest, Number(rounds));
+  await gibibyte(guest, vmm);
+}
+
+async function compare(guest: Guest, rounds: number): Promise<void> {
+  const rows: readonly (readonly [string, Mode])[] = [
+    ['host to guest, MB/s', 'receive'],
+    ['guest to host, MB/s', 'send'],
+    [`${MESSAGE}-byte round trips, /s`, 'echo'],
+  ];
+  console.log(`${''.padEnd(28)}${'vsock'.padStart(8)}${'TCP'.padStart(8)}   vsock / TCP (of medians)`);
+  for (const [name, mode] of rows) {
+    const results: Record<Kind, number[]> = { vsock: [], tcp: [] };
+    for (let round = 0; round < rounds; round++) {
+      for (const kind of ['vsock', 'tcp'] as const) results[kind].push(await measure(guest, kind, mode));
+    }
+    const [ours, reference] = [median(results.vsock), median(results.tcp)];
+    const ratio = (ours / reference).toFixed(2);
+    console.log(
+      `${name.padEnd(28)}${ours.toFixed(0).padStart(8)}${reference.toFixed(0).padStart(8)}   ${ratio}`,
+    );
+  }
+}
+
+let nextPort = 5000;
+
+/** MB/s, or round trips per second. */
+async function measure(guest: Guest, kind: Kind, mode: Mode): Promise<number> {
+  return withGuest(guest, [kind, mode, BULK], async (socket) => {
+    const start = performance.now();
+    const seconds = (): number => (performance.now() - start) / 1000;
+    if (mode === 'echo') {
+      await pingPong(socket);
+      return TRIPS / seconds();
+    }
+    if (mode === 'send') await drain(socket);
+    else await feed(socket, Buffer.alloc(65_536), BULK);
+    return BULK / 1e6 / seconds();
+  });
+}
+
+/** A gibibyte each way: is it whole, and what does it cost the VMM in memory? */
+async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
+  const total = 1024 * MIB;
+  const pattern = Buffer.from(Array.from({ length: 65_536 }, (_, i) => i % 251));
+  const hash = createHash('md5');
+  for (let left = total; left > 0; left -= pattern.length) hash.update(pattern);
+  const expected = hash.digest('hex');
+  const there = await withGuest(guest, ['vsock', 'check', 0], (socket) => feed(socket, pattern, total));
+  const back = createHash('md5');
+  await withGuest(guest, ['vsock', 'send', total], (socket) => drain(socket, (bytes) => back.update(bytes)));
+  const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${vmm.pid}/status`, 'utf8'))?.[1];
+  console.log(`1 GiB host to guest: checksum ${there === expected ? 'right' : `WRONG (${there})`}`);
+  console.log(`1 GiB guest to host: checksum ${back.digest('hex') === expected ? 'right' : 'WRONG'}`);
+  console.log(`peak RSS of the VMM: ${(Number(peak) / 1024).toFixed(0)} MiB`);
+}
+
+/** Runs the guest's program against a socket of the host. */
+async function withGuest<T>(
+  { shell, program, path }: Guest,
+  [kind, mode, bytes]: readonly [Kind, Mode, number],
+  use: (socket: Socket) => Promise<T>,
+): Promise<T> {
+  const port = nextPort++;
+  const server = await listen(kind === 'vsock' ? { path: `${path}_${port}` } : { host: HOST, port });
+  const connected = once(server, 'connection');
+  const done = shell.run(`perl ${program} ${kind} ${mode} ${port} ${bytes}`);
+  const [socket]: Socket[] = await connected;
+  if (socket === undefined) throw new Error('no connection');
+  socket.setNoDelay(true);
+  const result = await use(socket);
+  socket.end();
+  await done;
+  server.close();
+  return result;
+}
+
+async function listen(where: { path: string } | { host: string; port: number }): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true });
+  server.listen(where);
+  await once(server, 'listening');
+  return server;
+}
+
+/** Reads to the end. */
+async function drain(socket: Socket, take: (bytes: Buffer) => void = () => undefined): Promise<void> {
+  socket.on('data', take);
+  await once(socket, 'end');
+}
+
+/** Writes so many bytes and returns the other end's last word. */
+async function feed(socket: Socket, part: Buffer, bytes: number): Promise<string> {
+  let word = '';
+  socket.on('data', (got: Buffer) => (word += got.toString()));
+  const end = once(socket, 'end');
+  for (let left = bytes; left > 0; left -= part.length) if (!socket.write(part)) await once(socket, 'drain');
+  socket.end();
+  await end;
+  return word;
+}
+
+async function pingPong(socket: Socket): Promise<void> {
+  const message = Buffer.alloc(MESSAGE, 1);
+  let got = 0;
+  let trips = 0;
+  const done = new Promise<void>((resolve) => {
+    socket.on('data', (bytes: Buffer) => {
+      got += bytes.length;
+      if (got < MESSAGE * (trips + 1)) return;
+      if (++trips === TRIPS) resolve();
+      else socket.write(message);
+    });
+  });
+  socket.write(message);
+  await done;
+}
+
+/** What the VMM's threads use while nothing happens, in percent of a core. */
+async function idleShare({ pid }: TestVmm): Promise<number> {
+  const seconds = 10;
+  const before = cpuSeconds(pid);
+  await delay(seconds * 1000);
+  return (100 * (cpuSeconds(pid) - before)) / seconds;
+}
+
+function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}

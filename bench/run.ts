@@ -2,11 +2,13 @@
 import { benchBoot } from './boot.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchVsock } from './vsock.ts';
+import { benchSnapshot } from './snapshot.ts';
 
 const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
   boot: benchBoot,
   hotplug: benchHotplug,
   vsock: benchVsock,
+  snapshot: benchSnapshot,
 };
 
 const [name = '', ...words] = process.argv.slice(2);

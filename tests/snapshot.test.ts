@@ -1,5 +1,6 @@
 // Snapshots and the VMs that are made from them, seen in the guest and on the host.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   copyFileSync,
@@ -222,4 +223,59 @@ test('clones have a disk, a console and RAM of their own, from a linked and edit
   using shell = await restore(other, FIRST, { overrides });
   assert.equal(await shell.run('head -c 12 /dev/vda'), 'another disk');
   assert.match(readFileSync(`/proc/${qemuOf(other.pid)}/maps`, 'latin1'), /rw-p .*memory-ranges/);
+});
+
+test('zones of every kind, virtio-mem, NUMA nodes and slots out of order are restored, twice', async () => {
+  await using vmm = await startVmm();
+  const image = join(vmm.folder, 'q.qcow2');
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', image, '16M']);
+  using shell = await boot(vmm, {
+    cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
+    memory: {
+      size: 0,
+      hotplug_method: 'VirtioMem',
+      zones: [
+        { id: 'a', size: 256 * MIB, hotplug_size: 256 * MIB, hotplugged_size: 128 * MIB },
+        { id: 'file', size: 128 * MIB, file: '/dev/shm' },
+        { id: 'merged', size: 128 * MIB, mergeable: true },
+      ],
+    },
+    numa: [{ guest_numa_id: 0, cpus: [0], memory_zones: ['a', 'file', 'merged'] }],
+    disks: [{ path: image }],
+    console: { mode: 'Pty' },
+  });
+  const added = join(vmm.folder, 'added.raw');
+  writeFileSync(added, 'added');
+  truncateSync(added, 4 * MIB);
+  for (const id of ['x', 'y']) {
+    copyFileSync(added, `${added}.${id}`);
+    assertStatus(await vmm.put('vm.add-disk', { path: `${added}.${id}`, id }), 200);
+  }
+  await shell.run('until [ -b /dev/vdc ]; do :; done');
+  assertStatus(await vmm.put('vm.remove-device', { id: 'x' }), 204);
+  await shell.run('while [ -b /dev/vdb ]; do :; done');
+  const total =
+    'until read _ kib _ </proc/meminfo; [ $kib -gt 520000 ]; do :; done; grep MemTotal /proc/meminfo';
+  const before = await shell.run(total);
+  // some of it is in each
+  await shell.run(
+    'mkdir /m; mount -t tmpfs -o mpol=interleave:0-2 m /m; head -c 4000000 /dev/urandom > /m/1',
+  );
+  await shell.run('for i in $(seq 15); do cat /m/1; done > /m/x; echo on disk > /dev/vda; sync');
+  const sum = await shell.run('md5sum < /m/x');
+  for (const generation of ['1', '2']) {
+    const path = folder(vmm, generation);
+    assertStatus(await vmm.put('vm.pause'), 204);
+    const { device_tree: tree } = await infoOf(vmm);
+    await snapshot(vmm, path);
+    assertStatus(await vmm.put('vm.delete'), 204);
+    using again = await restore(vmm, path);
+    assert.deepEqual((await infoOf(vmm)).device_tree, tree);
+    assert.equal(await again.run('md5sum < /m/x'), sum);
+    assert.equal(await again.run('grep MemTotal /proc/meminfo'), before);
+    assert.equal(await again.run('head -c 7 /dev/vda; head -c 5 /dev/vdc'), 'on diskadded');
+    using console = openShell(await ptyOf(vmm, 'console'));
+    await again.run('echo over-the-console > /dev/hvc0');
+    await console.sees('over-the-console');
+  }
 });

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { MachinePlan } from '../../devices/machine-plan.ts';
 import type { MemoryConfig } from '../../devices/memory.ts';
-import type { ObjectStep, Step } from '../../devices/step.ts';
+import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/step.ts';
 import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
@@ -29,7 +29,7 @@ export function mapMemory(
   memory: MemoryConfig,
 ): Pick<MemorySource, 'mapped' | 'copied'> {
   const all = [...steps, ...lateSteps];
-  const isShared = isSharedAsAWhole(memory) || all.some(isServedElsewhere);
+  const isShared = isSharedAsAWhole(memory) || needsSharedMemory(all);
   const shrinking = new Set(all.map(virtioMemBackend));
   const isMapped = ({ id }: SavedRegion): boolean => {
     const made = all.find((step) => step.kind === 'object' && step.props.id === id);
@@ -43,11 +43,6 @@ export function mapMemory(
 
 function isSharedAsAWhole({ shared, hugepages, zones = [] }: MemoryConfig): boolean {
   return shared || hugepages || zones.some((zone) => zone.shared || zone.hugepages);
-}
-
-/** A device that another process serves, which maps the guest's memory. */
-function isServedElsewhere(step: Step): boolean {
-  return step.kind === 'device' && step.props.driver.startsWith('vhost-user-');
 }
 
 function virtioMemBackend(step: Step): unknown {

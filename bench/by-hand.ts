@@ -1,0 +1,55 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { Duplex } from 'node:stream';
+import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
+import { isMessage } from '../src/qemu/qmp-stream.ts';
+
+/** A QEMU that is driven by hand. */
+export interface ByHand extends AsyncDisposable {
+  readonly qmp: Qmp;
+  /** Takes a state from an address of QEMU's and waits until it has it. */
+  readonly load: (uri: string) => Promise<void>;
+  /** Writes RAM and state to an address of QEMU's. */
+  readonly save: (uri: string) => Promise<void>;
+}
+
+/** The words that a process was started with, `edit`ed. */
+export function wordsOf(pid: number, edit: (word: string) => string = (word) => word): string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1).map(edit);
+}
+
+/** Starts QEMU with words of ours: QMP is its descriptor 3, what its consoles need follows. */
+export async function startByHand([command = '', ...words]: readonly string[]): Promise<ByHand> {
+  const child = spawn(command, words, {
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe', 'pipe', 'pipe'],
+  });
+  const stream = child.stdio[3];
+  if (!(stream instanceof Duplex)) throw new Error('QEMU has no QMP');
+  const qmp = await openQmp(stream, () => undefined);
+  const done = async (): Promise<void> => {
+    for (;;) {
+      const info = await qmp.execute('query-migrate');
+      const { status, 'error-desc': why } = isMessage(info) ? info : {};
+      if (status === 'completed') return;
+      if (status === 'failed') throw new Error(`QEMU: ${String(why)}`);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  };
+  return {
+    qmp,
+    load: async (uri) => {
+      await qmp.execute('migrate-incoming', { uri });
+      await done();
+    },
+    save: async (uri) => {
+      await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40 });
+      await qmp.execute('migrate', { uri });
+      await done();
+    },
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    },
+  };
+}

@@ -29,13 +29,20 @@ export async function checkSaveable({ layout, qemu, config }: Run): Promise<void
   }
 }
 
-/** Whether a piece of memory goes into the snapshot: persistent memory is its file, as a disk is its image. */
-export function isSaved({ layout }: Run, { planned, name }: RamBlock): boolean {
-  const isPersistent = layout.placements.some(
-    ({ device, config, id }) =>
-      device.member === pmem.member &&
-      name.startsWith(qemuId(id)) &&
-      !(config !== true && config['discard_writes'] === true),
-  );
-  return planned && !isPersistent;
+/**
+ * Whether a piece of memory goes into the snapshot. Persistent memory is its file, as a disk is its image, except where
+ * there is none that lasts: writes that are discarded, a file without a name.
+ */
+export function isSaved({ layout, preparations }: Run, { planned, name }: RamBlock): boolean {
+  const lasts = layout.placements.some(({ device, config, id }) => {
+    if (device.member !== pmem.member || name !== `${qemuId(id)}.ram`) return false;
+    const discards = config !== true && config['discard_writes'] === true;
+    return !discards && !isNameless(preparations.facts().get(id));
+  });
+  return planned && !lasts;
+}
+
+/** The facts of a pmem device whose file is made in a folder. */
+function isNameless(facts: unknown): boolean {
+  return typeof facts === 'object' && facts !== null && 'isFolder' in facts && facts.isFolder === true;
 }

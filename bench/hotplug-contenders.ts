@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
 import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
@@ -53,7 +53,13 @@ export async function startNephos({ disk, initramfs }: BootFiles): Promise<Conte
   return {
     shell,
     addDisk: () => put('vm.add-disk', { path: disk, id: 'd' }),
-    removeDisk: () => put('vm.remove-device', { id: 'd' }),
+    removeDisk: async () => {
+      await put('vm.remove-device', { id: 'd' });
+      await until(
+        'the disk is free',
+        async () => !JSON.stringify((await vmm.get('vm.info')).json).includes('"d"'),
+      );
+    },
     setVcpus: (count) => put('vm.resize', { desired_vcpus: count }),
     setExtraRam: (bytes) => put('vm.resize', { desired_ram: RAM + bytes }),
     [Symbol.asyncDispose]: () => vmm[Symbol.asyncDispose](),
@@ -104,12 +110,16 @@ function machineArguments(socket: string, initramfs: string): string[] {
 }
 
 async function openByPath(path: string): Promise<Qmp> {
-  let stream = connect(path);
+  const found: Socket[] = [];
+  // the socket is there a little after the process
   await until('QMP answers', async () => {
-    stream = connect(path);
+    const stream = connect(path);
     await once(stream, 'connect');
+    found.push(stream);
     return true;
   });
+  const [stream] = found;
+  if (stream === undefined) throw new Error('QMP did not answer');
   return openQmp(stream, () => undefined);
 }
 

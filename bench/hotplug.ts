@@ -48,17 +48,22 @@ const UNDONE: Readonly<Record<string, string>> = {
 export async function benchHotplug([rounds = '5']: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
-    const disk = join(folder, 'disk.raw');
-    writeFileSync(disk, '');
-    truncateSync(disk, 16 * MIB);
-    const files: BootFiles = { folder, disk, initramfs: INITRAMFS };
+    const files: BootFiles = { folder, disk: diskImage(folder, 'first'), initramfs: INITRAMFS };
     const initramfs = await withComingProcessors(files);
     await using ours = await startNephos({ ...files, initramfs });
-    await using byHand = await startByHand({ ...files, initramfs });
+    // an image belongs to one machine
+    await using byHand = await startByHand({ folder, disk: diskImage(folder, 'second'), initramfs });
     await compare([ours, byHand], Math.min(Number(rounds), 5));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function diskImage(folder: string, name: string): string {
+  const path = join(folder, `${name}.raw`);
+  writeFileSync(path, '');
+  truncateSync(path, 16 * MIB);
+  return path;
 }
 
 /** Newer kernels take a vCPU under emulation only where the tables of the firmware are newer than QEMU's. */

@@ -13,8 +13,8 @@ const MIB = 2 ** 20;
 interface Operation {
   readonly name: string;
   readonly act: (contender: Contender, round: number) => Promise<void>;
-  /** a command of the guest's shell that ends when it is there; builtins only, as a process costs time */
-  readonly watch: (round: number) => string;
+  /** a condition of the guest's shell that holds when it is there; builtins only, as a process costs time */
+  readonly seen: (round: number) => string;
   readonly undo?: (contender: Contender) => Promise<void>;
 }
 
@@ -22,27 +22,24 @@ const OPERATIONS: readonly Operation[] = [
   {
     name: 'a disk',
     act: (contender) => contender.addDisk(),
-    watch: () => 'until [ -b /dev/vda ]; do :; done',
+    seen: () => '[ -b /dev/vda ]',
     undo: (contender) => contender.removeDisk(),
   },
   {
     name: 'a vCPU',
     act: (contender, round) => contender.setVcpus(3 + round),
-    watch: (round) => `until [ -e /sys/devices/system/cpu/cpu${2 + round} ]; do :; done`,
+    seen: (round) => `[ -e /sys/devices/system/cpu/cpu${2 + round} ]`,
   },
   {
     name: '512 MiB of virtio-mem',
     act: (contender) => contender.setExtraRam(512 * MIB),
-    watch: () => 'until read _ kib _ </proc/meminfo; [ $kib -gt 700000 ]; do :; done',
+    seen: () => 'read _ kib _ </proc/meminfo; [ $kib -gt 700000 ]',
     undo: (contender) => contender.setExtraRam(0),
   },
 ];
 
-/** What undoes an operation, seen by the guest before the next round. */
-const UNDONE: Readonly<Record<string, string>> = {
-  'a disk': 'while [ -b /dev/vda ]; do :; done',
-  '512 MiB of virtio-mem': 'while read _ kib _ </proc/meminfo; [ $kib -gt 700000 ]; do :; done',
-};
+/** Looks again every 10 ms: a guest that spins would take the processor from whoever is measured. */
+const PAUSE = 'do read -t 0.01 _; done';
 
 /** `npm run bench -- hotplug [rounds]`: a vCPU is added each round and never goes, so there are five at most. */
 export async function benchHotplug([rounds = '5']: readonly string[]): Promise<void> {
@@ -97,14 +94,14 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
 /** Milliseconds; the guest watches before the request is made. */
 async function timeTo(operation: Operation, contender: Contender, round: number): Promise<number> {
   const { shell } = contender;
-  const seen = watch(shell, operation.watch(round));
+  const seen = watch(shell, `until ${operation.seen(round)}; ${PAUSE}`);
   await seen.watching;
   const start = performance.now();
   await operation.act(contender, round);
   const took = (await seen.done) - start;
   if (operation.undo !== undefined) {
     await operation.undo(contender);
-    await shell.run(UNDONE[operation.name] ?? ':');
+    await shell.run(`while ${operation.seen(round)}; ${PAUSE}`);
   }
   return took;
 }

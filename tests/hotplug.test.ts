@@ -1,6 +1,6 @@
 // Devices that come and go while a guest runs, seen in the guest, in vm.info and on the host.
 import assert from 'node:assert/strict';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
@@ -147,6 +147,62 @@ test('a device that the guest never lets go stays marked as leaving until the ne
   assertStatus(await vmm.put('vm.reboot'), 204);
   assert.ok(!('kept' in ((await infoOf(vmm)).device_tree ?? {})));
   assertStatus(await vmm.put('vm.add-disk', { path, id: 'kept' }), 200);
+});
+
+test('a network, persistent memory and a vsock come to a guest with NUMA nodes, and stay over a reboot', async () => {
+  await using vmm = await startVmm();
+  const numa = [
+    { guest_numa_id: 0, cpus: [0] },
+    { guest_numa_id: 1, cpus: [1], memory_zones: ['mem0'] },
+  ];
+  using shell = await boot(vmm, {
+    cpus: { boot_vcpus: 2, max_vcpus: 2 },
+    memory: { size: 512 * MIB, shared: true, hotplug_size: 512 * MIB },
+    numa,
+    cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
+  });
+  const socket = join(vmm.folder, 'v, "s" é.sock');
+  const added = [
+    await vmm.put('vm.add-net', { tap: 'nephos-hp0', ip: '192.168.231.1', mac: '12:34:56:78:90:ab' }),
+    await vmm.put('vm.add-pmem', { file: image(vmm, 'p, m.img', 128) }),
+    await vmm.put('vm.add-vsock', { cid: 5, socket }),
+  ];
+  assert.deepEqual(
+    added.map(({ json }) => json),
+    [
+      { id: '_net0', bdf: '0000:00:03.0' },
+      { id: '_pmem1', bdf: '0000:00:04.0' },
+      { id: '_vsock2', bdf: '0000:00:05.0' },
+    ],
+  );
+  assertStatus(await vmm.put('vm.add-vsock', { cid: 6, socket: `${socket}2` }), 400);
+  const equipped = async (): Promise<void> => {
+    await shell.run('modprobe -a virtio_net virtio_pmem nd_pmem vmw_vsock_virtio_transport');
+    const seen = 'until [ -b /dev/pmem0 ] && [ -e /sys/class/net/eth0 ]; do :; done';
+    await shell.run(seen);
+    assert.equal(await shell.run('cat /sys/block/pmem0/size'), String((128 * MIB) / 512));
+    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '12:34:56:78:90:ab');
+    assert.match(await shell.run('cat /sys/bus/virtio/devices/*/device'), /0x0013/);
+  };
+  await equipped();
+  assert.ok('_net0' in ((await vmm.get('vm.counters')).json as object));
+
+  // the DIMM is in the node that the RAM is in
+  const inNode = (node: number): Promise<string> =>
+    shell.run(`awk '/MemTotal/ { print int($4 / 1024) }' /sys/devices/system/node/node${node}/meminfo`);
+  const before = Number(await inNode(1));
+  assertStatus(await vmm.put('vm.resize', { desired_ram: 768 * MIB }), 204);
+  await until('node 1 has more', async () => Number(await inNode(1)) > before + 200, shell.shown);
+
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  await equipped();
+  assertStatus(await vmm.put('vm.remove-device', { id: '_net0' }), 204);
+  await gone(vmm, '_net0');
+  assertStatus(await vmm.put('vm.remove-device', { id: '_vsock2' }), 204);
+  await gone(vmm, '_vsock2');
+  assert.ok(!existsSync('/sys/class/net/nephos-hp0'));
+  assert.ok(!existsSync(socket));
 });
 
 test('every slot of the bus can be filled at once, and one more is refused', async () => {

@@ -164,6 +164,26 @@ test('RAM comes by the DIMM and goes at the next boot', async () => {
   await hasRam(shell, 1400, 1664);
 });
 
+test('a balloon takes RAM back from a guest and gives it again, and nothing waits for one that is paused', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm, { balloon: { size: 0 } });
+  await refuses(vmm, 'vm.resize', [
+    [{ desired_balloon: 512 * MIB }, /less than the RAM/],
+    [{ desired_balloon: 1 }, /multiple of 4096/],
+    [{ desired_vcpus: 1, desired_balloon: 1 }, /desired_balloon/],
+  ]);
+  const has = (mib: number): Promise<void> =>
+    until(`the guest is left ${mib} MiB`, async () => (await sizesOf(vmm)).memory_actual_size === mib * MIB);
+  assertStatus(await vmm.put('vm.resize', { desired_balloon: 256 * MIB }), 204);
+  await has(256);
+  assert.equal((await sizesOf(vmm)).config.balloon?.size, 256 * MIB);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.resize', { desired_balloon: 64 * MIB }), 204);
+  assert.equal((await sizesOf(vmm)).memory_actual_size, 256 * MIB);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await has(448);
+});
+
 test('RAM of virtio-mem grows and shrinks while the guest runs, in a zone of its own as well', async () => {
   await using vmm = await startVmm();
   const zones = [

@@ -165,36 +165,36 @@ test('zones and NUMA nodes: RAM, vCPUs and distances of each node; files, sharin
 test('zones grow by virtio-mem devices, and the balloon takes RAM until the guest runs out of it', async () => {
   await using vmm = await startVmm();
   const zones = [
-    { id: 'fixed', size: 256 * MIB, mergeable: true },
-    { id: 'first', size: 128 * MIB, hotplug_size: 256 * MIB, hotplugged_size: 128 * MIB, host_numa_node: 0 },
+    { id: 'fixed', size: 192 * MIB, mergeable: true },
+    { id: 'first', size: 64 * MIB, hotplug_size: 256 * MIB, hotplugged_size: 128 * MIB, host_numa_node: 0 },
     { id: 'second', size: 32 * MIB, shared: true, hotplug_size: 128 * MIB },
   ];
   using shell = await boot(vmm, {
     memory: { size: 0, hotplug_method: 'VirtioMem', zones },
     numa: [{ memory_zones: ['fixed'] }, { guest_numa_id: 1, memory_zones: ['first', 'second'] }],
-    balloon: { size: 352 * MIB, deflate_on_oom: true },
+    balloon: { size: 224 * MIB, deflate_on_oom: true },
     cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
     console: { mode: 'Null' },
     disks: [{ path: pmemFile(vmm, 'disk', '') }],
   });
-  // node 1 has 128 MiB, and 128 MiB of what can be had; what is backed differently is a node of its own
-  await until('the blocks are online', async () => (await nodeMemory(shell, 1)) > 128 * MIB, shell.shown);
-  await assertNodeMemory(shell, 1, 256 * MIB);
+  // node 1 has 64 MiB, and 128 MiB of what can be had; what is backed differently is a node of its own
+  await until('the blocks are online', async () => (await nodeMemory(shell, 1)) > 96 * MIB, shell.shown);
+  await assertNodeMemory(shell, 1, 192 * MIB);
   await assertNodeMemory(shell, 2, 32 * MIB);
   const { config, device_tree: tree } = await memoryInfo(vmm);
   // console, disk, rng, then both, then the balloon
   const slots = ['_rng', '_mem1', '_mem2', '_balloon'].map((id) => tree[`_virtio-pci-${id}`]?.pci_bdf);
   assert.deepEqual(slots, [4 << 3, 5 << 3, 6 << 3, 7 << 3]);
   assert.deepEqual(config.memory.zones[1]?.hotplugged_size, 128 * MIB);
-  assert.match(mappingOf(vmm, 256 * MIB, /rw-p 00000000 00:00 0/), /^VmFlags:.*\bmg\b/m);
+  assert.match(mappingOf(vmm, 192 * MIB, /rw-p 00000000 00:00 0/), /^VmFlags:.*\bmg\b/m);
 
-  const all = (256 + 128 + 128 + 32) * MIB;
+  const all = (192 + 64 + 128 + 32) * MIB;
   const actual = async () => (await memoryInfo(vmm)).memory_actual_size;
-  await until('the balloon is full', async () => (await actual()) === all - 352 * MIB, shell.shown);
+  await until('the balloon is full', async () => (await actual()) === all - 224 * MIB, shell.shown);
   await shell.run(
-    'mount -o remount,size=90% /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=96 2>/dev/null',
+    'mount -o remount,size=90% /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=80 2>/dev/null',
   );
-  await until('the guest takes RAM back', async () => (await actual()) > all - 352 * MIB, shell.shown);
+  await until('the guest takes RAM back', async () => (await actual()) > all - 224 * MIB, shell.shown);
   assert.ok((await actual()) <= all);
 });
 

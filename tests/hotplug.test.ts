@@ -201,6 +201,8 @@ test('a network, persistent memory and a vsock come to a guest with NUMA nodes, 
   await gone(vmm, '_net0');
   assertStatus(await vmm.put('vm.remove-device', { id: '_vsock2' }), 204);
   await gone(vmm, '_vsock2');
+  // QEMU keeps it
+  assertStatus(await vmm.put('vm.remove-device', { id: '_pmem1' }), 400);
   assert.ok(!existsSync('/sys/class/net/nephos-hp0'));
   assert.ok(!existsSync(socket));
 });

@@ -35,7 +35,8 @@ export const pmem = defineDevice({
   flag: 'pmem',
   ids: { prefix: '_pmem' },
   takesSlot: true,
-  removable: true,
+  // QEMU unplugs no memory device but virtio-mem
+  removable: false,
   plan: planPmem,
 });
 

@@ -64,7 +64,7 @@ function removeFromConfig(vm: Vm, id: string): void {
 
 function checkRemovable({ device, id }: Placement): void {
   if (device.removable) return;
-  throw new ApiError('invalid-config', `${id}: a ${device.member} device cannot be removed`);
+  throw new ApiError('invalid-config', `${id}: ${device.member} cannot be removed while the VM runs`);
 }
 
 function unknownDevice(id: string): ApiError {

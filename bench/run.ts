@@ -2,6 +2,7 @@
 import { benchBoot } from './boot.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchVsock } from './vsock.ts';
+import { benchClones } from './clones.ts';
 import { benchSnapshot } from './snapshot.ts';
 
 const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
@@ -9,6 +10,7 @@ const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<voi
   hotplug: benchHotplug,
   vsock: benchVsock,
   snapshot: benchSnapshot,
+  clones: benchClones,
 };
 
 const [name = '', ...words] = process.argv.slice(2);

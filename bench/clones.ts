@@ -1,0 +1,68 @@
+// Many clones of one snapshot: all answer on their consoles, and what each costs the host in memory.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { guestConfig } from '../tests/support/guest.ts';
+import { qemuOf } from '../tests/support/host.ts';
+import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
+import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
+
+const GIB = 2 ** 30;
+
+interface Clone {
+  readonly vmm: TestVmm;
+  readonly shell: Shell;
+}
+
+/** `npm run bench -- clones [count]` */
+export async function benchClones([count = '50']: readonly string[]): Promise<void> {
+  const folder = mkdtempSync(join(process.cwd(), 'build', 'bench-clones-'));
+  const clones: Clone[] = [];
+  try {
+    const url = `file://${folder}`;
+    await saveOne(url);
+    const start = performance.now();
+    for (let i = 0; i < Number(count); i++) clones.push(await clone(url));
+    console.log(`${clones.length} clones of a 1 GiB VM run after ${seconds(start)} s`);
+    for (const [i, { shell }] of clones.entries()) {
+      const answer = await shell.run(`echo clone-$((${i} + 1))`);
+      if (answer !== `clone-${i + 1}`) throw new Error(`clone ${i + 1} answers ${answer}`);
+    }
+    console.log(`all have answered on their consoles after ${seconds(start)} s`);
+    console.log(
+      `private memory of a clone: QEMU ${mean(clones, ({ vmm }) => qemuOf(vmm.pid))} MiB (must: 60)`,
+    );
+    console.log(`and of its VMM: ${mean(clones, ({ vmm }) => vmm.pid)} MiB`);
+  } finally {
+    for (const { vmm } of clones) await vmm[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function saveOne(url: string): Promise<void> {
+  await using vmm = await startVmm();
+  assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: GIB } })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: url }), 204);
+}
+
+async function clone(url: string): Promise<Clone> {
+  const vmm = await startVmm();
+  assertStatus(await vmm.put('vm.restore', { source_url: url, resume: true }), 204);
+  return { vmm, shell: openShell(await ptyOf(vmm)) };
+}
+
+function seconds(start: number): string {
+  return ((performance.now() - start) / 1000).toFixed(1);
+}
+
+/** Mean of the proportional share of memory (proc(5), smaps_rollup). */
+function mean(clones: readonly Clone[], pidOf: (clone: Clone) => number): string {
+  const shares = clones.map((one) => {
+    const rollup = readFileSync(`/proc/${pidOf(one)}/smaps_rollup`, 'latin1');
+    return Number(/^Pss: +(\d+)/m.exec(rollup)?.[1]) / 1024;
+  });
+  return (shares.reduce((sum, share) => sum + share, 0) / shares.length).toFixed(1);
+}

@@ -16,7 +16,7 @@ const PHYS_BITS = 40;
 const ROOMY_BITS = 36;
 
 /**
- * `-m`: the RAM and the room behind it. Room costs address space and nothing else (no memory, no time): each machine
+ * `-m`: the RAM and the room behind it. Room costs address space, and no memory: each machine
  * has a sixteenth of its address space for pmem devices that are added later, 64 GiB unless max_phys_bits says less.
  * `pmemBytes` is what the pmem devices take that are there from the start.
  */

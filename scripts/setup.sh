@@ -62,7 +62,7 @@ check_elsewhere() {
   missing=$(missing_tools | awk '{ printf "%s ", $1 }')
   guest_is_done || guest=yes
   # to run Nephos the guest's tools are not needed once the guest is there
-  if [ -z "$guest" ]; then missing=$(echo "$missing" | sed 's/busybox //; s/cpio //; s/depmod //; s/socat //; s/iperf3 //; s/perl //'); fi
+  if [ -z "$guest" ]; then missing=$(echo "$missing" | sed 's/busybox //; s/cpio //; s/depmod //; s/socat //; s/iperf3 //; s/perl //; s/virtiofsd //; s/qemu-storage-daemon //'); fi
   [ -n "$missing$guest" ] || { say "system packages: QEMU $(qemu_version), nothing to do" && return; }
   {
     echo "setup: only Debian 12 and 13 (x86-64) are set up automatically. Missing here: ${missing:-nothing }${guest:+and the demo guest}"

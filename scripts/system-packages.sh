@@ -11,6 +11,8 @@ SYSTEM_TOOLS='
 qemu-system-x86_64 qemu-system-x86
 qemu-img           qemu-utils
 qboot.rom          qemu-system-data
+qemu-storage-daemon qemu-utils
+virtiofsd          virtiofsd
 busybox            busybox-static
 cpio               cpio
 depmod             kmod
@@ -54,6 +56,7 @@ has_tool() {
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     setpriv | ip) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -159,21 +162,34 @@ refresh() {
 }
 
 install_missing() {
-  local release='' plain='' newer='' tool package
+  local release='' plain='' newer='' fsd='' tool package
   ! needs_backports || release=$(debian_codename)-backports
   while read -r tool package; do
     case $package in
       '') ;;
+      virtiofsd) if needs_backports; then fsd=yes; else plain="$plain $package"; fi ;;
       qemu-*) newer="$newer $package" ;;
       *) plain="$plain $package" ;;
     esac
   done <<<"$(missing_tools)"
-  [ -n "$plain$newer" ] || return 0
+  [ -n "$plain$newer$fsd" ] || return 0
   refresh
   # shellcheck disable=SC2086 # lists of words
   [ -z "$plain" ] || quiet_apt install --no-install-recommends $plain
   # shellcheck disable=SC2086
   [ -z "$newer" ] || quiet_apt install --no-install-recommends ${release:+-t "$release"} $newer
+  [ -z "$fsd" ] || install_older_virtiofsd
+}
+
+# Debian 12 has virtiofsd in its own QEMU's package only, which cannot be there beside QEMU 10: the file alone is taken.
+install_older_virtiofsd() {
+  local work version
+  work=$(mktemp -d)
+  version=$(apt-cache madison qemu-system-common | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' | grep '^1:7\.' | head -n 1)
+  (cd "$work" && apt-get download -q -o APT::Sandbox::User=root "qemu-system-common=$version" && dpkg-deb -x ./*.deb .) >/dev/null
+  quiet_apt install --no-install-recommends libseccomp2 libcap-ng0 libnuma1 libglib2.0-0
+  install -D "$work/usr/lib/qemu/virtiofsd" /usr/local/libexec/virtiofsd
+  rm -rf "$work"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -1,4 +1,4 @@
-import { defaulted, formed, later, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
+import { defaulted, formed, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
 import { choice, flag, nested, path } from '../schema/kinds.ts';
 import { WordError } from '../schema/words.ts';
 import { defineDevice } from './device.ts';
@@ -25,7 +25,7 @@ export const ConsoleConfig = struct({
       { keys: [], flags: FLAGS, syntax: 'off|pty|tty|null|file=<path>', read: readMode },
       choice('Where the bytes go', ['Off', 'Pty', 'Tty', 'File', 'Null']),
     ),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
   },
 });
 

@@ -13,6 +13,8 @@ export interface PlanContext<H = unknown> {
   readonly qemuId: string;
   /** PCI slot for `addr`, where the device takes one */
   readonly addr: string | undefined;
+  /** the VM has a virtual IOMMU and the device is to be behind it */
+  readonly behindIommu?: boolean;
   readonly facts: H;
 }
 

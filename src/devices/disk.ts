@@ -3,7 +3,6 @@ import {
   defaulted,
   documentedAs,
   formed,
-  later,
   optional,
   struct,
   worded,
@@ -16,6 +15,7 @@ import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
 import { planThrottle } from './throttle.ts';
+import { planVhostUserDisk } from './vhost-user-disk.ts';
 
 /** A virtio-blk disk: an image on the host, or a vhost-user back-end. */
 export interface DiskConfig extends ValueOf<typeof DiskConfig> {}
@@ -27,11 +27,11 @@ export const DiskConfig = struct({
     path: documentedAs('required', optional(path('Image file or block device'))),
     readonly: defaulted(flag('The guest cannot write'), false),
     direct: defaulted(flag('Around the host’s page cache (O_DIRECT)'), false),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     num_queues: defaulted(uint('Queues', { bits: 64 }), 1),
     queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 128),
-    vhost_user: later(defaulted(flag('Served by a vhost-user back-end'), false)),
-    vhost_socket: worded('socket', later(optional(path('Socket of the vhost-user back-end')))),
+    vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
+    vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
     poll_queue: pollQueue(),
     rate_limiter_config: rateLimiterConfig,
     id: optional(text('Name of the device', '<id>')),
@@ -57,7 +57,8 @@ export const disk = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
-  plan: planDisk,
+  plan: (config, at: PlanContext<ImageFacts | undefined>) =>
+    at.facts === undefined ? planVhostUserDisk(config, at) : planDisk(config, { ...at, facts: at.facts }),
 });
 
 function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Step[] {

@@ -2,7 +2,6 @@ import {
   defaulted,
   documentedAs,
   formed,
-  later,
   optional,
   struct,
   type Field,
@@ -10,7 +9,9 @@ import {
 } from '../schema/field.ts';
 import { flag, list, nested, path, readToggle, size, text, uint } from '../schema/kinds.ts';
 import { parseSize } from '../schema/size.ts';
-import { defineDevice } from './device.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { onSlot } from './pci.ts';
+import type { Step } from './step.ts';
 
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);
@@ -35,7 +36,7 @@ export const FsConfig = struct({
 
 export const fs = defineDevice({
   member: 'fs',
-  field: later(optional(list(nested(FsConfig)))),
+  field: optional(list(nested(FsConfig))),
   struct: FsConfig,
   many: true,
   flag: 'fs',
@@ -43,7 +44,27 @@ export const fs = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: () => 'its daemon has state of its own',
+  plan: planFs,
 });
+
+/** The window that `dax` asks for is nothing QEMU has: guests mount without it. */
+function planFs(config: FsConfig, at: PlanContext): readonly Step[] {
+  const chardev = `${at.qemuId}.socket`;
+  return [
+    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: config.socket, server: false } },
+    {
+      kind: 'device',
+      props: {
+        driver: 'vhost-user-fs-pci',
+        ...onSlot(at),
+        chardev,
+        tag: config.tag,
+        'num-request-queues': config.num_queues,
+        'queue-size': config.queue_size,
+      },
+    },
+  ];
+}
 
 function cacheSize() {
   return formed(

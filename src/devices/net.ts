@@ -22,7 +22,7 @@ export const NetConfig = struct({
     backend: backend(),
     mac: optional(mac('MAC address in the guest; default: a random one')),
     host_mac: beyond(optional(mac('MAC address of the TAP on the host'))),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     num_queues: defaulted(uint('Queues: receiving and sending ones together', { bits: 64 }), 2),
     queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 256),
     vhost_user: later(defaulted(flag('Served by a vhost-user back-end'), false)),

@@ -20,7 +20,7 @@ export const PmemConfig = struct({
   fields: {
     file: path('File, or directory for a temporary one'),
     size: optional(size('Size in `bytes`, a multiple of 2 MiB; default: the file’s')),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     discard_writes: defaulted(flag('What the guest writes never reaches the file'), false),
     id: optional(text('Name of the device', '<id>')),

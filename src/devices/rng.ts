@@ -1,4 +1,4 @@
-import { defaulted, later, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { defaulted, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import { onBus } from './pci.ts';
@@ -15,7 +15,7 @@ export const RngConfig = struct({
       { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
       () => SOURCE,
     ),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
   },
 });
 

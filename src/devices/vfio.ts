@@ -1,6 +1,7 @@
-import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, text } from '../schema/kinds.ts';
-import { defineDevice } from './device.ts';
+import { defineDevice, type PlanContext } from './device.ts';
+import { onSlot } from './pci.ts';
 
 /** A PCI device of the host, passed through to the guest. */
 export interface DeviceConfig extends ValueOf<typeof DeviceConfig> {}
@@ -9,14 +10,20 @@ export const DeviceConfig = struct({
   doc: 'A PCI device of the host, passed through to the guest (VFIO)',
   fields: {
     path: path('The device in sysfs, e.g. /sys/bus/pci/devices/0000:01:00.0'),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
   },
 });
 
+/** A device of the host that was found fit to be passed through. */
+export interface VfioFacts {
+  /** its folder in sysfs, without links */
+  readonly sysfs: string;
+}
+
 export const vfio = defineDevice({
   member: 'devices',
-  field: later(optional(list(nested(DeviceConfig)))),
+  field: optional(list(nested(DeviceConfig))),
   struct: DeviceConfig,
   many: true,
   flag: 'device',
@@ -24,4 +31,7 @@ export const vfio = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: () => 'it is hardware, which keeps its state to itself',
+  plan: (_, at: PlanContext<VfioFacts>) => [
+    { kind: 'device', props: { driver: 'vfio-pci', ...onSlot(at), sysfsdev: at.facts.sysfs } },
+  ],
 });

@@ -18,7 +18,7 @@ export const VsockConfig = struct({
   fields: {
     cid: uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
     socket: path('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
-    iommu: later(defaulted(flag('Behind the virtual IOMMU'), false)),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
   },
 });

@@ -25,7 +25,9 @@ export function planMachine(
   placements: readonly Placement[],
   host: HostFacts,
 ): MachinePlan {
-  const devices = placements.map((placement) => planDevice(placement, host.facts.get(placement.id)));
+  const devices = iommuFirst(placements).map((placement) =>
+    planDevice(placement, host.facts.get(placement.id), config.iommu),
+  );
   const { regions, numa } = layOutMemory(config);
   const sgx = planSgx(config.sgx_epc ?? [], (section) => nodeOfSection(config, section));
   const [ram] = regions;
@@ -114,13 +116,27 @@ function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSourc
   };
 }
 
-/** What QEMU makes for one device: at boot and when it is added to a running machine. */
-export function planDevice({ device, config, id, slot }: Placement, facts: unknown): readonly Step[] {
+/** The vIOMMU has the last slot but is made first: a device that is passed through looks for it when it is made. */
+function iommuFirst(placements: readonly Placement[]): Placement[] {
+  const isIommu = ({ device }: Placement): boolean => device.member === 'iommu';
+  return [...placements.filter(isIommu), ...placements.filter((one) => !isIommu(one))];
+}
+
+/**
+ * What QEMU makes for one device: at boot and when it is added to a running machine. A device that is added is not
+ * put behind the vIOMMU (reference/api.md 8.6), so `viommu` is for those at boot.
+ */
+export function planDevice(
+  { device, config, id, slot }: Placement,
+  facts: unknown,
+  viommu = false,
+): readonly Step[] {
   const at = {
     id,
     qemuId: qemuId(id),
     addr: slot === undefined ? undefined : `0x${slot.toString(16)}`,
     facts,
+    behindIommu: viommu && config !== true && config['iommu'] === true,
   };
   return device.plan?.(config, at) ?? [];
 }

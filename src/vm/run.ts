@@ -19,6 +19,7 @@ import { watchBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
+import { followResources, type KnownResources } from './resources.ts';
 
 /** The parts of a configuration that a machine starts with and that grow while it runs. */
 export type BootedShape = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
@@ -46,6 +47,8 @@ export interface Run {
   /** what the balloon held when it was last looked at, in `bytes` */
   balloonBytes: number;
   readonly qemu: Qemu;
+  /** what the devices take of the machine's address spaces; answers within a moment */
+  readonly resources: () => Promise<KnownResources>;
   /** Ends the machine and gives back what its devices were given. */
   readonly end: () => Promise<void>;
 }
@@ -119,6 +122,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
       balloonBytes: 0,
       qemu,
+      resources: followResources(qemu.qmp),
       end: async () => {
         await qemu.quit();
         await preparations.releaseAll();

@@ -16,6 +16,7 @@ import { createLog } from '../util/log.ts';
 import { readCounters } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
+import { logVmEvent, vmEventOf, type OnVmEvent } from './events.ts';
 import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
 import { resizeZone } from './resize/ram.ts';
@@ -52,6 +53,7 @@ export class Vmm {
   readonly #queue = createQueue();
   readonly #over = deferred<VmmEnd>();
   #vm: Vm | undefined;
+  readonly #onVmEvent: OnVmEvent = logVmEvent;
 
   /** `version` is what vmm.ping answers. */
   constructor(version: string) {
@@ -161,8 +163,11 @@ export class Vmm {
   }
 
   #watch(vm: Vm, run: Run): void {
-    run.qemu.onEvent(({ event, data }) => {
+    run.qemu.onEvent((message) => {
+      const { event, data } = message;
       if (event === 'DEVICE_DELETED') void this.#queue(() => onDeviceDeleted(run, data));
+      const own = vmEventOf(message);
+      if (own !== undefined) this.#onVmEvent(own);
     });
     void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
   }

@@ -3,10 +3,13 @@ import { disk } from '../../devices/disk.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../host/disk-image.ts';
 import { createLog } from '../../util/log.ts';
 import { prepares } from './prepare.ts';
+import { prepareVhostUserDisk } from './vhost-user-disk.ts';
 
 const log = createLog('disk');
 
-export const prepareDisk = prepares(disk, async (config, { id }) => {
+export const prepareDisk = prepares(disk, async (config, context) => {
+  if (config.vhost_user) return prepareVhostUserDisk(config, context);
+  const { id } = context;
   const { path, readonly, direct, image_type: told } = config;
   if (path === undefined) throw new Error('has no path');
   const image = await inspectDiskImage({

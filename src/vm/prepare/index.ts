@@ -1,8 +1,10 @@
 import { prepareDisk } from './disk.ts';
+import { prepareFs } from './fs.ts';
 import { prepareNet } from './net.ts';
 import { preparePmem } from './pmem.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
+import { prepareVfio } from './vfio.ts';
 import { prepareVirtioMem } from './virtio-mem.ts';
 import { prepareVsock } from './vsock.ts';
 
@@ -12,6 +14,8 @@ export const PREPARERS: readonly Preparer[] = [
   prepareNet,
   preparePmem,
   prepareRng,
+  prepareFs,
   prepareVirtioMem,
+  prepareVfio,
   prepareVsock,
 ];

@@ -1,0 +1,86 @@
+import type { DeviceNode } from '../api/replies.ts';
+import { isMessage, type QmpMessage } from '../qemu/qmp-stream.ts';
+import type { Qmp } from '../qemu/qmp.ts';
+import { reasonOf } from '../util/errno.ts';
+import { createLog } from '../util/log.ts';
+
+const log = createLog('vm');
+
+/** What one device takes of the machine's address spaces, as the device tree says it (reference/api.md 6). */
+export type Resources = DeviceNode['resources'];
+
+/** What the devices of one machine take, as far as is known. */
+export interface KnownResources {
+  /** of PCI functions, by slot: as the guest has placed them */
+  readonly bySlot: ReadonlyMap<number, Resources>;
+  /** of pmem devices, by the engine's id: where their memory is */
+  readonly memory: ReadonlyMap<string, Resources>;
+}
+
+export const NOTHING_KNOWN: KnownResources = { bySlot: new Map(), memory: new Map() };
+
+/** How long the engine may take to answer before what is known counts, in milliseconds. */
+const PATIENCE_MS = 100;
+
+/** Follows what a machine's devices take. The engine is asked each time, as guests move their devices. */
+export function followResources(qmp: Qmp): () => Promise<KnownResources> {
+  let known = NOTHING_KNOWN;
+  let asked: Promise<void> | undefined;
+  const update = async (): Promise<void> => {
+    try {
+      known = await ask(qmp);
+    } catch (error) {
+      log.debug(`what the devices take is not known anew: ${reasonOf(error)}`);
+    } finally {
+      asked = undefined;
+    }
+  };
+  return async () => {
+    // an engine that is busy is not asked twice
+    await within((asked ??= update()), PATIENCE_MS);
+    return known;
+  };
+}
+
+async function ask(qmp: Qmp): Promise<KnownResources> {
+  const [pci, memory] = await Promise.all([qmp.execute('query-pci'), qmp.execute('query-memory-devices')]);
+  const functions = messagesOf(pci).flatMap((bus) => messagesOf(bus['devices']));
+  return {
+    bySlot: new Map(functions.map((one) => [Number(one['slot']), regionsOf(one)])),
+    memory: new Map(messagesOf(memory).flatMap(pmemRange)),
+  };
+}
+
+/** A region that the guest has not placed has no address. */
+function regionsOf(pciFunction: QmpMessage): Resources {
+  return messagesOf(pciFunction['regions'])
+    .filter(({ address }) => Number(address) > 0)
+    .map(({ type, address, size }) =>
+      range(type === 'io' ? 'PioAddressRange' : 'MmioAddressRange', address, size),
+    );
+}
+
+function pmemRange({ type, data }: QmpMessage): [string, Resources][] {
+  if (type !== 'virtio-pmem' || !isMessage(data)) return [];
+  return [[String(data['id']), [range('MmioAddressRange', data['memaddr'], data['size'])]]];
+}
+
+function range(kind: string, base: unknown, size: unknown): Resources[number] {
+  return { [kind]: { base: Number(base), size: Number(size) } };
+}
+
+function messagesOf(value: unknown): readonly QmpMessage[] {
+  return Array.isArray(value) ? value.filter(isMessage) : [];
+}
+
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,247 @@
+// Devices that a VM has from its boot on, many at once, seen in the guest, in vm.info and on the host.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startBlockBackend, startFsBackend } from './support/backends.ts';
+import { guestConfig } from './support/guest.ts';
+import { descriptorsOf } from './support/host.ts';
+import { infoOf, stateOf, type Info } from './support/info.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+const AWKWARD = 'a, "b" é';
+const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64 };
+
+/** reference/api.md 8.2, from slot 2; disks and file systems share one counter. */
+const IN_ORDER = ['_console', 'mine', '_disk0', '_disk1', '_rng', '_fs2', '_watchdog', '_iommu'];
+/** Vendor and device of each, by the virtio specification and Intel's data sheet of the 6300ESB. */
+const PCI_IDS = [
+  '1af4 1043',
+  ...Array(3).fill('1af4 1042'),
+  '1af4 1044',
+  '1af4 105a',
+  '8086 25ab',
+  '1af4 1057',
+];
+const slotOf = (id: string): number => IN_ORDER.indexOf(id) + 2;
+const bdfOf = (id: string): string => `0000:00:${slotOf(id).toString(16).padStart(2, '0')}.0`;
+
+function image(vmm: TestVmm, name: string, mib: number): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, `image ${name}`);
+  truncateSync(path, mib * MIB);
+  return path;
+}
+
+function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
+  const at = (name: string): string => join(vmm.folder, `${AWKWARD} ${name}`);
+  mkdirSync(shared);
+  writeFileSync(join(shared, 'from-host'), 'of the host');
+  return guestConfig({
+    cpus: { boot_vcpus: 2, max_vcpus: 2 },
+    memory: { size: 512 * MIB, shared: true },
+    console: { mode: 'Null', iommu: true },
+    disks: [
+      { path: image(vmm, 'first', 8), iommu: true, id: 'mine' },
+      { ...BACKEND, vhost_socket: at('disk'), iommu: true },
+      { path: image(vmm, 'third', 16) },
+    ],
+    rng: { src: '/dev/urandom', iommu: true },
+    fs: [{ tag: 'my, tag', socket: at('fs'), queue_size: 512 }],
+    watchdog: true,
+    iommu: true,
+  });
+}
+
+interface Node {
+  readonly parent?: string;
+  readonly children: readonly string[];
+  readonly pci_bdf?: number;
+  readonly resources: readonly {
+    readonly MmioAddressRange?: { readonly base: number; readonly size: number };
+  }[];
+}
+const treeOf = ({ device_tree }: Info) => (device_tree ?? {}) as Readonly<Record<string, Node>>;
+
+test('every kind of device at once: in its slot, with its ranges, behind the IOMMU or not, served by its back-end', async () => {
+  await using vmm = await startVmm();
+  const shared = join(vmm.folder, 'shared');
+  const at = (name: string): string => join(vmm.folder, `${AWKWARD} ${name}`);
+  const served = image(vmm, 'served', 12);
+  assertStatus(await vmm.put('vm.create', machine(vmm, shared)), 204);
+  // the back-ends come when they are waited for
+  const booting = vmm.put('vm.boot');
+  await until('it waits', () => vmm.output().includes('iommu: only its back-end can do this'));
+  const blockBackend = startBlockBackend(at('disk'), served, { queues: 2 });
+  await using _fs = startFsBackend(at('fs'), shared);
+  assertStatus(await booting, 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+
+  await seesSlots(shell);
+  await seesTree(vmm, shell);
+  await seesIommu(shell);
+  await seesDisks(shell);
+  await seesFolder(shell, shared);
+
+  // a back-end that is started anew is found again
+  await blockBackend[Symbol.asyncDispose]();
+  await using _again = startBlockBackend(at('disk'), served, { queues: 2 });
+  assert.equal(
+    await shell.run(`dd if=/dev/vdb bs=4k skip=100 count=1 iflag=direct 2>/dev/null | wc -c`),
+    '4096',
+  );
+
+  await addsAndRemovesFolder(vmm, shell);
+});
+
+async function seesSlots(shell: Shell): Promise<void> {
+  const seen = await shell.run(
+    'cd /sys/bus/pci/devices; for d in *; do echo $d $(cut -c 3- $d/vendor $d/device); done; cd',
+  );
+  const ours = seen.split('\n').filter((line) => line.slice(8, 10) >= '02');
+  assert.deepEqual(
+    ours,
+    IN_ORDER.map((id, i) => `${bdfOf(id)} ${PCI_IDS[i]}`),
+  );
+}
+
+/** Where the guest has placed the devices is what vm.info says. */
+async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
+  const began = performance.now();
+  const tree = treeOf(await infoOf(vmm));
+  assert.ok(performance.now() - began < 1000, 'vm.info waits for nothing');
+  assert.deepEqual(
+    Object.keys(tree).filter((id) => !id.startsWith('_virtio-pci-')),
+    ['_ioapic', '_serial', ...IN_ORDER],
+  );
+  const seen = await shell.run('cat /proc/iomem');
+  for (const id of IN_ORDER) {
+    const carrier = tree[`_virtio-pci-${id}`];
+    assert.equal(tree[id]?.parent, `_virtio-pci-${id}`);
+    assert.deepEqual(carrier?.children, [id]);
+    assert.equal(carrier.pci_bdf, slotOf(id) << 3);
+    const ranges = carrier.resources.map(({ MmioAddressRange: { base = 0, size = 0 } = {} }) =>
+      [base, base + size - 1].map((address) => address.toString(16).padStart(8, '0')).join('-'),
+    );
+    const guests = [...seen.matchAll(new RegExp(`([0-9a-f]+-[0-9a-f]+) : ${bdfOf(id)}$`, 'gm'))];
+    assert.ok(ranges.length > 0, `${id} has ranges`);
+    assert.deepEqual(
+      ranges,
+      guests.map(([, range]) => range),
+      id,
+    );
+  }
+}
+
+/**
+ * Linux puts every function of the bus into a group of its own; which devices really go through the IOMMU is bit 33 of
+ * what device and driver agreed on (VIRTIO_F_ACCESS_PLATFORM).
+ */
+async function seesIommu(shell: Shell): Promise<void> {
+  const groups = await shell.run('ls -d /sys/kernel/iommu_groups/*/devices/*');
+  for (const id of ['_console', 'mine', '_rng']) assert.ok(groups.includes(bdfOf(id)), id);
+  assert.ok(!groups.includes(bdfOf('_iommu')));
+  const bits = await shell.run(
+    'cd /sys/bus/pci/devices; for d in *; do [ ! -e $d/virtio* ] || echo $d $(cut -c 34 $d/virtio*/features); done; cd',
+  );
+  const behind = ['_console', 'mine', '_rng'];
+  const virtio = IN_ORDER.filter((id) => id !== '_watchdog');
+  assert.equal(bits, virtio.map((id) => `${bdfOf(id)} ${behind.includes(id) ? 1 : 0}`).join('\n'));
+}
+
+async function seesDisks(shell: Shell): Promise<void> {
+  await shell.run('until [ -b /dev/vdc ]; do :; done');
+  assert.equal(
+    await shell.run('cat /sys/block/vd?/size | tr "\\n" " "'),
+    [8, 12, 16]
+      .map((mib) => `${(mib * MIB) / 512} `)
+      .join('')
+      .trimEnd(),
+  );
+  assert.equal(
+    await shell.run('for d in a b c; do head -c 9 /dev/vd$d; done'),
+    'image firimage serimage thi',
+  );
+  assert.equal(
+    await shell.run('ls /sys/block/vdb/mq | wc -l; cat /sys/block/vdb/queue/nr_requests'),
+    '2\n64',
+  );
+  // through the IOMMU and past it
+  for (const d of ['a', 'b', 'c']) {
+    assert.equal(
+      await shell.run(
+        `echo written-${d} | dd of=/dev/vd${d} seek=8 conv=fsync 2>/dev/null; dd if=/dev/vd${d} skip=8 count=1 iflag=direct 2>/dev/null | head -c 9`,
+      ),
+      `written-${d}`,
+    );
+  }
+}
+
+async function seesFolder(shell: Shell, shared: string): Promise<void> {
+  assert.equal(await shell.run('mount -t virtiofs "my, tag" /mnt && cat /mnt/from-host'), 'of the host');
+  await shell.run('echo of the guest >/mnt/from-guest; sync');
+  assert.equal(readFileSync(join(shared, 'from-guest'), 'utf8'), 'of the guest\n');
+}
+
+async function addsAndRemovesFolder(vmm: TestVmm, shell: Shell): Promise<void> {
+  const [socket, folder] = [join(vmm.folder, 'more.sock'), join(vmm.folder, 'more')];
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'file'), 'more');
+  await using backend = startFsBackend(socket, folder);
+  const added = await vmm.put('vm.add-fs', { tag: 'more', socket });
+  assertStatus(added, 200);
+  assert.deepEqual(added.json, { id: '_fs3', bdf: '0000:00:0a.0' });
+  await shell.run('mkdir /tmp/more; until mount -t virtiofs more /tmp/more 2>/dev/null; do :; done');
+  assert.equal(await shell.run('cat /tmp/more/file; umount /tmp/more'), 'more');
+  assertStatus(await vmm.put('vm.remove-device', { id: '_fs3' }), 204);
+  await until('it is gone', async () => !('_fs3' in treeOf(await infoOf(vmm))));
+  // it served one client, and ends with it
+  await backend.ended;
+}
+
+test('what the host does not have: each is refused by name, and nothing is left', async () => {
+  await using vmm = await startVmm();
+  const none = join(vmm.folder, `${AWKWARD}.sock`);
+  const memory = { size: 512 * MIB, shared: true };
+  assertStatus(await vmm.get('vmm.ping'), 200);
+  const open = descriptorsOf(vmm.pid);
+  const fails = async (more: Readonly<Record<string, unknown>>, reason: string): Promise<void> => {
+    assertStatus(await vmm.put('vm.create', guestConfig({ memory, ...more })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    assert.deepEqual(answer.json, ['vm.boot failed', reason]);
+    assertStatus(await vmm.put('vm.delete'), 204);
+    // one of a request that has just been answered may be there a moment longer
+    await until('nothing is left open', () => descriptorsOf(vmm.pid).length <= open.length);
+  };
+  const bridge = '/sys/devices/none, "é"';
+  await fails({ devices: [{ path: bridge }] }, `device _vfio0: ${bridge}: no such file or directory`);
+  await fails(
+    { devices: [{ path: '/sys/class/net/lo' }] },
+    'device _vfio0: /sys/class/net/lo: is no PCI device in sysfs',
+  );
+  const file = image(vmm, 'no socket', 1);
+  await fails({ fs: [{ tag: 't', socket: file }] }, `fs _fs0: ${file}: is not a socket`);
+
+  // a VM that is to end waits for nobody
+  assertStatus(
+    await vmm.put('vm.create', guestConfig({ memory, disks: [{ vhost_user: true, vhost_socket: none }] })),
+    204,
+  );
+  const booting = vmm.put('vm.boot');
+  await vmm.put('vm.shutdown');
+  const answer = await booting;
+  assertStatus(answer, 500);
+  assert.deepEqual(answer.json, [
+    'vm.boot failed',
+    `disk _disk0: ${none}: no such socket; the wait for it was ended`,
+  ]);
+  assert.equal(await stateOf(vmm), 'Created');
+  void vmm.put('vm.boot').catch(() => undefined);
+  vmm.kill('SIGTERM');
+  assert.equal(await vmm.exited, 0);
+});

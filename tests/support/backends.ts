@@ -1,0 +1,56 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+/** A vhost-user back-end that a test started, as a user would. */
+export interface Backend {
+  readonly child: ChildProcess;
+  /** Settles when it has ended. */
+  readonly ended: Promise<unknown>;
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+}
+
+/** Serves an image as vhost-user-blk by QEMU's storage daemon. */
+export function startBlockBackend(
+  socket: string,
+  image: string,
+  { writable = true, queues = 1 } = {},
+): Backend {
+  const blockdev = { driver: 'file', 'node-name': 'file', filename: image, 'read-only': !writable };
+  const raw = { driver: 'raw', 'node-name': 'image', file: 'file', 'read-only': !writable };
+  const disk = {
+    type: 'vhost-user-blk',
+    id: 'export',
+    'node-name': 'image',
+    writable,
+    addr: { type: 'unix', path: socket },
+    'num-queues': queues,
+  };
+  return start('qemu-storage-daemon', [
+    ...['--blockdev', JSON.stringify(blockdev), '--blockdev', JSON.stringify(raw)],
+    ...['--export', JSON.stringify(disk)],
+  ]);
+}
+
+/** Serves a folder as virtio-fs. */
+export function startFsBackend(socket: string, folder: string): Backend {
+  const places = ['/usr/libexec/virtiofsd', '/usr/local/libexec/virtiofsd'];
+  const program = places.find(existsSync);
+  if (program === undefined) throw new Error(`virtiofsd was not found in ${places.join(', ')}`);
+  return start(program, [`--socket-path=${socket}`, '-o', `source=${folder}`]);
+}
+
+function start(program: string, args: readonly string[]): Backend {
+  const child = spawn(program, args, { stdio: 'inherit' });
+  const ended = new Promise((resolve) => {
+    child.once('error', resolve);
+    child.once('close', resolve);
+  });
+  return {
+    child,
+    ended,
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}

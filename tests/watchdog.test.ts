@@ -1,0 +1,30 @@
+// A guest that stops feeding its watchdog starts again.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { openShell, ptyOf } from './support/shell.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+
+test('a guest that hangs is reset, and the event is recorded', async () => {
+  await using vmm = await startVmm();
+  assertStatus(await vmm.put('vm.create', guestConfig({ watchdog: true })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  const bootId = (): Promise<string> => shell.run('cat /proc/sys/kernel/random/boot_id');
+  const before = await bootId();
+  const event = 'watchdog: the guest no longer feeds it';
+
+  // fed, it does nothing for longer than it would wait
+  await shell.run('watchdog -t 1 -T 4 /dev/watchdog; sleep 6');
+  assert.equal(await bootId(), before);
+  assert.ok(!vmm.output().includes(event));
+
+  // closed without the magic byte it stays armed, and nobody feeds it any more
+  shell.type('kill -9 $(pidof watchdog)\r');
+  await shell.login();
+  assert.notEqual(await bootId(), before);
+  assert.ok(vmm.output().includes(event), vmm.output());
+  assert.equal(await stateOf(vmm), 'Running');
+});

@@ -1,7 +1,7 @@
 import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onBus } from './pci.ts';
+import { onBusByBackend } from './pci.ts';
 
 /** The host's side of the device, which runs before QEMU does. */
 export interface VsockFacts {
@@ -38,6 +38,9 @@ export const vsock = defineDevice({
       id: `${at.qemuId}.host`,
       backend: { type: 'descriptor', fd: at.facts.frontEnd, server: false },
     },
-    { kind: 'device', props: { driver: 'vhost-user-vsock-pci', ...onBus(at), chardev: `${at.qemuId}.host` } },
+    {
+      kind: 'device',
+      props: { driver: 'vhost-user-vsock-pci', ...onBusByBackend(at), chardev: `${at.qemuId}.host` },
+    },
   ],
 });

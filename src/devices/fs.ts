@@ -51,7 +51,11 @@ export const fs = defineDevice({
 function planFs(config: FsConfig, at: PlanContext): readonly Step[] {
   const chardev = `${at.qemuId}.socket`;
   return [
-    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: config.socket, server: false } },
+    {
+      kind: 'chardev',
+      id: chardev,
+      backend: { type: 'socket', path: config.socket, server: false, once: true },
+    },
     {
       kind: 'device',
       props: {

@@ -41,6 +41,7 @@ export interface NetdevStep {
  * - `file`: into a file that we have opened, from its end
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
  * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
+ *   with `once` it connects one time, before the next step: for devices that do not wait for the connection;
  *   with `server` QEMU listens there. The path is the user's, so only QMP can carry it.
  */
 export type ChardevBackend =
@@ -48,7 +49,7 @@ export type ChardevBackend =
   | { readonly type: 'channel' }
   | { readonly type: 'file'; readonly path: string }
   | { readonly type: 'descriptor'; readonly fd: number; readonly server: boolean }
-  | { readonly type: 'socket'; readonly path: string; readonly server: boolean };
+  | { readonly type: 'socket'; readonly path: string; readonly server: boolean; readonly once?: boolean };
 
 /** A character back-end. `-chardev` takes no JSON, so a path is opened by us and passed as a descriptor. */
 export interface ChardevStep {

@@ -30,9 +30,10 @@ export async function waitForListener(
   if (Buffer.byteLength(path) > PATH_MAX) throw new Error(`${path}: longer than ${PATH_MAX} bytes`);
   const native = await loadNative();
   const end = performance.now() + patience;
-  for (;;) {
+  for (let looks = 0; ; looks++) {
     const missing = (await whatIsWrong(path)) ?? askForListener(native, path);
-    if (missing === undefined) return;
+    // a socket that has only just come may be bound and not listened on yet
+    if (missing === undefined) return looks === 0 ? undefined : delay(LOOK_MS);
     if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
       throw new Error(`${path}: ${missing}; the wait for it was ended`);

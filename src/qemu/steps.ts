@@ -101,7 +101,11 @@ function chardevCommands({ id, backend }: ChardevStep): Command[] {
         add('socket', {
           addr: { type: 'unix', data: { path: backend.path } },
           server: backend.server,
-          ...(backend.server ? { wait: false } : { 'reconnect-ms': RECONNECT_MS }),
+          ...(backend.server
+            ? { wait: false }
+            : backend.once === true
+              ? {}
+              : { 'reconnect-ms': RECONNECT_MS }),
         }),
       ];
     case 'descriptor':

@@ -16,16 +16,19 @@ const AWKWARD = 'a, "b" é';
 const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64 };
 
 /** reference/api.md 8.2, from slot 2; disks and file systems share one counter. */
-const IN_ORDER = ['_console', 'mine', '_disk0', '_disk1', '_rng', '_fs2', '_watchdog', '_iommu'];
+const IN_ORDER = ['_console', 'mine', '_disk0', '_disk1', '_net2', '_rng', '_fs3', '_watchdog', '_iommu'];
 /** Vendor and device of each, by the virtio specification and Intel's data sheet of the 6300ESB. */
 const PCI_IDS = [
   '1af4 1043',
   ...Array(3).fill('1af4 1042'),
+  '1af4 1041',
   '1af4 1044',
   '1af4 105a',
   '8086 25ab',
   '1af4 1057',
 ];
+/** Those that said iommu and are not served by a back-end. */
+const BEHIND = ['_console', 'mine', '_net2', '_rng'];
 const slotOf = (id: string): number => IN_ORDER.indexOf(id) + 2;
 const bdfOf = (id: string): string => `0000:00:${slotOf(id).toString(16).padStart(2, '0')}.0`;
 
@@ -49,6 +52,7 @@ function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
       { ...BACKEND, vhost_socket: at('disk'), iommu: true },
       { path: image(vmm, 'third', 16) },
     ],
+    net: [{ backend: 'user', iommu: true }],
     rng: { src: '/dev/urandom', iommu: true },
     fs: [{ tag: 'my, tag', socket: at('fs'), queue_size: 512 }],
     watchdog: true,
@@ -85,6 +89,7 @@ test('every kind of device at once: in its slot, with its ranges, behind the IOM
   await seesTree(vmm, shell);
   await seesIommu(shell);
   await seesDisks(shell);
+  await seesNetwork(shell);
   await seesFolder(shell, shared);
 
   // a back-end that is started anew is found again
@@ -143,14 +148,13 @@ async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
  */
 async function seesIommu(shell: Shell): Promise<void> {
   const groups = await shell.run('ls -d /sys/kernel/iommu_groups/*/devices/*');
-  for (const id of ['_console', 'mine', '_rng']) assert.ok(groups.includes(bdfOf(id)), id);
+  for (const id of BEHIND) assert.ok(groups.includes(bdfOf(id)), id);
   assert.ok(!groups.includes(bdfOf('_iommu')));
   const bits = await shell.run(
     'cd /sys/bus/pci/devices; for d in *; do [ ! -e $d/virtio* ] || echo $d $(cut -c 34 $d/virtio*/features); done; cd',
   );
-  const behind = ['_console', 'mine', '_rng'];
   const virtio = IN_ORDER.filter((id) => id !== '_watchdog');
-  assert.equal(bits, virtio.map((id) => `${bdfOf(id)} ${behind.includes(id) ? 1 : 0}`).join('\n'));
+  assert.equal(bits, virtio.map((id) => `${bdfOf(id)} ${BEHIND.includes(id) ? 1 : 0}`).join('\n'));
 }
 
 async function seesDisks(shell: Shell): Promise<void> {
@@ -181,6 +185,11 @@ async function seesDisks(shell: Shell): Promise<void> {
   }
 }
 
+/** The user-mode network answers through the IOMMU. */
+async function seesNetwork(shell: Shell): Promise<void> {
+  assert.match(await shell.run('udhcpc -i eth0 -n -q -s /bin/true 2>&1'), /lease of \S+ obtained/);
+}
+
 async function seesFolder(shell: Shell, shared: string): Promise<void> {
   assert.equal(await shell.run('mount -t virtiofs "my, tag" /mnt && cat /mnt/from-host'), 'of the host');
   await shell.run('echo of the guest >/mnt/from-guest; sync');
@@ -194,11 +203,11 @@ async function addsAndRemovesFolder(vmm: TestVmm, shell: Shell): Promise<void> {
   await using backend = startFsBackend(socket, folder);
   const added = await vmm.put('vm.add-fs', { tag: 'more', socket });
   assertStatus(added, 200);
-  assert.deepEqual(added.json, { id: '_fs3', bdf: '0000:00:0a.0' });
+  assert.deepEqual(added.json, { id: '_fs4', bdf: '0000:00:0b.0' });
   await shell.run('mkdir /tmp/more; until mount -t virtiofs more /tmp/more 2>/dev/null; do :; done');
   assert.equal(await shell.run('cat /tmp/more/file; umount /tmp/more'), 'more');
-  assertStatus(await vmm.put('vm.remove-device', { id: '_fs3' }), 204);
-  await until('it is gone', async () => !('_fs3' in treeOf(await infoOf(vmm))));
+  assertStatus(await vmm.put('vm.remove-device', { id: '_fs4' }), 204);
+  await until('it is gone', async () => !('_fs4' in treeOf(await infoOf(vmm))));
   // it served one client, and ends with it
   await backend.ended;
 }

@@ -1,4 +1,4 @@
-import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, size, text } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onBus } from './pci.ts';

@@ -1,4 +1,4 @@
-import { defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onBusByBackend } from './pci.ts';

@@ -187,7 +187,10 @@ async function seesDisks(shell: Shell): Promise<void> {
 
 /** The user-mode network answers through the IOMMU. */
 async function seesNetwork(shell: Shell): Promise<void> {
-  assert.match(await shell.run('udhcpc -i eth0 -n -q -s /bin/true 2>&1'), /lease of \S+ obtained/);
+  assert.match(
+    await shell.run('ifconfig eth0 up; udhcpc -i eth0 -n -q -s /bin/true 2>&1'),
+    /lease of \S+ obtained/,
+  );
 }
 
 async function seesFolder(shell: Shell, shared: string): Promise<void> {

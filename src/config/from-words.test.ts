@@ -247,8 +247,8 @@ test('what is read well but cannot be is told as a fault of the configuration', 
     'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
   );
   assert.equal(
-    fault({ kernel: ['/k'], watchdog: [] }, parseVmConfig),
-    'Error validating configuration: not supported yet: watchdog',
+    fault({ kernel: ['/k'], cpus: ['boot=1,kvm_hyperv=on'] }, parseVmConfig),
+    'Error validating configuration: not supported yet: cpus.kvm_hyperv',
   );
 });
 

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { existsSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf, qemuOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
@@ -14,14 +15,6 @@ const MIB = 2 ** 20;
 
 /** How often a device comes and goes in one life of a VM. */
 const ROUNDS = 200;
-
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
 
 function image(vmm: TestVmm, name: string, mib = 16): string {
   const path = join(vmm.folder, name);

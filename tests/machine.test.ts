@@ -5,6 +5,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { prepareKernel } from '../src/host/kernel.ts';
+import { boot } from './support/boot.ts';
 import { guestConfig, KERNEL } from './support/guest.ts';
 import { bootSector } from './support/boot-sector.ts';
 import { qemuOf } from './support/host.ts';
@@ -13,15 +14,6 @@ import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
-
-/** Boots the demo guest with members of the configuration changed, and logs in. */
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
 
 function imageFile(vmm: TestVmm, name: string, text: string): string {
   const path = join(vmm.folder, name);

@@ -3,23 +3,16 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { qemuOf } from './support/host.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 /** What the kernel keeps of a node's RAM for itself, at most; most of it is a buffer of 64 MiB for devices. */
 const KEPT = 96 * MIB;
-
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
 
 /** MemTotal of a node of the guest, in bytes. */
 async function nodeMemory(shell: Shell, node: number): Promise<number> {

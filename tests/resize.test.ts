@@ -4,19 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { comingProcessorsArchive } from './support/acpi.ts';
-import { guestConfig, INITRAMFS } from './support/guest.ts';
+import { boot } from './support/boot.ts';
+import { INITRAMFS } from './support/guest.ts';
 import { infoOf } from './support/info.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
-
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
 
 async function acpiTable(shell: Shell, name: string): Promise<Buffer> {
   const dump = await shell.run(`od -An -v -tx1 /sys/firmware/acpi/tables/${name}`);

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, qemuOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';
@@ -30,14 +31,6 @@ after(() => rmSync(HOME, { recursive: true, force: true }));
 const FIRST = join(HOME, 'gén, "1"');
 
 const FILES = ['config.json', 'manifest.json', 'memory-ranges', 'state.json'];
-
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
 
 function folder(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, name);

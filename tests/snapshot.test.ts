@@ -65,6 +65,8 @@ test('a VM is saved, goes on, and lives again in another VMM, over generations',
   using shell = await boot(source, {
     disks: [{ path: disk, readonly: true }],
     cpus: { boot_vcpus: 1, max_vcpus: 2 },
+    memory: { size: 512 * MIB, hotplug_size: 512 * MIB },
+    cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
   });
   await shell.run('mkdir /m; mount -t tmpfs m /m; head -c 3000000 /dev/urandom > /m/one');
   const sum = (guest: Shell, name: string): Promise<string> => guest.run(`md5sum < /m/${name}`);
@@ -98,7 +100,8 @@ test('a VM is saved, goes on, and lives again in another VMM, over generations',
   assert.equal(await restored.run('head -c 8 /dev/vda'), 'the disk');
   assert.equal(await restored.run('head -c 8 /dev/hwrng | wc -c'), '8');
   // hot-plug works as before (this guest ignores the vCPU until it boots anew: docs/compatibility.md)
-  assertStatus(await clone.put('vm.resize', { desired_vcpus: 2 }), 204);
+  assertStatus(await clone.put('vm.resize', { desired_vcpus: 2, desired_ram: 768 * MIB }), 204);
+  await restored.run('until read _ kib _ </proc/meminfo; [ $kib -gt 600000 ]; do :; done');
   const added = join(clone.folder, 'added.raw');
   writeFileSync(added, 'added later');
   truncateSync(added, 4 * MIB);
@@ -120,6 +123,11 @@ test('a VM is saved, goes on, and lives again in another VMM, over generations',
   using third = await restore(clone, second, { resume: true, prefault: true });
   assert.equal(await sum(third, 'one'), one);
   assert.equal(await sum(third, 'two'), two);
+  await third
+    .run('read _ kib _ </proc/meminfo; [ $kib -gt 600000 ]; echo $?')
+    .then((code) => assert.equal(code, '0'));
+  assertStatus(await clone.put('vm.resize', { desired_ram: 896 * MIB }), 204);
+  await third.run('until read _ kib _ </proc/meminfo; [ $kib -gt 730000 ]; do :; done');
   assert.equal(await third.run('head -c 11 /dev/vdb'), 'added later');
   assertStatus(await clone.put('vm.remove-device', { id: 'later' }), 204);
   await third.run('while [ -b /dev/vdb ]; do :; done');

@@ -1,4 +1,6 @@
 import type { Device } from '../../devices/device.ts';
+import { isMessage } from '../../qemu/qmp-stream.ts';
+import type { Qmp } from '../../qemu/qmp.ts';
 import type { Vm } from '../vm.ts';
 import type { Run } from '../run.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
@@ -18,6 +20,8 @@ export async function describeMachine(
     shape: shapeOf(config),
     booted: run.booted,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),
+    dimms: [...run.dimms],
+    memoryAddresses: await memoryAddresses(run.qemu.qmp),
     nextNumber: run.layout.nextNumber,
     devices: run.layout.placements.map((placement): SavedDevice => {
       const { device, id, slot, config } = placement;
@@ -25,6 +29,17 @@ export async function describeMachine(
       return { kind: kindOf(device), id, ...(slot === undefined ? {} : { slot }), ...leaving };
     }),
   };
+}
+
+/** DIMMs, virtio-mem and pmem: each took the first room that there was when it came. */
+async function memoryAddresses(qmp: Qmp): Promise<Record<string, number>> {
+  const answer = await qmp.execute('query-memory-devices');
+  const devices: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  const pairs = devices.filter(isMessage).flatMap(({ data }): [string, number][] => {
+    if (!isMessage(data) || typeof data['id'] !== 'string') return [];
+    return [[data['id'], Number(data['memaddr'] ?? data['addr'])]];
+  });
+  return Object.fromEntries(pairs);
 }
 
 /** What tells the kinds of devices apart: how their ids begin. */

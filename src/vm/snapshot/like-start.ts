@@ -6,8 +6,10 @@ import type { AnyConfig } from '../../devices/device.ts';
 import { DEVICES } from '../../devices/index.ts';
 import { MemoryConfig } from '../../devices/memory.ts';
 import type { Layout, Placement } from '../../machine/placement.ts';
+import type { Step } from '../../devices/step.ts';
 import { decode } from '../../schema/decode.ts';
 import { kindOf } from './describe.ts';
+import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
 import type { SavedDevice, SavedMachine } from './saved-machine.ts';
@@ -26,7 +28,11 @@ export function likeStart(config: VmConfig, machine: SavedMachine): Start {
     booted: bootedLike(config, machine),
     layout: layoutLike(config, machine),
     lookAtHost: async () => (machine.hasFirmware ? lookAtHost(config) : FIRMWARE),
-    adapt: (plan) => ({ ...plan, smp: { ...plan.smp, cpus: together }, incoming: true }),
+    adapt: (plan) => {
+      const dimms = machine.dimms.flatMap((size, i) => planDimm(i, size, config));
+      const steps = [...plan.steps, ...dimms].map((step) => addressed(step, machine.memoryAddresses));
+      return { ...plan, steps, smp: { ...plan.smp, cpus: together }, incoming: true };
+    },
     begin: async (run) => {
       await addVcpus(
         run.qemu.qmp,
@@ -37,6 +43,15 @@ export function likeStart(config: VmConfig, machine: SavedMachine): Start {
   };
 }
 
+/** A device that is memory, at the address that it had. */
+function addressed(step: Step, addresses: Readonly<Record<string, number>>): Step {
+  if (step.kind !== 'device' || step.props.id === undefined) return step;
+  const address = addresses[step.props.id];
+  if (address === undefined) return step;
+  const property = step.props.driver === 'pc-dimm' ? 'addr' : 'memaddr';
+  return { ...step, props: { ...step.props, [property]: address } };
+}
+
 /** How many vCPUs there are from the first on without a gap. */
 function contiguous(vcpus: readonly number[]): number {
   const gap = vcpus.findIndex((index, i) => index !== i);
@@ -44,7 +59,8 @@ function contiguous(vcpus: readonly number[]): number {
 }
 
 /** What the other machine's run knew of its parts. */
-async function takeOver(run: Run, { devices, vcpus }: SavedMachine): Promise<void> {
+async function takeOver(run: Run, { devices, vcpus, dimms }: SavedMachine): Promise<void> {
+  run.dimms.push(...dimms);
   for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.add(id);
   if (run.spareVcpus !== Infinity) run.spareVcpus = run.booted.cpus.max_vcpus - vcpus.length;
   if (vcpus.length <= run.config.cpus.boot_vcpus) return;

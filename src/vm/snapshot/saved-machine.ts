@@ -31,6 +31,10 @@ const SavedMachineSchema = v.object({
   booted: v.object({ cpus: v.unknown(), memory: v.unknown(), numa: v.optional(v.unknown()) }),
   /** numbers of the vCPUs that are there */
   vcpus: v.array(v.number()),
+  /** sizes of the DIMMs that were added, in `bytes` */
+  dimms: v.array(v.number()),
+  /** where devices that are memory lie in the guest's address space, by QEMU's id */
+  memoryAddresses: v.record(v.string(), v.number()),
   nextNumber: v.number(),
   devices: v.array(SavedDevice),
   regions: v.array(SavedRegion),

@@ -16,6 +16,9 @@ const MIB = 2 ** 20;
 /** How often a device comes and goes in one life of a VM. */
 const ROUNDS = 200;
 
+const TAP = 'nephos-hp0';
+const MAC = '12:34:56:78:90:ab';
+
 function image(vmm: TestVmm, name: string, mib = 16): string {
   const path = join(vmm.folder, name);
   writeFileSync(path, `image ${name}`);
@@ -142,7 +145,7 @@ test('a device that the guest never lets go stays marked as leaving until the ne
   assertStatus(await vmm.put('vm.add-disk', { path, id: 'kept' }), 200);
 });
 
-test('a network, persistent memory and a vsock come to a guest with NUMA nodes, and stay over a reboot', async () => {
+test('a network, persistent memory and a vsock come to a guest with NUMA nodes and a vIOMMU, and stay over a reboot', async () => {
   await using vmm = await startVmm();
   const numa = [
     { guest_numa_id: 0, cpus: [0] },
@@ -152,20 +155,21 @@ test('a network, persistent memory and a vsock come to a guest with NUMA nodes, 
     cpus: { boot_vcpus: 2, max_vcpus: 2 },
     memory: { size: 512 * MIB, shared: true, hotplug_size: 512 * MIB },
     numa,
+    iommu: true,
     cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
   });
   const socket = join(vmm.folder, 'v, "s" é.sock');
   const added = [
-    await vmm.put('vm.add-net', { tap: 'nephos-hp0', ip: '192.168.231.1', mac: '12:34:56:78:90:ab' }),
+    await vmm.put('vm.add-net', { tap: TAP, ip: '192.168.231.1', mac: MAC, iommu: true }),
     await vmm.put('vm.add-pmem', { file: image(vmm, 'p, m.img', 128) }),
     await vmm.put('vm.add-vsock', { cid: 5, socket }),
   ];
   assert.deepEqual(
     added.map(({ json }) => json),
     [
-      { id: '_net0', bdf: '0000:00:03.0' },
-      { id: '_pmem1', bdf: '0000:00:04.0' },
-      { id: '_vsock2', bdf: '0000:00:05.0' },
+      { id: '_net0', bdf: '0000:00:04.0' },
+      { id: '_pmem1', bdf: '0000:00:05.0' },
+      { id: '_vsock2', bdf: '0000:00:06.0' },
     ],
   );
   assertStatus(await vmm.put('vm.add-vsock', { cid: 6, socket: `${socket}2` }), 400);
@@ -174,7 +178,7 @@ test('a network, persistent memory and a vsock come to a guest with NUMA nodes, 
     const seen = 'until [ -b /dev/pmem0 ] && [ -e /sys/class/net/eth0 ]; do :; done';
     await shell.run(seen);
     assert.equal(await shell.run('cat /sys/block/pmem0/size'), String((128 * MIB) / 512));
-    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '12:34:56:78:90:ab');
+    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), MAC);
     assert.match(await shell.run('cat /sys/bus/virtio/devices/*/device'), /0x0013/);
   };
   await equipped();
@@ -196,7 +200,7 @@ test('a network, persistent memory and a vsock come to a guest with NUMA nodes, 
   await gone(vmm, '_vsock2');
   // QEMU keeps it
   assertStatus(await vmm.put('vm.remove-device', { id: '_pmem1' }), 400);
-  assert.ok(!existsSync('/sys/class/net/nephos-hp0'));
+  assert.ok(!existsSync(`/sys/class/net/${TAP}`));
   assert.ok(!existsSync(socket));
 });
 

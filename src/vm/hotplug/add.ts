@@ -12,9 +12,12 @@ import { EngineError } from '../../qemu/engine-error.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import { watchBursts } from '../bursts.ts';
+import { createLog } from '../../util/log.ts';
 import { engineFailure } from '../engine-failure.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
+
+const log = createLog('hotplug');
 
 /**
  * Adds a device to a VM: to its configuration, and to its machine where there is one.
@@ -28,6 +31,9 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
     return undefined;
   }
   const { run } = vm.live;
+  if (vm.config.iommu && part !== true && part['iommu'] === true) {
+    log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
+  }
   const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
   await run.preparations.add(placement, { vm: grown, signal: vm.waits.signal });
   await plug(run, placement).catch(async (error: unknown) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkPassthrough } from './vfio.ts';
 
-/** A tree laid out as sysfs and /dev/vfio are; not the kernel's: tests/slow has a real device. */
+/** A tree laid out as sysfs and /dev/vfio are; not the kernel's. */
 function fakeSysfs() {
   const root = mkdtempSync(join(tmpdir(), 'fake, "sysfs" é-'));
   const at = (...parts: string[]): string => join(root, ...parts);

@@ -21,6 +21,7 @@ xz                 xz-utils
 lz4                lz4
 setpriv            util-linux
 ip                 iproute2
+tc                 iproute2
 curl               curl
 socat              socat
 iperf3             iperf3

@@ -174,10 +174,14 @@ test('what a network’s back-end does not know is refused', () => {
     ['user', { net: [{ backend: 'user', forwards, ip: '10.1.2.3', id: 'n' }] }, []],
     [
       'user with a TAP',
-      { cpus: cpus(2), net: [{ backend: 'user', tap: 't', fd: [3, 4], num_queues: 4 }] },
+      {
+        cpus: cpus(2),
+        net: [{ backend: 'user', tap: 't', fd: [3, 4], num_queues: 4, rate_limiter_config: {} }],
+      },
       [
         'net[0].tap: has no effect with backend user',
         'net[0].fd: has no effect with backend user',
+        'net[0].rate_limiter_config: has no effect with backend user',
         'net[0].num_queues: backend user has one pair of queues: must be 2',
       ],
     ],

@@ -73,11 +73,12 @@ function checkBackend(place: string, net: NetConfig, report: Report): void {
   if (net.num_queues > 3) report(`${place}.num_queues`, 'backend user has one pair of queues: must be 2');
 }
 
-type Member = 'tap' | 'host_mac' | 'fd' | 'forwards' | 'vhost_socket';
+type Member = 'tap' | 'host_mac' | 'fd' | 'forwards' | 'vhost_socket' | 'rate_limiter_config';
 
 function backendOf(net: NetConfig): readonly [string, readonly Member[]] {
-  if (net.vhost_user) return ['vhost_user', ['fd', 'forwards']];
-  if (net.backend === 'user') return ['backend user', ['tap', 'host_mac', 'fd', 'vhost_socket']];
+  if (net.vhost_user) return ['vhost_user', ['fd', 'forwards', 'rate_limiter_config']];
+  if (net.backend === 'user')
+    return ['backend user', ['tap', 'host_mac', 'fd', 'vhost_socket', 'rate_limiter_config']];
   if (net.fd !== undefined) return ['fd', ['tap', 'host_mac', 'forwards']];
   return ['a TAP', ['forwards']];
 }

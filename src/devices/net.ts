@@ -49,7 +49,7 @@ export const NetConfig = struct({
         optional(list(nested(PortForward), readForwards, '[tcp:|udp:][<ipv4>:]<host port>-<guest port>+...')),
       ),
     ),
-    rate_limiter_config: later(rateLimiterConfig),
+    rate_limiter_config: rateLimiterConfig,
   },
 });
 

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadNative } from '../util/native.ts';
 
 /** linux/sockios.h: requests about a network interface, each with a struct ifreq. */
@@ -43,6 +43,11 @@ export async function ioctl(fd: number, request: number, argument: Buffer): Prom
   const code = koffi.errno();
   const [name = String(code)] = Object.entries(koffi.os.errno).find(([, value]) => value === code) ?? [];
   throw Object.assign(new Error(libc.func('const char *strerror(int)')(code)), { code: name });
+}
+
+/** The host's interfaces. */
+export function interfaceNames(): string[] {
+  return readdirSync('/sys/class/net');
 }
 
 /** Whether the host has an interface of that name. */

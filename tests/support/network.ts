@@ -19,7 +19,16 @@ export function attribute(name: string, which: string): string {
 
 /** Runs `ip` and returns what it printed. */
 export function ip(...words: string[]): string {
-  return execFileSync('ip', words, {
+  return iproute('ip', words);
+}
+
+/** Runs `tc` and returns what it printed. */
+export function tc(...words: string[]): string {
+  return iproute('tc', words);
+}
+
+function iproute(tool: string, words: readonly string[]): string {
+  return execFileSync(tool, words, {
     encoding: 'utf8',
     env: { PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
   });

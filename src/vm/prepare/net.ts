@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { net, queuePairs, type NetConfig, type NetFacts } from '../../devices/net.ts';
+import { planFrameLimit } from '../../devices/frame-limit.ts';
+import { clearFrameLimits, limitFrames } from '../../host/frame-limits.ts';
 import { inspectTapDescriptors, openTap } from '../../host/tap.ts';
 import { countFrames } from '../../host/frame-counters.ts';
 import { prepares, type Prepared } from './prepare.ts';
@@ -22,18 +24,34 @@ async function prepareTap(config: Named): Promise<PreparedNet> {
     hostMac: config.host_mac,
     pairs: queuePairs(config),
   });
-  return {
-    facts: factsOf(config, tap.fds),
-    config: { ...config, host_mac: tap.hostMac },
-    counters: countFrames(tap.name),
-    release: tap.close,
-  };
+  try {
+    const unlimit = await limit(tap.name, config);
+    return {
+      facts: factsOf(config, tap.fds),
+      config: { ...config, host_mac: tap.hostMac },
+      counters: countFrames(tap.name),
+      release: async () => {
+        await unlimit().finally(tap.close);
+      },
+    };
+  } catch (error) {
+    tap.close();
+    throw error;
+  }
 }
 
 /** They were opened by whoever started this process, and stay open for the next boot. */
 async function prepareDescriptors(config: Named, fds: readonly number[]): Promise<PreparedNet> {
   const name = await inspectTapDescriptors(fds);
-  return { facts: factsOf(config, fds), config, counters: countFrames(name) };
+  const release = await limit(name, config);
+  return { facts: factsOf(config, fds), config, counters: countFrames(name), release };
+}
+
+/** @returns takes the limits away */
+async function limit(tap: string, { rate_limiter_config: wish }: NetConfig): Promise<() => Promise<void>> {
+  await clearFrameLimits(tap);
+  const frames = planFrameLimit(wish);
+  return frames === undefined ? async () => {} : limitFrames(tap, frames);
 }
 
 function factsOf({ mac }: Named, fds?: readonly number[]): NetFacts {

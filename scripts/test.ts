@@ -11,6 +11,9 @@ import { findProgram } from '../src/qemu/binary.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';
 
+/** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
+const HOST_WIDE = /\/net[^/]*\.test\.js$/;
+
 if (process.argv[2] === 'unit') {
   for (const file of testFiles('build/src')) await import(pathToFileURL(resolve(file)).href);
 } else {
@@ -31,10 +34,12 @@ async function runAll(): Promise<number> {
   const failed: string[] = [];
   console.log('unit tests');
   if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
-  if (guestTests.length > 0) {
-    console.log('guest tests');
-    const options = ['--test', '--test-concurrency=2', '--test-timeout=600000'];
-    if (!node(...options, ...guestTests)) failed.push('guest tests');
+  const [alone, together] = partition(guestTests, (file) => HOST_WIDE.test(file));
+  for (const [files, concurrency] of [[together, 2] as const, [alone, 1] as const]) {
+    if (files.length === 0) continue;
+    console.log(`guest tests, ${concurrency} at a time`);
+    const options = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=600000'];
+    if (!node(...options, ...files)) failed.push('guest tests');
   }
   const left = await endLeftovers([run, temporary]);
   if (left.length > 0) failed.push(`QEMU left running: ${left.join('; ')}`);
@@ -42,6 +47,10 @@ async function runAll(): Promise<number> {
 
   for (const reason of failed) console.error(`npm test: failed: ${reason}`);
   return failed.length > 0 ? 1 : 0;
+}
+
+function partition<T>(values: readonly T[], holds: (value: T) => boolean): [T[], T[]] {
+  return [values.filter(holds), values.filter((value) => !holds(value))];
 }
 
 /** The VMM keeps its environment from QEMU: one that a test leaves behind is known by its path instead. */

@@ -6,6 +6,9 @@ import { loadNative } from '../util/native.ts';
 /** How much guest output a PTY without a reader keeps beyond the kernel's own buffer, in bytes: the newest stays. */
 const BACKLOG_BYTES = 65_536;
 
+/** How much is kept for a reader that is slower than a guest that cannot wait, in bytes. */
+const MOST_BYTES = 16 * 2 ** 20;
+
 /**
  * When a full PTY is tried again, in milliseconds: soon while somebody reads, then ever more seldom.
  * An O_NONBLOCK master cannot be polled through Node.
@@ -13,7 +16,7 @@ const BACKLOG_BYTES = 65_536;
 const RETRY_MS = { first: 2, last: 100 };
 
 /** How long a reader may take before what it leaves counts as read by nobody, in milliseconds. */
-const READER_PATIENCE_MS = 1000;
+const READER_PATIENCE_MS = 3000;
 
 /** A pseudo terminal of the VMM: a client opens `path`, as often and whenever it likes. */
 export interface Pty {
@@ -21,7 +24,8 @@ export interface Pty {
   readonly path: string;
   /**
    * Gives output to whoever reads the terminal; never blocks, the oldest is lost when nobody reads.
-   * @returns false when somebody reads, but slower than this: call `onDrain` and wait, and nothing is lost
+   * @returns false when somebody reads, but slower than this: call `onDrain` and wait, and nothing is lost; who cannot
+   * wait has 16 MiB before the oldest is
    */
   readonly write: (bytes: Buffer) => boolean;
   /** Calls `resume` once, when more can be taken. */
@@ -90,6 +94,7 @@ function backlog(master: number): Backlog {
   return {
     write: (bytes) => {
       kept = kept.length === 0 ? bytes : Buffer.concat([kept, bytes]);
+      if (kept.length > MOST_BYTES) kept = kept.subarray(kept.length - MOST_BYTES);
       if (timer === undefined) flush();
       if (kept.length > BACKLOG_BYTES && isRead()) return false;
       drained();

@@ -3,6 +3,9 @@ import type { Pty } from './pty.ts';
 /** The VMM's own standard input and output as a console; at most one console has it. */
 export type Terminal = Omit<Pty, 'path'>;
 
+/** How much waits for an output that takes nothing, in bytes; what is beyond is lost. */
+const MOST_BYTES = 16 * 2 ** 20;
+
 /**
  * Takes the terminal: raw mode when standard input is one, until `dispose` gives it back as it was.
  * Input that is no terminal is left alone, as the original leaves it.
@@ -21,7 +24,7 @@ export function openTerminal(): Terminal {
     stdin.resume();
   }
   return {
-    write: (bytes) => stdout.destroyed || stdout.write(bytes),
+    write: (bytes) => stdout.destroyed || stdout.writableLength > MOST_BYTES || stdout.write(bytes),
     onDrain: (resume) => void stdout.once('drain', resume),
     onInput: (next) => {
       take = next;

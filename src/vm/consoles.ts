@@ -15,13 +15,17 @@ interface Console {
   readonly dispose: () => void;
 }
 
+type Which = 'serial' | 'console';
+
 /** Opens our end where the mode has one: Pty and Tty. */
-async function openConsole({ mode }: ConsoleConfig): Promise<Console | undefined> {
+async function openConsole(which: Which, { mode }: ConsoleConfig): Promise<Console | undefined> {
+  // QEMU never waits with what a guest writes to a virtio console: what its socket does not take at once is lost
+  const waits = which === 'serial';
   switch (mode) {
     case 'Pty':
-      return onPty();
+      return onPty(waits);
     case 'Tty':
-      return onTerminal();
+      return onTerminal(waits);
     case 'Off':
     case 'Null':
     case 'File':
@@ -29,34 +33,34 @@ async function openConsole({ mode }: ConsoleConfig): Promise<Console | undefined
   }
 }
 
-async function onPty(): Promise<Console> {
+async function onPty(waits: boolean): Promise<Console> {
   const pty = await openPty();
   return {
     path: pty.path,
     attach: (guest) => {
       pty.onInput((bytes) => send(guest, bytes));
-      forward(guest, pty);
+      forward(guest, pty, waits);
     },
     dispose: pty.dispose,
   };
 }
 
-function onTerminal(): Console {
+function onTerminal(waits: boolean): Console {
   const terminal = openTerminal();
   return {
     path: undefined,
     attach: (guest) => {
       terminal.onInput((bytes) => send(guest, bytes));
-      forward(guest, terminal);
+      forward(guest, terminal, waits);
     },
     dispose: terminal.dispose,
   };
 }
 
-/** Gives a guest's output on; the guest waits for an end that is full. */
-function forward(guest: Duplex, end: Pick<Pty, 'write' | 'onDrain'>): void {
+/** Gives a guest's output on; a guest that can waits for an end that is full. */
+function forward(guest: Duplex, end: Pick<Pty, 'write' | 'onDrain'>, waits: boolean): void {
   guest.on('data', (bytes: Buffer) => {
-    if (end.write(bytes)) return;
+    if (end.write(bytes) || !waits) return;
     guest.pause();
     end.onDrain(() => guest.resume());
   });
@@ -86,13 +90,13 @@ export interface Consoles {
 
 /** Opens our ends of both consoles; none stays open when one cannot be opened. */
 export async function openConsoles(config: VmConfig): Promise<Consoles> {
-  const open = new Map<'serial' | 'console', Console>();
+  const open = new Map<Which, Console>();
   const dispose = (): void => {
     for (const one of open.values()) one.dispose();
   };
   try {
     for (const which of ['serial', 'console'] as const) {
-      const one = await openConsole(config[which]);
+      const one = await openConsole(which, config[which]);
       if (one !== undefined) open.set(which, one);
     }
   } catch (error) {

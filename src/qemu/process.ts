@@ -109,6 +109,9 @@ function openForWriting({ path, id }: Extract<Descriptor, { use: 'file' }>): num
   }
 }
 
+/** The kernel's word counts from setpriv on: a VMM that was killed before must not leave a QEMU either. */
+const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+
 /** QEMU must not outlive the VMM, not even one that was killed: the kernel sees to it where it can. */
 function commandLine(args: readonly string[]): [string, ...string[]] {
   const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
@@ -120,7 +123,18 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   if (process.platform !== 'linux') return [qemu, ...args];
   const setpriv = findProgram('setpriv');
   if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
-  return [setpriv, '--pdeathsig', 'KILL', '--', qemu, ...args];
+  return [
+    setpriv,
+    '--pdeathsig',
+    'KILL',
+    '--',
+    '/bin/sh',
+    '-c',
+    UNLESS_ORPHAN,
+    String(process.pid),
+    qemu,
+    ...args,
+  ];
 }
 
 /** Nothing of the VMM's environment is the engine's business. */

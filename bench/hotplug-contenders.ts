@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
@@ -13,7 +14,9 @@ const MIB = 2 ** 20;
 const RAM = 512 * MIB;
 const ROOM = 1024 * MIB;
 const MOST_VCPUS = 7;
-const CMDLINE = 'console=ttyS0 memhp_default_state=online';
+const CMDLINE = 'console=hvc0 memhp_default_state=online';
+/** What the guest writes into its serial port, the engine appends to a file: the same way for both contenders. */
+const MARKS = '/dev/ttyS0';
 
 export interface BootFiles {
   readonly folder: string;
@@ -24,6 +27,10 @@ export interface BootFiles {
 /** A running guest and the ways to change it. */
 export interface Contender extends AsyncDisposable {
   readonly shell: Shell;
+  /** the guest's end of a line to `marks` */
+  readonly marker: string;
+  /** a file on the host that gets what the guest writes to `marker` */
+  readonly marks: string;
   readonly addDisk: () => Promise<void>;
   readonly removeDisk: () => Promise<void>;
   readonly setVcpus: (count: number) => Promise<void>;
@@ -32,8 +39,9 @@ export interface Contender extends AsyncDisposable {
 }
 
 /** This project, through its API. */
-export async function startNephos({ disk, initramfs }: BootFiles): Promise<Contender> {
+export async function startNephos({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
   const vmm = await startVmm();
+  const marks = marksFile(folder);
   const put = async (path: string, body?: unknown): Promise<void> => {
     const answer: Answer = await vmm.put(path, body);
     if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.json)}`);
@@ -44,14 +52,16 @@ export async function startNephos({ disk, initramfs }: BootFiles): Promise<Conte
     kernel: { path: KERNEL },
     initramfs: { path: initramfs },
     cmdline: { args: CMDLINE },
-    serial: { mode: 'Pty' },
-    console: { mode: 'Off' },
+    serial: { mode: 'File', file: marks },
+    console: { mode: 'Pty' },
   });
   await put('vm.boot');
-  const shell = openShell(await ptyOf(vmm));
+  const shell = openShell(await ptyOf(vmm, 'console'));
   await shell.login();
   return {
     shell,
+    marker: MARKS,
+    marks,
     addDisk: () => put('vm.add-disk', { path: disk, id: 'd' }),
     removeDisk: async () => {
       await put('vm.remove-device', { id: 'd' });
@@ -69,7 +79,8 @@ export async function startNephos({ disk, initramfs }: BootFiles): Promise<Conte
 /** The same machine by hand: QEMU's own command line and QMP on a socket. */
 export async function startByHand({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
   const socket = join(folder, `qmp-${Math.random().toString(36).slice(2)}`);
-  const child = spawn('qemu-system-x86_64', machineArguments(socket, initramfs), {
+  const marks = marksFile(folder);
+  const child = spawn('qemu-system-x86_64', machineArguments(socket, initramfs, marks), {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const stop = async (): Promise<void> => {
@@ -85,14 +96,20 @@ export async function startByHand({ folder, disk, initramfs }: BootFiles): Promi
     });
     const qmp = await openByPath(socket);
     await shell.login();
-    return { shell, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
+    return { shell, marker: MARKS, marks, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-function machineArguments(socket: string, initramfs: string): string[] {
+function marksFile(folder: string): string {
+  const path = join(folder, `marks-${Math.random().toString(36).slice(2)}`);
+  writeFileSync(path, '');
+  return path;
+}
+
+function machineArguments(socket: string, initramfs: string, marks: string): string[] {
   return [
     ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', 'max'],
     ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
@@ -104,7 +121,9 @@ function machineArguments(socket: string, initramfs: string): string[] {
       JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'more', size: ROOM, share: true }),
     ],
     ...['-device', 'virtio-mem-pci,id=vm,memdev=more,requested-size=0'],
-    ...['-kernel', KERNEL, '-initrd', initramfs, '-append', CMDLINE, '-serial', 'stdio'],
+    ...['-kernel', KERNEL, '-initrd', initramfs, '-append', CMDLINE],
+    ...['-serial', `file:${marks}`, '-chardev', 'stdio,id=console'],
+    ...['-device', 'virtio-serial-pci', '-device', 'virtconsole,chardev=console'],
     ...['-qmp', `unix:${socket},server=on,wait=off`],
   ];
 }
@@ -123,7 +142,10 @@ async function openByPath(path: string): Promise<Qmp> {
   return openQmp(stream, () => undefined);
 }
 
-function byHand(qmp: Qmp, disk: string): Omit<Contender, 'shell' | keyof AsyncDisposable> {
+function byHand(
+  qmp: Qmp,
+  disk: string,
+): Omit<Contender, 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
   const file = { driver: 'file', 'node-name': 'f', filename: disk };
   return {
     addDisk: async () => {

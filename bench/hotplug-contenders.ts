@@ -13,7 +13,10 @@ import { startVmm, type Answer } from '../tests/support/vmm.ts';
 const MIB = 2 ** 20;
 const RAM = 512 * MIB;
 const ROOM = 1024 * MIB;
-const MOST_VCPUS = 7;
+const FIRST_VCPUS = 2;
+/** each round brings a vCPU that stays */
+export const MOST_ROUNDS = 12;
+const MOST_VCPUS = FIRST_VCPUS + MOST_ROUNDS;
 const CMDLINE = 'console=hvc0 memhp_default_state=online';
 /** What the guest writes into its serial port, the engine appends to a file: the same way for both contenders. */
 const MARKS = '/dev/ttyS0';
@@ -31,6 +34,8 @@ export interface Contender extends AsyncDisposable {
   readonly marker: string;
   /** a file on the host that gets what the guest writes to `marker` */
   readonly marks: string;
+  readonly pause: () => Promise<void>;
+  readonly resume: () => Promise<void>;
   readonly addDisk: () => Promise<void>;
   readonly removeDisk: () => Promise<void>;
   readonly setVcpus: (count: number) => Promise<void>;
@@ -47,7 +52,7 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
     if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.json)}`);
   };
   await put('vm.create', {
-    cpus: { boot_vcpus: 2, max_vcpus: MOST_VCPUS },
+    cpus: { boot_vcpus: FIRST_VCPUS, max_vcpus: MOST_VCPUS },
     memory: { size: RAM, hotplug_method: 'VirtioMem', hotplug_size: ROOM },
     kernel: { path: KERNEL },
     initramfs: { path: initramfs },
@@ -62,6 +67,8 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
     shell,
     marker: MARKS,
     marks,
+    pause: () => put('vm.pause'),
+    resume: () => put('vm.resume'),
     addDisk: () => put('vm.add-disk', { path: disk, id: 'd' }),
     removeDisk: async () => {
       await put('vm.remove-device', { id: 'd' });
@@ -115,7 +122,7 @@ function machineArguments(socket: string, initramfs: string, marks: string): str
     ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-object', JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'ram', size: RAM, share: true })],
     ...['-m', `${RAM}b,maxmem=${RAM + ROOM}b`],
-    ...['-smp', `2,maxcpus=${MOST_VCPUS},sockets=${MOST_VCPUS}`, '-bios', 'qboot.rom'],
+    ...['-smp', `${FIRST_VCPUS},maxcpus=${MOST_VCPUS},sockets=${MOST_VCPUS}`, '-bios', 'qboot.rom'],
     ...[
       '-object',
       JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'more', size: ROOM, share: true }),
@@ -148,6 +155,8 @@ function byHand(
 ): Omit<Contender, 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
   const file = { driver: 'file', 'node-name': 'f', filename: disk };
   return {
+    pause: async () => void (await qmp.execute('stop')),
+    resume: async () => void (await qmp.execute('cont')),
     addDisk: async () => {
       await qmp.execute('blockdev-add', file);
       await qmp.execute('blockdev-add', { driver: 'raw', 'node-name': 'd', file: 'f' });

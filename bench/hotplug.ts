@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { comingProcessorsArchive } from '../tests/support/acpi.ts';
 import { INITRAMFS } from '../tests/support/guest.ts';
-import { startByHand, startNephos, type BootFiles, type Contender } from './hotplug-contenders.ts';
+import {
+  MOST_ROUNDS,
+  startByHand,
+  startNephos,
+  type BootFiles,
+  type Contender,
+} from './hotplug-contenders.ts';
 
 const MIB = 2 ** 20;
 
@@ -41,8 +47,8 @@ const OPERATIONS: readonly Operation[] = [
 /** Looks again every 10 ms: a guest that spins would take the processor from whoever is measured. */
 const PAUSE = 'do read -t 0.01 _; done';
 
-/** `npm run bench -- hotplug [rounds]`: a vCPU is added each round and never goes, so there are five at most. */
-export async function benchHotplug([rounds = '5']: readonly string[]): Promise<void> {
+/** `npm run bench -- hotplug [rounds]`: a vCPU is added each round and never goes, so their number is bounded. */
+export async function benchHotplug([rounds = '9']: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
     const files: BootFiles = { folder, disk: diskImage(folder, 'first'), initramfs: INITRAMFS };
@@ -50,7 +56,7 @@ export async function benchHotplug([rounds = '5']: readonly string[]): Promise<v
     await using ours = await startNephos({ ...files, initramfs });
     // an image belongs to one machine
     await using byHand = await startByHand({ folder, disk: diskImage(folder, 'second'), initramfs });
-    await compare([ours, byHand], Math.min(Number(rounds), 5));
+    await compare([ours, byHand], Math.min(Number(rounds), MOST_ROUNDS));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -78,11 +84,16 @@ async function withComingProcessors(files: BootFiles): Promise<string> {
 
 async function compare(contenders: readonly [Contender, Contender], rounds: number): Promise<void> {
   console.log('request to the guest’s sight    nephos   by hand   ratio of medians');
+  for (const contender of contenders) await contender.pause();
   for (const operation of OPERATIONS) {
     const times = contenders.map((): number[] => []);
     for (let round = 0; round < rounds; round++) {
-      for (const [i, contender] of contenders.entries()) {
+      // each alone, as a guest that still works on what it got takes the processor from the other; and in turns
+      const turns = [...contenders.entries()];
+      for (const [i, contender] of round % 2 === 0 ? turns : turns.toReversed()) {
+        await contender.resume();
         times[i]?.push(await timeTo(operation, contender, round));
+        await contender.pause();
       }
     }
     const [ours = NaN, theirs = NaN] = times.map(median);

@@ -153,14 +153,22 @@ function byHand(
   qmp: Qmp,
   disk: string,
 ): Omit<Contender, 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
-  const file = { driver: 'file', 'node-name': 'f', filename: disk };
+  // the same options as ours: what they cost is not what is compared
+  const file = { driver: 'file', 'node-name': 'f', filename: disk, aio: 'io_uring' };
   return {
     pause: async () => void (await qmp.execute('stop')),
     resume: async () => void (await qmp.execute('cont')),
     addDisk: async () => {
       await qmp.execute('blockdev-add', file);
       await qmp.execute('blockdev-add', { driver: 'raw', 'node-name': 'd', file: 'f' });
-      await qmp.execute('device_add', { driver: 'virtio-blk-pci', id: 'disk', drive: 'd' });
+      await qmp.execute('device_add', {
+        driver: 'virtio-blk-pci',
+        id: 'disk',
+        drive: 'd',
+        'num-queues': 1,
+        'queue-size': 128,
+        'disable-legacy': 'on',
+      });
     },
     removeDisk: async () => {
       await qmp.execute('device_del', { id: 'disk' });

@@ -7,7 +7,10 @@ import { daemonHelp } from './cli/daemon-help.ts';
 import { UsageError } from './cli/flags.ts';
 import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
+import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
+import { reasonOf } from './util/errno.ts';
+import { logVmEvent, type VmEvent } from './vm/events.ts';
 import { Vmm } from './vm/vmm.ts';
 
 const log = createLog('main');
@@ -25,8 +28,14 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */
-async function run({ apiSocket, vm, restore }: DaemonOptions): Promise<void> {
-  const vmm = new Vmm(DIALECT_VERSION);
+async function run({ apiSocket, eventMonitor, vm, restore }: DaemonOptions): Promise<void> {
+  using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
+  const onEvent = (event: VmEvent): void => {
+    logVmEvent(event);
+    monitor?.record(event);
+  };
+  onEvent({ source: 'vmm', event: 'starting' });
+  const vmm = new Vmm({ version: DIALECT_VERSION, onEvent, watchesDrivers: monitor !== undefined });
   if (apiSocket === undefined && vm === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
   }
@@ -40,6 +49,12 @@ async function run({ apiSocket, vm, restore }: DaemonOptions): Promise<void> {
   } finally {
     await vmm.shutdown();
   }
+}
+
+function openMonitor(target: MonitorTarget): Promise<EventMonitor> {
+  return openEventMonitor(target).catch((error: unknown) => {
+    throw new ExitError(`Error doing event monitor I/O: ${reasonOf(error)}`);
+  });
 }
 
 async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']>): Promise<void> {

@@ -2,10 +2,11 @@ import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag, parseVmConfig, type FlagTexts } from '../config/from-words.ts';
 import type { DecodedVmConfig } from '../config/vm-config.ts';
+import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
-import { readApiSocket } from './sockets.ts';
+import { readApiSocket, readEventMonitor } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
 /** What the command line of `cloud-hypervisor` asks for. */
@@ -15,6 +16,7 @@ export interface DaemonOptions {
   readonly verbosity: number;
   readonly logFile: string | undefined;
   readonly apiSocket: ListenAddress | undefined;
+  readonly eventMonitor: MonitorTarget | undefined;
   /** a VM that is to boot at once */
   readonly vm: DecodedVmConfig | undefined;
   /** a snapshot that is to be restored at once, where no VM is to boot */
@@ -32,7 +34,7 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'event-monitor',
     takes: 'many',
-    doc: 'Report events (not supported yet)',
+    doc: 'Record what happens to the VM, as JSON',
     syntax: 'path=<path>|fd=<fd>',
   },
   {
@@ -66,14 +68,15 @@ export const VMM_FLAGS: readonly Flag[] = [
 export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const flags = parseFlags([...VM_FLAGS, ...VMM_FLAGS], argv);
   const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
-  refuseUnsupported(flags);
   checkSeccomp(flags.values('seccomp')[0] ?? 'true');
   const socket = flags.values('api-socket')[0];
+  const monitor = flags.values('event-monitor')[0];
   return {
     show,
     verbosity: flags.count('verbose'),
     logFile: flags.values('log-file')[0],
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
+    eventMonitor: monitor === undefined ? undefined : readEventMonitor(monitor),
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
   };
 }
@@ -105,10 +108,6 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     if (error instanceof ConfigError) throw new UsageError(`Error parsing config: ${error.message}`);
     throw error;
   }
-}
-
-function refuseUnsupported(flags: ParsedFlags): void {
-  if (flags.count('event-monitor') > 0) throw new UsageError('--event-monitor is not supported yet');
 }
 
 function checkSeccomp(value: string): void {

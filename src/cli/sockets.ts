@@ -1,3 +1,4 @@
+import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { UsageError } from './flags.ts';
 
@@ -16,4 +17,16 @@ export function readApiSocket(text: string): ListenAddress {
   const path = text.startsWith('path=') ? text.slice(5) : text;
   if (path === '') throw new UsageError('Error parsing --api-socket: the path is empty');
   return { path };
+}
+
+/** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form (reference/events.md 1). */
+export function readEventMonitor(text: string): MonitorTarget {
+  const refuse = (why: string): UsageError => new UsageError(`Error parsing --event-monitor: ${why}`);
+  const [, key, value = ''] = /^(path|fd)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined) throw refuse(text === '' ? 'path or fd required' : `unknown option: ${text}`);
+  if (value === '') throw refuse('path or fd required');
+  if (key === 'path') return { path: value };
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(Number(value)))
+    throw refuse(`unable to parse ${value} for fd`);
+  return { fd: Number(value) };
 }

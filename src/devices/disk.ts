@@ -70,6 +70,9 @@ function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Ste
       kind: 'device',
       props: {
         driver: 'virtio-blk-pci',
+        // the guest is told what the host cannot do; the engine would stop it where a disk is full
+        werror: 'report',
+        rerror: 'report',
         ...onBus(at),
         drive: throttle.top,
         serial: at.facts.serial,

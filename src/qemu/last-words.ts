@@ -7,20 +7,25 @@ const log = createLog('qemu');
 /** How much of QEMU's standard error is kept for an error message, in characters. */
 const KEPT = 4000;
 
-/** Collects what QEMU writes to standard error; each line also goes to the log as it comes. */
-export function collectLastWords(stderr: Readable): () => string {
+/**
+ * Collects what QEMU writes to standard error; each line also goes to the log as it comes. A line that `isTrace` takes is
+ * none of its words.
+ */
+export function collectLastWords(stderr: Readable, isTrace: (line: string) => boolean): () => string {
   const decoder = new StringDecoder('utf8');
   let words = '';
   let line = '';
   stderr.on('data', (bytes: Buffer) => {
-    const text = decoder.write(bytes);
-    words = (words + text).slice(-KEPT);
-    const lines = (line + text).split('\n');
+    const lines = (line + decoder.write(bytes)).split('\n');
     line = (lines.pop() ?? '').slice(-KEPT);
-    for (const one of lines) if (one.trim() !== '') log.warn(one);
+    for (const one of lines) {
+      if (one.trim() === '' || isTrace(one)) continue;
+      words = `${words}${one}\n`.slice(-KEPT);
+      log.warn(one);
+    }
   });
   return () =>
-    words
+    `${words}${line}`
       .split('\n')
       .filter((one) => one.trim() !== '')
       .map((one) => one.replace(/^qemu-system-x86_64: /, ''))

@@ -35,15 +35,25 @@ export interface Qemu {
   readonly ended: Promise<QemuEnd>;
   /** Calls `take` for every event from now on, until the returned function is called. */
   readonly onEvent: (take: (event: QmpEvent) => void) => () => void;
+  /** Calls `take` for every line of what is traced (`trace-event-set-state`). */
+  readonly onTrace: (take: (line: string) => void) => void;
   /** Ends it and returns when it has; a second call waits for the same end. */
   readonly quit: () => Promise<void>;
 }
+
+/** A traced event: its name, then `vdev` and what it is about. Only those that the VMM asks for are written. */
+const TRACE = /^virtio_set_status vdev /;
 
 /** Starts QEMU for a plan. Rejects with EngineError, and leaves no process and no open file, when it cannot. */
 export async function startQemu(plan: MachinePlan): Promise<Qemu> {
   const descriptors = planDescriptors(plan.steps);
   const child = launch(renderArguments(plan, descriptors), descriptors);
-  const lastWords = collectLastWords(streamOf(child, 2));
+  const traceListeners = new Set<(line: string) => void>();
+  const lastWords = collectLastWords(streamOf(child, 2), (line) => {
+    if (!TRACE.test(line)) return false;
+    for (const take of traceListeners) take(line);
+    return true;
+  });
   const listeners = new Set<(event: QmpEvent) => void>();
   let shutdownReason = '';
   let asked = false;
@@ -77,7 +87,9 @@ export async function startQemu(plan: MachinePlan): Promise<Qemu> {
     listeners.add(take);
     return () => void listeners.delete(take);
   };
-  return { pid: child.pid ?? 0, qmp, channels: channelsOf(child, descriptors), ended, onEvent, quit };
+  const onTrace: Qemu['onTrace'] = (take) => void traceListeners.add(take);
+  const channels = channelsOf(child, descriptors);
+  return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
 /** Descriptors that the VMM opens for QEMU are closed on our side whatever happens. */

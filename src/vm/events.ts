@@ -1,26 +1,105 @@
-import { createLog } from '../util/log.ts';
+import { qemuId, bdfOf, type Placement } from '../machine/placement.ts';
 import type { QmpEvent } from '../qemu/qmp.ts';
+import { createLog } from '../util/log.ts';
 
 const log = createLog('event');
 
-/** Something that a VM did by itself, for whoever follows it. */
+/** Turns in the life of a VM, in the original's words (reference/events.md 3). */
+export type Turn =
+  | 'booting'
+  | 'booted'
+  | 'pausing'
+  | 'paused'
+  | 'resuming'
+  | 'resumed'
+  | 'shutdown'
+  | 'deleted'
+  | 'resizing'
+  | 'resized'
+  | 'snapshotting'
+  | 'snapshotted'
+  | 'restoring'
+  | 'restored';
+
+/** Something that happened to the VMM or its VM, as the event monitor records it. */
 export type VmEvent =
-  /** its guest stopped feeding the watchdog: a reset follows */
-  { readonly kind: 'watchdog' };
+  | { readonly source: 'vmm'; readonly event: 'starting' | 'shutdown' }
+  | { readonly source: 'vm'; readonly event: Turn }
+  /** the guest's driver has taken a device, or let it go */
+  | {
+      readonly source: 'virtio-device';
+      readonly event: 'activated' | 'reset';
+      readonly properties: { readonly id: string };
+    }
+  /** the guest has ejected a device */
+  | {
+      readonly source: 'vm';
+      readonly event: 'device-removed';
+      readonly properties: { readonly id: string; readonly bdf: string };
+    }
+  /** the guest stopped feeding the watchdog: a reset follows */
+  | { readonly source: 'vm'; readonly event: 'watchdog' }
+  /** the guest's kernel says so, by its pvpanic device */
+  | {
+      readonly source: 'guest';
+      readonly event: 'panic';
+      readonly properties: { readonly event: 'panic' | 'crash_loaded' };
+    }
+  /** the host could not read or write for a disk; the guest was told */
+  | {
+      readonly source: 'virtio-device';
+      readonly event: 'block-io-error';
+      readonly properties: { readonly id: string; readonly operation: string };
+    };
 
 /** Called with each event, in order. */
 export type OnVmEvent = (event: VmEvent) => void;
 
-/** An engine's message as an event of the VM, where it is one. */
-export function vmEventOf({ event }: QmpEvent): VmEvent | undefined {
-  return event === 'WATCHDOG' ? { kind: 'watchdog' } : undefined;
+/** An event of the VM itself that says nothing more. */
+export function turn(event: Turn): VmEvent {
+  return { source: 'vm', event };
 }
 
-/** Records an event in the log. */
-export function logVmEvent({ kind }: VmEvent): void {
-  switch (kind) {
-    case 'watchdog':
-      log.warn('watchdog: the guest no longer feeds it: the VM is reset');
-      break;
+/** A device that has gone. */
+export function deviceRemoved({ id, slot }: Placement): VmEvent {
+  return { source: 'vm', event: 'device-removed', properties: { id, bdf: bdfOf(slot ?? 0) } };
+}
+
+/** An engine's message as an event of the VM, where it is one. */
+export function vmEventOf({ event, data }: QmpEvent, placements: readonly Placement[]): VmEvent | undefined {
+  switch (event) {
+    case 'WATCHDOG':
+      return { source: 'vm', event: 'watchdog' };
+    case 'GUEST_PANICKED':
+      return { source: 'guest', event: 'panic', properties: { event: 'panic' } };
+    case 'GUEST_CRASHLOADED':
+      return { source: 'guest', event: 'panic', properties: { event: 'crash_loaded' } };
+    case 'BLOCK_IO_ERROR': {
+      const properties = { id: ownerOf(data, placements), operation: String(data['operation']) };
+      return { source: 'virtio-device', event: 'block-io-error', properties };
+    }
+    default:
+      return undefined;
   }
+}
+
+/** The engine names a disk by its place in the object tree, `/machine/peripheral/<id>/virtio-backend`. */
+function ownerOf({ 'qom-path': path }: QmpEvent['data'], placements: readonly Placement[]): string {
+  const name = String(path).split('/')[3] ?? '';
+  return placements.find(({ id }) => qemuId(id) === name)?.id ?? name;
+}
+
+const TROUBLE: Readonly<Partial<Record<VmEvent['event'], string>>> = {
+  watchdog: 'the guest no longer feeds it: the VM is reset',
+  panic: 'the guest’s kernel has panicked',
+  'block-io-error': 'the host could not read or write for a disk',
+};
+
+/** Records an event in the log. */
+export function logVmEvent(event: VmEvent): void {
+  const properties = 'properties' in event ? Object.entries(event.properties) : [];
+  const details = properties.map(([name, value]) => ` ${name}=${value}`).join('');
+  const trouble = TROUBLE[event.event];
+  if (trouble === undefined) log.info(`${event.source} ${event.event}${details}`);
+  else log.warn(`${event.event}: ${trouble}${details}`);
 }

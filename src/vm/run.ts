@@ -18,6 +18,7 @@ import { setBalloon } from './balloon.ts';
 import { watchBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
+import { turn, type OnVmEvent } from './events.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { followResources, type KnownResources } from './resources.ts';
 
@@ -57,14 +58,22 @@ export interface Run {
  * Starts a machine for a configuration; its vCPUs run when this returns.
  * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signal` ends waits for the host.
  */
-export async function startRun(config: VmConfig, consoles: Consoles, signal: AbortSignal): Promise<Run> {
+export async function startRun(
+  config: VmConfig,
+  consoles: Consoles,
+  { signal, emit }: { readonly signal: AbortSignal; readonly emit: OnVmEvent },
+): Promise<Run> {
   const start: Start = {
     config,
     booted: config,
     layout: placeDevices(config),
     lookAtHost: () => lookAtHost(config),
     adapt: (plan) => plan,
-    begin: ({ qemu }) => startGuest(qemu.qmp, config),
+    begin: async ({ qemu }) => {
+      emit(turn('booting'));
+      await startGuest(qemu.qmp, config);
+      emit(turn('booted'));
+    },
   };
   return launchRun(start, consoles, signal);
 }

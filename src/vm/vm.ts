@@ -2,6 +2,7 @@ import type { VmState } from '../api/replies.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
+import { turn, type OnVmEvent } from './events.ts';
 import { startRun, type Run } from './run.ts';
 
 /** What vm.create made and vm.delete takes away. */
@@ -33,10 +34,13 @@ export function endWaits(vm: Vm): void {
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
-export async function bootVm(vm: Vm): Promise<Run> {
+export async function bootVm(vm: Vm, emit: OnVmEvent): Promise<Run> {
   const consoles = await openConsoles(vm.config);
   try {
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles, vm.waits.signal) });
+    return enter(vm, {
+      consoles,
+      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit }),
+    });
   } catch (error) {
     consoles.dispose();
     throw error;
@@ -44,12 +48,16 @@ export async function bootVm(vm: Vm): Promise<Run> {
 }
 
 /** A new machine from the same configuration behind the same PTYs; a failure leaves the VM Shutdown. */
-export async function restartVm(vm: Vm, { consoles, run }: Live): Promise<Run> {
+export async function restartVm(vm: Vm, { consoles, run }: Live, emit: OnVmEvent): Promise<Run> {
   // out of the way first: the end of the old machine is no surprise
   vm.live = undefined;
   try {
     await run.end();
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles, vm.waits.signal) });
+    emit(turn('shutdown'));
+    return enter(vm, {
+      consoles,
+      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit }),
+    });
   } catch (error) {
     consoles.dispose();
     vm.state = 'Shutdown';
@@ -58,15 +66,19 @@ export async function restartVm(vm: Vm, { consoles, run }: Live): Promise<Run> {
 }
 
 /** Stops the vCPUs and the guest's clock. */
-export async function pauseVm(vm: Vm): Promise<void> {
+export async function pauseVm(vm: Vm, emit: OnVmEvent): Promise<void> {
+  emit(turn('pausing'));
   await qmpOf(vm)?.execute('stop');
   vm.state = 'Paused';
+  emit(turn('paused'));
 }
 
 /** Lets the vCPUs go on where they stopped. */
-export async function resumeVm(vm: Vm): Promise<void> {
+export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
+  emit(turn('resuming'));
   await qmpOf(vm)?.execute('cont');
   vm.state = 'Running';
+  emit(turn('resumed'));
 }
 
 /** Presses the ACPI power button; what happens is up to the guest. */
@@ -75,13 +87,14 @@ export async function pressPowerButton(vm: Vm): Promise<void> {
 }
 
 /** Ends the machine, if there is one; the configuration stays. */
-export async function stopVm(vm: Vm): Promise<void> {
+export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   const { live } = vm;
   if (live === undefined) return;
   vm.live = undefined;
   await live.run.end();
   live.consoles.dispose();
   vm.state = 'Shutdown';
+  emit(turn('shutdown'));
 }
 
 function enter(vm: Vm, live: Live): Run {

@@ -11,12 +11,14 @@ import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
 import type { QemuEnd } from '../qemu/process.ts';
+import type { QmpEvent } from '../qemu/qmp.ts';
 import { deferred } from '../util/deferred.ts';
 import { createLog } from '../util/log.ts';
 import { readCounters } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
-import { logVmEvent, vmEventOf, type OnVmEvent } from './events.ts';
+import { watchDrivers } from './driver-watch.ts';
+import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
 import { createQueue } from './queue.ts';
 import { resizeZone } from './resize/ram.ts';
@@ -44,6 +46,16 @@ export interface VmmEnd {
   readonly problem: string | undefined;
 }
 
+/** What the VMM is made with. */
+export interface VmmOptions {
+  /** what vmm.ping answers */
+  readonly version: string;
+  /** called with each event, in order */
+  readonly onEvent: OnVmEvent;
+  /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs the engine something */
+  readonly watchesDrivers: boolean;
+}
+
 /**
  * The machine monitor: at most one VM, one operation at a time in order of arrival;
  * vmm.ping, vm.info and vm.counters do not wait.
@@ -53,11 +65,14 @@ export class Vmm {
   readonly #queue = createQueue();
   readonly #over = deferred<VmmEnd>();
   #vm: Vm | undefined;
-  readonly #onVmEvent: OnVmEvent = logVmEvent;
+  #isOver = false;
+  readonly #emit: OnVmEvent;
+  readonly #watchesDrivers: boolean;
 
-  /** `version` is what vmm.ping answers. */
-  constructor(version: string) {
+  constructor({ version, onEvent, watchesDrivers }: VmmOptions) {
     this.#version = version;
+    this.#emit = onEvent;
+    this.#watchesDrivers = watchesDrivers;
   }
 
   /** Settles when the VMM is to exit: vmm.shutdown, the guest's power-off, {@link shutdown}. */
@@ -73,14 +88,16 @@ export class Vmm {
     'vm.counters': () => this.#counters(),
     'vm.create': (config) => this.#queue(() => this.#create(config)),
     'vm.boot': () => this.#operation('vm.boot', (vm) => this.#boot(vm)),
-    'vm.pause': () => this.#operation('vm.pause', pauseVm),
-    'vm.resume': () => this.#operation('vm.resume', resumeVm),
-    'vm.shutdown': () => this.#ending('vm.shutdown', stopVm),
+    'vm.pause': () => this.#operation('vm.pause', (vm) => pauseVm(vm, this.#emit)),
+    'vm.resume': () => this.#operation('vm.resume', (vm) => resumeVm(vm, this.#emit)),
+    'vm.shutdown': () => this.#ending('vm.shutdown', (vm) => stopVm(vm, this.#emit)),
     'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
     'vm.delete': () => this.#ending('vm.delete', (vm) => this.#delete(vm)),
     'vm.resize': (sizes) =>
-      this.#operation('vm.resize', (vm) => onLive(vm, (live) => resizeVm(vm, live, sizes))),
+      this.#operation('vm.resize', (vm) =>
+        onLive(vm, (live) => this.#during(['resizing', 'resized'], () => resizeVm(vm, live, sizes))),
+      ),
     'vm.resize-zone': (request) =>
       this.#operation('vm.resize-zone', (vm) => onLive(vm, (live) => resizeZone(vm, live, request))),
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
@@ -90,7 +107,11 @@ export class Vmm {
     'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
     'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
     'vm.snapshot': ({ destination_url: url }) =>
-      this.#operation('vm.snapshot', (vm) => onLive(vm, ({ run }) => snapshotVm(vm, run, url))),
+      this.#operation('vm.snapshot', (vm) =>
+        onLive(vm, ({ run }) =>
+          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, url)),
+        ),
+      ),
     'vm.restore': (request) => this.#queue(() => this.#restore(request)),
     'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
   };
@@ -99,9 +120,8 @@ export class Vmm {
   shutdown(): Promise<void> {
     if (this.#vm !== undefined) endWaits(this.#vm);
     return this.#queue(async () => {
-      if (this.#vm !== undefined) await stopVm(this.#vm);
-      this.#vm = undefined;
-      this.#over.resolve({ problem: undefined });
+      if (this.#vm !== undefined) await this.#delete(this.#vm);
+      this.#end();
     });
   }
 
@@ -135,24 +155,40 @@ export class Vmm {
   async #restore(request: RestoreConfig): Promise<void> {
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
-    const { vm, run } = await restoreVm(request);
+    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(request));
     this.#vm = vm;
     this.#watch(vm, run);
-    if (request.resume) await resumeVm(vm);
+    if (request.resume) await resumeVm(vm, this.#emit);
   }
 
   async #boot(vm: Vm): Promise<void> {
-    if (vm.live === undefined) this.#watch(vm, await bootVm(vm));
-    else await resumeVm(vm);
+    if (vm.live === undefined) this.#watch(vm, await bootVm(vm, this.#emit));
+    else await resumeVm(vm, this.#emit);
   }
 
   async #restart(vm: Vm): Promise<void> {
-    if (vm.live !== undefined) this.#watch(vm, await restartVm(vm, vm.live));
+    if (vm.live !== undefined) this.#watch(vm, await restartVm(vm, vm.live, this.#emit));
   }
 
   async #delete(vm: Vm): Promise<void> {
-    await stopVm(vm);
+    await stopVm(vm, this.#emit);
     this.#vm = undefined;
+    this.#emit(turn('deleted'));
+  }
+
+  /** The VMM's work is done. */
+  #end(): void {
+    if (!this.#isOver) this.#emit({ source: 'vmm', event: 'shutdown' });
+    this.#isOver = true;
+    this.#over.resolve({ problem: undefined });
+  }
+
+  /** Tells the begin of an operation, and its end where it succeeds. */
+  async #during<T>([begin, end]: readonly [Turn, Turn], act: () => Promise<T>): Promise<T> {
+    this.#emit(turn(begin));
+    const done = await act();
+    this.#emit(turn(end));
+    return done;
   }
 
   async #counters(): Promise<VmCounters> {
@@ -165,11 +201,17 @@ export class Vmm {
   #watch(vm: Vm, run: Run): void {
     run.qemu.onEvent((message) => {
       const { event, data } = message;
-      if (event === 'DEVICE_DELETED') void this.#queue(() => onDeviceDeleted(run, data));
-      const own = vmEventOf(message);
-      if (own !== undefined) this.#onVmEvent(own);
+      if (event === 'DEVICE_DELETED') void this.#queue(() => this.#onDeviceDeleted(run, data));
+      const own = vmEventOf(message, run.layout.placements);
+      if (own !== undefined) this.#emit(own);
     });
+    if (this.#watchesDrivers) void watchDrivers(run, this.#emit);
     void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
+  }
+
+  async #onDeviceDeleted(run: Run, data: QmpEvent['data']): Promise<void> {
+    const gone = await onDeviceDeleted(run, data);
+    if (gone !== undefined) this.#emit(deviceRemoved(gone));
   }
 
   /** A machine ended without being asked to. */
@@ -179,7 +221,7 @@ export class Vmm {
       case 'power-off':
         log.info('the guest powered itself off');
         await this.#delete(vm);
-        this.#over.resolve({ problem: undefined });
+        this.#end();
         break;
       case 'reset':
         log.info('the guest reset itself');
@@ -190,7 +232,7 @@ export class Vmm {
       case 'quit':
       case 'crash':
         log.error(`QEMU ended unexpectedly (${detail}): the VM is shut down and can be booted again`);
-        await stopVm(vm);
+        await stopVm(vm, this.#emit);
         break;
     }
   }

@@ -35,16 +35,22 @@ export async function removeDevice(vm: Vm, name: string): Promise<void> {
   vm.config = withoutDevice(vm.config, placement.device, id);
 }
 
-/** The guest has ejected something: QEMU's event names it by its id, where it has one, and by its path. */
-export async function onDeviceDeleted(run: Run, { device, path }: QmpEvent['data']): Promise<void> {
+/**
+ * The guest has ejected something: QEMU's event names it by its id, where it has one, and by its path.
+ * @returns the device, where it was one
+ */
+export async function onDeviceDeleted(
+  run: Run,
+  { device, path }: QmpEvent['data'],
+): Promise<Placement | undefined> {
   if (typeof path === 'string') run.leavingVcpus.delete(path);
-  if (typeof device === 'string') await forgetDevice(run, device);
+  return typeof device === 'string' ? forgetDevice(run, device) : undefined;
 }
 
 /** The device's slot, its id and all that it was given are free again. */
-async function forgetDevice(run: Run, engineId: string): Promise<void> {
+async function forgetDevice(run: Run, engineId: string): Promise<Placement | undefined> {
   const placement = run.layout.placements.find(({ id }) => qemuId(id) === engineId);
-  if (placement === undefined) return;
+  if (placement === undefined) return undefined;
   const { id } = placement;
   const steps = planDevice(placement, run.preparations.facts().get(id));
   await dropSteps(run.qemu.qmp, backendsOf(steps)).catch((error: unknown) => {
@@ -54,6 +60,7 @@ async function forgetDevice(run: Run, engineId: string): Promise<void> {
   run.layout = removePlacement(run.layout, id);
   run.leaving.delete(id);
   log.info(`${id}: the guest has let it go`);
+  return placement;
 }
 
 function removeFromConfig(vm: Vm, id: string): void {

@@ -1,0 +1,56 @@
+import { qemuId } from '../machine/placement.ts';
+import { createLog } from '../util/log.ts';
+import { reasonOf } from '../util/errno.ts';
+import type { OnVmEvent } from './events.ts';
+import type { Run } from './run.ts';
+
+const log = createLog('event');
+
+/** QEMU's name for a driver's having written a virtio device's status. */
+const STATUS_WRITTEN = 'virtio_set_status';
+
+/**
+ * Tells when the guest's drivers take virtio devices and let them go. QEMU has no event for it: its trace of status writes
+ * says that there is something to look at, and what is seen then counts. What is undone before it is seen is not told.
+ */
+export async function watchDrivers(run: Run, emit: OnVmEvent): Promise<void> {
+  const active = new Set<string>();
+  let looking = false;
+  let again = false;
+  const look = async (): Promise<void> => {
+    again = true;
+    if (looking) return;
+    looking = true;
+    while (again) {
+      again = false;
+      await compare(run, active, emit);
+    }
+    looking = false;
+  };
+  run.qemu.onTrace((line) => {
+    if (line.startsWith(STATUS_WRITTEN)) void look();
+  });
+  await run.qemu.qmp
+    .execute('trace-event-set-state', { name: STATUS_WRITTEN, enable: true })
+    .catch((error: unknown) => log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`));
+  // one that was restored has its devices already
+  await look();
+}
+
+async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<void> {
+  for (const id of run.layout.placements.map((placement) => placement.id)) {
+    const is = await hasDriver(run, id);
+    if (is === undefined || is === active.has(id)) continue;
+    if (is) active.add(id);
+    else active.delete(id);
+    emit({ source: 'virtio-device', event: is ? 'activated' : 'reset', properties: { id } });
+  }
+}
+
+/** undefined: no virtio device, or gone */
+async function hasDriver({ qemu }: Run, id: string): Promise<boolean | undefined> {
+  const path = `/machine/peripheral/${qemuId(id)}/virtio-backend`;
+  const answer = await qemu.qmp.execute('x-query-virtio-status', { path }).catch(() => undefined);
+  // the driver's words on it: an array of texts that begin with the names of the specification
+  return answer === undefined ? undefined : JSON.stringify(answer).includes('"VIRTIO_CONFIG_S_DRIVER_OK');
+}

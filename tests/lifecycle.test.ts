@@ -72,15 +72,6 @@ test('each request in each state is answered as documented', async () => {
   assert.equal(await vmm.exited, 0);
 });
 
-test('what comes in a later release answers 501 and says so', async () => {
-  await using vmm = await startVmm();
-  for (const name of ['send-migration', 'receive-migration']) {
-    const answer = await vmm.put(`vm.${name}`, {});
-    assertStatus(answer, 501);
-    assert.deepEqual(answer.json, [`vm.${name} failed`, `vm.${name} is not supported yet`]);
-  }
-});
-
 test('pause stops the clock of the guest', async () => {
   await using vmm = await startVmm();
   using shell = await bootGuest(vmm);

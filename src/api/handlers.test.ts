@@ -30,6 +30,8 @@ const HANDLERS: Handlers = {
   'vm.remove-device': unexpected,
   'vm.snapshot': unexpected,
   'vm.restore': unexpected,
+  'vm.send-migration': unexpected,
+  'vm.receive-migration': unexpected,
 };
 const ENDPOINTS = endpointsOf(HANDLERS);
 const PHASES: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];
@@ -59,20 +61,8 @@ test('a handler is called with what the route decodes', async () => {
   assert.deepEqual(await ENDPOINTS.get('vmm.ping')?.handle(undefined), { version: '1' });
 });
 
-test('what is not there yet is refused whatever the body is', async () => {
-  const later = Object.keys(ROUTES).filter((name) => !(name in HANDLERS));
-  assert.deepEqual(
-    later,
-    Object.keys(ROUTES).filter((name) => !ROUTES[name as RouteName].implemented),
-  );
-  for (const name of later) {
-    const endpoint = ENDPOINTS.get(name);
-    assert.equal(endpoint?.route.body, 'ignored');
-    await assert.rejects(async () => endpoint?.handle(undefined), {
-      code: 'not-supported',
-      message: `${name} is not supported yet`,
-    });
-  }
+test('every route has its handler', () => {
+  assert.deepEqual(Object.keys(HANDLERS).toSorted(), Object.keys(ROUTES).toSorted());
 });
 
 test('bodies are refused, ignored and required as in reference/api.md 2', () => {

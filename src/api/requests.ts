@@ -121,12 +121,14 @@ export interface VmReceiveMigrationData extends ValueOf<typeof VmReceiveMigratio
 export const VmReceiveMigrationData = struct({
   name: 'VmReceiveMigrationData',
   doc: 'Where a VM is received',
-  fields: { receiver_url: text('Socket to listen on, as `unix:<path>`', '<url>') },
+  fields: { receiver_url: text('Socket to listen on, as `unix:<path>` or `tcp:<host>:<port>`', '<url>') },
 });
 
 export interface VmSendMigrationData extends ValueOf<typeof VmSendMigrationData> {}
 export const VmSendMigrationData = struct({
   name: 'VmSendMigrationData',
   doc: 'Where the VM is sent',
-  fields: { destination_url: text('Socket of the receiver, as `unix:<path>`', '<url>') },
+  fields: {
+    destination_url: text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
+  },
 });

@@ -192,22 +192,18 @@ export const ROUTES = {
     phases: WITHOUT_VM,
     refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
   }),
-  'vm.receive-migration': later(
-    change(VmReceiveMigrationData, 'Where the VM is received', {
-      summary: 'Receive a VM that another VMM sends',
-      answers: { 204: 'The VM was received and runs.' },
-      phases: WITHOUT_VM,
-      beyond: true,
-    }),
-  ),
-  'vm.send-migration': later(
-    change(VmSendMigrationData, 'Where the VM is sent', {
-      summary: 'Send the VM to another VMM',
-      answers: { 204: 'The VM was sent and runs there.' },
-      phases: ['Running'],
-      beyond: true,
-    }),
-  ),
+  'vm.receive-migration': change(VmReceiveMigrationData, 'Where the VM is received', {
+    summary: 'Receive a VM that another VMM sends',
+    answers: { 204: 'The VM was received and runs.' },
+    phases: WITHOUT_VM,
+    beyond: true,
+  }),
+  'vm.send-migration': change(VmSendMigrationData, 'Where the VM is sent', {
+    summary: 'Send the VM to another VMM',
+    answers: { 204: 'The VM was sent and runs there; here it is Paused.' },
+    phases: ['Running'],
+    beyond: true,
+  }),
 } as const;
 
 /** Name of an endpoint: its path below `/api/v1/`. */
@@ -251,13 +247,6 @@ function change<Q extends Struct>(
     reply: undefined,
     implemented: true,
   };
-}
-
-/** Marks an endpoint whose capability comes with a later issue: it answers 501. */
-function later<Q extends Struct>(
-  route: RouteDefinition<Q, undefined, true>,
-): RouteDefinition<Q, undefined, false> {
-  return { ...route, implemented: false };
 }
 
 type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };

@@ -23,8 +23,8 @@ export interface RemoteCommand {
   readonly takes: 0 | 1;
   /** its own options, each with a value */
   readonly options: readonly string[];
-  /** What is sent; a command without is known but cannot be done yet. */
-  readonly request?: {
+  /** What is sent. */
+  readonly request: {
     readonly method: 'GET' | 'PUT';
     readonly endpoint: string;
     /** Whether the first argument names a file (`-`, also if left out: standard input) that is the body. */
@@ -73,8 +73,8 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   },
   take('snapshot', '<destination_url>', 'Create a snapshot from VM', argumentBody('destination_url')),
   take('restore', '<restore_config>', 'Restore VM from a snapshot', restoreBody),
-  later('send-migration', '<destination_url>', 'Initiate a VM migration'),
-  later('receive-migration', '<receiver_url>', 'Receive a VM migration'),
+  take('send-migration', '<destination_url>', 'Initiate a VM migration', argumentBody('destination_url')),
+  take('receive-migration', '<receiver_url>', 'Receive a VM migration', argumentBody('receiver_url')),
 ];
 
 /** What `--help` prints. */
@@ -102,10 +102,10 @@ export function remoteHelp(version: string): string {
   ].join('\n');
 }
 
-function commandHelp({ name, usage, summary, request }: RemoteCommand): string {
+function commandHelp({ name, usage, summary }: RemoteCommand): string {
   const call = `${name} ${usage}`.trimEnd();
   const gap = call.length > 26 ? `\n${' '.repeat(32)}` : ' '.repeat(28 - call.length);
-  return `    ${call}${gap}${summary}${request === undefined ? ' (not supported yet)' : ''}`;
+  return `    ${call}${gap}${summary}`;
 }
 
 function get(name: string, endpoint: string, summary: string): RemoteCommand {
@@ -120,8 +120,4 @@ function put(name: string, endpoint: string, summary: string): RemoteCommand {
 function take(name: string, usage: string, summary: string, body: MakeBody): RemoteCommand {
   const request = { method: 'PUT', endpoint: `vm.${name}`, body } as const;
   return { name, usage, summary, takes: 1, options: [], request };
-}
-
-function later(name: string, usage: string, summary: string): RemoteCommand {
-  return { name, usage, summary, takes: 1, options: [] };
 }

@@ -38,8 +38,7 @@ export async function runRemote(
 }
 
 async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<ApiResponse> {
-  const { name, request } = call.command;
-  if (request === undefined) throw new CommandError(`${name} is not supported yet`);
+  const { request } = call.command;
   const body = await bodyOf(call, stdin);
   try {
     return await sendRequest({
@@ -58,8 +57,8 @@ async function bodyOf(
   stdin: () => Promise<Buffer>,
 ): Promise<Buffer | undefined> {
   const { request } = command;
-  if (request?.bodyFromFile === true) return readBody(args[0] ?? '-', stdin);
-  const json = request?.body?.({ argument: args[0], options });
+  if (request.bodyFromFile === true) return readBody(args[0] ?? '-', stdin);
+  const json = request.body?.({ argument: args[0], options });
   return json === undefined ? undefined : Buffer.from(JSON.stringify(json));
 }
 

@@ -26,6 +26,14 @@ async function checkFile(path: string, size: number): Promise<void> {
   if (status.size < size) throw new Error(`has ${status.size} bytes, ${size} are needed`);
 }
 
+/** Whether a path is a folder, where a file without a name is made; false where nothing is there. */
+export function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
 const NODES = '/sys/devices/system/node/online';
 
 /** The NUMA nodes of this host; 0 alone where the kernel tells of none. */

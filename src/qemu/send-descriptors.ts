@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { loadNative } from '../util/native.ts';
+import { descriptorOf, loadNative } from '../util/native.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -45,12 +45,4 @@ function controlOf(fds: readonly number[]): Buffer {
   control.writeInt32LE(SCM_RIGHTS, 12);
   fds.forEach((fd, i) => control.writeInt32LE(fd, CMSG_HEADER + i * 4));
   return control;
-}
-
-/** The number behind a stream: Node has no documented way to it, but every version keeps it in its handle. */
-function descriptorOf(stream: Duplex): number {
-  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
-  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
-  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection to QEMU is closed');
-  return fd;
 }

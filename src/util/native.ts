@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { LibraryHandle } from 'koffi';
 
 type Koffi = Awaited<typeof import('koffi')>['default'];
@@ -14,4 +15,15 @@ let loaded: Promise<Native> | undefined;
 export function loadNative(): Promise<Native> {
   loaded ??= import('koffi').then(({ default: koffi }) => ({ koffi, libc: koffi.load(null) }));
   return loaded;
+}
+
+/**
+ * The number behind a stream: Node has no documented way to it, but every version keeps it in its handle.
+ * @throws where the stream is closed
+ */
+export function descriptorOf(stream: Duplex): number {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
+  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
+  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection is closed');
+  return fd;
 }

@@ -1,7 +1,7 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import { checkPhase, type Handlers } from '../api/handlers.ts';
 import type { VmCounters } from '../api/replies.ts';
-import type { RestoreConfig } from '../api/requests.ts';
+import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { disk } from '../devices/disk.ts';
@@ -20,6 +20,8 @@ import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { watchDrivers } from './driver-watch.ts';
 import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
+import { receiveVm } from './move/receive.ts';
+import { sendVm } from './move/send.ts';
 import { createQueue } from './queue.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
@@ -65,6 +67,8 @@ export class Vmm {
   readonly #queue = createQueue();
   readonly #over = deferred<VmmEnd>();
   #vm: Vm | undefined;
+  /** ends the waits of a VMM without a VM */
+  readonly #waits = new AbortController();
   #isOver = false;
   readonly #emit: OnVmEvent;
   readonly #watchesDrivers: boolean;
@@ -113,11 +117,17 @@ export class Vmm {
         ),
       ),
     'vm.restore': (request) => this.#queue(() => this.#restore(request)),
+    'vm.send-migration': ({ destination_url: url }) =>
+      this.#operation('vm.send-migration', (vm) =>
+        onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url))),
+      ),
+    'vm.receive-migration': (request) => this.#queue(() => this.#receive(request)),
     'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
   };
 
   /** Ends the VM, if there is one, and then the VMM; waits for the operations before it. */
   shutdown(): Promise<void> {
+    this.#waits.abort();
     if (this.#vm !== undefined) endWaits(this.#vm);
     return this.#queue(async () => {
       if (this.#vm !== undefined) await this.#delete(this.#vm);
@@ -159,6 +169,16 @@ export class Vmm {
     this.#vm = vm;
     this.#watch(vm, run);
     if (request.resume) await resumeVm(vm, this.#emit);
+  }
+
+  async #receive({ receiver_url: url }: VmReceiveMigrationData): Promise<void> {
+    checkPhase('vm.receive-migration', this.#vm?.state ?? 'none');
+    log.info('vm.receive-migration');
+    const { signal } = this.#waits;
+    const { vm, run } = await this.#during(['restoring', 'restored'], () => receiveVm(url, signal));
+    this.#vm = vm;
+    this.#watch(vm, run);
+    await resumeVm(vm, this.#emit);
   }
 
   async #boot(vm: Vm): Promise<void> {

@@ -1,3 +1,4 @@
+import { ApiError } from '../../api/errors.ts';
 import type { Device } from '../../devices/device.ts';
 import { isMessage } from '../../qemu/qmp-stream.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
@@ -5,13 +6,10 @@ import type { Vm } from '../vm.ts';
 import type { Run } from '../run.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
 import { shapeOf } from './edits.ts';
-import type { SavedDevice, SavedMachine } from './saved-machine.ts';
+import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
 /** A running machine without its state and its RAM: what a like one is made from. */
-export async function describeMachine(
-  { config }: Vm,
-  run: Run,
-): Promise<Omit<SavedMachine, 'regions' | 'deviceState'>> {
+export async function describeMachine({ config }: Vm, run: Run): Promise<MachineDescription> {
   const slots = await vcpuSlots(run.qemu.qmp);
   return {
     engine: engineOf(run),
@@ -48,7 +46,17 @@ export function kindOf({ ids, member }: Device): string {
   return 'prefix' in ids ? ids.prefix : ids.fixed;
 }
 
+/** @throws ApiError beginning with `refusal` where the state is another engine's */
+export function checkEngine(
+  run: Run,
+  { engine, accelerator }: Pick<MachineDescription, 'engine' | 'accelerator'>,
+  refusal: string,
+): void {
+  const [was, is] = [`QEMU ${engine} with ${accelerator}`, `QEMU ${engineOf(run)} with ${run.accelerator}`];
+  if (was !== is) throw new ApiError('failed', `${refusal}: it was made by ${was}, here is ${is}`);
+}
+
 /** The version that decides whether a state can be read: `10.0` of `10.0.2`. */
-export function engineOf({ qemu }: Run): string {
+function engineOf({ qemu }: Run): string {
   return qemu.qmp.version.slice(0, 2).join('.');
 }

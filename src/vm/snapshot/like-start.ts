@@ -12,7 +12,7 @@ import { kindOf } from './describe.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
-import type { SavedDevice, SavedMachine } from './saved-machine.ts';
+import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
 /** QEMU's own firmware, which a guest that is running no longer needs but that has a place in the machine. */
 const FIRMWARE = { kernel: { kind: 'firmware', path: 'qboot.rom' }, initramfs: undefined } as const;
@@ -21,7 +21,7 @@ const FIRMWARE = { kernel: { kind: 'firmware', path: 'qboot.rom' }, initramfs: u
  * How a machine starts that is to take another one's state: the same devices in the same places, the vCPUs that were there.
  * @throws ApiError where the configuration has other devices
  */
-export function likeStart(config: VmConfig, machine: SavedMachine): Start {
+export function likeStart(config: VmConfig, machine: MachineDescription): Start {
   const together = contiguous(machine.vcpus);
   return {
     config,
@@ -59,7 +59,7 @@ function contiguous(vcpus: readonly number[]): number {
 }
 
 /** What the other machine's run knew of its parts. */
-async function takeOver(run: Run, { devices, vcpus, dimms }: SavedMachine): Promise<void> {
+async function takeOver(run: Run, { devices, vcpus, dimms }: MachineDescription): Promise<void> {
   run.dimms.push(...dimms);
   for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.add(id);
   if (run.spareVcpus !== Infinity) run.spareVcpus = run.booted.cpus.max_vcpus - vcpus.length;
@@ -69,7 +69,7 @@ async function takeOver(run: Run, { devices, vcpus, dimms }: SavedMachine): Prom
 }
 
 /** What the machine began with; a zone's file is the one that the configuration names now. */
-function bootedLike(config: VmConfig, { booted }: SavedMachine): BootedShape {
+function bootedLike(config: VmConfig, { booted }: MachineDescription): BootedShape {
   const memory = decode(MemoryConfig, booted.memory);
   const zones = memory.zones?.map((zone) => {
     const now = config.memory.zones?.find(({ id }) => id === zone.id);
@@ -80,11 +80,11 @@ function bootedLike(config: VmConfig, { booted }: SavedMachine): BootedShape {
   return { cpus: decode(CpusConfig, booted.cpus), memory: { ...memory, zones }, numa: config.numa };
 }
 
-function layoutLike(config: VmConfig, { devices, nextNumber }: SavedMachine): Layout {
+function layoutLike(config: VmConfig, { devices, nextNumber }: MachineDescription): Layout {
   const left = [...deviceItems(config)];
   const placements = devices.map((device) => placementLike(device, left));
   const [extra] = left;
-  if (extra !== undefined) throw otherDevices(`${extra.place} is not in the snapshot`);
+  if (extra !== undefined) throw otherDevices(`${extra.place} was not in the machine`);
   return { placements, nextNumber };
 }
 
@@ -107,5 +107,5 @@ function leavingConfig(saved: unknown): AnyConfig {
 }
 
 function otherDevices(reason: string): ApiError {
-  return new ApiError('failed', `The snapshot cannot be restored: config.json: ${reason}`);
+  return new ApiError('failed', `The configuration is another machine's: ${reason}`);
 }

@@ -10,7 +10,7 @@ import { writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
 import { launchRun, type Run } from '../run.ts';
 import { createVm, type Vm } from '../vm.ts';
-import { engineOf } from './describe.ts';
+import { checkEngine } from './describe.ts';
 import { firstDifference, shapeOf } from './edits.ts';
 import { folderOf } from './location.ts';
 import { read, readChecked } from './manifest.ts';
@@ -98,7 +98,7 @@ async function restoreRun(
         return memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
       },
       begin: async (run) => {
-        checkEngine(run, machine);
+        checkEngine(run, machine, 'The snapshot cannot be restored');
         await start.begin(run);
         await fillMemory(run, memory);
         await loadState(run, Buffer.from(machine.deviceState, 'base64'));
@@ -116,11 +116,4 @@ async function loadState({ qemu }: Run, state: Buffer): Promise<void> {
   await readDeviceState(qemu, `file:${source.path}`).catch((error: unknown) => {
     throw new ApiError('failed', 'The state of the devices could not be loaded', { cause: error });
   });
-}
-
-/** @throws ApiError where the state is another engine's */
-function checkEngine(run: Run, { engine, accelerator }: SavedMachine): void {
-  const [was, is] = [`QEMU ${engine} with ${accelerator}`, `QEMU ${engineOf(run)} with ${run.accelerator}`];
-  if (was === is) return;
-  throw new ApiError('failed', `The snapshot cannot be restored: it was made by ${was}, here is ${is}`);
 }

@@ -25,7 +25,7 @@ const log = createLog('snapshot');
  */
 export async function snapshotVm(vm: Vm, run: Run, url: string): Promise<void> {
   const path = folderOf(url);
-  await checkSaveable(run);
+  await checkSaveable(run, 'be in a snapshot');
   const started = performance.now();
   const folder = await claimFolder(path).catch((error: unknown) => {
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);

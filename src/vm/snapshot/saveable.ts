@@ -6,26 +6,23 @@ import type { RamBlock } from '../../qemu/ram-blocks.ts';
 import type { Run } from '../run.ts';
 
 /**
- * Looks whether all of a machine can be in a snapshot.
+ * Looks whether all of a machine can be given to another; `fate` says what for, e.g. `be in a snapshot`.
  * Rejects with ApiError `failed` naming what cannot.
  */
-export async function checkSaveable({ layout, qemu, config }: Run): Promise<void> {
+export async function checkSaveable({ layout, qemu, config }: Run, fate: string): Promise<void> {
   for (const { device, config, id } of layout.placements) {
     const reason = device.unsaved?.(config);
     if (reason !== undefined) {
-      throw new ApiError(
-        'failed',
-        `${device.flag ?? device.member} ${id}: cannot be in a snapshot: ${reason}`,
-      );
+      throw new ApiError('failed', `${device.flag ?? device.member} ${id}: cannot ${fate}: ${reason}`);
     }
   }
   if ((config.sgx_epc ?? []).length > 0) {
-    throw new ApiError('failed', 'sgx_epc: cannot be in a snapshot: enclave memory belongs to one processor');
+    throw new ApiError('failed', `sgx_epc: cannot ${fate}: enclave memory belongs to one processor`);
   }
   const answer = await qemu.qmp.execute('query-migrate');
   const reasons: unknown = isMessage(answer) ? answer['blocked-reasons'] : undefined;
   if (Array.isArray(reasons) && reasons.length > 0) {
-    throw new ApiError('failed', `The VM cannot be in a snapshot: ${reasons.join('; ')}`);
+    throw new ApiError('failed', `The VM cannot ${fate}: ${reasons.join('; ')}`);
   }
 }
 

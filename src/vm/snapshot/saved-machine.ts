@@ -15,11 +15,8 @@ const SavedDevice = v.object({
 });
 export type SavedDevice = v.InferOutput<typeof SavedDevice>;
 
-/**
- * What `state.json` holds: all that the configuration does not say and a machine must be made from to take the
- * devices' state.
- */
-const SavedMachineSchema = v.object({
+/** All that the configuration does not say and a machine must be made from to take the devices' state. */
+const MachineDescriptionSchema = v.object({
   /** QEMU's major and minor version: another may know other devices' states */
   engine: v.string(),
   accelerator: v.string(),
@@ -37,11 +34,22 @@ const SavedMachineSchema = v.object({
   memoryAddresses: v.record(v.string(), v.number()),
   nextNumber: v.number(),
   devices: v.array(SavedDevice),
+});
+export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
+
+/** What `state.json` holds. */
+const SavedMachineSchema = v.object({
+  ...MachineDescriptionSchema.entries,
   regions: v.array(SavedRegion),
   /** QEMU's stream, in base64 */
   deviceState: v.string(),
 });
 export type SavedMachine = v.InferOutput<typeof SavedMachineSchema>;
+
+/** Reads the description that another VMM sends. @throws where it is something else */
+export function parseDescription(value: unknown): MachineDescription {
+  return v.parse(MachineDescriptionSchema, value);
+}
 
 /** Parses `state.json`. @throws where it is something else */
 export function parseSavedMachine(text: string): SavedMachine {

@@ -1,0 +1,69 @@
+import type { NetConnectOpts } from 'node:net';
+import { ApiError, errorChain } from '../../api/errors.ts';
+import { decodeVmConfig } from '../../config/vm-config.ts';
+import { acceptLink, type Link } from '../../host/link.ts';
+import { receiveMachine } from '../../qemu/migration.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { createLog } from '../../util/log.ts';
+import { openConsoles } from '../consoles.ts';
+import { launchRun, type Run } from '../run.ts';
+import { checkEngine } from '../snapshot/describe.ts';
+import { likeStart } from '../snapshot/like-start.ts';
+import { parseDescription } from '../snapshot/saved-machine.ts';
+import { createVm, type Vm } from '../vm.ts';
+import { addressOf } from './address.ts';
+import { parseOffer, type Answer } from './messages.ts';
+
+const log = createLog('move');
+
+/**
+ * Waits for another VMM to send its VM, and takes it: it is Paused, with all that it had. Rejects with ApiError and the reason,
+ * which the sender is told as well, and leaves nothing behind. `signal` ends it.
+ */
+export async function receiveVm(url: string, signal: AbortSignal): Promise<{ vm: Vm; run: Run }> {
+  const address = addressOf(url);
+  log.info(`${url}: waiting for a VM`);
+  try {
+    using link = await accept(url, address, signal);
+    return await takeVm(link, signal).catch((error: unknown) => {
+      refuse(link, error);
+      throw error;
+    });
+  } catch (error) {
+    throw new ApiError('failed', `${url}: no VM could be received`, { cause: error });
+  }
+}
+
+function accept(url: string, address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
+  return acceptLink(address, signal).catch((error: unknown) => {
+    throw new Error(`${url}: cannot be listened on: ${reasonOf(error)}`);
+  });
+}
+
+function refuse(link: Link, error: unknown): void {
+  const answer: Answer = { refused: errorChain(error) };
+  link.send(answer);
+}
+
+async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: Run }> {
+  const offer = parseOffer(await link.receive());
+  const { config } = decodeVmConfig(offer.config);
+  const machine = parseDescription(offer.machine);
+  const start = likeStart(config, machine);
+  const consoles = await openConsoles(config);
+  const began = performance.now();
+  try {
+    const begin = async (run: Run): Promise<void> => {
+      checkEngine(run, machine, 'The VM cannot be taken');
+      await start.begin(run);
+      const ready: Answer = {};
+      await receiveMachine(run.qemu, await link.take(ready));
+    };
+    const run = await launchRun({ ...start, begin }, consoles, signal);
+    log.info(`received in ${Math.round(performance.now() - began)} ms`);
+    return { run, vm: { ...createVm(run.config), state: 'Paused', live: { consoles, run } } };
+  } catch (error) {
+    consoles.dispose();
+    throw error;
+  }
+}

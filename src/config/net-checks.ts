@@ -79,6 +79,6 @@ function backendOf(net: NetConfig): readonly [string, readonly Member[]] {
   if (net.vhost_user) return ['vhost_user', ['fd', 'forwards', 'rate_limiter_config']];
   if (net.backend === 'user')
     return ['backend user', ['tap', 'host_mac', 'fd', 'vhost_socket', 'rate_limiter_config']];
-  if (net.fd !== undefined) return ['fd', ['tap', 'host_mac', 'forwards']];
-  return ['a TAP', ['forwards']];
+  if (net.fd !== undefined) return ['fd', ['tap', 'host_mac', 'vhost_socket', 'forwards']];
+  return ['a TAP', ['vhost_socket', 'forwards']];
 }

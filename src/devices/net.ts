@@ -1,12 +1,13 @@
-import { beyond, defaulted, formed, later, optional, struct, worded, type ValueOf } from '../schema/field.ts';
+import { beyond, defaulted, formed, optional, struct, worded, type ValueOf } from '../schema/field.ts';
 import { choice, flag, ipv4, list, mac, nameOrNone, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
 import { PortForward, readForwards } from './port-forward.ts';
-import { onBus } from './pci.ts';
+import { onBus, onBusByBackend } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
 import { userNetwork } from './user-network.ts';
+import { planVhostUserNet } from './vhost-user-net.ts';
 
 /** A virtio-net interface on a TAP of the host, on descriptors that were passed in, or on a vhost-user back-end. */
 export interface NetConfig extends ValueOf<typeof NetConfig> {}
@@ -25,15 +26,13 @@ export const NetConfig = struct({
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     num_queues: defaulted(uint('Queues: receiving and sending ones together', { bits: 64 }), 2),
     queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 256),
-    vhost_user: later(defaulted(flag('Served by a vhost-user back-end'), false)),
-    vhost_socket: worded('socket', later(optional(path('Socket of the vhost-user back-end')))),
-    vhost_mode: later(
-      defaulted(
-        choice('Who listens on the socket: `Client`: the back-end, `Server`: we', ['Client', 'Server'], {
-          document: { type: 'string', default: 'client' },
-        }),
-        'Client',
-      ),
+    vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
+    vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
+    vhost_mode: defaulted(
+      choice('Who listens on the socket: `Client`: the back-end, `Server`: we', ['Client', 'Server'], {
+        document: { type: 'string', default: 'client' },
+      }),
+      'Client',
     ),
     id: optional(text('Name of the device', '<id>')),
     fd: optional(
@@ -87,7 +86,7 @@ function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] 
       kind: 'device',
       props: {
         driver: 'virtio-net-pci',
-        ...onBus(at),
+        ...(config.vhost_user ? onBusByBackend(at) : onBus(at)),
         netdev: at.qemuId,
         mac: at.facts.mac,
         mq: pairs > 1,
@@ -106,17 +105,7 @@ function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] 
 const TAP_TX_QUEUE_SIZE = 256;
 
 function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {
-  if (config.vhost_user) {
-    const backend = {
-      type: 'socket',
-      path: config.vhost_socket ?? '',
-      server: config.vhost_mode === 'Server',
-    } as const;
-    return [
-      { kind: 'chardev', id, backend },
-      { kind: 'netdev', props: { type: 'vhost-user', id, chardev: id, queues: queuePairs(config) } },
-    ];
-  }
+  if (config.vhost_user) return planVhostUserNet(config, { id, pairs: queuePairs(config) });
   if (config.backend === 'user') return [{ kind: 'netdev', props: { id, ...userNetwork(config) } }];
   return [{ kind: 'netdev', props: { type: 'tap', id }, fds: facts.fds ?? [] }];
 }

@@ -42,7 +42,8 @@ export interface NetdevStep {
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
  * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
  *   with `once` it connects one time, before the next step: for devices that do not wait for the connection;
- *   with `server` QEMU listens there. The path is the user's, so only QMP can carry it.
+ *   with `server` QEMU listens there, and the next step comes when somebody has connected.
+ *   The path is the user's, so only QMP can carry it.
  */
 export type ChardevBackend =
   | { readonly type: 'null' }
@@ -77,5 +78,9 @@ export function needsQmp(steps: readonly Step[]): boolean {
 
 /** Whether a device of these is made by another process or thread, which must be able to map the guest's memory. */
 export function needsSharedMemory(steps: readonly Step[]): boolean {
-  return steps.some((step) => step.kind === 'device' && step.props.driver.startsWith('vhost-user-'));
+  return steps.some(
+    (step) =>
+      (step.kind === 'device' && step.props.driver.startsWith('vhost-user-')) ||
+      (step.kind === 'netdev' && step.props.type === 'vhost-user'),
+  );
 }

@@ -2,13 +2,11 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { loadNative, type Native } from '../util/native.ts';
+import { AF_UNIX, checkPathLength, SOCK_CLOEXEC, socketAddress } from './socket-address.ts';
 
 /** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
 const PATIENCE_MS = 60_000;
 const LOOK_MS = 100;
-
-/** Longest path of a UNIX socket in `bytes` (unix(7)). */
-const PATH_MAX = 107;
 
 interface WaitOptions {
   /** ends the wait */
@@ -27,7 +25,7 @@ export async function waitForListener(
   path: string,
   { signal, patience = PATIENCE_MS }: WaitOptions,
 ): Promise<void> {
-  if (Buffer.byteLength(path) > PATH_MAX) throw new Error(`${path}: longer than ${PATH_MAX} bytes`);
+  checkPathLength(path);
   const native = await loadNative();
   const end = performance.now() + patience;
   for (let looks = 0; ; looks++) {
@@ -52,15 +50,14 @@ async function whatIsWrong(path: string): Promise<string | undefined> {
   throw new Error(`${path}: is not a socket`);
 }
 
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2_000_000;
 
 /**
  * A datagram socket cannot be connected to a stream socket, and how the kernel refuses says whether anybody
  * holds the other end. The back-end sees nothing of it.
+ * @returns why there is no listener; undefined where there is one
  */
-function askForListener({ koffi, libc }: Native, path: string): string | undefined {
+export function askForListener({ koffi, libc }: Native, path: string): string | undefined {
   const probe: unknown = libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   try {
     const address = socketAddress(path);
@@ -79,11 +76,4 @@ function askForListener({ koffi, libc }: Native, path: string): string | undefin
   } finally {
     libc.func('int close(int)')(probe);
   }
-}
-
-/** struct sockaddr_un: the family in two bytes, then the path and a zero. */
-function socketAddress(path: string): Buffer {
-  const family = Buffer.alloc(2);
-  family.writeUInt16LE(AF_UNIX);
-  return Buffer.concat([family, Buffer.from(path), Buffer.alloc(1)]);
 }

@@ -44,8 +44,11 @@ export interface Qemu {
 /** A traced event: its name, then `vdev` and what it is about. Only those that the VMM asks for are written. */
 const TRACE = /^virtio_set_status vdev /;
 
-/** Starts QEMU for a plan. Rejects with EngineError, and leaves no process and no open file, when it cannot. */
-export async function startQemu(plan: MachinePlan): Promise<Qemu> {
+/**
+ * Starts QEMU for a plan; `signal` ends the wait for a back-end.
+ * Rejects with EngineError, and leaves no process and no open file, when it cannot.
+ */
+export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise<Qemu> {
   const descriptors = planDescriptors(plan.steps);
   const child = launch(renderArguments(plan, descriptors), descriptors);
   const traceListeners = new Set<(line: string) => void>();
@@ -76,7 +79,7 @@ export async function startQemu(plan: MachinePlan): Promise<Qemu> {
     });
     const unfit = tooOld(qmp.version);
     if (unfit !== undefined) throw new EngineError(unfit);
-    await makeSteps(qmp, plan.lateSteps);
+    await makeSteps(qmp, plan.lateSteps, signal);
   } catch (error) {
     await quit();
     if (error instanceof EngineError) throw error;

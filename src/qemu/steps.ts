@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
 import { EngineError } from './engine-error.ts';
 import { QmpError, type Qmp } from './qmp.ts';
-import type { QmpMessage } from './qmp-stream.ts';
+import { isMessage, type QmpMessage } from './qmp-stream.ts';
 
 /** One QMP command, with the descriptors that travel with it. */
 interface Command {
@@ -12,15 +13,20 @@ interface Command {
 
 /**
  * Makes what steps describe in a running QEMU, in their order: the same steps are arguments at boot.
- * Where QEMU refuses one, what was made by then is taken away again.
+ * Where QEMU refuses one, what was made by then is taken away again; `signal` ends the wait for a back-end.
  * @throws EngineError naming the part
  */
-export async function makeSteps(qmp: Qmp, steps: readonly Step[]): Promise<void> {
+export async function makeSteps(
+  qmp: Qmp,
+  steps: readonly Step[],
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
   const made: Step[] = [];
   try {
     for (const step of steps) {
       await make(qmp, step);
       made.push(step);
+      if (step.kind === 'chardev') await connected(qmp, step, signal);
     }
   } catch (error) {
     await dropSteps(qmp, made);
@@ -51,6 +57,30 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
     if (!(error instanceof QmpError)) throw error;
     throw new EngineError(error.reason, partOf(step), { cause: error });
   }
+}
+
+/**
+ * Waits until somebody has come to a socket that QEMU listens on. A device would wait as well, but with all of QEMU
+ * standing still. There is no event to wait for.
+ */
+async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
+  if (backend.type !== 'socket' || !backend.server) return;
+  while (!(await isConnected(qmp, id))) {
+    await delay(LOOK_MS, undefined, { signal }).catch(() => {
+      throw new EngineError(`${backend.path}: no back-end has connected; the wait for it was ended`, id);
+    });
+  }
+}
+
+/** How often QEMU is asked whether somebody has connected, in milliseconds. */
+const LOOK_MS = 100;
+
+async function isConnected(qmp: Qmp, id: string): Promise<boolean> {
+  const chardevs = await qmp.execute('query-chardev');
+  const own = Array.isArray(chardevs)
+    ? chardevs.find((one: unknown) => isMessage(one) && one['label'] === id)
+    : undefined;
+  return isMessage(own) && !String(own['filename']).startsWith('disconnected:');
 }
 
 /** The id or node name by which QEMU and we know a part. */

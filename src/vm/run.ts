@@ -8,7 +8,7 @@ import { prepareKernel } from '../host/kernel.ts';
 import { checkBacking } from '../host/ram-backing.ts';
 import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
-import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
+import { placeDevices, withDevices, type Layout } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
@@ -117,7 +117,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     }
     const facts = { accelerator, ...boot, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
-    const qemu = await launch(plan, shape, layout.placements);
+    const qemu = await launch(plan, { config: shape, layout }, signal);
     const run: Run = {
       config: withDevices(config, layout.placements, preparations.completed),
       layout,
@@ -146,8 +146,12 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   }
 }
 
-function launch(plan: MachinePlan, config: VmConfig, placements: readonly Placement[]): Promise<Qemu> {
-  return startQemu(plan).catch((error: unknown) => {
+function launch(
+  plan: MachinePlan,
+  { config, layout: { placements } }: Pick<Start, 'config' | 'layout'>,
+  signal: AbortSignal,
+): Promise<Qemu> {
+  return startQemu(plan, signal).catch((error: unknown) => {
     const region = layOutMemory(config).regions.find(
       ({ id }) => error instanceof EngineError && error.part === id,
     );

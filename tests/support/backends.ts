@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { REPO } from './vmm.ts';
 
 /** A vhost-user back-end that a test started, as a user would. */
 export interface Backend {
@@ -39,8 +41,21 @@ export function startFsBackend(socket: string, folder: string): Backend {
   return start(program, [`--socket-path=${socket}`, '-o', `source=${folder}`]);
 }
 
-function start(program: string, args: readonly string[]): Backend {
-  const child = spawn(program, args, { stdio: 'inherit' });
+/** A network's back-end with its output: behind it one host answers pings to `address`. */
+export function startNetBackend(
+  how: 'listen' | 'connect',
+  socket: string,
+  { address, queues }: { readonly address: string; readonly queues: number },
+): Backend & { readonly output: () => string } {
+  const program = join(REPO, 'build/tests/support/vhost-user-net.js');
+  const backend = start(process.execPath, [program, how, socket, address, String(queues)], 'pipe');
+  let output = '';
+  backend.child.stdout?.on('data', (bytes: Buffer) => (output += bytes.toString('utf8')));
+  return { ...backend, output: () => output };
+}
+
+function start(program: string, args: readonly string[], stdout: 'inherit' | 'pipe' = 'inherit'): Backend {
+  const child = spawn(program, args, { stdio: ['ignore', stdout, 'inherit'] });
   const ended = new Promise((resolve) => {
     child.once('error', resolve);
     child.once('close', resolve);

@@ -36,7 +36,7 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
   }
   const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
   await run.preparations.add(placement, { vm: grown, signal: vm.waits.signal });
-  await plug(run, placement).catch(async (error: unknown) => {
+  await plug(run, placement, vm.waits.signal).catch(async (error: unknown) => {
     await run.preparations.release(placement.id);
     throw engineFailure(
       error,
@@ -50,10 +50,10 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }
 
-async function plug({ qemu, preparations }: Run, placement: Placement): Promise<void> {
+async function plug({ qemu, preparations }: Run, placement: Placement, signal: AbortSignal): Promise<void> {
   const steps = planDevice(placement, preparations.facts().get(placement.id));
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
-  await makeSteps(qemu.qmp, steps);
+  await makeSteps(qemu.qmp, steps, signal);
 }
 
 /** RAM stays as it was made: shared where a device at boot needed it, private where its pages are merged. */

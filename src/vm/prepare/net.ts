@@ -5,11 +5,13 @@ import { clearFrameLimits, limitFrames } from '../../host/frame-limits.ts';
 import { inspectTapDescriptors, openTap } from '../../host/tap.ts';
 import { countFrames } from '../../host/frame-counters.ts';
 import { prepares, type Prepared } from './prepare.ts';
+import { prepareVhostUserNet } from './vhost-user-net.ts';
 
 /** Networks get their MAC address here, and their TAP where they have one. */
-export const prepareNet = prepares(net, async (given) => {
+export const prepareNet = prepares(net, async (given, context) => {
   const config = { ...given, mac: given.mac ?? randomMac() };
-  if (config.vhost_user || config.backend === 'user') return { facts: factsOf(config), config };
+  if (config.vhost_user) return prepareVhostUserNet(config, context);
+  if (config.backend === 'user') return { facts: factsOf(config), config };
   return config.fd === undefined ? prepareTap(config) : prepareDescriptors(config, config.fd);
 });
 

@@ -1,0 +1,30 @@
+import type { NetConfig, NetFacts } from '../../devices/net.ts';
+import { makeWayForSocket, removeUnusedSocket } from '../../host/server-socket.ts';
+import { waitForListener } from '../../host/wait-socket.ts';
+import { createLog } from '../../util/log.ts';
+import type { PrepareContext, Prepared } from './prepare.ts';
+
+const log = createLog('net');
+
+/** Waits until a network's back-end listens. In server mode QEMU does that, and the machine waits for the back-end. */
+export async function prepareVhostUserNet(
+  config: NetConfig & { readonly mac: string },
+  { id, signal }: PrepareContext,
+): Promise<Prepared<NetConfig, NetFacts>> {
+  const ignored = [
+    ...(config.tap === undefined ? [] : ['tap']),
+    ...(config.host_mac === undefined ? [] : ['host_mac']),
+    ...(config.iommu ? ['iommu'] : []),
+  ];
+  if (ignored.length > 0) log.warn(`net ${id}: ${ignored.join(', ')}: only its back-end can do this`);
+  const path = config.vhost_socket ?? '';
+  const prepared = { facts: { mac: config.mac, fds: undefined }, config };
+  if (config.vhost_mode === 'Client') {
+    await waitForListener(path, { signal });
+    return prepared;
+  }
+  await makeWayForSocket(path);
+  log.info(`net ${id}: ${path}: its back-end is waited for`);
+  // QEMU removes it, unless it was killed
+  return { ...prepared, release: async () => void (await removeUnusedSocket(path)) };
+}

@@ -1,0 +1,111 @@
+// A vhost-user-net back-end of the tests, a process of its own: behind it is one host that answers ARP and ICMP echoes
+// for its address. node vhost-user-net.js listen|connect <socket> <address> <queues>. It says what its rings are like.
+import { setTimeout as delay } from 'node:timers/promises';
+import { EventLoop } from '../../src/backends/event-loop.ts';
+import { allocate } from '../../src/backends/native.ts';
+import { Chain } from '../../src/backends/vhost-user/chain.ts';
+import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
+import { Session } from '../../src/backends/vhost-user/session.ts';
+import { acceptFrom, connectTo, listenAt } from '../../src/backends/vsock/unix-socket.ts';
+import { createLog } from '../../src/util/log.ts';
+import { answerTo } from './network-host.ts';
+
+/** struct virtio_net_hdr_v1; its last two bytes say how many buffers a frame has. */
+const HEADER_BYTES = 12;
+const MAX_FRAME_BYTES = 2048;
+/** VIRTIO_NET_F_MQ, and the control queue that goes with it */
+const MULTI_QUEUE = (1n << 22n) | (1n << 17n);
+
+/** Queues with an even index lead to the guest; the answer to a frame takes the other queue of its pair. */
+class NetDevice implements Device {
+  readonly features = MULTI_QUEUE;
+  readonly queues: number;
+  readonly #address: string;
+  readonly #chain = new Chain();
+  readonly #room = allocate(HEADER_BYTES + MAX_FRAME_BYTES);
+  #running: readonly RunningQueue[] = [];
+
+  constructor(address: string, queues: number) {
+    this.#address = address;
+    this.queues = queues;
+  }
+
+  config(): Uint8Array {
+    return new Uint8Array(0);
+  }
+
+  start({ queues }: Start): void {
+    console.log(`rings ${queues.map(({ ring }) => ring.size).join(' ')}`);
+    this.#running = queues;
+  }
+
+  stop(): void {
+    this.#running = [];
+  }
+
+  kicked(): void {
+    // settle looks at all of them
+  }
+
+  reset(): void {
+    this.stop();
+  }
+
+  settle(): number {
+    let more = false;
+    for (let i = 0; i + 1 < this.#running.length; i += 2) {
+      const [toGuest, fromGuest] = this.#running.slice(i);
+      if (toGuest !== undefined && fromGuest !== undefined) this.#serve(toGuest, fromGuest);
+      more ||= fromGuest?.ring.askForKick() ?? false;
+    }
+    return more ? 0 : -1;
+  }
+
+  #serve(toGuest: RunningQueue, fromGuest: RunningQueue): void {
+    while (fromGuest.ring.take(this.#chain)) {
+      const answer = answerTo(this.#frame(), this.#address);
+      fromGuest.ring.giveBack(this.#chain.head, 0);
+      if (answer !== undefined) this.#send(toGuest, answer);
+    }
+    for (const { ring, notify } of [fromGuest, toGuest]) if (ring.publish()) notify();
+  }
+
+  #frame(): Buffer {
+    const { readable } = this.#chain;
+    const length = Math.min(readable.bytes, HEADER_BYTES + MAX_FRAME_BYTES);
+    readable.copyOut(this.#room.address, length);
+    const { buffer, byteOffset } = this.#room.view;
+    return Buffer.from(Buffer.from(buffer, byteOffset + HEADER_BYTES, Math.max(0, length - HEADER_BYTES)));
+  }
+
+  #send({ ring }: RunningQueue, frame: Buffer): void {
+    if (!ring.take(this.#chain)) return;
+    for (let i = 0; i < HEADER_BYTES; i++) this.#room.view.setUint8(i, 0);
+    this.#room.view.setUint16(HEADER_BYTES - 2, 1, true);
+    for (const [i, byte] of frame.entries()) this.#room.view.setUint8(HEADER_BYTES + i, byte);
+    const length = HEADER_BYTES + frame.length;
+    this.#chain.writable.copyIn(this.#room.address, length);
+    ring.giveBack(this.#chain.head, length);
+  }
+}
+
+/** The front-end's connection, once there is one. */
+async function connection(how: string, path: string): Promise<number> {
+  const listener = how === 'listen' ? listenAt(path) : undefined;
+  for (;;) {
+    const fd = listener === undefined ? connectTo(path) : acceptFrom(listener.fd);
+    if (fd >= 0) {
+      listener?.close();
+      return fd;
+    }
+    await delay(20);
+  }
+}
+
+const [how = '', path = '', address = '', queues = ''] = process.argv.slice(2);
+const fd = await connection(how, path);
+using loop = new EventLoop();
+const device = new NetDevice(address, Number(queues));
+const end = (): void => loop.stop();
+using _session = new Session({ fd, loop, device, log: createLog('net'), onEnd: end });
+loop.run(() => device.settle());

@@ -1,0 +1,127 @@
+// Networks that another process serves: we come to it, or it comes to us.
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startBlockBackend, startNetBackend } from './support/backends.ts';
+import { guestConfig } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MEMORY = { size: 256 * 2 ** 20, shared: true };
+/** of the hosts behind the back-ends */
+const [LISTENING, CONNECTING, LATE] = ['10.95.1.1', '10.95.2.1', '10.95.3.1'] as const;
+
+async function reaches(shell: Shell, dev: string, host: string): Promise<void> {
+  const own = host.replace(/1$/, '2');
+  await shell.run(`ip addr replace ${own}/24 dev ${dev}; ip link set ${dev} up`);
+  assert.match(await shell.run(`ping -c 2 -s 1400 -W 20 -I ${dev} ${host}`), / 0% packet loss/, host);
+}
+
+test('networks of back-ends that listen and that connect: traffic both ways, rings as long as they were wished', async () => {
+  await using vmm = await startVmm();
+  const [listens, connects] = [join(vmm.folder, 'a, "b" é'), join(vmm.folder, 'server, "b" é')];
+  const config = guestConfig({
+    cpus: { boot_vcpus: 2, max_vcpus: 2 },
+    memory: MEMORY,
+    net: [
+      { vhost_user: true, vhost_socket: listens, mac: '52:54:00:95:00:01', queue_size: 1024 },
+      {
+        ...{ vhost_user: true, vhost_socket: connects, vhost_mode: 'server' },
+        ...{ num_queues: 4, queue_size: 512, id: 'served' },
+      },
+    ],
+  });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  const booting = vmm.put('vm.boot');
+  await using first = startNetBackend('listen', listens, { address: LISTENING, queues: 2 });
+  await until('we listen', () => existsSync(connects));
+  const second = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
+  assertStatus(await booting, 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+
+  assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:95:00:01');
+  assert.equal(await shell.run('ls -d /sys/class/net/eth?/queues/rx-* | wc -l'), '3');
+  await reaches(shell, 'eth0', LISTENING);
+  await reaches(shell, 'eth1', CONNECTING);
+  assert.match(first.output(), /^rings 1024 1024$/m);
+  assert.match(second.output(), /^rings 512 512 512 512$/m);
+
+  // one that goes away may come again
+  await second[Symbol.asyncDispose]();
+  await using _again = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
+  await until('it is found again', async () => {
+    await reaches(shell, 'eth1', CONNECTING);
+    return true;
+  });
+
+  await plugs(vmm, shell);
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+  assert.ok(!existsSync(connects));
+});
+
+/** Adds one in server mode, which is waited for, and takes it away again. */
+async function plugs(vmm: TestVmm, shell: Shell): Promise<void> {
+  const socket = join(vmm.folder, 'late');
+  const added = vmm.put('vm.add-net', {
+    ...{ vhost_user: true, vhost_socket: socket, vhost_mode: 'Server', id: 'late' },
+  });
+  await until('we listen', () => existsSync(socket));
+  await using backend = startNetBackend('connect', socket, { address: LATE, queues: 2 });
+  assertStatus(await added, 200);
+  await until('the guest has it', async () => (await shell.run('ls /sys/class/net')).includes('eth2'));
+  await reaches(shell, 'eth2', LATE);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'late' }), 204);
+  await until('its socket is gone', () => !existsSync(socket));
+  await backend.ended;
+}
+
+test('a network without its back-end does not boot, says why, and leaves nothing', async () => {
+  await using vmm = await startVmm();
+  const socket = join(vmm.folder, 'socket');
+  const create = async (vhost_mode: string): Promise<void> => {
+    await vmm.put('vm.delete');
+    const net = [{ vhost_user: true, vhost_socket: socket, vhost_mode }];
+    assertStatus(await vmm.put('vm.create', guestConfig({ memory: MEMORY, net })), 204);
+  };
+  const fails = async (reason: string): Promise<void> => {
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    assert.deepEqual(answer.json, ['vm.boot failed', `net _net0: ${socket}: ${reason}`]);
+  };
+  await create('Server');
+  const booting = vmm.put('vm.boot');
+  await until('we listen', () => existsSync(socket));
+  await vmm.put('vm.shutdown');
+  const answer = await booting;
+  assertStatus(answer, 500);
+  assert.deepEqual(answer.json, [
+    'vm.boot failed',
+    `net _net0: ${socket}: no back-end has connected; the wait for it was ended`,
+  ]);
+  assert.equal(await stateOf(vmm), 'Created');
+  assert.ok(!existsSync(socket));
+
+  const image = join(vmm.folder, 'image');
+  writeFileSync(image, Buffer.alloc(512));
+  {
+    await using _taken = startBlockBackend(socket, image);
+    await until('somebody listens', () => existsSync(socket));
+    await fails('another program listens there');
+  }
+  // what a killed program left is no listener: it is replaced
+  assert.ok(existsSync(socket));
+  const again = vmm.put('vm.boot');
+  await using _backend = startNetBackend('connect', socket, { address: LATE, queues: 2 });
+  assertStatus(await again, 204);
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+  assert.ok(!existsSync(socket));
+
+  writeFileSync(socket, 'mine');
+  await fails('is there already, and is not a socket');
+  await create('Client');
+  await fails('is not a socket');
+});

@@ -116,6 +116,9 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+// one of libuv's threads waits for what comes on the API socket; the usual four stay for files
+process.env['UV_THREADPOOL_SIZE'] ??= '5';
+
 main(process.argv.slice(2)).then(
   // what is still open (standard input, a console's reader) does not hold the end up
   () => process.stdout.write('', () => process.exit(0)),

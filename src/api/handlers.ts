@@ -3,7 +3,7 @@ import { decodeVmConfig } from '../config/vm-config.ts';
 import { decode, DecodeError, unknownMembers } from '../schema/decode.ts';
 import { createLog } from '../util/log.ts';
 import { ApiError, type ApiErrorCode } from './errors.ts';
-import type { Endpoints, Phase, Route, RouteDefinition, SchemaValue } from './route.ts';
+import type { Endpoints, Phase, ReceivedFiles, Route, RouteDefinition, SchemaValue } from './route.ts';
 import { ROUTES, type RouteName } from './routes.ts';
 
 const log = createLog('api');
@@ -25,11 +25,11 @@ export type ReplyOf<K extends RouteName> = (typeof ROUTES)[K] extends { readonly
 
 /** What serves the API: one function an endpoint, typed from the table of routes. */
 export type Handlers = {
-  readonly [K in ImplementedRoute]: (request: RequestOf<K>) => Promise<ReplyOf<K>>;
+  readonly [K in ImplementedRoute]: (request: RequestOf<K>, files?: ReceivedFiles) => Promise<ReplyOf<K>>;
 };
 
 /** Any of the handlers: a method's type, as its route's decoder has made what it is called with. */
-type AnyHandler = { handle(request: unknown): Promise<unknown> }['handle'];
+type AnyHandler = { handle(request: unknown, files?: ReceivedFiles): Promise<unknown> }['handle'];
 
 /** The routes with their handlers, as the transport takes them; what is not there yet answers 501. */
 export function endpointsOf(handlers: Handlers): Endpoints {

@@ -12,8 +12,14 @@ export interface Route {
   readonly decode: (json: unknown) => unknown;
 }
 
+/** Open descriptors that came with a request (SCM_RIGHTS). */
+export interface ReceivedFiles {
+  /** Hands them over: whoever takes them closes them. To be called before anything is waited for. */
+  readonly take: () => readonly number[];
+}
+
 /** What serves a route: gets the decoded body; `undefined` is answered 204 without a body, else 200 with JSON. */
-export type Handler = (request: unknown) => Promise<unknown>;
+export type Handler = (request: unknown, files?: ReceivedFiles) => Promise<unknown>;
 
 /** The path below `/api/v1/`, e.g. `vm.create`, to its route and handler. */
 export type Endpoints = ReadonlyMap<string, { readonly route: Route; readonly handle: Handler }>;

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
 
 import { createLog } from '../util/log.ts';
 import { ProtocolError, closingReplyText, protocolReply, replyHeaders } from './reply.ts';
 import type { Reply } from './reply.ts';
+import { holdFiles, type HeldFiles } from './received-files.ts';
+import type { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
 
@@ -27,7 +28,7 @@ export interface Exchange {
  * out: a create and a boot sent in one go must see each other's effects. Nothing waits for other connections.
  */
 export class Connection {
-  readonly #socket: Duplex;
+  readonly #socket: ReceivingStream;
   readonly #breaking = new AbortController();
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
@@ -37,7 +38,7 @@ export class Connection {
   /** The last answer was given; what else the client sends is thrown away. */
   #finished = false;
 
-  constructor(socket: Duplex) {
+  constructor(socket: ReceivingStream) {
     this.#socket = socket;
     // Node's HTTP server listens for errors too, but stops when a CONNECT takes the socket out of its hands.
     socket.on('error', (error) => log.debug(`A connection failed: ${error.message}`));
@@ -47,6 +48,14 @@ export class Connection {
   /** Aborts when nothing more can be read: the client went away, or what it sends is not HTTP. */
   get broken(): AbortSignal {
     return this.#breaking.signal;
+  }
+
+  /** The descriptors of the request whose head is whole just now; what is left of them goes with the connection. */
+  takeFiles(): HeldFiles {
+    const fds = this.#socket.takeDescriptors();
+    const files = holdFiles(fds);
+    if (fds.length > 0) this.#socket.once('close', files.close);
+    return files;
   }
 
   /** Does `task` when everything that came before is done; not at all when the connection ended meanwhile. */

@@ -1,10 +1,12 @@
 import { lstatSync, statSync, unlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import type { Duplex } from 'node:stream';
 
 import { createLog } from '../util/log.ts';
+import { createReadiness, type Readiness } from './readiness.ts';
+import { createReceive, type Receive } from './receive.ts';
+import { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
 
@@ -26,16 +28,48 @@ export interface Listener {
 /** Listens at `address` and hands on each accepted connection. Rejects with a message fit for the user, the reason as its cause. */
 export async function listen(
   address: ListenAddress,
-  onConnection: (connection: Duplex) => void,
+  onConnection: (connection: ReceivingStream) => void,
 ): Promise<Listener> {
   if ('path' in address) clearPath(address.path);
   // A client may send its requests, close its sending side and still wait for the answers.
-  const server = createServer({ allowHalfOpen: true }, onConnection);
+  // Node must not read: it would close the descriptors that come with the bytes.
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    receiver ??= createReceiver();
+    void serveConnection(socket, receiver, onConnection);
+  });
+  let receiver: Promise<Receiver> | undefined;
   await startListening(server, address);
   server.on('error', (error) => log.error(`Accepting a connection failed: ${error.message}`));
   return {
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: async () => {
+      await new Promise((resolve) => server.close(resolve));
+      (await receiver)?.readiness.close();
+    },
   };
+}
+
+async function serveConnection(
+  socket: Socket,
+  receiver: Promise<Receiver>,
+  onConnection: (connection: ReceivingStream) => void,
+): Promise<void> {
+  try {
+    const { readiness, receive } = await receiver;
+    if (!socket.destroyed) onConnection(new ReceivingStream(socket, readiness, receive));
+  } catch (error) {
+    log.error(`A connection cannot be served: ${String(error)}`);
+    socket.destroy();
+  }
+}
+
+interface Receiver {
+  readonly readiness: Readiness;
+  readonly receive: Receive;
+}
+
+/** Made for the first connection: a start without one need not wait for it. */
+async function createReceiver(): Promise<Receiver> {
+  return { readiness: await createReadiness(), receive: await createReceive() };
 }
 
 async function startListening(server: Server, address: ListenAddress): Promise<void> {

@@ -11,6 +11,7 @@ import { parseJson } from './json.ts';
 import { listen } from './listener.ts';
 import type { ListenAddress, Listener } from './listener.ts';
 import { ProtocolError, errorReply, notFoundReply, protocolReply, valueReply } from './reply.ts';
+import type { HeldFiles } from './received-files.ts';
 import type { Reply } from './reply.ts';
 
 const BASE_PATH = '/api/v1/';
@@ -80,7 +81,11 @@ function createHttpServer(
   Object.assign(server, { httpAllowHalfOpen: true });
   const onRequest = (request: IncomingMessage, response: Exchange['response']) => {
     const connection = connectionOf(request.socket);
-    connection?.enqueue(() => serveRequest(endpoints, connection, { request, response }));
+    if (connection === undefined) return;
+    const files = connection.takeFiles();
+    connection.enqueue(() =>
+      serveRequest(endpoints, connection, { request, response, files }).finally(files.close),
+    );
   };
   server.on('request', onRequest);
   server.on('checkContinue', onRequest);
@@ -98,8 +103,12 @@ function createHttpServer(
 }
 
 /** Reads, handles and answers one request; its turn has come. */
-async function serveRequest(endpoints: Endpoints, connection: Connection, exchange: Exchange): Promise<void> {
-  const { request } = exchange;
+async function serveRequest(
+  endpoints: Endpoints,
+  connection: Connection,
+  exchange: Exchange & { readonly files: HeldFiles },
+): Promise<void> {
+  const { request, files } = exchange;
   const path = pathOf(request.url ?? '');
   const name = path.startsWith(BASE_PATH) ? path.slice(BASE_PATH.length) : '';
   const endpoint = endpoints.get(name);
@@ -116,11 +125,19 @@ async function serveRequest(endpoints: Endpoints, connection: Connection, exchan
     return;
   }
   await connection.respond(exchange, async () =>
-    endpoint === undefined ? notFoundReply(path) : call(name, endpoint, request.method ?? '', body),
+    endpoint === undefined
+      ? notFoundReply(path)
+      : call(name, endpoint, { method: request.method ?? '', body, files }),
   );
 }
 
-async function call(name: string, endpoint: Endpoint, method: string, body: Buffer): Promise<Reply> {
+interface Call {
+  readonly method: string;
+  readonly body: Buffer;
+  readonly files: HeldFiles;
+}
+
+async function call(name: string, endpoint: Endpoint, { method, body, files }: Call): Promise<Reply> {
   try {
     const { route, handle } = endpoint;
     if (method !== route.method) {
@@ -129,9 +146,9 @@ async function call(name: string, endpoint: Endpoint, method: string, body: Buff
     if (route.body === 'refused' && body.length > 0) {
       throw new ApiError('bad-request', 'Request body must be empty');
     }
-    if (route.body !== 'required') return valueReply(await handle(undefined));
+    if (route.body !== 'required') return valueReply(await handle(undefined, files));
     if (body.length === 0) throw new ApiError('bad-request', 'Request body is missing');
-    return valueReply(await handle(route.decode(parseJson(body))));
+    return valueReply(await handle(route.decode(parseJson(body)), files));
   } catch (error) {
     return errorReply(name, error);
   }

@@ -10,3 +10,15 @@ export function createQueue(): Queue {
     return result;
   };
 }
+
+/** A queue that tidies up after each operation, however it ended. */
+export function withCleanup(queue: Queue, tidy: () => void): Queue {
+  return (operation) =>
+    queue(async () => {
+      try {
+        return await operation();
+      } finally {
+        tidy();
+      }
+    });
+}

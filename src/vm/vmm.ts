@@ -1,12 +1,12 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import { checkPhase, type Handlers } from '../api/handlers.ts';
-import type { VmCounters } from '../api/replies.ts';
+import type { PciDeviceInfo, VmCounters } from '../api/replies.ts';
 import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
-import { net } from '../devices/net.ts';
+import { net, type NetConfig } from '../devices/net.ts';
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
@@ -22,7 +22,8 @@ import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './eve
 import { vmInfo } from './info.ts';
 import { receiveVm } from './move/receive.ts';
 import { sendVm } from './move/send.ts';
-import { createQueue } from './queue.ts';
+import { createQueue, withCleanup } from './queue.ts';
+import { createReceivedDescriptors, withDescriptors } from './received-descriptors.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
@@ -64,7 +65,8 @@ export interface VmmOptions {
  */
 export class Vmm {
   readonly #version: string;
-  readonly #queue = createQueue();
+  readonly #received = createReceivedDescriptors();
+  readonly #queue = withCleanup(createQueue(), () => this.#received.closeUnused(this.#vm));
   readonly #over = deferred<VmmEnd>();
   #vm: Vm | undefined;
   /** ends the waits of a VMM without a VM */
@@ -107,7 +109,7 @@ export class Vmm {
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
     'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
     'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),
-    'vm.add-net': (config) => this.#operation('vm.add-net', (vm) => addDevice(vm, net, config)),
+    'vm.add-net': (config, files) => this.#addNet(config, files?.take() ?? []),
     'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
     'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
     'vm.snapshot': ({ destination_url: url }) =>
@@ -160,6 +162,14 @@ export class Vmm {
     checkPhase('vm.create', this.#vm?.state ?? 'none');
     log.info('vm.create');
     this.#vm = createVm(config);
+  }
+
+  #addNet(config: NetConfig, fds: readonly number[]): Promise<PciDeviceInfo | undefined> {
+    return this.#queue(() => {
+      this.#received.add(fds);
+      log.info('vm.add-net');
+      return addDevice(this.#present('vm.add-net'), net, withDescriptors(config, fds));
+    });
   }
 
   async #restore(request: RestoreConfig): Promise<void> {

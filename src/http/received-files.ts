@@ -1,0 +1,19 @@
+import type { ReceivedFiles } from '../api/route.ts';
+import { closeReceived } from './receive.ts';
+
+/** A request's descriptors, until somebody takes them or the request is done with. */
+export interface HeldFiles extends ReceivedFiles {
+  /** Closes what nobody took. */
+  readonly close: () => void;
+}
+
+/** Holds descriptors that came with a request. */
+export function holdFiles(fds: readonly number[]): HeldFiles {
+  let held = fds;
+  const take = (): readonly number[] => {
+    const taken = held;
+    held = [];
+    return taken;
+  };
+  return { take, close: () => closeReceived(take()) };
+}

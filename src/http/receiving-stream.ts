@@ -1,0 +1,71 @@
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import type { Readiness, Watch } from './readiness.ts';
+import { closeReceived, type Receive } from './receive.ts';
+
+/**
+ * An accepted connection that keeps the descriptors which come with its bytes: Node's own reading would close them. Node writes, we
+ * read. Each batch is the next request's whose head is whole.
+ */
+export class ReceivingStream extends Duplex {
+  readonly #socket: Socket;
+  readonly #fd: number;
+  readonly #receive: Receive;
+  readonly #watch: Watch;
+  readonly #batches: (readonly number[])[] = [];
+
+  /** `socket` must not have begun to read. */
+  constructor(socket: Socket, readiness: Readiness, receive: Receive) {
+    super({ allowHalfOpen: true, autoDestroy: true });
+    this.#socket = socket;
+    this.#fd = descriptorOf(socket);
+    this.#receive = receive;
+    this.#watch = readiness.watch(this.#fd, () => this.#read());
+    socket.on('error', (error) => this.destroy(error));
+    socket.on('close', () => this.destroy());
+  }
+
+  /** The oldest descriptors that nobody took; whoever takes them closes them. */
+  takeDescriptors(): readonly number[] {
+    return this.#batches.shift() ?? [];
+  }
+
+  override _read(): void {
+    this.#watch.arm();
+  }
+
+  override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#socket.write(chunk, encoding, done);
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#watch.remove();
+    for (const batch of this.#batches.splice(0)) closeReceived(batch);
+    this.#socket.destroy();
+    done(error);
+  }
+
+  #read(): void {
+    if (this.destroyed) return;
+    try {
+      const received = this.#receive(this.#fd);
+      if (received === undefined) return this.#watch.arm();
+      if (received.fds.length > 0) this.#batches.push(received.fds);
+      this.push(received.bytes.length === 0 ? null : received.bytes);
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+}
+
+/** The number behind a connection: Node has no documented way to it, but every version keeps it in its handle. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
+  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
+  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection is closed');
+  return fd;
+}

@@ -1,0 +1,132 @@
+// Descriptors that clients send with their requests over the API socket.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import { connectSending, openTap, type SendingClient } from './support/descriptors.ts';
+import { guestConfig } from './support/guest.ts';
+import { descriptorsOf } from './support/host.ts';
+import { openShell, ptyOf } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+
+interface Request {
+  readonly body: unknown;
+  readonly fds: readonly number[];
+}
+
+/** As ch-remote and Kata's runtime-rs send: the descriptors with the request line, the rest in further writes. */
+function sendInParts(client: SendingClient, name: string, { body, fds }: Request): void {
+  const text = JSON.stringify(body);
+  client.send(`PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`, fds);
+  client.send(`Content-Length: ${text.length}\r\n`);
+  client.send('\r\n');
+  client.send(text);
+}
+
+/** As Kata's Go runtime and libvirt send: all in one. */
+function sendAtOnce(client: SendingClient, name: string, { body, fds }: Request): void {
+  const text = JSON.stringify(body);
+  const head = `PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
+  client.send(`${head}Content-Length: ${text.length}\r\n\r\n${text}`, fds);
+}
+
+test('taps that are sent become networks, in both ways of sending and on one connection, and last until they go', async () => {
+  await using vmm = await startVmm();
+  assertStatus(await vmm.put('vm.create', guestConfig({ cpus: { boot_vcpus: 4, max_vcpus: 4 } })), 204);
+  using one = openTap(1);
+  using four = openTap(4);
+  using late = openTap(1);
+  using client = connectSending(vmm.socket);
+  const before = descriptorsOf(vmm.pid).filter((path) => path === '/dev/net/tun');
+  assert.deepEqual(before, []);
+
+  // not booted: 204 without a body
+  sendAtOnce(client, 'vm.add-net', {
+    body: { id: 'one', mac: '2e:00:00:00:00:01', fds: [77] },
+    fds: one.fds,
+  });
+  assert.match(await client.answer(), /^HTTP\/1\.1 204 \r\n/);
+  sendInParts(client, 'vm.add-net', { body: { id: 'four', mac: '2e:00:00:00:00:04' }, fds: four.fds });
+  assert.match(await client.answer(), /^HTTP\/1\.1 204 \r\n/);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+
+  // running: 200, within libvirt's patience
+  const started = performance.now();
+  sendInParts(client, 'vm.add-net', { body: { id: 'late', mac: '2e:00:00:00:00:02' }, fds: late.fds });
+  assert.match(await client.answer(), /^HTTP\/1\.1 200 \r\n[^]*\{"id":"late","bdf":"0000:00:0\d\.0"\}$/);
+  const took = performance.now() - started;
+  assert.ok(took < 500, `vm.add-net took ${took} ms`);
+
+  const nic = (mac: string): Promise<string> =>
+    shell.run(`basename $(dirname $(grep -l ${mac} /sys/class/net/*/address))`);
+  await until('the guest has it', async () => (await nic('2e:00:00:00:00:02')).startsWith('eth'));
+  for (const [mac, tap, at] of [
+    ['2e:00:00:00:00:01', one, 1],
+    ['2e:00:00:00:00:04', four, 4],
+    ['2e:00:00:00:00:02', late, 2],
+  ] as const) {
+    const name = await nic(mac);
+    assert.equal(
+      await shell.run(`ls -d /sys/class/net/${name}/queues/rx-* | wc -l`),
+      String(tap.fds.length),
+      mac,
+    );
+    execFileSync('ip', ['addr', 'add', `10.77.${at}.1/24`, 'dev', tap.name]);
+    await shell.run(`ip addr add 10.77.${at}.2/24 dev ${name}; ip link set ${name} up`);
+    assert.match(await shell.run(`ping -c 1 -w 20 10.77.${at}.1`), / 0% packet loss/);
+  }
+
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  assert.match(await nic('2e:00:00:00:00:04'), /^eth/);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'late' }), 204);
+  const taps = (): number => descriptorsOf(vmm.pid).filter((path) => path === '/dev/net/tun').length;
+  await until(
+    'the descriptor of the one that went is closed',
+    () => taps() === 5,
+    () => String(taps()),
+  );
+  assertStatus(await vmm.put('vm.delete'), 204);
+  assert.equal(taps(), 0);
+});
+
+test('descriptors that nobody wants are closed, whatever becomes of the request', async () => {
+  await using vmm = await startVmm();
+  using tap = openTap(1);
+  using client = connectSending(vmm.socket);
+  const get = 'GET /api/v1/vmm.ping HTTP/1.1\r\n\r\n';
+  client.send(get);
+  await client.answer();
+  const before = descriptorsOf(vmm.pid);
+  for (let i = 0; i < 250; i++) {
+    client.send(get, [...tap.fds, 0]);
+    assert.match(await client.answer(), /^HTTP\/1\.1 200 /);
+    for (const send of [sendAtOnce, sendInParts]) {
+      send(client, i % 2 === 0 ? 'vm.add-net' : 'vm.create', {
+        body: { nonsense: i, disks: 1 },
+        fds: [...tap.fds, 1, 2],
+      });
+      assert.match(await client.answer(), /^HTTP\/1\.1 40[04] /);
+    }
+    // goes away in the middle of a request
+    using gone = connectSending(vmm.socket);
+    gone.send('PUT /api/v1/vm.add-net HTTP/1.1\r\n', tap.fds);
+  }
+  await until(
+    'all are closed',
+    () => descriptorsOf(vmm.pid).length === before.length,
+    () => String(descriptorsOf(vmm.pid)),
+  );
+  assert.deepEqual(descriptorsOf(vmm.pid), before);
+
+  // what is sent in one go without waiting belongs to whom it was sent with
+  sendInParts(client, 'vm.add-net', { body: {}, fds: tap.fds });
+  sendInParts(client, 'vm.add-net', { body: {}, fds: tap.fds });
+  client.send(get);
+  let answers = '';
+  while (!answers.includes('version')) answers += await client.answer();
+  assert.equal([...answers.matchAll(/HTTP\/1\.1 404 /g)].length, 2);
+  await until('all are closed', () => descriptorsOf(vmm.pid).length === before.length);
+});

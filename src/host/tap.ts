@@ -105,7 +105,9 @@ async function attach(fd: number, name: string, multiQueue: boolean): Promise<st
   const request = ifreqFor(name);
   request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0), 16);
   await ioctl(fd, TUNSETIFF, request).catch((error: unknown) => {
-    throw new Error(`tap ${name}: ${whyNot(error, name)}`, { cause: error });
+    throw new Error(`${name === TEMPLATE ? 'a TAP of its own' : `tap ${name}`}: ${whyNot(error, name)}`, {
+      cause: error,
+    });
   });
   return nameIn(request);
 }

@@ -40,6 +40,8 @@ interface Options {
   readonly stdin?: number;
   /** descriptors that it has as 3, 4 and so on */
   readonly inherited?: readonly number[];
+  /** a command that starts it, with its words: `setpriv` takes rights away */
+  readonly through?: readonly string[];
   /** a terminal's path: standard input and output, and the one that sends it signals */
   readonly terminal?: string;
 }
@@ -98,12 +100,13 @@ export async function startVmm({
   return vmm;
 }
 
-type LaunchOptions = Pick<Options, 'env' | 'stdin' | 'inherited' | 'terminal'>;
+type LaunchOptions = Pick<Options, 'env' | 'stdin' | 'inherited' | 'terminal' | 'through'>;
 
 function launch(words: string[], options: LaunchOptions): ChildProcess {
-  const { env, stdin = 'ignore', inherited = [], terminal } = options;
+  const { env, stdin = 'ignore', inherited = [], terminal, through = [] } = options;
   if (terminal === undefined) {
-    return spawn(process.execPath, words, { stdio: [stdin, 'pipe', 'pipe', ...inherited], env });
+    const [program, ...rest] = [...through, process.execPath, ...words];
+    return spawn(program ?? '', rest, { stdio: [stdin, 'pipe', 'pipe', ...inherited], env });
   }
   const fd = openSync(terminal, constants.O_RDWR | constants.O_NOCTTY);
   try {

@@ -1,0 +1,91 @@
+// A VMM that may not do everything: what it was not granted is refused by name, and nothing is left.
+import assert from 'node:assert/strict';
+import { chmodSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { childrenOf, descriptorsOf } from './support/host.ts';
+import { interfaceName, interfaces, withInterface } from './support/network.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+/** Without these root is as powerless as any user with files and interfaces. */
+const WITHOUT = '-net_admin,-dac_override,-dac_read_search';
+
+/** A file that nobody without special rights can read. */
+function closed(vmm: TestVmm, name: string): string {
+  const path = join(vmm.folder, `${name}, "é"`);
+  writeFileSync(path, name);
+  truncateSync(path, 4 * MIB);
+  chmodSync(path, 0);
+  return path;
+}
+
+test('without rights: files of each kind, and TAPs, of which the error says what to grant', async () => {
+  const existing = interfaceName();
+  using _existing = withInterface(existing, 'tuntap', 'add', 'dev', existing, 'mode', 'tap');
+  await using vmm = await startVmm({
+    through: ['setpriv', '--bounding-set', WITHOUT, '--inh-caps', WITHOUT, '--'],
+  });
+  const refused = unreadable(vmm);
+  await until('it is ready', async () => (await vmm.get('vmm.ping')).status === 200);
+  const before = {
+    files: readdirSync(vmm.folder),
+    interfaces: interfaces(),
+    open: descriptorsOf(vmm.pid).length,
+  };
+  const fails = async (more: object, reason: RegExp | readonly string[]): Promise<void> => {
+    assertStatus(await vmm.put('vm.create', guestConfig({ ...more })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    if (reason instanceof RegExp) assert.match((answer.json as readonly string[]).join('\n'), reason);
+    else assert.deepEqual(answer.json, reason);
+    assertStatus(await vmm.put('vm.delete'), 204);
+    assert.deepEqual(childrenOf(vmm.pid), []);
+    assert.deepEqual(interfaces(), before.interfaces);
+    await until('nothing is left open', () => descriptorsOf(vmm.pid).length <= before.open);
+  };
+  for (const [more, who, path] of refused) {
+    await fails(more, ['vm.boot failed', `${who}${path}: permission denied`]);
+  }
+  const [made, host_mac] = [interfaceName(), '52:54:00:00:00:01'];
+  await fails(
+    { net: [{}] },
+    /\nnet _net0: a TAP of its own: no right to use it: grant CAP_NET_ADMIN, let root/,
+  );
+  await fails(
+    { net: [{ tap: made, id: 'mine' }] },
+    new RegExp(
+      `\nnet mine: tap ${made}: no right to use it: grant CAP_NET_ADMIN, .* add dev ${made} mode tap`,
+    ),
+  );
+  await fails(
+    { net: [{ tap: existing, host_mac }] },
+    new RegExp(`tap ${existing}: its host_mac ${host_mac} could not be set: .*: grant CAP_NET_ADMIN`),
+  );
+  assert.deepEqual(readdirSync(vmm.folder), before.files);
+});
+
+type Refused = readonly [config: object, who: string, path: string];
+
+/** A configuration for each kind of file that the VMM reads or writes, with a file that it may not. */
+function unreadable(vmm: TestVmm): readonly Refused[] {
+  const row = (name: string, config: (path: string) => object, who: string): Refused => {
+    const path = closed(vmm, name);
+    return [config(path), who, path];
+  };
+  return [
+    row('kernel', (path) => ({ kernel: { path } }), 'kernel '),
+    row('initramfs', (path) => ({ initramfs: { path } }), 'initramfs: '),
+    row('disk', (path) => ({ disks: [{ path }] }), 'disk _disk0: '),
+    row('readonly', (path) => ({ disks: [{ path, readonly: true, id: 'mine' }] }), 'disk mine: '),
+    row('pmem', (file) => ({ pmem: [{ file }] }), 'pmem _pmem0: '),
+    row('rng', (src) => ({ rng: { src } }), 'rng _rng: '),
+    row(
+      'zone',
+      (file) => ({ memory: { size: 0, zones: [{ id: 'z', size: 256 * MIB, file, shared: true }] } }),
+      'memory zone z: ',
+    ),
+  ];
+}

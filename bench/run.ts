@@ -1,6 +1,7 @@
 // `npm run bench -- <name>`: measurements, each beside its reference in the same run.
 import { benchBoot } from './boot.ts';
 import { benchHotplug } from './hotplug.ts';
+import { benchIo } from './io.ts';
 import { benchVsock } from './vsock.ts';
 import { benchClones } from './clones.ts';
 import { benchSnapshot } from './snapshot.ts';
@@ -8,6 +9,7 @@ import { benchSnapshot } from './snapshot.ts';
 const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
   boot: benchBoot,
   hotplug: benchHotplug,
+  io: benchIo,
   vsock: benchVsock,
   snapshot: benchSnapshot,
   clones: benchClones,

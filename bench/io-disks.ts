@@ -1,0 +1,97 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { putProgram } from '../tests/support/vsock.ts';
+import { CLOCK, compare, SECONDS, startNephos, startQemu, type Guest } from './io-guests.ts';
+
+const DISK_MIB = 256;
+const FORMATS = ['raw', 'qcow2'] as const;
+const KIB = 1024;
+
+interface Work {
+  readonly name: string;
+  readonly mode: 'read' | 'write';
+  readonly order: 'sequential' | 'random';
+  /** bytes of a request */
+  readonly size: number;
+}
+
+const WORKS: readonly Work[] = [
+  { name: 'sequential read, MiB/s', mode: 'read', order: 'sequential', size: KIB * KIB },
+  { name: 'sequential write, MiB/s', mode: 'write', order: 'sequential', size: KIB * KIB },
+  { name: '4 KiB random read, /s', mode: 'read', order: 'random', size: 4 * KIB },
+  { name: '4 KiB random write, /s', mode: 'write', order: 'random', size: 4 * KIB },
+];
+
+/** O_RDWR and O_DIRECT; the buffer stands on a page as that wants. Prints requests a second. */
+const PROGRAM = `${CLOCK}
+my ($path, $mode, $order, $size, $count) = @ARGV;
+sysopen(F, $path, 0x4002) or die "$path: $!";
+my $b = "\\1" x ($size + 8192);
+my $o = (4096 - unpack("J", pack("p", $b)) % 4096) % 4096;
+srand(7);
+my ($n, $at, $start, $end) = (0, 0, now());
+do {
+  $at = $order eq 'random' ? int(rand($count)) : $n % $count;
+  sysseek(F, $at * $size, 0);
+  ($mode eq 'read' ? sysread(F, $b, $size, $o) : syswrite(F, $b, $size, $o)) == $size or die "$mode: $!";
+  $n++;
+} until ($n % 8 == 0 && ($end = now()) - $start >= ${SECONDS});
+print $n / ($end - $start), "\\n";
+`;
+
+interface Side {
+  readonly guest: Guest;
+  readonly program: string;
+}
+
+/** Sequential and random reads and writes, raw and qcow2, past the guest's page cache and through the host's. */
+export async function measureDisks(rounds: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
+  try {
+    const disks = makeImages(folder, 'ours').map((path) => ({ path }));
+    await using ours = await startNephos({ disks });
+    await using theirs = await startQemu(qemuDisks(makeImages(folder, 'theirs')));
+    const sides = [await withProgram(ours), await withProgram(theirs)] as const;
+    for (const [i, format] of FORMATS.entries()) {
+      for (const work of WORKS) {
+        const measure = (side: Side): Promise<number> => perSecond(side, `/dev/vd${'ab'[i]}`, work);
+        await compare(`${format}: ${work.name}`, { rounds, sides, measure });
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function withProgram(guest: Guest): Promise<Side> {
+  await guest.shell.run('until [ -b /dev/vdb ]; do :; done');
+  return { guest, program: await putProgram(guest.shell, 'disk', PROGRAM) };
+}
+
+async function perSecond({ guest, program }: Side, disk: string, work: Work): Promise<number> {
+  const { mode, order, size } = work;
+  const count = (DISK_MIB * KIB * KIB) / size;
+  const shown = await guest.shell.run(`perl ${program} ${disk} ${mode} ${order} ${size} ${count}`);
+  if (!/^[\d.]+$/.test(shown)) throw new Error(`${disk}: ${shown}`);
+  return Number(shown);
+}
+
+/** With all their blocks: what is written for the first time is another matter. */
+function makeImages(folder: string, side: string): string[] {
+  return FORMATS.map((format) => {
+    const path = join(folder, `${side}.${format}`);
+    const options = ['-f', format, '-o', 'preallocation=full'];
+    execFileSync('qemu-img', ['create', '-q', ...options, path, `${DISK_MIB}M`]);
+    return path;
+  });
+}
+
+/** The cache and the I/O of ours: the page cache, by io_uring. */
+function qemuDisks(images: readonly string[]): string[] {
+  return images.flatMap((path, i) => [
+    ...['-drive', `id=d${i},file=${path},format=${FORMATS[i]},if=none,cache=writeback,aio=io_uring`],
+    ...['-device', `virtio-blk-pci,drive=d${i},disable-legacy=on,num-queues=1,queue-size=128`],
+  ]);
+}

@@ -35,7 +35,12 @@ async function run({ apiSocket, eventMonitor, vm, restore }: DaemonOptions): Pro
     monitor?.record(event);
   };
   onEvent({ source: 'vmm', event: 'starting' });
-  const vmm = new Vmm({ version: DIALECT_VERSION, onEvent, watchesDrivers: monitor !== undefined });
+  const vmm = new Vmm({
+    version: DIALECT_VERSION,
+    buildVersion: OWN_VERSION,
+    onEvent,
+    watchesDrivers: monitor !== undefined,
+  });
   if (apiSocket === undefined && vm === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
   }

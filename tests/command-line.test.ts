@@ -52,7 +52,10 @@ test('ch-remote takes a VM through its life', async () => {
   writeFileSync(config, JSON.stringify(guestConfig()));
   const quiet: Outcome = { code: 0, stdout: '', stderr: '' };
 
-  assert.match((await remote('ping')).stdout, /^\{"version":"\d+\.\d+\.\d+"\}\n$/);
+  assert.match(
+    (await remote('ping')).stdout,
+    /^\{"version":"\d+\.\d+\.\d+","build_version":"[^"]+","pid":\d+,"features":\[\]\}\n$/,
+  );
   const early = await remote('boot');
   assert.equal(early.code, 1);
   assert.equal(

@@ -193,6 +193,7 @@ test('descriptors of the parent process, and networks without rights', async () 
     ip: '10.92.2.1',
     mask: '255.255.255.0',
     hostMac: undefined,
+    mtu: undefined,
     pairs: 2,
   });
   const macvtapFd = openSync(`/dev/tap${attribute(macvtap, 'ifindex')}`, 'r+');

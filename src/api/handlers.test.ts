@@ -7,8 +7,10 @@ import { ROUTES, type RouteName } from './routes.ts';
 
 const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
 const HANDLERS: Handlers = {
-  'vmm.ping': async () => ({ version: '1' }),
+  'vmm.ping': async () => ({ version: '1', build_version: 'b', pid: 1, features: [] }),
   'vmm.shutdown': unexpected,
+  'vm.nmi': unexpected,
+  'vmm.nmi': unexpected,
   'vm.info': unexpected,
   'vm.counters': unexpected,
   'vm.create': unexpected,
@@ -54,11 +56,16 @@ const routesWith = (body: string): string[] =>
 
 test('every route is an endpoint, whether its capability is there or not', () => {
   assert.deepEqual([...ENDPOINTS.keys()], Object.keys(ROUTES));
-  assert.equal(ENDPOINTS.size, 25);
+  assert.equal(ENDPOINTS.size, 27);
 });
 
 test('a handler is called with what the route decodes', async () => {
-  assert.deepEqual(await ENDPOINTS.get('vmm.ping')?.handle(undefined), { version: '1' });
+  assert.deepEqual(await ENDPOINTS.get('vmm.ping')?.handle(undefined), {
+    version: '1',
+    build_version: 'b',
+    pid: 1,
+    features: [],
+  });
 });
 
 test('every route has its handler', () => {
@@ -76,6 +83,8 @@ test('bodies are refused, ignored and required as in reference/api.md 2', () => 
     'vm.shutdown',
     'vm.reboot',
     'vm.power-button',
+    'vm.nmi',
+    'vmm.nmi',
   ]);
   assert.equal(routesWith('required').length, 14);
 });

@@ -66,6 +66,17 @@ test('schemas are the contract’s: names, types, formats, defaults, minimums, w
 
 /** Everything that is served beyond the contract, and why. */
 const BEYOND: Readonly<Record<string, string>> = {
+  'path /vm.nmi': 'current versions have it',
+  'path /vmm.nmi': 'as some of their documents spell it',
+  'schema PayloadConfig': 'current clients say so what is started',
+  'schema PlatformConfig': 'current versions have it',
+  'VmConfig.payload': 'current clients say so what is started',
+  'VmConfig.platform': 'current versions have it',
+  'VmmPingResponse.build_version': 'current versions answer it',
+  'VmmPingResponse.pid': 'current versions answer it',
+  'VmmPingResponse.features': 'current versions answer it',
+  'DiskConfig.serial': 'current versions have it',
+  'NetConfig.mtu': 'current versions have it',
   'path /vm.receive-migration': 'the original has it',
   'path /vm.send-migration': 'the original has it',
   'schema ConsoleOverride': 'what clones have of their own',
@@ -106,6 +117,9 @@ const REQUIRED: Readonly<Record<string, string>> = {
   'DeviceNode.children: needed': 'always answered',
   'DeviceNode.id: needed': 'always answered',
   'DeviceNode.resources: needed': 'always answered',
+  'VmmPingResponse.build_version: needed': 'always answered',
+  'VmmPingResponse.features: needed': 'always answered',
+  'VmmPingResponse.pid: needed': 'always answered',
   'VmAddDevice.path: needed': 'as in DeviceConfig',
   'VmRemoveDevice.id: needed': 'the request makes no sense without',
   'VmResizeZone.desired_ram: needed': 'the request makes no sense without',

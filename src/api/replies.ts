@@ -26,7 +26,12 @@ export interface VmmPingResponse extends ValueOf<typeof VmmPingResponse> {}
 export const VmmPingResponse = struct({
   name: 'VmmPingResponse',
   doc: 'The VMM that answers',
-  fields: { version: text('Version of the VMM') },
+  fields: {
+    version: text('Version of the API'),
+    build_version: beyond(text('Version of Nephos')),
+    pid: beyond(uint('Process of the VMM', { bits: 32, format: 'int64' })),
+    features: beyond(list(text('What is built in beside the usual'))),
+  },
 });
 
 export interface PciDeviceInfo extends ValueOf<typeof PciDeviceInfo> {}

@@ -192,6 +192,9 @@ export const ROUTES = {
     phases: WITHOUT_VM,
     refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
   }),
+  'vm.nmi': nmi(),
+  // the name under which some versions' documents have it
+  'vmm.nmi': nmi(),
   'vm.receive-migration': change(VmReceiveMigrationData, 'Where the VM is received', {
     summary: 'Receive a VM that another VMM sends',
     answers: { 204: 'The VM was received and runs.' },
@@ -247,6 +250,15 @@ function change<Q extends Struct>(
     reply: undefined,
     implemented: true,
   };
+}
+
+function nmi(): RouteDefinition<undefined, undefined, true> {
+  return action({
+    summary: 'Inject an NMI.',
+    answers: { 204: 'The NMI was injected.' },
+    phases: ['Running'],
+    beyond: true,
+  });
 }
 
 type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };

@@ -53,6 +53,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   put('pause', 'vm.pause', 'Pause the VM'),
   put('resume', 'vm.resume', 'Resume the VM'),
   put('power-button', 'vm.power-button', 'Trigger a power button in the VM'),
+  put('nmi', 'vm.nmi', 'Inject an NMI'),
   put('shutdown-vmm', 'vmm.shutdown', 'Shutdown the VMM'),
   take('add-device', '<device_config>', 'Add VFIO device', deviceBody(vfio, 'device')),
   take('add-disk', '<disk_config>', 'Add block device', deviceBody(disk, 'disk')),

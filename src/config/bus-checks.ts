@@ -40,6 +40,7 @@ function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
   if (disk.vhost_socket !== undefined && disk.path !== undefined) {
     report(place, 'Disk path and vhost socket both provided');
   }
+  checkSerial(`${place}.serial`, disk, report);
   if (disk.vhost_user && !shared) report(place, SHARED_MEMORY);
   if (disk.vhost_user && disk.vhost_socket === undefined) {
     report(place, NO_SOCKET);
@@ -47,6 +48,15 @@ function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
   if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
   if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
   checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
+}
+
+/** Bytes of a serial number that virtio-blk has room for. */
+const SERIAL_MAX = 20;
+
+function checkSerial(place: string, { serial, vhost_user: served }: DiskConfig, report: Report): void {
+  if (serial === undefined) return;
+  if (served) report(place, 'has no effect with vhost_user');
+  if (new TextEncoder().encode(serial).length > SERIAL_MAX) report(place, `longer than ${SERIAL_MAX} bytes`);
 }
 
 function checkFs(place: string, fs: FsConfig, { vcpus, shared, report }: Machine): void {

@@ -1,4 +1,5 @@
 import { FILE_MISSING } from '../devices/console.ts';
+import { isUuid } from '../devices/platform.ts';
 import { checkBusDevices } from './bus-checks.ts';
 import { checkMemory } from './memory-checks.ts';
 import { checkNuma } from './numa-checks.ts';
@@ -24,6 +25,7 @@ export function checkVmConfig(config: VmConfig): Problem[] {
     problems.push({ kind, text: `${place}: ${reason}` });
   };
   checkPayload(config, report);
+  checkPlatform(config, report);
   checkConsoles(config, report);
   checkCpus(config, report);
   checkMemory(config.memory, report);
@@ -41,6 +43,18 @@ function checkPayload({ kernel, initramfs, cmdline, rng }: VmConfig, report: Rep
   if (rng.src === '') report('rng.src', 'must not be empty');
   if (!/^[\x20-\x7e]*$/.test(cmdline.args)) report('cmdline.args', 'only printable ASCII is possible');
   if (cmdline.args.length > CMDLINE_MAX) report('cmdline.args', `longer than ${CMDLINE_MAX} bytes`);
+}
+
+/** Strings of a structure of SMBIOS: their numbers have a byte. */
+const OEM_STRINGS_MAX = 255;
+
+function checkPlatform({ platform }: VmConfig, report: Report): void {
+  if (platform === undefined) return;
+  const { uuid, serial_number: serial, oem_strings: strings = [] } = platform;
+  if (uuid !== undefined && !isUuid(uuid)) report('platform.uuid', `"${uuid}" is no UUID`);
+  if (strings.length > OEM_STRINGS_MAX) report('platform.oem_strings', `more than ${OEM_STRINGS_MAX}`);
+  if (serial === '') report('platform.serial_number', 'must not be empty');
+  if (strings.includes('')) report('platform.oem_strings', 'must not be empty');
 }
 
 function checkConsoles({ serial, console }: VmConfig, report: Report): void {

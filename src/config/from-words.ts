@@ -7,6 +7,7 @@ import { fs } from '../devices/fs.ts';
 import { memory, MemoryZoneConfig } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
 import { numa } from '../devices/numa.ts';
+import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
@@ -35,6 +36,7 @@ const PARSE_ORDER: readonly Device[] = [
   vsock,
   sgxEpc,
   numa,
+  platform,
   cpus,
   memory,
 ];

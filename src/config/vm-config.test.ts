@@ -43,7 +43,12 @@ test('a kernel is enough, and everything else gets the original’s default', ()
 
 test('answers keep the order of the contract', () => {
   const whole = encodeVmConfig(decode(VmConfig, { ...WHOLE, kernel: WHOLE.kernel }));
-  assert.deepEqual(Object.keys(whole), Object.keys(VmConfig.fields));
+  // those of current versions come after them
+  const order = Object.keys(VmConfig.fields);
+  assert.deepEqual(
+    Object.keys(whole),
+    order.filter((member) => member !== 'platform' && member !== 'payload'),
+  );
 });
 
 test('a configuration as the original answers it is taken, nulls and all', () => {
@@ -255,10 +260,10 @@ test('a member that asks for nothing is fine, though its capability is not there
 test('unknown members are ignored with one warning', () => {
   const { warnings } = decodeVmConfig({
     ...KERNEL,
-    platform: {},
+    tpm: {},
     disks: [{ path: '/a', pci_segment: 0, sparse: true }],
   });
-  assert.deepEqual(warnings, ['unknown fields ignored: platform, disks[0].pci_segment, disks[0].sparse']);
+  assert.deepEqual(warnings, ['unknown fields ignored: tpm, disks[0].pci_segment, disks[0].sparse']);
 });
 
 test('a wrong shape is told in full, with the place of each fault', () => {
@@ -282,4 +287,32 @@ test('a configuration that grew is checked as a whole', () => {
   const [disk] = config.disks ?? [];
   assert.ok(disk);
   assert.throws(() => validateVmConfig({ ...config, disks: [disk, disk] }), { kind: 'duplicate' });
+});
+
+test('payload is taken apart, and answered as it was given', () => {
+  const payload = { kernel: '/k', cmdline: 'a, b', initramfs: '/i' };
+  const { config } = decodeVmConfig({ payload });
+  assert.deepEqual(
+    [config.kernel, config.cmdline, config.initramfs],
+    [{ path: '/k' }, { args: 'a, b' }, { path: '/i' }],
+  );
+  const answer = encodeVmConfig(config);
+  assert.deepEqual(answer.payload, payload);
+  assert.ok(!('kernel' in answer || 'cmdline' in answer || 'initramfs' in answer));
+  assert.deepEqual(decodeVmConfig(JSON.parse(JSON.stringify(answer))).config, config);
+  assert.equal(decodeVmConfig({ payload: { firmware: '/f' } }).config.kernel.path, '/f');
+});
+
+test('what a platform cannot say is refused', () => {
+  const error = failure({
+    ...KERNEL,
+    platform: { uuid: '1', serial_number: '', oem_strings: [''] },
+    disks: [{ path: '/a', serial: 'x'.repeat(21) }],
+  });
+  assert.deepEqual(error.problems, [
+    'platform.uuid: "1" is no UUID',
+    'platform.serial_number: must not be empty',
+    'platform.oem_strings: must not be empty',
+    'disks[0].serial: longer than 20 bytes',
+  ]);
 });

@@ -7,7 +7,8 @@ import { iommu } from '../devices/iommu.ts';
 import { memory } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
 import { numa } from '../devices/numa.ts';
-import { CmdLineConfig, InitramfsConfig, KernelConfig } from '../devices/payload.ts';
+import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
+import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
@@ -16,7 +17,7 @@ import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
 import { watchdog } from '../devices/watchdog.ts';
 import { decode, DecodeError, encode, laterMembers, unknownMembers } from '../schema/decode.ts';
-import { defaulted, optional, struct, type InputOf, type ValueOf } from '../schema/field.ts';
+import { beyond, defaulted, optional, struct, type InputOf, type ValueOf } from '../schema/field.ts';
 import { nested } from '../schema/kinds.ts';
 import { checkVmConfig, type Problem } from './checks.ts';
 import { ConfigError } from './errors.ts';
@@ -50,6 +51,9 @@ export const VmConfig = struct({
     sgx_epc: sgxEpc.field,
     numa: numa.field,
     watchdog: watchdog.field,
+    platform: platform.field,
+    // kept beside what it was taken apart into, so that answers are in the dialect of the request
+    payload: beyond(optional(nested(PayloadConfig))),
   },
 });
 
@@ -64,7 +68,7 @@ export interface DecodedVmConfig {
  * @throws ConfigError naming all problems, not only the first
  */
 export function decodeVmConfig(json: unknown): DecodedVmConfig {
-  const config = decodeShape(json);
+  const config = decodeShape(withoutPayload(json));
   validateVmConfig(config);
   const unknown = unknownMembers(VmConfig, json);
   return { config, warnings: unknown.length === 0 ? [] : [`unknown fields ignored: ${unknown.join(', ')}`] };
@@ -93,7 +97,37 @@ export function validateVmConfig(config: VmConfig): void {
  * vm.create again, it makes the same machine.
  */
 export function encodeVmConfig(config: VmConfig): VmConfig {
-  return encode(VmConfig, config);
+  return inDialect(encode(VmConfig, config));
+}
+
+/** A configuration in the dialect in which it was given: with `payload`, or with `kernel`, `initramfs` and `cmdline`. */
+export function inDialect(config: VmConfig): VmConfig {
+  if (config.payload === undefined) return config;
+  const { kernel: _kernel, initramfs: _initramfs, cmdline: _cmdline, ...rest } = config;
+  // what leaves here is JSON for clients, and decodes to the whole again
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return rest as VmConfig;
+}
+
+/** Takes `payload` apart, as current clients send it, into the members of the contract. */
+function withoutPayload(json: unknown): unknown {
+  if (!isObject(json) || !isObject(json['payload'])) return json;
+  const { kernel, firmware, cmdline, initramfs } = json['payload'];
+  const given = (value: unknown): boolean => value !== undefined && value !== null;
+  if (given(kernel) && given(firmware)) {
+    throw new ConfigError('invalid', ['payload: kernel and firmware are both given']);
+  }
+  if (!given(kernel) && !given(firmware)) throw new ConfigError('invalid', ['payload: No bootitem provided']);
+  return {
+    ...json,
+    kernel: { path: given(kernel) ? kernel : firmware },
+    initramfs: given(initramfs) ? { path: initramfs } : undefined,
+    cmdline: given(cmdline) ? { args: cmdline } : undefined,
+  };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function decodeShape(json: unknown): VmConfig {

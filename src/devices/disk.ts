@@ -43,6 +43,7 @@ export const DiskConfig = struct({
         choice('Format of the image; `Unknown`: looked at', ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown']),
       ),
     ),
+    serial: beyond(optional(text('Serial number; default: from the image’s place on the host'))),
     backing_files: beyond(optional(flag('The image may be based on files outside its own folder'))),
   },
 });
@@ -75,7 +76,7 @@ function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Ste
         rerror: 'report',
         ...onBus(at),
         drive: throttle.top,
-        serial: at.facts.serial,
+        serial: config.serial ?? at.facts.serial,
         'num-queues': config.num_queues,
         'queue-size': config.queue_size,
         'write-cache': 'on',

@@ -8,6 +8,7 @@ import { iommu } from './iommu.ts';
 import { memory } from './memory.ts';
 import { net } from './net.ts';
 import { numa } from './numa.ts';
+import { platform } from './platform.ts';
 import { pmem } from './pmem.ts';
 import { rng } from './rng.ts';
 import { serial } from './serial.ts';
@@ -25,6 +26,7 @@ export const DEVICES: readonly Device[] = [
   cpus,
   memory,
   numa,
+  platform,
   sgxEpc,
   serial,
   console,

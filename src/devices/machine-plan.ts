@@ -46,6 +46,8 @@ export interface MachinePlan {
   /** empty where the guest has no NUMA nodes; the machine's RAM is then one object */
   readonly numa: readonly NumaOption[];
   readonly boot: BootSource;
+  /** files with the structures of SMBIOS that are given; their names are ours */
+  readonly smbios: readonly string[];
   /** the machine waits for the state of another one and never starts by itself */
   readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */

@@ -48,6 +48,9 @@ export const NetConfig = struct({
         optional(list(nested(PortForward), readForwards, '[tcp:|udp:][<ipv4>:]<host port>-<guest port>+...')),
       ),
     ),
+    mtu: beyond(
+      optional(uint('Largest packet in `bytes`, in the guest and on the TAP', { bits: 16, min: 1280 })),
+    ),
     rate_limiter_config: rateLimiterConfig,
   },
 });
@@ -89,6 +92,7 @@ function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] 
         ...(config.vhost_user ? onBusByBackend(at) : onBus(at)),
         netdev: at.qemuId,
         mac: at.facts.mac,
+        ...(config.mtu === undefined ? {} : { host_mtu: config.mtu }),
         mq: pairs > 1,
         // one for each queue, the control queue and changes of the configuration
         vectors: 2 * pairs + 2,

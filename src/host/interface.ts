@@ -8,6 +8,7 @@ const SIOCSIFADDR = 0x8916;
 const SIOCSIFNETMASK = 0x891c;
 const SIOCSIFHWADDR = 0x8924;
 const SIOCGIFHWADDR = 0x8927;
+const SIOCSIFMTU = 0x8922;
 
 const IFF_UP = 1;
 const AF_INET = 2;
@@ -80,6 +81,13 @@ export async function setMac(name: string, mac: string): Promise<void> {
   await onInterface(request, SIOCGIFHWADDR);
   Buffer.from(mac.replaceAll(':', ''), 'hex').copy(request, SOCKADDR.hardware);
   await onInterface(request, SIOCSIFHWADDR);
+}
+
+/** Gives an interface another largest packet, in `bytes`. */
+export async function setMtu(name: string, mtu: number): Promise<void> {
+  const request = ifreqFor(name);
+  request.writeInt32LE(mtu, UNION);
+  await onInterface(request, SIOCSIFMTU);
 }
 
 /** Gives an interface its IPv4 address and netmask. */

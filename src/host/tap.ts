@@ -10,6 +10,7 @@ import {
   nameIn,
   setAddress,
   setMac,
+  setMtu,
   setUp,
 } from './interface.ts';
 
@@ -35,6 +36,8 @@ export interface TapWish {
   readonly mask: string;
   /** undefined: it keeps the one that it has */
   readonly hostMac: string | undefined;
+  /** in `bytes`; undefined: it keeps the one that it has */
+  readonly mtu: number | undefined;
   /** pairs of a receiving and a sending queue */
   readonly pairs: number;
 }
@@ -143,7 +146,7 @@ function checkExisting(name: string, pairs: number): void {
 }
 
 /** What is right already is left alone: a TAP that root prepared needs no rights then. */
-async function arrange(name: string, { ip, mask, hostMac }: TapWish, isNew: boolean): Promise<void> {
+async function arrange(name: string, { ip, mask, hostMac, mtu }: TapWish, isNew: boolean): Promise<void> {
   const change = async (what: string, act: () => Promise<void>): Promise<void> => {
     await act().catch((error: unknown) => {
       const cure = codeOf(error) === 'EPERM' ? ': grant CAP_NET_ADMIN, or let root do it beforehand' : '';
@@ -153,6 +156,9 @@ async function arrange(name: string, { ip, mask, hostMac }: TapWish, isNew: bool
     });
   };
   if (isNew) await change(`address ${ip}/${mask}`, () => setAddress(name, ip, mask));
+  if (mtu !== undefined && interfaceAttribute(name, 'mtu') !== String(mtu)) {
+    await change(`mtu ${mtu}`, () => setMtu(name, mtu));
+  }
   if (hostMac !== undefined && (await macOf(name)) !== hostMac) {
     await change(`host_mac ${hostMac}`, () => setMac(name, hostMac));
   }

@@ -15,6 +15,8 @@ export interface HostFacts {
   readonly kernel: { readonly kind: 'elf' | 'bzimage' | 'firmware'; readonly path: string };
   /** the initramfs as QEMU gets it */
   readonly initramfs: string | undefined;
+  /** files with structures of SMBIOS */
+  readonly smbios?: readonly string[];
   /** what the host found or made for each device, by its id */
   readonly facts: ReadonlyMap<string, unknown>;
 }
@@ -48,6 +50,7 @@ export function planMachine(
     memory: planMemory(config, pmemBytes(placements, host)),
     numa,
     boot: planBoot(config, host),
+    smbios: host.smbios ?? [],
     incoming: false,
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),

@@ -18,6 +18,7 @@ function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', pat
     boot,
     steps,
     lateSteps: [],
+    smbios: [],
     incoming: false,
   };
 }

@@ -17,6 +17,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-smp', keyValues(undefined, plan.smp)],
     ['-m', memoryArgument(plan.memory)],
     bootArguments(plan.boot),
+    ...plan.smbios.map((file) => ['-smbios', `file=${file}`]),
     // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],

@@ -1,4 +1,5 @@
 import type { VmInfo } from '../api/replies.ts';
+import { inDialect } from '../config/vm-config.ts';
 import { plannedMemory } from '../devices/memory.ts';
 import { balloonBytes } from './balloon.ts';
 import { deviceTree } from './device-tree.ts';
@@ -12,7 +13,7 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
     run === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([run.resources(), balloonBytes(run)]);
   const { config, state, live } = vm;
   return {
-    config: live === undefined ? config : live.consoles.complete(config),
+    config: inDialect(live === undefined ? config : live.consoles.complete(config)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree: live === undefined ? undefined : deviceTree(live.run.layout.placements, known),

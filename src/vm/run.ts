@@ -20,6 +20,7 @@ import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
+import { writeSmbios } from './smbios.ts';
 import { followResources, type KnownResources } from './resources.ts';
 
 /** The parts of a configuration that a machine starts with and that grow while it runs. */
@@ -115,7 +116,8 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     for (const placement of layout.placements) {
       await preparations.add(placement, { vm: config, signal });
     }
-    const facts = { accelerator, ...boot, facts: preparations.facts() };
+    using smbios = await writeSmbios(config.platform);
+    const facts = { accelerator, ...boot, smbios: smbios.paths, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const qemu = await launch(plan, { config: shape, layout }, signal);
     const run: Run = {

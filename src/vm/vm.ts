@@ -86,6 +86,11 @@ export async function pressPowerButton(vm: Vm): Promise<void> {
   await qmpOf(vm)?.execute('system_powerdown');
 }
 
+/** Interrupts the guest in a way that it cannot mask. */
+export async function injectNmi(vm: Vm): Promise<void> {
+  await qmpOf(vm)?.execute('inject-nmi');
+}
+
 /** Ends the machine, if there is one; the configuration stays. */
 export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   const { live } = vm;

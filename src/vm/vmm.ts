@@ -33,6 +33,7 @@ import {
   bootVm,
   createVm,
   endWaits,
+  injectNmi,
   pauseVm,
   pressPowerButton,
   restartVm,
@@ -53,6 +54,7 @@ export interface VmmEnd {
 export interface VmmOptions {
   /** what vmm.ping answers */
   readonly version: string;
+  readonly buildVersion: string;
   /** called with each event, in order */
   readonly onEvent: OnVmEvent;
   /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs the engine something */
@@ -65,6 +67,7 @@ export interface VmmOptions {
  */
 export class Vmm {
   readonly #version: string;
+  readonly #buildVersion: string;
   readonly #received = createReceivedDescriptors();
   readonly #queue = withCleanup(createQueue(), () => this.#received.closeUnused(this.#vm));
   readonly #over = deferred<VmmEnd>();
@@ -75,8 +78,9 @@ export class Vmm {
   readonly #emit: OnVmEvent;
   readonly #watchesDrivers: boolean;
 
-  constructor({ version, onEvent, watchesDrivers }: VmmOptions) {
+  constructor({ version, buildVersion, onEvent, watchesDrivers }: VmmOptions) {
     this.#version = version;
+    this.#buildVersion = buildVersion;
     this.#emit = onEvent;
     this.#watchesDrivers = watchesDrivers;
   }
@@ -88,7 +92,12 @@ export class Vmm {
 
   /** What the API calls. */
   readonly handlers: Handlers = {
-    'vmm.ping': async () => ({ version: this.#version }),
+    'vmm.ping': async () => ({
+      version: this.#version,
+      build_version: this.#buildVersion,
+      pid: process.pid,
+      features: [],
+    }),
     'vmm.shutdown': () => this.shutdown(),
     'vm.info': async () => vmInfo(this.#present('vm.info')),
     'vm.counters': () => this.#counters(),
@@ -98,6 +107,8 @@ export class Vmm {
     'vm.resume': () => this.#operation('vm.resume', (vm) => resumeVm(vm, this.#emit)),
     'vm.shutdown': () => this.#ending('vm.shutdown', (vm) => stopVm(vm, this.#emit)),
     'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
+    'vm.nmi': () => this.#operation('vm.nmi', injectNmi),
+    'vmm.nmi': () => this.#operation('vmm.nmi', injectNmi),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
     'vm.delete': () => this.#ending('vm.delete', (vm) => this.#delete(vm)),
     'vm.resize': (sizes) =>

@@ -24,6 +24,7 @@ async function prepareTap(config: Named): Promise<PreparedNet> {
     ip: config.ip,
     mask: config.mask,
     hostMac: config.host_mac,
+    mtu: config.mtu,
     pairs: queuePairs(config),
   });
   try {

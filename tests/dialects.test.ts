@@ -1,0 +1,95 @@
+// What current clients send that the contract's document does not have, seen in the guest.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { createImage } from './support/images.ts';
+import { attribute, interfaceName } from './support/network.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+import { join } from 'node:path';
+
+const UUID = '0f0e0d0c-0b0a-0908-0706-050403020100';
+
+/** vm.create as Kata's Go runtime of today sends it, with what other current clients add (reference/clients.md 2, 5). */
+function body(image: string, tap: string): Record<string, unknown> {
+  return {
+    kernel: undefined,
+    initramfs: undefined,
+    cmdline: undefined,
+    payload: { kernel: KERNEL, cmdline: 'console=ttyS0 quiet,x=1', initramfs: INITRAMFS },
+    platform: {
+      num_pci_segments: 2,
+      iommu_segments: [0],
+      serial_number: 'S/N 1, "two"',
+      uuid: UUID,
+      oem_strings: ['io.systemd.credential:a=b,c', 'zwölf'],
+    },
+    memory: { size: 2 ** 29, shared: true, hugepages: false },
+    cpus: {
+      boot_vcpus: 2,
+      max_vcpus: 2,
+      topology: { threads_per_core: 1, cores_per_die: 2, dies_per_package: 1, packages: 1 },
+    },
+    rng: { src: '/dev/urandom', iommu: false },
+    balloon: { size: 0, free_page_reporting: false },
+    disks: [
+      {
+        path: image,
+        readonly: false,
+        image_type: 'Raw',
+        serial: 'disk "a", ü',
+        pci_segment: 0,
+        sparse: true,
+      },
+    ],
+    net: [{ tap, mtu: 1400, pci_segment: 1, offload_tso: true }],
+  };
+}
+
+test('a configuration in today’s dialect boots, has its effects, and is answered in it', async () => {
+  await using vmm = await startVmm();
+  const ping = (await vmm.get('vmm.ping')).json as Record<string, unknown>;
+  assert.equal(ping['pid'], vmm.pid);
+  assert.deepEqual(Object.keys(ping), ['version', 'build_version', 'pid', 'features']);
+
+  const tap = interfaceName();
+  const image = createImage(join(vmm.folder, 'a, "b" ü.raw'), '1M', ['-f', 'raw']);
+  using shell = await boot(vmm, body(image, tap));
+  assert.match(await shell.run('cat /proc/cmdline'), /^console=ttyS0 quiet,x=1/);
+  const dmi = '/sys/class/dmi/id';
+  assert.equal(await shell.run(`cat ${dmi}/product_serial ${dmi}/product_uuid`), `S/N 1, "two"\n${UUID}`);
+  const strings = await shell.run(
+    'cat /sys/firmware/dmi/tables/DMI | tr "\\0" "\\n" | grep -a -c -E "credential:a=b,c|^zw.*lf"',
+  );
+  assert.equal(strings, '2');
+  assert.equal(await shell.run('cat /sys/block/vda/serial'), Buffer.from('disk "a", ü').toString('latin1'));
+  assert.equal(await shell.run('cat /sys/class/net/eth0/mtu'), '1400');
+  assert.equal(attribute(tap, 'mtu'), '1400');
+
+  const nmis = (): Promise<string> => shell.run("awk '/NMI:/ { print $2 }' /proc/interrupts");
+  const before = await nmis();
+  assertStatus(await vmm.put('vm.nmi'), 204);
+  assertStatus(await vmm.put('vmm.nmi'), 204);
+  await until('the guest is interrupted', async () => (await nmis()) !== before);
+
+  const { config } = (await vmm.get('vm.info')).json as { config: Record<string, unknown> };
+  assert.deepEqual(config['payload'], {
+    kernel: KERNEL,
+    cmdline: 'console=ttyS0 quiet,x=1',
+    initramfs: INITRAMFS,
+  });
+  for (const old of ['kernel', 'initramfs', 'cmdline']) assert.ok(!(old in config), old);
+  assert.deepEqual(config['platform'], body('', '')['platform']);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  for (const [payload, reason] of [
+    [{}, /No bootitem provided/],
+    [{ kernel: KERNEL, firmware: KERNEL }, /kernel and firmware are both given/],
+  ] as const) {
+    const answer = await vmm.put('vm.create', { payload });
+    assertStatus(answer, 400);
+    assert.match(JSON.stringify(answer.json), reason);
+  }
+  // what vm.info answers is a configuration again
+  assertStatus(await vmm.put('vm.create', config), 204);
+});

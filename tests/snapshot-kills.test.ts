@@ -24,11 +24,11 @@ function fingerprint(folder: string): string[] {
   );
 }
 
-/** The answer's status; undefined where the VMM did not live to give one. */
-function statusOf(vmm: TestVmm, path: string, body: unknown): Promise<number | undefined> {
+/** The answer's status and text; no status where the VMM did not live to give one. */
+function answerOf(vmm: TestVmm, path: string, body: unknown): Promise<{ status?: number; text: string }> {
   return vmm.put(path, body).then(
-    ({ status }) => status,
-    () => undefined,
+    ({ status, json }) => ({ status, text: JSON.stringify(json) }),
+    () => ({ text: '' }),
   );
 }
 
@@ -66,7 +66,7 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
     await context.test(`QEMU, or the VMM, is killed ${moment} ms into a restore`, async () => {
       for (const whom of ['QEMU', 'VMM']) {
         await using vmm = await startVmm();
-        const answer = statusOf(vmm, 'vm.restore', { source_url: url });
+        const answer = answerOf(vmm, 'vm.restore', { source_url: url });
         await delay(moment);
         const [engine] = childrenOf(vmm.pid);
         if (whom === 'VMM') vmm.kill('SIGKILL');
@@ -81,10 +81,11 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
         const target = join(vmm.folder, 'target');
         mkdirSync(target);
         assertStatus(await vmm.put('vm.restore', { source_url: url }), 204);
-        const answer = statusOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
+        const answer = answerOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
         await delay(moment);
         process.kill(whom === 'VMM' ? vmm.pid : qemuOf(vmm.pid), 'SIGKILL');
-        const status = await answer;
+        const { status, text } = await answer;
+        if (status === 500) assert.match(text, /QEMU ended unexpectedly \(signal SIGKILL\)|The VM is /);
         const isWhole = readdirSync(target).includes('manifest.json');
         if (status === 204) assert.ok(isWhole);
         if (status === 500) assert.deepEqual(readdirSync(target), []);

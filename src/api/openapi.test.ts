@@ -94,6 +94,7 @@ const BEYOND: Readonly<Record<string, string>> = {
   'DiskConfig.backing_files': 'current versions have it; allows a base outside the image’s folder',
   'RestoreConfig.overrides': 'what clones have of their own',
   'RestoreConfig.resume': 'later versions of the original have it',
+  'VmSnapshotConfig.durable': 'a snapshot that is to outlive a power cut costs time',
   'NetConfig.backend': 'networks without rights',
   'NetConfig.forwards': 'networks without rights',
   'NetConfig.host_mac': 'the original has it',

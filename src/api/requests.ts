@@ -54,7 +54,12 @@ export interface VmSnapshotConfig extends ValueOf<typeof VmSnapshotConfig> {}
 export const VmSnapshotConfig = struct({
   name: 'VmSnapshotConfig',
   doc: 'Where a snapshot goes',
-  fields: { destination_url: needed(text('Directory that is there, as `file://<path>`', '<url>')) },
+  fields: {
+    destination_url: needed(text('Directory that is there, as `file://<path>`', '<url>')),
+    durable: beyond(
+      silentlyDefaulted(flag('The answer comes when all is on the disk, not in its cache'), false),
+    ),
+  },
 });
 
 const NetOverride = struct({

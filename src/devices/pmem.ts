@@ -37,6 +37,8 @@ export const pmem = defineDevice({
   takesSlot: true,
   // QEMU unplugs no memory device but virtio-mem
   removable: false,
+  // QEMU saves neither its place in the guest's address space nor its queue: a guest that flushes would wait for ever
+  unsaved: () => 'the engine has no way to save a virtio-pmem device',
   plan: planPmem,
 });
 

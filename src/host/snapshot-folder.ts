@@ -34,8 +34,11 @@ export interface NewSnapshot {
   readonly discard: () => Promise<void>;
 }
 
-/** Takes a directory for a new snapshot. Rejects where it is none, or where one is in it, whole or not. */
-export async function claimFolder(folder: string): Promise<NewSnapshot> {
+/**
+ * Takes a directory for a new snapshot. Rejects where it is none, or where one is in it, whole or not.
+ * A durable one outlives a power cut: its files are on the disk before its manifest is, and that before `finish` returns.
+ */
+export async function claimFolder(folder: string, { durable = false } = {}): Promise<NewSnapshot> {
   await checkDirectory(folder);
   const taken = await existing(folder, [...Object.values(SNAPSHOT_FILES), UNFINISHED]);
   if (taken.length > 0) throw new Error(`${folder}: already holds ${taken.join(', ')}`);
@@ -53,13 +56,23 @@ export async function claimFolder(folder: string): Promise<NewSnapshot> {
     create,
     write,
     finish: async (manifest) => {
+      const names = [...made];
+      if (durable) for (const name of names) await flush(join(folder, name));
       await write(UNFINISHED, manifest);
+      if (durable) await flush(join(folder, UNFINISHED));
       await rename(join(folder, UNFINISHED), join(folder, SNAPSHOT_FILES.manifest));
+      if (durable) await flush(folder);
     },
     discard: async () => {
       for (const name of made) await rm(join(folder, name), { force: true });
     },
   };
+}
+
+/** Waits until a file, or a directory's list of names, is on the disk. */
+async function flush(path: string): Promise<void> {
+  await using file = await open(path, 'r');
+  await file.sync();
 }
 
 /** Rejects, with the path and the reason, where there is no directory. */

@@ -15,6 +15,8 @@ export interface Placement {
   readonly id: string;
   /** PCI slot on bus 0; undefined for what is not on the bus */
   readonly slot: number | undefined;
+  /** came while the machine ran: it is outside of the vIOMMU until the next boot */
+  readonly added?: boolean;
 }
 
 /** Where all devices of one run of a VM are; a value: adding and removing make another. */
@@ -53,9 +55,10 @@ export function addPlacement(layout: Layout, device: NewDevice): { layout: Layou
     throw new ApiError('duplicate-id', `The id "${device.id}" is taken`);
   }
   const next = place(layout, device, taken);
-  const placement = next.placements.at(-1);
-  if (placement === undefined) throw new Error('a placement was made');
-  return { layout: next, placement };
+  const last = next.placements.at(-1);
+  if (last === undefined) throw new Error('a placement was made');
+  const placement = { ...last, added: true };
+  return { layout: { ...next, placements: [...layout.placements, placement] }, placement };
 }
 
 /** Frees a device's id and slot; its number is not used again. */

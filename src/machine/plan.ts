@@ -137,7 +137,7 @@ function iommuFirst(placements: readonly Placement[]): Placement[] {
  * put behind the vIOMMU (reference/api.md 8.6), so `viommu` is for those at boot.
  */
 export function planDevice(
-  { device, config, id, slot }: Placement,
+  { device, config, id, slot, added }: Placement,
   facts: unknown,
   viommu = false,
 ): readonly Step[] {
@@ -146,7 +146,7 @@ export function planDevice(
     qemuId: qemuId(id),
     addr: slot === undefined ? undefined : `0x${slot.toString(16)}`,
     facts,
-    behindIommu: viommu && config !== true && config['iommu'] === true,
+    behindIommu: viommu && added !== true && config !== true && config['iommu'] === true,
   };
   return device.plan?.(config, at) ?? [];
 }

@@ -11,6 +11,8 @@ export interface RamBlock {
   readonly address: number;
   /** has a back-end object: is RAM that a plan asked for */
   readonly planned: boolean;
+  /** is in huge pages of the host */
+  readonly huge: boolean;
 }
 
 /** Every piece of guest memory. Only the human monitor tells the addresses. */
@@ -23,11 +25,18 @@ export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
   return String(table)
     .split('\n')
     .flatMap((line) => {
-      const [, name = '', length = '', address = ''] = ROW.exec(line) ?? [];
-      if (name === '') return [];
-      return [{ name, length: Number(length), address: Number(address), planned: ids.has(name) }];
+      const [, called = '', pageSize, length = '', address = ''] = ROW.exec(line) ?? [];
+      // no name: its device never gives it to another machine (pmem)
+      if (called === '') return [];
+      // memory of a device on the bus has the device's place in front
+      const id = called.slice(called.lastIndexOf('/') + 1);
+      const planned = ids.has(id);
+      const name = planned ? id : called;
+      return [
+        { name, length: Number(length), address: Number(address), planned, huge: pageSize !== '4 KiB' },
+      ];
     });
 }
 
 /** name, page size, offset, used, total, address, access; `used` is what there is */
-const ROW = /^ *(\S.*?) +\d+ \w+ +0x\w+ +(0x\w+) +0x\w+ +(0x\w+)/;
+const ROW = /^ *(\S.*?) +(\d+ \w+) +0x\w+ +(0x\w+) +0x\w+ +(0x\w+)/;

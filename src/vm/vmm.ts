@@ -123,10 +123,10 @@ export class Vmm {
     'vm.add-net': (config, files) => this.#addNet(config, files?.take() ?? []),
     'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
     'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
-    'vm.snapshot': ({ destination_url: url }) =>
+    'vm.snapshot': (request) =>
       this.#operation('vm.snapshot', (vm) =>
         onLive(vm, ({ run }) =>
-          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, url)),
+          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, request)),
         ),
       ),
     'vm.restore': (request) => this.#queue(() => this.#restore(request)),

@@ -1,16 +1,14 @@
 import { ApiError } from '../../api/errors.ts';
 import { encodeVmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory.ts';
-import { pmem } from '../../devices/pmem.ts';
 import { connectLink } from '../../host/link.ts';
 import { isDirectory } from '../../host/ram-backing.ts';
 import { sendMachine } from '../../qemu/migration.ts';
-import { ramBlocks } from '../../qemu/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Run } from '../run.ts';
 import { describeMachine } from '../snapshot/describe.ts';
-import { checkSaveable, isSaved } from '../snapshot/saveable.ts';
+import { checkSaveable } from '../snapshot/saveable.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
@@ -51,8 +49,4 @@ async function checkMovable({ config }: Vm, run: Run): Promise<void> {
     if (zone.file === undefined || !zone.shared || (await isDirectory(zone.file))) continue;
     throw new ApiError('failed', `memory zone ${zone.id}: cannot be sent: it is the file ${zone.file}`);
   }
-  const kept = (await ramBlocks(run.qemu.qmp)).filter((block) => block.planned && !isSaved(run, block));
-  if (kept.length === 0) return;
-  const ids = run.layout.placements.filter(({ device }) => device.member === pmem.member).map(({ id }) => id);
-  throw new ApiError('failed', `pmem ${ids.join(', ')}: cannot be sent: what is written is in its file`);
 }

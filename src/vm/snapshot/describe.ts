@@ -22,9 +22,9 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     memoryAddresses: await memoryAddresses(run.qemu.qmp),
     nextNumber: run.layout.nextNumber,
     devices: run.layout.placements.map((placement): SavedDevice => {
-      const { device, id, slot, config } = placement;
+      const { device, id, slot, added, config } = placement;
       const leaving = run.leaving.has(id) ? { leaving: config } : {};
-      return { kind: kindOf(device), id, ...(slot === undefined ? {} : { slot }), ...leaving };
+      return { kind: kindOf(device), id, slot, added, ...leaving };
     }),
   };
 }

@@ -8,7 +8,7 @@ const EDITABLE: ReadonlySet<string> = new Set([
   ...['memory.zones[].file', 'memory.zones[].host_numa_node'],
   ...['disks[].path', 'disks[].direct', 'disks[].disable_io_uring', 'disks[].rate_limiter_config'],
   ...['net[].tap', 'net[].ip', 'net[].mask', 'net[].mac', 'net[].host_mac', 'net[].fd', 'net[].fds'],
-  ...['net[].rate_limiter_config', 'rng.src', 'pmem[].file', 'vsock.socket', 'vsock.cid'],
+  ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
   ...['serial.mode', 'serial.file', 'console.mode', 'console.file'],
 ]);
 

@@ -89,15 +89,18 @@ function layoutLike(config: VmConfig, { devices, nextNumber }: MachineDescriptio
 }
 
 /** Takes the device's item out of those that are left. */
-function placementLike({ kind, id, slot, leaving }: SavedDevice, left: DeviceItem[]): Placement {
+function placementLike(
+  { kind, id, slot, added = false, leaving }: SavedDevice,
+  left: DeviceItem[],
+): Placement {
   const device = DEVICES.find((one) => kindOf(one) === kind);
   if (device === undefined) throw otherDevices(`no device is called ${kind}`);
-  if (leaving !== undefined) return { device, id, slot, config: leavingConfig(leaving) };
+  if (leaving !== undefined) return { device, id, slot, added, config: leavingConfig(leaving) };
   // what has no id in the configuration is there once, or in the order of the zones that it comes from
   const at = left.findIndex((one) => one.device === device && (one.id === undefined || one.id === id));
   const [item] = at < 0 ? [] : left.splice(at, 1);
   if (item === undefined) throw otherDevices(`${device.member} ${id} is missing`);
-  return { device, id, slot, config: item.config };
+  return { device, id, slot, added, config: item.config };
 }
 
 /** It was a checked configuration when it was written, and the checksum says that it is the same. */

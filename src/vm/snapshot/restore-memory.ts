@@ -101,10 +101,13 @@ export async function fillMemory(run: Run, source: MemorySource): Promise<void> 
   }
 }
 
-/** A file behind shared memory is written as a file: that is faster, and no page table of QEMU's grows. */
-async function targetOf(pid: number, { address }: RamBlock): Promise<CopyEnd & AsyncDisposable> {
+/**
+ * A file behind shared memory is written as a file: that is faster, and no page table of QEMU's grows. Files in huge pages
+ * cannot be written.
+ */
+async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyEnd & AsyncDisposable> {
   const mapping = await mappingAt(pid, address);
-  const asFile = mapping.shared && mapping.inode !== 0;
+  const asFile = mapping.shared && mapping.inode !== 0 && !huge;
   const file = asFile
     ? await openMapped(pid, mapping, 'r+').catch(() => openMemory(pid, 'r+'))
     : await openMemory(pid, 'r+');

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
+import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { openMemory } from '../../host/process-memory.ts';
@@ -10,7 +11,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
-import { isSaved, checkSaveable } from './saveable.ts';
+import { checkSaveable } from './saveable.ts';
 import { describeMachine } from './describe.ts';
 import { folderOf } from './location.ts';
 import { manifestOf } from './manifest.ts';
@@ -23,11 +24,11 @@ const log = createLog('snapshot');
  * Writes a snapshot of a paused VM into a directory. The VM stays as it is, whatever happens; where it fails, nothing is left
  * in the directory.
  */
-export async function snapshotVm(vm: Vm, run: Run, url: string): Promise<void> {
-  const path = folderOf(url);
+export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): Promise<void> {
+  const path = folderOf(request.destination_url);
   await checkSaveable(run, 'be in a snapshot');
   const started = performance.now();
-  const folder = await claimFolder(path).catch((error: unknown) => {
+  const folder = await claimFolder(path, request).catch((error: unknown) => {
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {
@@ -36,13 +37,17 @@ export async function snapshotVm(vm: Vm, run: Run, url: string): Promise<void> {
     log.info(`${path}: ${Math.round(bytes / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
     await folder.discard();
-    throw new ApiError('failed', `${path}: the snapshot could not be written`, { cause: withoutPath(error) });
+    const cause = (await endOf(run)) ?? new Error(reasonOf(error));
+    throw new ApiError('failed', `${path}: the snapshot could not be written`, { cause });
   }
 }
 
-/** System errors in words; a path of ours in them is said already. */
-function withoutPath(error: unknown): Error {
-  return new Error(reasonOf(error));
+/** What else fails when QEMU ends in the middle says nothing to anybody. */
+function endOf({ qemu }: Run): Promise<Error | undefined> {
+  return qemu.qmp.execute('query-status').then(
+    () => undefined,
+    async () => new Error(`QEMU ended unexpectedly (${(await qemu.ended).detail})`),
+  );
 }
 
 async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<number> {
@@ -51,7 +56,7 @@ async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<num
   log.info(`device state: ${stream.length} bytes`);
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(encodeVmConfig(vm.config), undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
-  const saved = blocks.filter((block) => isSaved(run, block));
+  const saved = blocks.filter(({ planned }) => planned);
   const memory = await saveMemory(run.qemu.pid, saved, file);
   const machine: SavedMachine = {
     ...(await describeMachine(vm, run)),

@@ -1,8 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
-import { pmem } from '../../devices/pmem.ts';
-import { qemuId } from '../../machine/placement.ts';
 import { isMessage } from '../../qemu/qmp-stream.ts';
-import type { RamBlock } from '../../qemu/ram-blocks.ts';
 import type { Run } from '../run.ts';
 
 /**
@@ -24,22 +21,4 @@ export async function checkSaveable({ layout, qemu, config }: Run, fate: string)
   if (Array.isArray(reasons) && reasons.length > 0) {
     throw new ApiError('failed', `The VM cannot ${fate}: ${reasons.join('; ')}`);
   }
-}
-
-/**
- * Whether a piece of memory goes into the snapshot. Persistent memory is its file, as a disk is its image, except where
- * there is none that lasts: writes that are discarded, a file without a name.
- */
-export function isSaved({ layout, preparations }: Run, { planned, name }: RamBlock): boolean {
-  const lasts = layout.placements.some(({ device, config, id }) => {
-    if (device.member !== pmem.member || name !== `${qemuId(id)}.ram`) return false;
-    const discards = config !== true && config['discard_writes'] === true;
-    return !discards && !isNameless(preparations.facts().get(id));
-  });
-  return planned && !lasts;
-}
-
-/** The facts of a pmem device whose file is made in a folder. */
-function isNameless(facts: unknown): boolean {
-  return typeof facts === 'object' && facts !== null && 'isFolder' in facts && facts.isFolder === true;
 }

@@ -10,6 +10,8 @@ const SavedDevice = v.object({
   kind: v.string(),
   id: v.string(),
   slot: v.optional(v.number()),
+  /** see `Placement` */
+  added: v.optional(v.boolean()),
   /** its configuration, where the VM's no longer has it: the guest was asked to let it go and still had it */
   leaving: v.optional(v.unknown()),
 });

@@ -1,0 +1,140 @@
+// One guest with nearly every device there is, saved and restored: each works afterwards, seen in the guest.
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { infoOf, stateOf } from './support/info.ts';
+import { interfaceName } from './support/network.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
+
+/** Huge pages for two machines of this test, one after the other and for a moment both. */
+function withHugePages(pages: number): Disposable {
+  const before = Number(readFileSync(POOL, 'utf8'));
+  writeFileSync(POOL, String(before + pages));
+  return { [Symbol.dispose]: () => writeFileSync(POOL, String(before)) };
+}
+
+function image(vmm: TestVmm, name: string, mib: number): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, `image ${name}`);
+  truncateSync(path, mib * MIB);
+  return path;
+}
+
+/** Whether the virtio device in a slot negotiated to be behind the IOMMU (VIRTIO_F_ACCESS_PLATFORM, bit 33). */
+async function behind(shell: Shell, vmm: TestVmm, id: string): Promise<boolean> {
+  const tree = (await infoOf(vmm)).device_tree as Record<string, { pci_bdf: number } | undefined>;
+  const slot = ((tree[`_virtio-pci-${id}`]?.pci_bdf ?? 0) >> 3).toString(16).padStart(2, '0');
+  const features = await shell.run(`cat /sys/bus/pci/devices/0000:00:${slot}.0/virtio*/features`);
+  return features[33] === '1';
+}
+
+test('each device works in a restored VM', async () => {
+  await using vmm = await startVmm();
+  using _pages = withHugePages(64);
+  const [tap, other] = [interfaceName(), interfaceName()];
+  const network = { tap, ip: '192.168.237.1', mask: '255.255.255.0', mac: '2e:00:00:00:00:01', iommu: true };
+  using shell = await boot(vmm, {
+    cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
+    memory: {
+      size: 0,
+      hotplug_method: 'VirtioMem',
+      zones: [
+        { id: 'a', size: 320 * MIB, hotplug_size: 128 * MIB },
+        { id: 'huge', size: 64 * MIB, hugepages: true },
+      ],
+    },
+    iommu: true,
+    disks: [{ path: image(vmm, 'front.raw', 4), id: 'front', iommu: true }],
+    net: [{ ...network, id: 'net' }],
+    balloon: { size: 32 * MIB },
+    watchdog: true,
+  });
+  assertStatus(
+    await vmm.put('vm.add-disk', { path: image(vmm, 'later.raw', 4), id: 'later', iommu: true }),
+    200,
+  );
+  await shell.run('until [ -b /dev/vdb ]; do :; done; modprobe -a virtio_net virtio_balloon');
+  await shell.run('until [ -e /sys/class/net/eth0 ]; do :; done');
+  await shell.run(
+    'ip addr add 192.168.237.2/24 dev eth0; ip link set eth0 up; watchdog -t 1 -T 10 /dev/watchdog',
+  );
+  assert.equal(await behind(shell, vmm, 'front'), true);
+  assert.equal(await behind(shell, vmm, 'later'), false);
+
+  const path = join(vmm.folder, 'snap');
+  mkdirSync(path);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${path}` }), 204);
+  const { device_tree: tree } = await infoOf(vmm);
+  // RAM is in memory-ranges, not among the devices' state
+  assert.ok(statSync(join(path, 'state.json')).size < 4 * MIB);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  assert.ok(!existsSync(`/sys/class/net/${tap}`));
+
+  const overrides = { net: [{ id: 'net', tap: other, mac: '2e:00:00:00:00:02' }] };
+  const request = { source_url: `file://${path}`, overrides, resume: true };
+  assertStatus(await vmm.put('vm.restore', request), 204);
+  using again = openShell(await ptyOf(vmm));
+  assert.deepEqual((await infoOf(vmm)).device_tree, tree);
+  // a network on the TAP of its own
+  await again.run('until ping -c 1 -W 1 192.168.237.1 > /dev/null; do :; done');
+  assert.ok(existsSync(`/sys/class/net/${other}`) && !existsSync(`/sys/class/net/${tap}`));
+  assert.equal(await again.run('head -c 5 /dev/vda; head -c 5 /dev/vdb'), 'imageimage');
+  assert.equal(await behind(again, vmm, 'later'), false);
+  await assertSizes(vmm, again);
+
+  await assertRefused(vmm);
+
+  // the watchdog that was fed bites when it no longer is; from the next boot on both disks are behind the vIOMMU
+  again.type('kill -9 $(pidof watchdog)\r');
+  await again.login();
+  assert.equal(await stateOf(vmm), 'Running');
+  assert.equal(await behind(again, vmm, 'later'), true);
+  await again.run('modprobe virtio_net; until [ -e /sys/class/net/eth0 ]; do :; done');
+  assert.equal(await again.run('cat /sys/class/net/eth0/address'), '2e:00:00:00:00:02');
+});
+
+/** Balloon and virtio-mem answer as before. */
+async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
+  const actual = async (): Promise<number> =>
+    ((await vmm.get('vm.info')).json as { memory_actual_size: number }).memory_actual_size;
+  assertStatus(await vmm.put('vm.resize', { desired_balloon: 64 * MIB }), 204);
+  await until('the balloon has grown', async () => (await actual()) === (320 + 64 - 64) * MIB);
+  const total = 'read _ kib _ < /proc/meminfo; echo $kib';
+  const before = Number(await shell.run(total));
+  assertStatus(await vmm.put('vm.resize-zone', { id: 'a', desired_ram: 448 * MIB }), 204);
+  await until(
+    'the guest has more',
+    async () => Number(await shell.run(total)) > before + 100_000,
+    shell.shown,
+  );
+}
+
+/** What cannot be saved is named, and nothing is written. */
+async function assertRefused(vmm: TestVmm): Promise<void> {
+  const pmem = { file: image(vmm, 'p, "m".img', 128), id: 'pm' };
+  assertStatus(await vmm.put('vm.add-pmem', pmem), 200);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  const path = join(vmm.folder, 'none');
+  mkdirSync(path);
+  const answer = await vmm.put('vm.snapshot', { destination_url: `file://${path}` });
+  assertStatus(answer, 500);
+  assert.match(JSON.stringify(answer.json), /pmem pm: cannot be in a snapshot: the engine/);
+  assert.deepEqual(readdirSync(path), []);
+  assertStatus(await vmm.put('vm.resume'), 204);
+}

@@ -9,6 +9,7 @@ import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
+import { confineEngines } from './qemu/confinement.ts';
 import { reasonOf } from './util/errno.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import { Vmm } from './vm/vmm.ts';
@@ -24,7 +25,13 @@ async function main(argv: readonly string[]): Promise<void> {
   if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);
   process.umask(0o077);
   using _log = openLog(options.verbosity, options.logFile);
+  confine(options.seccomp);
   await run(options);
+}
+
+function confine(seccomp: DaemonOptions['seccomp']): void {
+  if (seccomp === 'log') log.warn('--seccomp log: the engine cannot only log, it runs without a filter');
+  confineEngines(seccomp === 'true' ? 'on' : 'off');
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */

@@ -15,6 +15,8 @@ export interface DaemonOptions {
   /** 0 to 3: how often `-v` was given */
   readonly verbosity: number;
   readonly logFile: string | undefined;
+  /** QEMU's own has no `log`: it is not confined then */
+  readonly seccomp: Seccomp;
   readonly apiSocket: ListenAddress | undefined;
   readonly eventMonitor: MonitorTarget | undefined;
   /** a VM that is to boot at once */
@@ -22,6 +24,10 @@ export interface DaemonOptions {
   /** a snapshot that is to be restored at once, where no VM is to boot */
   readonly restore: RestoreConfig | undefined;
 }
+
+const SECCOMP = ['true', 'false', 'log'] as const;
+/** What `--seccomp` takes. */
+export type Seccomp = (typeof SECCOMP)[number];
 
 /** The flags that are not about the VM. */
 export const VMM_FLAGS: readonly Flag[] = [
@@ -46,7 +52,7 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'seccomp',
     takes: 'one',
-    doc: 'Confine the engine with seccomp',
+    doc: 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)',
     syntax: 'true|false|log',
     fallback: 'true',
   },
@@ -68,13 +74,13 @@ export const VMM_FLAGS: readonly Flag[] = [
 export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const flags = parseFlags([...VM_FLAGS, ...VMM_FLAGS], argv);
   const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
-  checkSeccomp(flags.values('seccomp')[0] ?? 'true');
   const socket = flags.values('api-socket')[0];
   const monitor = flags.values('event-monitor')[0];
   return {
     show,
     verbosity: flags.count('verbose'),
     logFile: flags.values('log-file')[0],
+    seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
     eventMonitor: monitor === undefined ? undefined : readEventMonitor(monitor),
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
@@ -110,7 +116,8 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
   }
 }
 
-function checkSeccomp(value: string): void {
-  if (['true', 'false', 'log'].includes(value)) return;
-  throw new UsageError(`'${value}' isn't a valid value for '--seccomp <seccomp>' (true, false, log)`);
+function readSeccomp(value: string): Seccomp {
+  const known = SECCOMP.find((one) => one === value);
+  if (known !== undefined) return known;
+  throw new UsageError(`'${value}' isn't a valid value for '--seccomp <seccomp>' (${SECCOMP.join(', ')})`);
 }

@@ -6,6 +6,7 @@ import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { renderArguments } from './arguments.ts';
 import { findProgram, tooOld } from './binary.ts';
+import { confinementArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
@@ -50,7 +51,7 @@ const TRACE = /^virtio_set_status vdev /;
  */
 export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise<Qemu> {
   const descriptors = planDescriptors(plan.steps);
-  const child = launch(renderArguments(plan, descriptors), descriptors);
+  const child = launch([...confinementArguments(), ...renderArguments(plan, descriptors)], descriptors);
   const traceListeners = new Set<(line: string) => void>();
   const lastWords = collectLastWords(streamOf(child, 2), (line) => {
     if (!TRACE.test(line)) return false;

@@ -1,0 +1,35 @@
+// What the engine is allowed to do, as the host's kernel tells it.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { descriptorsOf, qemuOf } from './support/host.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+
+/** The kernel's word: 0 no filter, 2 a filter. */
+async function filterOf(args: readonly string[]): Promise<{ filter: string; output: string }> {
+  await using vmm = await startVmm({ args, env: { NEPHOS_TEST_SECRET: 'hidden' } });
+  assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const pid = qemuOf(vmm.pid);
+  const [, filter = ''] = /^Seccomp:\s*(\d)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), /NEPHOS|hidden/);
+  // its own: the API's socket is at none of them, nor is anything else that the VMM has open
+  const theirs = descriptorsOf(pid).filter((target) => target.startsWith('/') && !target.startsWith('/dev/'));
+  assert.deepEqual(
+    theirs.filter((target) => !/memfd|initramfs|anon/.test(target)),
+    [],
+  );
+  return { filter, output: vmm.output() };
+}
+
+test('the engine is confined by seccomp, has nothing of our environment, and only the descriptors it needs', async () => {
+  assert.equal((await filterOf([])).filter, '2');
+});
+
+test('--seccomp false: no filter; log: none either, and it is said', async () => {
+  assert.equal((await filterOf(['--seccomp', 'false'])).filter, '0');
+  const { filter, output } = await filterOf(['--seccomp', 'log']);
+  assert.equal(filter, '0');
+  assert.match(output, /--seccomp log: the engine cannot only log/);
+});

@@ -1,4 +1,5 @@
 // `npm run bench -- <name>`: measurements, each beside its reference in the same run.
+import { benchApi } from './api.ts';
 import { benchBoot } from './boot.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchIo } from './io.ts';
@@ -7,6 +8,7 @@ import { benchClones } from './clones.ts';
 import { benchSnapshot } from './snapshot.ts';
 
 const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
+  api: benchApi,
   boot: benchBoot,
   hotplug: benchHotplug,
   io: benchIo,

@@ -1,0 +1,157 @@
+// Ten thousand requests made from the schema, to a VMM with a running guest and to one without.
+import assert from 'node:assert/strict';
+import { mkfifoSync } from './support/fifo.ts';
+import { truncateSync, writeFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import type { Arbitrary } from 'fast-check';
+import type { RouteDefinition } from '../src/api/route.ts';
+import { ROUTES } from '../src/api/routes.ts';
+import { bodiesFor, type Body, type Pool } from './support/arbitrary.ts';
+import { boot } from './support/boot.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const REQUESTS = 10_000;
+/** At most so many at once: what one changes meets what another looks at. */
+const ABREAST = 4;
+const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261124');
+/** They end the guest, the VM or the VMM: what comes after would find nothing to break. */
+const ENDINGS = new Set(['vm.shutdown', 'vm.delete', 'vm.reboot', 'vm.power-button', 'vmm.shutdown']);
+/** Requests that reach the engine at least once. */
+const CHANGES = ['vm.pause', 'vm.resume', 'vm.resize', 'vm.add-disk', 'vm.add-net', 'vm.remove-device'];
+/** What only a fault of ours says. */
+const OURS =
+  /TypeError|RangeError|ReferenceError|is not a function|Cannot read|undefined|\[object |node:internal/;
+
+interface Sent {
+  readonly name: string;
+  readonly method: string;
+  readonly body: Body | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+test('7,000 requests to a running guest', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
+  await sendAll(
+    vmm,
+    fc.sample(
+      requests(vmm, (name) => !ENDINGS.has(name)),
+      { numRuns: 0.7 * REQUESTS, seed: SEED },
+    ),
+  );
+  if (!JSON.stringify((await vmm.get('vm.info')).json).includes('"Running"')) {
+    assertStatus(await vmm.put('vm.resume'), 204);
+  }
+  assert.equal(await shell.run('echo still here'), 'still here');
+  assertUnharmed(vmm);
+});
+
+test('3,000 requests to a VMM whose VM comes and goes', async () => {
+  await using vmm = await startVmm();
+  const wanted = [
+    'vm.create',
+    'vm.create',
+    'vm.delete',
+    'vm.info',
+    'vm.restore',
+    'vm.add-disk',
+    'vm.add-net',
+  ];
+  const made = requests(vmm, (name) => wanted.includes(name), wanted);
+  await sendAll(vmm, fc.sample(made, { numRuns: 0.3 * REQUESTS, seed: SEED }));
+  assertStatus(await vmm.get('vmm.ping'), 200);
+  assertUnharmed(vmm);
+});
+
+function assertUnharmed(vmm: TestVmm): void {
+  assert.doesNotMatch(vmm.output(), /unexpected:|could not be answered|node:internal/);
+}
+
+function requests(
+  vmm: TestVmm,
+  isWanted: (name: string) => boolean,
+  names = Object.keys(ROUTES),
+): Arbitrary<Sent> {
+  const pool = poolIn(vmm.folder);
+  const routes = Object.entries<RouteDefinition>(ROUTES);
+  const made = names.filter(isWanted).flatMap((name): Arbitrary<Sent>[] => {
+    const route = routes.find(([one]) => one === name)?.[1];
+    if (route?.implemented !== true) return [];
+    const { method, request: schema } = route;
+    if (schema === undefined || !('fields' in schema))
+      return [fc.constant({ name, method, body: undefined })];
+    return [bodiesFor(schema, pool).map((body) => ({ name, method, body }))];
+  });
+  return fc.oneof(...made);
+}
+
+/** An image, what is none, and what is not there. */
+function poolIn(folder: string): Pool {
+  const image = join(folder, 'disk, "a" é.raw');
+  writeFileSync(image, '');
+  truncateSync(image, 4 * 2 ** 20);
+  const fifo = join(folder, 'fifo');
+  mkfifoSync(fifo);
+  return {
+    names: ['a', '_disk0', 'fz0', 'fz1', 'ü', 'a'.repeat(16)],
+    paths: [image, folder, fifo, join(folder, 'missing'), '/dev/null', '/dev/zero', `/${'x'.repeat(300)}`],
+  };
+}
+
+async function sendAll(vmm: TestVmm, all: readonly Sent[]): Promise<void> {
+  const done = new Set<string>();
+  const agent = new Agent({ keepAlive: true, maxSockets: ABREAST });
+  const rest = all.values();
+  const work = async (): Promise<void> => {
+    for (const one of rest) {
+      const answer = await send(vmm.socket, agent, one);
+      check(one, answer);
+      if (answer.status < 300) done.add(one.name);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: ABREAST }, work));
+  } finally {
+    agent.destroy();
+  }
+  // else they would all have stopped at the door
+  const wanted = ['vm.info', ...(all.some(({ name }) => name === 'vm.resize') ? CHANGES : ['vm.create'])];
+  assert.deepEqual(
+    wanted.filter((name) => !done.has(name)),
+    [],
+    `never done; done: ${[...done].join(', ')}`,
+  );
+}
+
+function check({ name, body }: Sent, { status, text }: Answer): void {
+  const what = `${name} ${body?.text.slice(0, 500) ?? ''} answered ${status} ${text}`;
+  assert.ok(status >= 200 && status <= 500, what);
+  if (status >= 400) assert.ok(text !== '' && !OURS.test(text.replaceAll(body?.text ?? '\0', '')), what);
+  // what is no object never gets as far as the engine
+  if (body?.kind === 'hostile' && !body.text.startsWith('{')) assert.notEqual(status, 500, what);
+}
+
+function send(socketPath: string, agent: Agent, { name, method, body }: Sent): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      { socketPath, agent, method, path: `/api/v1/${name}`, timeout: 90_000 },
+      (incoming) => {
+        let text = '';
+        incoming.setEncoding('utf8');
+        incoming.on('data', (part: string) => (text += part));
+        incoming.on('error', reject);
+        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, text }));
+      },
+    );
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`${name} ${body?.text ?? ''}: no answer`)));
+    outgoing.on('error', reject);
+    outgoing.end(body?.text);
+  });
+}

@@ -58,7 +58,7 @@ export async function benchApi([rounds = '5']: readonly string[]): Promise<void>
         });
       }
     }
-    console.log(`RSS of the VMM with a running VM after that: ${rssOf(vmm.pid)} MiB`);
+    console.log(`RSS of the VMM after that: ${rssOf(vmm.pid)} MiB`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -36,7 +36,20 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
 
 /** The answer to a request that was served: what the handler gave, nothing is 204. */
 export function valueReply(value: unknown): Reply {
-  return value === undefined ? { status: 204 } : { status: 200, body: JSON.stringify(value) };
+  return value === undefined ? { status: 204 } : { status: 200, body: jsonOf(value) };
+}
+
+/** The text of values that are given again and again. */
+const TEXTS = new WeakMap<object, string>();
+
+/** What is frozen is never another value: its text is made once. */
+function jsonOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return JSON.stringify(value);
+  const known = TEXTS.get(value);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(value);
+  TEXTS.set(value, text);
+  return text;
 }
 
 /** The answer to a request for a path that the API does not have. */

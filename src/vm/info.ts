@@ -6,16 +6,33 @@ import { deviceTree } from './device-tree.ts';
 import { NOTHING_KNOWN } from './resources.ts';
 import type { Vm } from './vm.ts';
 
-/** What vm.info answers: the configuration with every default, id and PTY filled in (reference/api.md 6). */
+/** What the last answer was made of, and the answer. */
+interface Answered {
+  readonly parts: readonly unknown[];
+  readonly info: VmInfo;
+}
+
+const ANSWERED = new WeakMap<Vm, Answered>();
+
+/**
+ * What vm.info answers: the configuration with every default, id and PTY filled in (reference/api.md 6). It is the
+ * same frozen value for as long as nothing has changed: clients ask often.
+ */
 export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const run = vm.live?.run;
   const [known, balloon] =
     run === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([run.resources(), balloonBytes(run)]);
   const { config, state, live } = vm;
-  return {
+  const placements = live?.run.layout.placements;
+  const parts = [config, state, live, placements, known, balloon];
+  const last = ANSWERED.get(vm);
+  if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
+  const info: VmInfo = Object.freeze({
     config: inDialect(live === undefined ? config : live.consoles.complete(config)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
-    device_tree: live === undefined ? undefined : deviceTree(live.run.layout.placements, known),
-  };
+    device_tree: placements === undefined ? undefined : deviceTree(placements, known),
+  });
+  ANSWERED.set(vm, { parts, info });
+  return info;
 }

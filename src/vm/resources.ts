@@ -22,11 +22,16 @@ export const NOTHING_KNOWN: KnownResources = { bySlot: new Map(), memory: new Ma
 /** How long the engine may take to answer before what is known counts, in milliseconds. */
 const PATIENCE_MS = 100;
 
-/** Follows what a machine's devices take. The engine is asked each time, as guests move their devices. */
+/** How long an answer of the engine counts, in milliseconds: who asks thousands of times a second is not worth more. */
+const FRESH_MS = 20;
+
+/** Follows what a machine's devices take. The engine is asked again and again, as guests move their devices. */
 export function followResources(qmp: Qmp): () => Promise<KnownResources> {
   let known = NOTHING_KNOWN;
   let asked: Promise<void> | undefined;
+  let askedAt = -Infinity;
   const update = async (): Promise<void> => {
+    askedAt = performance.now();
     try {
       known = await ask(qmp);
     } catch (error) {
@@ -36,6 +41,7 @@ export function followResources(qmp: Qmp): () => Promise<KnownResources> {
     }
   };
   return async () => {
+    if (asked === undefined && performance.now() - askedAt < FRESH_MS) return known;
     // an engine that is busy is not asked twice
     await within((asked ??= update()), PATIENCE_MS);
     return known;

@@ -244,7 +244,10 @@ test('what the host does not have: each is refused by name, and nothing is left'
     await vmm.put('vm.create', guestConfig({ memory, disks: [{ vhost_user: true, vhost_socket: none }] })),
     204,
   );
+  const said = vmm.output().length;
   const booting = vmm.put('vm.boot');
+  // two connections: which of them is read first is not sure
+  await until('the boot is under way', () => vmm.output().slice(said).includes('vm.boot'));
   await vmm.put('vm.shutdown');
   const answer = await booting;
   assertStatus(answer, 500);

@@ -1,5 +1,5 @@
 // `npm test`: the unit tests in one process, then the tests with real guests in a process per file.
-// With `unit` only the first, in this process.
+// With `unit` only the first, in this process; with `slow` those of tests/slow/ and nothing else.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
@@ -14,13 +14,37 @@ const runVariable = 'NEPHOS_TEST_RUN';
 /** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
 const HOST_WIDE = /\/net[^/]*\.test\.js$/;
 
+/** Those that take many minutes. */
+const SLOW = /\/slow\/[^/]*\.test\.js$/;
+
 if (process.argv[2] === 'unit') {
   for (const file of testFiles('build/src')) await import(pathToFileURL(resolve(file)).href);
 } else {
-  process.exitCode = await runAll();
+  process.exitCode = await runAll(process.argv[2] === 'slow');
 }
 
-async function runAll(): Promise<number> {
+/** Tests that run at the same time. */
+interface Turn {
+  readonly files: readonly string[];
+  readonly concurrency: number;
+  /** that one file may take */
+  readonly minutes: number;
+}
+
+function usualTurns(): Turn[] {
+  const usual = testFiles('build/tests').filter((file) => !SLOW.test(file));
+  const [alone, together] = partition(usual, (file) => HOST_WIDE.test(file));
+  return [
+    { files: together, concurrency: 2, minutes: 10 },
+    { files: alone, concurrency: 1, minutes: 10 },
+  ];
+}
+
+function slowTurns(): Turn[] {
+  return [{ files: testFiles('build/tests').filter((file) => SLOW.test(file)), concurrency: 1, minutes: 90 }];
+}
+
+async function runAll(slow: boolean): Promise<number> {
   const run = randomUUID();
   const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
   const environment = { ...process.env, [runVariable]: run, TMPDIR: temporary, ...markQemu(temporary) };
@@ -30,15 +54,15 @@ async function runAll(): Promise<number> {
       env: environment,
     }).status === 0;
 
-  const guestTests = testFiles('build/tests');
   const failed: string[] = [];
-  console.log('unit tests');
-  if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
-  const [alone, together] = partition(guestTests, (file) => HOST_WIDE.test(file));
-  for (const [files, concurrency] of [[together, 2] as const, [alone, 1] as const]) {
+  if (!slow) {
+    console.log('unit tests');
+    if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
+  }
+  for (const { files, concurrency, minutes } of slow ? slowTurns() : usualTurns()) {
     if (files.length === 0) continue;
     console.log(`guest tests, ${concurrency} at a time`);
-    const options = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=600000'];
+    const options = ['--test', `--test-concurrency=${concurrency}`, `--test-timeout=${minutes * 60_000}`];
     if (!node(...options, ...files)) failed.push('guest tests');
   }
   const left = await endLeftovers([run, temporary]);

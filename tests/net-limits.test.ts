@@ -10,6 +10,7 @@ import { guestConfig } from './support/guest.ts';
 import { interfaceName, interfaces, ip, tc, withInterface } from './support/network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
+import { putProgram } from './support/vsock.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MB = 1e6;
@@ -26,7 +27,7 @@ test('limits of a network hold in both directions, after a burst at full speed',
   const config = guestConfig(
     {
       net: [
-        { ip: '10.93.1.1' },
+        { ip: '10.93.1.1', queue_size: 1024 },
         { ip: '10.93.2.1', rate_limiter_config: { bandwidth: BANDWIDTH } },
         { tap: stays, rate_limiter_config: { ops: OPS } },
         { ip: '10.93.4.1', rate_limiter_config: { bandwidth: BANDWIDTH, ops: OPS } },
@@ -44,6 +45,7 @@ test('limits of a network hold in both directions, after a burst at full speed',
       await shell.run(`ip addr add 10.93.${i}.2/24 dev eth${i - 1}; ip link set eth${i - 1} up`);
       await shell.run(`ping -c 1 -W 20 10.93.${i}.1`);
     }
+    assert.deepEqual([await rings(shell, 'eth0'), await rings(shell, 'eth1')], ['1024 256', '256 256']);
     for (const way of [send, receive]) await checkBandwidth(shell, way);
     for (const way of [datagramsFrom, datagramsTo]) await checkOps(shell, way);
 
@@ -84,6 +86,20 @@ test('limits of a network hold in both directions, after a burst at full speed',
     [],
   );
 });
+
+/** Asks a driver for its rings' lengths (SIOCETHTOOL, ETHTOOL_GRINGPARAM): what busybox has no tool for. */
+const RINGS = `
+socket(S, 2, 2, 0) or die "socket: $!";
+my $rings = pack("L9", 0x10, (0) x 8);
+my $request = pack("a16Px16", $ARGV[0], $rings);
+ioctl(S, 0x8946, $request) or die "ioctl: $!";
+print join(' ', (unpack("L9", $rings))[1, 4]), "\\n";
+`;
+
+/** How many descriptors the rings for receiving and for sending have. */
+async function rings(shell: Shell, dev: string): Promise<string> {
+  return shell.run(`perl ${await putProgram(shell, `rings-${dev}`, RINGS)} ${dev}`);
+}
 
 /** The interface behind which the limit of what the guest sends is. */
 function helpersOf(tap: string): string[] {

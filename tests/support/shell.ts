@@ -13,8 +13,8 @@ export interface Shell {
   readonly sees: (text: string) => Promise<void>;
   /** Logs in as root. */
   readonly login: () => Promise<void>;
-  /** Runs a command and returns what it printed, without the last newline. */
-  readonly run: (command: string) => Promise<string>;
+  /** Runs a command and returns what it printed, without the last newline; `patience` in milliseconds. */
+  readonly run: (command: string, patience?: number) => Promise<string>;
   readonly [Symbol.dispose]: () => void;
 }
 
@@ -48,7 +48,7 @@ export function shellOn(line: Line): Shell {
       () => shown.includes(text),
       () => shown,
     );
-  const run = async (command: string): Promise<string> => {
+  const run = async (command: string, patience?: number): Promise<string> => {
     const mark = randomBytes(6).toString('hex');
     const [begin, end] = [`${mark}-begin\n`, `${mark}-end\n`];
     const from = shown.length;
@@ -59,6 +59,7 @@ export function shellOn(line: Line): Shell {
       `the guest answers ${command}`,
       () => answered() >= 0,
       () => shown.slice(from),
+      patience,
     );
     const start = shown.indexOf(begin, from) + begin.length;
     return shown.slice(start, answered()).trimEnd();

@@ -8,8 +8,9 @@ export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
   detail: () => string = () => '',
+  patience = PATIENCE_MS,
 ): Promise<void> {
-  const end = performance.now() + PATIENCE_MS;
+  const end = performance.now() + patience;
   let last: unknown;
   for (;;) {
     try {
@@ -20,7 +21,7 @@ export async function until(
     }
     if (performance.now() > end) {
       const why = last instanceof Error ? `: ${last.message}` : '';
-      throw new Error(`waited ${PATIENCE_MS / 1000} s in vain until ${what}${why}\n${detail().slice(-4000)}`);
+      throw new Error(`waited ${patience / 1000} s in vain until ${what}${why}\n${detail().slice(-4000)}`);
     }
     await delay(10);
   }

@@ -20,7 +20,7 @@ const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261124');
 /** They end the guest, the VM or the VMM: what comes after would find nothing to break. */
 const ENDINGS = new Set(['vm.shutdown', 'vm.delete', 'vm.reboot', 'vm.power-button', 'vmm.shutdown']);
 /** Requests that reach the engine at least once. */
-const CHANGES = ['vm.pause', 'vm.resume', 'vm.resize', 'vm.add-disk', 'vm.add-net', 'vm.remove-device'];
+const CHANGES = ['vm.pause', 'vm.resume', 'vm.resize', 'vm.add-net', 'vm.remove-device'];
 /** What only a fault of ours says. */
 const OURS =
   /TypeError|RangeError|ReferenceError|is not a function|Cannot read|undefined|\[object |node:internal/;
@@ -100,7 +100,8 @@ function poolIn(folder: string): Pool {
   const fifo = join(folder, 'fifo');
   mkfifoSync(fifo);
   return {
-    names: ['a', '_disk0', 'fz0', 'fz1', 'ü', 'a'.repeat(16)],
+    // what the VM calls its devices is among them: each may be taken away
+    names: ['a', 'fz0', 'ü', 'a'.repeat(16), ...Array.from({ length: 20 }, (_, i) => `_net${i}`)],
     paths: [image, folder, fifo, join(folder, 'missing'), '/dev/null', '/dev/zero', `/${'x'.repeat(300)}`],
   };
 }

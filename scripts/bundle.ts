@@ -11,19 +11,24 @@ const entries = {
 
 const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-await Promise.all(Object.entries(entries).map(([name, entry]) => bundle(name, entry)));
+await Promise.all([
+  ...Object.entries(entries).map(([name, entry]) => bundle(name, entry, 'cjs')),
+  // the library is a module, as those who import it are
+  bundle('nephos', 'build/src/sdk/index.js', 'esm'),
+]);
 
-async function bundle(name: string, entry: string): Promise<void> {
+async function bundle(name: string, entry: string, format: 'cjs' | 'esm'): Promise<void> {
+  const outfile = `dist/${name}.${format === 'cjs' ? 'cjs' : 'mjs'}`;
   if (!existsSync(entry)) {
-    console.warn(`bundle: ${entry} does not exist yet, no dist/${name}.cjs`);
+    console.warn(`bundle: ${entry} does not exist yet, no ${outfile}`);
     return;
   }
   await build({
     entryPoints: [entry],
-    outfile: `dist/${name}.cjs`,
+    outfile,
     bundle: true,
     platform: 'node',
-    format: 'cjs',
+    format,
     target: 'node20',
     sourcemap: true,
     external: ['koffi'],

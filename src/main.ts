@@ -89,7 +89,9 @@ async function restoreFromCommandLine(
 async function serveApi(listen: ListenAddress, vmm: Vmm): Promise<AsyncDisposable> {
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
-  return serve({ listen, endpoints: endpointsOf(vmm.handlers) }).catch((error: unknown) => {
+  const { documentEndpoints } = await import('./api/openapi.ts');
+  const endpoints = new Map([...endpointsOf(vmm.handlers), ...documentEndpoints()]);
+  return serve({ listen, endpoints }).catch((error: unknown) => {
     throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);
   });
 }

@@ -1,7 +1,7 @@
 import { documentOf, nestedStructs, type DocumentView } from '../schema/document.ts';
 import type { DocumentFragment } from '../schema/field.ts';
 import { DeviceNode } from './replies.ts';
-import type { NamedSchema, RouteDefinition } from './route.ts';
+import type { Endpoints, NamedSchema, RouteDefinition } from './route.ts';
 import { ROUTES } from './routes.ts';
 
 /** The API as an OpenAPI 3.0.1 document. */
@@ -38,6 +38,15 @@ export function openApiDocument(view: DocumentView): OpenApiDocument {
       ),
     },
   };
+}
+
+/** The document as endpoints: the contract, and `openapi-everything.json` with what goes beyond it. */
+export function documentEndpoints(): Endpoints {
+  const route = { method: 'GET', body: 'ignored', decode: () => undefined } as const;
+  return new Map([
+    ['openapi.json', { route, handle: async () => openApiDocument('contract') }],
+    ['openapi-everything.json', { route, handle: async () => openApiDocument('everything') }],
+  ]);
 }
 
 function pathOf(route: RouteDefinition): DocumentFragment {

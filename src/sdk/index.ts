@@ -1,0 +1,21 @@
+/** Nephos for programs: {@link VirtualMachine} starts and owns one, {@link Client} talks to one that runs. */
+export { Client } from './client.ts';
+export type { CallArguments, CallOptions, ClientOptions, ReplyBody, RequestBody } from './client.ts';
+export type { Console } from './console.ts';
+export {
+  BusyError,
+  ConsoleError,
+  DuplicateIdError,
+  InvalidRequestError,
+  LaunchError,
+  NotFoundError,
+  NotSupportedError,
+  RequestError,
+  WrongStateError,
+} from './errors.ts';
+export { TransportError, type TransportFault } from './transport.ts';
+export { VirtualMachine, type RestoreOptions, type SnapshotOptions } from './virtual-machine.ts';
+export type { VmmEnd, VmmOptions } from './vmm-process.ts';
+export { connectVsock } from './vsock.ts';
+export type { VmConfigInput as VmConfig } from '../config/vm-config.ts';
+export type { RouteName as Endpoint } from '../api/routes.ts';

@@ -1,0 +1,226 @@
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Socket } from 'node:net';
+import type { VmConfigInput } from '../config/vm-config.ts';
+import type { CallOptions, Client, ReplyBody, RequestBody } from './client.ts';
+import { openConsole, type Console } from './console.ts';
+import { connectVsock } from './vsock.ts';
+import { startVmm, type VmmEnd, type VmmOptions, type VmmProcess } from './vmm-process.ts';
+
+/** What {@link VirtualMachine.restore} takes beside the directory. */
+export interface RestoreOptions extends VmmOptions, Omit<RequestBody<'vm.restore'>, 'source_url'> {}
+
+/** What {@link VirtualMachine.snapshot} takes beside the directory. */
+export interface SnapshotOptions extends CallOptions {
+  /** The VM runs on behind it; by default it does if it ran before. */
+  readonly resume?: boolean;
+}
+
+/**
+ * A virtual machine with a VMM of its own. It ends with this process, or when it is disposed:
+ *
+ * ```ts
+ * await using vm = await VirtualMachine.launch({ cpus: { boot_vcpus: 1, max_vcpus: 1 }, kernel: { path } });
+ * await vm.serial.waitFor('login:', { timeoutMs: 60_000 });
+ * ```
+ */
+export class VirtualMachine implements AsyncDisposable {
+  readonly #vmm: VmmProcess;
+  readonly #consoles = new Map<'serial' | 'console', Console>();
+  #vsockPath: string | undefined;
+
+  private constructor(vmm: VmmProcess) {
+    this.#vmm = vmm;
+  }
+
+  /**
+   * Starts a VMM, creates the VM and boots it. Where the configuration says nothing of them, the serial port is a
+   * PTY and the virtio console is off.
+   * @throws {LaunchError} where the VMM cannot be started, {@link RequestError} where the VM cannot; nothing is left
+   */
+  static launch(config: VmConfigInput, options: VmmOptions = {}): Promise<VirtualMachine> {
+    return VirtualMachine.#start(options, async ({ client }) => {
+      await client.call('vm.create', { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...config });
+      await client.call('vm.boot');
+    });
+  }
+
+  /**
+   * Starts a VMM with the VM of a snapshot's directory. It runs at once unless `resume` is false. `overrides` say what
+   * this clone has of its own: its TAPs, disks, vsock socket.
+   * @throws as {@link VirtualMachine.launch}
+   */
+  static restore(directory: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
+    const { overrides, prefault, resume = true } = options;
+    return VirtualMachine.#start(options, async ({ client }) => {
+      await client.call('vm.restore', {
+        source_url: urlOf(directory),
+        resume,
+        ...(prefault !== undefined && { prefault }),
+        ...(overrides !== undefined && { overrides }),
+      });
+    });
+  }
+
+  static async #start(
+    options: VmmOptions,
+    begin: (vmm: VmmProcess) => Promise<void>,
+  ): Promise<VirtualMachine> {
+    const vm = new VirtualMachine(await startVmm(options));
+    try {
+      await begin(vm.#vmm);
+      await vm.#openConsoles();
+      return vm;
+    } catch (error) {
+      await vm[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The whole API, for what has no method here. */
+  get client(): Client {
+    return this.#vmm.client;
+  }
+
+  /** The VMM's process id. */
+  get pid(): number {
+    return this.#vmm.pid;
+  }
+
+  /** Settles when the VMM has ended: exit code 0 after a power-off of the guest. Never rejects. */
+  get ended(): Promise<VmmEnd> {
+    return this.#vmm.ended;
+  }
+
+  /** The serial port. @throws where its mode is not `Pty` */
+  get serial(): Console {
+    return this.#console('serial');
+  }
+
+  /** The virtio console. @throws where its mode is not `Pty` */
+  get console(): Console {
+    return this.#console('console');
+  }
+
+  /** The configuration, the state, and the RAM that the guest has in `bytes`. */
+  info(options?: CallOptions): Promise<ReplyBody<'vm.info'>> {
+    return this.client.call('vm.info', undefined, options);
+  }
+
+  /** Counters by device id, then by name, since the boot, e.g. `_disk0` and `read_bytes`. */
+  counters(options?: CallOptions): Promise<ReplyBody<'vm.counters'>> {
+    return this.client.call('vm.counters', undefined, options);
+  }
+
+  /** Stops the vCPUs. */
+  pause(options?: CallOptions): Promise<void> {
+    return this.client.call('vm.pause', undefined, options);
+  }
+
+  /** Lets a paused VM run on. */
+  resume(options?: CallOptions): Promise<void> {
+    return this.client.call('vm.resume', undefined, options);
+  }
+
+  /** Starts the guest anew; its consoles stay. */
+  reboot(options?: CallOptions): Promise<void> {
+    return this.client.call('vm.reboot', undefined, options);
+  }
+
+  /** Presses the power button: a guest that listens to it ends, and {@link ended} settles. */
+  powerButton(options?: CallOptions): Promise<void> {
+    return this.client.call('vm.power-button', undefined, options);
+  }
+
+  /** New sizes: vCPUs, RAM and balloon in `bytes`; what is not given stays. */
+  resize(sizes: RequestBody<'vm.resize'>, options?: CallOptions): Promise<void> {
+    return this.client.call('vm.resize', sizes, options);
+  }
+
+  /** Plugs a disk in. @returns its id and PCI address */
+  addDisk(disk: RequestBody<'vm.add-disk'>, options?: CallOptions): Promise<ReplyBody<'vm.add-disk'>> {
+    return this.client.call('vm.add-disk', disk, options);
+  }
+
+  /** Plugs a network interface in. @returns its id and PCI address */
+  addNet(net: RequestBody<'vm.add-net'>, options?: CallOptions): Promise<ReplyBody<'vm.add-net'>> {
+    return this.client.call('vm.add-net', net, options);
+  }
+
+  /** Plugs a shared folder in, served by a virtiofsd. @returns its id and PCI address */
+  addFs(fs: RequestBody<'vm.add-fs'>, options?: CallOptions): Promise<ReplyBody<'vm.add-fs'>> {
+    return this.client.call('vm.add-fs', fs, options);
+  }
+
+  /** Plugs persistent memory in. @returns its id and PCI address */
+  addPmem(pmem: RequestBody<'vm.add-pmem'>, options?: CallOptions): Promise<ReplyBody<'vm.add-pmem'>> {
+    return this.client.call('vm.add-pmem', pmem, options);
+  }
+
+  /** Plugs a vsock in. @returns its id and PCI address */
+  async addVsock(
+    vsock: RequestBody<'vm.add-vsock'>,
+    options?: CallOptions,
+  ): Promise<ReplyBody<'vm.add-vsock'>> {
+    const added = await this.client.call('vm.add-vsock', vsock, options);
+    this.#vsockPath = vsock.socket;
+    return added;
+  }
+
+  /** Passes a PCI device of the host through. @returns its id and PCI address */
+  addDevice(
+    device: RequestBody<'vm.add-device'>,
+    options?: CallOptions,
+  ): Promise<ReplyBody<'vm.add-device'>> {
+    return this.client.call('vm.add-device', device, options);
+  }
+
+  /** Takes a device away by its id. */
+  remove(id: string, options?: CallOptions): Promise<void> {
+    return this.client.call('vm.remove-device', { id }, options);
+  }
+
+  /** Writes a snapshot into a directory, which is made where it is not there; the VM stands still meanwhile. */
+  async snapshot(directory: string, { resume, ...options }: SnapshotOptions = {}): Promise<void> {
+    await mkdir(directory, { recursive: true });
+    const ran = (await this.info(options)).state === 'Running';
+    if (ran) await this.pause(options);
+    try {
+      await this.client.call('vm.snapshot', { destination_url: urlOf(directory) }, options);
+    } finally {
+      if (resume ?? ran) await this.resume(options);
+    }
+  }
+
+  /** Connects to a port that a program in the guest listens on, over the VM's vsock. Both directions end apart. */
+  async connect(port: number): Promise<Socket> {
+    if (this.#vsockPath === undefined) throw new Error('the VM has no vsock');
+    return connectVsock(this.#vsockPath, port);
+  }
+
+  /** Ends the VM and its VMM, in order where it can. Nothing is left: no process, no socket, no folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { stream } of this.#consoles.values()) stream.destroy();
+    await this.#vmm[Symbol.asyncDispose]();
+  }
+
+  async #openConsoles(): Promise<void> {
+    const { config } = await this.info();
+    this.#vsockPath = config.vsock?.socket;
+    for (const which of ['serial', 'console'] as const) {
+      const { mode, file } = config[which];
+      if (mode === 'Pty' && file !== undefined) this.#consoles.set(which, openConsole(file));
+    }
+  }
+
+  #console(which: 'serial' | 'console'): Console {
+    const found = this.#consoles.get(which);
+    if (found === undefined) throw new Error(`the VM's ${which} is no PTY: set ${which}.mode to 'Pty'`);
+    return found;
+  }
+}
+
+/** What follows `file://` is the path as it is. */
+function urlOf(directory: string): string {
+  return `file://${resolve(directory)}`;
+}

@@ -19,12 +19,12 @@ try {
   vm.serial.write('root\n');
   await vm.serial.waitFor('# ');
   vm.serial.write('answer=$((6 * 7)); uname -sr\n');
-  console.log((await vm.serial.waitFor(/Linux \d\S+/))[0]);
+  console.log((await vm.serial.waitFor(/Linux \d\S+(?=\r?\n)/))[0]);
   await vm.snapshot(join(folder, 'snapshot'));
   for (const name of ['one', 'two', 'three']) {
     await using clone = await VirtualMachine.restore(join(folder, 'snapshot'));
     clone.serial.write(`echo clone ${name}: $answer\n`);
-    console.log((await clone.serial.waitFor(/clone \w+: \d+/))[0]);
+    console.log((await clone.serial.waitFor(/clone \w+: \d+(?=\r?\n)/))[0]);
   }
 } finally {
   await rm(folder, { recursive: true });

@@ -118,7 +118,7 @@ function marksFile(folder: string): string {
 
 function machineArguments(socket: string, initramfs: string, marks: string): string[] {
   return [
-    ...['-M', 'pc,usb=off,vmport=off,smbus=off,memory-backend=ram', '-cpu', 'max'],
+    ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', 'max'],
     ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-object', JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'ram', size: RAM, share: true })],
     ...['-m', `${RAM}b,maxmem=${RAM + ROOM}b`],

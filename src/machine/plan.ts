@@ -40,10 +40,7 @@ export function planMachine(
   ];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
-    machine: {
-      type: 'pc',
-      properties: { ...LEAN, hpet: host.accelerator.name === 'tcg', ...whole, ...sgx.machine },
-    },
+    machine: { type: 'pc', properties: { ...LEAN, ...whole, ...sgx.machine } },
     accelerator: host.accelerator,
     cpu: withProperties(planCpu(config, host), sgx.cpu),
     smp: planTopology(config, host),
@@ -70,12 +67,8 @@ function sizeIn(facts: unknown): number {
   return typeof facts === 'object' && facts !== null && 'size' in facts ? Number(facts.size) : 0;
 }
 
-/**
- * A PC without what no guest of ours uses: every device less is a probe less at boot. Under emulation Linux takes the
- * HPET to prove the processor's counter: by ticks, some of which a busy host loses, it finds that unstable, and reads
- * the slow clock of ACPI for the rest of its life. (KVM has a clock of its own.)
- */
-const LEAN: Properties = { usb: false, vmport: false, smbus: false, 'suppress-vmdesc': true };
+/** A PC without what no guest of ours uses: every device less is a probe less at boot. */
+const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false, 'suppress-vmdesc': true };
 
 /** What QEMU emulates without help of the processor has 40 bits of physical address. */
 const TCG_PHYS_BITS = 40;

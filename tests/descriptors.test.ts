@@ -114,9 +114,10 @@ test('descriptors that nobody wants are closed, whatever becomes of the request'
     using gone = connectSending(vmm.socket);
     gone.send('PUT /api/v1/vm.add-net HTTP/1.1\r\n', tap.fds);
   }
+  // the connection that asked whether the VMM is there may have been among those before
   await until(
     'all are closed',
-    () => descriptorsOf(vmm.pid).length === before.length,
+    () => descriptorsOf(vmm.pid).length <= before.length,
     () => String(descriptorsOf(vmm.pid)),
   );
   assert.deepEqual(descriptorsOf(vmm.pid), before);

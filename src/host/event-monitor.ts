@@ -44,7 +44,14 @@ export async function openEventMonitor(target: MonitorTarget): Promise<EventMoni
 }
 
 function openFile(path: string): number {
-  return openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+  const flags = constants.O_WRONLY | constants.O_CREAT;
+  try {
+    return openSync(path, flags | constants.O_NONBLOCK, 0o600);
+  } catch (error) {
+    if (codeOf(error) !== 'ENXIO') throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
+  log.warn(`${path}: nobody reads this FIFO yet, the start waits for a reader`);
+  return openSync(path, flags, 0o600);
 }
 
 async function neverBlock(fd: number): Promise<void> {

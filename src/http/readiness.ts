@@ -20,6 +20,8 @@ export interface Watch {
   readonly arm: () => void;
   /** Before the descriptor is closed. */
   readonly remove: () => void;
+  /** After it was closed: the kernel has let it go, and its number may be another's by now. */
+  readonly forget: () => void;
 }
 
 /** Tells when descriptors can be read, without reading them as libuv's streams would. */
@@ -70,12 +72,14 @@ export async function createReadiness(): Promise<Readiness> {
       const token = nextToken++;
       watched.set(token, onReadable);
       control(epoll, EPOLL_CTL_ADD, fd, eventOf(EPOLLIN | EPOLLONESHOT, token));
+      const forget = (): void => void watched.delete(token);
       return {
         arm: () => void control(epoll, EPOLL_CTL_MOD, fd, eventOf(EPOLLIN | EPOLLONESHOT, token)),
         remove: () => {
-          watched.delete(token);
+          forget();
           control(epoll, EPOLL_CTL_DEL, fd, eventOf(0, token));
         },
+        forget,
       };
     },
     close: () => {

@@ -31,7 +31,7 @@ export class ReceivingStream extends Duplex {
   }
 
   override _read(): void {
-    this.#watch.arm();
+    if (this.#isOpen()) this.#watch.arm();
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -43,14 +43,20 @@ export class ReceivingStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#watch.remove();
+    if (this.#isOpen()) this.#watch.remove();
+    else this.#watch.forget();
     for (const batch of this.#batches.splice(0)) closeReceived(batch);
     this.#socket.destroy();
     done(error);
   }
 
+  /** A failed write closes the descriptor before it is told: from then on its number may be another's. */
+  #isOpen(): boolean {
+    return !this.#socket.destroyed;
+  }
+
   #read(): void {
-    if (this.destroyed) return;
+    if (this.destroyed || !this.#isOpen()) return;
     try {
       const received = this.#receive(this.#fd);
       if (received === undefined) return this.#watch.arm();

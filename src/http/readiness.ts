@@ -71,21 +71,27 @@ export async function createReadiness(): Promise<Readiness> {
     watch: (fd, onReadable) => {
       const token = nextToken++;
       watched.set(token, onReadable);
-      control(epoll, EPOLL_CTL_ADD, fd, eventOf(EPOLLIN | EPOLLONESHOT, token));
-      const forget = (): void => void watched.delete(token);
-      return {
-        arm: () => void control(epoll, EPOLL_CTL_MOD, fd, eventOf(EPOLLIN | EPOLLONESHOT, token)),
-        remove: () => {
-          forget();
-          control(epoll, EPOLL_CTL_DEL, fd, eventOf(0, token));
-        },
-        forget,
-      };
+      const tell = (operation: number, events: number): void =>
+        void control(epoll, operation, fd, eventOf(events, token));
+      return watchOf(tell, () => void watched.delete(token));
     },
     close: () => {
       isClosed = true;
       wake();
     },
+  };
+}
+
+/** `tell` tells the kernel about one descriptor. */
+function watchOf(tell: (operation: number, events: number) => void, forget: () => void): Watch {
+  tell(EPOLL_CTL_ADD, EPOLLIN | EPOLLONESHOT);
+  return {
+    arm: () => tell(EPOLL_CTL_MOD, EPOLLIN | EPOLLONESHOT),
+    remove: () => {
+      forget();
+      tell(EPOLL_CTL_DEL, 0);
+    },
+    forget,
   };
 }
 

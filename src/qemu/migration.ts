@@ -13,14 +13,24 @@ const NAME = 'move';
 /** How a migration ends. */
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 
+/** How a machine is sent. */
+export interface SendOptions {
+  /** The guest runs on while its RAM is sent; else it is stopped first. */
+  readonly live: boolean;
+  /** ends it */
+  readonly signal: AbortSignal;
+  /** hears of each pass over the RAM */
+  readonly onPass: (pass: number) => void;
+}
+
 /**
- * Sends a running machine over a connected socket, which is QEMU's then. The guest runs on meanwhile; it is stopped when this
- * returns, and runs again where it rejects with EngineError. `signal` ends it; `onPass` hears of each pass over the RAM.
+ * Sends a running machine over a connected socket, which is QEMU's then. The guest is stopped when this
+ * returns, and runs again where it rejects with EngineError.
  */
 export async function sendMachine(
   qemu: Qemu,
   fd: number,
-  { signal, onPass }: { readonly signal: AbortSignal; readonly onPass: (pass: number) => void },
+  { live, signal, onPass }: SendOptions,
 ): Promise<void> {
   const { qmp } = qemu;
   const cancel = (): void => void qmp.execute('migrate_cancel').catch(() => undefined);
@@ -33,6 +43,7 @@ export async function sendMachine(
   });
   try {
     await prepare(qemu, fd);
+    if (!live) await qmp.execute('stop');
     // nothing holds it back: it is the guest that waits
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
     await untilDone(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }));

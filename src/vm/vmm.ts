@@ -18,6 +18,7 @@ import { readCounters } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { watchDrivers } from './driver-watch.ts';
+import { orEnd } from './engine-end.ts';
 import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
 import { receiveVm } from './move/receive.ts';
@@ -282,5 +283,5 @@ export class Vmm {
 /** Does something to the machine that runs; the route's phases have seen to it that one does. */
 async function onLive<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
   if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
-  return act(live);
+  return orEnd(live.run.qemu, () => act(live));
 }

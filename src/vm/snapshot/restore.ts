@@ -8,6 +8,7 @@ import { readDeviceState } from '../../qemu/device-state.ts';
 import { createLog } from '../../util/log.ts';
 import { writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
+import { orEnd } from '../engine-end.ts';
 import { launchRun, type Run } from '../run.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { checkEngine } from './describe.ts';
@@ -97,13 +98,14 @@ async function restoreRun(
         memory = { ...memory, ...mapMemory(like, machine.regions, config.memory) };
         return memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
       },
-      begin: async (run) => {
-        checkEngine(run, machine, 'The snapshot cannot be restored');
-        await start.begin(run);
-        await fillMemory(run, memory);
-        await loadState(run, Buffer.from(machine.deviceState, 'base64'));
-        if (prefault) await touchMemory(run, memory);
-      },
+      begin: (run) =>
+        orEnd(run.qemu, async () => {
+          checkEngine(run, machine, 'The snapshot cannot be restored');
+          await start.begin(run);
+          await fillMemory(run, memory);
+          await loadState(run, Buffer.from(machine.deviceState, 'base64'));
+          if (prefault) await touchMemory(run, memory);
+        }),
     },
     consoles,
     signal,

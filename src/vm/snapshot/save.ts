@@ -37,17 +37,9 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
     log.info(`${path}: ${Math.round(bytes / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
     await folder.discard();
-    const cause = (await endOf(run)) ?? new Error(reasonOf(error));
+    const cause = new Error(reasonOf(error));
     throw new ApiError('failed', `${path}: the snapshot could not be written`, { cause });
   }
-}
-
-/** What else fails when QEMU ends in the middle says nothing to anybody. */
-function endOf({ qemu }: Run): Promise<Error | undefined> {
-  return qemu.qmp.execute('query-status').then(
-    () => undefined,
-    async () => new Error(`QEMU ended unexpectedly (${(await qemu.ended).detail})`),
-  );
 }
 
 async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<number> {

@@ -1,0 +1,36 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiError } from '../api/errors.ts';
+import type { Qemu } from '../qemu/process.ts';
+import { reasonOf } from '../util/errno.ts';
+import { createLog } from '../util/log.ts';
+
+const log = createLog('vm');
+
+/** How long a QEMU that no longer answers may take to be gone before the failure is told without it, in milliseconds. */
+const GONE_MS = 5000;
+
+/**
+ * Does something with a machine. Where QEMU ends in the middle, that is the reason it rejects with: what fails because of
+ * it (a command without an answer, memory that cannot be read) says nothing to anybody.
+ */
+export async function orEnd<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    const end = await crashOf(qemu);
+    if (end === undefined) throw error;
+    log.debug(`QEMU ended meanwhile: ${reasonOf(error)}`);
+    throw new ApiError('failed', `QEMU ended unexpectedly (${end})`);
+  }
+}
+
+/** How QEMU ended, where it did. */
+async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
+  const answers = await qmp.execute('query-status').then(
+    () => true,
+    () => false,
+  );
+  if (answers) return undefined;
+  const end = await Promise.race([ended, delay(GONE_MS, undefined, { ref: false })]);
+  return end?.reason === 'crash' ? end.detail : undefined;
+}

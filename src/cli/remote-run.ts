@@ -71,9 +71,17 @@ async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buf
 }
 
 function outputOf({ status, body }: ApiResponse): string {
-  if (status === 200 || status === 204) return body === undefined || body === '' ? '' : `${body}\n`;
-  const detail = body === undefined ? '' : `: ${body}`;
+  const text = readable(body ?? '');
+  if (status === 200 || status === 204) return text === '' ? '' : `${text}\n`;
+  const detail = body === undefined ? '' : `: ${text}`;
   throw new CommandError(`Server responded with an error: ${kindOf(status)}${detail}`);
+}
+
+/** JSON in which characters beyond ASCII are themselves, as people read it: the server escapes them. */
+function readable(json: string): string {
+  return json.replaceAll(/(?:\\u[\da-f]{4})+|\\./g, (escaped) =>
+    /^\\u(?!00[0-7])/.test(escaped) ? String(JSON.parse(`"${escaped}"`)) : escaped,
+  );
 }
 
 /** The original knows these by name and nothing else. */

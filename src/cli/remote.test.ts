@@ -148,12 +148,12 @@ test('create says what is wrong with its file', async () => {
 test('a body that is too large gets the answer of the server', async () => {
   using dir = new TempDir();
   const large = join(dir.path, 'large.json');
-  writeFileSync(large, Buffer.alloc(3 * 1024 * 1024, 0x20));
+  writeFileSync(large, Buffer.alloc(5 * 1024 * 1024, 0x20));
   const [code, , stderr] = await call(['create', large]);
   assert.equal(code, 1);
   assert.match(
     stderr,
-    /an error: Unknown: \["vm\.create failed","Request body is larger than 1048576 bytes"\]/,
+    /an error: Unknown: \["vm\.create failed","Request body is larger than 4194304 bytes"\]/,
   );
 });
 

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 
 import { ProtocolError } from './reply.ts';
 
-/** The largest request body that is taken. */
-export const MAX_BODY_BYTES = 1024 * 1024;
+/** The largest request body that is taken: what current versions of the original take. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 

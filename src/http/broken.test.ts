@@ -6,7 +6,7 @@ import type { Endpoints } from '../api/route.ts';
 import { Gate, PING, TestServer, endpoint, golden, stubEndpoints } from './test-kit.ts';
 
 const GET_PING = 'GET /api/v1/vmm.ping HTTP/1.1\r\n\r\n';
-const MIB = 1024 * 1024;
+const LIMIT = 4 * 1024 * 1024;
 
 function put(name: string, length: number): string {
   return `PUT /api/v1/${name} HTTP/1.1\r\nContent-Length: ${length}\r\n\r\n`;
@@ -110,23 +110,23 @@ test('garbage behind a request whose handler is at work waits for the answer', a
   await client.expectEnd();
 });
 
-test('bodies up to 1 MiB are taken, by length and in chunks', async () => {
+test('bodies up to 4 MiB are taken, by length and in chunks', async () => {
   await using server = await TestServer.start();
   using client = server.client();
-  const text = JSON.stringify('x'.repeat(MIB - 2));
-  client.send(put('vm.length', MIB)).send(text);
-  await client.expect(golden(200, String(MIB - 2)));
+  const text = JSON.stringify('x'.repeat(LIMIT - 2));
+  client.send(put('vm.length', LIMIT)).send(text);
+  await client.expect(golden(200, String(LIMIT - 2)));
   client.send('PUT /api/v1/vm.length HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n');
-  for (let at = 0; at < MIB; at += 65536) client.send(`10000\r\n${text.slice(at, at + 65536)}\r\n`);
-  await client.send('0\r\n\r\n').expect(golden(200, String(MIB - 2)));
+  for (let at = 0; at < LIMIT; at += 65536) client.send(`10000\r\n${text.slice(at, at + 65536)}\r\n`);
+  await client.send('0\r\n\r\n').expect(golden(200, String(LIMIT - 2)));
 });
 
 for (const name of ['vm.create', 'vm.boot', 'vmm.shutdown']) {
   test(`a larger body is refused before it is read: ${name}`, async () => {
     await using server = await TestServer.start();
     using client = server.client();
-    client.send(put(name, MIB + 1));
-    await client.expectMessages(413, `${name} failed`, 'Request body is larger than 1048576 bytes');
+    client.send(put(name, LIMIT + 1));
+    await client.expectMessages(413, `${name} failed`, 'Request body is larger than 4194304 bytes');
     await client.expectEnd();
   });
 }
@@ -134,9 +134,9 @@ for (const name of ['vm.create', 'vm.boot', 'vmm.shutdown']) {
 test('a larger body gets its answer even when the client sends it all before it reads', async () => {
   await using server = await TestServer.start();
   using client = server.client();
-  client.send(put('vm.create', 8 * MIB)).send(Buffer.alloc(8 * MIB));
+  client.send(put('vm.create', 2 * LIMIT)).send(Buffer.alloc(2 * LIMIT));
   await once(client.socket, 'drain');
-  await client.expectMessages(413, 'vm.create failed', 'Request body is larger than 1048576 bytes');
+  await client.expectMessages(413, 'vm.create failed', 'Request body is larger than 4194304 bytes');
   await client.expectEnd();
 });
 
@@ -145,8 +145,8 @@ test('a chunked body is refused when it has grown too large; what follows is not
   await using server = await TestServer.start(stubEndpoints(log));
   using client = server.client();
   client.send('PUT /api/v1/vm.create HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n');
-  client.send(chunk(MIB)).send(chunk(1)).send('0\r\n\r\n').send('PUT /api/v1/vm.boot HTTP/1.1\r\n\r\n');
-  await client.expectMessages(413, 'vm.create failed', 'Request body is larger than 1048576 bytes');
+  client.send(chunk(LIMIT)).send(chunk(1)).send('0\r\n\r\n').send('PUT /api/v1/vm.boot HTTP/1.1\r\n\r\n');
+  await client.expectMessages(413, 'vm.create failed', 'Request body is larger than 4194304 bytes');
   await client.expectEnd();
   assert.deepEqual(log, []);
 });
@@ -154,8 +154,8 @@ test('a chunked body is refused when it has grown too large; what follows is not
 test('a body to an unknown path is bounded too', async () => {
   await using server = await TestServer.start();
   using client = server.client();
-  client.send(put('vm.none', MIB + 1));
-  await client.expectMessages(413, 'Request body is larger than 1048576 bytes');
+  client.send(put('vm.none', LIMIT + 1));
+  await client.expectMessages(413, 'Request body is larger than 4194304 bytes');
   await client.expectEnd();
 });
 

@@ -44,12 +44,23 @@ const TEXTS = new WeakMap<object, string>();
 
 /** What is frozen is never another value: its text is made once. */
 function jsonOf(value: unknown): string {
-  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return asciiJson(value);
   const known = TEXTS.get(value);
   if (known !== undefined) return known;
-  const text = JSON.stringify(value);
+  const text = asciiJson(value);
   TEXTS.set(value, text);
   return text;
+}
+
+/**
+ * JSON in ASCII alone. The original's client reads 256 bytes at a time and takes each for text by itself: a character
+ * of several bytes across two reads ends it.
+ */
+function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** The answer to a request for a path that the API does not have. */
@@ -100,5 +111,5 @@ function statusOf(error: unknown): number {
 }
 
 function messagesReply(status: number, messages: readonly string[]): Reply {
-  return { status, body: JSON.stringify(messages) };
+  return { status, body: asciiJson(messages) };
 }

@@ -142,8 +142,8 @@ export function endpoint(
   return { route: { method, body, decode: (json) => json }, handle };
 }
 
-/** What `vmm.ping` of the stub says. */
-export const PING = '{"version":"1.0","build_version":"é"}';
+/** What `vmm.ping` of the stub says, and its bytes: in ASCII alone. */
+export const PING = '{"version":"1.0","build_version":"\\u00e9"}';
 
 /** A few routes of each kind. `vm.echo` gives back what it gets, `log` has the names in order of their end. */
 export function stubEndpoints(log: string[] = []): Endpoints {

@@ -8,9 +8,9 @@ const OK_PING =
   'Server: Cloud Hypervisor API\r\n' +
   'Connection: keep-alive\r\n' +
   'Content-Type: application/json\r\n' +
-  'Content-Length: 38\r\n' +
+  'Content-Length: 42\r\n' +
   '\r\n' +
-  '{"version":"1.0","build_version":"é"}';
+  '{"version":"1.0","build_version":"\\u00e9"}';
 const NO_CONTENT = 'HTTP/1.1 204 \r\nServer: Cloud Hypervisor API\r\nConnection: keep-alive\r\n\r\n';
 
 function put(name: string, headers: string, body = ''): string {

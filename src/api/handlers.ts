@@ -62,7 +62,7 @@ function refusal(phase: Phase, legal: readonly Phase[]): string {
 function toEndpoint(name: string, route: RouteDefinition, handle: AnyHandler | undefined) {
   if (!route.implemented || handle === undefined) {
     // whatever the body is: it is not looked at
-    return { route: transport(route, 'ignored', () => undefined), handle: () => refuse(name) };
+    return { route: transport(route, 'ignored', () => undefined), handle: () => refuse(name, route) };
   }
   return { route: transport(route, route.body, (json) => decodeRequest(name, route, json)), handle };
 }
@@ -71,8 +71,8 @@ function transport(route: RouteDefinition, body: Route['body'], decode: Route['d
   return { method: route.method, body, decode };
 }
 
-async function refuse(name: string): Promise<never> {
-  throw new ApiError('not-supported', `${name} is not supported yet`);
+async function refuse(name: string, { answers }: RouteDefinition): Promise<never> {
+  throw new ApiError('not-supported', answers[501] ?? `${name} is not supported yet`);
 }
 
 /** @throws ApiError naming the field */

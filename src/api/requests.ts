@@ -35,6 +35,16 @@ export const VmResizeZone = struct({
   },
 });
 
+export interface VmResizeDisk extends ValueOf<typeof VmResizeDisk> {}
+export const VmResizeDisk = struct({
+  name: 'VmResizeDisk',
+  doc: 'New size of a disk',
+  fields: {
+    id: text('Name of the disk', '<id>'),
+    desired_size: size('Size of the disk in `bytes`; a multiple of 512'),
+  },
+});
+
 /** DeviceConfig under the name that the document gives it here. */
 export interface VmAddDevice extends ValueOf<typeof VmAddDevice> {}
 export const VmAddDevice = struct({

@@ -1,27 +1,40 @@
 import { VmConfig } from '../config/vm-config.ts';
+import {
+  NOT_IN_ENGINE,
+  GenericVhostUserConfig,
+  UserDeviceConfig,
+  VdpaConfig,
+} from '../devices/not-in-engine.ts';
 import { DiskConfig } from '../devices/disk.ts';
 import { FsConfig } from '../devices/fs.ts';
 import { NetConfig } from '../devices/net.ts';
 import { PmemConfig } from '../devices/pmem.ts';
 import { VsockConfig } from '../devices/vsock.ts';
-import type { Struct } from '../schema/field.ts';
-import { PciDeviceInfo, VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
+import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
 import {
   RestoreConfig,
   VmAddDevice,
   VmReceiveMigrationData,
   VmRemoveDevice,
   VmResize,
+  VmResizeDisk,
   VmResizeZone,
   VmSendMigrationData,
   VmSnapshotConfig,
 } from './requests.ts';
-import type { NamedSchema, Phase, RouteDefinition } from './route.ts';
-
-const ALWAYS: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];
-const WITH_VM: readonly Phase[] = ['Created', 'Running', 'Paused', 'Shutdown'];
-const BOOTED: readonly Phase[] = ['Running', 'Paused'];
-const WITHOUT_VM: readonly Phase[] = ['none'];
+import type { RouteDefinition } from './route.ts';
+import {
+  action,
+  add,
+  addTexts,
+  ALWAYS,
+  BOOTED,
+  change,
+  query,
+  unsupported,
+  WITH_VM,
+  WITHOUT_VM,
+} from './route-kinds.ts';
 
 /**
  * Every endpoint: the documented ones in the order of the document, then the original's further ones. Summaries,
@@ -207,50 +220,27 @@ export const ROUTES = {
     phases: ['Running'],
     beyond: true,
   }),
+  'vm.resize-disk': change(VmResizeDisk, 'The target size for the disk', {
+    summary: 'Resize a disk',
+    answers: { 204: 'The disk was successfully resized.' },
+    phases: BOOTED,
+    beyond: true,
+  }),
+  'vm.add-user-device': unsupported(
+    UserDeviceConfig,
+    NOT_IN_ENGINE.user_devices,
+    addTexts('userspace device', 'device'),
+  ),
+  'vm.add-vdpa': unsupported(VdpaConfig, NOT_IN_ENGINE.vdpa, addTexts('vDPA device', 'device')),
+  'vm.add-generic-vhost-user': unsupported(
+    GenericVhostUserConfig,
+    NOT_IN_ENGINE.generic_vhost_user,
+    addTexts('generic vhost-user device', 'device'),
+  ),
 } as const;
 
 /** Name of an endpoint: its path below `/api/v1/`. */
 export type RouteName = keyof typeof ROUTES;
-
-type Texts = Pick<RouteDefinition, 'summary' | 'operationId' | 'answers' | 'phases' | 'refusals' | 'beyond'>;
-
-/** A request that changes nothing and answers something. */
-function query<P extends NamedSchema>(
-  texts: Texts & { readonly body: 'ignored' | 'refused'; readonly reply: P },
-): RouteDefinition<undefined, P, true> {
-  return { ...texts, method: 'GET', request: undefined, implemented: true };
-}
-
-/** A request without a body. */
-function action(
-  texts: Texts & { readonly body?: 'ignored' | 'refused' },
-): RouteDefinition<undefined, undefined, true> {
-  return {
-    body: 'refused',
-    ...texts,
-    method: 'PUT',
-    request: undefined,
-    reply: undefined,
-    implemented: true,
-  };
-}
-
-/** A request with a body and no answer but that it was done. */
-function change<Q extends Struct>(
-  request: Q,
-  requestDoc: string,
-  texts: Texts,
-): RouteDefinition<Q, undefined, true> {
-  return {
-    ...texts,
-    method: 'PUT',
-    body: 'required',
-    request,
-    requestDoc,
-    reply: undefined,
-    implemented: true,
-  };
-}
 
 function nmi(): RouteDefinition<undefined, undefined, true> {
   return action({
@@ -259,34 +249,4 @@ function nmi(): RouteDefinition<undefined, undefined, true> {
     phases: ['Running'],
     beyond: true,
   });
-}
-
-type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };
-
-/** A request that adds a device: before the first boot the configuration grows, later the guest sees it. */
-function add<Q extends Struct>(
-  request: Q,
-  texts: AddTexts,
-): RouteDefinition<Q, typeof PciDeviceInfo, true> & { readonly replyAfterBoot: true } {
-  return {
-    ...texts,
-    method: 'PUT',
-    body: 'required',
-    request,
-    reply: PciDeviceInfo,
-    replyAfterBoot: true,
-    phases: WITH_VM,
-    implemented: true,
-  };
-}
-
-function addTexts(what: string, kind: string, detail = what): AddTexts {
-  return {
-    summary: `Add a new ${what} to the VM`,
-    requestDoc: `The details of the new ${detail}`,
-    answers: {
-      200: `The new ${kind} was successfully added to the VM instance.`,
-      500: `The new ${kind} could not be added to the VM instance.`,
-    },
-  };
 }

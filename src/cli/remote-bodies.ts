@@ -23,7 +23,7 @@ export interface CommandWords {
 export type MakeBody = (words: CommandWords) => unknown;
 
 /** The configuration of a device from its option string, every default filled in; `what` is the original's word for it. */
-export function deviceBody({ flag, struct }: Device, what: string): MakeBody {
+export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, what: string): MakeBody {
   return (words) => {
     const text = needed(words.argument, `${what}_config`);
     if (flag === undefined || struct === undefined) throw new Error(`${what} has no option string`);
@@ -65,6 +65,12 @@ export const resizeBody: MakeBody = ({ options }) => ({
 export const resizeZoneBody: MakeBody = ({ options }) => ({
   id: needed(options.get('id'), '--id'),
   desired_ram: convert(needed(options.get('size'), '--size'), 'memory size', parseSize),
+});
+
+/** The disk and its new size. */
+export const resizeDiskBody: MakeBody = ({ options }) => ({
+  id: needed(options.get('disk'), '--disk'),
+  desired_size: convert(needed(options.get('size'), '--size'), 'disk size', parseSize),
 });
 
 function convert(text: string | undefined, what: string, read: (text: string) => number): number | null {

@@ -1,6 +1,7 @@
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
 import { net } from '../devices/net.ts';
+import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
@@ -8,6 +9,7 @@ import {
   argumentBody,
   deviceBody,
   resizeBody,
+  resizeDiskBody,
   resizeZoneBody,
   restoreBody,
   type MakeBody,
@@ -61,11 +63,34 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   take('add-net', '<net_config>', 'Add network device', deviceBody(net, 'network')),
   take('add-pmem', '<pmem_config>', 'Add persistent memory device', deviceBody(pmem, 'persistent memory')),
   take('add-vsock', '<vsock_config>', 'Add vsock device', deviceBody(vsock, 'vsock')),
+  take(
+    'add-user-device',
+    '<device_config>',
+    'Add userspace device',
+    deviceBody({ flag: 'user-device', struct: UserDeviceConfig }, 'user device'),
+  ),
+  take(
+    'add-vdpa',
+    '<vdpa_config>',
+    'Add vDPA device',
+    deviceBody({ flag: 'vdpa', struct: VdpaConfig }, 'vdpa'),
+  ),
+  take(
+    'add-generic-vhost-user',
+    '<generic_vhost_user_config>',
+    'Add generic vhost-user device',
+    deviceBody({ flag: 'generic-vhost-user', struct: GenericVhostUserConfig }, 'generic vhost-user'),
+  ),
   take('remove-device', '<id>', 'Remove device', argumentBody('id')),
   {
     ...take('resize', '[--cpus N] [--memory SIZE] [--balloon SIZE]', 'Resize the VM', resizeBody),
     takes: 0,
     options: ['cpus', 'memory', 'balloon'],
+  },
+  {
+    ...take('resize-disk', '--disk ID --size SIZE', 'Resize a disk', resizeDiskBody),
+    takes: 0,
+    options: ['disk', 'size'],
   },
   {
     ...take('resize-zone', '--id ID --size SIZE', 'Resize a memory zone', resizeZoneBody),

@@ -6,6 +6,7 @@ import { fs } from '../devices/fs.ts';
 import { iommu } from '../devices/iommu.ts';
 import { memory } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
+import { GenericVhostUserConfig, refused, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
 import { numa } from '../devices/numa.ts';
 import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
 import { platform } from '../devices/platform.ts';
@@ -54,7 +55,11 @@ export const VmConfig = struct({
     platform: platform.field,
     // kept beside what it was taken apart into, so that answers are in the dialect of the request
     payload: beyond(optional(nested(PayloadConfig))),
+    user_devices: refused(UserDeviceConfig),
+    vdpa: refused(VdpaConfig),
+    generic_vhost_user: refused(GenericVhostUserConfig),
   },
+  aliases: { 'generic-vhost-user': 'generic_vhost_user' },
 });
 
 /** A configuration, and what was strange but harmless about what the client sent. */

@@ -25,6 +25,7 @@ import { receiveVm } from './move/receive.ts';
 import { sendVm } from './move/send.ts';
 import { createQueue, withCleanup } from './queue.ts';
 import { createReceivedDescriptors, withDescriptors } from './received-descriptors.ts';
+import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
@@ -118,6 +119,8 @@ export class Vmm {
       ),
     'vm.resize-zone': (request) =>
       this.#operation('vm.resize-zone', (vm) => onLive(vm, (live) => resizeZone(vm, live, request))),
+    'vm.resize-disk': (request) =>
+      this.#operation('vm.resize-disk', (vm) => onLive(vm, ({ run }) => resizeDisk(run, request))),
     'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
     'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
     'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),

@@ -1,0 +1,117 @@
+// Requests that current clients send and the contract's document does not have, seen in the guest and on the host.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { guestConfig } from './support/guest.ts';
+import { createImage } from './support/images.ts';
+import type { Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+/** The configuration of the one guest that the requests are tried on. */
+function configuration({ folder }: TestVmm) {
+  const raw = createImage(join(folder, 'a, "b" ü.raw'), '16M', ['-f', 'raw']);
+  const base = createImage(join(folder, 'base.raw'), '16M', ['-f', 'raw']);
+  const qcow2 = createImage(join(folder, 'limited.qcow2'), '16M', ['-f', 'qcow2', '-b', base, '-F', 'raw']);
+  const fixed = createImage(join(folder, 'read-only.raw'), '16M', ['-f', 'raw']);
+  const limit = { bandwidth: { size: 2 ** 30, refill_time: 100 } };
+  return {
+    raw,
+    qcow2,
+    disks: [
+      { path: raw, id: 'raw, ü' },
+      { path: qcow2, id: 'limited', rate_limiter_config: limit },
+      { path: fixed, id: 'fixed', readonly: true },
+    ],
+  };
+}
+
+function remote(vmm: TestVmm, ...words: string[]): string {
+  const line = [join(REPO, 'bin/ch-remote'), '--api-socket', vmm.socket, ...words];
+  return execFileSync(process.execPath, line, { encoding: 'utf8' });
+}
+
+test('what current clients ask for while a guest runs', async (t) => {
+  await using vmm = await startVmm();
+  const { raw, qcow2, disks } = configuration(vmm);
+  using shell = await boot(vmm, { disks });
+
+  await t.test('disks grow and shrink', () => resizeDisks(vmm, shell, { raw, qcow2 }));
+});
+
+async function resizeDisks(
+  vmm: TestVmm,
+  shell: Shell,
+  { raw, qcow2 }: { readonly raw: string; readonly qcow2: string },
+): Promise<void> {
+  const resize = (id: string, bytes: number) => vmm.put('vm.resize-disk', { id, desired_size: bytes });
+  const sees = (name: string, bytes: number): Promise<void> =>
+    until(`${name} has ${bytes} bytes in the guest`, async () => {
+      return (await shell.run(`cat /sys/block/${name}/size`)) === String(bytes / 512);
+    });
+  assertStatus(await resize('raw, ü', 32 * MIB), 204);
+  await sees('vda', 32 * MIB);
+  assert.equal(statSync(raw).size, 32 * MIB);
+  // what is beyond the old end can be written
+  await shell.run('echo far > /tmp/far; dd if=/tmp/far of=/dev/vda bs=1M seek=31 conv=sync,fsync 2>&1');
+  assert.equal(await shell.run('dd if=/dev/vda bs=1M skip=31 count=1 2>/dev/null | head -c 3'), 'far');
+  assertStatus(await resize('raw, ü', 8 * MIB), 204);
+  await sees('vda', 8 * MIB);
+  assert.equal(statSync(raw).size, 8 * MIB);
+
+  assert.equal(remote(vmm, 'resize-disk', '--disk', 'limited', '--size', '48M'), '');
+  await sees('vdb', 48 * MIB);
+  const info = JSON.parse(
+    execFileSync('qemu-img', ['info', '-U', '--output=json', qcow2], { encoding: 'utf8' }),
+  );
+  assert.equal((info as Record<string, unknown>)['virtual-size'], 48 * MIB);
+
+  for (const [id, bytes, status, reason] of [
+    ['nobody', 32 * MIB, 404, /No disk is called \\"nobody\\"/],
+    ['_serial', 32 * MIB, 404, /No disk/],
+    ['fixed', 32 * MIB, 400, /disk fixed: is read-only/],
+    ['limited', 32 * MIB, 400, /limited: a qcow2 image cannot become smaller/],
+    ['raw, ü', 0, 400, /multiple of 512 above 0, got 0/],
+    ['raw, ü', 1000, 400, /multiple of 512/],
+    // more than any file system of the host takes
+    ['raw, ü', 2 ** 53 - 512, 500, /raw, ü: cannot have/],
+  ] as const) {
+    const answer = await resize(id, bytes);
+    assertStatus(answer, status);
+    assert.match(JSON.stringify(answer.json), reason);
+  }
+  assert.equal(await shell.run('cat /sys/block/vda/size'), String((8 * MIB) / 512));
+}
+
+test('what cannot be here is refused with the reason, and never ignored', async () => {
+  await using vmm = await startVmm();
+  for (const [name, reason] of [
+    ['vm.add-user-device', /vfio-user/],
+    ['vm.add-vdpa', /vDPA/],
+    ['vm.add-generic-vhost-user', /vhost-user/],
+  ] as const) {
+    const answer = await vmm.put(name, { socket: '/x' });
+    assertStatus(answer, 501);
+    assert.match(JSON.stringify(answer.json), reason);
+  }
+  assertStatus(await vmm.put('vm.add-nothing', {}), 404);
+  assertStatus(await vmm.put('vm.resize-disk', { id: 'a', desired_size: 512 }), 404);
+  for (const part of [
+    { user_devices: [{ socket: '/x' }] },
+    { vdpa: [{ path: '/dev/vhost-vdpa-0' }] },
+    { generic_vhost_user: [{ socket: '/x', device_type: 4 }] },
+    { 'generic-vhost-user': [{ socket: '/x', virtio_id: 4 }] },
+  ]) {
+    const answer = await vmm.put('vm.create', guestConfig(part));
+    assertStatus(answer, 400);
+    const member = Object.keys(part)[0]?.replaceAll('-', '_');
+    assert.match(JSON.stringify(answer.json), new RegExp(`not supported yet: ${member}`));
+  }
+  assertStatus(await vmm.put('vm.create', guestConfig({ user_devices: [] })), 204);
+  assertStatus(await vmm.put('vm.resize-disk', { id: 'a', desired_size: 512 }), 405);
+});

@@ -4,6 +4,8 @@ import { SINGLE_ZONE, zonesOf, type MemoryConfig } from '../../devices/memory.ts
 import { ramObject, type RamRegion } from '../../devices/ram.ts';
 import type { Step } from '../../devices/step.ts';
 import { nodeOfZone } from '../../machine/memory-layout.ts';
+import { isMessage } from '../../qemu/qmp-stream.ts';
+import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import type { Run } from '../run.ts';
 
@@ -51,8 +53,29 @@ function checkGrowth(desired: number, now: number, { memory, run }: Machine): vo
 export async function addDimm(desired: number, config: VmConfig, run: Run): Promise<void> {
   const size = desired - currentRam(run);
   if (size <= 0) return;
-  await makeSteps(run.qemu.qmp, planDimm(run.dimms.length, size, config));
+  const { qmp } = run.qemu;
+  const steps = planDimm(run.dimms.length, size, config);
+  await makeSteps(qmp, onBlock(steps, await endOfMemoryDevices(qmp)));
   run.dimms.push(size);
+}
+
+/** Where the last of the memory devices ends that QEMU has; 0 where there are none. */
+async function endOfMemoryDevices(qmp: Qmp): Promise<number> {
+  const answer = await qmp.execute('query-memory-devices');
+  const devices: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  const ends = devices.flatMap((device) => {
+    if (!isMessage(device) || !isMessage(device['data'])) return [];
+    const { memaddr, addr, size } = device['data'];
+    return [Number(memaddr ?? addr) + Number(size)];
+  });
+  return Math.max(0, ...ends);
+}
+
+/** QEMU would put a DIMM right behind a pmem device of an odd size, and the guest would not take it. */
+function onBlock(steps: readonly Step[], end: number): readonly Step[] {
+  if (end % BLOCK === 0) return steps;
+  const addr = Math.ceil(end / BLOCK) * BLOCK;
+  return steps.map((step) => (step.kind === 'device' ? { ...step, props: { ...step.props, addr } } : step));
 }
 
 /** RAM of this life of the machine, in `bytes`. */

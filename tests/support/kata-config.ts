@@ -1,0 +1,128 @@
+import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './guest.ts';
+
+/** The files and sockets of a Kata sandbox. */
+export interface Sandbox {
+  readonly image: string;
+  readonly fs: string;
+  readonly vsock: string;
+  readonly tap?: string;
+}
+
+const CMDLINE = 'console=ttyS0 panic=1 agent.log=debug';
+const MIB = 2 ** 20;
+
+/** vm.create as the Go runtime of Kata 2.2 sends it, in the API's first dialect (reference/clients.md 2). */
+export function kata22({ image, fs, vsock, tap }: Sandbox): unknown {
+  return {
+    kernel: { path: KERNEL },
+    cmdline: { args: CMDLINE },
+    initramfs: { path: INITRAMFS },
+    cpus: { boot_vcpus: 1, max_vcpus: 2 },
+    memory: { size: 512 * MIB, shared: true, hotplug_method: 'Acpi', hotplug_size: 1024 * MIB },
+    pmem: [{ file: image }],
+    net: [{ mac: '2e:00:00:00:22:01', tap }],
+    rng: { src: '/dev/urandom', iommu: false },
+    fs: [{ tag: 'kataShared', socket: fs, num_queues: 1, queue_size: 1024, dax: false, cache_size: 0 }],
+    sgx_epc: [],
+    vsock: { cid: 3, socket: vsock, iommu: false },
+    serial: { mode: 'Tty' },
+    console: { mode: 'Off' },
+  };
+}
+
+/** vm.create as the Go runtime of today sends it: networks come later, with vm.add-net. */
+export function kataGo({ image, fs, vsock }: Sandbox): unknown {
+  return {
+    payload: { kernel: KERNEL, cmdline: CMDLINE, initramfs: INITRAMFS_WITH_TOOLS },
+    platform: { num_pci_segments: 2 },
+    cpus: {
+      boot_vcpus: 2,
+      max_vcpus: 4,
+      topology: { threads_per_core: 1, cores_per_die: 4, dies_per_package: 1, packages: 1 },
+    },
+    memory: { size: 512 * MIB, shared: true, hugepages: false, hotplug_size: 1024 * MIB },
+    balloon: { size: 0, free_page_reporting: true },
+    rng: { src: '/dev/urandom', iommu: false },
+    disks: [{ path: image, readonly: true, image_type: 'Raw' }],
+    fs: [{ tag: 'kataShared', socket: fs, num_queues: 1, queue_size: 1024, pci_segment: 1 }],
+    vsock: { cid: 3, socket: vsock, iommu: false },
+    serial: { mode: 'Tty' },
+    console: { mode: 'Off', iommu: false },
+  };
+}
+
+const NO_CONSOLE = { file: null, mode: 'Off', iommu: false };
+
+/** vm.create as runtime-rs sends it: what is not set is `null` (reference/clients.md 3). */
+export function kataRs({ image, fs, vsock }: Sandbox): unknown {
+  return {
+    // the kernel tells of each device that it finds: nobody logs in there
+    payload: {
+      firmware: null,
+      kernel: KERNEL,
+      cmdline: `${CMDLINE} ignore_loglevel`,
+      initramfs: INITRAMFS,
+    },
+    platform: {
+      num_pci_segments: 2,
+      iommu_segments: null,
+      serial_number: null,
+      uuid: null,
+      oem_strings: null,
+    },
+    cpus: {
+      boot_vcpus: 1,
+      max_vcpus: 2,
+      topology: null,
+      kvm_hyperv: false,
+      max_phys_bits: 46,
+      affinity: null,
+      features: {},
+    },
+    memory: {
+      size: 512 * MIB,
+      mergeable: false,
+      hotplug_method: 'Acpi',
+      hotplug_size: 512 * MIB,
+      hotplugged_size: null,
+      shared: true,
+      hugepages: false,
+      hugepage_size: null,
+      prefault: false,
+      zones: null,
+      thp: true,
+    },
+    balloon: null,
+    disks: [
+      {
+        path: image,
+        readonly: true,
+        direct: false,
+        iommu: false,
+        num_queues: 1,
+        queue_size: 1024,
+        vhost_user: false,
+        vhost_socket: null,
+        rate_limiter_config: null,
+        id: null,
+        disable_io_uring: false,
+        pci_segment: 0,
+        image_type: 'Raw',
+      },
+    ],
+    net: null,
+    rng: { src: '/dev/urandom', iommu: false },
+    fs: [{ tag: 'kataShared', socket: fs, num_queues: 1, queue_size: 1024, id: null, pci_segment: 0 }],
+    pmem: null,
+    serial: { file: null, mode: 'Tty', iommu: false },
+    console: NO_CONSOLE,
+    devices: null,
+    user_devices: null,
+    vdpa: null,
+    vsock: { cid: 3, socket: vsock, iommu: false, id: null, pci_segment: 0 },
+    iommu: false,
+    sgx_epc: null,
+    numa: null,
+    watchdog: false,
+  };
+}

@@ -7,16 +7,20 @@ import { startBlockBackend, startFsBackend } from './support/backends.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/host.ts';
 import { infoOf, stateOf, type Info } from './support/info.ts';
+import { queueSizes } from './support/queues.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const AWKWARD = 'a, "b" é';
-const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64 };
+const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64, poll_queue: false };
 
-/** reference/api.md 8.2, from slot 2; disks and file systems share one counter. */
-const IN_ORDER = ['_console', 'mine', '_disk0', '_disk1', '_net2', '_rng', '_fs3', '_watchdog', '_iommu'];
+/** reference/api.md 8.2, from slot 2; all that have no name share one counter. */
+const IN_ORDER = [
+  ...['_console', 'mine', '_disk0', '_disk1', '_net2', '_rng', 'my, fs', '_pmem3'],
+  ...['_watchdog', '_iommu'],
+];
 /** Vendor and device of each, by the virtio specification and Intel's data sheet of the 6300ESB. */
 const PCI_IDS = [
   '1af4 1043',
@@ -24,11 +28,12 @@ const PCI_IDS = [
   '1af4 1041',
   '1af4 1044',
   '1af4 105a',
+  '1af4 105b',
   '8086 25ab',
   '1af4 1057',
 ];
 /** Those that said iommu and are not served by a back-end. */
-const BEHIND = ['_console', 'mine', '_net2', '_rng'];
+const BEHIND = ['_console', 'mine', '_net2', '_rng', '_pmem3'];
 const slotOf = (id: string): number => IN_ORDER.indexOf(id) + 2;
 const bdfOf = (id: string): string => `0000:00:${slotOf(id).toString(16).padStart(2, '0')}.0`;
 
@@ -46,6 +51,8 @@ function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
   return guestConfig({
     cpus: { boot_vcpus: 2, max_vcpus: 2 },
     memory: { size: 512 * MIB, shared: true },
+    // with it the guest's root may look at registers that a driver uses
+    cmdline: { args: 'console=ttyS0 iomem=relaxed' },
     console: { mode: 'Null', iommu: true },
     disks: [
       { path: image(vmm, 'first', 8), iommu: true, id: 'mine' },
@@ -54,7 +61,8 @@ function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
     ],
     net: [{ backend: 'user', iommu: true }],
     rng: { src: '/dev/urandom', iommu: true },
-    fs: [{ tag: 'my, tag', socket: at('fs'), queue_size: 512 }],
+    fs: [{ tag: 'my, tag', socket: at('fs'), queue_size: 512, id: 'my, fs' }],
+    pmem: [{ file: image(vmm, 'persistent', 8), iommu: true }],
     watchdog: true,
     iommu: true,
   });
@@ -78,16 +86,20 @@ test('every kind of device at once: in its slot, with its ranges, behind the IOM
   assertStatus(await vmm.put('vm.create', machine(vmm, shared)), 204);
   // the back-ends come when they are waited for
   const booting = vmm.put('vm.boot');
-  await until('it waits', () => vmm.output().includes('iommu: only its back-end can do this'));
+  await until('it waits', () =>
+    vmm.output().includes('_disk0: iommu, poll_queue: only its back-end can do this'),
+  );
   const blockBackend = startBlockBackend(at('disk'), served, { queues: 2 });
   await using _fs = startFsBackend(at('fs'), shared);
   assertStatus(await booting, 204);
   using shell = openShell(await ptyOf(vmm));
   await shell.login();
+  await shell.run('modprobe nd_pmem; until [ -b /dev/pmem0 ]; do :; done');
 
   await seesSlots(shell);
   await seesTree(vmm, shell);
   await seesIommu(shell);
+  await seesQueues(shell);
   await seesDisks(shell);
   await seesNetwork(shell);
   await seesFolder(shell, shared);
@@ -157,6 +169,13 @@ async function seesIommu(shell: Shell): Promise<void> {
   assert.equal(bits, virtio.map((id) => `${bdfOf(id)} ${BEHIND.includes(id) ? 1 : 0}`).join('\n'));
 }
 
+/** A file system has one queue first that is for what is urgent. */
+async function seesQueues(shell: Shell): Promise<void> {
+  assert.deepEqual(await queueSizes(shell, bdfOf('my, fs')), [512, 512]);
+  assert.deepEqual(await queueSizes(shell, bdfOf('_disk0')), [64, 64]);
+  assert.deepEqual(await queueSizes(shell, bdfOf('_disk1')), [128]);
+}
+
 async function seesDisks(shell: Shell): Promise<void> {
   await shell.run('until [ -b /dev/vdc ]; do :; done');
   assert.equal(
@@ -183,6 +202,7 @@ async function seesDisks(shell: Shell): Promise<void> {
       `written-${d}`,
     );
   }
+  await shell.run('echo written-p | dd of=/dev/pmem0 conv=fsync 2>/dev/null');
 }
 
 /** The user-mode network answers through the IOMMU. */
@@ -206,13 +226,18 @@ async function addsAndRemovesFolder(vmm: TestVmm, shell: Shell): Promise<void> {
   await using backend = startFsBackend(socket, folder);
   const added = await vmm.put('vm.add-fs', { tag: 'more', socket });
   assertStatus(added, 200);
-  assert.deepEqual(added.json, { id: '_fs4', bdf: '0000:00:0b.0' });
+  assert.deepEqual(added.json, { id: '_fs4', bdf: '0000:00:0c.0' });
   await shell.run('mkdir /tmp/more; until mount -t virtiofs more /tmp/more 2>/dev/null; do :; done');
   assert.equal(await shell.run('cat /tmp/more/file; umount /tmp/more'), 'more');
   assertStatus(await vmm.put('vm.remove-device', { id: '_fs4' }), 204);
   await until('it is gone', async () => !('_fs4' in treeOf(await infoOf(vmm))));
   // it served one client, and ends with it
   await backend.ended;
+
+  // more queues than this back-end can serve, so nothing is mounted here
+  await using _more = startFsBackend(socket, folder);
+  assertStatus(await vmm.put('vm.add-fs', { tag: 'more', socket, num_queues: 2 }), 200);
+  await until('the guest has it', async () => (await queueSizes(shell, '0000:00:0c.0')).length === 3);
 }
 
 test('what the host does not have: each is refused by name, and nothing is left', async () => {

@@ -1,18 +1,11 @@
 // Disks of every format and their limits, seen from inside the guest; images that are refused, seen on the host.
 import assert from 'node:assert/strict';
-import {
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  readlinkSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { hasIoUring } from '../src/host/io-uring.ts';
 import { guestConfig } from './support/guest.ts';
-import { qemuOf } from './support/host.ts';
+import { descriptorsOf, openFlagsOf, qemuOf } from './support/host.ts';
 import { createImage, writeFirstSector } from './support/images.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
@@ -103,7 +96,7 @@ test('disks of every format hold what they held, with their sizes, queues and se
   assert.ok((counters['_disk4']?.['write_bytes'] ?? 0) >= 512, JSON.stringify(counters));
   assert.ok((counters['_disk4']?.['read_ops'] ?? 0) > 0 && (counters['_disk0']?.['write_ops'] ?? 0) > 0);
   assert.equal(counters['_disk5']?.['write_ops'], 0);
-  const flags = openFlagsOf(vmm, raw);
+  const flags = openFlagsOf(qemuOf(vmm.pid), raw);
   assert.ok(
     flags.some((one) => (one & 0o40000) !== 0),
     `no O_DIRECT in ${flags.join()}`,
@@ -113,17 +106,6 @@ test('disks of every format hold what they held, with their sizes, queues and se
   assert.equal(readFileSync(fixed).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written b');
   assert.equal(readFileSync(raw).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written a');
 });
-
-/** The flags of QEMU's descriptors of a file. */
-function openFlagsOf(vmm: TestVmm, path: string): number[] {
-  const proc = `/proc/${qemuOf(vmm.pid)}`;
-  return readdirSync(`${proc}/fd`)
-    .filter((fd) => readlinkSync(`${proc}/fd/${fd}`) === path)
-    .map((fd) => {
-      const flags = /^flags:\s+(\d+)/m.exec(readFileSync(`${proc}/fdinfo/${fd}`, 'utf8'))?.[1];
-      return parseInt(flags ?? '0', 8);
-    });
-}
 
 /** Seconds that a command takes in the guest, by its own clock. */
 async function secondsOf(shell: Shell, command: string): Promise<number> {
@@ -141,10 +123,10 @@ const LIMITS = {
 
 test('limits hold, bursts go through at once, and a raw disk stays raw', async () => {
   await using vmm = await startVmm();
-  const disks = ['bytes', 'ops', 'burst', 'raw'].map((name) =>
+  const disks = ['bytes', 'ops', 'burst', 'raw', 'ops-burst'].map((name) =>
     createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
   );
-  const [bytes = '', ops = '', burst = '', raw = ''] = disks;
+  const [bytes = '', ops = '', burst = '', raw = '', opsBurst = ''] = disks;
   using shell = await boot(vmm, [
     { path: bytes, rate_limiter_config: { bandwidth: { size: 4 * MIB, refill_time: 2000 } } },
     { path: ops, rate_limiter_config: { ops: { size: 50, refill_time: 1000 } } },
@@ -153,6 +135,7 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
       rate_limiter_config: { bandwidth: { size: 2 * MIB, one_time_burst: 24 * MIB, refill_time: 2000 } },
     },
     { path: raw, readonly: false },
+    { path: opsBurst, rate_limiter_config: { ops: { size: 50, one_time_burst: 400, refill_time: 1000 } } },
   ]);
   const read = (disk: string, block: string, count: number): string =>
     `dd if=/dev/${disk} of=/dev/null bs=${block} count=${count} iflag=direct`;
@@ -171,6 +154,12 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
   await shell.run(`${read('vdc', '256k', 20)} 2>/dev/null`);
   const after = 6 / (await secondsOf(shell, read('vdc', '256k', 24)));
   assert.ok(after > 0.9 && after < 1.1, `${after} MiB/s after the burst instead of 1`);
+  // at 50 operations a second 350 would take 7 s
+  const opsAtOnce = await secondsOf(shell, read('vde', '4k', 350));
+  assert.ok(opsAtOnce < 3.5, `the burst of operations took ${opsAtOnce} s`);
+  await shell.run(`${read('vde', '4k', 120)} 2>/dev/null`);
+  const opsAfter = 100 / (await secondsOf(shell, read('vde', '4k', 100)));
+  assert.ok(opsAfter > 45 && opsAfter < 55, `${opsAfter} operations/s after the burst instead of 50`);
 
   await shell.run(`printf 'QFI\\373 and no qcow2' | dd of=/dev/vdd conv=fsync 2>/dev/null`);
   assertStatus(await vmm.put('vm.shutdown'), 204);
@@ -187,7 +176,7 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
   createImage(join(vmm.folder, 'base.raw'), '64M', ['-f', 'raw']);
   for (let round = 0; round < 2; round++) {
     assertStatus(await vmm.put('vm.add-disk', hot), 200);
-    await until('the disk is there', async () => (await again.run('ls /sys/block')).includes('vde'));
+    await until('the disk is there', async () => (await again.run('ls /sys/block')).includes('vdf'));
     assertStatus(await vmm.put('vm.remove-device', { id: 'hot' }), 204);
     await until('the disk is gone', async () => !('hot' in ((await vmm.get('vm.counters')).json as object)));
   }
@@ -233,10 +222,17 @@ test('images that cannot be used are refused with their reason, and leave nothin
     assertStatus(await vmm.put('vm.delete'), 204);
   }
   assertStatus(
-    await vmm.put('vm.create', guestConfig({ disks: [{ path: stray, backing_files: true }] })),
+    await vmm.put(
+      'vm.create',
+      guestConfig({ disks: [{ path: stray, backing_files: true, disable_io_uring: true }] }),
+    ),
     204,
   );
   assertStatus(await vmm.put('vm.boot'), 204);
+  const rings = (): boolean => descriptorsOf(qemuOf(vmm.pid)).includes('anon_inode:[io_uring]');
+  assert.equal(rings(), false);
+  assertStatus(await vmm.put('vm.add-disk', { path: raw }), 200);
+  assert.equal(rings(), await hasIoUring());
   const taken = await vmm.put('vm.add-disk', { path: stray, backing_files: true });
   assertStatus(taken, 500);
   assert.match(JSON.stringify(taken.json), /is in use by another disk or process/);

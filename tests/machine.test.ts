@@ -1,6 +1,5 @@
 // What the configuration makes of the machine, seen from inside the guest and in the host's /proc.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -8,12 +7,14 @@ import { prepareKernel } from '../src/host/kernel.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig, KERNEL } from './support/guest.ts';
 import { bootSector } from './support/boot-sector.ts';
-import { qemuOf } from './support/host.ts';
+import { openFlagsOf, qemuOf } from './support/host.ts';
+import { withHugePages } from './support/huge-pages.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 
 function imageFile(vmm: TestVmm, name: string, text: string): string {
   const path = join(vmm.folder, name);
@@ -61,17 +62,17 @@ test('vCPUs, their topology and room for more are as configured', async () => {
   assert.equal(await shell.run('cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list'), '0-1');
 });
 
-test('without room for more the firmware tells of no further vCPUs', async () => {
+test('packages and cores are as configured; without room for more the firmware tells of no further vCPUs', async () => {
   await using vmm = await startVmm();
-  const topology = { threads_per_core: 1, cores_per_die: 1, dies_per_package: 1, packages: 2 };
-  using shell = await boot(vmm, { cpus: { boot_vcpus: 2, max_vcpus: 2, topology } });
-  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
-  assert.deepEqual(await processorsOf(shell), [true, true]);
-  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '2');
-  assert.equal(
-    await shell.run('cat /sys/devices/system/cpu/cpu*/topology/physical_package_id | tr "\\n" " "'),
-    '0 1',
-  );
+  const topology = { threads_per_core: 1, cores_per_die: 2, dies_per_package: 1, packages: 2 };
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 4, max_vcpus: 4, topology } });
+  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '4');
+  assert.deepEqual(await processorsOf(shell), Array(4).fill(true));
+  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
+  const of = (file: string): Promise<string> =>
+    shell.run(`cat /sys/devices/system/cpu/cpu*/topology/${file} | tr "\\n" " "`);
+  assert.equal(await of('physical_package_id'), '0 0 1 1');
+  assert.equal(await of('core_id'), '0 1 0 1');
 });
 
 test('max_phys_bits bounds the physical address', async () => {
@@ -106,31 +107,41 @@ test('shared memory is mapped shared, mergeable memory is offered to KSM', async
   assert.match(both.line, /rw-s .*memfd/);
 });
 
-test('huge pages of the size asked for back the memory', async () => {
-  const pool = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
-  const before = readFileSync(pool, 'utf8').trim();
-  writeFileSync(pool, String(Number(before) + 128));
-  try {
-    assert.ok(Number(readFileSync(pool, 'utf8')) >= 128, `the host has no 128 huge pages to give (${pool})`);
-    await using vmm = await startVmm();
-    const memory = { size: 256 * MIB, hugepages: true, hugepage_size: 2 * MIB };
-    using shell = await boot(vmm, { memory });
+test('huge pages of the size asked for back the memory, and zones; those that the host does not have are refused', async () => {
+  // as many as there are in one of the other size
+  using _pages = withHugePages(GIB / (2 * MIB));
+  await using vmm = await startVmm();
+  const huge = { hugepages: true, hugepage_size: 2 * MIB };
+  {
+    using shell = await boot(vmm, { memory: { size: 256 * MIB, ...huge } });
     assert.equal(await shell.run('echo up'), 'up');
     // ht: hugetlb
     assert.match(ramMapping(vmm, 256 * MIB).flags, /\bht\b/);
-  } finally {
-    writeFileSync(pool, before);
+    assertStatus(await vmm.put('vm.delete'), 204);
   }
-});
+  const zones = [
+    { id: 'small', size: 192 * MIB },
+    { id: 'huge', size: 64 * MIB, ...huge },
+  ];
+  assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: 0, zones } })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  assert.match(ramMapping(vmm, 64 * MIB).flags, /\bht\b/);
+  assert.doesNotMatch(ramMapping(vmm, 192 * MIB).flags, /\bht\b/);
+  assertStatus(await vmm.put('vm.delete'), 204);
 
-test('huge pages that the host does not have are refused at boot, and nothing stays', async () => {
-  await using vmm = await startVmm();
-  const memory = { size: 1024 * MIB, hugepages: true, hugepage_size: 1024 * MIB };
-  assertStatus(await vmm.put('vm.create', guestConfig({ memory })), 204);
-  const answer = await vmm.put('vm.boot');
-  assertStatus(answer, 500);
-  assert.match(JSON.stringify(answer.json), /memory/);
-  assert.equal(((await vmm.get('vm.info')).json as { state: string }).state, 'Created');
+  const larger = { size: GIB, hugepages: true, hugepage_size: GIB };
+  for (const [memory, zone] of [
+    [larger, 'mem0'],
+    [{ size: 0, zones: [{ id: 'my, zone', ...larger }] }, 'my, zone'],
+  ] as const) {
+    assertStatus(await vmm.put('vm.create', guestConfig({ memory })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertStatus(answer, 500);
+    const [, reason = ''] = answer.json as readonly string[];
+    assert.ok(reason.startsWith(`memory zone ${zone}: `), reason);
+    assert.equal(((await vmm.get('vm.info')).json as { state: string }).state, 'Created');
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
 });
 
 test('disks are there in order, with their queues, and only the writable one can be written', async () => {
@@ -158,17 +169,12 @@ test('disks are there in order, with their queues, and only the writable one can
   assert.match(await shell.run('echo x >/dev/vdb'), /not permitted|Read-only|error/i);
 
   // O_DIRECT on the host is seen in the descriptor's flags
-  const qemu = qemuOf(vmm.pid);
-  const flagsOf = (path: string): number => {
-    const fds = execFileSync('find', [`/proc/${qemu}/fd`, '-lname', path], { encoding: 'utf8' })
-      .trim()
-      .split('\n');
-    const info = readFileSync(`/proc/${qemu}/fdinfo/${fds[0]?.split('/').at(-1)}`, 'utf8');
-    return Number.parseInt(/^flags:\s+(\d+)/m.exec(info)?.[1] ?? '0', 8);
-  };
-  const O_DIRECT = 0o40000;
-  assert.equal(flagsOf(second) & O_DIRECT, O_DIRECT);
-  assert.equal(flagsOf(first) & O_DIRECT, 0);
+  const directs = (path: string): boolean[] =>
+    openFlagsOf(qemuOf(vmm.pid), path).map((flags) => (flags & 0o40000) !== 0);
+  assert.deepEqual(
+    [directs(first), directs(second)].map((all) => all.includes(true)),
+    [false, true],
+  );
 
   const info = (await vmm.get('vm.info')).json as {
     config: { disks: { id: string }[] };

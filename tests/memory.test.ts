@@ -180,6 +180,8 @@ test('zones grow by virtio-mem devices, and the balloon takes RAM until the gues
   assert.deepEqual(slots, [4 << 3, 5 << 3, 6 << 3, 7 << 3]);
   assert.deepEqual(config.memory.zones[1]?.hotplugged_size, 128 * MIB);
   assert.match(mappingOf(vmm, 192 * MIB, /rw-p 00000000 00:00 0/), /^VmFlags:.*\bmg\b/m);
+  // what the zone starts with, and what it can grow by
+  assert.equal(mappings(vmm, 'numa_maps', /^\S+ bind(:0|=static:0) .*memfd/).length, 2);
 
   const all = (192 + 64 + 128 + 32) * MIB;
   const actual = async () => (await memoryInfo(vmm)).memory_actual_size;

@@ -1,7 +1,7 @@
 // Networks, seen in the guest and on the host.
 import assert from 'node:assert/strict';
 
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
@@ -208,10 +208,19 @@ test('descriptors of the parent process, and networks without rights', async () 
         net: [
           { fds: [3, 4], num_queues: 4 },
           { fds: [5], mac, id: 'macvtap' },
-          { backend: 'user', ip: '10.92.3.1', forwards: [{ host_port: port, guest_port: 7 }] },
+          {
+            ...{ backend: 'user', ip: '10.92.3.1' },
+            forwards: [
+              { host_port: port, guest_port: 7 },
+              { protocol: 'udp', host_address: '127.0.0.2', host_port: port, guest_port: 7 },
+            ],
+          },
         ],
       }),
     );
+    // as the kernel writes it: the address's bytes from the last to the first
+    const listens = `0200007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+    assert.ok(readFileSync('/proc/net/udp', 'utf8').includes(listens));
     // twice: they are there for the machine after a reboot too
     for (const restarts of [true, false]) {
       await reaches(shell, 'eth0', '10.92.2.2', '10.92.2.1');

@@ -209,11 +209,12 @@ test('RAM of virtio-mem grows and shrinks while the guest runs, in a zone of its
     await hasRam(shell, 500, 640);
     assertStatus(await vmm.put('vm.delete'), 204);
   }
-  const single = { size: 512 * MIB, hotplug_method: 'VirtioMem', hotplug_size: 512 * MIB };
-  using shell = await boot(vmm, { memory: single, cmdline: ONLINE });
+  const single = { size: 384 * MIB, hotplug_method: 'VirtioMem', hotplug_size: 640 * MIB };
+  using shell = await boot(vmm, { memory: { ...single, hotplugged_size: 128 * MIB }, cmdline: ONLINE });
+  await hasRam(shell, 400, 512);
   assertStatus(await vmm.put('vm.resize', { desired_ram: 1024 * MIB }), 204);
   await hasRam(shell, 900, 1024);
-  assert.equal((await sizesOf(vmm)).config.memory.hotplugged_size, 512 * MIB);
+  assert.equal((await sizesOf(vmm)).config.memory.hotplugged_size, 640 * MIB);
   assertStatus(await vmm.put('vm.resize', { desired_ram: 512 * MIB }), 204);
   await hasRam(shell, 400, 512);
 });

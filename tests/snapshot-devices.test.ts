@@ -1,17 +1,10 @@
 // One guest with nearly every device there is, saved and restored: each works afterwards, seen in the guest.
 import assert from 'node:assert/strict';
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
+import { withHugePages } from './support/huge-pages.ts';
 import { infoOf, stateOf } from './support/info.ts';
 import { interfaceName } from './support/network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
@@ -19,15 +12,6 @@ import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
-const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
-
-/** Huge pages for two machines of this test, one after the other and for a moment both. */
-function withHugePages(pages: number): Disposable {
-  const before = Number(readFileSync(POOL, 'utf8'));
-  writeFileSync(POOL, String(before + pages));
-  return { [Symbol.dispose]: () => writeFileSync(POOL, String(before)) };
-}
-
 function image(vmm: TestVmm, name: string, mib: number): string {
   const path = join(vmm.folder, name);
   writeFileSync(path, `image ${name}`);
@@ -45,6 +29,7 @@ async function behind(shell: Shell, vmm: TestVmm, id: string): Promise<boolean> 
 
 test('each device works in a restored VM', async () => {
   await using vmm = await startVmm();
+  // for two machines, one after the other and for a moment both
   using _pages = withHugePages(64);
   const [tap, other] = [interfaceName(), interfaceName()];
   const network = { tap, ip: '192.168.237.1', mask: '255.255.255.0', mac: '2e:00:00:00:00:01', iommu: true };

@@ -16,6 +16,9 @@ import { exchange, listenOn, startEcho } from './support/vsock.ts';
 
 const MIB = 2 ** 20;
 const ECHO_PORT = 16;
+/** Asks the guest's kernel for its address (IOCTL_VM_SOCKETS_GET_LOCAL_CID). */
+const OWN_ADDRESS =
+  'open(V, "<", "/dev/vsock") or die $!; my $cid = pack("L", 0); ioctl(V, 0x7b9, $cid) or die $!; print unpack("L", $cid), "\\n"';
 
 /** A socket's name as long as it can be, with nothing in it that an option or a shell would leave as it is. */
 function socketPath(vmm: TestVmm): string {
@@ -78,6 +81,7 @@ test('host and guest connect to each other, and what is in the way is told', asy
   using shell = openShell(await ptyOf(vmm));
   await shell.login();
   assert.equal(await shell.run('cat /sys/bus/virtio/devices/*/device | grep -c 0x0013'), '1');
+  assert.equal(await shell.run(`perl -e '${OWN_ADDRESS}'`), '5');
   await startEcho(shell, ECHO_PORT);
 
   await hostToGuest(path);

@@ -2,6 +2,7 @@ import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { MachinePlan } from '../devices/machine-plan.ts';
 import { bootMemory, zonesOf } from '../devices/memory.ts';
+import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
@@ -154,14 +155,20 @@ function launch(
   signal: AbortSignal,
 ): Promise<Qemu> {
   return startQemu(plan, signal).catch((error: unknown) => {
-    const region = layOutMemory(config).regions.find(
-      ({ id }) => error instanceof EngineError && error.part === id,
-    );
-    if (region !== undefined) {
-      throw new ApiError('failed', `memory zone ${region.zones.join(', ')}: ${reasonOf(error)}`);
-    }
+    const zones = zonesMeant(error, layOutMemory(config).regions);
+    if (zones.length > 0) throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`);
     throw engineFailure(error, placements, 'QEMU could not be started');
   });
+}
+
+/** The zones that QEMU's complaint is about. Where it has no pages it names no part: then those of huge pages are meant. */
+function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly string[] {
+  if (!(error instanceof EngineError)) return [];
+  const { part, message } = error;
+  const lacksPages = part === undefined && message.includes('guest RAM');
+  return regions
+    .filter(({ id, backing }) => id === part || (lacksPages && backing.hugepages))
+    .flatMap(({ zones }) => zones);
 }
 
 async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> {

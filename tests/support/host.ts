@@ -29,6 +29,16 @@ export function descriptorsOf(pid: number): string[] {
     .toSorted();
 }
 
+/** The flags with which a process has a file open, one for each of its descriptors (open(2)). */
+export function openFlagsOf(pid: number, path: string): number[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .filter((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === path)
+    .map((fd) => {
+      const flags = /^flags:\s+(\d+)/m.exec(readText(`/proc/${pid}/fdinfo/${fd}`))?.[1];
+      return Number.parseInt(flags ?? '0', 8);
+    });
+}
+
 function pids(): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

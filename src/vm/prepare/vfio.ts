@@ -1,7 +1,12 @@
 import { vfio } from '../../devices/vfio.ts';
 import { checkPassthrough } from '../../host/vfio.ts';
+import { createLog } from '../../util/log.ts';
 import { prepares } from './prepare.ts';
 
-export const prepareVfio = prepares(vfio, async ({ path }) => ({
-  facts: { sysfs: await checkPassthrough(path) },
-}));
+const log = createLog('device');
+
+export const prepareVfio = prepares(vfio, async ({ path, iommu }, { id, vm }) => {
+  const sysfs = await checkPassthrough(path);
+  if (vm.iommu && !iommu) log.warn(`device ${id}: is behind the vIOMMU, as every passed-through device is`);
+  return { facts: { sysfs } };
+});

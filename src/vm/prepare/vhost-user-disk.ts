@@ -12,6 +12,8 @@ export async function prepareVhostUserDisk(config: DiskConfig, { id, signal }: P
     ...(config.direct ? ['direct'] : []),
     ...(config.iommu ? ['iommu'] : []),
     ...(config.rate_limiter_config === undefined ? [] : ['rate_limiter_config']),
+    // what is not said is `true`
+    ...(config.poll_queue ? [] : ['poll_queue']),
   ];
   if (ignored.length > 0) log.warn(`disk ${id}: ${ignored.join(', ')}: only its back-end can do this`);
   await waitForListener(config.vhost_socket ?? '', { signal });

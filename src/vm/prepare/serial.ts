@@ -1,0 +1,10 @@
+import { serial } from '../../devices/serial.ts';
+import { createLog } from '../../util/log.ts';
+import { prepares } from './prepare.ts';
+
+const log = createLog('serial');
+
+export const prepareSerial = prepares(serial, async ({ iommu }) => {
+  if (iommu) log.warn('iommu: a serial port moves no data by itself: there is nothing to translate');
+  return { facts: undefined };
+});

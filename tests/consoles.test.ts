@@ -2,14 +2,15 @@
 // (Tty: terminal.test.ts)
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { guestConfig } from './support/guest.ts';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { infoOf } from './support/info.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 type Mode = { readonly mode: string; readonly file?: string };
 
@@ -194,3 +195,66 @@ for (const which of ['serial', 'console'] as const) {
     assert.equal(createHash('sha256').update(Buffer.from(text, 'base64')).digest('hex'), sum);
   });
 }
+
+/** A client of a console's socket: its terminal, and the connection. */
+function onSocket(path: string): Shell & { readonly socket: Socket } {
+  const socket = connect(path);
+  socket.on('error', () => undefined);
+  const shell = shellOn({
+    write: (text) => void socket.write(text),
+    onData: (take) => void socket.on('data', take),
+    close: () => void socket.destroy(),
+  });
+  return { ...shell, socket };
+}
+
+test('serial Socket: one client at a time, the newest output without one, the file gone at the end', async () => {
+  const folder = makeFolder();
+  const path = join(folder, "the port, 'of' ü").padEnd(106, 'x');
+  assert.equal(Buffer.byteLength(path), 107);
+  const words = `socket="${path}"`;
+  const boots = ['--kernel', KERNEL, '--initramfs', INITRAMFS, '--cmdline', 'console=hvc0 console=ttyS0'];
+  try {
+    await using vmm = await startVmm({ args: [...boots, '--serial', words, '--console', 'pty'] });
+    await until('the VM runs', async () => (await infoOf(vmm)).state === 'Running');
+    const { serial } = (await infoOf(vmm)).config;
+    assert.deepEqual([serial.mode, (serial as { socket?: string }).socket], ['Socket', path]);
+    using shell = await login(vmm, 'console');
+    // what the guest said before anybody came
+    using first = onSocket(path);
+    await first.sees('Linux version 6.');
+    first.type('\r');
+    await first.login();
+    assert.equal(await first.run('tty'), '/dev/ttyS0');
+    using second = onSocket(path);
+    await until('the first client is let go', () => first.socket.destroyed);
+    assert.equal(await second.run('echo the second'), 'the second');
+
+    // a client that does not read must not stop the guest, nor may one that is not there
+    second.socket.pause();
+    await shell.run('seq 1 60000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
+    second.socket.destroy();
+    await shell.run('seq 1 20000 >/dev/ttyS0; echo the last line >/dev/ttyS0');
+    const third = onSocket(path);
+    await third.sees('the last line');
+    assert.ok(!third.shown().includes('the newest line'));
+
+    assertStatus(await vmm.put('vm.reboot'), 204);
+    await third.sees('Linux version 6.');
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    await until('the client is let go', () => third.socket.destroyed);
+    assert.ok(!existsSync(path));
+
+    writeFileSync(path, 'somebody’s');
+    const refused = await vmm.put('vm.boot');
+    assertStatus(refused, 500);
+    assert.match(JSON.stringify(refused.json), /serial _serial: .*the port.*is there already/);
+    assert.equal(readFileSync(path, 'utf8'), 'somebody’s');
+    rmSync(path);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assertStatus(await vmm.put('vm.delete'), 204);
+    assert.ok(!existsSync(path));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

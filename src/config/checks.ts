@@ -1,4 +1,4 @@
-import { FILE_MISSING } from '../devices/console.ts';
+import { FILE_MISSING, SOCKET_MISSING } from '../devices/console.ts';
 import { isUuid } from '../devices/platform.ts';
 import { checkBusDevices } from './bus-checks.ts';
 import { checkMemory } from './memory-checks.ts';
@@ -61,8 +61,9 @@ function checkConsoles({ serial, console }: VmConfig, report: Report): void {
   if (serial.mode === 'Tty' && console.mode === 'Tty') {
     report('console.mode', 'Console mode tty specified for both serial and console');
   }
-  for (const [member, { mode, file }] of [['console', console] as const, ['serial', serial] as const]) {
+  for (const [member, { mode, file, socket }] of [['console', console] as const, ['serial', serial] as const]) {
     if (mode === 'File' && (file === undefined || file === '')) report(`${member}.file`, FILE_MISSING);
+    if (mode === 'Socket' && (socket === undefined || socket === '')) report(`${member}.socket`, SOCKET_MISSING);
   }
 }
 

@@ -70,6 +70,10 @@ const SAME: [FlagTexts, object][] = [
     { serial: { mode: 'File', file: '/f' }, console: { mode: 'Off' } },
   ],
   [
+    { serial: ['socket="/s, ü"'], console: ['off,socket=/lost'] },
+    { serial: { mode: 'Socket', socket: '/s, ü' }, console: { mode: 'Off' } },
+  ],
+  [
     { device: ['path=/sys/d', 'path=/sys/e,iommu=on'] },
     { devices: [{ path: '/sys/d' }, { path: '/sys/e', iommu: true }], iommu: true },
   ],
@@ -219,6 +223,7 @@ test('texts of errors are the original’s (reference/config.md 6)', () => {
     [{ console: ['iommu=on'] }, 'Error parsing --console: invalid console mode given'],
     [{ serial: ['foo'] }, 'Error parsing --console: unknown option: foo'],
     [{ serial: [''] }, 'Error parsing --console: invalid console mode given'],
+    [{ serial: ['socket='] }, 'Error validating configuration: Path missing when using socket console mode'],
     [{ serial: ['file='] }, 'Error validating configuration: Path missing when using file console mode'],
     [{ device: ['iommu=on'] }, 'Error parsing --device: path missing'],
     [{ vsock: [''] }, 'Error parsing --vsock: socket missing'],

@@ -1,4 +1,4 @@
-import { defaulted, formed, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
+import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
 import { choice, flag, nested, path } from '../schema/kinds.ts';
 import { WordError } from '../schema/words.ts';
 import { defineDevice } from './device.ts';
@@ -7,23 +7,32 @@ import type { ChardevBackend } from './step.ts';
 
 /** Where the bytes of a console go, in the order in which the command line's words win. */
 const FLAGS = ['off', 'pty', 'tty', 'null'] as const;
+const PATHS = ['file', 'socket'] as const;
 
-/** What is said where a console writes to a file without a name. */
+/** What is said where a console is on a socket without a name. */
+export const SOCKET_MISSING = 'Path missing when using socket console mode';
+/** The same of a file. */
 export const FILE_MISSING = 'Path missing when using file console mode';
 
 /** A console of the guest: the serial port (ttyS0) or the virtio console (hvc0). */
 export interface ConsoleConfig extends ValueOf<typeof ConsoleConfig> {}
 export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
-  doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, or swallowed',
+  doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed',
   fields: {
     file: formed(
-      { keys: ['file'], syntax: '', read: readFile },
+      { keys: ['file'], syntax: '', read: (words) => readPath(words, 'file') },
       optional(path('File that gets the output in mode File; the PTY in answers in mode Pty')),
     ),
+    socket: beyond(
+      formed(
+        { keys: ['socket'], syntax: '', read: (words) => readPath(words, 'socket') },
+        optional(path('UNIX socket that we listen on in mode Socket, for one client at a time')),
+      ),
+    ),
     mode: formed(
-      { keys: [], flags: FLAGS, syntax: 'off|pty|tty|null|file=<path>', read: readMode },
-      choice('Where the bytes go', ['Off', 'Pty', 'Tty', 'File', 'Null']),
+      { keys: [], flags: FLAGS, syntax: 'off|pty|tty|null|file=<path>|socket=<path>', read: readMode },
+      choice('Where the bytes go', ['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket'], { beyond: ['Socket'] }),
     ),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
   },
@@ -46,22 +55,25 @@ export const console = defineDevice({
   ],
 });
 
-/** Where a console's bytes go, as QEMU has to know it: a PTY and the terminal are behind a channel to us. */
+/** Where a console's bytes go, as QEMU has to know it: a PTY, the terminal and a socket are behind a channel to us. */
 export function consoleBackend({ mode, file }: ConsoleConfig): ChardevBackend {
-  if (mode === 'Pty' || mode === 'Tty') return { type: 'channel' };
+  if (mode === 'Pty' || mode === 'Tty' || mode === 'Socket') return { type: 'channel' };
   return mode === 'File' && file !== undefined ? { type: 'file', path: file } : { type: 'null' };
 }
 
 function readMode(words: Words): string {
-  const mode = FLAGS.find((flag) => words.has(flag)) ?? (words.has('file') ? 'file' : undefined);
+  const mode = [...FLAGS, ...PATHS].find((word) => words.has(word));
   if (mode === undefined) throw new WordError('invalid console mode given');
   return `${mode.charAt(0).toUpperCase()}${mode.slice(1)}`;
 }
 
-function readFile(words: Words): string | undefined {
-  // another mode wins over the file, and then nothing is written to it
-  if (!words.has('file') || FLAGS.some((flag) => words.has(flag))) return undefined;
-  const file = words.text('file');
-  if (file === undefined) throw new WordError(FILE_MISSING, { validation: true });
-  return file;
+/** The path that goes with a mode, where no word before it has won: then nothing is made of it. */
+function readPath(words: Words, mode: 'file' | 'socket'): string | undefined {
+  const wins = [...FLAGS, ...PATHS].find((word) => words.has(word));
+  if (wins !== mode) return undefined;
+  const found = words.text(mode);
+  if (found === undefined) {
+    throw new WordError(mode === 'file' ? FILE_MISSING : SOCKET_MISSING, { validation: true });
+  }
+  return found;
 }

@@ -12,7 +12,7 @@ export function documentOf(schema: Struct, view: DocumentView): DocumentFragment
     description: schema.doc,
     ...schema.document,
     ...(required.length === 0 ? {} : { required }),
-    properties: Object.fromEntries(fields.map(([name, field]) => [name, withDescription(field)])),
+    properties: Object.fromEntries(fields.map(([name, field]) => [name, withDescription(field, view)])),
   };
 }
 
@@ -36,6 +36,8 @@ function isRequired(field: Field, view: DocumentView): boolean {
 }
 
 /** OpenAPI 3.0 ignores what stands beside a `$ref`. */
-function withDescription({ document, doc }: Field): DocumentFragment {
+function withDescription(field: Field, view: DocumentView): DocumentFragment {
+  const { doc } = field;
+  const document = view === 'everything' ? (field.everything ?? field.document) : field.document;
   return '$ref' in document ? document : { ...document, description: doc };
 }

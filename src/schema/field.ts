@@ -34,6 +34,8 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   /** one line, noun phrase, unit in backticks */
   readonly doc: string;
   readonly document: DocumentFragment;
+  /** what the document of everything says instead; undefined: the same */
+  readonly everything: DocumentFragment | undefined;
   /** reads the CLI form; without it (and without `form`) the member is not on the command line */
   readonly read: WordReader | undefined;
   /** shown in help for the value, e.g. `<size>`, `on|off` */
@@ -121,12 +123,13 @@ export function struct<F extends Fields>(options: StructOptions<F>): Struct<F> {
 /** Declares a required member; see {@link optional} and {@link defaulted}. */
 export function field<S extends v.GenericSchema>(
   options: Pick<Field<S>, 'schema' | 'doc' | 'document'> &
-    Partial<Pick<Field<S>, 'read' | 'syntax' | 'nested'>>,
+    Partial<Pick<Field<S>, 'everything' | 'read' | 'syntax' | 'nested'>>,
 ): Field<S> {
   return {
     schema: options.schema,
     doc: options.doc,
     document: options.document,
+    everything: options.everything,
     read: options.read,
     syntax: options.syntax ?? '',
     word: undefined,

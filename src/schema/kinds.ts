@@ -104,6 +104,8 @@ export function ipv4(doc: string): Field<v.GenericSchema<string>> {
 
 interface ChoiceOptions {
   readonly document?: DocumentFragment;
+  /** words that the contract's document does not know */
+  readonly beyond?: readonly string[];
   /** other spellings on the command line and in JSON, e.g. `virtio-mem` for `VirtioMem` */
   readonly aliases?: Readonly<Record<string, string>>;
 }
@@ -133,7 +135,11 @@ export function choice<const C extends string>(
   return field({
     schema: schema as unknown as v.GenericSchema<C>,
     doc,
-    document: options.document ?? { type: 'string', enum: choices },
+    document: options.document ?? {
+      type: 'string',
+      enum: choices.filter((one) => options.beyond?.includes(one) !== true),
+    },
+    ...(options.beyond === undefined ? {} : { everything: { type: 'string', enum: choices } }),
     read,
     syntax: [...spellings.keys()].filter((word) => !isAliased(word, options.aliases)).join('|'),
   });

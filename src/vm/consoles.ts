@@ -2,9 +2,11 @@ import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ConsoleConfig } from '../devices/console.ts';
+import { openConsoleSocket } from '../host/console-socket.ts';
 import { openPty, type Pty } from '../host/pty.ts';
 import { openTerminal } from '../host/terminal.ts';
 import { qemuId } from '../machine/placement.ts';
+import { reasonOf } from '../util/errno.ts';
 
 /** Our end of a serial port or virtio console: it outlives the QEMU behind it, so that a reboot keeps the PTY. */
 interface Console {
@@ -17,15 +19,17 @@ interface Console {
 
 type Which = 'serial' | 'console';
 
-/** Opens our end where the mode has one: Pty and Tty. */
-async function openConsole(which: Which, { mode }: ConsoleConfig): Promise<Console | undefined> {
+/** Opens our end where the mode has one: Pty, Tty and Socket. */
+async function openConsole(which: Which, { mode, socket }: ConsoleConfig): Promise<Console | undefined> {
   // QEMU never waits with what a guest writes to a virtio console: what its socket does not take at once is lost
   const waits = which === 'serial';
   switch (mode) {
     case 'Pty':
       return onPty(waits);
     case 'Tty':
-      return onTerminal(waits);
+      return onEnd(openTerminal(), waits);
+    case 'Socket':
+      return onEnd(await openConsoleSocket(socket ?? ''), waits);
     case 'Off':
     case 'Null':
     case 'File':
@@ -35,25 +39,17 @@ async function openConsole(which: Which, { mode }: ConsoleConfig): Promise<Conso
 
 async function onPty(waits: boolean): Promise<Console> {
   const pty = await openPty();
-  return {
-    path: pty.path,
-    attach: (guest) => {
-      pty.onInput((bytes) => send(guest, bytes));
-      forward(guest, pty, waits);
-    },
-    dispose: pty.dispose,
-  };
+  return { ...onEnd(pty, waits), path: pty.path };
 }
 
-function onTerminal(waits: boolean): Console {
-  const terminal = openTerminal();
+function onEnd(end: Omit<Pty, 'path'>, waits: boolean): Console {
   return {
     path: undefined,
     attach: (guest) => {
-      terminal.onInput((bytes) => send(guest, bytes));
-      forward(guest, terminal, waits);
+      end.onInput((bytes) => send(guest, bytes));
+      forward(guest, end, waits);
     },
-    dispose: terminal.dispose,
+    dispose: end.dispose,
   };
 }
 
@@ -96,12 +92,14 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
   };
   try {
     for (const which of ['serial', 'console'] as const) {
-      const one = await openConsole(which, config[which]);
+      const one = await openConsole(which, config[which]).catch((error: unknown) => {
+        throw new ApiError('failed', `${which} _${which}: ${reasonOf(error)}`, { cause: error });
+      });
       if (one !== undefined) open.set(which, one);
     }
   } catch (error) {
     dispose();
-    throw new ApiError('failed', 'A console could not be opened', { cause: error });
+    throw error;
   }
   return {
     attach: (channels) => {

@@ -9,7 +9,7 @@ const EDITABLE: ReadonlySet<string> = new Set([
   ...['disks[].path', 'disks[].direct', 'disks[].disable_io_uring', 'disks[].rate_limiter_config'],
   ...['net[].tap', 'net[].ip', 'net[].mask', 'net[].mac', 'net[].host_mac', 'net[].fd', 'net[].fds'],
   ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
-  ...['serial.mode', 'serial.file', 'console.mode', 'console.file'],
+  ...['serial.mode', 'serial.file', 'serial.socket', 'console.mode', 'console.file', 'console.socket'],
 ]);
 
 /** A configuration without what may be edited. */

@@ -61,9 +61,13 @@ function checkConsoles({ serial, console }: VmConfig, report: Report): void {
   if (serial.mode === 'Tty' && console.mode === 'Tty') {
     report('console.mode', 'Console mode tty specified for both serial and console');
   }
-  for (const [member, { mode, file, socket }] of [['console', console] as const, ['serial', serial] as const]) {
+  for (const [member, { mode, file, socket }] of [
+    ['console', console] as const,
+    ['serial', serial] as const,
+  ]) {
     if (mode === 'File' && (file === undefined || file === '')) report(`${member}.file`, FILE_MISSING);
-    if (mode === 'Socket' && (socket === undefined || socket === '')) report(`${member}.socket`, SOCKET_MISSING);
+    if (mode === 'Socket' && (socket === undefined || socket === ''))
+      report(`${member}.socket`, SOCKET_MISSING);
   }
 }
 

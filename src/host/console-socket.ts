@@ -71,15 +71,10 @@ function createOutput(): Output {
   let resume: (() => void) | undefined;
 
   const isRead = (): boolean => client !== undefined && performance.now() - lastTaken < READER_PATIENCE_MS;
-  const handOn = (taker: Socket): void => {
-    while (kept.length > 0 && taker.writable && !taker.writableNeedDrain) {
-      taker.write(kept.subarray(0, PIECE_BYTES));
-      kept = kept.subarray(PIECE_BYTES);
-      lastTaken = performance.now();
-    }
-  };
   const flush = (): void => {
-    if (client !== undefined) handOn(client);
+    const rest = client === undefined ? kept : handOn(client, kept);
+    if (rest.length < kept.length) lastTaken = performance.now();
+    kept = rest;
     clearTimeout(timer);
     if (kept.length > BACKLOG_BYTES && isRead()) {
       // a client that has stopped reading must not stop the guest
@@ -121,4 +116,14 @@ function createOutput(): Output {
 /** The end of what is kept; a copy where it was cut, so that the rest can go. */
 function newest(bytes: Buffer, most: number): Buffer {
   return bytes.length > most ? Buffer.from(bytes.subarray(bytes.length - most)) : bytes;
+}
+
+/** Hands on what a client takes now. @returns the rest */
+function handOn(taker: Socket, bytes: Buffer): Buffer {
+  let rest = bytes;
+  while (rest.length > 0 && taker.writable && !taker.writableNeedDrain) {
+    taker.write(rest.subarray(0, PIECE_BYTES));
+    rest = rest.subarray(PIECE_BYTES);
+  }
+  return rest;
 }

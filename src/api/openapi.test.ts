@@ -77,6 +77,7 @@ const BEYOND: Readonly<Record<string, string>> = {
   'VmmPingResponse.features': 'current versions answer it',
   'DiskConfig.serial': 'current versions have it',
   'NetConfig.mtu': 'current versions have it',
+  'ConsoleConfig.socket': 'current versions have mode Socket',
   'path /vm.resize-disk': 'current versions have it',
   'path /vm.add-user-device': 'current versions have it; refused with the reason',
   'path /vm.add-vdpa': 'current versions have it; refused with the reason',

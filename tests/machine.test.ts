@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { chooseAccelerator } from '../src/host/accelerator.ts';
 import { prepareKernel } from '../src/host/kernel.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig, KERNEL } from './support/guest.ts';
@@ -79,6 +80,9 @@ test('max_phys_bits bounds the physical address', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 1, max_phys_bits: 36 } });
   assert.match(await shell.run('grep -m1 "address sizes" /proc/cpuinfo'), /36 bits physical/);
+  const flags = await shell.run('grep -m1 ^flags /proc/cpuinfo');
+  if (chooseAccelerator().name === 'tcg')
+    assert.doesNotMatch(flags, /\b(erms|fsrm)\b/, 'copying by the byte is slow under emulation');
 });
 
 test('memory has the size that was asked for, above 4 GiB too', async () => {

@@ -39,7 +39,7 @@ test('under emulation vCPUs that may come later are packages of their own, where
 test('physical address bits: what was asked for, no more than the emulation has', () => {
   const bitsOf = (cpus: object, host?: Partial<HostFacts>) =>
     plan({ cpus: { boot_vcpus: 1, max_vcpus: 1, ...cpus } }, host).cpu.properties;
-  assert.deepEqual(bitsOf({}), {});
+  assert.equal('phys-bits' in bitsOf({}), false);
   assert.equal(bitsOf({ max_phys_bits: 36 })['phys-bits'], 36);
   assert.equal(bitsOf({ max_phys_bits: 46 })['phys-bits'], 40);
   const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
@@ -48,6 +48,15 @@ test('physical address bits: what was asked for, no more than the emulation has'
     'host-phys-bits-limit': 46,
   });
   assert.equal(bitsOf({}, kvm)['host-phys-bits'], true);
+});
+
+test('under emulation the guest is not told that copying by the byte is fast', () => {
+  assert.deepEqual(plan({}).cpu, {
+    model: 'max',
+    properties: { erms: false, fsrm: false, fsrs: false, fzrm: false },
+  });
+  const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
+  assert.equal('erms' in plan({}, kvm).cpu.properties, false);
 });
 
 test('a kernel is entered as the host made it bootable, with initramfs and command line', () => {

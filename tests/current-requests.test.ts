@@ -1,7 +1,8 @@
 // Requests that current clients send and the contract's document does not have, seen in the guest and on the host.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
@@ -39,10 +40,58 @@ function remote(vmm: TestVmm, ...words: string[]): string {
 test('what current clients ask for while a guest runs', async (t) => {
   await using vmm = await startVmm();
   const { raw, qcow2, disks } = configuration(vmm);
-  using shell = await boot(vmm, { disks });
+  // little RAM: all of it is written into a file
+  using shell = await boot(vmm, { disks, memory: { size: 256 * MIB } });
 
   await t.test('disks grow and shrink', () => resizeDisks(vmm, shell, { raw, qcow2 }));
+  await t.test('the guest’s memory is in an ELF file', () => dumpCore(vmm, shell));
 });
+
+async function dumpCore(vmm: TestVmm, shell: Shell): Promise<void> {
+  // what neither the test nor the terminal ever said is found only in the guest's own memory
+  await shell.run('echo of the core | sha256sum >/tmp/sum');
+  const sum = createHash('sha256').update('of the core\n').digest('hex');
+  const path = join(vmm.folder, 'core, "of" ü');
+  assert.equal(remote(vmm, 'coredump', `file://${path}`), '');
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  const core = readFileSync(path);
+  rmSync(path);
+  assert.equal(core.toString('latin1', 0, 4), '\x7fELF');
+  // ET_CORE for x86-64, 64 bits
+  assert.deepEqual([core[4], core.readUInt16LE(16), core.readUInt16LE(18)], [2, 4, 62]);
+  const [table, size, count] = [
+    Number(core.readBigUInt64LE(32)),
+    core.readUInt16LE(54),
+    core.readUInt16LE(56),
+  ];
+  const parts = Array.from({ length: count }, (_, i) =>
+    core.subarray(table + i * size, table + (i + 1) * size),
+  );
+  const loaded = parts.filter((part) => part.readUInt32LE(0) === 1);
+  const segments = loaded.map((part) => {
+    const [offset, bytes] = [Number(part.readBigUInt64LE(8)), Number(part.readBigUInt64LE(32))];
+    return core.subarray(offset, offset + bytes);
+  });
+  assert.ok(segments.reduce((total, { length }) => total + length, 0) >= 255 * MIB);
+  assert.ok(segments.some((segment) => segment.includes(sum)));
+  // registers of the vCPU
+  assert.ok(parts.some((part) => part.readUInt32LE(0) === 4));
+
+  // it runs on, and a paused VM stays paused
+  assert.equal(await shell.run('echo on'), 'on');
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.coredump', { destination_url: `file://${path}` }), 204);
+  assert.equal(((await vmm.get('vm.info')).json as { state: string }).state, 'Paused');
+  const again = await vmm.put('vm.coredump', { destination_url: `file://${path}` });
+  assertStatus(again, 500);
+  assert.match(JSON.stringify(again.json), /core, .*file already exists/);
+  rmSync(path);
+  const nowhere = await vmm.put('vm.coredump', { destination_url: 'file:///dev/shm/none/core' });
+  assertStatus(nowhere, 500);
+  assertStatus(await vmm.put('vm.coredump', { destination_url: 'tcp:1.2.3.4:5' }), 400);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  assert.equal(await shell.run('echo on'), 'on');
+}
 
 async function resizeDisks(
   vmm: TestVmm,
@@ -113,5 +162,6 @@ test('what cannot be here is refused with the reason, and never ignored', async 
     assert.match(JSON.stringify(answer.json), new RegExp(`not supported yet: ${member}`));
   }
   assertStatus(await vmm.put('vm.create', guestConfig({ user_devices: [] })), 204);
+  assertStatus(await vmm.put('vm.coredump', { destination_url: 'file:///x' }), 405);
   assertStatus(await vmm.put('vm.resize-disk', { id: 'a', desired_size: 512 }), 405);
 });

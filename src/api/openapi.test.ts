@@ -79,6 +79,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'NetConfig.mtu': 'current versions have it',
   'ConsoleConfig.socket': 'current versions have mode Socket',
   'path /vm.resize-disk': 'current versions have it',
+  'path /vm.coredump': 'current versions have it',
+  'schema VmCoredumpData': 'request of vm.coredump',
   'path /vm.add-user-device': 'current versions have it; refused with the reason',
   'path /vm.add-vdpa': 'current versions have it; refused with the reason',
   'path /vm.add-generic-vhost-user': 'current versions have it; refused with the reason',

@@ -120,6 +120,13 @@ export const RestoreOverrides = struct({
   },
 });
 
+export interface VmCoredumpData extends ValueOf<typeof VmCoredumpData> {}
+export const VmCoredumpData = struct({
+  name: 'VmCoredumpData',
+  doc: 'Where the guest’s memory goes',
+  fields: { destination_url: text('File that is not there yet, as `file://<path>`', '<url>') },
+});
+
 export interface RestoreConfig extends ValueOf<typeof RestoreConfig> {}
 export const RestoreConfig = struct({
   name: 'RestoreConfig',

@@ -15,6 +15,7 @@ import {
   RestoreConfig,
   VmAddDevice,
   VmReceiveMigrationData,
+  VmCoredumpData,
   VmRemoveDevice,
   VmResize,
   VmResizeDisk,
@@ -223,6 +224,12 @@ export const ROUTES = {
   'vm.resize-disk': change(VmResizeDisk, 'The target size for the disk', {
     summary: 'Resize a disk',
     answers: { 204: 'The disk was successfully resized.' },
+    phases: BOOTED,
+    beyond: true,
+  }),
+  'vm.coredump': change(VmCoredumpData, 'Where the dump goes', {
+    summary: 'Takes a VM coredump.',
+    answers: { 204: 'The VM instance was successfully coredumped.' },
     phases: BOOTED,
     beyond: true,
   }),

@@ -98,6 +98,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     options: ['id', 'size'],
   },
   take('snapshot', '<destination_url>', 'Create a snapshot from VM', argumentBody('destination_url')),
+  take('coredump', '<destination_url>', 'Create a coredump from VM', argumentBody('destination_url')),
   take('restore', '<restore_config>', 'Restore VM from a snapshot', restoreBody),
   take('send-migration', '<destination_url>', 'Initiate a VM migration', argumentBody('destination_url')),
   take('receive-migration', '<receiver_url>', 'Receive a VM migration', argumentBody('receiver_url')),

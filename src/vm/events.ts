@@ -18,6 +18,8 @@ export type Turn =
   | 'resized'
   | 'snapshotting'
   | 'snapshotted'
+  | 'coredumping'
+  | 'coredumped'
   | 'restoring'
   | 'restored';
 

@@ -14,6 +14,7 @@ import type { QemuEnd } from '../qemu/process.ts';
 import type { QmpEvent } from '../qemu/qmp.ts';
 import { deferred } from '../util/deferred.ts';
 import { createLog } from '../util/log.ts';
+import { dumpCore } from './coredump.ts';
 import { readCounters } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
@@ -132,6 +133,10 @@ export class Vmm {
         onLive(vm, ({ run }) =>
           this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, request)),
         ),
+      ),
+    'vm.coredump': ({ destination_url: url }) =>
+      this.#operation('vm.coredump', (vm) =>
+        onLive(vm, ({ run }) => this.#during(['coredumping', 'coredumped'], () => dumpCore(run, url))),
       ),
     'vm.restore': (request) => this.#queue(() => this.#restore(request)),
     'vm.send-migration': ({ destination_url: url }) =>

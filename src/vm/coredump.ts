@@ -1,0 +1,55 @@
+import { open, rm } from 'node:fs/promises';
+import { ApiError } from '../api/errors.ts';
+import { isMessage } from '../qemu/qmp-stream.ts';
+import { reasonOf } from '../util/errno.ts';
+import type { Run } from './run.ts';
+import { folderOf } from './snapshot/location.ts';
+
+/** The engine's name of the descriptor that it writes to. */
+const FILE = 'coredump';
+
+/**
+ * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The guest stands still meanwhile.
+ * Rejects with ApiError naming the path, and then there is no file.
+ */
+export async function dumpCore(run: Run, url: string): Promise<void> {
+  const path = folderOf(url);
+  // what is there is somebody's
+  const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
+    throw failure(path, reasonOf(error));
+  });
+  try {
+    await run.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
+    await writeDump(run);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw failure(path, reasonOf(error));
+  } finally {
+    await file.close();
+  }
+}
+
+/** The end of a dump is told by an event, as it may take longer than an answer. */
+async function writeDump({ qemu }: Run): Promise<void> {
+  let forget = (): void => undefined;
+  const done = new Promise<string | undefined>((resolve) => {
+    forget = qemu.onEvent(({ event, data }) => {
+      if (event !== 'DUMP_COMPLETED') return;
+      const { result, error } = data;
+      const isWhole = isMessage(result) && result['status'] === 'completed';
+      resolve(isWhole ? undefined : `the engine could not write it: ${JSON.stringify(error)}`);
+    });
+    void qemu.ended.then(({ detail }) => resolve(`the engine ended: ${detail}`));
+  });
+  try {
+    await qemu.qmp.execute('dump-guest-memory', { paging: false, protocol: `fd:${FILE}`, detach: true });
+    const problem = await done;
+    if (problem !== undefined) throw new Error(problem);
+  } finally {
+    forget();
+  }
+}
+
+function failure(path: string, reason: string): ApiError {
+  return new ApiError('failed', `${path}: the guest’s memory could not be written: ${reason}`);
+}

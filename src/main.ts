@@ -48,7 +48,7 @@ async function run({ apiSocket, eventMonitor, vm, restore }: DaemonOptions): Pro
     onEvent,
     watchesDrivers: monitor !== undefined,
   });
-  if (apiSocket === undefined && vm === undefined) {
+  if (apiSocket === undefined && vm === undefined && restore === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
   }
   onEndSignals(() => void vmm.shutdown());

@@ -1,7 +1,9 @@
 // The SDK against real VMMs; one guest, and three clones of it.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -15,13 +17,71 @@ import {
   RequestError,
   TransportError,
   VirtualMachine,
+  type TransportFault,
+  type VmConfig,
 } from 'nephos';
 import { openApiDocument } from '../src/api/openapi.ts';
-import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { startFsBackend } from './support/backends.ts';
+import { openTap } from './support/descriptors.ts';
+import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
 import { childrenOf, isAlive } from './support/host.ts';
-import { call, startVmm } from './support/vmm.ts';
+import { ip } from './support/network.ts';
+import { until } from './support/until.ts';
+import { call, makeFolder, startVmm } from './support/vmm.ts';
 
+const MIB = 2 ** 20;
+const MAC = '2e:00:00:00:00:51';
 const CPUS = { boot_vcpus: 1, max_vcpus: 1 };
+const GUEST: VmConfig = {
+  cpus: CPUS,
+  memory: { size: 256 * MIB },
+  kernel: { path: KERNEL },
+  initramfs: { path: INITRAMFS },
+  cmdline: { args: 'console=ttyS0' },
+};
+
+/** What can be seen of a launch on its way, from outside: below a process, and in the folder of its sockets. */
+const MOMENTS: readonly (readonly [string, (pid: number) => boolean])[] = [
+  ['a process is there', (pid) => childrenOf(pid).length > 0],
+  [
+    'the VMM runs',
+    (pid) => childrenOf(pid).some(({ command }) => /^\S*node \S*cloud-hypervisor/.test(command)),
+  ],
+  ['its socket is there', () => readdirSync(tmpdir()).length > 0],
+  ['the engine runs', (pid) => childrenOf(pid).some((vmm) => childrenOf(vmm.pid).length > 0)],
+];
+
+/** Fails where a process stays that works in a folder; one whose parent was killed may take a moment to end. */
+async function assertNobodyIn(folder: string): Promise<void> {
+  await until('the processes have ended', () => commandLines().every((one) => !one.includes(folder)));
+}
+
+function commandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      } catch {
+        return '';
+      }
+    });
+}
+
+async function login({ serial }: VirtualMachine): Promise<void> {
+  await serial.waitFor('login:', { timeoutMs: 120_000 });
+  serial.write('root\n');
+  await serial.waitFor('# ');
+}
+
+/** Runs a command in the guest and returns what it printed. */
+async function run({ serial }: VirtualMachine, command: string): Promise<string> {
+  const mark = randomBytes(6).toString('hex');
+  serial.write(`echo begin-${mark}; ${command}; echo end-${mark}\n`);
+  const pattern = new RegExp(`begin-${mark}\\r+\\n([^]*)end-${mark}\\r+\\n`);
+  const [, printed = ''] = await serial.waitFor(pattern, { timeoutMs: 60_000 });
+  return printed.replaceAll('\r', '').trimEnd();
+}
 
 /** Runs `act` with a temporary folder of its own, and fails where something is left in it. */
 async function inEmptyFolder(act: () => Promise<void>): Promise<void> {
@@ -87,40 +147,175 @@ test('a launch that fails leaves nothing and says why', async () => {
   });
 });
 
-test('a machine is used and ended', async () => {
+test('a launch that is given up leaves nothing, whenever it is', async () => {
+  await inEmptyFolder(async () => {
+    await assert.rejects(VirtualMachine.launch(GUEST, { signal: AbortSignal.abort() }), LaunchError);
+    for (const [moment, hasCome] of MOMENTS) {
+      const giveUp = new AbortController();
+      const launched = VirtualMachine.launch(GUEST, { signal: giveUp.signal });
+      launched.catch(() => undefined);
+      await until(moment, () => hasCome(process.pid));
+      giveUp.abort();
+      await assert.rejects(
+        launched,
+        (error) => error instanceof LaunchError && /given up/.test(error.message),
+      );
+      await assertNobodyIn(tmpdir());
+    }
+  });
+});
+
+test('a program that is killed leaves nothing, whenever it is', async () => {
+  await inEmptyFolder(async () => {
+    for (const [moment, hasCome] of MOMENTS) {
+      const words = ['build/tests/support/launcher.js', JSON.stringify(GUEST)];
+      const program = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+      const ended = once(program, 'exit');
+      await until(moment, () => hasCome(program.pid ?? 0));
+      program.kill('SIGKILL');
+      await ended;
+      await assertNobodyIn(tmpdir());
+      assert.deepEqual(readdirSync(tmpdir()), [], moment);
+    }
+  });
+});
+
+test('a machine is changed while it runs, and ended', async () => {
+  const folder = makeFolder();
+  const at = (name: string): string => join(folder, name);
+  writeFileSync(at('a, "disk" é.raw'), Buffer.alloc(2 ** 20));
+  writeFileSync(at('pmem'), Buffer.alloc(2 ** 21));
+  mkdirSync(at('shared'));
+  writeFileSync(at('shared/text'), 'from the host');
+  using tap = openTap(1);
+  await using _fs = startFsBackend(at('fs.sock'), at('shared'));
   await inEmptyFolder(async () => {
     let pids: number[] = [];
     {
       await using vm = await VirtualMachine.launch({
-        cpus: CPUS,
-        memory: { size: 256 * 2 ** 20 },
-        kernel: { path: KERNEL },
-        initramfs: { path: INITRAMFS },
-        cmdline: { args: 'console=ttyS0' },
+        ...GUEST,
+        cpus: { boot_vcpus: 1, max_vcpus: 2 },
+        memory: { size: 512 * MIB, shared: true },
+        initramfs: { path: INITRAMFS_WITH_TOOLS },
+        balloon: { size: 0 },
+        vsock: { cid: 5, socket: at('vsock') },
       });
-      const { pid } = vm;
-      pids = [pid, ...childrenOf(pid).map((child) => child.pid)];
+      pids = [vm.pid, ...childrenOf(vm.pid).map((child) => child.pid)];
       assert.ok(pids.length > 1 && pids.every(isAlive), String(pids));
-      await vm.serial.waitFor(/Linux version 6\.\S+/, { timeoutMs: 120_000 });
-      await assert.rejects(
-        vm.serial.waitFor('never shown', { timeoutMs: 50 }),
-        (error) => error instanceof ConsoleError && error.fault === 'timeout',
-      );
-      await vm.pause();
-      assert.equal((await vm.info()).state, 'Paused');
-      await vm.resume();
-      const image = join(tmpdir(), 'a, disk.raw');
-      writeFileSync(image, Buffer.alloc(2 ** 20));
-      const disk = await vm.addDisk({ path: image, image_type: 'Raw' });
-      assert.equal((await vm.counters())[disk?.id ?? '']?.['write_bytes'], 0);
-      rmSync(image);
-      const added = await vm.addVsock({ cid: 3, socket: join(tmpdir(), 'vsock') });
-      assert.match(added?.bdf ?? '', /^0000:00:/);
-      await assert.rejects(vm.remove('nobody'), NotFoundError);
+      await login(vm);
+      await plug(vm, { at, tap });
+      await connections(vm);
+      await resizes(vm);
+      await limits(vm);
       assert.throws(() => vm.console, /console is no PTY/);
     }
     for (const pid of pids) assert.ok(!isAlive(pid), `process ${pid} is left`);
   });
+  rmSync(folder, { recursive: true });
+});
+
+async function plug(
+  vm: VirtualMachine,
+  { at, tap }: { readonly at: (name: string) => string; readonly tap: ReturnType<typeof openTap> },
+): Promise<void> {
+  const disk = await vm.addDisk({ path: at('a, "disk" é.raw'), image_type: 'Raw', serial: 'sdk' });
+  const net = await vm.addNet({ mac: MAC, id: 'net' }, { fds: tap.fds });
+  const fs = await vm.addFs({ tag: 'shared', socket: at('fs.sock') });
+  const pmem = await vm.addPmem({ file: at('pmem'), size: 2 ** 21 });
+  for (const added of [disk, net, fs, pmem]) assert.match(added?.bdf ?? '', /^0000:00:/);
+  await run(vm, 'modprobe -a virtio_blk virtio_net virtiofs virtio_pmem nd_pmem; true');
+  await run(vm, 'until [ -b /dev/vda ] && [ -e /sys/class/net/eth0 ] && [ -b /dev/pmem0 ]; do :; done');
+  assert.equal(await run(vm, 'cat /sys/block/vda/serial'), 'sdk');
+  assert.equal(await run(vm, 'cat /sys/class/net/eth0/address'), MAC);
+  assert.equal(await run(vm, 'cat /sys/block/pmem0/size'), String(2 ** 21 / 512));
+  assert.equal(await run(vm, 'mount -t virtiofs shared /mnt && cat /mnt/text; umount /mnt'), 'from the host');
+  // it is the descriptor's TAP that the guest's packets come out of
+  ip('addr', 'add', '10.78.1.1/24', 'dev', tap.name);
+  await run(vm, 'ip addr add 10.78.1.2/24 dev eth0; ip link set eth0 up');
+  const ping = (): Promise<string> => run(vm, 'ping -c 1 -w 2 10.78.1.1');
+  await until('the guest reaches the host', async () => / 0% packet loss/.test(await ping()));
+  await assert.rejects(vm.addNet({}, { fds: [999_999] }), (error) => {
+    assert.ok(error instanceof TransportError);
+    return /descriptors 999999 could not be sent: EBADF/.test(error.message);
+  });
+  assert.equal((await vm.counters())[disk?.id ?? '']?.['write_bytes'], 0);
+  await vm.remove(disk?.id ?? '');
+  await vm.remove('net');
+  await run(vm, 'while [ -b /dev/vda ] || [ -e /sys/class/net/eth0 ]; do :; done');
+  await assert.rejects(vm.remove('nobody'), NotFoundError);
+}
+
+async function connections(vm: VirtualMachine): Promise<void> {
+  await assert.rejects(vm.connect(20), /nobody listens on port 20/);
+  vm.serial.write('socat VSOCK-LISTEN:20,fork EXEC:rev &\n');
+  await until('the guest listens', async () => {
+    const socket = await vm.connect(20);
+    const answer = once(socket, 'data');
+    socket.end('hello\n');
+    const [bytes] = (await answer) as [Buffer];
+    socket.destroy();
+    return bytes.toString().trim() === 'olleh';
+  });
+}
+
+async function resizes(vm: VirtualMachine): Promise<void> {
+  await vm.resize({ desired_vcpus: 2, desired_balloon: 64 * MIB });
+  const { config } = await vm.info();
+  assert.deepEqual([config.cpus.boot_vcpus, config.balloon?.size], [2, 64 * MIB]);
+  await until('the balloon is filled', async () => (await vm.info()).memory_actual_size === 448 * MIB);
+  await assert.rejects(vm.resize({ desired_vcpus: 3 }), InvalidRequestError);
+}
+
+/** Calls to a VMM that answers none, and waits for what the guest does not show. */
+async function limits(vm: VirtualMachine): Promise<void> {
+  const isFault = (fault: TransportFault) => (error: unknown) =>
+    error instanceof TransportError && error.fault === fault;
+  await assert.rejects(
+    vm.serial.waitFor('never shown', { timeoutMs: 50 }),
+    (error) => error instanceof ConsoleError && error.fault === 'timeout',
+  );
+  process.kill(vm.pid, 'SIGSTOP');
+  try {
+    await assert.rejects(vm.info({ timeoutMs: 50 }), isFault('timeout'));
+    const giveUp = new AbortController();
+    const info = vm.info({ signal: giveUp.signal });
+    setImmediate(() => giveUp.abort());
+    await assert.rejects(info, isFault('aborted'));
+  } finally {
+    process.kill(vm.pid, 'SIGCONT');
+  }
+  await vm.pause();
+  assert.equal((await vm.info()).state, 'Paused');
+  await vm.resume({ timeoutMs: 60_000 });
+}
+
+test('a clone is restored with a disk of its own, and stands still until it is told to run', async () => {
+  const folder = makeFolder();
+  const image = (text: string): string => {
+    const path = join(folder, `${text}, disk`);
+    writeFileSync(path, text.padEnd(512), 'latin1');
+    return path;
+  };
+  await inEmptyFolder(async () => {
+    await using vm = await VirtualMachine.launch({
+      ...GUEST,
+      disks: [{ path: image('first'), image_type: 'Raw', id: 'data' }],
+    });
+    await login(vm);
+    await vm.snapshot(join(folder, 'snapshot'), { resume: false, timeoutMs: 60_000 });
+    assert.equal((await vm.info()).state, 'Paused');
+    await using clone = await VirtualMachine.restore(join(folder, 'snapshot'), {
+      resume: false,
+      prefault: true,
+      overrides: { disks: [{ id: 'data', path: image('other') }] },
+    });
+    assert.equal((await clone.info()).state, 'Paused');
+    await clone.resume();
+    assert.equal(await run(clone, 'head -c 5 /dev/vda'), 'other');
+    const nobody = { overrides: { disks: [{ id: 'nobody', path: '/x' }] } };
+    await assert.rejects(VirtualMachine.restore(join(folder, 'snapshot'), nobody), NotFoundError);
+  });
+  rmSync(folder, { recursive: true });
 });
 
 test('the example: a guest, a snapshot, three clones', async () => {

@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream';
 import { deferred } from '../util/deferred.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
+import { sendDescriptors } from '../util/send-descriptors.ts';
 import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './qmp-stream.ts';
-import { sendDescriptors } from './send-descriptors.ts';
 
 const log = createLog('qmp');
 

@@ -21,6 +21,21 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of a call that may take descriptors with it. */
+export interface DescriptorOptions extends CallOptions {
+  /**
+   * Open descriptors of this process, e.g. a TAP's, one a pair of queues. The VMM gets copies (SCM_RIGHTS): they stay
+   * the caller's to close. 64-bit Linux only.
+   */
+  readonly fds?: readonly number[];
+}
+
+/** The endpoints that descriptors can be sent to. */
+export type DescriptorEndpoint = 'vm.add-net';
+
+/** Options of a call of an endpoint. */
+export type OptionsOf<K extends RouteName> = K extends DescriptorEndpoint ? DescriptorOptions : CallOptions;
+
 /** Settings of a {@link Client}. */
 export interface ClientOptions {
   /** Time limit of each call in `milliseconds`; none by default, as a snapshot takes as long as the disk does. */
@@ -30,8 +45,8 @@ export interface ClientOptions {
 /** A body where the endpoint takes one, then the options. */
 export type CallArguments<K extends RouteName> =
   RequestBody<K> extends undefined
-    ? [body?: undefined, options?: CallOptions]
-    : [body: RequestBody<K>, options?: CallOptions];
+    ? [body?: undefined, options?: OptionsOf<K>]
+    : [body: RequestBody<K>, options?: OptionsOf<K>];
 
 /**
  * The API of a running VMM, or of Cloud Hypervisor itself. It holds no connection, so there is nothing to close.
@@ -57,13 +72,15 @@ export class Client {
    * @throws {RequestError} (a subclass tells why) where the VMM says no, `TransportError` where it says nothing
    */
   async call<K extends RouteName>(endpoint: K, ...args: CallArguments<K>): Promise<ReplyBody<K>> {
-    const [body, { signal, timeoutMs = this.#timeoutMs } = {}] = args;
+    const [body, options]: [body?: unknown, options?: DescriptorOptions] = args;
+    const { signal, timeoutMs = this.#timeoutMs, fds } = options ?? {};
     const route: RouteDefinition = ROUTES[endpoint];
     const answer = await sendRequest({
       socketPath: this.socketPath,
       method: route.method,
       path: `/api/v1/${endpoint}`,
       ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(fds !== undefined && { fds }),
       ...(signal !== undefined && { signal }),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });

@@ -1,6 +1,15 @@
 /** Nephos for programs: {@link VirtualMachine} starts and owns one, {@link Client} talks to one that runs. */
 export { Client } from './client.ts';
-export type { CallArguments, CallOptions, ClientOptions, ReplyBody, RequestBody } from './client.ts';
+export type {
+  CallArguments,
+  CallOptions,
+  ClientOptions,
+  DescriptorEndpoint,
+  DescriptorOptions,
+  OptionsOf,
+  ReplyBody,
+  RequestBody,
+} from './client.ts';
 export type { Console } from './console.ts';
 export {
   BusyError,

@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { connectWithDescriptors } from './descriptor-connection.ts';
 
 /**
  * What kept a request from being answered.
@@ -35,6 +36,8 @@ export interface ApiRequest {
   readonly path: string;
   /** JSON text, sent as it is. */
   readonly body?: string | Buffer;
+  /** Open descriptors that go with the request; they stay the caller's to close. */
+  readonly fds?: readonly number[];
   readonly signal?: AbortSignal;
   /** From the start of the connection to the end of the answer; no limit unless given. */
   readonly timeoutMs?: number;
@@ -50,14 +53,18 @@ export interface ApiResponse {
 export async function sendRequest(request: ApiRequest): Promise<ApiResponse> {
   const limit = request.timeoutMs === undefined ? undefined : AbortSignal.timeout(request.timeoutMs);
   const signals = [request.signal, limit].filter((signal) => signal !== undefined);
+  const { socketPath, fds = [] } = request;
   let connected = false;
   try {
     signals.forEach((signal) => signal.throwIfAborted());
     const outgoing = httpRequest({
-      socketPath: request.socketPath,
+      socketPath,
+      // with an agent, Node connects by itself
+      ...(fds.length > 0
+        ? { createConnection: () => connectWithDescriptors(socketPath, fds) }
+        : { agent: false }),
       method: request.method,
       path: request.path,
-      agent: false,
       headers: requestHeaders(request.body),
       ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
     });

@@ -1,5 +1,5 @@
 // What must not compile: `npm run check` fails where one of these lines does. Nothing here is run.
-import type { Client, VirtualMachine, VmConfig } from './index.ts';
+import type { Client, RestoreOptions, VirtualMachine, VmConfig } from './index.ts';
 
 const cpus = { boot_vcpus: 1, max_vcpus: 1 };
 const kernel = { path: '/k' };
@@ -25,6 +25,11 @@ export async function calls(client: Client): Promise<void> {
   await client.call('vm.resize', { desired_ram: '1G' });
   // @ts-expect-error a time limit is a number of milliseconds
   await client.call('vm.info', undefined, { timeoutMs: '1s' });
+  await client.call('vm.add-net', {}, { fds: [3] });
+  // @ts-expect-error no descriptors go with a disk
+  await client.call('vm.add-disk', { path: '/d' }, { fds: [3] });
+  // @ts-expect-error numbers
+  await client.call('vm.add-net', {}, { fds: ['3'] });
   const { state, config } = await client.call('vm.info');
   state satisfies 'Created' | 'Running' | 'Paused' | 'Shutdown';
   config.cpus.boot_vcpus satisfies number;
@@ -38,6 +43,15 @@ export async function calls(client: Client): Promise<void> {
 export async function machines(vm: VirtualMachine): Promise<void> {
   // @ts-expect-error a VM is launched with a configuration
   await (vm.constructor as typeof VirtualMachine).launch();
+  // @ts-expect-error a signal, not a time
+  await (vm.constructor as typeof VirtualMachine).launch({ cpus, kernel }, { signal: 1000 });
+  // @ts-expect-error no such member: an address is of the host's side
+  ({ net: [{ id: 'net', ip: '10.0.0.1' }] }) satisfies RestoreOptions['overrides'];
+  // @ts-expect-error the directory is a path
+  await vm.snapshot(new URL('file:///s'));
+  // @ts-expect-error a port is a number
+  await vm.connect('7');
+  await vm.addNet({}, { fds: [3], timeoutMs: 1 });
   // @ts-expect-error bytes
   await vm.resize({ desired_balloon: true });
   // @ts-expect-error read only

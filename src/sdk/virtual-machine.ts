@@ -2,8 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Socket } from 'node:net';
 import type { VmConfigInput } from '../config/vm-config.ts';
-import type { CallOptions, Client, ReplyBody, RequestBody } from './client.ts';
+import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
 import { openConsole, type Console } from './console.ts';
+import { LaunchError } from './errors.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmEnd, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
@@ -36,12 +37,13 @@ export class VirtualMachine implements AsyncDisposable {
   /**
    * Starts a VMM, creates the VM and boots it. Where the configuration says nothing of them, the serial port is a
    * PTY and the virtio console is off.
-   * @throws {LaunchError} where the VMM cannot be started, {@link RequestError} where the VM cannot; nothing is left
+   * @throws {LaunchError} where the VMM cannot be started or `options.signal` gives it up, {@link RequestError} where
+   * the VM cannot be; nothing is left
    */
   static launch(config: VmConfigInput, options: VmmOptions = {}): Promise<VirtualMachine> {
-    return VirtualMachine.#start(options, async ({ client }) => {
-      await client.call('vm.create', { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...config });
-      await client.call('vm.boot');
+    return VirtualMachine.#start(options, async ({ client }, call) => {
+      await client.call('vm.create', { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...config }, call);
+      await client.call('vm.boot', undefined, call);
     });
   }
 
@@ -52,27 +54,28 @@ export class VirtualMachine implements AsyncDisposable {
    */
   static restore(directory: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
     const { overrides, prefault, resume = true } = options;
-    return VirtualMachine.#start(options, async ({ client }) => {
-      await client.call('vm.restore', {
-        source_url: urlOf(directory),
-        resume,
-        ...(prefault !== undefined && { prefault }),
-        ...(overrides !== undefined && { overrides }),
-      });
-    });
+    const request = {
+      source_url: urlOf(directory),
+      resume,
+      ...(prefault !== undefined && { prefault }),
+      ...(overrides !== undefined && { overrides }),
+    };
+    return VirtualMachine.#start(options, ({ client }, call) => client.call('vm.restore', request, call));
   }
 
   static async #start(
     options: VmmOptions,
-    begin: (vmm: VmmProcess) => Promise<void>,
+    begin: (vmm: VmmProcess, call: CallOptions) => Promise<void>,
   ): Promise<VirtualMachine> {
     const vm = new VirtualMachine(await startVmm(options));
+    const call = options.signal === undefined ? {} : { signal: options.signal };
     try {
-      await begin(vm.#vmm);
-      await vm.#openConsoles();
+      await begin(vm.#vmm, call);
+      await vm.#openConsoles(call);
       return vm;
     } catch (error) {
       await vm[Symbol.asyncDispose]();
+      if (options.signal?.aborted === true) throw new LaunchError('the start was given up', { cause: error });
       throw error;
     }
   }
@@ -142,8 +145,8 @@ export class VirtualMachine implements AsyncDisposable {
     return this.client.call('vm.add-disk', disk, options);
   }
 
-  /** Plugs a network interface in. @returns its id and PCI address */
-  addNet(net: RequestBody<'vm.add-net'>, options?: CallOptions): Promise<ReplyBody<'vm.add-net'>> {
+  /** Plugs a network interface in, on the TAP of `options.fds` where they are given. @returns its id and PCI address */
+  addNet(net: RequestBody<'vm.add-net'>, options?: DescriptorOptions): Promise<ReplyBody<'vm.add-net'>> {
     return this.client.call('vm.add-net', net, options);
   }
 
@@ -204,8 +207,8 @@ export class VirtualMachine implements AsyncDisposable {
     await this.#vmm[Symbol.asyncDispose]();
   }
 
-  async #openConsoles(): Promise<void> {
-    const { config } = await this.info();
+  async #openConsoles(call: CallOptions): Promise<void> {
+    const { config } = await this.info(call);
     this.#vsockPath = config.vsock?.socket;
     for (const which of ['serial', 'console'] as const) {
       const { mode, file } = config[which];

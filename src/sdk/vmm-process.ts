@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -19,6 +20,8 @@ export interface VmmOptions {
   readonly startTimeoutMs?: number;
   /** Time for it to end by itself when it is disposed, in `milliseconds`, before it is killed; 5000 by default. */
   readonly endTimeoutMs?: number;
+  /** Gives the start up, until the promise of it is settled: the VMM is ended then. */
+  readonly signal?: AbortSignal;
 }
 
 /** How a VMM ended: the exit code, 0 after a power-off of the guest, or the signal that ended it. */
@@ -40,19 +43,23 @@ const END_TIMEOUT_MS = 5000;
 const POLL_MS = 5;
 const LAST_WORDS = 4096;
 
-/** Starts a VMM with its socket in a folder of its own. Rejects with LaunchError, and leaves nothing, where it cannot. */
+/**
+ * Starts a VMM with a socket of its own, which the VMM removes: where this process is killed, nothing is left either.
+ * Rejects with LaunchError, and leaves nothing, where it cannot, or where it is given up.
+ */
 export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
-  const folder = mkdtempSync(join(tmpdir(), 'nephos-'));
-  const client = new Client(join(folder, 'api.sock'));
+  if (options.signal?.aborted === true) throw new LaunchError('the start was given up');
+  const client = new Client(join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`));
   const child = launch(client.socketPath, options);
   const ended = endOf(child);
   const lastWords = collectLastWords(child);
   const dispose = async (): Promise<void> => {
     await end(child, client, options.endTimeoutMs ?? END_TIMEOUT_MS);
-    rmSync(folder, { recursive: true, force: true });
+    // one that was killed has left it
+    rmSync(client.socketPath, { force: true });
   };
   try {
-    await untilReady(child, client, options.startTimeoutMs ?? START_TIMEOUT_MS);
+    await untilReady(child, client, options);
   } catch (error) {
     child.kill('SIGKILL');
     await dispose();
@@ -61,11 +68,14 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   return { pid: child.pid ?? 0, client, ended, [Symbol.asyncDispose]: dispose };
 }
 
+/** The kernel's word counts from setpriv on: where we were killed before, there is no start. */
+const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+
 /** Under `setpriv`, the kernel ends it when we end; it is found on every Linux that QEMU is started on. */
 function launch(socketPath: string, { executable = ownExecutable(), args = [] }: VmmOptions): ChildProcess {
   const words = [executable, '--api-socket', `path=${socketPath}`, ...args];
-  const [command = '', ...rest] =
-    process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'TERM', '--', ...words] : words;
+  const tied = ['setpriv', '--pdeathsig', 'TERM', '--', '/bin/sh', '-c', UNLESS_ORPHAN, String(process.pid)];
+  const [command = '', ...rest] = process.platform === 'linux' ? [...tied, ...words] : words;
   return spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
@@ -90,9 +100,14 @@ function collectLastWords(child: ChildProcess): () => string {
   return () => text.trim();
 }
 
-async function untilReady(child: ChildProcess, client: Client, timeoutMs: number): Promise<void> {
+async function untilReady(
+  child: ChildProcess,
+  client: Client,
+  { startTimeoutMs: timeoutMs = START_TIMEOUT_MS, signal }: VmmOptions,
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!existsSync(client.socketPath) || !(await answers(client, deadline - performance.now()))) {
+    if (signal?.aborted === true) throw new Error('the start was given up', { cause: signal.reason });
     if (isOver(child)) throw new Error('it ended');
     if (performance.now() > deadline) throw new Error(`no answer within ${timeoutMs} ms`);
     await delay(POLL_MS);

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { descriptorOf, loadNative } from '../util/native.ts';
+import { getSystemErrorName } from 'node:util';
+import { descriptorOf, loadNative } from './native.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -29,7 +30,9 @@ export async function sendDescriptors(
   header.writeBigUInt64LE(koffi.address(control), 32);
   header.writeBigUInt64LE(BigInt(control.length), 40);
   const sent: unknown = sendmsg(descriptorOf(stream), header, 0);
-  if (Number(sent) !== message.length) throw new Error('the descriptors could not be sent to QEMU');
+  if (Number(sent) === message.length) return;
+  const reason = Number(sent) < 0 ? getSystemErrorName(-koffi.errno()) : 'the message did not go whole';
+  throw new Error(`the descriptors ${fds.join(', ')} could not be sent: ${reason}`);
 }
 
 /** What Node has not written yet goes first. */

@@ -1,0 +1,42 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Duplex } from 'node:stream';
+import { callbackify } from 'node:util';
+import { sendDescriptors } from '../util/send-descriptors.ts';
+
+/**
+ * A connection to a UNIX socket whose first write takes copies of descriptors with it (SCM_RIGHTS). Node's own
+ * sockets send none, so that write goes past them. 64-bit Linux only.
+ */
+export function connectWithDescriptors(socketPath: string, fds: readonly number[]): Duplex {
+  const socket = connect(socketPath);
+  let unsent = fds;
+  const send = async (chunk: Buffer): Promise<void> => {
+    if (socket.connecting) await once(socket, 'connect');
+    const taken = unsent;
+    unsent = [];
+    if (taken.length > 0) return sendDescriptors(socket, chunk, taken);
+    await new Promise<void>((resolve, reject) =>
+      socket.write(chunk, (error) => (error ? reject(error) : resolve())),
+    );
+  };
+  const write = callbackify(send);
+  const connection = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => write(chunk, (error) => done(error)),
+    final: (done) => void socket.end(done),
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket
+    .on('connect', () => connection.emit('connect'))
+    .on('data', (bytes) => {
+      if (!connection.push(bytes)) socket.pause();
+    })
+    .on('end', () => connection.push(null))
+    .on('error', (error) => connection.destroy(error))
+    .on('close', () => connection.destroy());
+  return connection;
+}

@@ -5,6 +5,7 @@ import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
+import type { Flag } from './flags.ts';
 import {
   argumentBody,
   deviceBody,
@@ -104,6 +105,13 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   take('receive-migration', '<receiver_url>', 'Receive a VM migration', argumentBody('receiver_url')),
 ];
 
+/** What may stand before the sub-command. */
+export const REMOTE_FLAGS: readonly Flag[] = [
+  { name: 'help', short: 'h', takes: 'none', doc: 'Prints help information' },
+  { name: 'version', short: 'V', takes: 'none', doc: 'Prints version information' },
+  { name: 'api-socket', takes: 'one', doc: 'HTTP API socket path (UNIX domain socket)', syntax: '<path>' },
+];
+
 /** What `--help` prints. */
 export function remoteHelp(version: string): string {
   return [
@@ -114,11 +122,10 @@ export function remoteHelp(version: string): string {
     '    ch-remote --api-socket <api-socket> <SUBCOMMAND>',
     '',
     'FLAGS:',
-    '    -h, --help                  Prints help information',
-    '    -V, --version               Prints version information',
+    ...REMOTE_FLAGS.filter(({ takes }) => takes === 'none').map(flagHelp),
     '',
     'OPTIONS:',
-    '        --api-socket <path>     HTTP API socket path (UNIX domain socket)',
+    ...REMOTE_FLAGS.filter(({ takes }) => takes !== 'none').map(flagHelp),
     '',
     'SUBCOMMANDS:',
     ...REMOTE_COMMANDS.map(commandHelp),
@@ -127,6 +134,11 @@ export function remoteHelp(version: string): string {
     '    ch-remote --api-socket /tmp/vm.sock create vm.json && ch-remote --api-socket /tmp/vm.sock boot',
     '',
   ].join('\n');
+}
+
+function flagHelp({ name, short, syntax, doc }: Flag): string {
+  const letter = short === undefined ? '    ' : `-${short}, `;
+  return `    ${letter}${`--${name} ${syntax ?? ''}`.padEnd(24)}${doc}`;
 }
 
 function commandHelp({ name, usage, summary }: RemoteCommand): string {

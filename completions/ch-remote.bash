@@ -1,0 +1,107 @@
+# Completion of ch-remote for bash: made by scripts/manual.ts, not to be edited.
+
+# What may stand at a place: words, and keys that end in "=".
+_ch_remote_words() {
+  case $1 in
+    '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot restore send-migration receive-migration' ;;
+    --api-socket) echo '<file>' ;;
+    create) echo '<file>' ;;
+    add-device) echo 'path= iommu= id=' ;;
+    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= image_type= serial= backing_files=' ;;
+    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;
+    add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
+    add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id=' ;;
+    add-vsock) echo 'cid= socket= iommu= id=' ;;
+    restore) echo 'source_url= prefault= resume=' ;;
+  esac
+}
+
+# What may follow a key at a place.
+_ch_remote_values() {
+  case $1:$2 in
+    add-device:path) echo '<file>' ;;
+    add-device:iommu) echo 'on off' ;;
+    add-disk:path) echo '<file>' ;;
+    add-disk:readonly) echo 'on off' ;;
+    add-disk:direct) echo 'on off' ;;
+    add-disk:iommu) echo 'on off' ;;
+    add-disk:vhost_user) echo 'on off' ;;
+    add-disk:socket) echo '<file>' ;;
+    add-disk:poll_queue) echo 'on off' ;;
+    add-disk:image_type) echo 'raw qcow2 fixedvhd vhdx unknown' ;;
+    add-disk:backing_files) echo 'on off' ;;
+    add-fs:socket) echo '<file>' ;;
+    add-fs:dax) echo 'on off' ;;
+    add-net:backend) echo 'tap user' ;;
+    add-net:iommu) echo 'on off' ;;
+    add-net:vhost_user) echo 'on off' ;;
+    add-net:socket) echo '<file>' ;;
+    add-net:vhost_mode) echo 'client server' ;;
+    add-pmem:file) echo '<file>' ;;
+    add-pmem:iommu) echo 'on off' ;;
+    add-pmem:mergeable) echo 'on off' ;;
+    add-pmem:discard_writes) echo 'on off' ;;
+    add-vsock:socket) echo '<file>' ;;
+    add-vsock:iommu) echo 'on off' ;;
+    restore:prefault) echo 'on off' ;;
+    restore:resume) echo 'on off' ;;
+  esac
+}
+
+_ch_remote_flags() {
+  echo '--help -h --version -V --api-socket'
+  case $1 in
+    resize) echo '--cpus --memory --balloon' ;;
+    resize-disk) echo '--disk --size' ;;
+    resize-zone) echo '--id --size' ;;
+  esac
+}
+
+# Whether what follows is the value of a flag.
+_ch_remote_takes_value() {
+  case $1 in
+    --api-socket | --cpus | --memory | --balloon | --disk | --size | --id | --size) return 0 ;;
+  esac
+  return 1
+}
+
+_ch_remote() {
+  local line=${COMP_LINE:0:COMP_POINT} place='' last='' head='' word typed rest key one list
+  local -a words
+  COMPREPLY=()
+  typed=${line##*[[:blank:]]}
+  read -ra words <<<"${line%"$typed"}"
+  for word in "${words[@]:1}"; do
+    if _ch_remote_takes_value "$last"; then last=''
+    elif [[ $word == -* ]]; then last=$word
+    else place=${place:-$word} last=''; fi
+  done
+  if _ch_remote_takes_value "$last"; then place=$last; fi
+  rest=$typed
+  if [[ $typed == --*=* ]]; then
+    place=${typed%%=*} rest=${typed#*=} head=${typed%%=*}=
+  elif [[ $typed == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$(_ch_remote_flags "$place")" -- "$typed")
+    return
+  fi
+  key=${rest##*,}
+  head+=${rest%"$key"} rest=$key
+  list=$(_ch_remote_words "$place")
+  if [[ $list == *=* ]]; then compopt -o nospace 2>/dev/null; fi
+  if [[ $rest == *=* ]]; then
+    key=${rest%%=*} rest=${rest#*=} head+=$key=
+    list=$(_ch_remote_values "$place" "$key")
+  fi
+  if [[ " $list " == *' <file> '* ]]; then
+    # as file names, keys would be quoted
+    if [[ $list != *=* ]]; then compopt -o filenames 2>/dev/null; fi
+    mapfile -t COMPREPLY < <(compgen -f -- "$rest")
+    list=${list%<file>}
+  fi
+  mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$list" -- "$rest")
+  one=${typed%"${typed##*[=:]}"}
+  if [[ $COMP_WORDBREAKS != *=* ]]; then one=''; fi
+  COMPREPLY=("${COMPREPLY[@]/#/$head}")
+  COMPREPLY=("${COMPREPLY[@]#"$one"}")
+}
+complete -F _ch_remote ch-remote

@@ -1,0 +1,136 @@
+# Completion of cloud-hypervisor for bash: made by scripts/manual.ts, not to be edited.
+
+# What may stand at a place: words, and keys that end in "=".
+_cloud_hypervisor_words() {
+  case $1 in
+    '') echo '' ;;
+    --kernel) echo '<file>' ;;
+    --initramfs) echo '<file>' ;;
+    --cpus) echo 'boot= max= topology= kvm_hyperv= max_phys_bits=' ;;
+    --memory) echo 'size= mergeable= hotplug_method= hotplug_size= hotplugged_size= shared= hugepages= hugepage_size=' ;;
+    --numa) echo 'guest_numa_id= cpus= distances= memory_zones= sgx_epc_sections=' ;;
+    --platform) echo 'num_pci_segments= serial_number= uuid=' ;;
+    --sgx-epc) echo 'id= size= prefault=' ;;
+    --serial) echo 'off pty tty null file= socket= iommu=' ;;
+    --console) echo 'off pty tty null file= socket= iommu=' ;;
+    --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= image_type= serial= backing_files=' ;;
+    --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
+    --rng) echo 'src= iommu=' ;;
+    --fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;
+    --pmem) echo 'file= size= iommu= mergeable= discard_writes= id=' ;;
+    --vsock) echo 'cid= socket= iommu= id=' ;;
+    --balloon) echo 'size= deflate_on_oom=' ;;
+    --device) echo 'path= iommu= id=' ;;
+    --memory-zone) echo 'id= size= file= shared= hugepages= hugepage_size= host_numa_node= hotplug_size= hotplugged_size=' ;;
+    --api-socket) echo 'path= fd= <file>' ;;
+    --event-monitor) echo 'path= fd=' ;;
+    --restore) echo 'source_url= prefault= resume=' ;;
+    --seccomp) echo 'true false log' ;;
+    --log-file) echo '<file>' ;;
+  esac
+}
+
+# What may follow a key at a place.
+_cloud_hypervisor_values() {
+  case $1:$2 in
+    --cpus:kvm_hyperv) echo 'on off' ;;
+    --memory:mergeable) echo 'on off' ;;
+    --memory:hotplug_method) echo 'acpi virtio-mem' ;;
+    --memory:shared) echo 'on off' ;;
+    --memory:hugepages) echo 'on off' ;;
+    --sgx-epc:prefault) echo 'on off' ;;
+    --serial:file) echo '<file>' ;;
+    --serial:socket) echo '<file>' ;;
+    --serial:iommu) echo 'on off' ;;
+    --console:file) echo '<file>' ;;
+    --console:socket) echo '<file>' ;;
+    --console:iommu) echo 'on off' ;;
+    --disk:path) echo '<file>' ;;
+    --disk:readonly) echo 'on off' ;;
+    --disk:direct) echo 'on off' ;;
+    --disk:iommu) echo 'on off' ;;
+    --disk:vhost_user) echo 'on off' ;;
+    --disk:socket) echo '<file>' ;;
+    --disk:poll_queue) echo 'on off' ;;
+    --disk:image_type) echo 'raw qcow2 fixedvhd vhdx unknown' ;;
+    --disk:backing_files) echo 'on off' ;;
+    --net:backend) echo 'tap user' ;;
+    --net:iommu) echo 'on off' ;;
+    --net:vhost_user) echo 'on off' ;;
+    --net:socket) echo '<file>' ;;
+    --net:vhost_mode) echo 'client server' ;;
+    --rng:src) echo '<file>' ;;
+    --rng:iommu) echo 'on off' ;;
+    --fs:socket) echo '<file>' ;;
+    --fs:dax) echo 'on off' ;;
+    --pmem:file) echo '<file>' ;;
+    --pmem:iommu) echo 'on off' ;;
+    --pmem:mergeable) echo 'on off' ;;
+    --pmem:discard_writes) echo 'on off' ;;
+    --vsock:socket) echo '<file>' ;;
+    --vsock:iommu) echo 'on off' ;;
+    --balloon:deflate_on_oom) echo 'on off' ;;
+    --device:path) echo '<file>' ;;
+    --device:iommu) echo 'on off' ;;
+    --memory-zone:file) echo '<file>' ;;
+    --memory-zone:shared) echo 'on off' ;;
+    --memory-zone:hugepages) echo 'on off' ;;
+    --api-socket:path) echo '<file>' ;;
+    --event-monitor:path) echo '<file>' ;;
+    --restore:prefault) echo 'on off' ;;
+    --restore:resume) echo 'on off' ;;
+  esac
+}
+
+_cloud_hypervisor_flags() {
+  echo '--kernel --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --device --memory-zone --api-socket --event-monitor --restore --seccomp --log-file --verbose -v --help -h --version -V'
+  case $1 in
+  esac
+}
+
+# Whether what follows is the value of a flag.
+_cloud_hypervisor_takes_value() {
+  case $1 in
+    --kernel | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --serial | --console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
+  esac
+  return 1
+}
+
+_cloud_hypervisor() {
+  local line=${COMP_LINE:0:COMP_POINT} place='' last='' head='' word typed rest key one list
+  local -a words
+  COMPREPLY=()
+  typed=${line##*[[:blank:]]}
+  read -ra words <<<"${line%"$typed"}"
+  for word in "${words[@]:1}"; do
+    [[ $word != -* ]] || last=$word
+  done
+  if _cloud_hypervisor_takes_value "$last"; then place=$last; fi
+  rest=$typed
+  if [[ $typed == --*=* ]]; then
+    place=${typed%%=*} rest=${typed#*=} head=${typed%%=*}=
+  elif [[ $typed == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$(_cloud_hypervisor_flags "$place")" -- "$typed")
+    return
+  fi
+  key=${rest##*,}
+  head+=${rest%"$key"} rest=$key
+  list=$(_cloud_hypervisor_words "$place")
+  if [[ $list == *=* ]]; then compopt -o nospace 2>/dev/null; fi
+  if [[ $rest == *=* ]]; then
+    key=${rest%%=*} rest=${rest#*=} head+=$key=
+    list=$(_cloud_hypervisor_values "$place" "$key")
+  fi
+  if [[ " $list " == *' <file> '* ]]; then
+    # as file names, keys would be quoted
+    if [[ $list != *=* ]]; then compopt -o filenames 2>/dev/null; fi
+    mapfile -t COMPREPLY < <(compgen -f -- "$rest")
+    list=${list%<file>}
+  fi
+  mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$list" -- "$rest")
+  one=${typed%"${typed##*[=:]}"}
+  if [[ $COMP_WORDBREAKS != *=* ]]; then one=''; fi
+  COMPREPLY=("${COMPREPLY[@]/#/$head}")
+  COMPREPLY=("${COMPREPLY[@]#"$one"}")
+}
+complete -F _cloud_hypervisor cloud-hypervisor

@@ -1,0 +1,50 @@
+# Completion of cloud-hypervisor for fish: made by scripts/manual.ts, not to be edited.
+
+function __cloud_hypervisor_value
+    set -l typed (commandline -ct | string replace -r '^--[a-z-]+=' '')
+    set -l piece (string replace -r '^.*,' '' -- $typed)
+    set -l head (string replace -r '[^,]*$' '' -- $typed)
+    for word in $argv
+        set -l key (string replace '<file>' '' -- $word)
+        if test $key = $word
+            echo $head$word
+        else if string match -q -- "$key*" $piece
+            set -l file (string sub -s (math 1 + (string length -- $key)) -- $piece)
+            for path in (__fish_complete_path $file)
+                echo $head$key$path
+            end
+        else
+            echo $head$key
+        end
+    end
+end
+
+complete -c cloud-hypervisor -f
+complete -c cloud-hypervisor -l kernel -x -a '(__cloud_hypervisor_value "<file>")' -d 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once'
+complete -c cloud-hypervisor -l initramfs -x -a '(__cloud_hypervisor_value "<file>")' -d 'First file system of the kernel'
+complete -c cloud-hypervisor -l cmdline -x -d 'Command line of the kernel'
+complete -c cloud-hypervisor -l cpus -x -a '(__cloud_hypervisor_value "boot=" "max=" "topology=" "kvm_hyperv=on" "kvm_hyperv=off" "max_phys_bits=")' -d 'vCPUs: how many at boot, how many at most, and how they are arranged'
+complete -c cloud-hypervisor -l memory -x -a '(__cloud_hypervisor_value "size=" "mergeable=on" "mergeable=off" "hotplug_method=acpi" "hotplug_method=virtio-mem" "hotplug_size=" "hotplugged_size=" "shared=on" "shared=off" "hugepages=on" "hugepages=off" "hugepage_size=")' -d 'RAM of the guest'
+complete -c cloud-hypervisor -l numa -x -a '(__cloud_hypervisor_value "guest_numa_id=" "cpus=" "distances=" "memory_zones=" "sgx_epc_sections=")' -d 'A NUMA node of the guest'
+complete -c cloud-hypervisor -l platform -x -a '(__cloud_hypervisor_value "num_pci_segments=" "serial_number=" "uuid=")' -d 'What the guest is told of its machine (SMBIOS), and its PCI segments'
+complete -c cloud-hypervisor -l sgx-epc -x -a '(__cloud_hypervisor_value "id=" "size=" "prefault=on" "prefault=off")' -d 'A section of SGX enclave memory'
+complete -c cloud-hypervisor -l serial -x -a '(__cloud_hypervisor_value "off" "pty" "tty" "null" "file=<file>" "socket=<file>" "iommu=on" "iommu=off")' -d 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed'
+complete -c cloud-hypervisor -l console -x -a '(__cloud_hypervisor_value "off" "pty" "tty" "null" "file=<file>" "socket=<file>" "iommu=on" "iommu=off")' -d 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed'
+complete -c cloud-hypervisor -l disk -x -a '(__cloud_hypervisor_value "path=<file>" "readonly=on" "readonly=off" "direct=on" "direct=off" "iommu=on" "iommu=off" "num_queues=" "queue_size=" "vhost_user=on" "vhost_user=off" "socket=<file>" "poll_queue=on" "poll_queue=off" "bw_size=" "bw_one_time_burst=" "bw_refill_time=" "ops_size=" "ops_one_time_burst=" "ops_refill_time=" "id=" "image_type=raw" "image_type=qcow2" "image_type=fixedvhd" "image_type=vhdx" "image_type=unknown" "serial=" "backing_files=on" "backing_files=off")' -d 'A virtio-blk disk: an image on the host, or a vhost-user back-end'
+complete -c cloud-hypervisor -l net -x -a '(__cloud_hypervisor_value "user" "tap=" "ip=" "mask=" "backend=tap" "backend=user" "mac=" "host_mac=" "iommu=on" "iommu=off" "num_queues=" "queue_size=" "vhost_user=on" "vhost_user=off" "socket=<file>" "vhost_mode=client" "vhost_mode=server" "id=" "fd=" "forward=" "mtu=" "bw_size=" "bw_one_time_burst=" "bw_refill_time=" "ops_size=" "ops_one_time_burst=" "ops_refill_time=")' -d 'A virtio-net interface: a TAP of the host, passed descriptors, or a vhost-user back-end'
+complete -c cloud-hypervisor -l rng -x -a '(__cloud_hypervisor_value "src=<file>" "iommu=on" "iommu=off")' -d 'The virtio entropy device; there always is one'
+complete -c cloud-hypervisor -l fs -x -a '(__cloud_hypervisor_value "tag=" "socket=<file>" "num_queues=" "queue_size=" "dax=on" "dax=off" "cache_size=" "id=")' -d 'A virtio-fs share, served by a vhost-user daemon'
+complete -c cloud-hypervisor -l pmem -x -a '(__cloud_hypervisor_value "file=<file>" "size=" "iommu=on" "iommu=off" "mergeable=on" "mergeable=off" "discard_writes=on" "discard_writes=off" "id=")' -d 'A virtio-pmem device: a file of the host that the guest sees as persistent memory'
+complete -c cloud-hypervisor -l vsock -x -a '(__cloud_hypervisor_value "cid=" "socket=<file>" "iommu=on" "iommu=off" "id=")' -d 'Sockets between host and guest, over a UNIX socket of the host'
+complete -c cloud-hypervisor -l balloon -x -a '(__cloud_hypervisor_value "size=" "deflate_on_oom=on" "deflate_on_oom=off")' -d 'The virtio balloon, which takes RAM back from the guest'
+complete -c cloud-hypervisor -l watchdog -d 'A watchdog that restarts the VM when the guest no longer feeds it'
+complete -c cloud-hypervisor -l device -x -a '(__cloud_hypervisor_value "path=<file>" "iommu=on" "iommu=off" "id=")' -d 'A PCI device of the host, passed through to the guest (VFIO)'
+complete -c cloud-hypervisor -l memory-zone -x -a '(__cloud_hypervisor_value "id=" "size=" "file=<file>" "shared=on" "shared=off" "hugepages=on" "hugepages=off" "hugepage_size=" "host_numa_node=" "hotplug_size=" "hotplugged_size=")' -d 'A part of the RAM with a backing of its own; needs memory.size to be 0'
+complete -c cloud-hypervisor -l api-socket -x -a '(__cloud_hypervisor_value "path=<file>" "fd=" "<file>")' -d 'Serve the API on a UNIX socket'
+complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "path=<file>" "fd=")' -d 'Record what happens to the VM, as JSON'
+complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
+complete -c cloud-hypervisor -l seccomp -x -a '(__cloud_hypervisor_value "true" "false" "log")' -d 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)'
+complete -c cloud-hypervisor -l log-file -x -a '(__cloud_hypervisor_value "<file>")' -d 'Write the log to a file, not to standard error'
+complete -c cloud-hypervisor -l verbose -s v -d 'Log more: -v info, -vv debug, -vvv trace'
+complete -c cloud-hypervisor -l help -s h -d 'Show this help'
+complete -c cloud-hypervisor -l version -s V -d 'Show the version'

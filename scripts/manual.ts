@@ -1,0 +1,9 @@
+// `npm run manual`: writes the completions, the manual pages and the configuration reference anew.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { manualFiles } from '../src/cli/manual/files.ts';
+
+for (const [path, text] of manualFiles()) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}

@@ -1,0 +1,54 @@
+import { VMM_FLAGS } from '../daemon-options.ts';
+import type { Flag } from '../flags.ts';
+import { REMOTE_COMMANDS, REMOTE_FLAGS, type RemoteCommand } from '../remote-commands.ts';
+import { VM_FLAGS } from '../vm-flags.ts';
+
+/** A command as its completion and its man page see it: made of the tables that its `--help` is made of. */
+export interface Command {
+  readonly name: string;
+  /** one line, without a full stop */
+  readonly summary: string;
+  readonly flags: readonly Flag[];
+  readonly subcommands: readonly Subcommand[];
+}
+
+/** What a command does when it is told so by its first word. */
+export interface Subcommand {
+  readonly name: string;
+  readonly summary: string;
+  /** the words behind it, as the help shows them */
+  readonly usage: string;
+  readonly flags: readonly Flag[];
+  /** how the word behind it is written; empty where nothing is known of it */
+  readonly syntax: string;
+}
+
+export const DAEMON: Command = {
+  name: 'cloud-hypervisor',
+  summary: 'virtual machine monitor with the Cloud Hypervisor API',
+  flags: [...VM_FLAGS, ...VMM_FLAGS],
+  subcommands: [],
+};
+
+export const REMOTE: Command = {
+  name: 'ch-remote',
+  summary: 'control a running virtual machine monitor',
+  flags: REMOTE_FLAGS,
+  subcommands: REMOTE_COMMANDS.map(toSubcommand),
+};
+
+function toSubcommand({ name, summary, usage, options, request }: RemoteCommand): Subcommand {
+  return {
+    name,
+    summary,
+    usage,
+    flags: options.map((option) => ({ name: option, takes: 'one', doc: `Sets the ${option}` })),
+    syntax: request.bodyFromFile === true ? '<path>' : syntaxOf(name),
+  };
+}
+
+/** `add-disk` takes what `--disk` takes, `restore` what `--restore` does. */
+function syntaxOf(name: string): string {
+  const flag = DAEMON.flags.find((one) => one.name === name.replace(/^add-/, ''));
+  return flag?.syntax ?? '';
+}

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { getSystemErrorMap } from 'node:util';
+import { documents, shellBlocks, tableRows } from '../../../tests/support/markdown.ts';
+
+/** What tests/docs.test.ts leaves out, with the reason that the reader sees. */
+const NOT_RUN: readonly (readonly [string, string])[] = [
+  ['README.md', 'they would start themselves'],
+  ['README.md', 'it needs a terminal to log in at'],
+  ['docs/clients.md', 'it needs libvirt, whose driver asks for KVM'],
+  ['docs/getting-started.md', 'it sets the machine up'],
+  ['docs/getting-started.md', 'it needs a terminal to log in at'],
+  [
+    'docs/networking.md',
+    'it needs a program that serves the socket (tests/vhost-user-net.test.ts brings one)',
+  ],
+  ['docs/snapshots.md', 'tests/move.test.ts moves guests to and fro'],
+];
+
+test('every command in the documents is run, but for those that say why not', () => {
+  const left = documents()
+    .flatMap(shellBlocks)
+    .flatMap(({ file, notRun }) => (notRun === undefined ? [] : [[file, notRun]]));
+  assert.deepEqual(left, NOT_RUN);
+});
+
+test('commands are in blocks that the tests see', () => {
+  for (const file of documents()) {
+    const languages = [...readFileSync(file, 'utf8').matchAll(/^```(\w+)/gm)].map(([, language]) => language);
+    for (const language of languages)
+      assert.ok(['sh', 'ts', 'json', 'toml', 'xml'].includes(language ?? ''), `${file}: ${language}`);
+  }
+});
+
+test('links between the documents lead somewhere', () => {
+  for (const file of documents()) {
+    const folder = file.replace(/[^/]*$/, '');
+    for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(
+      /\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g,
+    ))
+      assert.doesNotThrow(() => readFileSync(`${folder}${target}`), `${file}: ${target}`);
+  }
+});
+
+test('the messages that the troubleshooting cures are those of the sources', () => {
+  const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
+    .filter((name) => /(?<!\.test)\.ts$/.test(name))
+    .map((name) => readFileSync(join('src', name), 'utf8'))
+    .join('\n');
+  const messages = tableRows('docs/troubleshooting.md', 'message').flatMap(([cell = '']) => [
+    ...cell.matchAll(/`([^`]+)`/g),
+  ]);
+  assert.ok(messages.length > 20);
+  const ofSystem = new Set([...getSystemErrorMap().values()].map(([, text]) => text.toLowerCase()));
+  for (const [, message = ''] of messages) {
+    const pieces = message.split(/\.\.\.|[,:;()]|\b(?:N|M|x\.y)\b/).map((piece) => piece.trim());
+    const ours = pieces.filter((piece) => !ofSystem.has(piece.toLowerCase()));
+    const [longest = ''] = ours.toSorted((a, b) => b.length - a.length);
+    assert.ok(sources.includes(longest), `no source says: ${longest}`);
+  }
+});

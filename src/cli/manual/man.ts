@@ -1,0 +1,119 @@
+import { QUOTING_HELP } from '../../schema/words.ts';
+import type { Flag } from '../flags.ts';
+import { DAEMON, REMOTE, type Command } from './commands.ts';
+import { bold, example, heading, item, paragraphs, plain } from './roff.ts';
+
+/** What a page says beside what the tables know. */
+interface Prose {
+  readonly synopsis: readonly string[];
+  readonly description: readonly string[];
+  readonly environment: readonly (readonly [string, string])[];
+  readonly files: readonly (readonly [string, string])[];
+  readonly exit: readonly (readonly [string, string])[];
+  readonly examples: readonly (readonly string[])[];
+  readonly seeAlso: readonly string[];
+}
+
+const DAEMON_PROSE: Prose = {
+  synopsis: ['cloud-hypervisor [--api-socket <path>] [--kernel <path> [VM options]] [options]'],
+  description: [
+    'Starts one virtual machine, on KVM where there is KVM and by emulation where there is none, and serves the Cloud Hypervisor API for it.',
+    'With --kernel a VM boots at once. With --api-socket the API is served, with a VM or without. Several values may follow one flag: --disk path=a path=b. Sizes take K, M or G.',
+    `${QUOTING_HELP}.`,
+  ],
+  environment: [
+    ['NEPHOS_ACCEL', 'kvm, hvf or tcg, where the choice that is made by itself is not the right one'],
+    ['NEPHOS_QEMU', 'path of qemu-system-x86_64, where it is not the one on the PATH'],
+    [
+      'NEPHOS_CACHE',
+      'folder for what can be made again; otherwise $XDG_CACHE_HOME/nephos or ~/.cache/nephos',
+    ],
+  ],
+  files: [['~/.cache/nephos/boot/', 'unpacked kernels and initramfs archives, 1 GiB at most']],
+  exit: [
+    ['0', 'the guest powered itself off, vmm.shutdown, SIGTERM, SIGINT, SIGHUP; --help and --version'],
+    [
+      '1',
+      'a command line that cannot be understood, a VM on it that does not boot, a socket that cannot be had',
+    ],
+  ],
+  examples: [
+    ['cloud-hypervisor --api-socket /tmp/ch.sock'],
+    [
+      'cloud-hypervisor --kernel vmlinuz --initramfs initrd.gz --cmdline console=ttyS0 \\',
+      '    --cpus boot=2 --memory size=1G --disk path=root.raw --serial tty --console off',
+    ],
+  ],
+  seeAlso: ['ch-remote(1)', 'qemu-system-x86_64(1)'],
+};
+
+const REMOTE_PROSE: Prose = {
+  synopsis: ['ch-remote --api-socket <path> <command> [arguments]'],
+  description: [
+    'Sends one request to the API of a running cloud-hypervisor and prints what it answers.',
+    'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
+  ],
+  environment: [],
+  files: [],
+  exit: [
+    ['0', 'it was done'],
+    ['1', 'it was refused, or could not be asked; the reason is on standard error'],
+  ],
+  examples: [
+    ['ch-remote --api-socket /tmp/vm.sock create vm.json && ch-remote --api-socket /tmp/vm.sock boot'],
+    ['ch-remote --api-socket /tmp/vm.sock add-disk path=/images/data.raw,id=data'],
+  ],
+  seeAlso: ['cloud-hypervisor(1)'],
+};
+
+/** The manual page of `cloud-hypervisor`. */
+export function daemonPage(): string {
+  return page(DAEMON, DAEMON_PROSE);
+}
+
+/** The manual page of `ch-remote`. */
+export function remotePage(): string {
+  return page(REMOTE, REMOTE_PROSE);
+}
+
+function page({ name, summary, flags, subcommands }: Command, prose: Prose): string {
+  return [
+    String.raw`.\" Made by scripts/manual.ts, not to be edited.`,
+    `.TH ${name.toUpperCase().replaceAll('-', String.raw`\-`)} 1 "" Nephos "Nephos manual"`,
+    ...heading('name'),
+    `${plain(name)} \\- ${plain(summary)}`,
+    ...heading('synopsis'),
+    ...prose.synopsis.map(bold),
+    ...heading('description'),
+    ...paragraphs(prose.description),
+    ...heading('options'),
+    ...flags.flatMap(flagItem),
+    ...(subcommands.length === 0 ? [] : heading('commands')),
+    ...subcommands.flatMap((one) => item(`${one.name} ${one.usage}`.trimEnd(), [`${one.summary}.`])),
+    ...rows('environment', prose.environment),
+    ...rows('files', prose.files),
+    ...rows('exit status', prose.exit),
+    ...heading('examples'),
+    ...prose.examples.flatMap(example),
+    ...heading('see also'),
+    prose.seeAlso.map(plain).join(', '),
+    '',
+  ].join('\n');
+}
+
+function flagItem({ name, short, takes, doc, syntax = '', fallback = '' }: Flag): string[] {
+  const names = [`--${name}`, ...(short === undefined ? [] : [`-${short}`])].join(', ');
+  const value = takes === 'none' ? '' : ` <${name}>${takes === 'many' ? '...' : ''}`;
+  const byDefault = fallback === '' ? '' : ` Default: ${fallback}.`;
+  return item(`${names}${value}`, [`${doc}.${byDefault}`, ...(syntax === '' ? [] : [breakable(syntax)])]);
+}
+
+/** Long option strings may be broken behind their commas, which a formatter does at blanks only. */
+function breakable(syntax: string): string {
+  return syntax.replaceAll(',', ', ').replaceAll(',  ', ', ');
+}
+
+function rows(title: string, pairs: readonly (readonly [string, string])[]): string[] {
+  if (pairs.length === 0) return [];
+  return [...heading(title), ...pairs.flatMap(([term, text]) => item(term, [`${text}.`]))];
+}

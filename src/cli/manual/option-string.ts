@@ -1,0 +1,45 @@
+/** What can be typed for a value, taken from its syntax in the help. */
+export interface OptionString {
+  /** words that stand for themselves, e.g. `tty` */
+  readonly words: readonly string[];
+  readonly keys: readonly OptionKey[];
+  /** the value may be a path by itself */
+  readonly isPath: boolean;
+}
+
+/** A `key=value` of an option string. */
+export interface OptionKey {
+  readonly key: string;
+  /** the values, where they can be listed */
+  readonly values: readonly string[];
+  readonly isPath: boolean;
+}
+
+/** Reads a syntax as the help shows it, e.g. `path=<path>,readonly=on|off (default: readonly=off)`. */
+export function readSyntax(syntax: string): OptionString {
+  const [shown = ''] = syntax.split(' (default:');
+  const words: string[] = [];
+  const keys = new Map<string, string[]>();
+  for (const member of shown.split(',')) {
+    // alternatives behind a key are its values
+    let values = words;
+    for (const alternative of member.split('|')) {
+      const [, key, value = alternative] = /^([a-z_]+)=(.*)$/.exec(alternative) ?? [];
+      if (key !== undefined) keys.set(key, (values = []));
+      values.push(value);
+    }
+  }
+  return {
+    words: words.filter(isLiteral),
+    keys: [...keys].map(([key, values]) => ({
+      key,
+      values: values.filter(isLiteral),
+      isPath: values.includes('<path>'),
+    })),
+    isPath: /(^|\|)<path>/.test(shown),
+  };
+}
+
+function isLiteral(word: string): boolean {
+  return /^[a-z\d-]+$/.test(word);
+}

@@ -1,0 +1,85 @@
+import type { Flag } from '../flags.ts';
+import type { Command } from './commands.ts';
+import { readSyntax } from './option-string.ts';
+
+/** The completion of a command for zsh, to be found on its `fpath` as `_<command>`. */
+export function zshCompletion({ name, flags, subcommands }: Command): string {
+  const own = `_${name.replaceAll('-', '_')}`;
+  const values = [
+    ...flags.filter(({ takes }) => takes !== 'none').map((flag) => [flag.name, flag.syntax ?? ''] as const),
+    ...subcommands.map((one) => [one.name, one.syntax] as const),
+  ].filter(([, syntax]) => syntax !== '');
+  return [
+    `#compdef ${name}`,
+    `# Completion of ${name} for zsh: made by scripts/manual.ts, not to be edited.`,
+    '',
+    ...values.flatMap(([of, syntax]) => [...valueFunction(functionOf(own, of), of, syntax), '']),
+    ...(subcommands.length === 0 ? [] : [...commandsFunction(own, subcommands), '']),
+    `${own}() {`,
+    ...(subcommands.length === 0 ? [] : ['  local context state state_descr line', '  typeset -A opt_args']),
+    '  _arguments \\',
+    ...flags.flatMap((flag) => specsOf(own, flag)).map((spec) => `    ${quoted(spec)} \\`),
+    ...(subcommands.length === 0 ? ['    && return'] : subcommandsOf(own, subcommands)),
+    '}',
+    '',
+    `${own} "$@"`,
+    '',
+  ].join('\n');
+}
+
+function functionOf(own: string, name: string): string {
+  return `${own}_${name.replaceAll('-', '_')}`;
+}
+
+/** One function for each value: their specifications need no second level of quotes then. */
+function valueFunction(name: string, what: string, syntax: string): string[] {
+  const { words, keys, isPath } = readSyntax(syntax);
+  if (keys.length === 0) return [`${name}() { ${isPath ? '_files' : `compadd -- ${words.join(' ')}`} }`];
+  const specs = [
+    ...words.map((word) => quoted(word)),
+    ...keys.map(({ key, values, isPath: takesPath }) =>
+      quoted(`${key}:${key}:${takesPath ? '_files' : `(${values.join(' ')})`}`),
+    ),
+  ];
+  const lines = [`${name}() {`, `  _values -s , ${what} \\`, ...specs.map((spec) => `    ${spec} \\`)];
+  return [...lines, isPath ? '    || _files' : '    && return', '}'];
+}
+
+function commandsFunction(own: string, subcommands: Command['subcommands']): string[] {
+  return [
+    `${own}_commands() {`,
+    '  local -a commands=(',
+    ...subcommands.map(({ name, summary }) => `    ${quoted(`${name}:${summary}`)}`),
+    '  )',
+    '  _describe -t commands command commands',
+    '}',
+  ];
+}
+
+function subcommandsOf(own: string, subcommands: Command['subcommands']): string[] {
+  return [
+    `    ': :${own}_commands' \\`,
+    "    '*:: :->rest' && return",
+    '  case $words[1] in',
+    ...subcommands.flatMap(({ name, syntax, flags }) => {
+      const specs = flags.flatMap((flag) => specsOf(own, flag)).map(quoted);
+      if (syntax !== '') specs.push(`': :${functionOf(own, name)}'`);
+      return specs.length === 0 ? [] : [`    ${name}) _arguments ${specs.join(' ')} ;;`];
+    }),
+    '  esac',
+  ];
+}
+
+/** `*` before the flag: it may be given again. */
+function specsOf(own: string, { name, short, takes, doc, syntax = '' }: Flag): string[] {
+  const text = `[${doc.replace(/[[\]:]/g, String.raw`\$&`)}]`;
+  if (takes === 'none') {
+    return [`--${name}${text}`, ...(short === undefined ? [] : [`*-${short}${text}`])];
+  }
+  const value = syntax === '' ? ' ' : functionOf(own, name);
+  return [`${takes === 'many' ? '*' : ''}--${name}=${text}:${name}:${value}`];
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

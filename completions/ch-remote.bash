@@ -3,7 +3,7 @@
 # What may stand at a place: words, and keys that end in "=".
 _ch_remote_words() {
   case $1 in
-    '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot restore send-migration receive-migration' ;;
+    '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
     --api-socket) echo '<file>' ;;
     create) echo '<file>' ;;
     add-device) echo 'path= iommu= id=' ;;

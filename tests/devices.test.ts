@@ -53,6 +53,7 @@ function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
     memory: { size: 512 * MIB, shared: true },
     // with it the guest's root may look at registers that a driver uses
     cmdline: { args: 'console=ttyS0 iomem=relaxed' },
+    serial: { mode: 'Pty', iommu: true },
     console: { mode: 'Null', iommu: true },
     disks: [
       { path: image(vmm, 'first', 8), iommu: true, id: 'mine' },
@@ -89,6 +90,7 @@ test('every kind of device at once: in its slot, with its ranges, behind the IOM
   await until('it waits', () =>
     vmm.output().includes('_disk0: iommu, poll_queue: only its back-end can do this'),
   );
+  assert.match(vmm.output(), /serial.* iommu: .* nothing to translate/);
   const blockBackend = startBlockBackend(at('disk'), served, { queues: 2 });
   await using _fs = startFsBackend(at('fs'), shared);
   assertStatus(await booting, 204);

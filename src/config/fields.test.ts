@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Struct } from '../schema/field.ts';
+import { VmConfig } from './vm-config.ts';
+
+/** Every field of a struct and of what it nests, e.g. `disks.rate_limiter_config.ops.size`; one that is refused counts alone. */
+function fieldsOf(struct: Struct, prefix = ''): string[] {
+  return Object.entries(struct.fields).flatMap(([name, { nested, later }]) =>
+    nested === undefined || later ? [`${prefix}${name}`] : fieldsOf(nested, `${prefix}${name}.`),
+  );
+}
+
+/** The rows of the table: `disks: path, readonly; iommu | tests/x.test.ts | ...`. */
+function documented(): { readonly field: string; readonly file: string }[] {
+  const [, section = ''] = readFileSync('docs/testing.md', 'utf8').split('## Fields and their tests');
+  return [...section.matchAll(/^\| (.+?) \| (\S+\.test\.ts) \|/gm)].flatMap(([, names = '', file = '']) =>
+    names.split('; ').flatMap((group) => {
+      const [members = '', struct] = group.split(': ').toReversed();
+      return members.split(', ').map((name) => ({
+        field: struct === undefined ? name : `${struct}.${name}`,
+        file,
+      }));
+    }),
+  );
+}
+
+test('each field is in docs/testing.md with a test that knows it, and nothing else is', () => {
+  const rows = documented();
+  assert.deepEqual(rows.map(({ field }) => field).toSorted(), fieldsOf(VmConfig).toSorted());
+  const texts = new Map(rows.map(({ file }) => [file, readFileSync(file, 'utf8')]));
+  const unknown = rows.filter(({ field, file }) => {
+    const name = field.slice(field.lastIndexOf('.') + 1);
+    return texts.get(file)?.includes(name) !== true;
+  });
+  assert.deepEqual(unknown, []);
+});

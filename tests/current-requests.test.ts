@@ -41,11 +41,24 @@ test('what current clients ask for while a guest runs', async (t) => {
   await using vmm = await startVmm();
   const { raw, qcow2, disks } = configuration(vmm);
   // little RAM: all of it is written into a file
-  using shell = await boot(vmm, { disks, memory: { size: 256 * MIB } });
+  const cmdline = { args: 'console=ttyS0 panic=1' };
+  using shell = await boot(vmm, { disks, cmdline, pvpanic: true, memory: { size: 256 * MIB } });
 
   await t.test('disks grow and shrink', () => resizeDisks(vmm, shell, { raw, qcow2 }));
   await t.test('the guest’s memory is in an ELF file', () => dumpCore(vmm, shell));
+  await t.test('a panic is told, and what follows is the guest’s', () => panic(vmm, shell));
 });
+
+async function panic(vmm: TestVmm, shell: Shell): Promise<void> {
+  const told = /panic: the guest’s kernel has panicked event=panic/;
+  assert.doesNotMatch(vmm.output(), told);
+  shell.type('echo c >/proc/sysrq-trigger\r');
+  await until('the panic is told', () => told.test(vmm.output()));
+  // the kernel's own `panic=1` starts it again
+  await shell.login();
+  assert.equal(await shell.run('grep -c 0x1b36 /sys/bus/pci/drivers/pvpanic-pci/*/vendor'), '1');
+  assert.equal(((await vmm.get('vm.info')).json as { config: { pvpanic?: boolean } }).config.pvpanic, true);
+}
 
 async function dumpCore(vmm: TestVmm, shell: Shell): Promise<void> {
   // what neither the test nor the terminal ever said is found only in the guest's own memory

@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 modules='
 virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_balloon virtio_mem virtio_rng virtio-rng
 virtio_pmem nd_pmem nd_btt dax_pmem device_dax kmem virtio_scsi sd_mod sr_mod
-vsock vmw_vsock_virtio_transport virtio-iommu virtiofs fuse i6300esb evdev button
+vsock vmw_vsock_virtio_transport virtio-iommu virtiofs fuse i6300esb pvpanic-pci evdev button
 ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 isofs overlay squashfs af_packet
 e1000e vfio-pci vfio_iommu_type1 virtio_input virtio_crypto nvme
 '

@@ -166,6 +166,7 @@ const SAME: [FlagTexts, object][] = [
     },
   ],
   [{ watchdog: [] }, { watchdog: true }],
+  [{ pvpanic: [] }, { pvpanic: true }],
   [{ initramfs: ['/i,=x'] }, { initramfs: { path: '/i,=x' } }],
   [
     { fs: ['tag=t,socket=/s,dax=on,cache_size=1G'] },

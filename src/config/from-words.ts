@@ -82,7 +82,9 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
   if (zones.length > 0)
     json['memory'] = { ...(json['memory'] ?? parseFlag('memory', memory.struct, '').json), zones };
   const iommu = BEHIND_IOMMU.some((member) => hasIommu(json[member]));
-  return { json: { ...json, ...payload(flags), iommu, watchdog: flags['watchdog'] !== undefined }, warnings };
+  const watchdog = flags['watchdog'] !== undefined;
+  const pvpanic = flags['pvpanic'] === undefined ? {} : { pvpanic: true };
+  return { json: { ...json, ...payload(flags), iommu, watchdog, ...pvpanic }, warnings };
 }
 
 /**

@@ -11,6 +11,7 @@ import { numa } from '../devices/numa.ts';
 import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
 import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
+import { pvpanic } from '../devices/pvpanic.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
 import { sgxEpc } from '../devices/sgx-epc.ts';
@@ -55,6 +56,7 @@ export const VmConfig = struct({
     platform: platform.field,
     // kept beside what it was taken apart into, so that answers are in the dialect of the request
     payload: beyond(optional(nested(PayloadConfig))),
+    pvpanic: pvpanic.field,
     user_devices: refused(UserDeviceConfig),
     vdpa: refused(VdpaConfig),
     generic_vhost_user: refused(GenericVhostUserConfig),

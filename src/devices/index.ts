@@ -10,6 +10,7 @@ import { net } from './net.ts';
 import { numa } from './numa.ts';
 import { platform } from './platform.ts';
 import { pmem } from './pmem.ts';
+import { pvpanic } from './pvpanic.ts';
 import { rng } from './rng.ts';
 import { serial } from './serial.ts';
 import { sgxEpc } from './sgx-epc.ts';
@@ -39,6 +40,7 @@ export const DEVICES: readonly Device[] = [
   virtioMem,
   balloon,
   watchdog,
+  pvpanic,
   vfio,
   iommu,
 ];

@@ -43,6 +43,7 @@ export function parseRemoteArguments(
   checkSurplus(command, flag === undefined ? args[command?.takes ?? 0] : argv[flag.index]);
   if (command === undefined) throw new UsageError('A sub-command is required');
   const options = optionsOf(command, new Map(Object.entries(values)));
+  checkMissing(command, args, options);
   return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options };
 }
 
@@ -50,6 +51,21 @@ function checkSurplus(command: RemoteCommand | undefined, word: string | undefin
   // what an unsupported command will take is its own matter
   const isChecked = command === undefined || command.request !== undefined;
   if (isChecked && word !== undefined) throw unexpected(word);
+}
+
+/** What must be there is not in brackets in the usage: `<id>`, `--id ID --size SIZE`. */
+function checkMissing(
+  { usage, takes, options }: RemoteCommand,
+  args: readonly string[],
+  given: RemoteCall['options'],
+): void {
+  if (takes === 1 && usage.startsWith('<') && args.length === 0) throw missing(usage);
+  const absent = options.find((name) => !usage.includes(`[--${name} `) && !given.has(name));
+  if (absent !== undefined) throw missing(`<--${absent}>`);
+}
+
+function missing(what: string): UsageError {
+  return new UsageError(`The argument ${what} is required`);
 }
 
 function optionsOf(command: RemoteCommand, values: ReadonlyMap<string, unknown>): RemoteCall['options'] {

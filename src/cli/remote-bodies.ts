@@ -1,12 +1,13 @@
 import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
+import { net } from '../devices/net.ts';
+import { randomMac } from '../util/random-mac.ts';
 import type { Device } from '../devices/device.ts';
-import { decode, DecodeError, encode } from '../schema/decode.ts';
-import { readDecimal } from '../schema/kinds.ts';
+import { decode, DecodeError } from '../schema/decode.ts';
 import { parseSize } from '../schema/size.ts';
 import { reasonOf } from '../util/errno.ts';
-import { UsageError } from './flags.ts';
+import { fullBody } from './full-body.ts';
 
 /** What a sub-command could not do; printed behind `Error running command: `. */
 export class CommandError extends Error {
@@ -15,20 +16,22 @@ export class CommandError extends Error {
 
 /** What stands behind a sub-command. */
 export interface CommandWords {
-  readonly argument: string | undefined;
+  /** empty where there is none */
+  readonly argument: string;
   readonly options: ReadonlyMap<string, string>;
 }
 
-/** Makes a request's body from the words of the command line; throws CommandError or UsageError. */
+/** Makes a request's body from the words of the command line; throws CommandError. */
 export type MakeBody = (words: CommandWords) => unknown;
 
+type DeviceBody = (words: CommandWords) => Readonly<Record<string, unknown>>;
+
 /** The configuration of a device from its option string, every default filled in; `what` is the original's word for it. */
-export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, what: string): MakeBody {
-  return (words) => {
-    const text = needed(words.argument, `${what}_config`);
+export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, what: string): DeviceBody {
+  return ({ argument }) => {
     if (flag === undefined || struct === undefined) throw new Error(`${what} has no option string`);
     try {
-      return encode(struct, decode(struct, parseFlag(flag, struct, text).json));
+      return fullBody(struct, decode(struct, parseFlag(flag, struct, argument).json));
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof DecodeError)) throw error;
       throw new CommandError(`Error parsing ${what} syntax: ${error.message}`);
@@ -37,53 +40,63 @@ export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, wh
 }
 
 /** A restore from its option string; what has no words (`overrides`) can be told by giving the JSON. */
-export const restoreBody: MakeBody = (words) => {
-  const text = needed(words.argument, 'restore_config');
+export const restoreBody: MakeBody = ({ argument: text }) => {
   try {
     const json: unknown = text.startsWith('{')
       ? JSON.parse(text)
       : parseFlag('restore', RestoreConfig, text).json;
-    return encode(RestoreConfig, decode(RestoreConfig, json));
+    return fullBody(RestoreConfig, decode(RestoreConfig, json));
   } catch (error) {
     throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`);
   }
 };
 
+/** A network's; the MAC address is made here where none is given, as by the original. */
+export const netBody: MakeBody = (words) => {
+  const body = deviceBody(net, 'network')(words);
+  return { ...body, mac: body['mac'] ?? randomMac() };
+};
+
 /** `{"<member>":"<argument>"}` */
 export function argumentBody(member: string): MakeBody {
-  return ({ argument }) => ({ [member]: needed(argument, member) });
+  return ({ argument }) => ({ [member]: argument });
 }
 
 /** The sizes that are given; `null` where none is, as the original sends it. */
 export const resizeBody: MakeBody = ({ options }) => ({
-  desired_vcpus: convert(options.get('cpus'), 'CPU count', (text) => readDecimal(text, 255)),
-  desired_ram: convert(options.get('memory'), 'memory size', parseSize),
-  desired_balloon: convert(options.get('balloon'), 'balloon size', parseSize),
+  desired_vcpus: countOf(options.get('cpus')),
+  desired_ram: sizeOf(options.get('memory'), 'memory size'),
+  desired_balloon: sizeOf(options.get('balloon'), 'balloon size'),
 });
 
 /** The zone and its new size. */
 export const resizeZoneBody: MakeBody = ({ options }) => ({
-  id: needed(options.get('id'), '--id'),
-  desired_ram: convert(needed(options.get('size'), '--size'), 'memory size', parseSize),
+  id: options.get('id'),
+  desired_ram: sizeOf(options.get('size'), 'memory size'),
 });
 
 /** The disk and its new size. */
 export const resizeDiskBody: MakeBody = ({ options }) => ({
-  id: needed(options.get('disk'), '--disk'),
-  desired_size: convert(needed(options.get('size'), '--size'), 'disk size', parseSize),
+  id: options.get('disk'),
+  desired_size: sizeOf(options.get('size'), 'disk size'),
 });
 
-function convert(text: string | undefined, what: string, read: (text: string) => number): number | null {
+function sizeOf(text: string | undefined, what: string): number | null {
   if (text === undefined) return null;
   try {
-    return read(text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`Error parsing ${what}: ${JSON.stringify(text)}: ${reason}`);
+    return parseSize(text);
+  } catch {
+    const stripped = JSON.stringify(text.replace(/[KMG]+$/, ''));
+    throw new CommandError(`Error parsing ${what}: InvalidValue(${stripped})`);
   }
 }
 
-function needed(value: string | undefined, name: string): string {
-  if (value === undefined) throw new UsageError(`The argument <${name}> is required`);
-  return value;
+/** A number of 8 bits, with the original's words for what is none. */
+function countOf(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const fail = (why: string) => new CommandError(`Error parsing CPU count: ${why}`);
+  if (text === '') throw fail('cannot parse integer from empty string');
+  if (!/^\+?\d+$/.test(text)) throw fail('invalid digit found in string');
+  if (Number(text) > 255) throw fail('number too large to fit in target type');
+  return Number(text);
 }

@@ -1,6 +1,5 @@
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
-import { net } from '../devices/net.ts';
 import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
@@ -9,6 +8,7 @@ import type { Flag } from './flags.ts';
 import {
   argumentBody,
   deviceBody,
+  netBody,
   resizeBody,
   resizeDiskBody,
   resizeZoneBody,
@@ -61,7 +61,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   take('add-device', '<device_config>', 'Add VFIO device', deviceBody(vfio, 'device')),
   take('add-disk', '<disk_config>', 'Add block device', deviceBody(disk, 'disk')),
   take('add-fs', '<fs_config>', 'Add virtio-fs backed fs device', deviceBody(fs, 'filesystem')),
-  take('add-net', '<net_config>', 'Add network device', deviceBody(net, 'network')),
+  take('add-net', '<net_config>', 'Add network device', netBody),
   take('add-pmem', '<pmem_config>', 'Add persistent memory device', deviceBody(pmem, 'persistent memory')),
   take('add-vsock', '<vsock_config>', 'Add vsock device', deviceBody(vsock, 'vsock')),
   take(

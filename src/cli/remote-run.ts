@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { getSystemErrorMap } from 'node:util';
 
-import { TransportError, sendRequest } from '../sdk/transport.ts';
-import type { ApiResponse } from '../sdk/transport.ts';
 import { UsageError } from './flags.ts';
+import { osText } from './os-text.ts';
 import { parseRemoteArguments } from './remote-arguments.ts';
 import type { RemoteCall } from './remote-arguments.ts';
 import { CommandError } from './remote-bodies.ts';
+import { callRemote, openRemote, type RemoteAnswer, type RemoteRequest } from './remote-connection.ts';
+import { takeDescriptors } from './remote-descriptors.ts';
 import { remoteHelp } from './remote-commands.ts';
 import { OWN_VERSION } from './version.ts';
 
@@ -37,29 +37,28 @@ export async function runRemote(
   }
 }
 
-async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<ApiResponse> {
-  const { request } = call.command;
-  const body = await bodyOf(call, stdin);
+/** Connects first: a server that is not there is told before anything that is wrong with the words. */
+async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<RemoteAnswer> {
+  const { method, endpoint } = call.command.request;
+  const socket = await openRemote(call.socketPath);
   try {
-    return await sendRequest({
-      socketPath: call.socketPath,
-      method: request.method,
-      path: `/api/v1/${request.endpoint}`,
-      ...(body !== undefined && { body }),
-    });
-  } catch (error) {
-    throw error instanceof TransportError ? new CommandError(transportText(error)) : error;
+    const { body, fds } = await bodyOf(call, stdin);
+    return await callRemote(socket, { method, endpoint, body, fds });
+  } finally {
+    socket.destroy();
   }
 }
 
 async function bodyOf(
   { command, args, options }: RemoteCall,
   stdin: () => Promise<Buffer>,
-): Promise<Buffer | undefined> {
+): Promise<Pick<RemoteRequest, 'body' | 'fds'>> {
   const { request } = command;
-  if (request.bodyFromFile === true) return readBody(args[0] ?? '-', stdin);
-  const json = request.body?.({ argument: args[0], options });
-  return json === undefined ? undefined : Buffer.from(JSON.stringify(json));
+  if (request.bodyFromFile === true) return { body: await readBody(args[0] ?? '-', stdin), fds: [] };
+  const json = request.body?.({ argument: args[0] ?? '', options });
+  if (json === undefined) return { body: undefined, fds: [] };
+  const { body, fds } = takeDescriptors(json);
+  return { body: Buffer.from(JSON.stringify(body)), fds };
 }
 
 async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buffer> {
@@ -70,9 +69,9 @@ async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buf
   }
 }
 
-function outputOf({ status, body }: ApiResponse): string {
+function outputOf({ status, body }: RemoteAnswer): string {
   const text = readable(body ?? '');
-  if (status === 200 || status === 204) return text === '' ? '' : `${text}\n`;
+  if ([100, 200, 204].includes(status)) return text === '' ? '' : `${text}\n`;
   const detail = body === undefined ? '' : `: ${text}`;
   throw new CommandError(`Server responded with an error: ${kindOf(status)}${detail}`);
 }
@@ -98,22 +97,6 @@ function kindOf(status: number): string {
     default:
       return 'Unknown';
   }
-}
-
-function transportText(error: TransportError): string {
-  if (error.fault === 'connect') return `Error opening HTTP socket: ${osText(error.cause)}`;
-  if (error.fault === 'protocol') return 'HTTP output is missing protocol statement';
-  return `Error writing to or reading from HTTP socket: ${osText(error.cause)}`;
-}
-
-/** An error of the operating system in the original's words: `No such file or directory (os error 2)`. */
-function osText(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = 'code' in error ? error.code : undefined;
-  for (const [errno, [name, message]] of getSystemErrorMap()) {
-    if (name === code) return `${message.charAt(0).toUpperCase()}${message.slice(1)} (os error ${-errno})`;
-  }
-  return error.message;
 }
 
 function success(stdout: string): RemoteResult {

@@ -224,7 +224,7 @@ for (const [argv, endpoint, body] of [
   [
     ['restore', '{"source_url":"file:///x","overrides":{"serial":{"file":"/a,b"}}}'],
     'vm.restore',
-    { overrides: { serial: { file: '/a,b' } }, resume: false },
+    { overrides: { serial: { file: '/a,b' } } },
   ],
   [['add-disk', 'path=/x,id=a'], 'vm.add-disk', { path: '/x', readonly: false, num_queues: 1, id: 'a' }],
   [['add-disk', 'path="/a,b=c"'], 'vm.add-disk', { path: '/a,b=c' }],
@@ -256,12 +256,12 @@ for (const [argv, text] of [
   [['add-disk', 'foo=1'], 'Error parsing disk syntax: Error parsing --disk: unknown option: foo'],
   [['add-fs', 'tag=t'], 'Error parsing filesystem syntax: Error parsing --fs: socket missing'],
   [['add-vsock', 'cid=2,socket=/s'], 'Error parsing vsock syntax: cid: expected a whole number from 3'],
-  [['resize', '--cpus', 'two'], 'Error parsing CPU count: "two"'],
-  [['resize', '--memory', '12T'], 'Error parsing memory size: "12T"'],
-  [['resize', '--balloon', '-'], 'Error parsing balloon size: "-"'],
+  [['resize', '--cpus', 'two'], 'Error parsing CPU count: invalid digit found in string\n'],
+  [['resize', '--memory', '12T'], 'Error parsing memory size: InvalidValue("12T")\n'],
+  [['resize', '--balloon', '-'], 'Error parsing balloon size: InvalidValue("-")\n'],
 ] as const) {
   test(`${argv.join(' ')} says what is wrong`, async () => {
-    const [code, stdout, stderr] = await run(['--api-socket', 'x', ...argv]);
+    const [code, stdout, stderr] = await call(argv);
     assert.deepEqual([code, stdout], [1, '']);
     assert.ok(stderr.startsWith(`Error running command: ${text}`), stderr);
   });

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { net, queuePairs, type NetConfig, type NetFacts } from '../../devices/net.ts';
 import { planFrameLimit } from '../../devices/frame-limit.ts';
 import { clearFrameLimits, limitFrames } from '../../host/frame-limits.ts';
 import { inspectTapDescriptors, openTap } from '../../host/tap.ts';
 import { countFrames } from '../../host/frame-counters.ts';
+import { randomMac } from '../../util/random-mac.ts';
 import { prepares, type Prepared } from './prepare.ts';
 import { prepareVhostUserNet } from './vhost-user-net.ts';
 
@@ -59,9 +59,4 @@ async function limit(tap: string, { rate_limiter_config: wish }: NetConfig): Pro
 
 function factsOf({ mac }: Named, fds?: readonly number[]): NetFacts {
   return { mac, fds };
-}
-
-/** A locally administered unicast address, with the first byte of the original's. */
-function randomMac(): string {
-  return [0x2e, ...randomBytes(5)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }

@@ -1,0 +1,41 @@
+import { readlinkSync } from 'node:fs';
+import { CommandError } from './remote-bodies.ts';
+
+/** A request's body and the descriptors that go with it. */
+export interface WithDescriptors {
+  readonly body: unknown;
+  readonly fds: readonly number[];
+}
+
+/**
+ * Takes the descriptors out of a network's body that name TAPs which this process has open: they travel with the
+ * request, as by current versions of the original. Any others are numbers of the VMM's process, as by earlier ones.
+ * @throws CommandError where there are some of both
+ */
+export function takeDescriptors(body: unknown): WithDescriptors {
+  if (!isObject(body)) return { body, fds: [] };
+  const fds = fdsOf(body);
+  const own = fds.filter(isTap);
+  if (own.length === 0) return { body, fds: [] };
+  const foreign = fds.filter((fd) => !own.includes(fd));
+  if (foreign.length > 0) {
+    throw new CommandError(`fd: ${own.join(', ')} are TAPs of this process, ${foreign.join(', ')} are not`);
+  }
+  return { body: { ...body, fds: null }, fds };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function fdsOf({ fds }: Readonly<Record<string, unknown>>): readonly number[] {
+  return Array.isArray(fds) ? fds.filter((fd) => typeof fd === 'number') : [];
+}
+
+function isTap(fd: number): boolean {
+  try {
+    return /^\/dev\/(net\/tun|tap\d+)$/.test(readlinkSync(`/proc/self/fd/${fd}`));
+  } catch {
+    return false;
+  }
+}

@@ -1,13 +1,14 @@
 // Descriptors that clients send with their requests over the API socket.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectSending, openTap, type SendingClient } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/host.ts';
 import { openShell, ptyOf } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { assertStatus, REPO, startVmm } from './support/vmm.ts';
 
 interface Request {
   readonly body: unknown;
@@ -134,4 +135,31 @@ test('descriptors that nobody wants are closed, whatever becomes of the request'
   while (!answers.includes('version')) answers += await client.answer();
   assert.equal([...answers.matchAll(/HTTP\/1\.1 404 /g)].length, 2);
   await areClosed();
+});
+
+test('ch-remote sends the TAPs that it has open, and numbers of others as numbers', async () => {
+  await using vmm = await startVmm();
+  using tap = openTap(1);
+  assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+  const addNet = (words: string) =>
+    spawnSync(process.execPath, [join(REPO, 'bin/ch-remote'), '--api-socket', vmm.socket, 'add-net', words], {
+      stdio: ['ignore', 'pipe', 'pipe', ...tap.fds],
+      encoding: 'utf8',
+    });
+  const taps = (): number => descriptorsOf(vmm.pid).filter((path) => path === '/dev/net/tun').length;
+  const sent = addNet('fd=3,mac=2e:00:00:00:00:05,id=sent');
+  assert.deepEqual([sent.status, sent.stdout, sent.stderr], [0, '', '']);
+  assert.equal(taps(), 1);
+  const numbered = addNet('fd=900,mac=2e:00:00:00:00:06,id=numbered');
+  assert.deepEqual([numbered.status, numbered.stderr], [0, '']);
+  assert.equal(taps(), 1);
+  const mixed = addNet('fd=3:900,num_queues=4');
+  assert.deepEqual([mixed.status, mixed.stdout], [1, '']);
+  assert.match(mixed.stderr, /^Error running command: fd: 3 are TAPs of this process, 900 are not\n$/);
+  const { config } = (await vmm.get('vm.info')).json as { config: { net: { id: string; fd: number[] }[] } };
+  assert.deepEqual(
+    config.net.map(({ id }) => id),
+    ['sent', 'numbered'],
+  );
+  assert.deepEqual(config.net[1]?.fd, [900]);
 });

@@ -16,7 +16,7 @@ export function fullBody(struct: Struct, value: unknown): Readonly<Record<string
     Object.entries(struct.fields).flatMap(([name, field]): [string, unknown][] => {
       const member = given.get(name);
       const isOurs = field.beyond && !OF_THE_ORIGINAL.has(name);
-      if (isOurs && (member === undefined || member === field.defaultValue)) return [];
+      if (isOurs) return member === undefined || member === field.defaultValue ? [] : [[name, member]];
       return [[SENT_AS[name] ?? name, fullMember(field, member)]];
     }),
   );

@@ -25,6 +25,9 @@ async function count(shell: Shell): Promise<void> {
   );
 }
 
+const persist = (text: string): string =>
+  `echo ${text} | dd of=/dev/pmem0 bs=4096 conv=sync,fsync 2>/dev/null`;
+
 const counted = async (shell: Shell): Promise<number> => Number(await shell.run('cat /m/count'));
 
 /** Both ends of a move; they are started in any order. */
@@ -57,11 +60,14 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   const disk = join(here.folder, 'a, "b" é.raw');
   writeFileSync(disk, 'the disk');
   truncateSync(disk, 8 * MIB);
+  const persistent = join(here.folder, 'p, "m" é.img');
+  writeFileSync(persistent, Buffer.alloc(8 * MIB));
   const added = join(here.folder, 'added.raw');
   writeFileSync(added, 'added');
   truncateSync(added, 4 * MIB);
   using shell = await boot(here, {
     disks: [{ path: disk }],
+    pmem: [{ file: persistent }],
     cpus: { boot_vcpus: 1, max_vcpus: 2 },
     memory: { size: 256 * MIB, hotplug_size: 256 * MIB },
     balloon: { size: 0 },
@@ -71,6 +77,8 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   assertStatus(await here.put('vm.add-disk', { path: added, id: 'later', readonly: true }), 200);
   assertStatus(await here.put('vm.resize', { desired_ram: 384 * MIB }), 204);
   await shell.run('until [ -b /dev/vdb ]; do :; done; echo written > /dev/vda; sync');
+  await shell.run('modprobe -a virtio_pmem nd_pmem; until [ -b /dev/pmem0 ]; do :; done');
+  await shell.run(`${persist('before')}; ${persist('before')}`);
   await count(shell);
 
   // 1. failures
@@ -103,7 +111,8 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   // 3. the receiver cannot make one of the devices
   await assertRefused(here, there, added);
 
-  // 4. the receiver is killed in the middle
+  // 4. the connection is cut in the middle, the receiver is killed in the middle
+  await assertCut(here, there, shell);
   await assertKilled(here, shell);
 
   // 5. there
@@ -126,6 +135,10 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   // a page that was left behind shows here before it shows anywhere else
   assert.doesNotMatch(await other.run('dmesg'), /BUG:|Oops/);
   assert.equal(await other.run('head -c 7 /dev/vda; head -c 5 /dev/vdb'), 'writtenadded');
+  // what is persistent as well, and a flush ends
+  assert.equal(await other.run('head -n 1 /dev/pmem0'), 'before');
+  await other.run(persist('moved'));
+  assert.equal(readFileSync(persistent, 'latin1').slice(0, 5), 'moved');
   // the machine is whole: it grows and shrinks as before
   assertStatus(await there.put('vm.remove-device', { id: 'later' }), 204);
   await other.run('while [ -b /dev/vdb ]; do :; done; echo moved > /dev/vda; sync');
@@ -164,6 +177,39 @@ async function assertRefused(here: TestVmm, there: TestVmm, added: string): Prom
   assert.deepEqual(childrenOf(there.pid), []);
   assertStatus(await there.get('vm.info'), 404);
   assert.equal(await stateOf(here), 'Running');
+}
+
+/** A connection that a relay cuts when some of the RAM has gone through; both sides can be used again. */
+async function assertCut(here: TestVmm, there: TestVmm, shell: Shell): Promise<void> {
+  const [near, far] = [join(here.folder, 'near'), join(there.folder, 'far')];
+  const receiving = there.put('vm.receive-migration', { receiver_url: `unix:${far}` });
+  await until('it listens', () => existsSync(far));
+  const relay = createServer((inward) => {
+    const outward = connect(far);
+    let carried = 0;
+    const cut = (): void => void (inward.destroy(), outward.destroy());
+    inward.on('error', cut).on('close', cut);
+    outward.on('error', cut).on('close', cut);
+    outward.pipe(inward);
+    inward.pipe(outward);
+    inward.on('data', ({ length }) => {
+      carried += length;
+      if (carried > 8 * MIB) cut();
+    });
+  }).listen(near);
+  await until('the relay listens', () => existsSync(near));
+  const sent = await here.put('vm.send-migration', { destination_url: `unix:${near}` });
+  relay.close();
+  const received = await receiving;
+  for (const answer of [sent, received]) assert.equal(answer.status, 500);
+  assert.match(JSON.stringify(sent.json), /the VM could not be sent/);
+  assert.match(JSON.stringify(received.json), /no VM could be received/);
+  assert.deepEqual(childrenOf(there.pid), []);
+  assertStatus(await there.get('vm.info'), 404);
+  assert.equal(await stateOf(here), 'Running');
+  const before = await counted(shell);
+  await until('the guest counts on after the cut', async () => (await counted(shell)) > before);
+  await shell.run(persist('before'));
 }
 
 async function assertKilled(here: TestVmm, shell: Shell): Promise<void> {

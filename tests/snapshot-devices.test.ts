@@ -112,14 +112,17 @@ async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
 
 /** What cannot be saved is named, and nothing is written. */
 async function assertRefused(vmm: TestVmm): Promise<void> {
-  const pmem = { file: image(vmm, 'p, "m".img', 128), id: 'pm' };
+  const pmem = { file: image(vmm, 'p, "m".img', 128), id: 'pm', iommu: true };
   assertStatus(await vmm.put('vm.add-pmem', pmem), 200);
   assertStatus(await vmm.put('vm.pause'), 204);
   const path = join(vmm.folder, 'none');
   mkdirSync(path);
   const answer = await vmm.put('vm.snapshot', { destination_url: `file://${path}` });
   assertStatus(answer, 500);
-  assert.match(JSON.stringify(answer.json), /pmem pm: cannot be in a snapshot: the engine/);
+  assert.match(
+    JSON.stringify(answer.json),
+    /pmem pm: cannot be in a snapshot: it is behind the virtual IOMMU/,
+  );
   assert.deepEqual(readdirSync(path), []);
   assertStatus(await vmm.put('vm.resume'), 204);
 }

@@ -1,6 +1,7 @@
 // Snapshots and the VMs that are made from them, seen in the guest and on the host.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   copyFileSync,
@@ -226,10 +227,16 @@ test('clones have a disk, a console and RAM of their own, from a linked and edit
   assert.match(readFileSync(`/proc/${qemuOf(other.pid)}/maps`, 'latin1'), /rw-p .*memory-ranges/);
 });
 
-test('zones of every kind, virtio-mem, NUMA nodes and slots out of order are restored, twice', async () => {
+const write = (text: string, to: string): string =>
+  `echo ${text} | dd of=/dev/${to} bs=4096 seek=512 conv=sync,fsync 2>/dev/null`;
+const read = (from: string): string => `dd if=/dev/${from} bs=4096 skip=512 count=1 2>/dev/null | head -n 1`;
+
+test('zones of every kind, virtio-mem, NUMA nodes, pmem and slots out of order are restored, twice', async () => {
   await using vmm = await startVmm();
   const image = join(vmm.folder, 'q.qcow2');
   execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', image, '16M']);
+  const persistent = join(vmm.folder, 'p, "m" é.img');
+  writeFileSync(persistent, Buffer.alloc(8 * MIB, 'of the host '));
   using shell = await boot(vmm, {
     cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
     memory: {
@@ -243,6 +250,11 @@ test('zones of every kind, virtio-mem, NUMA nodes and slots out of order are res
     },
     numa: [{ guest_numa_id: 0, cpus: [0], memory_zones: ['a', 'file', 'merged'] }],
     disks: [{ path: image }],
+    pmem: [
+      { file: persistent },
+      { file: vmm.folder, size: 6 * MIB },
+      { file: persistent, size: 4 * MIB, discard_writes: true },
+    ],
     console: { mode: 'Pty' },
   });
   const added = join(vmm.folder, 'added.raw');
@@ -264,6 +276,14 @@ test('zones of every kind, virtio-mem, NUMA nodes and slots out of order are res
   );
   await shell.run('for i in $(seq 15); do cat /m/1; done > /m/x; echo on disk > /dev/vda; sync');
   const sum = await shell.run('md5sum < /m/x');
+  await shell.run('modprobe -a virtio_pmem nd_pmem; until [ -b /dev/pmem2 ]; do :; done');
+  // more flushes than the device's queue has places; the last block of each is all zero
+  await shell.run(
+    `for i in $(seq 150); do ${write('first', 'pmem0')}; done; ${write('nameless', 'pmem1')}; ${write('discarded', 'pmem2')}`,
+  );
+  await shell.run('for i in 0 2; do dd if=/dev/zero of=/dev/pmem$i bs=4k seek=1023 count=1 conv=fsync; done');
+  const untouched = readFileSync(persistent).subarray(1022 * 4096, 1023 * 4096);
+  const end = createHash('md5').update(untouched).update(Buffer.alloc(4096)).digest('hex');
   for (const generation of ['1', '2']) {
     const path = folder(vmm, generation);
     assertStatus(await vmm.put('vm.pause'), 204);
@@ -275,6 +295,14 @@ test('zones of every kind, virtio-mem, NUMA nodes and slots out of order are res
     assert.equal(await again.run('md5sum < /m/x'), sum);
     assert.equal(await again.run('grep MemTotal /proc/meminfo'), before);
     assert.equal(await again.run('head -c 7 /dev/vda; head -c 5 /dev/vdc'), 'on diskadded');
+    assert.equal(await again.run(`${read('pmem1')}; ${read('pmem2')}`), 'nameless\ndiscarded');
+    assert.equal(await again.run('dd if=/dev/pmem2 bs=4k skip=1022 2>/dev/null | md5sum'), `${end}  -`);
+    // a flush ends
+    await again.run(
+      `${write(`kept-${generation}`, 'pmem0')}; ${write('discarded', 'pmem2')}; ${write('nameless', 'pmem1')}`,
+    );
+    assert.equal(await again.run(read('pmem0')), `kept-${generation}`);
+    assert.equal(readFileSync(persistent).toString('latin1', 2 * MIB, 2 * MIB + 6), `kept-${generation}`);
     using console = openShell(await ptyOf(vmm, 'console'));
     await again.run('echo over-the-console > /dev/hvc0');
     await console.sees('over-the-console');

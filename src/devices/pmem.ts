@@ -37,8 +37,8 @@ export const pmem = defineDevice({
   takesSlot: true,
   // QEMU unplugs no memory device but virtio-mem
   removable: false,
-  // QEMU saves neither its place in the guest's address space nor its queue: a guest that flushes would wait for ever
-  unsaved: () => 'the engine has no way to save a virtio-pmem device',
+  // QEMU saves nothing of it, and what we do instead has to read its queue, which cannot be found behind the vIOMMU
+  unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
   plan: planPmem,
 });
 

@@ -7,6 +7,13 @@ export interface CopyEnd {
   readonly base: number;
 }
 
+/** How much of something is done, in `bytes`; who looks meanwhile sees it grow. */
+export interface Amount {
+  done: number;
+  /** as far as is known */
+  total: number;
+}
+
 interface Copy {
   readonly from: CopyEnd;
   readonly to: CopyEnd;
@@ -14,6 +21,8 @@ interface Copy {
   readonly extents: readonly Extent[];
   /** what is all zero is left out: the target reads as zeros there */
   readonly skipZeros: boolean;
+  /** what is to be copied, and what was, are added to it */
+  readonly amount?: Amount;
 }
 
 /** How much is read and written at once, in bytes: large enough to be fast, small enough for the processor's cache. */
@@ -23,10 +32,16 @@ const PAGE_BYTES = 4096;
 /** Copies run at the same time: one reads while the other writes. */
 const LANES = 2;
 
-/** Copies runs of bytes; rejects where a side ends early. @returns how many bytes were looked at */
-export async function copyExtents({ from, to, extents, skipZeros }: Copy): Promise<number> {
+/** Copies runs of bytes; rejects where a side ends early. */
+export async function copyExtents({
+  from,
+  to,
+  extents,
+  skipZeros,
+  amount = { done: 0, total: 0 },
+}: Copy): Promise<void> {
   const chunks = chunksOf(extents);
-  let total = 0;
+  for (const { length } of extents) amount.total += length;
   const lane = async (): Promise<void> => {
     const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
     for (let next = chunks.next(); next.done !== true; next = chunks.next()) {
@@ -37,12 +52,11 @@ export async function copyExtents({ from, to, extents, skipZeros }: Copy): Promi
         const part = bytes.subarray(run.offset, run.offset + run.length);
         await writeAll(to.file, part, to.base + offset + run.offset);
       }
-      total += length;
+      amount.done += length;
     }
   };
   const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  return total;
 }
 
 /** Reads runs of bytes and forgets them: what they are in is then in memory. */

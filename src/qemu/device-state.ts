@@ -117,6 +117,8 @@ export interface MigrationStatus {
   readonly error: string | undefined;
   /** what still has to be sent, in `bytes` */
   readonly remaining: number;
+  /** all that there is to send, in `bytes` */
+  readonly total: number;
 }
 
 /** Asks QEMU how far it is. */
@@ -129,5 +131,6 @@ export async function migrationStatus({ qmp }: Qemu): Promise<MigrationStatus> {
     status: typeof info['status'] === 'string' ? info['status'] : 'none',
     error: typeof error === 'string' ? error : undefined,
     remaining: Number(ram['remaining'] ?? 0),
+    total: Number(ram['total'] ?? 0),
   };
 }

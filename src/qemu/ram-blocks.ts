@@ -15,7 +15,16 @@ export interface RamBlock {
   readonly huge: boolean;
 }
 
-/** Every piece of guest memory. Only the human monitor tells the addresses. */
+/** Where a piece of a guest's memory lies in QEMU's address space. @throws where the guest has none there */
+export async function hostAddress(qmp: Qmp, guestAddress: number): Promise<number> {
+  const words = `gpa2hva ${guestAddress}`;
+  const answer = String(await qmp.execute('human-monitor-command', { 'command-line': words }));
+  const address = / is (0x[0-9a-f]+)/.exec(answer)?.[1];
+  if (address === undefined) throw new Error(answer.trim());
+  return Number(address);
+}
+
+/** Every piece of guest memory but pmem, which has no name here. Only the human monitor tells the addresses. */
 export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
   const table = await qmp.execute('human-monitor-command', { 'command-line': 'info ramblock' });
   const backends = await qmp.execute('query-memdev');
@@ -26,7 +35,7 @@ export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
     .split('\n')
     .flatMap((line) => {
       const [, called = '', pageSize, length = '', address = ''] = ROW.exec(line) ?? [];
-      // no name: its device never gives it to another machine (pmem)
+      // QEMU never gives it to another machine: see pmem-device.ts
       if (called === '') return [];
       // memory of a device on the bus has the device's place in front
       const id = called.slice(called.lastIndexOf('/') + 1);

@@ -9,6 +9,7 @@ import { openConsoles } from '../consoles.ts';
 import { launchRun, type Run } from '../run.ts';
 import { checkEngine } from '../snapshot/describe.ts';
 import { likeStart } from '../snapshot/like-start.ts';
+import { restorePmems } from '../snapshot/pmem/device.ts';
 import { parseDescription } from '../snapshot/saved-machine.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
@@ -58,6 +59,7 @@ async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: R
       await start.begin(run);
       const ready: Answer = {};
       await receiveMachine(run.qemu, await link.take(ready));
+      await restorePmems(run, machine.pmems);
     };
     const run = await launchRun({ ...start, begin }, consoles, signal);
     log.info(`received in ${Math.round(performance.now() - began)} ms`);

@@ -3,11 +3,15 @@ import { encodeVmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory.ts';
 import { connectLink } from '../../host/link.ts';
 import { isDirectory } from '../../host/ram-backing.ts';
-import { sendMachine } from '../../qemu/migration.ts';
+import { migrationStatus } from '../../qemu/device-state.ts';
+import { sendMachine, type SendOptions } from '../../qemu/migration.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
+import { shownAmount, tellProgress } from '../progress.ts';
 import type { Run } from '../run.ts';
 import { describeMachine } from '../snapshot/describe.ts';
+import { pmemsOf, withoutInterrupts } from '../snapshot/pmem/device.ts';
+import { flushPmems, homeOf } from '../snapshot/pmem/memory.ts';
 import { checkSaveable } from '../snapshot/saveable.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
@@ -24,29 +28,43 @@ export async function sendVm(vm: Vm, run: Run, url: string): Promise<void> {
   await checkMovable(vm, run);
   const started = performance.now();
   const { signal } = vm.waits;
+  const hasPmem = pmemsOf(run).length > 0;
   try {
+    // what we tell of pmem devices must be their last word
+    if (hasPmem) await run.qemu.qmp.execute('stop');
+    await flushPmems(run);
     using link = await connectLink(address, signal);
     const offer: Offer = { config: encodeVmConfig(vm.config), machine: await describeMachine(vm, run) };
     link.send(offer);
     const { refused } = parseAnswer(await link.receive());
     if (refused !== undefined) throw new Error(`the receiver refused: ${refused.join(': ')}`);
     const fd = await link.take();
-    await sendMachine(run.qemu, fd, {
+    const options: SendOptions = {
       // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end
       live: run.accelerator !== 'tcg',
       signal,
       onPass: (pass) => log.info(`pass ${pass} over the RAM is done`),
+    };
+    using _progress = tellProgress(log, async () => {
+      const { remaining, total } = await migrationStatus(run.qemu);
+      return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
+    await withoutInterrupts(run, () => sendMachine(run.qemu, fd, options));
   } catch (error) {
+    if (hasPmem) await run.qemu.qmp.execute('cont').catch(() => undefined);
     throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
   }
   vm.state = 'Paused';
   log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
 }
 
-/** The rule for snapshots, and no file that both machines would write: what the one sends would undo what the other did. */
+/** The rule for snapshots, nothing that is in no file but this machine's, and no file that both machines would write: what the one sends would undo what the other did. */
 async function checkMovable({ config }: Vm, run: Run): Promise<void> {
   await checkSaveable(run, 'be sent');
+  for (const { id, config: pmem } of pmemsOf(run)) {
+    if ((await homeOf(pmem)) === 'file') continue;
+    throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
+  }
   for (const zone of zonesOf(config.memory)) {
     if (zone.file === undefined || !zone.shared || (await isDirectory(zone.file))) continue;
     throw new ApiError('failed', `memory zone ${zone.id}: cannot be sent: it is the file ${zone.file}`);

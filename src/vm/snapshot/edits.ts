@@ -7,7 +7,16 @@ const EDITABLE: ReadonlySet<string> = new Set([
   ...['memory.shared', 'memory.mergeable', 'memory.zones[].shared', 'memory.zones[].mergeable'],
   ...['memory.zones[].file', 'memory.zones[].host_numa_node'],
   ...['disks[].path', 'disks[].direct', 'disks[].disable_io_uring', 'disks[].rate_limiter_config'],
-  ...['net[].tap', 'net[].ip', 'net[].mask', 'net[].mac', 'net[].host_mac', 'net[].fd', 'net[].fds'],
+  ...[
+    'pmem[].file',
+    'net[].tap',
+    'net[].ip',
+    'net[].mask',
+    'net[].mac',
+    'net[].host_mac',
+    'net[].fd',
+    'net[].fds',
+  ],
   ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
   ...['serial.mode', 'serial.file', 'serial.socket', 'console.mode', 'console.file', 'console.socket'],
 ]);

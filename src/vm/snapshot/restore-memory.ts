@@ -6,8 +6,9 @@ import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents
 import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
 import type { Run } from '../run.ts';
+import { pmemMemory } from './pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
-import type { SavedRegion } from './saved-machine.ts';
+import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
 
 /** Where a restored machine's RAM comes from. */
 export interface MemorySource {
@@ -17,6 +18,8 @@ export interface MemorySource {
   readonly mapped: readonly SavedRegion[];
   /** regions that are made as at boot and get a copy of what is in the file */
   readonly copied: readonly SavedRegion[];
+  /** pages that are copied over the files that other regions are made from */
+  readonly overlays: readonly SavedOverlay[];
 }
 
 /**
@@ -90,7 +93,7 @@ function mappedStep({ props }: ObjectStep, { offset }: SavedRegion, path: string
 
 /** Gives the regions that are not mapped their contents; the machine has not run yet. */
 export async function fillMemory(run: Run, source: MemorySource): Promise<void> {
-  if (source.copied.length === 0) return;
+  if (source.copied.length + source.overlays.length === 0) return;
   const blocks = await blocksOf(run);
   await using file = await open(source.path, 'r');
   for (const { id, offset, length } of source.copied) {
@@ -98,6 +101,12 @@ export async function fillMemory(run: Run, source: MemorySource): Promise<void> 
     const extents = await fileExtents(file, { offset, length });
     await using to = await targetOf(run.qemu.pid, block);
     await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true });
+  }
+  for (const { id, offset, length, pages } of source.overlays) {
+    const { address } = blockOf(blocks, id, length);
+    await using memory = await openMemory(run.qemu.pid, 'r+');
+    const to = { file: memory, base: address };
+    await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false });
   }
 }
 
@@ -126,8 +135,10 @@ export async function touchMemory(run: Run, source: MemorySource): Promise<void>
   }
 }
 
-async function blocksOf({ qemu }: Run): Promise<ReadonlyMap<string, RamBlock>> {
-  return new Map((await ramBlocks(qemu.qmp)).map((block) => [block.name, block]));
+async function blocksOf(run: Run): Promise<ReadonlyMap<string, RamBlock>> {
+  const { nameless, discarding } = await pmemMemory(run);
+  const blocks = [...(await ramBlocks(run.qemu.qmp)), ...nameless, ...discarding];
+  return new Map(blocks.map((block) => [block.name, block]));
 }
 
 function blockOf(blocks: ReadonlyMap<string, RamBlock>, id: string, length: number): RamBlock {

@@ -17,6 +17,7 @@ import { folderOf } from './location.ts';
 import { read, readChecked } from './manifest.ts';
 import { likeStart } from './like-start.ts';
 import { withOverrides } from './overrides.ts';
+import { restorePmems } from './pmem/device.ts';
 import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
 import { parseSavedMachine, type SavedMachine } from './saved-machine.ts';
 
@@ -89,7 +90,8 @@ async function restoreRun(
   { consoles, prefault, signal }: Restoring,
 ): Promise<Run> {
   const start = likeStart(config, machine);
-  let memory: MemorySource = { path: join(folder, SNAPSHOT_FILES.memory), mapped: [], copied: [] };
+  const path = join(folder, SNAPSHOT_FILES.memory);
+  let memory: MemorySource = { path, mapped: [], copied: [], overlays: machine.overlays };
   return launchRun(
     {
       ...start,
@@ -104,6 +106,7 @@ async function restoreRun(
           await start.begin(run);
           await fillMemory(run, memory);
           await loadState(run, Buffer.from(machine.deviceState, 'base64'));
+          await restorePmems(run, machine.pmems);
           if (prefault) await touchMemory(run, memory);
         }),
     },

@@ -1,9 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
-import { copyExtents } from '../../host/copy-extents.ts';
+import { copyExtents, type Amount } from '../../host/copy-extents.ts';
 import { dataExtents, joinExtents, type Extent } from '../../host/extents.ts';
 import { mappingAt, openMapped, openMemory, ownPages, type Mapping } from '../../host/process-memory.ts';
 import type { RamBlock } from '../../qemu/ram-blocks.ts';
-import type { SavedRegion } from './saved-machine.ts';
+import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
 
 /** Where regions begin in the file: a huge page's boundary. */
 const ALIGNMENT_BYTES = 2 * 2 ** 20;
@@ -14,14 +14,13 @@ const GAP_BYTES = 64 * 1024;
 /** What was written of a machine's RAM. */
 export interface SavedMemory {
   readonly regions: readonly SavedRegion[];
+  readonly overlays: readonly SavedOverlay[];
   /** of the file, in `bytes` */
   readonly size: number;
-  /** what had been touched, in `bytes` */
-  readonly touched: number;
 }
 
 /** Places regions one behind the other. */
-export function layRegions(blocks: readonly RamBlock[]): Omit<SavedMemory, 'touched'> {
+export function layRegions(blocks: readonly RamBlock[]): Omit<SavedMemory, 'overlays'> {
   let size = 0;
   const regions = blocks.map(({ name, length }) => {
     const offset = size;
@@ -31,43 +30,66 @@ export function layRegions(blocks: readonly RamBlock[]): Omit<SavedMemory, 'touc
   return { regions, size };
 }
 
+/** What is to be saved of a machine's memory. */
+export interface Saving {
+  /** all that was touched */
+  readonly blocks: readonly RamBlock[];
+  /** of these only what lies over the file that is mapped there */
+  readonly overlaid: readonly RamBlock[];
+  /** what was touched is added to it as it is found and as it is written */
+  readonly amount: Amount;
+}
+
 /** Writes what a paused machine has touched of its RAM into a file; the rest stays a hole. */
 export async function saveMemory(
   pid: number,
-  blocks: readonly RamBlock[],
+  { blocks, overlaid, amount }: Saving,
   file: FileHandle,
 ): Promise<SavedMemory> {
-  const { regions, size } = layRegions(blocks);
+  const { regions, size } = layRegions([...blocks, ...overlaid]);
   // the whole size from the start: where the disk has no room for the file's map at all, nothing is copied in vain
   await file.truncate(size);
-  let touched = 0;
-  for (const [i, block] of blocks.entries()) {
-    const base = regions[i]?.offset ?? 0;
-    touched += await saveRegion(pid, block, { file, base });
+  const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount });
+  for (const [i, block] of blocks.entries()) await saveRegion(pid, block, target(i));
+  const overlays: SavedOverlay[] = [];
+  for (const [i, region] of regions.slice(blocks.length).entries()) {
+    const address = overlaid[i]?.address ?? 0;
+    const pages = await ownPages(pid, address, region.length);
+    await copyMemory(pid, address, { to: target(blocks.length + i), extents: pages, skipZeros: false });
+    overlays.push({ ...region, pages });
   }
-  return { regions, size, touched };
+  return { regions: regions.slice(0, blocks.length), overlays, size };
 }
 
 interface Target {
   readonly file: FileHandle;
   readonly base: number;
+  readonly amount: Amount;
 }
 
 /**
  * RAM is found from outside, whatever it is mapped from: what lies in a file is taken from there (other processes may have
  * written it as well), then the pages that are QEMU's own over it.
  */
-async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<number> {
+async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<void> {
   const mapping = await mappingAt(pid, block.address);
   const hasFile = mapping.inode !== 0;
-  const inFile = hasFile ? await copyFromFile(pid, block, { mapping, to }) : 0;
-  if (mapping.shared) return inFile;
-  const pages = await ownPages(pid, block.address, block.length);
-  const extents = joinExtents(pages, GAP_BYTES);
-  await using memory = await openMemory(pid, 'r');
-  const from = { file: memory, base: block.address };
+  if (hasFile) await copyFromFile(pid, block, { mapping, to });
+  if (mapping.shared) return;
+  const extents = joinExtents(await ownPages(pid, block.address, block.length), GAP_BYTES);
   // zeros must be written where the file has something else
-  return inFile + (await copyExtents({ from, to, extents, skipZeros: !hasFile }));
+  await copyMemory(pid, block.address, { to, extents, skipZeros: !hasFile });
+}
+
+interface FromMemory {
+  readonly to: Target;
+  readonly extents: readonly Extent[];
+  readonly skipZeros: boolean;
+}
+
+async function copyMemory(pid: number, address: number, { to, ...what }: FromMemory): Promise<void> {
+  await using memory = await openMemory(pid, 'r');
+  await copyExtents({ from: { file: memory, base: address }, to, ...what, amount: to.amount });
 }
 
 interface FromFile {
@@ -75,11 +97,11 @@ interface FromFile {
   readonly to: Target;
 }
 
-async function copyFromFile(pid: number, block: RamBlock, { mapping, to }: FromFile): Promise<number> {
+async function copyFromFile(pid: number, block: RamBlock, { mapping, to }: FromFile): Promise<void> {
   await using file = await openMapped(pid, mapping, 'r');
   const base = mapping.offset + (block.address - mapping.start);
   const extents = await fileExtents(file, { offset: base, length: block.length });
-  return await copyExtents({ from: { file, base }, to, extents, skipZeros: true });
+  await copyExtents({ from: { file, base }, to, extents, skipZeros: true, amount: to.amount });
 }
 
 /** Offsets are counted from the range's beginning. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig } from '../../config/vm-config.ts';
+import type { Amount } from '../../host/copy-extents.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { openMemory } from '../../host/process-memory.ts';
 import { claimFolder, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
@@ -9,12 +10,15 @@ import { withRoms, writeDeviceState, type Rom } from '../../qemu/device-state.ts
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
+import { shownAmount, tellProgress } from '../progress.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from './saveable.ts';
 import { describeMachine } from './describe.ts';
 import { folderOf } from './location.ts';
 import { manifestOf } from './manifest.ts';
+import { withoutInterrupts } from './pmem/device.ts';
+import { pmemMemory } from './pmem/memory.ts';
 import { saveMemory } from './save-memory.ts';
 import type { SavedMachine } from './saved-machine.ts';
 
@@ -28,13 +32,15 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
   const path = folderOf(request.destination_url);
   await checkSaveable(run, 'be in a snapshot');
   const started = performance.now();
+  const amount = { done: 0, total: 0 };
+  using _progress = tellProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
   const folder = await claimFolder(path, request).catch((error: unknown) => {
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {
-    const bytes = await writeSnapshot(vm, run, folder);
+    await writeSnapshot(vm, run, { folder, amount });
     const took = Math.round(performance.now() - started);
-    log.info(`${path}: ${Math.round(bytes / 2 ** 20)} MiB of RAM written in ${took} ms`);
+    log.info(`${path}: ${Math.round(amount.done / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
     await folder.discard();
     const cause = new Error(reasonOf(error));
@@ -42,17 +48,24 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
   }
 }
 
-async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<number> {
+interface Writing {
+  readonly folder: NewSnapshot;
+  readonly amount: Amount;
+}
+
+async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Promise<void> {
   const blocks = await ramBlocks(run.qemu.qmp);
-  const stream = await deviceState(run, blocks);
+  const stream = await withoutInterrupts(run, () => deviceState(run, blocks));
   log.info(`device state: ${stream.length} bytes`);
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(encodeVmConfig(vm.config), undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
-  const saved = blocks.filter(({ planned }) => planned);
-  const memory = await saveMemory(run.qemu.pid, saved, file);
+  const { nameless, discarding } = await pmemMemory(run);
+  const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
+  const memory = await saveMemory(run.qemu.pid, { blocks: saved, overlaid: discarding, amount }, file);
   const machine: SavedMachine = {
     ...(await describeMachine(vm, run)),
     regions: [...memory.regions],
+    overlays: [...memory.overlays],
     deviceState: stream.toString('base64'),
   };
   const state = JSON.stringify(machine);
@@ -60,7 +73,6 @@ async function writeSnapshot(vm: Vm, run: Run, folder: NewSnapshot): Promise<num
   const { version } = run.qemu.qmp;
   const engine = `QEMU ${version.join('.')}`;
   await folder.finish(manifestOf({ engine, state, memorySize: memory.size, regions: machine.regions }));
-  return memory.touched;
 }
 
 /** What QEMU tells of the devices, and the memory that it made by itself. */

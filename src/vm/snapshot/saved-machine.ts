@@ -4,6 +4,9 @@ import * as v from 'valibot';
 const SavedRegion = v.object({ id: v.string(), offset: v.number(), length: v.number() });
 export type SavedRegion = v.InferOutput<typeof SavedRegion>;
 
+/** A run of pages within a region, in `bytes`. */
+const Pages = v.object({ offset: v.number(), length: v.number() });
+
 /** A device and where it sat. */
 const SavedDevice = v.object({
   /** see `kindOf` */
@@ -16,6 +19,32 @@ const SavedDevice = v.object({
   leaving: v.optional(v.unknown()),
 });
 export type SavedDevice = v.InferOutput<typeof SavedDevice>;
+
+/** A queue of a virtio device that QEMU does not save. */
+const SavedQueue = v.object({
+  size: v.number(),
+  /** guest addresses of its three areas, each the lower and the upper 32 bits */
+  areas: v.array(v.number()),
+  /** how many requests the device has taken, modulo 2^16 */
+  taken: v.number(),
+});
+export type SavedQueue = v.InferOutput<typeof SavedQueue>;
+
+/** What a guest has set in a pmem device; see `pmem/device.ts`. */
+const SavedPmem = v.object({
+  /** QEMU's */
+  id: v.string(),
+  /** registers of its configuration space */
+  command: v.number(),
+  places: v.array(v.number()),
+  /** that its driver took, lower and upper 32 bits */
+  features: v.array(v.number()),
+  status: v.number(),
+  /** its interrupt was raised and not taken */
+  hasNews: v.boolean(),
+  queue: v.optional(SavedQueue),
+});
+export type SavedPmem = v.InferOutput<typeof SavedPmem>;
 
 /** All that the configuration does not say and a machine must be made from to take the devices' state. */
 const MachineDescriptionSchema = v.object({
@@ -36,6 +65,7 @@ const MachineDescriptionSchema = v.object({
   memoryAddresses: v.record(v.string(), v.number()),
   nextNumber: v.number(),
   devices: v.array(SavedDevice),
+  pmems: v.optional(v.array(SavedPmem), []),
 });
 export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
 
@@ -43,9 +73,12 @@ export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
 const SavedMachineSchema = v.object({
   ...MachineDescriptionSchema.entries,
   regions: v.array(SavedRegion),
+  /** pages over a file that is not in the snapshot: where they are in the region and so in `memory-ranges` */
+  overlays: v.optional(v.array(v.object({ ...SavedRegion.entries, pages: v.array(Pages) })), []),
   /** QEMU's stream, in base64 */
   deviceState: v.string(),
 });
+export type SavedOverlay = SavedMachine['overlays'][number];
 export type SavedMachine = v.InferOutput<typeof SavedMachineSchema>;
 
 /** Reads the description that another VMM sends. @throws where it is something else */

@@ -1,9 +1,19 @@
 // One guest with nearly every device there is, saved and restored: each works afterwards, seen in the guest.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { startBlockBackend, startFsBackend, startNetBackend } from './support/backends.ts';
 import { boot } from './support/boot.ts';
+import { guestConfig } from './support/guest.ts';
 import { withHugePages } from './support/huge-pages.ts';
 import { infoOf, stateOf } from './support/info.ts';
 import { interfaceName } from './support/network.ts';
@@ -108,6 +118,54 @@ async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
     async () => Number(await shell.run(total)) > before + 100_000,
     shell.shown,
   );
+}
+
+test('what cannot be saved or sent is named before anything is written', async () => {
+  await using vmm = await startVmm();
+  const at = (name: string): string => join(vmm.folder, `a, "b" ${name}`);
+  await using _blocks = startBlockBackend(at('disk'), image(vmm, 'served', 4));
+  await using _files = startFsBackend(at('fs'), vmm.folder);
+  const network = { address: '192.168.238.1', queues: 1 };
+  await using _network = startNetBackend('listen', at('net'), network);
+  const zone = { id: 'z', size: 128 * MIB, file: image(vmm, 'zone', 128), shared: true };
+  const pmem = [{ file: image(vmm, 'lost', 4), discard_writes: true, id: 'lost' }];
+  const served = 'its vhost-user back-end has state of its own';
+  const unsaved: [object, string][] = [
+    [{ disks: [{ vhost_user: true, vhost_socket: at('disk') }] }, `disk _disk0: cannot FATE: ${served}`],
+    [
+      { net: [{ vhost_user: true, vhost_socket: at('net'), vhost_mode: 'Client' }] },
+      `net _net0: cannot FATE: ${served}`,
+    ],
+    [
+      { fs: [{ tag: 't', socket: at('fs'), num_queues: 1, queue_size: 64 }] },
+      'fs _fs0: cannot FATE: its daemon has state of its own',
+    ],
+  ];
+  const unsent: [object, string][] = [
+    [{ memory: { size: 0, zones: [zone] } }, `memory zone z: cannot FATE: it is the file ${zone.file}`],
+    [{ pmem }, 'pmem lost: cannot FATE: what its guest writes is in no file'],
+  ];
+  for (const [config, reason] of [...unsaved, ...unsent]) {
+    const memory = { size: 128 * MIB, shared: true };
+    assertStatus(await vmm.put('vm.create', guestConfig({ memory, ...config })), 204);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    // nobody listens there: it is refused before
+    const sent = await vmm.put('vm.send-migration', { destination_url: 'unix:/nobody' });
+    assertStatus(sent, 500);
+    assert.deepEqual((sent.json as string[]).at(-1), reason.replace('FATE', 'be sent'));
+    assert.equal(await stateOf(vmm), 'Running');
+    if (unsaved.some(([one]) => one === config)) await assertUnsaved(vmm, reason);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+});
+
+async function assertUnsaved(vmm: TestVmm, reason: string): Promise<void> {
+  const path = mkdtempSync(join(vmm.folder, 'none-'));
+  assertStatus(await vmm.put('vm.pause'), 204);
+  const answer = await vmm.put('vm.snapshot', { destination_url: `file://${path}` });
+  assertStatus(answer, 500);
+  assert.deepEqual((answer.json as string[]).at(-1), reason.replace('FATE', 'be in a snapshot'));
+  assert.deepEqual(readdirSync(path), []);
 }
 
 /** What cannot be saved is named, and nothing is written. */

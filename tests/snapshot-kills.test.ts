@@ -13,8 +13,24 @@ import { stateOf } from './support/info.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
-/** Moments of death, in milliseconds: they cover what a snapshot or a restore takes here, and a little more. What waits is the test. */
-const MOMENTS = [5, 20, 40, 70, 110, 160];
+/** How often somebody is killed in a restore, and as often in a snapshot: VMM and QEMU in turn. */
+const DEATHS = 20;
+/** What the moments come from. */
+const SEED = Number(process.env['NEPHOS_KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Numbers from 0 to 1 that are the same for the same seed. */
+function* numbers(seed: number): Generator<number, never> {
+  for (let state = seed >>> 0; ;) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    yield state / 2 ** 32;
+  }
+}
+
+/** Moments in milliseconds, one in each part of a time and a little beyond its end. */
+function momentsIn(duration: number, random: Generator<number, never>): number[] {
+  const part = (duration * 1.1) / DEATHS;
+  return Array.from({ length: DEATHS }, (_, i) => Math.round((i + random.next().value) * part));
+}
 
 function fingerprint(folder: string): string[] {
   return readdirSync(folder).map((name) =>
@@ -62,38 +78,67 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
     assert.equal(await shell.run('echo alive'), 'alive');
   });
 
-  for (const moment of MOMENTS) {
-    await context.test(`QEMU, or the VMM, is killed ${moment} ms into a restore`, async () => {
-      for (const whom of ['QEMU', 'VMM']) {
-        await using vmm = await startVmm();
-        const answer = answerOf(vmm, 'vm.restore', { source_url: url });
-        await delay(moment);
-        const [engine] = childrenOf(vmm.pid);
-        if (whom === 'VMM') vmm.kill('SIGKILL');
-        else if (engine !== undefined) process.kill(engine.pid, 'SIGKILL');
-        await answer;
-        if (engine !== undefined) await until('QEMU is gone', () => !isAlive(engine.pid));
-      }
-    });
-    await context.test(`QEMU, or the VMM, is killed ${moment} ms into a snapshot`, async () => {
-      for (const whom of ['QEMU', 'VMM']) {
-        await using vmm = await startVmm();
-        const target = join(vmm.folder, 'target');
-        mkdirSync(target);
-        assertStatus(await vmm.put('vm.restore', { source_url: url }), 204);
-        const answer = answerOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
-        await delay(moment);
-        process.kill(whom === 'VMM' ? vmm.pid : qemuOf(vmm.pid), 'SIGKILL');
-        const { status, text } = await answer;
-        if (status === 500) assert.match(text, /QEMU ended unexpectedly \(signal SIGKILL\)|The VM is /);
-        const isWhole = readdirSync(target).includes('manifest.json');
-        if (status === 204) assert.ok(isWhole);
-        if (status === 500) assert.deepEqual(readdirSync(target), []);
-        await using other = await startVmm();
-        const restored = await other.put('vm.restore', { source_url: `file://${target}` });
-        assertStatus(restored, isWhole ? 204 : 500);
-      }
-    });
+  const random = numbers(SEED);
+  const durations = await timesOf(good);
+  const names = ['QEMU', 'VMM'] as const;
+  for (const [i, moment] of momentsIn(durations.restore, random).entries()) {
+    const whom = names[i % 2] ?? 'VMM';
+    await context.test(`${whom} is killed ${moment} ms into a restore (seed ${SEED})`, () =>
+      killInRestore(url, moment, whom),
+    );
+  }
+  for (const [i, moment] of momentsIn(durations.snapshot, random).entries()) {
+    const whom = names[i % 2] ?? 'VMM';
+    await context.test(`${whom} is killed ${moment} ms into a snapshot (seed ${SEED})`, () =>
+      killInSnapshot(url, moment, whom),
+    );
   }
   assert.deepEqual(fingerprint(good), before);
 });
+
+/** How long both take here, in milliseconds. */
+async function timesOf(good: string): Promise<{ restore: number; snapshot: number }> {
+  await using vmm = await startVmm();
+  const begun = performance.now();
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${good}` }), 204);
+  const restored = performance.now();
+  const target = join(vmm.folder, 'target');
+  mkdirSync(target);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204);
+  return { restore: restored - begun, snapshot: performance.now() - restored };
+}
+
+async function killInRestore(url: string, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
+  await using vmm = await startVmm();
+  const answer = answerOf(vmm, 'vm.restore', { source_url: url });
+  await delay(moment);
+  const [engine] = childrenOf(vmm.pid);
+  if (whom === 'VMM') vmm.kill('SIGKILL');
+  else if (engine !== undefined) process.kill(engine.pid, 'SIGKILL');
+  const { status } = await answer;
+  if (engine !== undefined && (whom === 'VMM' || status === 500)) {
+    await until('QEMU is gone', () => !isAlive(engine.pid));
+  }
+  // after a failed restore nothing stays, and the VMM is of use
+  if (whom === 'QEMU' && status === 500) assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+}
+
+async function killInSnapshot(url: string, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
+  await using vmm = await startVmm();
+  const target = join(vmm.folder, 'target');
+  mkdirSync(target);
+  assertStatus(await vmm.put('vm.restore', { source_url: url }), 204);
+  const engine = qemuOf(vmm.pid);
+  const answer = answerOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
+  await delay(moment);
+  process.kill(whom === 'VMM' ? vmm.pid : engine, 'SIGKILL');
+  const { status, text } = await answer;
+  await until('QEMU is gone', () => !isAlive(engine));
+  if (status === 500) assert.match(text, /QEMU ended unexpectedly \(signal SIGKILL\)|The VM is /);
+  const isWhole = readdirSync(target).includes('manifest.json');
+  if (status === 204) assert.ok(isWhole);
+  if (status === 500) assert.deepEqual(readdirSync(target), []);
+  await using other = await startVmm();
+  const restored = await other.put('vm.restore', { source_url: `file://${target}` });
+  assertStatus(restored, isWhole ? 204 : 500);
+}

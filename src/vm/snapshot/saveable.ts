@@ -1,12 +1,15 @@
 import { ApiError } from '../../api/errors.ts';
 import { isMessage } from '../../qemu/qmp-stream.ts';
+import type { Qmp } from '../../qemu/qmp.ts';
 import type { Run } from '../run.ts';
+
+type Machine = Pick<Run, 'layout' | 'config'> & { readonly qemu: { readonly qmp: Pick<Qmp, 'execute'> } };
 
 /**
  * Looks whether all of a machine can be given to another; `fate` says what for, e.g. `be in a snapshot`.
  * Rejects with ApiError `failed` naming what cannot.
  */
-export async function checkSaveable({ layout, qemu, config }: Run, fate: string): Promise<void> {
+export async function checkSaveable({ layout, qemu, config }: Machine, fate: string): Promise<void> {
   for (const { device, config, id } of layout.placements) {
     const reason = device.unsaved?.(config);
     if (reason !== undefined) {

@@ -83,7 +83,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --device --memory-zone --api-socket --event-monitor --restore --seccomp --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --seccomp --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }

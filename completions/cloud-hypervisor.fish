@@ -38,6 +38,7 @@ complete -c cloud-hypervisor -l pmem -x -a '(__cloud_hypervisor_value "file=<fil
 complete -c cloud-hypervisor -l vsock -x -a '(__cloud_hypervisor_value "cid=" "socket=<file>" "iommu=on" "iommu=off" "id=")' -d 'Sockets between host and guest, over a UNIX socket of the host'
 complete -c cloud-hypervisor -l balloon -x -a '(__cloud_hypervisor_value "size=" "deflate_on_oom=on" "deflate_on_oom=off")' -d 'The virtio balloon, which takes RAM back from the guest'
 complete -c cloud-hypervisor -l watchdog -d 'A watchdog that restarts the VM when the guest no longer feeds it'
+complete -c cloud-hypervisor -l pvpanic -d 'A device by which the guest’s kernel says that it has panicked'
 complete -c cloud-hypervisor -l device -x -a '(__cloud_hypervisor_value "path=<file>" "iommu=on" "iommu=off" "id=")' -d 'A PCI device of the host, passed through to the guest (VFIO)'
 complete -c cloud-hypervisor -l memory-zone -x -a '(__cloud_hypervisor_value "id=" "size=" "file=<file>" "shared=on" "shared=off" "hugepages=on" "hugepages=off" "hugepage_size=" "host_numa_node=" "hotplug_size=" "hotplugged_size=")' -d 'A part of the RAM with a backing of its own; needs memory.size to be 0'
 complete -c cloud-hypervisor -l api-socket -x -a '(__cloud_hypervisor_value "path=<file>" "fd=" "<file>")' -d 'Serve the API on a UNIX socket'

@@ -1,0 +1,291 @@
+// The protocol as a front-end speaks it: in the right order, in a wrong one, with tables that cannot be, and again.
+import assert from 'node:assert/strict';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { EventLoop } from '../event-loop.ts';
+import {
+  AF_UNIX,
+  allocate,
+  checked,
+  close,
+  MSG_DONTWAIT,
+  openEventfd,
+  putVector,
+  recv,
+  sendmsg,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  socketpair,
+} from '../native.ts';
+import type { Device, Start } from './device.ts';
+import { encodeState, encodeU64, Request } from './message.ts';
+import { Session } from './session.ts';
+
+const RAM = 64 * 1024;
+const USER = 0x7000_0000_0000n;
+const NEED_REPLY = 9;
+const VERSION = 1;
+const PROTOCOL_FEATURES = 1n << 30n;
+const EVENT_INDEX = 1n << 29n;
+
+/** What happened to the device, in order. */
+interface Seen {
+  readonly events: string[];
+  last?: Start;
+  isOver: boolean;
+}
+
+interface Bench {
+  readonly seen: Seen;
+  /** Sends a request; `more` is sent over its payload's end, `fds` with it. */
+  readonly send: (request: number, payload?: Uint8Array, fds?: readonly number[]) => void;
+  /** The reply's payload as a number; undefined where there is none. */
+  readonly reply: () => bigint | undefined;
+  readonly raw: (bytes: Uint8Array) => void;
+}
+
+/** Runs the front-end's steps; each `yield` lets the session take what was sent. */
+function withSession(steps: (bench: Bench) => Iterator<void>): Seen {
+  const seen: Seen = { events: [], isOver: false };
+  const device: Device = {
+    features: 0n,
+    queues: 2,
+    config: () => Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0),
+    start: (start) => {
+      seen.events.push(start.resumed ? 'resumed' : 'started');
+      seen.last = start;
+    },
+    stop: () => seen.events.push('stopped'),
+    kicked: (queue) => seen.events.push(`kicked ${queue}`),
+    reset: () => seen.events.push('reset'),
+  };
+  const quiet = (): void => undefined;
+  const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
+  const pair = new Int32Array(2);
+  checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+  const [ours = -1, theirs = -1] = pair;
+  using loop = new EventLoop();
+  using _session = new Session({ fd: ours, loop, device, log, onEnd: () => (seen.isOver = true) });
+  const iterator = steps({
+    seen,
+    send: (request, payload = new Uint8Array(), fds = []) => {
+      const header = new Uint32Array([request, NEED_REPLY, payload.length]);
+      transmit(theirs, Buffer.concat([new Uint8Array(header.buffer), payload]), fds);
+    },
+    reply: () => receiveReply(theirs),
+    raw: (bytes) => transmit(theirs, bytes, []),
+  });
+  loop.run(() => {
+    if (iterator.next().done === true) loop.stop();
+    return 0;
+  });
+  close(theirs);
+  return seen;
+}
+
+/** `sendmsg` with descriptors. */
+function transmit(fd: number, bytes: Uint8Array, fds: readonly number[]): void {
+  const block = allocate(8192);
+  const [vectorAt, controlAt, bytesAt] = [64, 128, 1024];
+  new Uint8Array(block.view.buffer, block.view.byteOffset + bytesAt).set(bytes);
+  putVector(
+    new DataView(block.view.buffer, block.view.byteOffset + vectorAt),
+    0,
+    block.address + bytesAt,
+    bytes.length,
+  );
+  block.view.setBigUint64(16, BigInt(block.address + vectorAt), true);
+  block.view.setBigUint64(24, 1n, true);
+  if (fds.length > 0) {
+    block.view.setBigUint64(32, BigInt(block.address + controlAt), true);
+    block.view.setBigUint64(40, BigInt(16 + 4 * fds.length), true);
+    block.view.setBigUint64(controlAt, BigInt(16 + 4 * fds.length), true);
+    block.view.setUint32(controlAt + 8, 1, true);
+    block.view.setUint32(controlAt + 12, 1, true);
+    for (const [i, one] of fds.entries()) block.view.setInt32(controlAt + 16 + i * 4, one, true);
+  }
+  assert.equal(sendmsg(fd, block.address, 0x4000), bytes.length);
+  block.free();
+}
+
+function receiveReply(fd: number): bigint | undefined {
+  const block = allocate(4096);
+  const count = recv(fd, block.address, 4096, MSG_DONTWAIT);
+  const value = count >= 20 ? block.view.getBigUint64(12, true) : undefined;
+  block.free();
+  return value;
+}
+
+function memoryFile(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'session-'));
+  const fd = openSync(join(folder, 'ram'), 'w+');
+  ftruncateSync(fd, RAM);
+  rmSync(folder, { recursive: true });
+  return fd;
+}
+
+type Region = readonly [guest: bigint, size: bigint, user: bigint, offset: bigint];
+
+function table(regions: readonly Region[], count: number = regions.length): Uint8Array {
+  const bytes = new Uint8Array(8 + regions.length * 32);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, count, true);
+  for (const [i, region] of regions.entries())
+    for (const [j, value] of region.entries()) view.setBigUint64(8 + i * 32 + j * 8, value, true);
+  return bytes;
+}
+
+function addresses(index: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(40));
+  view.setUint32(0, index, true);
+  const at = USER + BigInt(index * 0x1000);
+  for (const [i, value] of [at, at + 0x600n, at + 0x400n].entries())
+    view.setBigUint64(8 + i * 8, value, true);
+  return new Uint8Array(view.buffer);
+}
+
+const GOOD: Region = [0n, BigInt(RAM), USER, 0n];
+
+/** The requests by which QEMU starts two rings, in its order; each with the descriptor that it comes with. */
+function startRequests(memory: number, kick: number): [number, Uint8Array, number[]][] {
+  return [
+    [Request.SetOwner, new Uint8Array(), []],
+    [Request.SetFeatures, encodeU64(PROTOCOL_FEATURES | EVENT_INDEX), []],
+    [Request.SetMemTable, table([GOOD]), [memory]],
+    ...[0, 1].flatMap((index): [number, Uint8Array, number[]][] => [
+      [Request.SetVringNum, encodeState(index, 16), []],
+      [Request.SetVringBase, encodeState(index, 0), []],
+      [Request.SetVringAddr, addresses(index), []],
+      [Request.SetVringKick, encodeU64(BigInt(index)), [kick]],
+      [Request.SetVringEnable, encodeState(index, 1), []],
+    ]),
+  ];
+}
+
+function* start(
+  { send, reply }: Bench,
+  requests: readonly [number, Uint8Array, number[]][],
+): Generator<void> {
+  for (const [request, payload, fds] of requests) {
+    send(request, payload, fds);
+    yield;
+    assert.equal(reply(), 0n, `request ${request}`);
+  }
+}
+
+/** Descriptors of this process; what a session was sent must be closed with it. */
+const open = (): number => readdirSync('/proc/self/fd').length;
+
+function withDescriptors(use: (memory: number, kick: number) => void): void {
+  const [memory, kick] = [memoryFile(), openEventfd()];
+  const before = open();
+  use(memory, kick);
+  assert.equal(open(), before, 'descriptors were left open');
+  closeSync(memory);
+  close(kick);
+}
+
+test('a front-end that begins as QEMU does starts the device, pauses it, goes on, and ends', () => {
+  withDescriptors((memory, kick) => {
+    const requests = startRequests(memory, kick);
+    const seen = withSession(function* (bench) {
+      const { seen, send, reply } = bench;
+      yield* start(bench, requests);
+      assert.ok(seen.events.includes('started'));
+      for (const index of [0, 1]) {
+        send(Request.GetVringBase, encodeState(index, 0));
+        yield;
+        assert.equal(reply(), BigInt(index), 'the ring and where it stands');
+      }
+      assert.equal(seen.events.at(-1), 'stopped');
+      yield* start(
+        bench,
+        requests.filter(([request]) => request === Request.SetVringKick),
+      );
+      assert.equal(seen.events.includes('resumed'), true);
+    });
+    assert.deepEqual(seen.events.slice(-2), ['stopped', 'reset'], 'its end is the device’s');
+  });
+});
+
+test('the device starts when the last of what it needs is there, in whatever order', () => {
+  withDescriptors((memory, kick) => {
+    const requests = startRequests(memory, kick);
+    for (const order of [requests.toReversed(), [...requests.slice(5), ...requests.slice(0, 5)]]) {
+      const seen = withSession((bench) => start(bench, order));
+      assert.ok(seen.events.includes('started'), seen.events.join());
+    }
+  });
+});
+
+test('one that has gone may come again, and begins from nothing', () => {
+  withDescriptors((memory, kick) => {
+    for (let life = 0; life < 3; life++) {
+      const seen = withSession((bench) => start(bench, startRequests(memory, kick)));
+      assert.equal(seen.events.includes('resumed'), false);
+      assert.ok(seen.events.includes('started'));
+    }
+  });
+});
+
+test('memory that cannot be is refused, and the connection goes on', () => {
+  const bad: readonly (readonly [string, Uint8Array, number])[] = [
+    ['beyond its file', table([[0n, BigInt(RAM) + 1n, USER, 0n]]), 1],
+    ['its offset beyond its file', table([[0n, 4096n, USER, BigInt(RAM)]]), 1],
+    ['empty', table([[0n, 0n, USER, 0n]]), 1],
+    ['overlapping', table([GOOD, [4096n, 4096n, USER, 0n]]), 2],
+    ['without a descriptor', table([GOOD]), 0],
+    ['too few descriptors', table([GOOD, [BigInt(RAM), 4096n, USER + BigInt(RAM), 0n]]), 1],
+    ['more regions than may be', table([GOOD], 9), 1],
+    ['a count beyond the payload', table([GOOD], 2), 2],
+    ['an address that nothing has', table([[2n ** 63n, 4096n, USER, 0n]]), 1],
+    ['no payload', new Uint8Array(), 0],
+  ];
+  withDescriptors((memory, kick) => {
+    withSession(function* (bench) {
+      for (const [what, payload, fds] of bad) {
+        bench.send(Request.SetMemTable, payload, Array<number>(fds).fill(memory));
+        yield;
+        assert.equal(bench.reply(), 1n, what);
+        assert.equal(bench.seen.isOver, false, what);
+      }
+      yield* start(bench, startRequests(memory, kick));
+    });
+  });
+});
+
+test('requests for rings that are not there, features that were not offered and unknown requests are refused', () => {
+  withDescriptors((memory, kick) => {
+    const seen = withSession(function* ({ send, reply }) {
+      const bad: readonly (readonly [number, Uint8Array, number[]])[] = [
+        [Request.SetVringNum, encodeState(2, 16), []],
+        [Request.SetVringKick, encodeU64(7n), [kick]],
+        [Request.SetVringCall, encodeU64(0n), []],
+        [Request.SetFeatures, encodeU64(1n << 40n), []],
+        [Request.SetVringAddr, new Uint8Array(39), []],
+        [999, new Uint8Array(), [memory]],
+      ];
+      for (const [request, payload, fds] of bad) {
+        send(request, payload, fds);
+        yield;
+        assert.equal(reply(), 1n, `request ${request}`);
+      }
+    });
+    assert.equal(seen.isOver, false);
+  });
+});
+
+test('bytes that are no message end the connection', () => {
+  const header = (...words: number[]): Uint8Array => new Uint8Array(new Uint32Array(words).buffer);
+  for (const bytes of [header(1, 2, 0), header(1, VERSION, 2 ** 31), header(1, 0, 0)]) {
+    const seen = withSession(function* ({ raw }) {
+      raw(bytes);
+      yield;
+      yield;
+    });
+    assert.equal(seen.isOver, true);
+    assert.equal(seen.events.at(-1), 'reset');
+  }
+});

@@ -7,6 +7,7 @@ import {
   constants,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   readdirSync,
   renameSync,
@@ -20,6 +21,7 @@ import { test } from 'node:test';
 import { startFsBackend } from './support/backends.ts';
 import { connectSending, openTap } from './support/descriptors.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { qemuOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';
 import { interfaceName } from './support/network.ts';
 import { openShell, ptyOf } from './support/shell.ts';
@@ -36,6 +38,15 @@ function image(folder: string, name: string): string {
   writeFileSync(path, name);
   truncateSync(path, 4 * MIB);
   return path;
+}
+
+function threadsOf(pid: number): string[] {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).map((tid) => readFileSync(`${tasks}/${tid}/comm`, 'utf8').trim());
+}
+
+function cgroupOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
 }
 
 /** libvirt's way: it listens by itself, hands the socket down, and reads events from a FIFO. */
@@ -144,6 +155,15 @@ test('libvirt: its own socket and FIFO, networks by descriptor in 500 ms, PTYs i
   await second.sees('login:');
   assert.equal(await shell.run('head -c 8 /dev/vda'), 'root.img');
   assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:00:11:01');
+
+  // W13: the vCPUs are threads of the engine's process, by QEMU's names; libvirt then only refuses to pin them
+  assert.ok(threadsOf(qemuOf(vmm.pid)).some((name) => /^CPU 0\/(TCG|KVM|HVF)$/.test(name)));
+  assert.deepEqual(
+    threadsOf(vmm.pid).filter((name) => name.startsWith('vcpu')),
+    [],
+  );
+  // what a client did to the daemon before the boot holds for the engine too
+  assert.equal(cgroupOf(qemuOf(vmm.pid)), cgroupOf(vmm.pid));
 
   await done('vm.pause');
   const saved = join(folder, 'saved');

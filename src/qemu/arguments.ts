@@ -9,6 +9,8 @@ import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, type Descriptor } from '
 export function renderArguments(plan: MachinePlan, descriptors: readonly Descriptor[]): string[] {
   return [
     ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    // `CPU 0/KVM` and so on, for whoever pins or watches the vCPUs
+    ['-name', 'debug-threads=on'],
     // the VMM decides what a reset or power-off means: QEMU ends and says why; after a panic the guest decides
     ['-action', 'reboot=shutdown,shutdown=poweroff,panic=none'],
     ['-machine', keyValues(plan.machine.type, plan.machine.properties)],

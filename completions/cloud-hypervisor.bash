@@ -5,6 +5,7 @@ _cloud_hypervisor_words() {
   case $1 in
     '') echo '' ;;
     --kernel) echo '<file>' ;;
+    --firmware) echo '<file>' ;;
     --initramfs) echo '<file>' ;;
     --cpus) echo 'boot= max= topology= kvm_hyperv= max_phys_bits=' ;;
     --memory) echo 'size= mergeable= hotplug_method= hotplug_size= hotplugged_size= shared= hugepages= hugepage_size=' ;;
@@ -83,7 +84,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --seccomp --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -91,7 +92,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --serial | --console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --serial | --console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
   esac
   return 1
 }

@@ -21,6 +21,7 @@ end
 
 complete -c cloud-hypervisor -f
 complete -c cloud-hypervisor -l kernel -x -a '(__cloud_hypervisor_value "<file>")' -d 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once'
+complete -c cloud-hypervisor -l firmware -x -a '(__cloud_hypervisor_value "<file>")' -d 'Firmware; boots a VM at once'
 complete -c cloud-hypervisor -l initramfs -x -a '(__cloud_hypervisor_value "<file>")' -d 'First file system of the kernel'
 complete -c cloud-hypervisor -l cmdline -x -d 'Command line of the kernel'
 complete -c cloud-hypervisor -l cpus -x -a '(__cloud_hypervisor_value "boot=" "max=" "topology=" "kvm_hyperv=on" "kvm_hyperv=off" "max_phys_bits=")' -d 'vCPUs: how many at boot, how many at most, and how they are arranged'
@@ -44,6 +45,7 @@ complete -c cloud-hypervisor -l memory-zone -x -a '(__cloud_hypervisor_value "id
 complete -c cloud-hypervisor -l api-socket -x -a '(__cloud_hypervisor_value "path=<file>" "fd=" "<file>")' -d 'Serve the API on a UNIX socket'
 complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "path=<file>" "fd=")' -d 'Record what happens to the VM, as JSON'
 complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
+complete -c cloud-hypervisor -l no-shutdown -d 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again'
 complete -c cloud-hypervisor -l seccomp -x -a '(__cloud_hypervisor_value "true" "false" "log")' -d 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)'
 complete -c cloud-hypervisor -l log-file -x -a '(__cloud_hypervisor_value "<file>")' -d 'Write the log to a file, not to standard error'
 complete -c cloud-hypervisor -l verbose -s v -d 'Log more: -v info, -vv debug, -vvv trace'

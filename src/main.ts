@@ -35,7 +35,7 @@ function confine(seccomp: DaemonOptions['seccomp']): void {
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */
-async function run({ apiSocket, eventMonitor, vm, restore }: DaemonOptions): Promise<void> {
+async function run({ apiSocket, eventMonitor, noShutdown, vm, restore }: DaemonOptions): Promise<void> {
   using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
   const onEvent = (event: VmEvent): void => {
     logVmEvent(event);
@@ -47,6 +47,7 @@ async function run({ apiSocket, eventMonitor, vm, restore }: DaemonOptions): Pro
     buildVersion: OWN_VERSION,
     onEvent,
     watchesDrivers: monitor !== undefined,
+    staysUp: noShutdown,
   });
   if (apiSocket === undefined && vm === undefined && restore === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
 import { createImage } from './support/images.ts';
 import type { Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
@@ -38,7 +39,7 @@ function remote(vmm: TestVmm, ...words: string[]): string {
 }
 
 test('what current clients ask for while a guest runs', async (t) => {
-  await using vmm = await startVmm();
+  await using vmm = await startVmm({ args: ['--no-shutdown'] });
   const { raw, qcow2, disks } = configuration(vmm);
   // little RAM: all of it is written into a file
   const cmdline = { args: 'console=ttyS0 panic=1' };
@@ -47,6 +48,13 @@ test('what current clients ask for while a guest runs', async (t) => {
   await t.test('disks grow and shrink', () => resizeDisks(vmm, shell, { raw, qcow2 }));
   await t.test('the guest’s memory is in an ELF file', () => dumpCore(vmm, shell));
   await t.test('a panic is told, and what follows is the guest’s', () => panic(vmm, shell));
+  await t.test('with --no-shutdown the VMM outlives the guest', async () => {
+    shell.type('poweroff\r');
+    await until('the VM is shut down', async () => (await stateOf(vmm)) === 'Shutdown', vmm.output);
+    assertStatus(await vmm.get('vmm.ping'), 200);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assert.equal(await stateOf(vmm), 'Running');
+  });
 });
 
 async function panic(vmm: TestVmm, shell: Shell): Promise<void> {

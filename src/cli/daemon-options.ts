@@ -19,6 +19,8 @@ export interface DaemonOptions {
   readonly seccomp: Seccomp;
   readonly apiSocket: ListenAddress | undefined;
   readonly eventMonitor: MonitorTarget | undefined;
+  /** a guest that powers itself off does not end the VMM */
+  readonly noShutdown: boolean;
   /** a VM that is to boot at once */
   readonly vm: DecodedVmConfig | undefined;
   /** a snapshot that is to be restored at once, where no VM is to boot */
@@ -50,6 +52,11 @@ export const VMM_FLAGS: readonly Flag[] = [
     syntax: 'source_url=<url>,prefault=on|off,resume=on|off',
   },
   {
+    name: 'no-shutdown',
+    takes: 'none',
+    doc: 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again',
+  },
+  {
     name: 'seccomp',
     takes: 'one',
     doc: 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)',
@@ -68,7 +75,7 @@ export const VMM_FLAGS: readonly Flag[] = [
 ];
 
 /**
- * Reads the command line (reference/cli.md 1-3). The VM's flags are looked at only when there is a `--kernel`.
+ * Reads the command line (reference/cli.md 1-3). The VM's flags are looked at only when there is a `--kernel` or `--firmware`.
  * @throws UsageError
  */
 export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
@@ -82,6 +89,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     logFile: flags.values('log-file')[0],
     seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
+    noShutdown: flags.count('no-shutdown') > 0,
     eventMonitor: monitor === undefined ? undefined : readEventMonitor(monitor),
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
   };
@@ -90,7 +98,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
 /** What is to run at once; a kernel goes before a snapshot, as with the original. */
 function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore'> {
   const [snapshot] = flags.values('restore');
-  if (flags.count('kernel') > 0) return { vm: readVm(flags), restore: undefined };
+  if (flags.count('kernel') + flags.count('firmware') > 0) return { vm: readVm(flags), restore: undefined };
   return { vm: undefined, restore: snapshot === undefined ? undefined : readRestore(snapshot) };
 }
 

@@ -21,6 +21,7 @@ export const VM_FLAGS: readonly Flag[] = [
     doc: 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once',
     syntax: '<path>',
   },
+  { name: 'firmware', takes: 'one', doc: 'Firmware; boots a VM at once', syntax: '<path>' },
   { name: 'initramfs', takes: 'one', doc: 'First file system of the kernel', syntax: '<path>' },
   { name: 'cmdline', takes: 'one', doc: 'Command line of the kernel', syntax: '<text>', fallback: '' },
   ...DEVICES.flatMap(flagOf),

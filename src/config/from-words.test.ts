@@ -249,6 +249,11 @@ test('of several wrong flags the first in the original’s order is told', () =>
 
 test('what is read well but cannot be is told as a fault of the configuration', () => {
   assert.equal(
+    fault({ kernel: ['/k'], firmware: ['/f'] }, parseVmConfig),
+    'Error validating configuration: payload: kernel and firmware are both given',
+  );
+  assert.equal(parseVmConfig({ firmware: ['/f'] }).config.kernel.path, '/f');
+  assert.equal(
     fault({ kernel: ['/k'], serial: ['tty'], console: ['tty'] }, parseVmConfig),
     'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
   );

@@ -114,6 +114,8 @@ function payload(flags: FlagTexts): Readonly<Record<string, unknown>> {
   const kernel = flags['kernel']?.[0];
   const initramfs = flags['initramfs']?.[0];
   const cmdline = flags['cmdline']?.[0];
+  const firmware = flags['firmware']?.[0];
+  if (firmware !== undefined) return { payload: { firmware, kernel, initramfs, cmdline } };
   return {
     ...(kernel === undefined ? {} : { kernel: { path: kernel } }),
     ...(initramfs === undefined ? {} : { initramfs: { path: initramfs } }),

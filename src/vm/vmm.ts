@@ -62,6 +62,8 @@ export interface VmmOptions {
   readonly onEvent: OnVmEvent;
   /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs the engine something */
   readonly watchesDrivers: boolean;
+  /** a guest that powers itself off ends its VM only, which stays Shutdown */
+  readonly staysUp: boolean;
 }
 
 /**
@@ -80,12 +82,14 @@ export class Vmm {
   #isOver = false;
   readonly #emit: OnVmEvent;
   readonly #watchesDrivers: boolean;
+  readonly #staysUp: boolean;
 
-  constructor({ version, buildVersion, onEvent, watchesDrivers }: VmmOptions) {
+  constructor({ version, buildVersion, onEvent, watchesDrivers, staysUp }: VmmOptions) {
     this.#version = version;
     this.#buildVersion = buildVersion;
     this.#emit = onEvent;
     this.#watchesDrivers = watchesDrivers;
+    this.#staysUp = staysUp;
   }
 
   /** Settles when the VMM is to exit: vmm.shutdown, the guest's power-off, {@link shutdown}. */
@@ -270,6 +274,7 @@ export class Vmm {
     switch (reason) {
       case 'power-off':
         log.info('the guest powered itself off');
+        if (this.#staysUp) return stopVm(vm, this.#emit);
         await this.#delete(vm);
         this.#end();
         break;

@@ -1,6 +1,8 @@
 // A VMM that may not do everything: what it was not granted is refused by name, and nothing is left.
 import assert from 'node:assert/strict';
-import { chmodSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
@@ -28,7 +30,11 @@ test('without rights: files of each kind, and TAPs, of which the error says what
   await using vmm = await startVmm({
     through: ['setpriv', '--bounding-set', WITHOUT, '--inh-caps', WITHOUT, '--'],
   });
-  const refused = unreadable(vmm);
+  const socket = join(vmm.folder, 'socket, "é"');
+  const server = createServer().listen(socket);
+  await once(server, 'listening');
+  chmodSync(socket, 0);
+  const refused = [...unreadable(vmm), ...unusable(vmm, socket)];
   await until('it is ready', async () => (await vmm.get('vmm.ping')).status === 200);
   const before = {
     files: readdirSync(vmm.folder),
@@ -65,6 +71,7 @@ test('without rights: files of each kind, and TAPs, of which the error says what
     new RegExp(`tap ${existing}: its host_mac ${host_mac} could not be set: .*: grant CAP_NET_ADMIN`),
   );
   assert.deepEqual(readdirSync(vmm.folder), before.files);
+  server.close();
 });
 
 type Refused = readonly [config: object, who: string, path: string];
@@ -87,5 +94,23 @@ function unreadable(vmm: TestVmm): readonly Refused[] {
       (file) => ({ memory: { size: 0, zones: [{ id: 'z', size: 256 * MIB, file, shared: true }] } }),
       'memory zone z: ',
     ),
+  ];
+}
+
+/** The same for what is connected to, and for what is made in a folder that nobody may write to. */
+function unusable(vmm: TestVmm, socket: string): readonly Refused[] {
+  const memory = { size: 256 * MIB, shared: true };
+  const served = { vhost_user: true, vhost_socket: socket };
+  const folder = join(vmm.folder, 'folder, "é"');
+  mkdirSync(folder, { mode: 0o500 });
+  const made = join(folder, 'made');
+  const taken = closed(vmm, 'output');
+  return [
+    [{ memory, disks: [served] }, 'disk _disk0: ', socket],
+    [{ memory, net: [served] }, 'net _net0: ', socket],
+    [{ memory, fs: [{ tag: 't', socket }] }, 'fs _fs0: ', socket],
+    [{ vsock: { cid: 3, socket: made } }, 'vsock _vsock0: ', made],
+    [{ serial: { mode: 'File', file: made } }, 'serial _serial: ', made],
+    [{ console: { mode: 'File', file: taken } }, 'console _console: ', taken],
   ];
 }

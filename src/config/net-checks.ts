@@ -30,6 +30,7 @@ export function checkNet(place: string, net: NetConfig, { vcpus, shared, report 
     report(`${place}.queue_size`, `must be 256, 512 or 1024, got ${net.queue_size}`);
   }
   checkDescriptors(place, net, report);
+  checkMask(`${place}.mask`, net.mask, report);
   checkMac(`${place}.mac`, net.mac, report);
   checkMac(`${place}.host_mac`, net.host_mac, report);
   checkName(`${place}.tap`, net.tap, report);
@@ -42,6 +43,12 @@ function checkDescriptors(place: string, { fd, num_queues: queues }: NetConfig, 
     report(place, 'Number of queues to virtio_net does not match the number of input FDs');
   }
   if (fd.some((one) => one <= STANDARD_STREAMS)) report(place, 'Reserved fd number (<= 2)');
+}
+
+/** The kernel takes ones in front and zeros behind them. */
+function checkMask(place: string, mask: string, report: Report): void {
+  const bits = mask.split('.').map((part) => Number(part).toString(2).padStart(8, '0'));
+  if (bits.join('').includes('01')) report(place, `${mask} is no netmask`);
 }
 
 function checkMac(place: string, mac: string | undefined, report: Report): void {

@@ -67,9 +67,10 @@ export function askForListener({ koffi, libc }: Native, path: string): string | 
       address.length,
     );
     const errno = connected === 0 ? undefined : koffi.errno();
-    const { EPROTOTYPE, ECONNREFUSED, ENOENT } = koffi.os.errno;
+    const { EPROTOTYPE, ECONNREFUSED, ENOENT, EACCES } = koffi.os.errno;
     if (errno === EPROTOTYPE) return undefined;
     if (errno === ECONNREFUSED || errno === ENOENT) return 'nobody listens there';
+    if (errno === EACCES) throw new Error(`${path}: permission denied`);
     throw new Error(
       `${path}: ${errno === undefined ? 'is no stream socket' : `cannot be connected to (errno ${errno})`}`,
     );

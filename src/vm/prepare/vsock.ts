@@ -1,6 +1,7 @@
 import { startVsock } from '../../backends/vsock/service.ts';
 import { zonesOf } from '../../devices/memory.ts';
 import { vsock } from '../../devices/vsock.ts';
+import { checkPathLength } from '../../host/socket-address.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { prepares } from './prepare.ts';
@@ -9,6 +10,7 @@ const log = createLog('vsock');
 
 export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id, vm }) => {
   if (iommu) log.warn(`vsock ${id}: iommu: its back-end translates nothing, it stays outside of the vIOMMU`);
+  checkPathLength(socket);
   const unshared = zonesOf(vm.memory).find(({ file, shared }) => file !== undefined && !shared);
   if (unshared !== undefined) throw new Error(`memory zone ${unshared.id} has a file and is not shared`);
   const { frontEnd, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {

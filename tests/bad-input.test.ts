@@ -1,0 +1,225 @@
+// Configurations that cannot be, of every section, at boot and added to a running guest: one message that names the
+// part and its path, and nothing that is left of them.
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openTap } from './support/descriptors.ts';
+import { guestConfig } from './support/guest.ts';
+import { childrenOf, descriptorsOf } from './support/host.ts';
+import { interfaces } from './support/network.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+const MEMORY = { size: 256 * MIB, shared: true };
+/** 400 where the configuration itself says it, 500 where the host does. */
+type Row = readonly [config: object, status: 400 | 500, message: string];
+
+/** What a folder has for all rows; their names would end a word or an option elsewhere. */
+function makeFiles(folder: string) {
+  const at = (name: string): string => join(folder, `${name}, "é"`);
+  const files = { none: at('none'), folder: at('folder'), file: at('file'), odd: at('odd') };
+  mkdirSync(files.folder);
+  writeFileSync(files.file, 'x');
+  writeFileSync(files.odd, 'x');
+  truncateSync(files.odd, 3 * MIB);
+  return { ...files, long: join(folder, 'x'.repeat(107)) };
+}
+
+type Files = ReturnType<typeof makeFiles>;
+const NO_FILE = 'no such file or directory';
+const FOLDER = 'illegal operation on a directory';
+
+/** Rows of the devices that can be added; each is called `my, one`. */
+function devices({ none, folder, file, odd, long }: Files, taken: string): Record<string, readonly Row[]> {
+  const served = { vhost_user: true };
+  return {
+    disk: [
+      [{ path: none }, 500, `disk my, one: ${none}: ${NO_FILE}`],
+      [{ path: folder }, 500, `disk my, one: ${folder}: ${FOLDER}`],
+      [{ path: file }, 500, `disk my, one: ${file}: is shorter than one sector (512 bytes)`],
+      [{ path: '/dev/null' }, 500, 'disk my, one: /dev/null: is neither a file nor a block device'],
+      [{}, 400, 'disks[0].path: a disk needs a path'],
+      [{ path: odd, num_queues: 2 }, 400, 'disks[0]: Number of vCPUs is insufficient for number of queues'],
+      [
+        { path: odd, queue_size: 100 },
+        400,
+        'disks[0].queue_size: must be a power of two from 4 to 1024, got 100',
+      ],
+      [{ ...served, vhost_socket: file }, 500, `disk my, one: ${file}: is not a socket`],
+      [{ ...served, vhost_socket: long }, 500, `disk my, one: ${long}: longer than 107 bytes`],
+      [{ ...served }, 400, 'disks[0]: No socket provided when using vhost-user'],
+    ],
+    net: [
+      [{ tap: 'a-name-too-long-' }, 400, 'net[0].tap: "a-name-too-long-" is longer than 15 bytes'],
+      [{ tap: 'a b' }, 400, 'net[0].tap: "a b" is no name of an interface'],
+      [{ tap: 'lo' }, 500, 'net my, one: tap lo: is an interface of another kind, not a TAP'],
+      [{ tap: taken }, 500, `net my, one: tap ${taken}: is in use by another program`],
+      [{ mac: '01:00:5e:00:00:01' }, 400, 'net[0].mac: 01:00:5e:00:00:01 is a multicast address'],
+      [{ host_mac: '03:00:00:00:00:01' }, 400, 'net[0].host_mac: 03:00:00:00:00:01 is a multicast address'],
+      [{ mac: '52:54:00:00:00' }, 400, 'mac'],
+      [{ ip: '10.0.0.256' }, 400, 'ip'],
+      [{ mask: '255.0.255.0' }, 400, 'net[0].mask: 255.0.255.0 is no netmask'],
+      [{ fd: [99] }, 500, 'net my, one: fd 99 is no TAP of this process'],
+      [{ fd: [1] }, 400, 'net[0]: Reserved fd number (<= 2)'],
+      [{ ...served, vhost_socket: file }, 500, `net my, one: ${file}: is not a socket`],
+      [
+        { ...served, vhost_socket: file, vhost_mode: 'Server' },
+        500,
+        `net my, one: ${file}: is there already, and is not a socket`,
+      ],
+    ],
+    pmem: [
+      [{ file: none }, 500, `pmem my, one: ${none}: ${NO_FILE}`],
+      [{ file: folder }, 500, `pmem my, one: ${folder}: a folder needs a size`],
+      [{ file: odd }, 500, `pmem my, one: ${odd}: has ${3 * MIB} bytes: `],
+      [
+        { file: odd, size: 4 * MIB },
+        500,
+        `pmem my, one: ${odd}: has ${3 * MIB} bytes, ${4 * MIB} are asked for`,
+      ],
+      [{ file: odd, size: MIB }, 400, `pmem[0].size: must be a multiple of 2 MiB above 0, got ${MIB}`],
+    ],
+    fs: [
+      [{ tag: 't', socket: file }, 500, `fs my, one: ${file}: is not a socket`],
+      [{ tag: 't', socket: folder }, 500, `fs my, one: ${folder}: is not a socket`],
+      [{ tag: 't', socket: long }, 500, `fs my, one: ${long}: longer than 107 bytes`],
+      [{ tag: '', socket: file }, 400, 'fs[0].tag: must have 1 to 36 bytes'],
+      [{ tag: 't'.repeat(37), socket: file }, 400, 'fs[0].tag: must have 1 to 36 bytes'],
+    ],
+    vsock: [
+      [{ cid: 3, socket: file }, 500, `vsock my, one: ${file}: address already in use`],
+      [{ cid: 3, socket: join(none, 's') }, 500, `vsock my, one: ${join(none, 's')}: ${NO_FILE}`],
+      [{ cid: 3, socket: long }, 500, `vsock my, one: ${long}: longer than 107 bytes`],
+      [{ cid: 2, socket: none }, 400, 'cid: expected a whole number from 3 '],
+      [{ cid: 2 ** 32, socket: none }, 400, 'vsock.cid: larger than'],
+    ],
+    device: [
+      [{ path: none }, 500, `device my, one: ${none}: ${NO_FILE}`],
+      [{ path: file }, 500, `device my, one: ${file}: is no PCI device in sysfs`],
+    ],
+  };
+}
+
+/** Rows of what only a boot has. */
+function sections({ none, folder, file, odd }: Files): readonly Row[] {
+  const zones = (...more: object[]): object => ({
+    memory: { size: 0, shared: true, zones: more.map((one, i) => ({ id: `z${i}`, size: 64 * MIB, ...one })) },
+  });
+  return [
+    [{ kernel: { path: none } }, 500, `kernel ${none}: ${NO_FILE}`],
+    [{ kernel: { path: folder } }, 500, `kernel ${folder}: ${FOLDER}`],
+    [{ kernel: { path: '' } }, 400, 'kernel.path: No kernel specified'],
+    [{ initramfs: { path: none } }, 500, `initramfs: ${none}: ${NO_FILE}`],
+    [{ initramfs: { path: folder } }, 500, `initramfs: ${folder}: `],
+    [{ cmdline: { args: 'é' } }, 400, 'cmdline.args: only printable ASCII is possible'],
+    [{ cmdline: { args: 'x'.repeat(65_537) } }, 400, 'cmdline.args: longer than 65536 bytes'],
+    [{ rng: { src: none } }, 500, `rng _rng: ${none}: ${NO_FILE}`],
+    [{ rng: { src: folder } }, 500, `rng _rng: ${folder}: is a directory`],
+    [
+      { serial: { mode: 'File', file: join(none, 'f') } },
+      500,
+      `serial _serial: ${join(none, 'f')}: ${NO_FILE}`,
+    ],
+    [{ console: { mode: 'File', file: folder } }, 500, `console _console: ${folder}: ${FOLDER}`],
+    [{ console: { mode: 'File' } }, 400, 'console.file: Path missing when using file console mode'],
+    [{ memory: { size: 256 * MIB + 1 } }, 400, 'memory.size: must be a multiple of 4096'],
+    [zones({ size: 100 }), 400, 'memory.zones[0].size: must be a multiple of 4096, got 100'],
+    [zones({ file: none }), 500, `memory zone z0: ${none}: ${NO_FILE}`],
+    [zones({ file: odd }), 500, `memory zone z0: ${odd}: has ${3 * MIB} bytes, ${64 * MIB} are needed`],
+    [zones({}, { id: 'z0' }), 400, 'memory.zones[1].id: "z0" is taken by memory.zones[0]'],
+    [
+      { ...zones({}), numa: [{ memory_zones: ['z0'] }, { guest_numa_id: 1, memory_zones: ['z0'] }] },
+      400,
+      'numa[1].memory_zones[0]: z0 is listed in numa[0].memory_zones[0] already',
+    ],
+    [{ numa: [{ memory_zones: ['zone'] }] }, 400, 'numa[0].memory_zones[0]: no memory zone "zone"'],
+    [{ numa: [{ cpus: [7] }] }, 400, 'numa[0].cpus[0]: no vCPU 7 (max_vcpus 1)'],
+    [{ sgx_epc: [{ id: 'e', size: 4095 }] }, 400, 'sgx_epc[0].size: must be a multiple of 4096 above 0'],
+    [{ sgx_epc: [{ id: 'e', size: 4096 }] }, 500, 'sgx_epc e: /dev/sgx_vepc: '],
+    [{ platform: { uuid: 'u' } }, 400, 'platform.uuid: "u" is no UUID'],
+    [
+      {
+        disks: [
+          { path: file, id: 'a' },
+          { path: odd, id: 'a' },
+        ],
+      },
+      400,
+      'disks[1].id: "a" is taken by disks[0]',
+    ],
+    [{ disks: [{ path: file, id: '_rng' }] }, 400, 'disks[0].id: "_rng" is reserved'],
+  ];
+}
+
+const MEMBERS: Readonly<Record<string, string>> = { disk: 'disks', device: 'devices' };
+
+/** What is there of the VMM, on the host and in its folder. */
+function traces(vmm: TestVmm) {
+  return {
+    children: childrenOf(vmm.pid).map(({ command }) => command),
+    interfaces: interfaces(),
+    files: readdirSync(vmm.folder),
+  };
+}
+
+/** Fails where an answer is another, or has something behind it. */
+async function refuses(
+  vmm: TestVmm,
+  [config, status, message]: Row,
+  act: () => Promise<Answer>,
+): Promise<void> {
+  const before = { ...traces(vmm), open: descriptorsOf(vmm.pid).length };
+  const answer = await act();
+  const shown = `${JSON.stringify(config).slice(0, 200)}: ${answer.status} ${JSON.stringify(answer.json)}`;
+  const text = Array.isArray(answer.json) ? answer.json.join('\n') : '';
+  assert.ok(answer.status === status && text.includes(message), `${shown}, not ${status} ${message}`);
+  assert.deepEqual({ ...traces(vmm), open: before.open }, before, shown);
+  await until(
+    'nothing is left open',
+    () => descriptorsOf(vmm.pid).length <= before.open,
+    () => shown,
+  );
+}
+
+/** Looks at all rows, so that one run tells all that is wrong. */
+async function each(rows: readonly Row[], look: (row: Row) => Promise<void>): Promise<void> {
+  const wrong: string[] = [];
+  for (const row of rows) {
+    await look(row).catch((error: unknown) => wrong.push(error instanceof Error ? error.message : ''));
+  }
+  assert.deepEqual(wrong, []);
+}
+
+async function attempt(vmm: TestVmm, config: object): Promise<Answer> {
+  const created = await vmm.put('vm.create', guestConfig({ memory: MEMORY, ...config }));
+  if (created.status !== 204) return created;
+  const booted = await vmm.put('vm.boot');
+  assertStatus(await vmm.put('vm.delete'), 204);
+  return booted;
+}
+
+test('what cannot be is refused by name, at boot and while a guest runs, and leaves nothing', async () => {
+  await using vmm = await startVmm();
+  using tap = openTap(1);
+  const files = makeFiles(vmm.folder);
+  const known = devices(files, tap.name);
+  // what is opened once and kept is open before anything is counted
+  await attempt(vmm, {});
+  await each(sections(files), (row) => refuses(vmm, row, () => attempt(vmm, row[0])));
+  for (const [kind, rows] of Object.entries(known)) {
+    const member = MEMBERS[kind] ?? kind;
+    await each(rows, (row) => {
+      const one = { ...row[0], id: 'my, one' };
+      return refuses(vmm, row, () => attempt(vmm, { [member]: kind === 'vsock' ? one : [one] }));
+    });
+  }
+  assertStatus(await vmm.put('vm.create', guestConfig({ memory: MEMORY })), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  for (const [kind, rows] of Object.entries(known)) {
+    await each(rows, (row) =>
+      refuses(vmm, row, () => vmm.put(`vm.add-${kind}`, { ...row[0], id: 'my, one' })),
+    );
+  }
+});

@@ -25,49 +25,57 @@ const TOUCHED_MIB = 256;
 /** Milliseconds of each round, by what was done. */
 type Times = Map<string, number[]>;
 
-/** `npm run bench -- snapshot [rounds [MiB...]]` */
+/** A VM of one size on its way through the measurement. */
+interface Candidate {
+  readonly mib: number;
+  readonly folder: string;
+  readonly times: Times;
+  readonly vmm: TestVmm;
+}
+
+/** `npm run bench -- snapshot [rounds [MiB...]]`: each round goes through all sizes, so that they have the same neighbours. */
 export async function benchSnapshot([rounds = '5', ...words]: readonly string[]): Promise<void> {
   // not in memory: cp and we are to write to the same disk
-  const folder = mkdtempSync(join(process.cwd(), 'build', 'bench-snapshot-'));
+  const home = mkdtempSync(join(process.cwd(), 'build', 'bench-snapshot-'));
+  const candidates: Candidate[] = [];
   try {
-    const restores = new Map<number, number>();
-    const sizes = words.length === 0 ? SIZES_MIB : words.map(Number);
-    for (const mib of sizes) {
-      const times = await measure(join(folder, `${mib}`), mib, Number(rounds));
-      report(mib, times);
-      restores.set(mib, median(times.get('restore') ?? []));
+    for (const mib of words.length === 0 ? SIZES_MIB : words.map(Number)) {
+      const folder = join(home, `${mib}`);
+      mkdirSync(folder);
+      candidates.push({ mib, folder, times: new Map(), vmm: await bootTouched(mib) });
     }
-    const [small = 0, large = 0] = [restores.get(512), restores.get(8192)];
-    if (small > 0 && large > 0)
-      console.log(`restore at 8192 MiB takes ${(large / small).toFixed(2)} of 512 MiB (must: 1.20)`);
+    for (let round = 0; round < Number(rounds); round++) {
+      for (const one of candidates) await writeBoth(one);
+    }
+    for (const { vmm, folder } of candidates) {
+      mkdirSync(join(folder, 'last'));
+      assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${join(folder, 'last')}` }), 204);
+      assertStatus(await vmm.put('vm.delete'), 204);
+    }
+    for (const one of candidates) await prepareLoads(one);
+    for (let round = 0; round < Number(rounds); round++) {
+      for (const one of candidates) await loadAll(one);
+    }
+    reportAll(candidates);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const { vmm } of candidates) await vmm[Symbol.asyncDispose]();
+    rmSync(home, { recursive: true, force: true });
   }
 }
 
-async function measure(folder: string, mib: number, rounds: number): Promise<Times> {
-  mkdirSync(folder);
-  const times: Times = new Map();
-  const time = async (name: string, act: () => Promise<unknown>): Promise<void> => {
-    const start = performance.now();
-    await act();
-    times.set(name, [...(times.get(name) ?? []), performance.now() - start]);
-  };
-  const last = join(folder, 'last');
-  {
-    await using vmm = await bootTouched(mib);
-    for (let round = 0; round <= rounds; round++) {
-      if (round > 0) await writeBoth(vmm, folder, time);
-    }
-    mkdirSync(last);
-    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${last}` }), 204);
-  }
-  await loadAll({ folder, last, rounds, time });
-  rmSync(folder, { recursive: true, force: true });
-  return times;
+function reportAll(candidates: readonly Candidate[]): void {
+  for (const { mib, times } of candidates) report(mib, times);
+  const restores = new Map(candidates.map(({ mib, times }) => [mib, median(times.get('restore') ?? [])]));
+  const [small = 0, large = 0] = [restores.get(512), restores.get(8192)];
+  if (small > 0 && large > 0)
+    console.log(`restore at 8192 MiB takes ${(large / small).toFixed(2)} of 512 MiB (must: 1.20)`);
 }
 
-type Time = (name: string, act: () => Promise<unknown>) => Promise<void>;
+async function time({ times }: Candidate, name: string, act: () => Promise<unknown>): Promise<void> {
+  const start = performance.now();
+  await act();
+  times.set(name, [...(times.get(name) ?? []), performance.now() - start]);
+}
 
 /** A paused VM that has touched as much as is said. */
 async function bootTouched(mib: number): Promise<TestVmm> {
@@ -83,16 +91,17 @@ async function bootTouched(mib: number): Promise<TestVmm> {
   return vmm;
 }
 
-async function writeBoth(vmm: TestVmm, folder: string, time: Time): Promise<void> {
+async function writeBoth(one: Candidate): Promise<void> {
+  const { vmm, folder } = one;
   const pid = qemuOf(vmm.pid);
   const fd = readdirSync(`/proc/${pid}/fd`).find((one) =>
     linkOf(pid, one).startsWith('/memfd:memory-backend'),
   );
   const [copy, target] = [join(folder, 'copy'), join(folder, 'target')];
-  await time('cp', async () => execFileSync('cp', ['--sparse=always', `/proc/${pid}/fd/${fd}`, copy]));
+  await time(one, 'cp', async () => execFileSync('cp', ['--sparse=always', `/proc/${pid}/fd/${fd}`, copy]));
   rmSync(copy);
   mkdirSync(target);
-  await time('snapshot', async () =>
+  await time(one, 'snapshot', async () =>
     assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204),
   );
   rmSync(target, { recursive: true });
@@ -106,40 +115,37 @@ function linkOf(pid: number, fd: string): string {
   }
 }
 
-interface Loading {
-  readonly folder: string;
-  readonly last: string;
-  readonly rounds: number;
-  readonly time: Time;
+const BODY = ({ folder }: Candidate): object => ({
+  source_url: `file://${join(folder, 'last')}`,
+  resume: true,
+});
+
+/** Writes the files that the references load, and fills the page cache. */
+async function prepareLoads(one: Candidate): Promise<void> {
+  const { vmm, folder } = one;
+  const { deviceState } = parseSavedMachine(readFileSync(join(folder, 'last', 'state.json'), 'utf8'));
+  writeFileSync(join(folder, 'state'), Buffer.from(deviceState, 'base64'));
+  assertStatus(await vmm.put('vm.restore', BODY(one)), 204);
+  const words = wordsOf(qemuOf(vmm.pid));
+  assertStatus(await vmm.put('vm.delete'), 204);
+  await using qemu = await startByHand(words);
+  await qemu.load(`file:${join(folder, 'state')}`);
+  await qemu.save(`file:${join(folder, 'full')}`);
 }
 
-async function loadAll({ folder, last, rounds, time }: Loading): Promise<void> {
-  const [state, full] = [join(folder, 'state'), join(folder, 'full')];
-  const { deviceState } = parseSavedMachine(readFileSync(join(last, 'state.json'), 'utf8'));
-  writeFileSync(state, Buffer.from(deviceState, 'base64'));
-  let words: string[] = [];
-  const body = { source_url: `file://${last}`, resume: true };
-  await using vmm = await startVmm();
-  for (let round = 0; round <= rounds; round++) {
-    const act = async (): Promise<void> => assertStatus(await vmm.put('vm.restore', body), 204);
-    // the first fills the page cache
-    await (round === 0 ? act() : time('restore', act));
-    words = wordsOf(qemuOf(vmm.pid));
-    assertStatus(await vmm.put('vm.delete'), 204);
-    const byHand = (uri: string, argv: readonly string[]) => async (): Promise<void> => {
-      await using qemu = await startByHand(argv);
-      await qemu.load(uri);
-      await qemu.qmp.execute('cont');
-    };
-    await time('by hand', byHand(`file:${state}`, words));
-    if (round === 0) {
-      await using qemu = await startByHand(words);
-      await qemu.load(`file:${state}`);
-      await qemu.save(`file:${full}`);
-    }
-    // QEMU's own way, with the RAM that the VM was booted with
-    await time("QEMU's own", byHand(`file:${full}`, words.map(unmapped)));
-  }
+async function loadAll(one: Candidate): Promise<void> {
+  const { vmm, folder } = one;
+  await time(one, 'restore', async () => assertStatus(await vmm.put('vm.restore', BODY(one)), 204));
+  const words = wordsOf(qemuOf(vmm.pid));
+  assertStatus(await vmm.put('vm.delete'), 204);
+  const byHand = (name: string, argv: readonly string[]) => async (): Promise<void> => {
+    await using qemu = await startByHand(argv);
+    await qemu.load(`file:${join(folder, name)}`);
+    await qemu.qmp.execute('cont');
+  };
+  await time(one, 'by hand', byHand('state', words));
+  // QEMU's own way, with the RAM that the VM was booted with
+  await time(one, "QEMU's own", byHand('full', words.map(unmapped)));
 }
 
 /** The RAM's object as at boot. */

@@ -4,6 +4,16 @@ import type { Readiness, Watch } from './readiness.ts';
 import { closeReceived, type Receive } from './receive.ts';
 
 /**
+ * How long more bytes are looked for before the kernel is asked to tell of them, in milliseconds: a client that asks again
+ * at once is answered without the way through the thread that waits, which takes longer than the answer itself.
+ */
+const LOOK_MS = 0.06;
+
+/** Connections that look at the same time: with more of them one wait tells of several. */
+const MOST_LOOKING = 2;
+let looking = 0;
+
+/**
  * An accepted connection that keeps the descriptors which come with its bytes: Node's own reading would close them. Node writes, we
  * read. Each batch is the next request's whose head is whole.
  */
@@ -20,7 +30,7 @@ export class ReceivingStream extends Duplex {
     this.#socket = socket;
     this.#fd = descriptorOf(socket);
     this.#receive = receive;
-    this.#watch = readiness.watch(this.#fd, () => this.#read());
+    this.#watch = readiness.watch(this.#fd, () => this.#readOrArm());
     socket.on('error', (error) => this.destroy(error));
     socket.on('close', () => this.destroy());
   }
@@ -31,7 +41,9 @@ export class ReceivingStream extends Duplex {
   }
 
   override _read(): void {
-    if (this.#isOpen()) this.#watch.arm();
+    if (looking >= MOST_LOOKING) return void setImmediate(() => this.#readOrArm());
+    looking += 1;
+    this.#look(performance.now() + LOOK_MS);
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -55,16 +67,35 @@ export class ReceivingStream extends Duplex {
     return !this.#socket.destroyed;
   }
 
-  #read(): void {
-    if (this.destroyed || !this.#isOpen()) return;
+  /** Reads as soon as there is something; after `end` the watch tells when. */
+  #look(end: number): void {
+    setImmediate(() => {
+      if (performance.now() < end && !this.#read()) return this.#look(end);
+      looking -= 1;
+      if (performance.now() >= end) this.#readOrArm();
+    });
+  }
+
+  #readOrArm(): void {
+    if (!this.#read() && this.#canRead()) this.#watch.arm();
+  }
+
+  #canRead(): boolean {
+    return !this.destroyed && this.#isOpen();
+  }
+
+  /** @returns false where there is nothing to be read */
+  #read(): boolean {
+    if (!this.#canRead()) return false;
     try {
       const received = this.#receive(this.#fd);
-      if (received === undefined) return this.#watch.arm();
+      if (received === undefined) return false;
       if (received.fds.length > 0) this.#batches.push(received.fds);
       this.push(received.bytes.length === 0 ? null : received.bytes);
     } catch (error) {
       this.destroy(error instanceof Error ? error : new Error(String(error)));
     }
+    return true;
   }
 }
 

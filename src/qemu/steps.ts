@@ -23,15 +23,29 @@ export async function makeSteps(
 ): Promise<void> {
   const made: Step[] = [];
   try {
-    for (const step of steps) {
-      await make(qmp, step);
-      made.push(step);
-      if (step.kind === 'chardev') await connected(qmp, step, signal);
+    for (const group of groupsOf(steps)) {
+      // asked for at once: QEMU does them in their order, and one that misses an earlier one is refused too
+      const results = await Promise.allSettled(group.map((step) => make(qmp, step)));
+      made.push(...group.filter((_, i) => results[i]?.status === 'fulfilled'));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+      const last = group.at(-1);
+      if (last?.kind === 'chardev') await connected(qmp, last, signal);
     }
   } catch (error) {
     await dropSteps(qmp, made);
     throw error;
   }
+}
+
+/** Steps that need not wait for each other: a chardev's peer is waited for, and descriptors are sent by another way. */
+function groupsOf(steps: readonly Step[]): Step[][] {
+  const groups: Step[][] = [[]];
+  for (const step of steps) {
+    groups.at(-1)?.push(step);
+    if (step.kind === 'chardev' || (step.kind === 'netdev' && step.fds !== undefined)) groups.push([]);
+  }
+  return groups;
 }
 
 /** Takes steps away in reverse order; a device only asks its guest to let go. What QEMU no longer has is no fault. */

@@ -8,7 +8,7 @@ import { startVmm } from '../tests/support/vmm.ts';
 const RAM_MIB = 512;
 
 /** How long one measurement takes at least, in seconds. */
-export const SECONDS = 3;
+export const SECONDS = 1;
 
 /** The start of a guest's program: its own clock, in seconds. */
 export const CLOCK =

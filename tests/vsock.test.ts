@@ -1,5 +1,6 @@
 // Sockets between host and guest: both ways, many at once, large, slow, and what is left of them.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -7,11 +8,12 @@ import type { Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { connectVsock } from '../src/sdk/vsock.ts';
 import { guestConfig } from './support/guest.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, listenOn, startEcho } from './support/vsock.ts';
 
 const MIB = 2 ** 20;
@@ -87,6 +89,7 @@ test('host and guest connect to each other, and what is in the way is told', asy
 
   await hostToGuest(path);
   await guestToHost(path, shell);
+  await example(path, shell);
   await manyAtOnce(path);
   await oneAfterAnother(path);
   await large(path, shell);
@@ -133,6 +136,23 @@ async function guestToHost(path: string, shell: Shell): Promise<void> {
   server.close();
   assert.match(await shell.run('echo x | socat - VSOCK-CONNECT:2:8 2>&1'), /Connection reset by peer/);
   assert.match(await shell.run('echo x | socat - VSOCK-CONNECT:9:7 2>&1'), /timed out|reset|unreachable/i);
+}
+
+/** A command of the host's runs in the guest, as docs/vsock.md and the example say. */
+async function example(path: string, shell: Shell): Promise<void> {
+  await shell.run('(socat VSOCK-LISTEN:30,fork EXEC:/bin/sh,stderr >/dev/null 2>&1 &)');
+  const words = [
+    join(REPO, 'build/examples/vsock-run.js'),
+    path,
+    '30',
+    'uname -s; echo $((6 * 7)); ls /none',
+  ];
+  let output = '';
+  await until('the guest listens', async () => {
+    output = (await promisify(execFile)(process.execPath, words)).stdout;
+    return true;
+  });
+  assert.match(output, /^Linux\n42\n.*No such file or directory\n$/);
 }
 
 async function manyAtOnce(path: string): Promise<void> {

@@ -70,9 +70,10 @@ export class ReceivingStream extends Duplex {
   /** Reads as soon as there is something; after `end` the watch tells when. */
   #look(end: number): void {
     setImmediate(() => {
-      if (performance.now() < end && !this.#read()) return this.#look(end);
+      const isLate = performance.now() >= end;
+      if (!isLate && this.#canRead() && !this.#read()) return this.#look(end);
       looking -= 1;
-      if (performance.now() >= end) this.#readOrArm();
+      if (isLate) this.#readOrArm();
     });
   }
 

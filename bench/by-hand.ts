@@ -5,6 +5,9 @@ import { Duplex } from 'node:stream';
 import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
 import { isMessage } from '../src/qemu/qmp-stream.ts';
 
+/** The processor of guests under emulation by hand, as ours is: what it can do is not what is compared. */
+export const CPU = 'max,erms=off,fsrm=off,fsrs=off,fzrm=off';
+
 /** A QEMU that is driven by hand. */
 export interface ByHand extends AsyncDisposable {
   readonly qmp: Qmp;

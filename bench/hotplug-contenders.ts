@@ -9,6 +9,7 @@ import { KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { until } from '../tests/support/until.ts';
 import { startVmm, type Answer } from '../tests/support/vmm.ts';
+import { CPU } from './by-hand.ts';
 
 const MIB = 2 ** 20;
 const RAM = 512 * MIB;
@@ -118,7 +119,7 @@ function marksFile(folder: string): string {
 
 function machineArguments(socket: string, initramfs: string, marks: string): string[] {
   return [
-    ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', 'max'],
+    ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', CPU],
     ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-object', JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'ram', size: RAM, share: true })],
     ...['-m', `${RAM}b,maxmem=${RAM + ROOM}b`],

@@ -4,6 +4,7 @@ import { chooseAccelerator } from '../src/host/accelerator.ts';
 import { guestConfig, INITRAMFS_WITH_TOOLS, KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { startVmm } from '../tests/support/vmm.ts';
+import { CPU } from './by-hand.ts';
 
 const RAM_MIB = 512;
 
@@ -37,7 +38,7 @@ export async function startQemu(words: readonly string[]): Promise<Guest> {
   const child = spawn(
     'qemu-system-x86_64',
     [
-      ...['-M', 'pc', '-accel', chooseAccelerator().name, '-cpu', 'max', '-m', `${RAM_MIB}M`],
+      ...['-M', 'pc', '-accel', chooseAccelerator().name, '-cpu', CPU, '-m', `${RAM_MIB}M`],
       ...['-nodefaults', '-display', 'none', '-serial', 'stdio', '-kernel', KERNEL],
       ...['-initrd', INITRAMFS_WITH_TOOLS, '-append', 'console=ttyS0', ...words],
     ],

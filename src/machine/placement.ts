@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ApiError } from '../api/errors.ts';
 import { deviceItems } from '../config/items.ts';
 import type { VmConfig } from '../config/vm-config.ts';
@@ -122,7 +123,18 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** An id in QEMU's alphabet, different for different ids: anything beyond letters, digits, `_` and `-` is spelled out. */
+/** QEMU's node names have 31 characters; what belongs to a device has a suffix. */
+const MOST_CHARACTERS = 20;
+
+/**
+ * An id in QEMU's alphabet, different for different ids: anything beyond letters, digits, `_` and `-` is spelled out, and
+ * what would be too long is a digest.
+ */
 export function qemuId(id: string): string {
-  return `n${id.replace(/[^A-Za-z0-9_-]/gu, (char) => `.${char.codePointAt(0)?.toString(16)}.`)}`;
+  const spelled = `n${id.replace(/[^A-Za-z0-9_-]/gu, (char) => `.${char.codePointAt(0)?.toString(16)}.`)}`;
+  if (spelled.length <= MOST_CHARACTERS) return spelled;
+  return `d${createHash('sha256')
+    .update(id)
+    .digest('hex')
+    .slice(0, MOST_CHARACTERS - 1)}`;
 }

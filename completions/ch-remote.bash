@@ -7,7 +7,7 @@ _ch_remote_words() {
     --api-socket) echo '<file>' ;;
     create) echo '<file>' ;;
     add-device) echo 'path= iommu= id=' ;;
-    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= image_type= serial= backing_files=' ;;
+    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files=' ;;
     add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;
     add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id=' ;;

@@ -14,7 +14,7 @@ _cloud_hypervisor_words() {
     --sgx-epc) echo 'id= size= prefault=' ;;
     --serial) echo 'off pty tty null file= socket= iommu=' ;;
     --console) echo 'off pty tty null file= socket= iommu=' ;;
-    --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= image_type= serial= backing_files=' ;;
+    --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files=' ;;
     --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     --rng) echo 'src= iommu=' ;;
     --fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;

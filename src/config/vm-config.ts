@@ -6,7 +6,13 @@ import { fs } from '../devices/fs.ts';
 import { iommu } from '../devices/iommu.ts';
 import { memory } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
-import { GenericVhostUserConfig, refused, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
+import {
+  GenericVhostUserConfig,
+  RateLimitGroupConfig,
+  refused,
+  UserDeviceConfig,
+  VdpaConfig,
+} from '../devices/not-in-engine.ts';
 import { numa } from '../devices/numa.ts';
 import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
 import { platform } from '../devices/platform.ts';
@@ -60,6 +66,7 @@ export const VmConfig = struct({
     user_devices: refused(UserDeviceConfig),
     vdpa: refused(VdpaConfig),
     generic_vhost_user: refused(GenericVhostUserConfig),
+    rate_limit_groups: refused(RateLimitGroupConfig),
   },
   aliases: { 'generic-vhost-user': 'generic_vhost_user' },
 });

@@ -3,6 +3,7 @@ import {
   defaulted,
   documentedAs,
   formed,
+  later,
   optional,
   struct,
   worded,
@@ -35,6 +36,7 @@ export const DiskConfig = struct({
     poll_queue: pollQueue(),
     rate_limiter_config: rateLimiterConfig,
     id: optional(text('Name of the device', '<id>')),
+    rate_limit_group: beyond(later(optional(text('Group of disks that share a limit; refused')))),
     disable_io_uring: beyond(
       worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
     ),

@@ -138,6 +138,7 @@ function sections({ none, folder, file, odd }: Files): readonly Row[] {
     [{ numa: [{ cpus: [7] }] }, 400, 'numa[0].cpus[0]: no vCPU 7 (max_vcpus 1)'],
     [{ sgx_epc: [{ id: 'e', size: 4095 }] }, 400, 'sgx_epc[0].size: must be a multiple of 4096 above 0'],
     [{ sgx_epc: [{ id: 'e', size: 4096 }] }, 500, 'sgx_epc e: /dev/sgx_vepc: '],
+    [{ cpus: { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: true } }, 500, 'cpus.kvm_hyperv: needs KVM, '],
     [{ platform: { uuid: 'u' } }, 400, 'platform.uuid: "u" is no UUID'],
     [
       {

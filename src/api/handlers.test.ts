@@ -111,12 +111,12 @@ test('vm.create tells what is wrong with the configuration, all of it', () => {
     'cpus.boot_vcpus: expected a whole number from 1 to 255, got "1"; missing field "kernel"',
   ]);
   const kernel = { path: '/k' };
-  const cpus = { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: true };
-  const rule = failure(() => decode('vm.create', { kernel, cpus, memory: { size: 0 } }));
+  const vdpa = [{ path: '/v' }];
+  const rule = failure(() => decode('vm.create', { kernel, vdpa, memory: { size: 0 } }));
   assert.equal(rule.code, 'invalid-config');
   assert.deepEqual(errorChain(rule), [
     'The VM configuration is not valid',
-    'not supported yet: cpus.kvm_hyperv; memory.size: must not be 0 without memory zones',
+    'not supported yet: vdpa; memory.size: must not be 0 without memory zones',
   ]);
   const disks = [0, 1].map(() => ({ path: '/a', id: 'x' }));
   assert.equal(failure(() => decode('vm.create', { kernel, disks })).code, 'invalid-config');

@@ -258,8 +258,8 @@ test('what is read well but cannot be is told as a fault of the configuration', 
     'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
   );
   assert.equal(
-    fault({ kernel: ['/k'], cpus: ['boot=1,kvm_hyperv=on'] }, parseVmConfig),
-    'Error validating configuration: not supported yet: cpus.kvm_hyperv',
+    fault({ kernel: ['/k'], memory: ['size=0'] }, parseVmConfig),
+    'Error validating configuration: memory.size: must not be 0 without memory zones',
   );
 });
 

@@ -210,14 +210,15 @@ function contains(whole: unknown, part: unknown): boolean {
 test('what is not there yet is refused by name, all of it at once', () => {
   const later = {
     ...KERNEL,
-    cpus: { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: true },
+    user_devices: [{ socket: '/s' }],
+    vdpa: [{ path: '/v' }],
   };
   const error = failure(later);
   assert.equal(error.kind, 'invalid');
   const refused = error.problems.filter((problem) => problem.startsWith('not supported yet: '));
   assert.deepEqual(
     refused.map((problem) => problem.slice('not supported yet: '.length)),
-    ['cpus.kvm_hyperv'],
+    ['user_devices', 'vdpa'],
   );
 });
 
@@ -227,8 +228,9 @@ test('a member that asks for nothing is fine, though its capability is not there
     cpus: {
       boot_vcpus: 1,
       max_vcpus: 1,
-      kvm_hyperv: false,
     },
+    vdpa: [],
+    user_devices: null,
     memory: {
       size: 2 ** 30,
       hotplug_method: 'acpi',

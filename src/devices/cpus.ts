@@ -2,7 +2,6 @@ import {
   beyond,
   defaulted,
   documentedAs,
-  later,
   optional,
   struct,
   wordDefaulted,
@@ -40,7 +39,7 @@ export const CpusConfig = struct({
       read: readTopology,
       syntax: '<threads_per_core>:<cores_per_die>:<dies_per_package>:<packages>',
     }),
-    kvm_hyperv: beyond(later(defaulted(flag('Hyper-V interfaces for Windows guests'), false))),
+    kvm_hyperv: beyond(defaulted(flag('Hyper-V interfaces for Windows guests; needs KVM'), false)),
     max_phys_bits: optional(
       uint('Largest physical address in `bits`; the smaller of this and what the host has', { bits: 8 }),
     ),

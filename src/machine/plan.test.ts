@@ -50,6 +50,14 @@ test('physical address bits: what was asked for, no more than the emulation has'
   assert.equal(bitsOf({}, kvm)['host-phys-bits'], true);
 });
 
+test('Hyper-V interfaces, where KVM can give them', () => {
+  const cpus = { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: true };
+  const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
+  const { properties } = plan({ cpus }, kvm).cpu;
+  for (const name of ['hv-synic', 'hv-vpindex', 'hv-time', 'hv-stimer']) assert.equal(properties[name], true);
+  assert.equal('hv-synic' in plan({}, kvm).cpu.properties, false);
+});
+
 test('under emulation the guest is not told that copying by the byte is fast', () => {
   assert.deepEqual(plan({}).cpu, {
     model: 'max',

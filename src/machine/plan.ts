@@ -79,6 +79,17 @@ const TCG_PHYS_BITS = 40;
  */
 const TCG_CPU: Properties = { erms: false, fsrm: false, fsrs: false, fzrm: false };
 
+/** What Windows looks for under a hypervisor: the leaves with `Hv#1`, its clock, timers and interrupt messages. */
+const HYPERV: Properties = {
+  'hv-relaxed': true,
+  'hv-vapic': true,
+  'hv-spinlocks': 0x1fff,
+  'hv-time': true,
+  'hv-vpindex': true,
+  'hv-synic': true,
+  'hv-stimer': true,
+};
+
 function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['cpu'] {
   const bits = cpus.max_phys_bits;
   if (accelerator.name === 'tcg') {
@@ -92,7 +103,11 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
   }
   return {
     model: 'host',
-    properties: { 'host-phys-bits': true, ...(bits === undefined ? {} : { 'host-phys-bits-limit': bits }) },
+    properties: {
+      'host-phys-bits': true,
+      ...(bits === undefined ? {} : { 'host-phys-bits-limit': bits }),
+      ...(cpus.kvm_hyperv ? HYPERV : {}),
+    },
   };
 }
 

@@ -183,10 +183,15 @@ async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> 
 
 /** What vm.create must not look at and vm.boot must: what the machine starts from and what its RAM is made of. */
 export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
+  const accelerator = chooseAccelerator().name;
+  if (config.cpus.kvm_hyperv && accelerator !== 'kvm') {
+    // QEMU would pass over it without a word
+    throw new ApiError('failed', `cpus.kvm_hyperv: needs KVM, the machine would run on ${accelerator}`);
+  }
   const kernel = await naming(`kernel ${config.kernel.path}`, prepareKernel(config.kernel.path));
   for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
   for (const { id } of config.sgx_epc ?? []) {
-    await naming(`sgx_epc ${id}`, checkSgx(chooseAccelerator().name));
+    await naming(`sgx_epc ${id}`, checkSgx(accelerator));
   }
   return { kernel, initramfs: await initramfsOf(config) };
 }

@@ -16,7 +16,7 @@ const RAM = 512 * MIB;
 const ROOM = 1024 * MIB;
 const FIRST_VCPUS = 2;
 /** each round brings a vCPU that stays */
-export const MOST_ROUNDS = 12;
+export const MOST_ROUNDS = 40;
 const MOST_VCPUS = FIRST_VCPUS + MOST_ROUNDS;
 const CMDLINE = 'console=hvc0 memhp_default_state=online';
 /** What the guest writes into its serial port, the engine appends to a file: the same way for both contenders. */
@@ -30,6 +30,7 @@ export interface BootFiles {
 
 /** A running guest and the ways to change it. */
 export interface Contender extends AsyncDisposable {
+  readonly name: string;
   readonly shell: Shell;
   /** the guest's end of a line to `marks` */
   readonly marker: string;
@@ -65,6 +66,7 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
   const shell = openShell(await ptyOf(vmm, 'console'));
   await shell.login();
   return {
+    name: 'nephos',
     shell,
     marker: MARKS,
     marks,
@@ -104,7 +106,7 @@ export async function startByHand({ folder, disk, initramfs }: BootFiles): Promi
     });
     const qmp = await openByPath(socket);
     await shell.login();
-    return { shell, marker: MARKS, marks, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
+    return { name: 'by hand', shell, marker: MARKS, marks, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;
@@ -153,7 +155,7 @@ async function openByPath(path: string): Promise<Qmp> {
 function byHand(
   qmp: Qmp,
   disk: string,
-): Omit<Contender, 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
+): Omit<Contender, 'name' | 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
   // the same options as ours: what they cost is not what is compared
   const file = { driver: 'file', 'node-name': 'f', filename: disk, aio: 'io_uring' };
   return {

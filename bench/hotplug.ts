@@ -44,11 +44,18 @@ const OPERATIONS: readonly Operation[] = [
   },
 ];
 
-/** Looks again every 10 ms: a guest that spins would take the processor from whoever is measured. */
-const PAUSE = 'do read -t 0.01 _; done';
+/** Looks again every 2 ms: a guest that spins would take the processor from whoever is measured. */
+const LOOK_MS = 2;
+const PAUSE = `do read -t ${LOOK_MS / 1000} _; done`;
+
+/**
+ * Half a second in which the guest finishes what it began: it still works on a vCPU for 0.15 s after it shows it, and
+ * would only then look at the next.
+ */
+const SETTLE = 'read -t 0.5 _';
 
 /** `npm run bench -- hotplug [rounds]`: a vCPU is added each round and never goes, so their number is bounded. */
-export async function benchHotplug([rounds = '9']: readonly string[]): Promise<void> {
+export async function benchHotplug([rounds = '20']: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
     const files: BootFiles = { folder, disk: diskImage(folder, 'first'), initramfs: INITRAMFS };
@@ -93,6 +100,7 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
       for (const [i, contender] of round % 2 === 0 ? turns : turns.toReversed()) {
         await contender.resume();
         times[i]?.push(await timeTo(operation, contender, round));
+        await contender.shell.run(SETTLE);
         await contender.pause();
       }
     }
@@ -112,6 +120,8 @@ async function timeTo(operation: Operation, contender: Contender, round: number)
   const watching = `echo ${mark}-watching >${marker}`;
   shell.type(`${watching}; until ${operation.seen(round)}; ${PAUSE}; echo ${mark}-done >${marker}\r`);
   await marked(contender, `${mark}-watching`);
+  // not in step with the guest's looks: else both sides would be rounded up to the same look, or just not
+  await setTimeout(Math.random() * 5 * LOOK_MS);
   const start = performance.now();
   const [done] = await Promise.all([marked(contender, `${mark}-done`), operation.act(contender, round)]);
   if (operation.undo !== undefined) {
@@ -122,10 +132,10 @@ async function timeTo(operation: Operation, contender: Contender, round: number)
 }
 
 /** The time at which the guest's mark was on the host, looked for each millisecond. */
-async function marked({ marks }: Contender, mark: string): Promise<number> {
+async function marked({ name, marks }: Contender, mark: string): Promise<number> {
   const deadline = performance.now() + 60_000;
   while (!readFileSync(marks, 'latin1').includes(mark)) {
-    if (performance.now() > deadline) throw new Error(`the guest did not write ${mark}`);
+    if (performance.now() > deadline) throw new Error(`${name}: the guest did not write ${mark}`);
     await setTimeout(1);
   }
   return performance.now();

@@ -106,7 +106,14 @@ export async function startByHand({ folder, disk, initramfs }: BootFiles): Promi
     });
     const qmp = await openByPath(socket);
     await shell.login();
-    return { name: 'by hand', shell, marker: MARKS, marks, ...byHand(qmp, disk), [Symbol.asyncDispose]: stop };
+    return {
+      name: 'by hand',
+      shell,
+      marker: MARKS,
+      marks,
+      ...byHand(qmp, disk),
+      [Symbol.asyncDispose]: stop,
+    };
   } catch (error) {
     await stop();
     throw error;

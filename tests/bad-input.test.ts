@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { boot } from './support/boot.ts';
 import { openTap } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf } from './support/host.ts';
+import { childrenOf, descriptorsOf, qemuOf } from './support/host.ts';
+import { openMonitor, type Monitor } from './support/monitor.ts';
 import { interfaces } from './support/network.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
@@ -14,7 +16,7 @@ import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm
 const MIB = 2 ** 20;
 const MEMORY = { size: 256 * MIB, shared: true };
 /** 400 where the configuration itself says it, 500 where the host does. */
-type Row = readonly [config: object, status: 400 | 500, message: string];
+type Row = readonly [config: object, status: 400 | 404 | 500, message: string];
 
 /** What a folder has for all rows; their names would end a word or an option elsewhere. */
 function makeFiles(folder: string) {
@@ -201,26 +203,81 @@ async function attempt(vmm: TestVmm, config: object): Promise<Answer> {
   return booted;
 }
 
-test('what cannot be is refused by name, at boot and while a guest runs, and leaves nothing', async () => {
+/** What the engine has: its buses, its back-ends and every object of it, in its own words; and what it has open. */
+async function inEngine(vmm: TestVmm, monitor: Monitor) {
+  return {
+    info: JSON.stringify((await vmm.get('vm.info')).json),
+    words: await monitor.ask(
+      'info pci',
+      'info block -n',
+      'info network',
+      'info chardev',
+      'info memdev',
+      'info memory_size_summary',
+      'info qom-tree',
+    ),
+    open: descriptorsOf(qemuOf(vmm.pid)),
+  };
+}
+
+/** Changes of a running VM that cannot be, beside devices. */
+const CHANGES: Readonly<Record<string, readonly Row[]>> = {
+  'vm.resize': [
+    [{ desired_vcpus: 0 }, 400, 'desired_vcpus: expected a whole number from 1 to 255, got 0'],
+    [{ desired_vcpus: 2 }, 400, 'desired_vcpus: must be from 1 to max_vcpus (1), got 2'],
+    [{ desired_ram: 512 * MIB }, 400, 'desired_ram: '],
+    [{ desired_ram: 0 }, 400, 'desired_ram: '],
+    [{ desired_ram: 256 * MIB + 1 }, 400, 'desired_ram: '],
+    [{ desired_balloon: MIB }, 400, 'desired_balloon: '],
+  ],
+  'vm.resize-zone': [[{ id: 'no, zone', desired_ram: 512 * MIB }, 400, 'no, zone']],
+  'vm.resize-disk': [[{ id: 'no, disk', desired_size: 64 * MIB }, 404, 'No disk is called "no, disk"']],
+  'vm.remove-device': [
+    [{ id: 'no, device' }, 404, 'No device is called "no, device"'],
+    [{ id: '_rng' }, 400, '_rng: rng cannot be removed while the VM runs'],
+    [{ id: '_console' }, 400, '_console: console cannot be removed while the VM runs'],
+  ],
+};
+
+test('what cannot be is refused by name at boot, and leaves nothing', async () => {
   await using vmm = await startVmm();
   using tap = openTap(1);
   const files = makeFiles(vmm.folder);
-  const known = devices(files, tap.name);
   // what is opened once and kept is open before anything is counted
   await attempt(vmm, {});
   await each(sections(files), (row) => refuses(vmm, row, () => attempt(vmm, row[0])));
-  for (const [kind, rows] of Object.entries(known)) {
+  for (const [kind, rows] of Object.entries(devices(files, tap.name))) {
     const member = MEMBERS[kind] ?? kind;
     await each(rows, (row) => {
       const one = { ...row[0], id: 'my, one' };
       return refuses(vmm, row, () => attempt(vmm, { [member]: kind === 'vsock' ? one : [one] }));
     });
   }
-  assertStatus(await vmm.put('vm.create', guestConfig({ memory: MEMORY })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  for (const [kind, rows] of Object.entries(known)) {
-    await each(rows, (row) =>
-      refuses(vmm, row, () => vmm.put(`vm.add-${kind}`, { ...row[0], id: 'my, one' })),
+});
+
+test('what cannot be is refused by name while a guest runs, and the engine is byte for byte as before', async () => {
+  using monitor = openMonitor();
+  await using vmm = await startVmm({ env: monitor.env });
+  using tap = openTap(1);
+  const files = makeFiles(vmm.folder);
+  // up to its shell: a guest that is still looking at its devices moves their registers
+  using _shell = await boot(vmm, { memory: MEMORY, console: { mode: 'Null' } });
+  const before = await inEngine(vmm, monitor);
+  const look = (path: string, rows: readonly Row[]): Promise<void> =>
+    each(rows, async (row) => {
+      await refuses(vmm, row, () => vmm.put(path, row[0]));
+      assert.deepEqual(await inEngine(vmm, monitor), before, JSON.stringify(row));
+    });
+  for (const [kind, rows] of Object.entries(devices(files, tap.name))) {
+    await look(
+      `vm.add-${kind}`,
+      rows.map(([config, ...rest]): Row => [{ ...config, id: 'my, one' }, ...rest]),
     );
   }
+  for (const [path, rows] of Object.entries(CHANGES)) await look(path, rows);
+  // and after all of them a good one is taken, in the first slot that was free
+  const added = await vmm.put('vm.add-disk', { path: files.odd, id: 'my, one' });
+  // which the same look sees
+  assert.deepEqual(added, { status: 200, json: { id: 'my, one', bdf: '0000:00:04.0' } });
+  assert.notDeepEqual((await inEngine(vmm, monitor)).words, before.words);
 });

@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { openQmp, type Qmp } from '../../src/qemu/qmp.ts';
+import { makeFolder } from './vmm.ts';
+
+/** A way of the test's own into the QEMU of a VMM, which has none for others. */
+export interface Monitor extends Disposable {
+  /** for the VMM: has it start QEMU with one monitor more */
+  readonly env: NodeJS.ProcessEnv;
+  /** What QEMU's monitor for people answers to each command, from one moment to the next. */
+  readonly ask: (...commands: readonly string[]) => Promise<string[]>;
+}
+
+/** Puts a script in QEMU's place that starts the real one with a further monitor. */
+export function openMonitor(): Monitor {
+  const folder = makeFolder();
+  const [program, socket] = [join(folder, 'qemu'), join(folder, 'monitor')];
+  const more = `-chardev socket,id=the-test,path=${socket},server=on,wait=off -mon chardev=the-test,mode=control`;
+  writeFileSync(program, `#!/bin/sh\nexec qemu-system-x86_64 "$@" ${more}\n`);
+  chmodSync(program, 0o755);
+  let connection: Promise<Connection> | undefined;
+  return {
+    env: { NEPHOS_QEMU: program },
+    ask: async (...commands) => {
+      // kept, as QEMU's side of one that comes and goes is open a little longer than ours
+      connection ??= connectTo(socket);
+      const { qmp } = await connection;
+      const answers: string[] = [];
+      for (const command of commands) {
+        answers.push(String(await qmp.execute('human-monitor-command', { 'command-line': command })));
+      }
+      return answers;
+    },
+    [Symbol.dispose]: () => {
+      void connection?.then(({ stream }) => stream.destroy());
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface Connection {
+  readonly stream: Socket;
+  readonly qmp: Qmp;
+}
+
+async function connectTo(socket: string): Promise<Connection> {
+  const stream = connect(socket);
+  await once(stream, 'connect');
+  return { stream, qmp: await openQmp(stream, () => undefined) };
+}

@@ -47,11 +47,22 @@ interface Side {
 }
 
 /** Sequential and random reads and writes, raw and qcow2, past the guest's page cache and through the host's. */
-export async function measureDisks(rounds: number): Promise<void> {
+export function measureDisks(rounds: number): Promise<void> {
+  return measureAll(rounds, (images) => startNephos({ disks: images.map((path) => ({ path })) }));
+}
+
+/** The same with QEMU on both sides. */
+export function nullDisks(rounds: number): Promise<void> {
+  return measureAll(rounds, (images) => startQemu(qemuDisks(images)));
+}
+
+async function measureAll(
+  rounds: number,
+  startOurs: (images: readonly string[]) => Promise<Guest>,
+): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
-    const disks = makeImages(folder, 'ours').map((path) => ({ path }));
-    await using ours = await startNephos({ disks });
+    await using ours = await startOurs(makeImages(folder, 'ours'));
     await using theirs = await startQemu(qemuDisks(makeImages(folder, 'theirs')));
     const sides = [await withProgram(ours), await withProgram(theirs)] as const;
     for (const [i, format] of FORMATS.entries()) {

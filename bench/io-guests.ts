@@ -1,6 +1,8 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { Duplex } from 'node:stream';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
+import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
 import { guestConfig, INITRAMFS_WITH_TOOLS, KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { startVmm } from '../tests/support/vmm.ts';
@@ -9,7 +11,7 @@ import { CPU } from './by-hand.ts';
 const RAM_MIB = 512;
 
 /** How long one measurement takes at least, in seconds. */
-export const SECONDS = 1;
+export const SECONDS = 0.5;
 
 /** The start of a guest's program: its own clock, in seconds. */
 export const CLOCK =
@@ -18,19 +20,29 @@ export const CLOCK =
 /** A guest with the tests' tools, at its prompt. */
 export interface Guest extends AsyncDisposable {
   readonly shell: Shell;
+  /** Stops its processors, so that it takes nothing from the other. */
+  readonly pause: () => Promise<void>;
+  readonly resume: () => Promise<void>;
 }
 
 /** Ours, with members of the configuration. */
 export async function startNephos(more: Readonly<Record<string, unknown>>): Promise<Guest> {
   const vmm = await startVmm();
-  const config = guestConfig({ memory: { size: RAM_MIB * 2 ** 20 }, ...more }, { tools: true });
-  for (const [route, body] of [['vm.create', config], ['vm.boot']] as const) {
+  const put = async (route: string, body?: unknown): Promise<void> => {
     const { status, json } = await vmm.put(route, body);
     if (status !== 204) throw new Error(`${route}: ${JSON.stringify(json)}`);
-  }
+  };
+  const config = guestConfig({ memory: { size: RAM_MIB * 2 ** 20 }, ...more }, { tools: true });
+  await put('vm.create', config);
+  await put('vm.boot');
   const shell = openShell(await ptyOf(vmm));
   await shell.login();
-  return { shell, [Symbol.asyncDispose]: () => vmm[Symbol.asyncDispose]() };
+  return {
+    shell,
+    pause: () => put('vm.pause'),
+    resume: () => put('vm.resume'),
+    [Symbol.asyncDispose]: () => vmm[Symbol.asyncDispose](),
+  };
 }
 
 /** QEMU as its users start it, of the same machine type. */
@@ -41,12 +53,13 @@ export async function startQemu(words: readonly string[]): Promise<Guest> {
       ...['-M', 'pc', '-accel', chooseAccelerator().name, '-cpu', CPU, '-m', `${RAM_MIB}M`],
       ...['-nodefaults', '-display', 'none', '-serial', 'stdio', '-kernel', KERNEL],
       ...['-initrd', INITRAMFS_WITH_TOOLS, '-append', 'console=ttyS0', ...words],
+      ...['-chardev', 'socket,id=qmp,fd=3', '-mon', 'chardev=qmp,mode=control'],
     ],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
+    { stdio: ['pipe', 'pipe', 'inherit', 'pipe'] },
   );
   const shell = shellOn({
-    write: (text) => void child.stdin.write(text),
-    onData: (take) => void child.stdout.on('data', take),
+    write: (text) => void child.stdin?.write(text),
+    onData: (take) => void child.stdout?.on('data', take),
     close: () => undefined,
   });
   const stop = async (): Promise<void> => {
@@ -54,41 +67,59 @@ export async function startQemu(words: readonly string[]): Promise<Guest> {
     child.kill('SIGKILL');
     await once(child, 'exit');
   };
-  await shell.login().catch(async (error: unknown) => {
+  try {
+    const qmp = await openQmpOf(child);
+    await shell.login();
+    return {
+      shell,
+      pause: async () => void (await qmp.execute('stop')),
+      resume: async () => void (await qmp.execute('cont')),
+      [Symbol.asyncDispose]: stop,
+    };
+  } catch (error) {
     await stop();
     throw error;
-  });
-  return { shell, [Symbol.asyncDispose]: stop };
+  }
 }
 
-/** Both measure in turns, and who is first changes with each round. Prints one row; larger is better. */
-export async function compare<T>(
+async function openQmpOf(child: ChildProcess): Promise<Qmp> {
+  const stream = child.stdio[3];
+  if (!(stream instanceof Duplex)) throw new Error('QEMU has no QMP');
+  return openQmp(stream, () => undefined);
+}
+
+/** Two of what is compared, each with its guest. */
+export interface Comparison<T extends { readonly guest: Guest }> {
+  readonly rounds: number;
+  readonly sides: readonly [ours: T, theirs: T];
+  readonly measure: (side: T) => Promise<number>;
+}
+
+/**
+ * Both measure in turns, each while the other is paused, and who is first changes with each round. Prints one row: the medians of
+ * both, the median of the rounds' ratios, and between which two half of these are. Larger is better.
+ */
+export async function compare<T extends { readonly guest: Guest }>(
   name: string,
-  {
-    rounds,
-    sides,
-    measure,
-  }: {
-    readonly rounds: number;
-    readonly sides: readonly [ours: T, theirs: T];
-    readonly measure: (side: T) => Promise<number>;
-  },
+  { rounds, sides, measure }: Comparison<T>,
 ): Promise<void> {
   const figures: [ours: number[], theirs: number[]] = [[], []];
+  for (const { guest } of sides) await guest.pause();
   for (let round = 0; round < rounds; round++) {
     for (const side of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
+      await sides[side].guest.resume();
       figures[side].push(await measure(sides[side]));
+      await sides[side].guest.pause();
     }
   }
-  const [ours, theirs] = [median(figures[0]), median(figures[1])];
-  const each = figures[0].map((one, i) => (one / (figures[1][i] ?? Number.NaN)).toFixed(2));
-  console.log(
-    `${name.padEnd(30)}${ours.toFixed(0).padStart(9)}${theirs.toFixed(0).padStart(9)}   ` +
-      `${(ours / theirs).toFixed(2)}   ${each.join(' ')}`,
-  );
+  for (const { guest } of sides) await guest.resume();
+  const ratios = figures[0].map((one, i) => one / (figures[1][i] ?? Number.NaN));
+  const [ours, theirs] = figures.map((side) => quantile(side, 0.5).toFixed(0).padStart(9));
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(2));
+  console.log(`${name.padEnd(30)}${ours}${theirs}   ${middle}   ${low} to ${high}`);
 }
 
-function median(values: readonly number[]): number {
+function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return sorted[Math.round((sorted.length - 1) * part)] ?? Number.NaN;
 }

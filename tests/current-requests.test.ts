@@ -173,7 +173,6 @@ test('what cannot be here is refused with the reason, and never ignored', async 
   assertStatus(await vmm.put('vm.resize-disk', { id: 'a', desired_size: 512 }), 404);
   for (const part of [
     { user_devices: [{ socket: '/x' }] },
-    { rate_limit_groups: [{ id: 'g', rate_limiter_config: { ops: { size: 9, refill_time: 100 } } }] },
     { vdpa: [{ path: '/dev/vhost-vdpa-0' }] },
     { generic_vhost_user: [{ socket: '/x', device_type: 4 }] },
     { 'generic-vhost-user': [{ socket: '/x', virtio_id: 4 }] },
@@ -183,9 +182,6 @@ test('what cannot be here is refused with the reason, and never ignored', async 
     const member = Object.keys(part)[0]?.replaceAll('-', '_');
     assert.match(JSON.stringify(answer.json), new RegExp(`not supported yet: ${member}`));
   }
-  const grouped = await vmm.put('vm.create', guestConfig({ disks: [{ path: '/x', rate_limit_group: 'g' }] }));
-  assertStatus(grouped, 400);
-  assert.match(JSON.stringify(grouped.json), /not supported yet: disks\[0\]\.rate_limit_group/);
   assertStatus(await vmm.put('vm.create', guestConfig({ user_devices: [], rate_limit_groups: [] })), 204);
   assertStatus(await vmm.put('vm.coredump', { destination_url: 'file:///x' }), 405);
   assertStatus(await vmm.put('vm.resize-disk', { id: 'a', desired_size: 512 }), 405);

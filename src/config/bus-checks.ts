@@ -25,6 +25,7 @@ interface Machine {
 export function checkBusDevices(config: VmConfig, report: Report): void {
   const machine: Machine = { vcpus: config.cpus.boot_vcpus, shared: config.memory.shared, report };
   (config.disks ?? []).forEach((disk, i) => checkDisk(`disks[${i}]`, disk, machine));
+  checkGroups(config, report);
   (config.net ?? []).forEach((net, i) => checkNet(`net[${i}]`, net, machine));
   (config.fs ?? []).forEach((fs, i) => checkFs(`fs[${i}]`, fs, machine));
   (config.pmem ?? []).forEach((pmem, i) => checkPmem(`pmem[${i}]`, pmem, report));
@@ -48,6 +49,25 @@ function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
   if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
   if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
   checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
+}
+
+/** Rate limit groups have names of their own, and disks know them. */
+function checkGroups({ rate_limit_groups: groups = [], disks = [] }: VmConfig, report: Report): void {
+  const names = groups.map(({ id }) => id);
+  for (const { index, value, first } of duplicates(names)) {
+    const place = `rate_limit_groups[${index}].id`;
+    report(place, `"${value}" is taken by rate_limit_groups[${first}]`, 'duplicate');
+  }
+  for (const [
+    i,
+    { rate_limit_group: group, rate_limiter_config: own, vhost_user: served },
+  ] of disks.entries()) {
+    if (group === undefined) continue;
+    const place = `disks[${i}].rate_limit_group`;
+    if (!names.includes(group)) report(place, `there is no rate limit group "${group}"`);
+    if (own !== undefined) report(place, 'the disk has limits of its own (rate_limiter_config)');
+    if (served) report(place, 'has no effect with vhost_user: only its back-end can limit it');
+  }
 }
 
 /** Bytes of a serial number that virtio-blk has room for. */

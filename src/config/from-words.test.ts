@@ -263,6 +263,20 @@ test('what is read well but cannot be is told as a fault of the configuration', 
   );
 });
 
+test('a rate limit group and a disk of it', () => {
+  const { config } = parseVmConfig({
+    kernel: ['/k'],
+    'rate-limit-group': ['id=g,bw_size=10,bw_refill_time=100', 'id=h'],
+    disk: ['path=/a,rate_limit_group=g'],
+  });
+  const bandwidth = { size: 10, one_time_burst: 0, refill_time: 100 };
+  assert.deepEqual(config.rate_limit_groups, [
+    { id: 'g', rate_limiter_config: { bandwidth, ops: undefined } },
+    { id: 'h', rate_limiter_config: undefined },
+  ]);
+  assert.equal(config.disks?.[0]?.rate_limit_group, 'g');
+});
+
 test('paths with commas and equals signs are possible in quotes', () => {
   const { config } = parseVmConfig({ kernel: ['/k'], disk: ['path="/a,b=c",readonly=on'] });
   assert.equal(config.disks?.[0]?.path, '/a,b=c');

@@ -6,18 +6,13 @@ import { fs } from '../devices/fs.ts';
 import { iommu } from '../devices/iommu.ts';
 import { memory } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
-import {
-  GenericVhostUserConfig,
-  RateLimitGroupConfig,
-  refused,
-  UserDeviceConfig,
-  VdpaConfig,
-} from '../devices/not-in-engine.ts';
+import { GenericVhostUserConfig, refused, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
 import { numa } from '../devices/numa.ts';
 import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
 import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
 import { pvpanic } from '../devices/pvpanic.ts';
+import { rateLimitGroup } from '../devices/rate-limit-group.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
 import { sgxEpc } from '../devices/sgx-epc.ts';
@@ -66,7 +61,7 @@ export const VmConfig = struct({
     user_devices: refused(UserDeviceConfig),
     vdpa: refused(VdpaConfig),
     generic_vhost_user: refused(GenericVhostUserConfig),
-    rate_limit_groups: refused(RateLimitGroupConfig),
+    rate_limit_groups: rateLimitGroup.field,
   },
   aliases: { 'generic-vhost-user': 'generic_vhost_user' },
 });

@@ -3,7 +3,6 @@ import {
   defaulted,
   documentedAs,
   formed,
-  later,
   optional,
   struct,
   worded,
@@ -14,6 +13,7 @@ import { defineDevice, type PlanContext } from './device.ts';
 import { imageSteps, type ImageFacts } from './image.ts';
 import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
+import type { SharedLimits } from './rate-limit-group.ts';
 import type { Step } from './step.ts';
 import { planThrottle } from './throttle.ts';
 import { planVhostUserDisk } from './vhost-user-disk.ts';
@@ -36,7 +36,7 @@ export const DiskConfig = struct({
     poll_queue: pollQueue(),
     rate_limiter_config: rateLimiterConfig,
     id: optional(text('Name of the device', '<id>')),
-    rate_limit_group: beyond(later(optional(text('Group of disks that share a limit; refused')))),
+    rate_limit_group: beyond(optional(text('Id of the rate limit group whose limits the disk shares'))),
     disable_io_uring: beyond(
       worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
     ),
@@ -50,6 +50,11 @@ export const DiskConfig = struct({
   },
 });
 
+/** What is found out about a disk before it is planned. */
+export interface DiskFacts extends ImageFacts {
+  readonly shared?: SharedLimits | undefined;
+}
+
 export const disk = defineDevice({
   member: 'disks',
   field: optional(list(nested(DiskConfig))),
@@ -60,12 +65,12 @@ export const disk = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
-  plan: (config, at: PlanContext<ImageFacts | undefined>) =>
+  plan: (config, at: PlanContext<DiskFacts | undefined>) =>
     at.facts === undefined ? planVhostUserDisk(config, at) : planDisk(config, { ...at, facts: at.facts }),
 });
 
-function planDisk(config: DiskConfig, at: PlanContext<ImageFacts>): readonly Step[] {
-  const throttle = planThrottle(at.qemuId, config);
+function planDisk(config: DiskConfig, at: PlanContext<DiskFacts>): readonly Step[] {
+  const throttle = planThrottle(at.qemuId, config, at.facts.shared);
   return [
     ...imageSteps(at.qemuId, config, at.facts),
     ...throttle.steps,

@@ -11,6 +11,7 @@ import { numa } from './numa.ts';
 import { platform } from './platform.ts';
 import { pmem } from './pmem.ts';
 import { pvpanic } from './pvpanic.ts';
+import { rateLimitGroup } from './rate-limit-group.ts';
 import { rng } from './rng.ts';
 import { serial } from './serial.ts';
 import { sgxEpc } from './sgx-epc.ts';
@@ -29,6 +30,7 @@ export const DEVICES: readonly Device[] = [
   numa,
   platform,
   sgxEpc,
+  rateLimitGroup,
   serial,
   console,
   disk,

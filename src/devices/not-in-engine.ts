@@ -1,5 +1,4 @@
 import { beyond, defaulted, later, optional, struct, type Struct, type ValueOf } from '../schema/field.ts';
-import { rateLimiterConfig } from './rate-limit.ts';
 import { flag, list, nested, path, text, uint } from '../schema/kinds.ts';
 
 /** Why what current versions have is refused, by its member of VmConfig. */
@@ -42,17 +41,6 @@ export const GenericVhostUserConfig = struct({
     device_type: uint('Kind of the device, as virtio numbers them', { bits: 32 }),
     queue_sizes: optional(list(uint('Descriptors of a queue', { bits: 16 }))),
     id: optional(text('Name of the device', '<id>')),
-  },
-});
-
-/** A rate limit that several disks share. */
-export interface RateLimitGroupConfig extends ValueOf<typeof RateLimitGroupConfig> {}
-export const RateLimitGroupConfig = struct({
-  name: 'RateLimitGroupConfig',
-  doc: 'A rate limit that several disks share; refused: a disk’s own limit works',
-  fields: {
-    id: text('Name of the group', '<id>'),
-    rate_limiter_config: rateLimiterConfig,
   },
 });
 

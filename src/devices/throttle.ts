@@ -1,5 +1,5 @@
 import type { DiskConfig } from './disk.ts';
-import { rateOf, type TokenBucket } from './rate-limit.ts';
+import { rateOf, type RateLimiterConfig, type TokenBucket } from './rate-limit.ts';
 import type { ObjectStep, Step, StepProps } from './step.ts';
 
 /** Filters that limit a disk. */
@@ -15,18 +15,24 @@ type Limited = Pick<DiskConfig, 'readonly' | 'rate_limiter_config'>;
 const COUNTED = { bandwidth: 'bps', ops: 'iops' } as const;
 type Kind = keyof typeof COUNTED;
 
+/** What can be limited, in the order of the filters. */
+export const LIMITED = ['ops', 'bandwidth'] as const satisfies readonly Kind[];
+
 /**
- * Filters on top of `node` that hold a disk to its limits. Each bucket has a group of its own, because a change
- * of a group's limits, which ends a one-time burst, fills it again.
+ * Filters on top of `node` that hold a disk to its limits, or to those that it `shares`, whose groups are there. Each
+ * bucket has a group of its own, because a change of a group's limits, which ends a one-time burst, fills it again.
  */
-export function planThrottle(node: string, config: Limited): Throttle {
-  return (['ops', 'bandwidth'] as const).reduce<Throttle>(
+export function planThrottle(
+  node: string,
+  config: Limited,
+  shared?: { readonly name: string; readonly limits: RateLimiterConfig },
+): Throttle {
+  return LIMITED.reduce<Throttle>(
     (below, kind) => {
-      const bucket = config.rate_limiter_config?.[kind];
-      const rate = bucket === undefined ? undefined : rateOf(bucket);
-      if (bucket === undefined || rate === undefined) return below;
       const top = `${node}.${kind}`;
-      const group = groupStep(`${top}-limit`, kind, { ...bucket, rate });
+      const bucket = (shared?.limits ?? config.rate_limiter_config)?.[kind];
+      const group = limitStep(shared?.name ?? node, kind, bucket);
+      if (group === undefined) return below;
       const filter = {
         driver: 'throttle',
         'read-only': config.readonly,
@@ -34,14 +40,19 @@ export function planThrottle(node: string, config: Limited): Throttle {
         'throttle-group': group.props.id,
         file: below.top,
       };
-      return { steps: [...below.steps, group, { kind: 'blockdev', props: filter }], top };
+      const own = shared === undefined ? [group] : [];
+      return { steps: [...below.steps, ...own, { kind: 'blockdev', props: filter }], top };
     },
     { steps: [], top: node },
   );
 }
 
-function groupStep(id: string, kind: Kind, bucket: TokenBucket & { readonly rate: number }): ObjectStep {
-  const { rate, size, one_time_burst: tokens = 0 } = bucket;
+/** The engine's group for one bucket; undefined where it limits nothing. */
+export function limitStep(name: string, kind: Kind, bucket: TokenBucket | undefined): ObjectStep | undefined {
+  const rate = bucket === undefined ? undefined : rateOf(bucket);
+  if (bucket === undefined || rate === undefined) return undefined;
+  const { size, one_time_burst: tokens = 0 } = bucket;
+  const id = `${name}.${kind}-limit`;
   const lasting = limitsOf(kind, rate, size);
   if (tokens === 0) return { kind: 'object', props: { 'qom-type': 'throttle-group', id, limits: lasting } };
   const limits = limitsOf(kind, rate, Math.max(tokens, Math.ceil(rate)));

@@ -2,6 +2,7 @@ import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
 import { pmem } from '../devices/pmem.ts';
 import { ramObject, shareRam } from '../devices/ram.ts';
+import { planGroups } from '../devices/rate-limit-group.ts';
 import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
 import { layOutMemory, nodeOfSection } from './memory-layout.ts';
@@ -36,6 +37,7 @@ export function planMachine(
   const steps = [
     ...regions.map(ramObject),
     ...sgx.steps,
+    ...planGroups(config.rate_limit_groups),
     ...devices.filter((steps) => !needsQmp(steps)).flat(),
   ];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { OneTimeBurst } from '../devices/step.ts';
+import { planGroup, sharedLimits } from '../devices/rate-limit-group.ts';
+import type { OneTimeBurst, Step } from '../devices/step.ts';
 import type { Placement } from '../machine/placement.ts';
 import { planDevice } from '../machine/plan.ts';
 import { reasonOf } from '../util/errno.ts';
@@ -17,26 +18,59 @@ interface Burst extends OneTimeBurst {
   readonly group: string;
 }
 
+/** The disks that use a burst; undefined where they are gone for good. */
+type Users = () => readonly Placement[] | undefined;
+
 /** Ends the one-time bursts of a device when its guest has used them up; returns at once. */
 export function watchBursts(run: Run, placement: Placement): void {
   const steps = planDevice(placement, run.preparations.facts().get(placement.id));
-  const bursts = steps.flatMap((step) =>
-    step.kind === 'object' && step.burst !== undefined ? [{ ...step.burst, group: step.props.id }] : [],
-  );
-  follow(run, placement, bursts).catch((error: unknown) => {
-    // the machine has ended, or the device was just taken away
-    log.debug(`${placement.id}: bursts are no longer watched: ${reasonOf(error)}`);
+  watch(run, placement.id, {
+    bursts: burstsOf(steps),
+    users: () => (run.layout.placements.includes(placement) ? [placement] : undefined),
   });
 }
 
-async function follow(run: Run, placement: Placement, bursts: readonly Burst[]): Promise<void> {
+/** Ends the one-time bursts that disks share when they have used them up together; returns at once. */
+export function watchSharedBursts(run: Run): void {
+  for (const [id, shared] of sharedLimits(run.config.rate_limit_groups)) {
+    watch(run, id, {
+      bursts: burstsOf(planGroup(shared)),
+      users: () => run.layout.placements.filter(({ config }) => isOf(config, id)),
+    });
+  }
+}
+
+function isOf(config: Placement['config'], group: string): boolean {
+  return config !== true && config['rate_limit_group'] === group;
+}
+
+function burstsOf(steps: readonly Step[]): Burst[] {
+  return steps.flatMap((step) =>
+    step.kind === 'object' && step.burst !== undefined ? [{ ...step.burst, group: step.props.id }] : [],
+  );
+}
+
+interface Watched {
+  readonly bursts: readonly Burst[];
+  readonly users: Users;
+}
+
+function watch(run: Run, name: string, watched: Watched): void {
+  follow(run, watched).catch((error: unknown) => {
+    // the machine has ended, or the device was just taken away
+    log.debug(`${name}: bursts are no longer watched: ${reasonOf(error)}`);
+  });
+}
+
+async function follow(run: Run, { bursts, users }: Watched): Promise<void> {
   const { qmp } = run.qemu;
   let open = bursts;
   while (open.length > 0) {
     await sleep(LOOK_MS, undefined, { ref: false });
-    if (!run.layout.placements.includes(placement)) return;
-    const counters = (await readCounters(qmp, [placement]))[placement.id] ?? {};
-    const over = open.filter(({ counts, tokens }) => usedOf(counters, counts) >= tokens);
+    const placements = users();
+    if (placements === undefined) return;
+    const all = Object.values(await readCounters(qmp, placements));
+    const over = open.filter(({ counts, tokens }) => usedOf(all, counts) >= tokens);
     for (const { group, lasting } of over) {
       await qmp.execute('qom-set', { path: `/objects/${group}`, property: 'limits', value: lasting });
     }
@@ -44,6 +78,8 @@ async function follow(run: Run, placement: Placement, bursts: readonly Burst[]):
   }
 }
 
-function usedOf(counters: Readonly<Record<string, number>>, counts: OneTimeBurst['counts']): number {
-  return (counters[`read_${counts}`] ?? 0) + (counters[`write_${counts}`] ?? 0);
+function usedOf(all: readonly Readonly<Record<string, number>>[], counts: OneTimeBurst['counts']): number {
+  const used = (counters: Readonly<Record<string, number>>): number =>
+    (counters[`read_${counts}`] ?? 0) + (counters[`write_${counts}`] ?? 0);
+  return all.reduce((sum, counters) => sum + used(counters), 0);
 }

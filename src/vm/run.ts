@@ -16,7 +16,7 @@ import { startQemu, type Qemu } from '../qemu/process.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
 import { setBalloon } from './balloon.ts';
-import { watchBursts } from './bursts.ts';
+import { watchBursts, watchSharedBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
@@ -141,6 +141,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       },
     };
     await begin(run, start, consoles);
+    watchSharedBursts(run);
     for (const placement of layout.placements) watchBursts(run, placement);
     return run;
   } catch (error) {

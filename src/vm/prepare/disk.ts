@@ -1,5 +1,7 @@
+import type { VmConfig } from '../../config/vm-config.ts';
 import type { DiskConfig } from '../../devices/disk.ts';
 import { disk } from '../../devices/disk.ts';
+import { sharedLimits, type SharedLimits } from '../../devices/rate-limit-group.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../host/disk-image.ts';
 import { createLog } from '../../util/log.ts';
 import { prepares } from './prepare.ts';
@@ -12,6 +14,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
   const { id } = context;
   const { path, readonly, direct, image_type: told } = config;
   if (path === undefined) throw new Error('has no path');
+  const shared = groupOf(config, context.vm);
   const image = await inspectDiskImage({
     path,
     readonly,
@@ -20,10 +23,11 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     anyBase: config.backing_files === true,
     ioUring: !config.disable_io_uring,
   });
-  if (image.format !== 'Raw') return { facts: image };
+  const facts = { ...image, shared };
+  if (image.format !== 'Raw') return { facts };
   warnOfDisguise(`disk ${id}: ${path}`, image);
   return {
-    facts: image,
+    facts,
     config: settled(config),
     release: async () => {
       if (readonly) return;
@@ -31,6 +35,11 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     },
   };
 });
+
+/** The limits that a disk shares. The configuration was checked: there is such a group. */
+function groupOf({ rate_limit_group: id }: DiskConfig, vm: VmConfig): SharedLimits | undefined {
+  return id === undefined ? undefined : sharedLimits(vm.rate_limit_groups).get(id);
+}
 
 /**
  * A disk that was raw once stays raw, whatever its guest writes into it: the next boot of this VM, and whoever starts

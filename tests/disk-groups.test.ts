@@ -1,0 +1,101 @@
+// Rate limits that disks share, measured by the guest's clock.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { guestConfig } from './support/guest.ts';
+import { createImage } from './support/images.ts';
+import type { Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+const GROUPS = [
+  { id: 'two MiB, "é"', rate_limiter_config: { bandwidth: { size: 2 * MIB, refill_time: 1000 } } },
+  {
+    id: 'fifty',
+    rate_limiter_config: { ops: { size: 50, one_time_burst: 400, refill_time: 1000 } },
+  },
+];
+
+/** Seconds in which all commands end that are started together, by the guest's own clock. */
+async function secondsOf(shell: Shell, ...commands: readonly string[]): Promise<number> {
+  const all = commands.map((command) => `${command} 2>/dev/null &`).join(' ');
+  const text = await shell.run(`read a b </proc/uptime; ${all} wait; read c d </proc/uptime; echo $a $c`);
+  const [from = NaN, to = NaN] = text.split(' ').map(Number);
+  return to - from;
+}
+
+const read = (disk: string, block: string, count: number): string =>
+  `dd if=/dev/${disk} of=/dev/null bs=${block} count=${count} iflag=direct`;
+
+test('disks of a group share its limits and its burst, also one that comes later', async () => {
+  await using vmm = await startVmm();
+  const [a, b, c, d, hot] = ['a', 'b', 'c', 'd', 'hot'].map((name) => ({
+    path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
+  }));
+  const [bytes, ops] = GROUPS.map(({ id }) => ({ rate_limit_group: id }));
+  using shell = await boot(vmm, {
+    rate_limit_groups: GROUPS,
+    disks: [
+      { ...a, ...bytes },
+      { ...b, ...bytes },
+      { ...c, ...ops },
+      { ...d, ...ops },
+    ],
+  });
+
+  await shell.run(`${read('vda', '256k', 12)} 2>/dev/null`);
+  const alone = 8 / (await secondsOf(shell, read('vda', '256k', 32)));
+  assert.ok(alone > 1.8 && alone < 2.2, `${alone} MiB/s of one disk instead of 2`);
+  const together = 8 / (await secondsOf(shell, read('vda', '256k', 16), read('vdb', '256k', 16)));
+  assert.ok(together > 1.8 && together < 2.2, `${together} MiB/s of two disks instead of 2`);
+
+  // at 50 a second 350 operations would take 7 s; the two have one burst between them
+  const atOnce = await secondsOf(shell, read('vdc', '4k', 175), read('vdd', '4k', 175));
+  assert.ok(atOnce < 3.5, `the burst took ${atOnce} s`);
+  await shell.run(`${read('vdc', '4k', 120)} 2>/dev/null`);
+  const after = 200 / (await secondsOf(shell, read('vdc', '4k', 100), read('vdd', '4k', 100)));
+  assert.ok(after > 45 && after < 55, `${after} operations/s after the burst instead of 50`);
+
+  const added = await vmm.put('vm.add-disk', { ...hot, ...bytes, id: 'hot' });
+  assertStatus(added, 200);
+  await until('the disk is there', async () => (await shell.run('ls /sys/block')).includes('vde'));
+  await shell.run(`${read('vde', '256k', 12)} 2>/dev/null`);
+  const three = 8 / (await secondsOf(shell, read('vda', '256k', 16), read('vde', '256k', 16)));
+  assert.ok(three > 1.8 && three < 2.2, `${three} MiB/s with the disk that came later instead of 2`);
+  const unknown = await vmm.put('vm.add-disk', { ...hot, rate_limit_group: 'none' });
+  assertStatus(unknown, 400);
+  assert.match(JSON.stringify(unknown.json), /there is no rate limit group \\"none\\"/);
+
+  // a group outlives the disks that use it
+  assertStatus(await vmm.put('vm.remove-device', { id: 'hot' }), 204);
+  await until('the disk is gone', async () => !('hot' in ((await vmm.get('vm.counters')).json as object)));
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  await shell.run(`${read('vda', '256k', 12)} 2>/dev/null`);
+  const rebooted = 8 / (await secondsOf(shell, read('vda', '256k', 16), read('vdb', '256k', 16)));
+  assert.ok(rebooted > 1.8 && rebooted < 2.2, `${rebooted} MiB/s after the reboot instead of 2`);
+});
+
+test('groups that cannot be are refused by name', async () => {
+  await using vmm = await startVmm();
+  const limits = { ops: { size: 9, refill_time: 100 } };
+  for (const [more, status, message] of [
+    [{ rate_limit_groups: [GROUPS[1], GROUPS[1]] }, 400, 'rate_limit_groups[1].id: "fifty" is taken'],
+    [{ disks: [{ path: '/x', rate_limit_group: 'g' }] }, 400, 'there is no rate limit group "g"'],
+    [
+      {
+        rate_limit_groups: GROUPS,
+        disks: [{ path: '/x', rate_limit_group: 'fifty', rate_limiter_config: limits }],
+      },
+      400,
+      'disks[0].rate_limit_group: the disk has limits of its own',
+    ],
+  ] as const) {
+    const answer = await vmm.put('vm.create', guestConfig(more));
+    assertStatus(answer, status);
+    assert.ok((answer.json as string[]).join().includes(message), JSON.stringify(answer.json));
+  }
+});

@@ -3,7 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { putProgram } from '../tests/support/vsock.ts';
-import { CLOCK, compare, SECONDS, startNephos, startQemu, type Guest } from './io-guests.ts';
+import {
+  CLOCK,
+  compare,
+  PAIRS,
+  report,
+  SECONDS,
+  startNephos,
+  startQemu,
+  type Figures,
+  type Guest,
+  type Sides,
+} from './io-guests.ts';
 
 const DISK_MIB = 256;
 const FORMATS = ['raw', 'qcow2'] as const;
@@ -60,19 +71,32 @@ async function measureAll(
   rounds: number,
   startOurs: (images: readonly string[]) => Promise<Guest>,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
-  try {
-    await using ours = await startOurs(makeImages(folder, 'ours'));
-    await using theirs = await startQemu(qemuDisks(makeImages(folder, 'theirs')));
-    const sides = [await withProgram(ours), await withProgram(theirs)] as const;
-    for (const [i, format] of FORMATS.entries()) {
-      for (const work of WORKS) {
-        const measure = (side: Side): Promise<number> => perSecond(side, `/dev/vd${'ab'[i]}`, work);
-        await compare(`${format}: ${work.name}`, { rounds, sides, measure });
-      }
+  const figures: Figures = new Map();
+  for (let pair = 0; pair < PAIRS; pair++) {
+    const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
+    try {
+      // who comes first into the host's memory changes as well
+      const makers = [
+        () => startOurs(makeImages(folder, 'ours')),
+        () => startQemu(qemuDisks(makeImages(folder, 'theirs'))),
+      ] as const;
+      await using first = await makers[pair % 2 === 0 ? 0 : 1]();
+      await using second = await makers[pair % 2 === 0 ? 1 : 0]();
+      const sides = [await withProgram(first), await withProgram(second)] as const;
+      await measurePair(pair % 2 === 0 ? sides : [sides[1], sides[0]], rounds / PAIRS, figures);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+  }
+  report(figures);
+}
+
+async function measurePair(sides: Sides<Side>, rounds: number, figures: Figures): Promise<void> {
+  for (const [i, format] of FORMATS.entries()) {
+    for (const work of WORKS) {
+      const measure = (side: Side): Promise<number> => perSecond(side, `/dev/vd${'ab'[i]}`, work);
+      await compare(sides, measure, { figures, name: `${format}: ${work.name}`, rounds });
+    }
   }
 }
 

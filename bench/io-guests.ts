@@ -89,34 +89,41 @@ async function openQmpOf(child: ChildProcess): Promise<Qmp> {
 }
 
 /** Two of what is compared, each with its guest. */
-export interface Comparison<T extends { readonly guest: Guest }> {
-  readonly rounds: number;
-  readonly sides: readonly [ours: T, theirs: T];
-  readonly measure: (side: T) => Promise<number>;
-}
+export type Sides<T extends { readonly guest: Guest }> = readonly [ours: T, theirs: T];
 
-/**
- * Both measure in turns, each while the other is paused, and who is first changes with each round. Prints one row: the medians of
- * both, the median of the rounds' ratios, and between which two half of these are. Larger is better.
- */
+/** How often a pair of guests is started anew: where its memory and its images lie makes a difference of its own. */
+export const PAIRS = 6;
+
+/** Figures of both sides by what was measured, round by round; larger is better. */
+export type Figures = Map<string, readonly [ours: number[], theirs: number[]]>;
+
+/** Both measure in turns, each while the other is paused, and who is first changes with each round. */
 export async function compare<T extends { readonly guest: Guest }>(
-  name: string,
-  { rounds, sides, measure }: Comparison<T>,
+  sides: Sides<T>,
+  measure: (side: T) => Promise<number>,
+  { figures, name, rounds }: { readonly figures: Figures; readonly name: string; readonly rounds: number },
 ): Promise<void> {
-  const figures: [ours: number[], theirs: number[]] = [[], []];
+  const row = figures.get(name) ?? [[], []];
+  figures.set(name, row);
   for (const { guest } of sides) await guest.pause();
   for (let round = 0; round < rounds; round++) {
     for (const side of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
       await sides[side].guest.resume();
-      figures[side].push(await measure(sides[side]));
+      row[side].push(await measure(sides[side]));
       await sides[side].guest.pause();
     }
   }
   for (const { guest } of sides) await guest.resume();
-  const ratios = figures[0].map((one, i) => one / (figures[1][i] ?? Number.NaN));
-  const [ours, theirs] = figures.map((side) => quantile(side, 0.5).toFixed(0).padStart(9));
-  const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(2));
-  console.log(`${name.padEnd(30)}${ours}${theirs}   ${middle}   ${low} to ${high}`);
+}
+
+/** A line for each thing measured: both medians, the median of the rounds' ratios, and between which two half of these are. */
+export function report(figures: Figures): void {
+  for (const [name, row] of figures) {
+    const ratios = row[0].map((one, i) => one / (row[1][i] ?? Number.NaN));
+    const [ours, theirs] = row.map((side) => quantile(side, 0.5).toFixed(0).padStart(9));
+    const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(2));
+    console.log(`${name.padEnd(30)}${ours}${theirs}   ${middle}   ${low} to ${high}`);
+  }
 }
 
 function quantile(values: readonly number[], part: number): number {

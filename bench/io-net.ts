@@ -2,7 +2,16 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { interfaceName, ip, withInterface } from '../tests/support/network.ts';
 import { putProgram } from '../tests/support/vsock.ts';
-import { CLOCK, compare, SECONDS, startNephos, startQemu, type Guest } from './io-guests.ts';
+import {
+  CLOCK,
+  compare,
+  report,
+  SECONDS,
+  startNephos,
+  startQemu,
+  type Figures,
+  type Guest,
+} from './io-guests.ts';
 
 /** Sends or receives for a time and prints MB/s; what the other end has taken counts, not what lies in a buffer. */
 const PROGRAM = `${CLOCK}
@@ -38,13 +47,15 @@ export async function measureNet(rounds: number): Promise<void> {
     ...['-netdev', `tap,id=n,ifname=${tap},script=no,downscript=no`],
     ...['-device', 'virtio-net-pci,netdev=n,disable-legacy=on,romfile='],
   ]);
+  const figures: Figures = new Map();
   const sides = [await withProgram(ours, own), await withProgram(theirs, others)] as const;
   for (const [name, mode] of [
     ['tap: host to guest, MB/s', 'receive'],
     ['tap: guest to host, MB/s', 'send'],
   ] as const) {
-    await compare(name, { rounds, sides, measure: (side: Side) => perSecond(side, mode) });
+    await compare(sides, (side: Side) => perSecond(side, mode), { figures, name, rounds });
   }
+  report(figures);
 }
 
 async function withProgram(guest: Guest, host: string): Promise<Side> {

@@ -10,7 +10,7 @@ type Part = (rounds: number) => Promise<void>;
 const PARTS: Readonly<Record<string, Part>> = { disk: measureDisks, net: measureNet, null: nullDisks };
 
 /** `npm run bench -- io [rounds] [disk|net|null]` */
-export async function benchIo([rounds = '21', only]: readonly string[]): Promise<void> {
+export async function benchIo([rounds = '24', only]: readonly string[]): Promise<void> {
   console.log(`${''.padEnd(30)}   nephos     qemu   nephos / qemu (median of the rounds; half of them)`);
   for (const name of only === undefined ? ['disk', 'net'] : [only]) {
     const measure = PARTS[name];

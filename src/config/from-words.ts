@@ -9,6 +9,7 @@ import { net } from '../devices/net.ts';
 import { numa } from '../devices/numa.ts';
 import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
+import { rateLimitGroup } from '../devices/rate-limit-group.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
 import { sgxEpc } from '../devices/sgx-epc.ts';
@@ -37,6 +38,7 @@ const PARSE_ORDER: readonly Device[] = [
   sgxEpc,
   numa,
   platform,
+  rateLimitGroup,
   cpus,
   memory,
 ];

@@ -10,7 +10,7 @@ _cloud_hypervisor_words() {
     --cpus) echo 'boot= max= topology= kvm_hyperv= max_phys_bits=' ;;
     --memory) echo 'size= mergeable= hotplug_method= hotplug_size= hotplugged_size= shared= hugepages= hugepage_size=' ;;
     --numa) echo 'guest_numa_id= cpus= distances= memory_zones= sgx_epc_sections=' ;;
-    --platform) echo 'num_pci_segments= serial_number= uuid=' ;;
+    --platform) echo 'num_pci_segments= serial_number= uuid= oem_strings=' ;;
     --sgx-epc) echo 'id= size= prefault=' ;;
     --rate-limit-group) echo 'id= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     --serial) echo 'off pty tty null file= socket= iommu=' ;;

@@ -3,33 +3,12 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { connectSending, openTap, type SendingClient } from './support/descriptors.ts';
+import { connectSending, openTap, sendAtOnce, sendInParts } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/host.ts';
 import { openShell, ptyOf } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, REPO, startVmm } from './support/vmm.ts';
-
-interface Request {
-  readonly body: unknown;
-  readonly fds: readonly number[];
-}
-
-/** As ch-remote and Kata's runtime-rs send: the descriptors with the request line, the rest in further writes. */
-function sendInParts(client: SendingClient, name: string, { body, fds }: Request): void {
-  const text = JSON.stringify(body);
-  client.send(`PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`, fds);
-  client.send(`Content-Length: ${text.length}\r\n`);
-  client.send('\r\n');
-  client.send(text);
-}
-
-/** As Kata's Go runtime and libvirt send: all in one. */
-function sendAtOnce(client: SendingClient, name: string, { body, fds }: Request): void {
-  const text = JSON.stringify(body);
-  const head = `PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
-  client.send(`${head}Content-Length: ${text.length}\r\n\r\n${text}`, fds);
-}
 
 test('taps that are sent become networks, in both ways of sending and on one connection, and last until they go', async () => {
   await using vmm = await startVmm();

@@ -100,6 +100,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'schema ConsoleOverride': 'what clones have of their own',
   'schema DiskOverride': 'what clones have of their own',
   'schema NetOverride': 'what clones have of their own',
+  'schema RestoredNetConfig': 'current versions have it',
+  'RestoreConfig.net_fds': 'current versions have it',
   'schema RestoreOverrides': 'what clones have of their own',
   'schema VsockOverride': 'what clones have of their own',
   'schema PortForward': 'networks without rights',

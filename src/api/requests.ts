@@ -9,7 +9,7 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
+import { flag, list, mac, nested, path, readDecimal, readTexts, size, text, uint } from '../schema/kinds.ts';
 
 // the document forgets to require what the request makes no sense without
 const needed = <F extends Field>(inner: F): F => documentedAs('optional', inner);
@@ -127,6 +127,31 @@ export const VmCoredumpData = struct({
   fields: { destination_url: text('File that is not there yet, as `file://<path>`', '<url>') },
 });
 
+/** A network of a restored VM whose TAP comes as descriptors. */
+export interface RestoredNetConfig extends ValueOf<typeof RestoredNetConfig> {}
+export const RestoredNetConfig = struct({
+  name: 'RestoredNetConfig',
+  doc: 'A network of a restored VM whose TAP comes as descriptors',
+  fields: {
+    id: text('Name of the device', '<id>'),
+    num_fds: uint(
+      'How many of the descriptors that come with the request are its own, in the order of the list',
+      {
+        bits: 31,
+        format: 'int32',
+      },
+    ),
+    fds: optional(
+      list(
+        uint('Their numbers in the VMM’s process, where none come with the request', {
+          bits: 31,
+          format: 'int32',
+        }),
+      ),
+    ),
+  },
+});
+
 export interface RestoreConfig extends ValueOf<typeof RestoreConfig> {}
 export const RestoreConfig = struct({
   name: 'RestoreConfig',
@@ -135,6 +160,9 @@ export const RestoreConfig = struct({
     source_url: text('Directory with the snapshot, as `file://<path>`', '<url>'),
     prefault: silentlyDefaulted(flag('All RAM is read before the VM runs, not when it is touched'), false),
     resume: beyond(silentlyDefaulted(flag('The VM runs at once; else it is Paused'), false)),
+    net_fds: beyond(
+      optional(list(nested(RestoredNetConfig), readNetFds, '[<id>@[<fd>,<fd>...],<id>@[<fd>...]...]')),
+    ),
     overrides: unworded(beyond(optional(nested(RestoreOverrides)))),
   },
 });
@@ -154,3 +182,13 @@ export const VmSendMigrationData = struct({
     destination_url: text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
   },
 });
+
+/** `[net1@[23,24],net2@[25]]` */
+function readNetFds(text: string): unknown[] {
+  return readTexts(text).map((item) => {
+    const at = item.lastIndexOf('@');
+    const fds = readTexts(item.slice(at + 1)).map((fd) => readDecimal(fd));
+    if (at < 1 || fds.length === 0) throw new Error('expected <id>@[<fd>,...]');
+    return { id: item.slice(0, at), num_fds: fds.length, fds };
+  });
+}

@@ -8,20 +8,27 @@ export interface WithDescriptors {
 }
 
 /**
- * Takes the descriptors out of a network's body that name TAPs which this process has open: they travel with the
- * request, as by current versions of the original. Any others are numbers of the VMM's process, as by earlier ones.
+ * Takes the descriptors out of a body, a network's or those of a restore, that name TAPs which this process has open: they travel
+ * with the request, as by current versions of the original. Any others are numbers of the VMM's process, as by earlier ones.
  * @throws CommandError where there are some of both
  */
 export function takeDescriptors(body: unknown): WithDescriptors {
   if (!isObject(body)) return { body, fds: [] };
-  const fds = fdsOf(body);
+  const nets: readonly unknown[] = Array.isArray(body['net_fds']) ? body['net_fds'] : [];
+  const fds = [...fdsOf(body), ...nets.filter(isObject).flatMap(fdsOf)];
   const own = fds.filter(isTap);
   if (own.length === 0) return { body, fds: [] };
   const foreign = fds.filter((fd) => !own.includes(fd));
   if (foreign.length > 0) {
     throw new CommandError(`fd: ${own.join(', ')} are TAPs of this process, ${foreign.join(', ')} are not`);
   }
-  return { body: { ...body, fds: null }, fds };
+  return { body: withoutNumbers(body, nets), fds };
+}
+
+/** Their numbers mean nothing to the VMM. */
+function withoutNumbers(body: Readonly<Record<string, unknown>>, nets: readonly unknown[]): unknown {
+  if (nets.length === 0) return { ...body, fds: null };
+  return { ...body, net_fds: nets.map((one) => (isObject(one) ? { ...one, fds: null } : one)) };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

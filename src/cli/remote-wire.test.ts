@@ -166,6 +166,14 @@ const SENT: readonly (readonly [argv: readonly string[], bytes: string])[] = [
     ['restore', 'source_url=file:///a,prefault=on'],
     request('PUT', 'vm.restore', '{"source_url":"file:///a","prefault":true}'),
   ],
+  [
+    ['restore', 'source_url=file:///a,net_fds=[a@[30,31],b@[32]]'],
+    request(
+      'PUT',
+      'vm.restore',
+      '{"source_url":"file:///a","prefault":false,"net_fds":[{"id":"a","num_fds":2,"fds":[30,31]},{"id":"b","num_fds":1,"fds":[32]}]}',
+    ),
+  ],
   [['send-migration', 'unix:/m'], request('PUT', 'vm.send-migration', '{"destination_url":"unix:/m"}')],
   [['receive-migration', 'unix:/m'], request('PUT', 'vm.receive-migration', '{"receiver_url":"unix:/m"}')],
 ];

@@ -277,6 +277,17 @@ test('a rate limit group and a disk of it', () => {
   assert.equal(config.disks?.[0]?.rate_limit_group, 'g');
 });
 
+test('lists in brackets hold commas', () => {
+  const { config } = parseVmConfig({
+    kernel: ['/k'],
+    cpus: ['boot=2'],
+    net: ['fd=[3,7],num_queues=4,mac=12:34:56:78:90:ab'],
+    platform: ['oem_strings=[one,two=2],num_pci_segments=1'],
+  });
+  assert.deepEqual(config.net?.[0]?.fd, [3, 7]);
+  assert.deepEqual(config.platform?.oem_strings, ['one', 'two=2']);
+});
+
 test('paths with commas and equals signs are possible in quotes', () => {
   const { config } = parseVmConfig({ kernel: ['/k'], disk: ['path="/a,b=c",readonly=on'] });
   assert.equal(config.disks?.[0]?.path, '/a,b=c');

@@ -1,5 +1,5 @@
 import { beyond, defaulted, optional, struct, unworded, type ValueOf } from '../schema/field.ts';
-import { list, nested, text, uint } from '../schema/kinds.ts';
+import { list, nested, readTexts, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 
 /** What the guest is told about the machine that it runs on. */
@@ -17,7 +17,7 @@ export const PlatformConfig = struct({
     ),
     serial_number: optional(text('Serial number of the machine')),
     uuid: optional(text('UUID of the machine', '<uuid>')),
-    oem_strings: unworded(optional(list(text('A text for programs in the guest')))),
+    oem_strings: optional(list(text('A text for programs in the guest'), readTexts, '[<text>,<text>...]')),
   },
 });
 

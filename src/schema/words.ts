@@ -34,7 +34,8 @@ export interface ParsedWords {
 /**
  * Reads `key=value,key=value` for a struct (reference/config.md 1).
  *
- * Beyond the original: a value in double quotes may hold commas and equals signs, `path="/a,b=c"`.
+ * As in current versions of it, a list in brackets holds commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Beyond the original,
+ * a value in double quotes may hold commas and equals signs, `path="/a,b=c"`.
  * @throws WordError
  */
 export function parseWords(struct: Struct, text: string): ParsedWords {
@@ -164,10 +165,10 @@ interface Piece {
 }
 
 const KEY = /[^,=]*/y;
-// in quotes, or up to the next comma or equals sign; a quote that does not end the piece is a letter like others
-const VALUE = /=(?:\s*"([^"]*)"\s*(?=,|$)|([^,=]*))/y;
+// in quotes, in brackets, or up to the next comma or equals sign; a quote or bracket that does not end the piece is a letter like others
+const VALUE = /=(?:\s*"([^"]*)"\s*(?=,|$)|\s*(\[(?:[^[\]]|\[[^[\]]*\])*\])\s*(?=,|$)|([^,=]*))/y;
 
-/** Splits at commas and equals signs that are not in quotes. */
+/** Splits at commas and equals signs that are not in quotes or brackets. */
 function split(text: string): Piece[] {
   const pieces: Piece[] = [];
   let at = 0;
@@ -177,7 +178,7 @@ function split(text: string): Piece[] {
     const parts = [key];
     at += key.length;
     for (let value = matchAt(VALUE, text, at); value !== null; value = matchAt(VALUE, text, at)) {
-      parts.push(value[1] ?? value[2]?.trim() ?? '');
+      parts.push(value[1] ?? value[2] ?? value[3]?.trim() ?? '');
       at += value[0].length;
     }
     pieces.push({ piece: text.slice(start, at), parts });

@@ -31,7 +31,7 @@ export interface DescriptorOptions extends CallOptions {
 }
 
 /** The endpoints that descriptors can be sent to. */
-export type DescriptorEndpoint = 'vm.add-net';
+export type DescriptorEndpoint = 'vm.add-net' | 'vm.restore';
 
 /** Options of a call of an endpoint. */
 export type OptionsOf<K extends RouteName> = K extends DescriptorEndpoint ? DescriptorOptions : CallOptions;

@@ -9,7 +9,14 @@ import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmEnd, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
 /** What {@link VirtualMachine.restore} takes beside the directory. */
-export interface RestoreOptions extends VmmOptions, Omit<RequestBody<'vm.restore'>, 'source_url'> {}
+export interface RestoreOptions
+  extends VmmOptions, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
+  /**
+   * TAPs of this clone by the ids of its networks: open descriptors of this process, one a pair of queues. The VMM gets
+   * copies; they stay the caller's to close.
+   */
+  readonly netFds?: Readonly<Record<string, readonly number[]>>;
+}
 
 /** What {@link VirtualMachine.snapshot} takes beside the directory. */
 export interface SnapshotOptions extends CallOptions {
@@ -53,14 +60,19 @@ export class VirtualMachine implements AsyncDisposable {
    * @throws as {@link VirtualMachine.launch}
    */
   static restore(directory: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
-    const { overrides, prefault, resume = true } = options;
+    const { overrides, prefault, resume = true, netFds = {} } = options;
+    const nets = Object.entries(netFds);
     const request = {
       source_url: urlOf(directory),
       resume,
       ...(prefault !== undefined && { prefault }),
       ...(overrides !== undefined && { overrides }),
+      ...(nets.length > 0 && { net_fds: nets.map(([id, { length }]) => ({ id, num_fds: length })) }),
     };
-    return VirtualMachine.#start(options, ({ client }, call) => client.call('vm.restore', request, call));
+    const fds = nets.flatMap(([, one]) => one);
+    return VirtualMachine.#start(options, ({ client }, call) =>
+      client.call('vm.restore', request, { ...call, fds }),
+    );
   }
 
   static async #start(

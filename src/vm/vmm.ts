@@ -30,6 +30,7 @@ import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
 import type { Run } from './run.ts';
+import { withNetDescriptors } from './snapshot/restored-nets.ts';
 import { restoreVm } from './snapshot/restore.ts';
 import { snapshotVm } from './snapshot/save.ts';
 import {
@@ -142,7 +143,7 @@ export class Vmm {
       this.#operation('vm.coredump', (vm) =>
         onLive(vm, ({ run }) => this.#during(['coredumping', 'coredumped'], () => dumpCore(run, url))),
       ),
-    'vm.restore': (request) => this.#queue(() => this.#restore(request)),
+    'vm.restore': (request, files) => this.#queue(() => this.#restore(request, files?.take() ?? [])),
     'vm.send-migration': ({ destination_url: url }) =>
       this.#operation('vm.send-migration', (vm) =>
         onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url))),
@@ -196,10 +197,12 @@ export class Vmm {
     });
   }
 
-  async #restore(request: RestoreConfig): Promise<void> {
+  async #restore(request: RestoreConfig, fds: readonly number[]): Promise<void> {
+    this.#received.add(fds);
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
-    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(request));
+    const whole = withNetDescriptors(request, fds);
+    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(whole));
     this.#vm = vm;
     this.#watch(vm, run);
     if (request.resume) await resumeVm(vm, this.#emit);

@@ -56,6 +56,28 @@ export function connectSending(path: string): SendingClient {
   };
 }
 
+/** A request and what travels with it. */
+export interface SentRequest {
+  readonly body: unknown;
+  readonly fds: readonly number[];
+}
+
+/** As ch-remote and Kata's runtime-rs send: the descriptors with the request line, the rest in further writes. */
+export function sendInParts(client: SendingClient, name: string, { body, fds }: SentRequest): void {
+  const text = JSON.stringify(body);
+  client.send(`PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`, fds);
+  client.send(`Content-Length: ${text.length}\r\n`);
+  client.send('\r\n');
+  client.send(text);
+}
+
+/** As Kata's Go runtime and libvirt send: all in one. */
+export function sendAtOnce(client: SendingClient, name: string, { body, fds }: SentRequest): void {
+  const text = JSON.stringify(body);
+  const head = `PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
+  client.send(`${head}Content-Length: ${text.length}\r\n\r\n${text}`, fds);
+}
+
 function sendAll(fd: number, bytes: Buffer, fds: readonly number[]): void {
   const control = Buffer.alloc(Math.ceil((16 + 4 * fds.length) / 8) * 8);
   control.writeBigUInt64LE(BigInt(16 + 4 * fds.length), 0);

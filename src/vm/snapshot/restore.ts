@@ -1,6 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
+import { toApiError } from '../../api/handlers.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { join } from 'node:path';
+import { ConfigError } from '../../config/errors.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
@@ -65,6 +67,8 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
     return { folder, config, machine };
   } catch (error) {
     if (error instanceof ApiError) throw error;
+    // what is wrong with the snapshot's own configuration was put into words; this is the request's
+    if (error instanceof ConfigError) throw toApiError(error);
     throw new ApiError('failed', 'The snapshot cannot be restored', { cause: error });
   }
 }

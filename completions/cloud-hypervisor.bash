@@ -15,6 +15,7 @@ _cloud_hypervisor_words() {
     --rate-limit-group) echo 'id= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     --serial) echo 'off pty tty null file= socket= iommu=' ;;
     --console) echo 'off pty tty null file= socket= iommu=' ;;
+    --debug-console) echo 'off pty tty null file= iobase=' ;;
     --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files=' ;;
     --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     --rng) echo 'src= iommu=' ;;
@@ -47,6 +48,7 @@ _cloud_hypervisor_values() {
     --console:file) echo '<file>' ;;
     --console:socket) echo '<file>' ;;
     --console:iommu) echo 'on off' ;;
+    --debug-console:file) echo '<file>' ;;
     --disk:path) echo '<file>' ;;
     --disk:readonly) echo 'on off' ;;
     --disk:direct) echo 'on off' ;;
@@ -85,7 +87,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -93,7 +95,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
   esac
   return 1
 }

@@ -88,6 +88,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'schema UserDeviceConfig': 'current versions have it; refused with the reason',
   'schema VdpaConfig': 'current versions have it; refused with the reason',
   'schema GenericVhostUserConfig': 'current versions have it; refused with the reason',
+  'schema DebugConsoleConfig': 'current versions have it',
+  'VmConfig.debug_console': 'current versions have it',
   'VmConfig.pvpanic': 'current versions have it',
   'VmConfig.user_devices': 'current versions have it; refused, not ignored',
   'VmConfig.vdpa': 'current versions have it; refused, not ignored',

@@ -5,7 +5,7 @@ export const OWN_VERSION: string = typeof NEPHOS_VERSION === 'string' ? NEPHOS_V
 
 /**
  * The release of Cloud Hypervisor whose API this is: clients choose their dialect by it
- * (reference/clients.md W17), so it follows the newest dialect whose fields are there: with 36 libvirt asks
- * for a serial port on a socket.
+ * (reference/clients.md W17), so it follows the newest dialect whose fields are there: from 36 on libvirt asks
+ * for a serial port on a socket, from 40 on it sends TAPs with vm.restore.
  */
-export const DIALECT_VERSION = '35.0.0';
+export const DIALECT_VERSION = '40.0.0';

@@ -1,4 +1,4 @@
-import { FILE_MISSING, SOCKET_MISSING } from '../devices/console.ts';
+import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console.ts';
 import { isUuid } from '../devices/platform.ts';
 import { checkBusDevices } from './bus-checks.ts';
 import { checkMemory } from './memory-checks.ts';
@@ -57,18 +57,25 @@ function checkPlatform({ platform }: VmConfig, report: Report): void {
   if (strings.includes('')) report('platform.oem_strings', 'must not be empty');
 }
 
-function checkConsoles({ serial, console }: VmConfig, report: Report): void {
+function checkConsoles({ serial, console, debug_console: debug }: VmConfig, report: Report): void {
   if (serial.mode === 'Tty' && console.mode === 'Tty') {
     report('console.mode', 'Console mode tty specified for both serial and console');
   }
-  for (const [member, { mode, file, socket }] of [
-    ['console', console] as const,
-    ['serial', serial] as const,
-  ]) {
-    if (mode === 'File' && (file === undefined || file === '')) report(`${member}.file`, FILE_MISSING);
-    if (mode === 'Socket' && (socket === undefined || socket === ''))
-      report(`${member}.socket`, SOCKET_MISSING);
+  if (debug?.mode === 'Tty' && [serial.mode, console.mode].includes('Tty')) {
+    report('debug_console.mode', 'the terminal is that of another console already');
   }
+  for (const [member, config] of Object.entries({ console, serial, debug_console: debug })) {
+    if (config !== undefined) checkPaths(member, config, report);
+  }
+}
+
+function checkPaths(
+  member: string,
+  { mode, file = '', socket = '' }: Pick<ConsoleConfig, 'mode' | 'file'> & { socket?: string | undefined },
+  report: Report,
+): void {
+  if (mode === 'File' && file === '') report(`${member}.file`, FILE_MISSING);
+  if (mode === 'Socket' && socket === '') report(`${member}.socket`, SOCKET_MISSING);
 }
 
 function checkCpus({ cpus }: VmConfig, report: Report): void {

@@ -1,6 +1,7 @@
 import { balloon } from '../devices/balloon.ts';
 import { console } from '../devices/console.ts';
 import { cpus } from '../devices/cpus.ts';
+import { debugConsole } from '../devices/debug-console.ts';
 import type { Device } from '../devices/device.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
@@ -39,6 +40,7 @@ const PARSE_ORDER: readonly Device[] = [
   numa,
   platform,
   rateLimitGroup,
+  debugConsole,
   cpus,
   memory,
 ];

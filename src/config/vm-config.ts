@@ -1,6 +1,7 @@
 import { balloon } from '../devices/balloon.ts';
 import { console } from '../devices/console.ts';
 import { cpus } from '../devices/cpus.ts';
+import { debugConsole } from '../devices/debug-console.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
 import { iommu } from '../devices/iommu.ts';
@@ -58,6 +59,7 @@ export const VmConfig = struct({
     // kept beside what it was taken apart into, so that answers are in the dialect of the request
     payload: beyond(optional(nested(PayloadConfig))),
     pvpanic: pvpanic.field,
+    debug_console: debugConsole.field,
     user_devices: refused(UserDeviceConfig),
     vdpa: refused(VdpaConfig),
     generic_vhost_user: refused(GenericVhostUserConfig),

@@ -20,20 +20,14 @@ export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
   doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed',
   fields: {
-    file: formed(
-      { keys: ['file'], syntax: '', read: (words) => readPath(words, 'file') },
-      optional(path('File that gets the output in mode File; the PTY in answers in mode Pty')),
-    ),
+    file: consoleFile(),
     socket: beyond(
       formed(
         { keys: ['socket'], syntax: '', read: (words) => readPath(words, 'socket') },
         optional(path('UNIX socket that we listen on in mode Socket, for one client at a time')),
       ),
     ),
-    mode: formed(
-      { keys: [], flags: FLAGS, syntax: 'off|pty|tty|null|file=<path>|socket=<path>', read: readMode },
-      choice('Where the bytes go', ['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket'], { beyond: ['Socket'] }),
-    ),
+    mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket']),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
   },
 });
@@ -55,8 +49,27 @@ export const console = defineDevice({
   ],
 });
 
+/** A console's file, by the word `file`. */
+export function consoleFile() {
+  return formed(
+    { keys: ['file'], syntax: '', read: (words: Words) => readPath(words, 'file') },
+    optional(path('File that gets the output in mode File; the PTY in answers in mode Pty')),
+  );
+}
+
+/** Where a console's bytes go; on the command line each mode is a word. */
+export function consoleMode<const M extends 'Off' | 'Pty' | 'Tty' | 'File' | 'Null' | 'Socket'>(
+  modes: readonly M[],
+) {
+  const socket = modes.some((mode) => mode === 'Socket') ? '|socket=<path>' : '';
+  return formed(
+    { keys: [], flags: FLAGS, syntax: `off|pty|tty|null|file=<path>${socket}`, read: readMode },
+    choice('Where the bytes go', modes, { beyond: ['Socket'] }),
+  );
+}
+
 /** Where a console's bytes go, as QEMU has to know it: a PTY, the terminal and a socket are behind a channel to us. */
-export function consoleBackend({ mode, file }: ConsoleConfig): ChardevBackend {
+export function consoleBackend({ mode, file }: Pick<ConsoleConfig, 'mode' | 'file'>): ChardevBackend {
   if (mode === 'Pty' || mode === 'Tty' || mode === 'Socket') return { type: 'channel' };
   return mode === 'File' && file !== undefined ? { type: 'file', path: file } : { type: 'null' };
 }

@@ -1,6 +1,7 @@
 import { balloon } from './balloon.ts';
 import { console } from './console.ts';
 import { cpus } from './cpus.ts';
+import { debugConsole } from './debug-console.ts';
 import type { Device } from './device.ts';
 import { disk } from './disk.ts';
 import { fs } from './fs.ts';
@@ -33,6 +34,7 @@ export const DEVICES: readonly Device[] = [
   rateLimitGroup,
   serial,
   console,
+  debugConsole,
   disk,
   net,
   rng,

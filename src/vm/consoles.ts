@@ -17,12 +17,16 @@ interface Console {
   readonly dispose: () => void;
 }
 
-type Which = 'serial' | 'console';
+const CONSOLES = ['serial', 'console', 'debug_console'] as const;
+type Which = (typeof CONSOLES)[number];
+
+/** What is the same of all of them; only some can be on a socket. */
+type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: string | undefined };
 
 /** Opens our end where the mode has one: Pty, Tty and Socket. */
-async function openConsole(which: Which, { mode, socket }: ConsoleConfig): Promise<Console | undefined> {
+async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<Console | undefined> {
   // QEMU never waits with what a guest writes to a virtio console: what its socket does not take at once is lost
-  const waits = which === 'serial';
+  const waits = which !== 'console';
   switch (mode) {
     case 'Pty':
       return onPty(waits);
@@ -75,7 +79,7 @@ function ignore(): void {
   return undefined;
 }
 
-/** Both consoles of a VM. */
+/** The consoles of a VM. */
 export interface Consoles {
   /** Connects a new machine's channels, by the id of their chardev. */
   readonly attach: (channels: ReadonlyMap<string, Duplex>) => void;
@@ -84,17 +88,19 @@ export interface Consoles {
   readonly dispose: () => void;
 }
 
-/** Opens our ends of both consoles; none stays open when one cannot be opened. */
+/** Opens our ends of the consoles; none stays open when one cannot be opened. */
 export async function openConsoles(config: VmConfig): Promise<Consoles> {
   const open = new Map<Which, Console>();
   const dispose = (): void => {
     for (const one of open.values()) one.dispose();
   };
   try {
-    for (const which of ['serial', 'console'] as const) {
-      const one = await openConsole(which, config[which]).catch((error: unknown) => {
-        throw new ApiError('failed', `${which} _${which}: ${reasonOf(error)}`, { cause: error });
-      });
+    for (const which of CONSOLES) {
+      const one = await openConsole(which, config[which] ?? { mode: 'Off', file: undefined }).catch(
+        (error: unknown) => {
+          throw new ApiError('failed', `${which} _${which}: ${reasonOf(error)}`, { cause: error });
+        },
+      );
       if (one !== undefined) open.set(which, one);
     }
   } catch (error) {
@@ -112,11 +118,14 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
       ...config,
       serial: withPath(config.serial, open.get('serial')),
       console: withPath(config.console, open.get('console')),
+      ...(config.debug_console && {
+        debug_console: withPath(config.debug_console, open.get('debug_console')),
+      }),
     }),
     dispose,
   };
 }
 
-function withPath(config: ConsoleConfig, console: Console | undefined): ConsoleConfig {
+function withPath<C extends AnyConsole>(config: C, console: Console | undefined): C {
   return console?.path === undefined ? config : { ...config, file: console.path };
 }

@@ -1,5 +1,5 @@
 import type { VmInfo } from '../api/replies.ts';
-import { inDialect } from '../config/vm-config.ts';
+import { inDialect, type VmConfig } from '../config/vm-config.ts';
 import { plannedMemory } from '../devices/memory.ts';
 import { balloonBytes } from './balloon.ts';
 import { deviceTree } from './device-tree.ts';
@@ -28,11 +28,20 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: inDialect(live === undefined ? config : live.consoles.complete(config)),
+    config: asCurrent(inDialect(live === undefined ? config : live.consoles.complete(config))),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree: placements === undefined ? undefined : deviceTree(placements, known),
   });
   ANSWERED.set(vm, { parts, info });
   return info;
+}
+
+/** What current versions have where nothing is said, and some of their clients cannot do without. */
+const PHYS_BITS = 46;
+
+/** In the dialect of current versions every vCPU has a bound of its addresses. */
+function asCurrent(config: VmConfig): VmConfig {
+  if (config.payload === undefined) return config;
+  return { ...config, cpus: { ...config.cpus, max_phys_bits: config.cpus.max_phys_bits ?? PHYS_BITS } };
 }

@@ -17,6 +17,25 @@ export function bootSector(text: string): Buffer {
     ...[0xee, 0xeb, 0xea], //       out dx, al; jmp next
     ...[0xf4, 0xeb, 0xfd], // end:  hlt; jmp end
   ]);
+  return diskOf(code, text);
+}
+
+/** The same that writes to the debug port, which takes a byte at any time. */
+export function debugSector(text: string): Buffer {
+  const code = Buffer.from([
+    ...[0xfa], //                   cli
+    ...[0x31, 0xc0, 0x8e, 0xd8], // xor ax, ax; mov ds, ax
+    ...[0xbe, 0x16, 0x7c], //       mov si, 0x7c16: the text, behind this code
+    ...[0xba, 0xe9, 0x00], //       mov dx, 0xe9
+    ...[0xac, 0x84, 0xc0], // next: lodsb; test al, al
+    ...[0x74, 0x03], //             jz end
+    ...[0xee, 0xeb, 0xf8], //       out dx, al; jmp next
+    ...[0xf4, 0xeb, 0xfd], // end:  hlt; jmp end
+  ]);
+  return diskOf(code, text);
+}
+
+function diskOf(code: Buffer, text: string): Buffer {
   const disk = Buffer.alloc(2 ** 20);
   code.copy(disk);
   disk.write(`${text}\0`, code.length, 'latin1');

@@ -19,7 +19,16 @@ const EDITABLE: ReadonlySet<string> = new Set([
     'net[].fds',
   ],
   ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
-  ...['serial.mode', 'serial.file', 'serial.socket', 'console.mode', 'console.file', 'console.socket'],
+  ...[
+    'serial.mode',
+    'serial.file',
+    'serial.socket',
+    'debug_console.mode',
+    'debug_console.file',
+    'console.mode',
+    'console.file',
+    'console.socket',
+  ],
 ]);
 
 /** A configuration without what may be edited. */

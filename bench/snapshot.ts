@@ -45,7 +45,7 @@ export async function benchSnapshot([rounds = '5', ...words]: readonly string[])
       candidates.push({ mib, folder, times: new Map(), vmm: await bootTouched(mib) });
     }
     for (let round = 0; round < Number(rounds); round++) {
-      for (const one of candidates) await writeBoth(one);
+      for (const one of candidates) await writeBoth(one, round % 2 === 0);
     }
     for (const { vmm, folder } of candidates) {
       mkdirSync(join(folder, 'last'));
@@ -91,20 +91,28 @@ async function bootTouched(mib: number): Promise<TestVmm> {
   return vmm;
 }
 
-async function writeBoth(one: Candidate): Promise<void> {
+/** Each begins with a disk that has nothing left to write; who is first changes with each round. */
+async function writeBoth(one: Candidate, copyFirst: boolean): Promise<void> {
   const { vmm, folder } = one;
   const pid = qemuOf(vmm.pid);
   const fd = readdirSync(`/proc/${pid}/fd`).find((one) =>
     linkOf(pid, one).startsWith('/memfd:memory-backend'),
   );
   const [copy, target] = [join(folder, 'copy'), join(folder, 'target')];
-  await time(one, 'cp', async () => execFileSync('cp', ['--sparse=always', `/proc/${pid}/fd/${fd}`, copy]));
-  rmSync(copy);
-  mkdirSync(target);
-  await time(one, 'snapshot', async () =>
-    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204),
-  );
-  rmSync(target, { recursive: true });
+  const cp = async (): Promise<void> => {
+    execFileSync('sync');
+    await time(one, 'cp', async () => execFileSync('cp', ['--sparse=always', `/proc/${pid}/fd/${fd}`, copy]));
+    rmSync(copy);
+  };
+  const snapshot = async (): Promise<void> => {
+    mkdirSync(target);
+    execFileSync('sync');
+    await time(one, 'snapshot', async () =>
+      assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204),
+    );
+    rmSync(target, { recursive: true });
+  };
+  for (const write of copyFirst ? [cp, snapshot] : [snapshot, cp]) await write();
 }
 
 function linkOf(pid: number, fd: string): string {

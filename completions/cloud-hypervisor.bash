@@ -27,6 +27,7 @@ _cloud_hypervisor_words() {
     --memory-zone) echo 'id= size= file= shared= hugepages= hugepage_size= host_numa_node= hotplug_size= hotplugged_size=' ;;
     --api-socket) echo 'path= fd= <file>' ;;
     --event-monitor) echo 'path= fd=' ;;
+    --metrics) echo 'path= <file>' ;;
     --restore) echo 'source_url= prefault= resume=' ;;
     --seccomp) echo 'true false log' ;;
     --log-file) echo '<file>' ;;
@@ -81,13 +82,14 @@ _cloud_hypervisor_values() {
     --memory-zone:hugepages) echo 'on off' ;;
     --api-socket:path) echo '<file>' ;;
     --event-monitor:path) echo '<file>' ;;
+    --metrics:path) echo '<file>' ;;
     --restore:prefault) echo 'on off' ;;
     --restore:resume) echo 'on off' ;;
   esac
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -95,7 +97,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --restore | --seccomp | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --seccomp | --log-file) return 0 ;;
   esac
   return 1
 }

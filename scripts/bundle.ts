@@ -31,7 +31,8 @@ async function bundle(name: string, entry: string, format: 'cjs' | 'esm'): Promi
     format,
     target: 'node20',
     sourcemap: true,
-    external: ['koffi'],
+    // what comes with machine code, and what is seldom asked for
+    external: ['koffi', 'prom-client'],
     define: { NEPHOS_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
     // files beside a module are found in another way in a bundle

@@ -1,6 +1,7 @@
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { endpointsOf } from './api/handlers.ts';
+import { observed, type OnRequest } from './api/observed.ts';
 import { errorChain } from './api/errors.ts';
 import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
 import { daemonHelp } from './cli/daemon-help.ts';
@@ -12,6 +13,7 @@ import type { ListenAddress } from './http/listener.ts';
 import { confineEngines } from './qemu/confinement.ts';
 import { reasonOf } from './util/errno.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
+import type { Metrics } from './vm/metrics.ts';
 import { Vmm } from './vm/vmm.ts';
 
 const log = createLog('main');
@@ -35,13 +37,14 @@ function confine(seccomp: DaemonOptions['seccomp']): void {
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */
-async function run({ apiSocket, eventMonitor, noShutdown, vm, restore }: DaemonOptions): Promise<void> {
+async function run(options: DaemonOptions): Promise<void> {
+  const { apiSocket, eventMonitor, noShutdown, vm, restore } = options;
   using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
   const onEvent = (event: VmEvent): void => {
     logVmEvent(event);
     monitor?.record(event);
+    metrics?.onEvent(event);
   };
-  onEvent({ source: 'vmm', event: 'starting' });
   const vmm = new Vmm({
     version: DIALECT_VERSION,
     buildVersion: OWN_VERSION,
@@ -49,11 +52,15 @@ async function run({ apiSocket, eventMonitor, noShutdown, vm, restore }: DaemonO
     watchesDrivers: monitor !== undefined,
     staysUp: noShutdown,
   });
+  await using served = options.metrics === undefined ? undefined : await serveFigures(options.metrics, vmm);
+  const metrics = served?.metrics;
+  onEvent({ source: 'vmm', event: 'starting' });
   if (apiSocket === undefined && vm === undefined && restore === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
   }
   onEndSignals(() => void vmm.shutdown());
-  await using _server = apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm);
+  await using _server =
+    apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm, metrics?.onRequest);
   try {
     if (vm !== undefined) await bootFromCommandLine(vmm, vm);
     if (restore !== undefined) await restoreFromCommandLine(vmm, restore);
@@ -87,11 +94,28 @@ async function restoreFromCommandLine(
   });
 }
 
-async function serveApi(listen: ListenAddress, vmm: Vmm): Promise<AsyncDisposable> {
+/** Loaded only where somebody asked for them. */
+async function serveFigures(
+  path: string,
+  vmm: Vmm,
+): Promise<AsyncDisposable & { readonly metrics: Metrics }> {
+  const { createMetrics } = await import('./vm/metrics.ts');
+  const { serveMetrics } = await import('./http/metrics-server.ts');
+  const metrics = createMetrics(OWN_VERSION, () => vmm.vm);
+  try {
+    const server = await serveMetrics(path, metrics);
+    return { metrics, [Symbol.asyncDispose]: () => Promise.resolve(server[Symbol.asyncDispose]()) };
+  } catch (error) {
+    throw new ExitError(`Failed to serve --metrics: ${errorChain(error).join(': ')}`);
+  }
+}
+
+async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest): Promise<AsyncDisposable> {
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
   const { documentEndpoints } = await import('./api/openapi.ts');
-  const endpoints = new Map([...endpointsOf(vmm.handlers), ...documentEndpoints()]);
+  const all = new Map([...endpointsOf(vmm.handlers), ...documentEndpoints()]);
+  const endpoints = onRequest === undefined ? all : observed(all, onRequest);
   return serve({ listen, endpoints }).catch((error: unknown) => {
     throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);
   });

@@ -6,7 +6,7 @@ import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
-import { readApiSocket, readEventMonitor } from './sockets.ts';
+import { readApiSocket, readEventMonitor, readMetrics } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
 /** What the command line of `cloud-hypervisor` asks for. */
@@ -19,6 +19,8 @@ export interface DaemonOptions {
   readonly seccomp: Seccomp;
   readonly apiSocket: ListenAddress | undefined;
   readonly eventMonitor: MonitorTarget | undefined;
+  /** path of the socket on which figures are served */
+  readonly metrics: string | undefined;
   /** a guest that powers itself off does not end the VMM */
   readonly noShutdown: boolean;
   /** a VM that is to boot at once */
@@ -44,6 +46,12 @@ export const VMM_FLAGS: readonly Flag[] = [
     takes: 'many',
     doc: 'Record what happens to the VM, as JSON',
     syntax: 'path=<path>|fd=<fd>',
+  },
+  {
+    name: 'metrics',
+    takes: 'one',
+    doc: 'Serve figures for Prometheus on a UNIX socket, at /metrics',
+    syntax: 'path=<path>|<path>',
   },
   {
     name: 'restore',
@@ -83,12 +91,14 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
   const socket = flags.values('api-socket')[0];
   const monitor = flags.values('event-monitor')[0];
+  const metrics = flags.values('metrics')[0];
   return {
     show,
     verbosity: flags.count('verbose'),
     logFile: flags.values('log-file')[0],
     seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
+    metrics: metrics === undefined ? undefined : readMetrics(metrics),
     noShutdown: flags.count('no-shutdown') > 0,
     eventMonitor: monitor === undefined ? undefined : readEventMonitor(monitor),
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),

@@ -30,3 +30,10 @@ export function readEventMonitor(text: string): MonitorTarget {
     throw refuse(`unable to parse ${value} for fd`);
   return { fd: Number(value) };
 }
+
+/** Reads `--metrics path=P`, or a bare path. */
+export function readMetrics(text: string): string {
+  const path = text.startsWith('path=') ? text.slice(5) : text;
+  if (path === '') throw new UsageError('Error parsing --metrics: the path is empty');
+  return path;
+}

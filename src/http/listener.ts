@@ -13,6 +13,8 @@ const log = createLog('http');
 /** The longest path that fits into a socket address beside its final NUL; the kernel's limit, in bytes. */
 const MAX_PATH_BYTES = 107;
 
+const API_SOCKET = 'the API socket';
+
 /** Where the API is served: a socket file that is made here, or a listening socket that was inherited. */
 export type ListenAddress = { readonly path: string } | { readonly fd: number };
 
@@ -72,8 +74,13 @@ async function createReceiver(): Promise<Receiver> {
   return { readiness: await createReadiness(), receive: await createReceive() };
 }
 
-async function startListening(server: Server, address: ListenAddress): Promise<void> {
-  const where = 'path' in address ? address.path : `file descriptor ${address.fd}`;
+/** Listens at `address`; rejects with a message fit for the user. */
+export async function startListening(
+  server: Server,
+  address: ListenAddress,
+  what = API_SOCKET,
+): Promise<void> {
+  const where = `${what} ${'path' in address ? address.path : `file descriptor ${address.fd}`}`;
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: Error) => reject(listenError(where, cause));
     server.once('error', fail);
@@ -94,8 +101,8 @@ async function startListening(server: Server, address: ListenAddress): Promise<v
  * stands there is the user's and is left alone. Checks what libuv would get wrong: it cuts off long paths
  * in silence, and says "permission denied" where a directory is missing.
  */
-function clearPath(path: string): void {
-  const refuse = (why: string) => listenError(path, new Error(why));
+export function clearPath(path: string, what = API_SOCKET): void {
+  const refuse = (why: string) => listenError(`${what} ${path}`, new Error(why));
   if (path === '' || path.includes('\0')) throw refuse('It is not a path');
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_PATH_BYTES) {
@@ -110,10 +117,10 @@ function clearPath(path: string): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    throw listenError(path, error);
+    throw listenError(`${what} ${path}`, error);
   }
 }
 
 function listenError(where: string, cause: unknown): Error {
-  return new Error(`Cannot listen on the API socket ${where}`, { cause });
+  return new Error(`Cannot listen on ${where}`, { cause });
 }

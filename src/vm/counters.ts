@@ -1,6 +1,7 @@
 import { qemuId, type Placement } from '../machine/placement.ts';
 import type { VmCounters } from '../api/replies.ts';
 import type { Qmp } from '../qemu/qmp.ts';
+import type { Run } from './run.ts';
 
 /** QEMU's statistics under the original's names (reference/api.md 7). */
 const BLOCK_COUNTERS = {
@@ -9,6 +10,11 @@ const BLOCK_COUNTERS = {
   read_ops: 'rd_operations',
   write_ops: 'wr_operations',
 } as const;
+
+/** What all devices of a machine have moved, under the names of vm.counters. */
+export async function countersOf({ qemu, layout, preparations }: Run): Promise<VmCounters> {
+  return { ...(await readCounters(qemu.qmp, layout.placements)), ...preparations.counters() };
+}
 
 /** Reads the counters of every disk. */
 export async function readCounters(qmp: Qmp, placements: readonly Placement[]): Promise<VmCounters> {

@@ -15,7 +15,7 @@ import type { QmpEvent } from '../qemu/qmp.ts';
 import { deferred } from '../util/deferred.ts';
 import { createLog } from '../util/log.ts';
 import { dumpCore } from './coredump.ts';
-import { readCounters } from './counters.ts';
+import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { watchDrivers } from './driver-watch.ts';
@@ -91,6 +91,11 @@ export class Vmm {
     this.#emit = onEvent;
     this.#watchesDrivers = watchesDrivers;
     this.#staysUp = staysUp;
+  }
+
+  /** The VM that there is, for those who only look at it. */
+  get vm(): Vm | undefined {
+    return this.#vm;
   }
 
   /** Settles when the VMM is to exit: vmm.shutdown, the guest's power-off, {@link shutdown}. */
@@ -250,9 +255,7 @@ export class Vmm {
 
   async #counters(): Promise<VmCounters> {
     const { live } = this.#present('vm.counters');
-    if (live === undefined) return {};
-    const { qemu, layout, preparations } = live.run;
-    return { ...(await readCounters(qemu.qmp, layout.placements)), ...preparations.counters() };
+    return live === undefined ? {} : countersOf(live.run);
   }
 
   #watch(vm: Vm, run: Run): void {

@@ -1,5 +1,6 @@
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { endpointsOf } from './api/handlers.ts';
 import { observed, type OnRequest } from './api/observed.ts';
 import { errorChain } from './api/errors.ts';
@@ -111,6 +112,9 @@ async function serveFigures(
 }
 
 async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest): Promise<AsyncDisposable> {
+  // what a request leaves behind is dead at its answer: a young generation that grew under load would only keep memory,
+  // and one so small is collected sooner than further threads are awake
+  setFlagsFromString('--semi-space-growth-factor=1 --no-parallel-scavenge');
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
   const { documentEndpoints } = await import('./api/openapi.ts');

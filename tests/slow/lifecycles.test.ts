@@ -1,0 +1,65 @@
+// Five hundred lives of a VM with one of everything that the host gives: nothing is left, nothing grows.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from '../support/guest.ts';
+import { childrenOf, descriptorsOf } from '../support/host.ts';
+import { interfaces } from '../support/network.ts';
+import { until } from '../support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
+
+const LIVES = 500;
+/** After so many what is loaded and compiled on the way is there. */
+const WARM = 50;
+const MIB = 2 ** 20;
+/** What 450 lives may add to the VMM's memory: a leak of 50 KiB in each would be more. */
+const GROWTH = 20 * MIB;
+
+function residentOf(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+  return Number(kib) * 1024;
+}
+
+/** What is there of a VMM without a VM. */
+function traces(vmm: TestVmm) {
+  return {
+    children: childrenOf(vmm.pid),
+    files: readdirSync(vmm.folder),
+    interfaces: interfaces(),
+    threads: readdirSync(`/proc/${vmm.pid}/task`).length,
+    open: descriptorsOf(vmm.pid).length,
+  };
+}
+
+test(`${LIVES} lives of a VM leave no process, thread, descriptor, file, interface or memory`, async () => {
+  await using vmm = await startVmm();
+  const disk = join(vmm.folder, 'disk.raw');
+  writeFileSync(disk, '');
+  truncateSync(disk, MIB);
+  const config = guestConfig({
+    console: { mode: 'Pty' },
+    disks: [{ path: disk }],
+    net: [{ ip: '10.79.1.1' }],
+    vsock: { cid: 3, socket: join(vmm.folder, 'vsock') },
+    balloon: { size: 0 },
+  });
+  const live = async (): Promise<void> => {
+    assertStatus(await vmm.put('vm.create', config), 204);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assertStatus(await vmm.put('vm.pause'), 204);
+    assertStatus(await vmm.put('vm.resume'), 204);
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  };
+  for (let i = 0; i < WARM; i++) await live();
+  const [before, resident] = [traces(vmm), residentOf(vmm.pid)];
+  for (let i = WARM; i < LIVES; i++) await live();
+  await until(
+    'all is as before',
+    () => JSON.stringify(traces(vmm)) === JSON.stringify(before),
+    () => JSON.stringify([before, traces(vmm)]),
+  );
+  const grown = residentOf(vmm.pid) - resident;
+  assert.ok(grown < GROWTH, `${grown} bytes more after ${LIVES - WARM} lives`);
+});

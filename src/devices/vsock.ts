@@ -40,7 +40,13 @@ export const vsock = defineDevice({
     },
     {
       kind: 'device',
-      props: { driver: 'vhost-user-vsock-pci', ...onBusByBackend(at), chardev: `${at.qemuId}.host` },
+      props: {
+        driver: 'vhost-user-vsock-pci',
+        ...onBusByBackend(at),
+        // the configuration's and one for each queue; with fewer, Linux looks through all queues for each interrupt
+        vectors: 4,
+        chardev: `${at.qemuId}.host`,
+      },
     },
   ],
 });

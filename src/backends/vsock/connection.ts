@@ -19,8 +19,11 @@ import { Credit } from './credit.ts';
 import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
 import type { Filled, ToGuest } from './to-guest.ts';
 
-/** Bytes read at once at first and at most: as much as there was the last time, or twice that. */
-const APPETITE = { least: 4096, most: 256 * 1024 };
+/**
+ * Bytes read at once at first and at most: as much as there was the last time, or twice that. The guest works on one part
+ * while we read the next.
+ */
+const APPETITE = { least: 4096, most: 64 * 1024 };
 
 /** What a connection needs from the loop after it was served. */
 export type Served =

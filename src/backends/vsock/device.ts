@@ -32,7 +32,7 @@ export class VsockDevice implements Device {
   readonly #cid: number;
   readonly #log: Log;
   readonly #fromGuest = new FromGuest();
-  readonly #toGuest = new ToGuest(() => this.#fromGuest.show());
+  readonly #toGuest = new ToGuest(() => this.#fromGuest.showData());
   readonly #vectors: Block = allocate(32);
   readonly #resets: Resets;
   readonly #streams: Streams;
@@ -40,7 +40,6 @@ export class VsockDevice implements Device {
   readonly #header = emptyHeader();
   #memory: GuestMemory | undefined;
   #moved = 0;
-  #lastTurn = 0;
 
   constructor({ cid, path, listener, loop, log }: Options) {
     this.#cid = cid;
@@ -110,15 +109,14 @@ export class VsockDevice implements Device {
     const now = performance.now();
     this.#streams.expire(now);
     this.#host.retry(now);
-    if (now - this.#lastTurn >= 1) this.#fromGuest.show();
-    this.#lastTurn = now;
+    this.#fromGuest.showLate(now);
     const knocking = this.#host.accept();
     const more = this.#memory === undefined ? this.#streams.flush() : this.#exchange();
     if (knocking || more) return 0;
     const waits = [
       this.#streams.nextDeadline(now),
       this.#host.nextRetry(now),
-      this.#fromGuest.patience,
+      this.#fromGuest.patience(now),
     ].filter((one) => one !== undefined);
     return waits.length === 0 ? -1 : Math.min(...waits);
   }

@@ -7,8 +7,14 @@ import type { Parts } from '../vhost-user/chain.ts';
 /** Packets that are taken before others get their turn. */
 const BUDGET = 256;
 
-/** How long a buffer that we are done with may stay out of the guest's hands, in `ms`. */
-const LAZY_MS = 2;
+/**
+ * How long a buffer that we are done with may stay out of the guest's hands, in `ms`. A sender waits for the room that its
+ * data takes; nobody waits for a packet without data, and most of these say that a reader made room.
+ */
+const LAZY_MS = { data: 2, control: 10 };
+
+/** Data in such buffers that is worth showing them when the guest is interrupted for something else, in `bytes`. */
+const LAZY_BYTES = 16 * 1024;
 
 /** Takes a packet: its header, and exactly the data that it announces. Both are used again for the next. */
 export type TakePacket = (header: Header, data: Parts) => void;
@@ -20,8 +26,10 @@ export class FromGuest {
   readonly #chain = new Chain();
   #queue: RunningQueue | undefined;
   #isKicked = false;
-  /** buffers that were handed back and not shown yet */
+  /** buffers that were handed back and not shown yet, the data that was in them, and when the first came */
   #unshown = 0;
+  #unshownBytes = 0;
+  #since = 0;
 
   /** All buffers are in the guest's memory, so the queue goes with it. */
   set queue(queue: RunningQueue | undefined) {
@@ -51,18 +59,32 @@ export class FromGuest {
   }
 
   /**
-   * Shows the guest the buffers that it may use again. Each time costs it an interrupt, and it is in no hurry:
-   * so this is done together with the interrupt of a packet for it, or when many have come together.
+   * Shows the guest the buffers that it may use again. Each time costs it an interrupt and a turn of its driver's thread,
+   * and it is in no hurry: so this is done when many have come together, when their time has come, or together with
+   * the interrupt of a packet for it where they held much data.
    */
   show(): void {
     if (this.#unshown === 0) return;
     this.#unshown = 0;
+    this.#unshownBytes = 0;
     if (this.#queue?.ring.publish() === true) this.#queue.notify();
   }
 
-  /** Until buffers should be shown even so, in `ms` */
-  get patience(): number | undefined {
-    return this.#unshown > 0 ? LAZY_MS : undefined;
+  /** The guest is about to be interrupted for something else. */
+  showData(): void {
+    if (this.#unshownBytes >= LAZY_BYTES) this.show();
+  }
+
+  /** Shows buffers that have waited for long enough. */
+  showLate(now: number): void {
+    if (this.patience(now) === 0) this.show();
+  }
+
+  /** Until buffers are to be shown even so, in `ms` */
+  patience(now: number): number | undefined {
+    if (this.#unshown === 0) return undefined;
+    const lazy = this.#unshownBytes > 0 ? LAZY_MS.data : LAZY_MS.control;
+    return Math.max(0, Math.ceil(this.#since + lazy - now));
   }
 
   free(): void {
@@ -73,6 +95,7 @@ export class FromGuest {
   /** What is no packet is passed over: the guest gets its buffer back and nothing else. */
   #handle({ ring }: RunningQueue, takePacket: TakePacket): void {
     const { readable, head } = this.#chain;
+    const bytes = Math.max(0, readable.bytes - HEADER_BYTES);
     if (readable.bytes >= HEADER_BYTES) {
       readable.copyOut(this.#bytes.address, HEADER_BYTES);
       decodeHeader(this.#bytes.view, this.#header);
@@ -80,6 +103,7 @@ export class FromGuest {
       if (this.#header.length === readable.bytes) takePacket(this.#header, readable);
     }
     ring.giveBack(head, 0);
-    this.#unshown++;
+    if (this.#unshown++ === 0) this.#since = performance.now();
+    this.#unshownBytes += bytes;
   }
 }

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { array, assert as check, constantFrom, nat, oneof, property, record } from 'fast-check';
+import {
+  AF_UNIX,
+  allocate,
+  checked,
+  close,
+  read,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  socketpair,
+  type Block,
+} from '../native.ts';
+import { Backlog } from './backlog.ts';
+
+/** Calls `use` with both ends of a connection that never block. */
+function withPair(use: (ours: number, theirs: number) => void): void {
+  const pair = new Int32Array(2);
+  checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
+  const [ours = -1, theirs = -1] = pair;
+  try {
+    use(ours, theirs);
+  } finally {
+    close(ours);
+    close(theirs);
+  }
+}
+
+const MOST = 300_000;
+
+/** Bytes come again after so many: no part of a stream can be missing, twice or out of order unseen. */
+const PERIOD = 65_521;
+
+function pattern(): Block {
+  const block = allocate(PERIOD + MOST);
+  for (let i = 0; i < PERIOD + MOST; i++) block.view.setUint8(i, Math.imul(i % PERIOD, 2_654_435_761) >>> 24);
+  return block;
+}
+
+const part = ({ view }: Block, from: number, bytes: number): Buffer =>
+  Buffer.from(view.buffer, view.byteOffset + from, bytes);
+
+const bytes = oneof(nat(5000), nat(MOST));
+const step = record({ add: bytes, flush: constantFrom(true, true, false), take: bytes });
+
+test('bytes come out as they went in, however they are split and however slow the reader is', () => {
+  const [source, target, vectors] = [pattern(), allocate(MOST), allocate(32)];
+  check(
+    property(
+      constantFrom(4096, 65_536, 100_003, MOST),
+      array(step, { maxLength: 30, size: 'max' }),
+      (size, steps) => {
+        withPair((ours, theirs) => {
+          const backlog = new Backlog(size, vectors);
+          let [added, written, taken] = [0, 0, 0];
+          const take = (most: number): void => {
+            const got = Math.max(0, read(theirs, target.address, most));
+            assert.ok(
+              part(target, 0, got).equals(part(source, taken % PERIOD, got)),
+              `${got} bytes at ${taken}`,
+            );
+            taken += got;
+          };
+          const flush = (): void => {
+            written += checked('write', backlog.writeTo(ours));
+          };
+          for (const { add, flush: flushes, take: most } of steps) {
+            const room = Math.min(add, size - backlog.length);
+            backlog.add(source.address + (added % PERIOD), room);
+            added += room;
+            assert.equal(backlog.length, added - written);
+            if (flushes) flush();
+            if (most > 0) take(most);
+          }
+          // the reader takes all there is: all must be there
+          for (let turns = 0; turns < 1000; turns++) {
+            flush();
+            take(MOST);
+            if (taken === added) break;
+          }
+          assert.deepEqual([written, taken, backlog.length], [added, added, 0]);
+          backlog.free();
+        });
+      },
+    ),
+    { numRuns: 60 },
+  );
+  for (const block of [source, target, vectors]) block.free();
+});
+
+test('more than there is room for is refused and changes nothing', () => {
+  const [source, vectors] = [allocate(8192), allocate(32)];
+  check(
+    property(nat({ max: 4096 }), nat({ max: 5000 }), (first, more) => {
+      const backlog = new Backlog(4096, vectors);
+      backlog.add(source.address, first);
+      if (first + more > 4096) assert.throws(() => backlog.add(source.address, more), RangeError);
+      else backlog.add(source.address, more);
+      assert.equal(backlog.length, first + more > 4096 ? first : first + more);
+      backlog.free();
+    }),
+  );
+  for (const block of [source, vectors]) block.free();
+});

@@ -1,0 +1,138 @@
+// Streams through the whole device: whatever the pieces, the pauses, the sizes of the guest's buffers and the room that it
+// grants, each end reads what the other wrote, in order, and nobody sends more than the other has room for.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { array, assert as check, constantFrom, nat, oneof, property, record } from 'fast-check';
+import { allocate, close, EAGAIN, errno, read, writev, putVector, type Block } from '../native.ts';
+import { HEADER_BYTES, Op, type Header } from './packet.ts';
+import { bench, BUFFER_BYTES, LISTENED_PORT, play, receive, send, type Bench } from './test-guest.ts';
+import { acceptFrom } from './unix-socket.ts';
+
+const PORTS = { sourcePort: 1000, targetPort: LISTENED_PORT };
+const MOST = 100_000;
+const PERIOD = 65_521;
+/** one entry of the ring is left for news of the guest's room */
+const MOST_PACKETS = 15;
+
+/** Bytes that come again after `PERIOD`: what is lost, doubled or out of order is seen. */
+const PATTERN = Buffer.alloc(PERIOD + MOST);
+for (let i = 0; i < PATTERN.length; i++) PATTERN[i] = Math.imul(i % PERIOD, 2_654_435_761) >>> 24;
+
+const expected = (at: number, bytes: number): Buffer => PATTERN.subarray(at % PERIOD, (at % PERIOD) + bytes);
+
+/** A program of the host and one of the guest, and how far each has come. */
+interface Talk {
+  readonly guest: Bench;
+  readonly fd: number;
+  readonly block: Block;
+  readonly toGuest: { written: number; got: number; taken: number; told: number; window: number };
+  readonly toHost: { sent: number; read: number; window: number; forwarded: number };
+}
+
+/** The host's program writes as much as its socket takes. */
+function hostWrites({ fd, block, toGuest }: Talk, bytes: number): void {
+  if (bytes === 0) return;
+  Buffer.from(block.view.buffer, block.view.byteOffset + 16, bytes).set(expected(toGuest.written, bytes));
+  putVector(block.view, 0, block.address + 16, bytes);
+  const count = writev(fd, block.address, 1);
+  assert.ok(count >= 0 || errno() === EAGAIN);
+  toGuest.written += Math.max(0, count);
+}
+
+function hostReads({ fd, block, toHost }: Talk, most: number): void {
+  if (most === 0) return;
+  const count = Math.max(0, read(fd, block.address, most));
+  const bytes = Buffer.from(block.view.buffer, block.view.byteOffset, count);
+  assert.ok(bytes.equals(expected(toHost.read, count)), `${count} bytes for the host at ${toHost.read}`);
+  toHost.read += count;
+}
+
+/** The guest sends packets within the room that it was told, no more than its ring takes. */
+function guestSends({ guest, toHost, toGuest }: Talk, wish: number): void {
+  let left = Math.min(wish, toHost.window - (toHost.sent - toHost.forwarded));
+  for (let packets = 0; left > 0 && packets < MOST_PACKETS; packets++) {
+    const bytes = Math.min(left, BUFFER_BYTES - HEADER_BYTES);
+    // every packet tells of the guest's room
+    toGuest.told = toGuest.taken;
+    const header = { ...PORTS, op: Op.Data, window: toGuest.window, forwarded: toGuest.taken };
+    send(guest, header, expected(toHost.sent, bytes));
+    toHost.sent += bytes;
+    left -= bytes;
+  }
+}
+
+function guestGrants({ guest, toGuest }: Talk, wish: number): void {
+  toGuest.taken += Math.min(wish, toGuest.got - toGuest.taken);
+  toGuest.told = toGuest.taken;
+  send(guest, { ...PORTS, op: Op.CreditUpdate, window: toGuest.window, forwarded: toGuest.taken }, 0);
+}
+
+/** Takes what came for the guest. */
+function guestReceives({ guest, toGuest, toHost }: Talk): void {
+  const take = (data: Uint8Array): void => {
+    assert.ok(expected(toGuest.got, data.length).equals(data), `${data.length} bytes at ${toGuest.got}`);
+    toGuest.got += data.length;
+  };
+  for (const header of receive(guest, take)) learn(toHost, header);
+  assert.ok(toGuest.got - toGuest.told <= toGuest.window, `${toGuest.got - toGuest.told} bytes on the way`);
+  guest.fromGuest.collect(() => undefined);
+}
+
+function learn(toHost: Talk['toHost'], { op, window, forwarded }: Header): void {
+  assert.ok(
+    [Op.Response, Op.Data, Op.CreditUpdate].some((one) => one === op),
+    `op ${op}`,
+  );
+  toHost.window = window;
+  toHost.forwarded = forwarded;
+}
+
+const size = oneof(nat(100), nat(5000), nat(MOST));
+const step = record({ writes: size, reads: size, sends: size, grants: size });
+const windows = oneof(constantFrom(1, 43, 4052, 4096, 65_536, 262_144), nat(300_000));
+
+test('each end of a stream reads what the other wrote, within the room that there is', () => {
+  const block = allocate(MOST + 16);
+  check(
+    property(windows, array(step, { maxLength: 120, size: 'max' }), (window, steps) => {
+      using guest = bench();
+      const script = function* (): Generator<void> {
+        send(guest, { ...PORTS, op: Op.Request, window }, 0);
+        yield;
+        const talk: Talk = {
+          ...{ guest, fd: acceptFrom(guest.hostListener), block },
+          toGuest: { written: 0, got: 0, taken: 0, told: 0, window },
+          toHost: { sent: 0, read: 0, window: 0, forwarded: 0 },
+        };
+        guestReceives(talk);
+        for (const { writes, reads, sends, grants } of steps) {
+          hostWrites(talk, writes);
+          guestSends(talk, sends);
+          guestGrants(talk, grants);
+          yield;
+          hostReads(talk, reads);
+          guestReceives(talk);
+        }
+        yield* finish(talk);
+        close(talk.fd);
+      };
+      play(guest, script());
+    }),
+    { numRuns: 100 },
+  );
+  block.free();
+});
+
+/** Both readers take all there is: all of it comes. A window of some bytes takes as many turns as there are bytes. */
+function* finish(talk: Talk): Generator<void> {
+  const { toGuest, toHost } = talk;
+  if (toGuest.window < 4096) toGuest.window = 4096;
+  const isDone = (): boolean => toGuest.got === toGuest.written && toHost.read === toHost.sent;
+  for (let turns = 0; !isDone() && turns < 5000; turns++) {
+    guestGrants(talk, MOST);
+    yield;
+    hostReads(talk, MOST);
+    guestReceives(talk);
+  }
+  assert.deepEqual([toGuest.got, toHost.read], [toGuest.written, toHost.sent]);
+}

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { boot } from '../tests/support/boot.ts';
 import { until } from '../tests/support/until.ts';
 import { startVmm } from '../tests/support/vmm.ts';
+import { printRow } from './table.ts';
 
 /** Milliseconds of one measurement. */
 const SPAN_MS = 1500;
@@ -40,9 +41,6 @@ export async function benchApi([rounds = '5']: readonly string[]): Promise<void>
   try {
     await using vmm = await startVmm();
     using _shell = await boot(vmm);
-    console.log(
-      'requests per second            nephos   bare http   ratio   nephos p50, p99   bare p50, p99',
-    );
     for (const name of ['vmm.ping', 'vm.info']) {
       const body = JSON.stringify((await vmm.get(name)).json);
       await using bare = await startBare(join(folder, `${name}.sock`), body);
@@ -58,7 +56,7 @@ export async function benchApi([rounds = '5']: readonly string[]): Promise<void>
         });
       }
     }
-    console.log(`RSS of the VMM after that: ${rssOf(vmm.pid)} MiB`);
+    printRow({ what: 'RSS of the VMM after that', ours: `${rssOf(vmm.pid)} MiB`, must: '<= 75' });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -94,12 +92,16 @@ async function compare(what: string, { targets, ways, rounds }: Comparison): Pro
     ),
   }));
   if (ours === undefined || bare === undefined) return;
-  const rates = `${ours.rate.toFixed(0).padStart(9)} ${bare.rate.toFixed(0).padStart(11)}`;
-  const ratio = (ours.rate / bare.rate).toFixed(2).padStart(7);
-  const times = [ours, bare]
-    .map(({ p50, p99 }) => `${p50.toFixed(2)}, ${p99.toFixed(2)} ms`.padStart(15))
-    .join(' ');
-  console.log(`${what.padEnd(28)}${rates} ${ratio}   ${times}`);
+  const times = ({ p50, p99 }: { readonly p50: number; readonly p99: number }): string =>
+    `${p50.toFixed(2)} and ${p99.toFixed(2)} ms`;
+  printRow({
+    what: `${what}, requests per second`,
+    ours: ours.rate.toFixed(0),
+    reference: ['bare node:http', bare.rate.toFixed(0)],
+    ratio: ours.rate / bare.rate,
+    must: what.startsWith('vmm.ping') ? '>= 0.60' : '>= 0.40',
+    note: `p50 and p99 ${times(ours)}; bare ${times(bare)}`,
+  });
 }
 
 async function measure(target: Target, ways: number): Promise<Sample> {

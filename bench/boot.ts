@@ -5,6 +5,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
 import { ENTRY_MARK, markEntry } from './entry-mark.ts';
+import { inMs, printRow } from './table.ts';
 
 const guest = join(
   process.env['NEPHOS_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nephos'),
@@ -99,14 +100,20 @@ function timeOrHang(contender: Contender): Promise<number> {
 
 function report(times: ReadonlyMap<string, readonly number[]>): void {
   const ours = times.get(nephos.name) ?? [];
-  console.log('exec to user space       median      best   nephos takes (of medians, of bests)');
+  const shown = (values: readonly number[]): string =>
+    `${inMs(median(values))}, ${inMs(Math.min(...values))}`;
   for (const [name, values] of times) {
-    const figures = [median(values), Math.min(...values)]
-      .map((ms) => `${ms.toFixed(0)} ms`.padStart(9))
-      .join(' ');
-    const ratios = [median(ours) / median(values), Math.min(...ours) / Math.min(...values)];
-    const compared = name.startsWith('qemu') ? `   ${ratios.map((one) => one.toFixed(2)).join('  ')}` : '';
-    console.log(`${name.padEnd(22)}${figures}${compared}`);
+    if (!name.startsWith('qemu'))
+      printRow({ what: `from exec, median and best: ${name}`, ours: shown(values) });
+    else {
+      printRow({
+        what: 'from exec to user space, median and best',
+        ours: shown(ours),
+        reference: [name, shown(values)],
+        ratio: median(ours) / median(values),
+        note: `of the bests ${(Math.min(...ours) / Math.min(...values)).toFixed(2)}`,
+      });
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/host.ts';
 import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
 import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
+import { printRow } from './table.ts';
 
 const GIB = 2 ** 30;
 
@@ -22,16 +23,20 @@ export async function benchClones([count = '50']: readonly string[]): Promise<vo
     await saveOne(url);
     const start = performance.now();
     for (let i = 0; i < Number(count); i++) clones.push(await clone(url));
-    console.log(`${clones.length} clones of a 1 GiB VM run after ${seconds(start)} s`);
+    printRow({ what: `${clones.length} clones of a 1 GiB VM run after`, ours: `${seconds(start)} s` });
     for (const [i, { shell }] of clones.entries()) {
       const answer = await shell.run(`echo clone-$((${i} + 1))`);
       if (answer !== `clone-${i + 1}`) throw new Error(`clone ${i + 1} answers ${answer}`);
     }
-    console.log(`all have answered on their consoles after ${seconds(start)} s`);
-    console.log(
-      `private memory of a clone: QEMU ${mean(clones, ({ vmm }) => qemuOf(vmm.pid))} MiB (must: 60)`,
-    );
-    console.log(`and of its VMM: ${mean(clones, ({ vmm }) => vmm.pid)} MiB`);
+    printRow({ what: 'all have answered on their consoles after', ours: `${seconds(start)} s` });
+    const engine = mean(clones, ({ vmm }) => qemuOf(vmm.pid));
+    const own = mean(clones, ({ vmm }) => vmm.pid);
+    printRow({
+      what: 'Pss of a clone: QEMU',
+      ours: `${engine} MiB`,
+      must: '<= 60',
+      note: `its VMM ${own} MiB`,
+    });
   } finally {
     for (const { vmm } of clones) await vmm[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });

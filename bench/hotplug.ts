@@ -12,6 +12,7 @@ import {
   type BootFiles,
   type Contender,
 } from './hotplug-contenders.ts';
+import { inMs, printRow } from './table.ts';
 
 const MIB = 2 ** 20;
 
@@ -90,7 +91,6 @@ async function withComingProcessors(files: BootFiles): Promise<string> {
 }
 
 async function compare(contenders: readonly [Contender, Contender], rounds: number): Promise<void> {
-  console.log('request to the guest’s sight    nephos   by hand   ratio of medians');
   for (const contender of contenders) await contender.pause();
   for (const operation of OPERATIONS) {
     const times = contenders.map((): number[] => []);
@@ -105,8 +105,13 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
       }
     }
     const [ours = NaN, theirs = NaN] = times.map(median);
-    const figures = [ours, theirs].map((ms) => `${ms.toFixed(0)} ms`.padStart(9)).join(' ');
-    console.log(`${operation.name.padEnd(28)}${figures}   ${(ours / theirs).toFixed(2)}`);
+    printRow({
+      what: `from the request to the guest’s sight: ${operation.name}`,
+      ours: inMs(ours),
+      reference: ['by hand', inMs(theirs)],
+      ratio: ours / theirs,
+      must: '<= 1.15',
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { guestConfig, INITRAMFS_WITH_TOOLS, KERNEL } from '../tests/support/gues
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { startVmm } from '../tests/support/vmm.ts';
 import { CPU } from './by-hand.ts';
+import { printRow } from './table.ts';
 
 const RAM_MIB = 512;
 
@@ -120,9 +121,16 @@ export async function compare<T extends { readonly guest: Guest }>(
 export function report(figures: Figures): void {
   for (const [name, row] of figures) {
     const ratios = row[0].map((one, i) => one / (row[1][i] ?? Number.NaN));
-    const [ours, theirs] = row.map((side) => quantile(side, 0.5).toFixed(0).padStart(9));
-    const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(2));
-    console.log(`${name.padEnd(30)}${ours}${theirs}   ${middle}   ${low} to ${high}`);
+    const [ours = '', theirs = ''] = row.map((side) => quantile(side, 0.5).toFixed(0));
+    const [low, high] = [0.25, 0.75].map((part) => quantile(ratios, part).toFixed(2));
+    printRow({
+      what: name,
+      ours,
+      reference: ['QEMU', theirs],
+      ratio: quantile(ratios, 0.5),
+      must: '>= 0.95',
+      note: `half of the rounds ${low} to ${high}`,
+    });
   }
 }
 

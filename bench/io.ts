@@ -11,7 +11,6 @@ const PARTS: Readonly<Record<string, Part>> = { disk: measureDisks, net: measure
 
 /** `npm run bench -- io [rounds] [disk|net|null]` */
 export async function benchIo([rounds = '24', only]: readonly string[]): Promise<void> {
-  console.log(`${''.padEnd(30)}   nephos     qemu   nephos / qemu (median of the rounds; half of them)`);
   for (const name of only === undefined ? ['disk', 'net'] : [only]) {
     const measure = PARTS[name];
     if (measure === undefined) throw new Error(`io has ${Object.keys(PARTS).join(', ')}, not "${name}"`);

@@ -1,27 +1,44 @@
-// `npm run bench -- <name>`: measurements, each beside its reference in the same run.
+// `npm run bench`: measurements, each beside its reference in the same run; `npm run bench -- <name>`: one of them.
 import { benchApi } from './api.ts';
 import { benchBoot } from './boot.ts';
+import { benchClones } from './clones.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchIo } from './io.ts';
-import { benchVsock } from './vsock.ts';
-import { benchClones } from './clones.ts';
 import { benchSnapshot } from './snapshot.ts';
+import { benchVsock } from './vsock.ts';
 
-const BENCHES: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
-  api: benchApi,
+type Bench = (words: readonly string[]) => Promise<void>;
+
+/** In the order of the table. */
+const BENCHES: Readonly<Record<string, Bench>> = {
   boot: benchBoot,
+  api: benchApi,
   hotplug: benchHotplug,
-  io: benchIo,
-  vsock: benchVsock,
   snapshot: benchSnapshot,
   clones: benchClones,
+  io: benchIo,
+  vsock: benchVsock,
 };
 
-const [name = '', ...words] = process.argv.slice(2);
-const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
-if (bench === undefined) {
-  console.error(`usage: npm run bench -- <${Object.keys(BENCHES).join('|')}> [rounds]`);
-  process.exitCode = 1;
-} else {
-  await bench(words);
+const [name, ...words] = process.argv.slice(2);
+if (name === undefined) await all();
+else {
+  const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+  if (bench === undefined) {
+    console.error(`usage: npm run bench [-- <${Object.keys(BENCHES).join('|')}> [rounds]]`);
+    process.exitCode = 1;
+  } else {
+    await bench(words);
+  }
+}
+
+/** One that fails is told, and does not take the figures of the others. */
+async function all(): Promise<void> {
+  for (const [one, bench] of Object.entries(BENCHES)) {
+    process.stderr.write(`${one} ...\n`);
+    await bench([]).catch((error: unknown) => {
+      console.error(`${one}: ${error instanceof Error ? error.message : String(error)}`);
+      process.exitCode = 1;
+    });
+  }
 }

@@ -9,6 +9,7 @@ import { guestConfig } from '../tests/support/guest.ts';
 import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
 import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { putProgram } from '../tests/support/vsock.ts';
+import { printRow } from './table.ts';
 
 const MIB = 2 ** 20;
 const HOST = '192.168.231.1';
@@ -73,7 +74,8 @@ export async function benchVsock([rounds = '3']: readonly string[]): Promise<voi
   await shell.login();
   await shell.run(`ip link set eth0 up; ip addr add ${GUEST}/24 dev eth0`);
   const guest = { shell, path, program: await putProgram(shell, 'traffic', PROGRAM) };
-  console.log(`an idle VM uses ${(await idleShare(vmm)).toFixed(2)} % of a core in the VMM`);
+  const idle = `${(await idleShare(vmm)).toFixed(2)} %`;
+  printRow({ what: 'vsock: of a core in the VMM of an idle VM', ours: idle, must: '< 0.5 %' });
   await compare(guest, Number(rounds));
   await gibibyte(guest, vmm);
 }
@@ -84,17 +86,19 @@ async function compare(guest: Guest, rounds: number): Promise<void> {
     ['guest to host, MB/s', 'send'],
     [`${MESSAGE}-byte round trips, /s`, 'echo'],
   ];
-  console.log(`${''.padEnd(28)}${'vsock'.padStart(8)}${'TCP'.padStart(8)}   vsock / TCP (of medians)`);
   for (const [name, mode] of rows) {
     const results: Record<Kind, number[]> = { vsock: [], tcp: [] };
     for (let round = 0; round < rounds; round++) {
       for (const kind of ['vsock', 'tcp'] as const) results[kind].push(await measure(guest, kind, mode));
     }
     const [ours, reference] = [median(results.vsock), median(results.tcp)];
-    const ratio = (ours / reference).toFixed(2);
-    console.log(
-      `${name.padEnd(28)}${ours.toFixed(0).padStart(8)}${reference.toFixed(0).padStart(8)}   ${ratio}`,
-    );
+    printRow({
+      what: `vsock: ${name}`,
+      ours: ours.toFixed(0),
+      reference: ['TCP', reference.toFixed(0)],
+      ratio: ours / reference,
+      must: '>= 1.00',
+    });
   }
 }
 
@@ -127,9 +131,22 @@ async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
   const back = createHash('md5');
   await withGuest(guest, ['vsock', 'send', total], (socket) => drain(socket, (bytes) => back.update(bytes)));
   const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${vmm.pid}/status`, 'utf8'))?.[1];
-  console.log(`1 GiB host to guest: bytes ${there === `${total} 0` ? 'right' : `WRONG (${there})`}`);
-  console.log(`1 GiB guest to host: checksum ${back.digest('hex') === expected ? 'right' : 'WRONG'}`);
-  console.log(`peak RSS of the VMM: ${(Number(peak) / 1024).toFixed(0)} MiB`);
+  const right = (whole: boolean): string => (whole ? 'right' : 'WRONG');
+  printRow({
+    what: 'vsock: bytes of 1 GiB, host to guest',
+    ours: right(there === `${total} 0`),
+    must: 'right',
+  });
+  printRow({
+    what: 'vsock: checksum of 1 GiB, guest to host',
+    ours: right(back.digest('hex') === expected),
+    must: 'right',
+  });
+  printRow({
+    what: 'vsock: peak RSS of the VMM',
+    ours: `${(Number(peak) / 1024).toFixed(0)} MiB`,
+    must: '< 150',
+  });
 }
 
 /** Runs the guest's program against a socket of the host. */

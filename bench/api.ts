@@ -95,7 +95,7 @@ async function compare(what: string, { targets, ways, rounds }: Comparison): Pro
   const times = ({ p50, p99 }: { readonly p50: number; readonly p99: number }): string =>
     `${p50.toFixed(2)} and ${p99.toFixed(2)} ms`;
   printRow({
-    what: `${what}, requests per second`,
+    what: `${what}, per second`,
     ours: ours.rate.toFixed(0),
     reference: ['bare node:http', bare.rate.toFixed(0)],
     ratio: ours.rate / bare.rate,

@@ -103,11 +103,10 @@ function report(times: ReadonlyMap<string, readonly number[]>): void {
   const shown = (values: readonly number[]): string =>
     `${inMs(median(values))}, ${inMs(Math.min(...values))}`;
   for (const [name, values] of times) {
-    if (!name.startsWith('qemu'))
-      printRow({ what: `from exec, median and best: ${name}`, ours: shown(values) });
+    if (!name.startsWith('qemu')) printRow({ what: `exec to (median, best) ${name}`, ours: shown(values) });
     else {
       printRow({
-        what: 'from exec to user space, median and best',
+        what: 'exec to user space (median, best)',
         ours: shown(ours),
         reference: [name, shown(values)],
         ratio: median(ours) / median(values),

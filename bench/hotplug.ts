@@ -106,7 +106,7 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
     }
     const [ours = NaN, theirs = NaN] = times.map(median);
     printRow({
-      what: `from the request to the guest’s sight: ${operation.name}`,
+      what: `request to the guest’s sight: ${operation.name}`,
       ours: inMs(ours),
       reference: ['by hand', inMs(theirs)],
       ratio: ours / theirs,

@@ -13,7 +13,7 @@ export interface Row {
 }
 
 const HEAD = ['what', 'nephos', 'reference', 'ratio', 'must', ''] as const;
-const WIDTHS = [40, 14, 26, 6, 9, 0] as const;
+const WIDTHS = [44, 16, 28, 5, 8, 0] as const;
 
 let hasHead = false;
 

@@ -1,7 +1,7 @@
 import { qemuId } from '../machine/placement.ts';
 import { createLog } from '../util/log.ts';
 import { reasonOf } from '../util/errno.ts';
-import type { OnVmEvent } from './events.ts';
+import type { OnVmEvent, VmEvent } from './events.ts';
 import type { Run } from './run.ts';
 
 const log = createLog('event');
@@ -9,11 +9,17 @@ const log = createLog('event');
 /** QEMU's name for a driver's having written a virtio device's status. */
 const STATUS_WRITTEN = 'virtio_set_status';
 
+/** What is told of the guest's drivers. */
+export interface DriverWatch {
+  /** The guest has let a device go: its driver did before, whether that was seen or not. */
+  readonly gone: (id: string) => void;
+}
+
 /**
  * Tells when the guest's drivers take virtio devices and let them go. QEMU has no event for it: its trace of status writes
  * says that there is something to look at, and what is seen then counts. What is undone before it is seen is not told.
  */
-export async function watchDrivers(run: Run, emit: OnVmEvent): Promise<void> {
+export function watchDrivers(run: Run, emit: OnVmEvent): DriverWatch {
   const active = new Set<string>();
   let looking = false;
   let again = false;
@@ -30,11 +36,22 @@ export async function watchDrivers(run: Run, emit: OnVmEvent): Promise<void> {
   run.qemu.onTrace((line) => {
     if (line.startsWith(STATUS_WRITTEN)) void look();
   });
-  await run.qemu.qmp
+  void traceStatus(run).then(look);
+  return {
+    gone: (id) => {
+      if (active.delete(id)) emit(driverEvent(id, false));
+    },
+  };
+}
+
+async function traceStatus({ qemu }: Run): Promise<void> {
+  await qemu.qmp
     .execute('trace-event-set-state', { name: STATUS_WRITTEN, enable: true })
     .catch((error: unknown) => log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`));
-  // one that was restored has its devices already
-  await look();
+}
+
+function driverEvent(id: string, isActive: boolean): VmEvent {
+  return { source: 'virtio-device', event: isActive ? 'activated' : 'reset', properties: { id } };
 }
 
 async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<void> {
@@ -43,7 +60,7 @@ async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<
     if (is === undefined || is === active.has(id)) continue;
     if (is) active.add(id);
     else active.delete(id);
-    emit({ source: 'virtio-device', event: is ? 'activated' : 'reset', properties: { id } });
+    emit(driverEvent(id, is));
   }
 }
 

@@ -18,7 +18,7 @@ import { dumpCore } from './coredump.ts';
 import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
-import { watchDrivers } from './driver-watch.ts';
+import { watchDrivers, type DriverWatch } from './driver-watch.ts';
 import { orEnd } from './engine-end.ts';
 import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
@@ -259,19 +259,21 @@ export class Vmm {
   }
 
   #watch(vm: Vm, run: Run): void {
+    const drivers = this.#watchesDrivers ? watchDrivers(run, this.#emit) : undefined;
     run.qemu.onEvent((message) => {
       const { event, data } = message;
-      if (event === 'DEVICE_DELETED') void this.#queue(() => this.#onDeviceDeleted(run, data));
+      if (event === 'DEVICE_DELETED') void this.#queue(() => this.#onDeviceDeleted(run, data, drivers));
       const own = vmEventOf(message, run.layout.placements);
       if (own !== undefined) this.#emit(own);
     });
-    if (this.#watchesDrivers) void watchDrivers(run, this.#emit);
     void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
   }
 
-  async #onDeviceDeleted(run: Run, data: QmpEvent['data']): Promise<void> {
+  async #onDeviceDeleted(run: Run, data: QmpEvent['data'], drivers: DriverWatch | undefined): Promise<void> {
     const gone = await onDeviceDeleted(run, data);
-    if (gone !== undefined) this.#emit(deviceRemoved(gone));
+    if (gone === undefined) return;
+    drivers?.gone(gone.id);
+    this.#emit(deviceRemoved(gone));
   }
 
   /** A machine ended without being asked to. */

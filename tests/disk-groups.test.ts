@@ -99,3 +99,22 @@ test('groups that cannot be are refused by name', async () => {
     assert.ok((answer.json as string[]).join().includes(message), JSON.stringify(answer.json));
   }
 });
+
+test('a burst of bytes is that of all disks together', async () => {
+  await using vmm = await startVmm();
+  const [a, b] = ['a', 'b'].map((name) => ({
+    path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
+    rate_limit_group: 'g',
+  }));
+  const bandwidth = { size: 2 * MIB, one_time_burst: 24 * MIB, refill_time: 2000 };
+  using shell = await boot(vmm, {
+    rate_limit_groups: [{ id: 'g', rate_limiter_config: { bandwidth } }],
+    disks: [a, b],
+  });
+  // at 1 MiB a second 22 MiB would take 20 s and more
+  const atOnce = await secondsOf(shell, read('vda', '256k', 44), read('vdb', '256k', 44));
+  assert.ok(atOnce < 5, `the burst took ${atOnce} s`);
+  await shell.run(`${read('vda', '256k', 20)} 2>/dev/null`);
+  const after = 6 / (await secondsOf(shell, read('vda', '256k', 12), read('vdb', '256k', 12)));
+  assert.ok(after > 0.9 && after < 1.1, `${after} MiB/s after the burst instead of 1`);
+});

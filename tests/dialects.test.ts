@@ -93,3 +93,51 @@ test('a configuration in today’s dialect boots, has its effects, and is answer
   // what vm.info answers is a configuration again
   assertStatus(await vmm.put('vm.create', config), 204);
 });
+
+test('what later releases added without an effect here is passed over, and each member is named', async () => {
+  await using vmm = await startVmm();
+  const device = { path: '/sys/bus/pci/devices/0000:00:1f.7', x_nv_gpudirect_clique: 1 };
+  const config = {
+    payload: { kernel: KERNEL },
+    cpus: {
+      boot_vcpus: 1,
+      max_vcpus: 1,
+      affinity: [{ vcpu: 0, host_cpus: [0] }],
+      features: { amx: false },
+      nested: true,
+      core_scheduling: 'Off',
+    },
+    memory: { size: 2 ** 28, thp: true, reserve: false },
+    balloon: { size: 0, free_page_reporting: true },
+    disks: [{ path: '/no/such', queue_affinity: [], sparse: true, lock_granularity: 'Full' }],
+    net: [{ offload_tso: true, offload_ufo: true, offload_csum: true }],
+    devices: [device],
+    platform: { system_product_name: 'P' },
+    pci_segments: [{ pci_segment: 0, mmio32_aperture_weight: 1 }],
+    tpm: { socket: '/no/such' },
+    rtc: {},
+    pvmemcontrol: {},
+    landlock_enable: false,
+    landlock_rules: [],
+  };
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  const request = { source_url: 'file:///no/such', memory_restore_mode: 'OnDemand' };
+  assertStatus(await vmm.put('vm.restore', request), 500);
+  const named = [...vmm.output().matchAll(/unknown fields ignored: (.*?) *$/gm)].map(([, names]) => names);
+  assert.deepEqual(
+    named.map((names) => names?.split(', ').toSorted()),
+    [
+      [
+        'balloon.free_page_reporting',
+        ...['cpus.affinity', 'cpus.core_scheduling', 'cpus.features', 'cpus.nested'],
+        'devices[0].x_nv_gpudirect_clique',
+        ...['disks[0].lock_granularity', 'disks[0].queue_affinity', 'disks[0].sparse'],
+        ...['landlock_enable', 'landlock_rules', 'memory.reserve', 'memory.thp'],
+        ...['net[0].offload_csum', 'net[0].offload_tso', 'net[0].offload_ufo'],
+        ...['pci_segments', 'platform.system_product_name', 'pvmemcontrol', 'rtc', 'tpm'],
+      ],
+      ['memory_restore_mode'],
+    ],
+  );
+});

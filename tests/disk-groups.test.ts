@@ -1,11 +1,12 @@
 // Rate limits that disks share, measured by the guest's clock.
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { createImage } from './support/images.ts';
-import type { Shell } from './support/shell.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
@@ -77,6 +78,32 @@ test('disks of a group share its limits and its burst, also one that comes later
   await shell.run(`${read('vda', '256k', 12)} 2>/dev/null`);
   const rebooted = 8 / (await secondsOf(shell, read('vda', '256k', 16), read('vdb', '256k', 16)));
   assert.ok(rebooted > 1.8 && rebooted < 2.2, `${rebooted} MiB/s after the reboot instead of 2`);
+});
+
+test('a restored VM has its groups, for disks that come later too', async () => {
+  await using vmm = await startVmm();
+  const [a, b, hot] = ['a', 'b', 'hot'].map((name) => ({
+    path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
+    rate_limit_group: GROUPS[0]?.id,
+  }));
+  const folder = join(vmm.folder, 'snapshot');
+  mkdirSync(folder);
+  {
+    using _shell = await boot(vmm, { rate_limit_groups: GROUPS, disks: [a, b] });
+    assertStatus(await vmm.put('vm.pause'), 204);
+    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}`, resume: true }), 204);
+  using shell = openShell(await ptyOf(vmm));
+  assertStatus(await vmm.put('vm.add-disk', { ...hot, id: 'hot' }), 200);
+  await until('the disk is there', async () => (await shell.run('ls /sys/block')).includes('vdc'));
+  await shell.run(`${read('vda', '256k', 12)} 2>/dev/null`);
+  for (const disks of [['vda'], ['vda', 'vdb'], ['vdb', 'vdc']]) {
+    const seconds = await secondsOf(shell, ...disks.map((disk) => read(disk, '256k', 32 / disks.length)));
+    const rate = 8 / seconds;
+    assert.ok(rate > 1.8 && rate < 2.2, `${rate} MiB/s of ${disks.join(' and ')} instead of 2`);
+  }
 });
 
 test('groups that cannot be are refused by name', async () => {

@@ -1,32 +1,20 @@
 // libvirt's driver and Virtink, each with all it calls in a domain's life and its own patience
 // (reference/clients.md 4 and 5, W12).
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  readdirSync,
-  renameSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { Agent, request } from 'node:http';
-import { createServer } from 'node:net';
+import { existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startFsBackend } from './support/backends.ts';
-import { connectSending, openTap } from './support/descriptors.ts';
+import { connectSending, openTap, sendAtOnce } from './support/descriptors.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { qemuOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';
-import { interfaceName } from './support/network.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { curl, startAsLibvirt } from './support/libvirt.ts';
+import { interfaceName, ip } from './support/network.ts';
+import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
+import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 import { within } from './support/within.ts';
 
 const MIB = 2 ** 20;
@@ -47,75 +35,6 @@ function threadsOf(pid: number): string[] {
 
 function cgroupOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
-}
-
-/** libvirt's way: it listens by itself, hands the socket down, and reads events from a FIFO. */
-async function startAsLibvirt(folder: string): Promise<TestVmm & { readonly events: () => string }> {
-  const socket = join(folder, 'guest-socket');
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen({ path: `${socket}.made`, backlog: 1 }, resolve));
-  const handle: unknown = Reflect.get(server, '_handle');
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
-  assert.ok(typeof fd === 'number');
-  const fifo = join(folder, 'guest-event-monitor-fifo');
-  execFileSync('mkfifo', [fifo]);
-  const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
-  const vmm = await startVmm({
-    api: false,
-    socket,
-    args: ['--api-socket', 'fd=3', '--event-monitor', `path=${fifo}`],
-    inherited: [fd],
-    through: ['sh', '-c', 'umask 002; exec "$@"', 'libvirtd'],
-  });
-  // closing removes the file where it was made
-  renameSync(`${socket}.made`, socket);
-  server.close();
-  let told = '';
-  return {
-    ...vmm,
-    events: () => {
-      told += readNow(reader);
-      return told;
-    },
-    [Symbol.asyncDispose]: async () => {
-      closeSync(reader);
-      await vmm[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** What a FIFO holds just now. */
-function readNow(fd: number): string {
-  const buffer = Buffer.alloc(65_536);
-  try {
-    return buffer.toString('utf8', 0, readSync(fd, buffer));
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return '';
-    throw error;
-  }
-}
-
-/** libcurl's requests on one connection, with `Content-Length: 0` where there is no body. */
-function curl(
-  socketPath: string,
-): Disposable & { readonly put: (name: string, body?: unknown) => Promise<Answer> } {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const put = (name: string, body?: unknown): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const text = body === undefined ? '' : JSON.stringify(body);
-      const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
-      const path = `/api/v1/${name}`;
-      const outgoing = request({ socketPath, agent, method: 'PUT', path, headers }, (incoming) => {
-        let got = '';
-        incoming.on('data', (part: Buffer) => (got += part.toString('utf8')));
-        incoming.on('end', () =>
-          resolve({ status: incoming.statusCode ?? 0, json: got === '' ? undefined : JSON.parse(got) }),
-        );
-      });
-      outgoing.on('error', reject);
-      outgoing.end(text);
-    });
-  return { put, [Symbol.dispose]: () => agent.destroy() };
 }
 
 test('libvirt: its own socket and FIFO, networks by descriptor in 500 ms, PTYs in vm.info, a saved domain', async () => {
@@ -191,6 +110,70 @@ test('libvirt: its own socket and FIFO, networks by descriptor in 500 ms, PTYs i
   assert.equal(await vmm.exited, 0);
   await until('the last is told', () => /"source": "vmm",\n {2}"event": "shutdown"/.test(vmm.events()));
   assert.match(vmm.events(), /"source": "vmm",\n {2}"event": "shutdown",\n {2}"properties": null\n\}\n\n$/);
+});
+
+/** A serial port on a socket, as virtlogd and `virsh console` come to it. */
+function onSocket(path: string): Shell {
+  const socket = connect(path);
+  return shellOn({
+    write: (text) => void socket.write(text),
+    onData: (take) => void socket.on('data', take),
+    close: () => void socket.destroy(),
+  });
+}
+
+test('libvirt from v36 and v40 on: a serial port on a socket, a saved domain that goes on with new TAPs', async () => {
+  const folder = makeFolder();
+  const [saved, socket] = [join(folder, 'saved'), join(folder, 'guest-serial0.sock')];
+  mkdirSync(saved);
+  const net = { id: 'net_0', mac: '52:54:00:00:11:02' };
+  {
+    await using vmm = await startAsLibvirt(makeFolder());
+    using tap = openTap(1);
+    await until('the VMM answers', async () => (await vmm.get('vmm.ping')).status === 200, vmm.output);
+    using client = curl(vmm.socket);
+    const domain = {
+      cpus: { boot_vcpus: 1, max_vcpus: 1 },
+      memory: { size: 512 * MIB },
+      payload: PAYLOAD,
+      disks: [{ path: image(folder, 'root.img'), readonly: false }],
+      console: { mode: 'Pty' },
+      serial: { mode: 'Socket', socket },
+    };
+    assertStatus(await client.put('vm.create', domain), 204);
+    using sender = connectSending(vmm.socket);
+    sendAtOnce(sender, 'vm.add-net', { body: net, fds: tap.fds });
+    assert.match(await sender.answer(), /^HTTP\/1\.1 204 \r\n/);
+    assertStatus(await client.put('vm.boot'), 204);
+    assert.match((await infoOf(vmm)).config.console.file ?? '', /^\/dev\/pts\/\d+$/);
+    using shell = onSocket(socket);
+    await shell.login();
+    await shell.run('ip addr add 10.78.2.2/24 dev eth0; ip link set eth0 up; kept=$((6 * 7))');
+    assertStatus(await client.put('vm.pause'), 204);
+    assertStatus(await client.put('vm.snapshot', { destination_url: `file://${saved}` }), 204);
+    assertStatus(await client.put('vmm.shutdown'), 204);
+    assert.equal(await vmm.exited, 0);
+    assert.ok(!existsSync(socket));
+  }
+  await using vmm = await startAsLibvirt(makeFolder());
+  using tap = openTap(1);
+  await until('the VMM answers', async () => (await vmm.get('vmm.ping')).status === 200, vmm.output);
+  using sender = connectSending(vmm.socket);
+  const body = { source_url: `file://${saved}`, net_fds: [{ id: 'net_0', num_fds: 1 }] };
+  sendAtOnce(sender, 'vm.restore', { body, fds: tap.fds });
+  assert.match(await sender.answer(), /^HTTP\/1\.1 204 \r\n/);
+  const { state, config } = await infoOf(vmm);
+  assert.equal(state, 'Paused');
+  // in the dialect in which the domain was made
+  assert.deepEqual(Reflect.get(config, 'payload'), PAYLOAD);
+  assert.equal(Reflect.get(config, 'kernel'), undefined);
+  using client = curl(vmm.socket);
+  assertStatus(await client.put('vm.resume'), 204);
+  using shell = onSocket(socket);
+  assert.equal(await shell.run('echo $kept'), '42');
+  ip('addr', 'add', '10.78.2.1/24', 'dev', tap.name);
+  assert.match(await shell.run('ping -c 1 -w 20 10.78.2.1'), / 0% packet loss/);
+  assertStatus(await client.put('vm.shutdown'), 204);
 });
 
 test('Virtink: hypervisor options that are not here are passed over, volumes come and go, the power button ends it', async () => {

@@ -28,7 +28,7 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: asCurrent(inDialect(live === undefined ? config : live.consoles.complete(config))),
+    config: withPhysBits(inDialect(live === undefined ? config : live.consoles.complete(config))),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree: placements === undefined ? undefined : deviceTree(placements, known),
@@ -37,11 +37,10 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   return info;
 }
 
-/** What current versions have where nothing is said, and some of their clients cannot do without. */
+/** What current versions say where nothing was; some of their clients cannot read an answer without it. */
 const PHYS_BITS = 46;
 
-/** In the dialect of current versions every vCPU has a bound of its addresses. */
-function asCurrent(config: VmConfig): VmConfig {
-  if (config.payload === undefined) return config;
+/** Every vCPU has a bound of its addresses. */
+function withPhysBits(config: VmConfig): VmConfig {
   return { ...config, cpus: { ...config.cpus, max_phys_bits: config.cpus.max_phys_bits ?? PHYS_BITS } };
 }

@@ -1,0 +1,111 @@
+// What Kata's runtime-rs does beside the usual life of a sandbox (reference/clients.md 3): the vsock and the shared
+// folder come later, and a template of it cannot be made.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startFsBackend } from './support/backends.ts';
+import { INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
+import { kataRs } from './support/kata-config.ts';
+import { connectStrict, type StrictClient } from './support/strict-client.ts';
+import { openTerminal } from './support/terminal.ts';
+import { until } from './support/until.ts';
+import { startEcho } from './support/vsock.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
+import { within } from './support/within.ts';
+
+const MIB = 2 ** 20;
+const BDF = /^0000:00:[\da-f]{2}\.0$/;
+
+type Call = (status: number, name: string, body?: unknown) => Promise<unknown>;
+
+function callsOf(client: StrictClient): Call {
+  return async (status, name, body) => {
+    const answer = await client.put(name, body);
+    assert.equal(answer.status, status, `${name}: ${answer.body}`);
+    return answer.body === undefined ? undefined : JSON.parse(answer.body);
+  };
+}
+
+/** The agent's greeting. */
+async function greeting(socket: string): Promise<string> {
+  const agent = connect(socket);
+  try {
+    agent.write('CONNECT 1024\n');
+    const [line] = (await once(agent, 'data')) as [Buffer];
+    return line.toString();
+  } finally {
+    agent.destroy();
+  }
+}
+
+test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, a template is refused with the reason', async () => {
+  const folder = makeFolder();
+  const [image, shared, template] = ['image', 'shared', 'template'].map((name) => join(folder, name));
+  const [fs, vsock] = ['fs.sock', 'template.sock'].map((name) => join(folder, name));
+  assert.ok(image && shared && template && fs && vsock);
+  writeFileSync(image, 'image');
+  truncateSync(image, 4 * MIB);
+  for (const made of [shared, template]) mkdirSync(made);
+  writeFileSync(join(shared, 'container'), 'of the host');
+  const payload = { kernel: KERNEL, cmdline: 'console=ttyS0', initramfs: INITRAMFS_WITH_TOOLS };
+  const bare = { ...(kataRs({ image, fs, vsock }) as object), payload, fs: null, vsock: null };
+  {
+    await using _virtiofsd = startFsBackend(fs, shared);
+    using terminal = await openTerminal();
+    const { shell } = terminal;
+    await using vmm = await startVmm({ terminal: terminal.path });
+    using client = await connectStrict(vmm.socket);
+    const call = callsOf(client);
+    await call(204, 'vm.create', bare);
+    await call(204, 'vm.boot');
+    await shell.login();
+
+    const hybrid = { cid: 3, socket: vsock, iommu: false, id: null, pci_segment: 0 };
+    const added = (await within(5000, 'vm.add-vsock', () => call(200, 'vm.add-vsock', hybrid))) as {
+      readonly bdf: string;
+    };
+    assert.match(added.bdf, BDF);
+    const driver = `/sys/bus/pci/devices/${added.bdf}/virtio*/driver`;
+    await until('its driver has it', async () => (await shell.run(`ls -d ${driver}`)).startsWith('/sys/'));
+    await startEcho(shell, 1024);
+    assert.match(await greeting(vsock), /^OK \d+\n$/);
+
+    const folderOf = {
+      tag: 'kataShared',
+      socket: fs,
+      num_queues: 1,
+      queue_size: 1024,
+      id: null,
+      pci_segment: 0,
+    };
+    const { id, bdf } = (await within(5000, 'vm.add-fs', () => call(200, 'vm.add-fs', folderOf))) as {
+      readonly id: string;
+      readonly bdf: string;
+    };
+    assert.match(bdf, BDF);
+    await shell.run('until mount -t virtiofs kataShared /mnt 2>/dev/null; do :; done');
+    assert.equal(await shell.run('cat /mnt/container; umount /mnt'), 'of the host');
+    await call(204, 'vm.remove-device', { id });
+    await until('the guest has lost it', async () =>
+      (await shell.run(`ls -d /sys/bus/pci/devices/${bdf} 2>&1`)).includes('No such'),
+    );
+    await until(
+      'the VMM has taken it back',
+      async () => !((await client.get('vm.info')).body ?? '').includes(`_virtio-pci-${id}`),
+    );
+
+    await within(1000, 'vm.pause', () => call(204, 'vm.pause'));
+    // the engine's vsock device cannot be saved: a template of a sandbox is refused by name, and the sandbox goes on
+    const refused = await client.put('vm.snapshot', { destination_url: `file://${template}` });
+    assert.equal(refused.status, 500);
+    assert.match(refused.body ?? '', /cannot be in a snapshot: .*vhost-user-vsock/);
+    assert.deepEqual(readdirSync(template), []);
+    await call(204, 'vm.resume');
+    assert.match(await greeting(vsock), /^OK \d+\n$/);
+    await call(204, 'vmm.shutdown');
+    assert.equal(await within(3000, 'the end of the process', () => vmm.exited), 0);
+  }
+});

@@ -1,59 +1,76 @@
-import type { Qmp } from './qmp.ts';
+import type { GuestBus, Registers } from './guest-bus.ts';
 
 /*
  * A PCI function's configuration space, reached as a guest does it: through two I/O ports of the host bridge (PCI Local Bus
- * Specification 3.0, 3.2.2.3.2), which QEMU's human monitor can read and write while the machine stands still.
+ * Specification 3.0, 3.2.2.3.2).
  */
 
 const ADDRESS_PORT = 0xcf8;
 const DATA_PORT = 0xcfc;
 const ENABLE = 0x8000_0000;
 
-/** How many bytes one access moves, and the monitor's letter for it. */
-const LETTERS = { 1: 'b', 2: 'h', 4: 'w' } as const;
-export type Width = keyof typeof LETTERS;
+/** Registers of every function, by their offset (6.1). */
+export const PCI = {
+  command: 0x04,
+  bar: (index: number) => 0x10 + 4 * index,
+  /** where the list of capabilities begins (6.7) */
+  capabilities: 0x34,
+} as const;
 
-/** Registers that are reached by their offset. */
-export interface Registers {
-  readonly read: (offset: number, width: Width) => Promise<number>;
-  readonly write: (offset: number, width: Width, value: number) => Promise<void>;
-}
+/** Bits of the command register. */
+export const PCI_COMMAND = { memory: 0x2, noInterrupt: 0x400 } as const;
+
+/** Those that a guest writes beside the command, in steps of 4 bytes. */
+const PLACES = [0x0c, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x3c];
 
 /** Lets `act` use the configuration space of the function in a slot of bus 0; the guest finds the ports as it left them. */
 export async function onConfigSpace<T>(
-  qmp: Qmp,
+  { ports }: GuestBus,
   slot: number,
   act: (space: Registers) => Promise<T>,
 ): Promise<T> {
-  const before = await readPort(qmp, ADDRESS_PORT, 4);
+  const before = await ports.read(ADDRESS_PORT, 4);
   const select = (offset: number): Promise<void> =>
-    writePort(qmp, ADDRESS_PORT, 4, ENABLE + slot * 0x800 + (offset & 0xfc));
+    ports.write(ADDRESS_PORT, 4, ENABLE + slot * 0x800 + (offset & 0xfc));
   try {
     return await act({
       read: async (offset, width) => {
         await select(offset);
-        return readPort(qmp, DATA_PORT + (offset & 3), width);
+        return ports.read(DATA_PORT + (offset & 3), width);
       },
       write: async (offset, width, value) => {
         await select(offset);
-        await writePort(qmp, DATA_PORT + (offset & 3), width, value);
+        await ports.write(DATA_PORT + (offset & 3), width, value);
       },
     });
   } finally {
-    await writePort(qmp, ADDRESS_PORT, 4, before);
+    await ports.write(ADDRESS_PORT, 4, before);
   }
 }
 
-async function readPort(qmp: Qmp, port: number, width: Width): Promise<number> {
-  const words = `i /${LETTERS[width]} ${port}`;
-  const answer = String(await qmp.execute('human-monitor-command', { 'command-line': words }));
-  const value = /= (0x[0-9a-f]+)/.exec(answer)?.[1];
-  if (value === undefined) throw new Error(`port 0x${port.toString(16)} could not be read: ${answer.trim()}`);
-  return Number(value);
+/** Reads where a guest has put a function's registers and interrupt. */
+export async function readPlaces(space: Registers): Promise<number[]> {
+  const places: number[] = [];
+  for (const offset of PLACES) places.push(await space.read(offset, 4));
+  return places;
 }
 
-async function writePort(qmp: Qmp, port: number, width: Width, value: number): Promise<void> {
-  const words = `o /${LETTERS[width]} ${port} ${value}`;
-  const answer = String(await qmp.execute('human-monitor-command', { 'command-line': words }));
-  if (answer !== '') throw new Error(`port 0x${port.toString(16)} could not be written: ${answer.trim()}`);
+/** Puts them where another machine's guest had them. */
+export async function writePlaces(space: Registers, places: readonly number[]): Promise<void> {
+  for (const [i, offset] of PLACES.entries()) await space.write(offset, 4, places[i] ?? 0);
+}
+
+/** A capability of a function's: its kind, and where it is in the configuration space. */
+export interface Capability {
+  readonly kind: number;
+  readonly at: number;
+}
+
+/** The list of a function's capabilities (6.7). */
+export async function capabilitiesOf(space: Registers): Promise<Capability[]> {
+  const found: Capability[] = [];
+  for (let at = await space.read(PCI.capabilities, 1); at !== 0; at = await space.read(at + 1, 1)) {
+    found.push({ kind: await space.read(at, 1), at });
+  }
+  return found;
 }

@@ -1,4 +1,5 @@
-import type { Registers, Width } from './pci-config.ts';
+import type { Registers, Width } from './guest-bus.ts';
+import { capabilitiesOf } from './pci-config.ts';
 
 /*
  * The registers of a virtio device on PCI (virtio 1.2, 4.1.4), through the window that its configuration space has for
@@ -9,9 +10,12 @@ import type { Registers, Width } from './pci-config.ts';
 export const COMMON = {
   featureSelect: 8,
   feature: 12,
+  configVector: 16,
+  queueCount: 18,
   status: 20,
   queueSelect: 22,
   queueSize: 24,
+  queueVector: 26,
   queueEnable: 28,
   /** each of the queue's areas has 64 bits */
   queueAreas: [32, 40, 48],
@@ -23,7 +27,6 @@ export const STATUS = { driver: 3, featuresOk: 8 } as const;
 /** Kinds of structures (4.1.4). */
 const KIND = { common: 1, notify: 2, isr: 3, window: 5 } as const;
 
-const CAPABILITIES = 0x34;
 const VENDOR_SPECIFIC = 9;
 
 export interface VirtioRegisters {
@@ -64,7 +67,7 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
     },
     kick: async (times) => {
       await aim(KIND.notify, 0, 2);
-      // QEMU takes them in order; nobody need wait for each
+      // they are done in order; nobody need wait for each
       await Promise.all(Array.from({ length: times }, () => space.write(window + 16, 2, 0)));
     },
   };
@@ -78,9 +81,39 @@ interface Structure {
 
 async function structures(space: Registers): Promise<ReadonlyMap<number, Structure>> {
   const found = new Map<number, Structure>();
-  for (let at = await space.read(CAPABILITIES, 1); at !== 0; at = await space.read(at + 1, 1)) {
-    if ((await space.read(at, 1)) !== VENDOR_SPECIFIC) continue;
+  for (const { kind, at } of await capabilitiesOf(space)) {
+    if (kind !== VENDOR_SPECIFIC) continue;
     found.set(await space.read(at + 3, 1), { at, offset: await space.read(at + 8, 4) });
   }
   return found;
+}
+
+/** Reads which features a driver took, the lower and the upper 32 bits. */
+export async function readFeatures(common: Registers): Promise<number[]> {
+  const features: number[] = [];
+  for (const half of [0, 1]) {
+    await common.write(COMMON.featureSelect, 4, half);
+    features.push(await common.read(COMMON.feature, 4));
+  }
+  return features;
+}
+
+/** Takes features as a driver does. */
+export async function writeFeatures(common: Registers, halves: readonly number[]): Promise<void> {
+  for (const [half, bits] of halves.entries()) {
+    await common.write(COMMON.featureSelect, 4, half);
+    await common.write(COMMON.feature, 4, bits);
+  }
+}
+
+/** Reads where the areas of the selected queue are, each the lower and the upper 32 bits. */
+export async function readAreas(common: Registers): Promise<number[]> {
+  const areas: number[] = [];
+  for (const at of COMMON.queueAreas) areas.push(await common.read(at, 4), await common.read(at + 4, 4));
+  return areas;
+}
+
+/** Says where the areas of the selected queue are. */
+export async function writeAreas(common: Registers, areas: readonly number[]): Promise<void> {
+  for (const [i, half] of areas.entries()) await common.write(COMMON.queueAreas[0] + 4 * i, 4, half);
 }

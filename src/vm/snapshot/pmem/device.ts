@@ -1,7 +1,15 @@
 import { pmem } from '../../../devices/pmem.ts';
 import { qemuId, type Placement } from '../../../machine/placement.ts';
-import { onConfigSpace, type Registers } from '../../../qemu/pci-config.ts';
-import { COMMON, STATUS, virtioRegisters } from '../../../qemu/virtio-registers.ts';
+import { guestBus, type Registers } from '../../../qemu/guest-bus.ts';
+import { onConfigSpace, PCI, PCI_COMMAND, readPlaces, writePlaces } from '../../../qemu/pci-config.ts';
+import {
+  COMMON,
+  readAreas,
+  readFeatures,
+  STATUS,
+  virtioRegisters,
+  writeFeatures,
+} from '../../../qemu/virtio-registers.ts';
 import { interruptOf } from '../../../qemu/virtio-status.ts';
 import type { Run } from '../../run.ts';
 import type { SavedPmem, SavedQueue } from '../saved-machine.ts';
@@ -11,12 +19,6 @@ import { kickWaiting, replayQueue, untilAnswered } from './queue.ts';
  * QEMU saves nothing of a virtio-pmem device. What its guest has set in it is read from its registers and set again, as the guest's
  * driver did.
  */
-
-/** Registers of the configuration space that a guest writes (PCI 3.0, 6.1), by their offset, in steps of 4 bytes. */
-const COMMAND = 0x04;
-const PLACES = [0x0c, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x3c];
-/** Bit of the command register: the device may not raise its interrupt. */
-const NO_INTERRUPT = 0x400;
 
 /** VIRTIO_F_VERSION_1 alone: with it a queue lies where it is said to. */
 const PLAIN = [0, 1];
@@ -32,18 +34,11 @@ async function saveOne({ qemu }: Run, space: Registers, id: string): Promise<Sav
   const registers = await virtioRegisters(space);
   const taken = await untilAnswered({ qemu, qemuId: id });
   const { common } = registers;
-  const features: number[] = [];
-  for (const half of [0, 1]) {
-    await common.write(COMMON.featureSelect, 4, half);
-    features.push(await common.read(COMMON.feature, 4));
-  }
-  const places: number[] = [];
-  for (const offset of PLACES) places.push(await space.read(offset, 4));
   return {
     id,
-    command: await space.read(COMMAND, 2),
-    places,
-    features,
+    command: await space.read(PCI.command, 2),
+    places: await readPlaces(space),
+    features: await readFeatures(common),
     status: await common.read(COMMON.status, 1),
     hasNews: (await interruptOf(qemu.qmp, id)) !== 0,
     queue: await queueOf(common, taken),
@@ -53,9 +48,7 @@ async function saveOne({ qemu }: Run, space: Registers, id: string): Promise<Sav
 async function queueOf(common: Registers, taken: number): Promise<SavedQueue | undefined> {
   await common.write(COMMON.queueSelect, 2, 0);
   if ((await common.read(COMMON.queueEnable, 2)) === 0) return undefined;
-  const areas: number[] = [];
-  for (const at of COMMON.queueAreas) areas.push(await common.read(at, 4), await common.read(at + 4, 4));
-  return { size: await common.read(COMMON.queueSize, 2), areas, taken };
+  return { size: await common.read(COMMON.queueSize, 2), areas: await readAreas(common), taken };
 }
 
 /** Sets the pmem devices of a machine that has its RAM and has not run as others were. */
@@ -68,27 +61,21 @@ export async function restorePmems(run: Run, saved: readonly SavedPmem[]): Promi
 
 async function restoreOne({ qemu }: Run, space: Registers, saved: SavedPmem): Promise<void> {
   const { command, places, features, status, hasNews, queue } = saved;
-  for (const [i, offset] of PLACES.entries()) await space.write(offset, 4, places[i] ?? 0);
-  await space.write(COMMAND, 2, command | NO_INTERRUPT);
+  await writePlaces(space, places);
+  await space.write(PCI.command, 2, command | PCI_COMMAND.noInterrupt);
   const registers = await virtioRegisters(space);
   const { common } = registers;
-  const agree = async (halves: readonly number[]): Promise<void> => {
-    for (const [half, bits] of halves.entries()) {
-      await common.write(COMMON.featureSelect, 4, half);
-      await common.write(COMMON.feature, 4, bits);
-    }
-  };
   const of = { qemu, qemuId: saved.id };
   await common.write(COMMON.status, 1, status & STATUS.driver);
   if (queue !== undefined) {
-    await agree(PLAIN);
+    await writeFeatures(common, PLAIN);
     await replayQueue(of, registers, queue);
   }
-  await agree(features);
+  await writeFeatures(common, features);
   if (!hasNews) await registers.takeInterrupt();
   if (queue !== undefined) await kickWaiting(of, registers, queue);
   await common.write(COMMON.status, 1, status);
-  await space.write(COMMAND, 2, command);
+  await space.write(PCI.command, 2, command);
 }
 
 /**
@@ -99,8 +86,8 @@ export async function withoutInterrupts<T>(run: Run, act: () => Promise<T>): Pro
   const silenced = new Map<string, number>();
   await onEach(run, async (space, id) => {
     if ((await interruptOf(run.qemu.qmp, id)) === 0) return;
-    const command = await space.read(COMMAND, 2);
-    await space.write(COMMAND, 2, command | NO_INTERRUPT);
+    const command = await space.read(PCI.command, 2);
+    await space.write(PCI.command, 2, command | PCI_COMMAND.noInterrupt);
     silenced.set(id, command);
   });
   try {
@@ -108,7 +95,7 @@ export async function withoutInterrupts<T>(run: Run, act: () => Promise<T>): Pro
   } finally {
     await onEach(run, async (space, id) => {
       const command = silenced.get(id);
-      if (command !== undefined) await space.write(COMMAND, 2, command);
+      if (command !== undefined) await space.write(PCI.command, 2, command);
     });
   }
 }
@@ -121,7 +108,7 @@ export function pmemsOf({ layout }: Run): Placement[] {
 async function onEach<T>(run: Run, act: OnSpace<T>): Promise<T[]> {
   const all: T[] = [];
   for (const { id, slot = 0 } of pmemsOf(run)) {
-    all.push(await onConfigSpace(run.qemu.qmp, slot, (space) => act(space, qemuId(id))));
+    all.push(await onConfigSpace(await guestBus(run.qemu.qmp), slot, (space) => act(space, qemuId(id))));
   }
   return all;
 }

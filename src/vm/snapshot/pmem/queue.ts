@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openMemory } from '../../../host/process-memory.ts';
 import type { Qemu } from '../../../qemu/process.ts';
 import { hostAddress } from '../../../qemu/ram-blocks.ts';
-import { COMMON, type VirtioRegisters } from '../../../qemu/virtio-registers.ts';
+import { COMMON, writeAreas, type VirtioRegisters } from '../../../qemu/virtio-registers.ts';
 import { queueStatus } from '../../../qemu/virtio-status.ts';
 import type { SavedQueue } from '../saved-machine.ts';
 
@@ -39,9 +39,7 @@ export async function replayQueue(of: QueueOf, registers: VirtioRegisters, queue
     await memory.write(flushRequests(queue));
     await common.write(COMMON.queueSelect, 2, 0);
     await common.write(COMMON.queueSize, 2, queue.size);
-    for (const [i, half] of queue.areas.entries()) {
-      await common.write(COMMON.queueAreas[0] + 4 * i, 4, half);
-    }
+    await writeAreas(common, queue.areas);
     await common.write(COMMON.queueEnable, 2, 1);
     for (let done = 0; done < queue.taken;) {
       const times = Math.min(queue.size, queue.taken - done);

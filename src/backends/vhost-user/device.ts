@@ -12,7 +12,7 @@ export interface RunningQueue {
 export interface Start {
   readonly queues: readonly RunningQueue[];
   readonly memory: GuestMemory;
-  /** the guest was only paused: the rings are where they were. Otherwise its driver is a new one */
+  /** the guest was only paused, or does not know of another front-end: the rings are where they were. Else its driver is a new one */
   readonly resumed: boolean;
 }
 

@@ -23,8 +23,8 @@ interface Options {
   readonly addresses: RingAddresses;
   /** entries, a power of two */
   readonly size: number;
-  /** index of the first entry that is not taken yet */
-  readonly base: number;
+  /** index of the first entry that is not taken yet; `used` where all that were taken were handed back */
+  readonly base: number | 'used';
   readonly rules: RingRules;
 }
 
@@ -66,8 +66,8 @@ export class Virtqueue {
     this.#available = words(part('available part', addresses.available, 6 + size * 2));
     this.#usedEntries = part('used part', addresses.used, 6 + size * 8);
     this.#used = words(this.#usedEntries);
-    this.#nextAvailable = base & 0xffff;
     this.#nextUsed = Atomics.load(this.#used, 1);
+    this.#nextAvailable = base === 'used' ? this.#nextUsed : base & 0xffff;
     this.#published = this.#nextUsed;
   }
 

@@ -1,6 +1,15 @@
 // The protocol as a front-end speaks it: in the right order, in a wrong one, with tables that cannot be, and again.
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -44,10 +53,11 @@ interface Bench {
   /** The reply's payload as a number; undefined where there is none. */
   readonly reply: () => bigint | undefined;
   readonly raw: (bytes: Uint8Array) => void;
+  readonly session: Session;
 }
 
 /** Runs the front-end's steps; each `yield` lets the session take what was sent. */
-function withSession(steps: (bench: Bench) => Iterator<void>): Seen {
+function withSession(steps: (bench: Bench) => Iterator<void>, carriesOn = false): Seen {
   const seen: Seen = { events: [], isOver: false };
   const device: Device = {
     features: 0n,
@@ -67,7 +77,7 @@ function withSession(steps: (bench: Bench) => Iterator<void>): Seen {
   checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
   const [ours = -1, theirs = -1] = pair;
   using loop = new EventLoop();
-  using _session = new Session({ fd: ours, loop, device, log, onEnd: () => (seen.isOver = true) });
+  using session = new Session({ fd: ours, loop, device, log, carriesOn, onEnd: () => (seen.isOver = true) });
   const iterator = steps({
     seen,
     send: (request, payload = new Uint8Array(), fds = []) => {
@@ -76,6 +86,7 @@ function withSession(steps: (bench: Bench) => Iterator<void>): Seen {
     },
     reply: () => receiveReply(theirs),
     raw: (bytes) => transmit(theirs, bytes, []),
+    session,
   });
   loop.run(() => {
     if (iterator.next().done === true) loop.stop();
@@ -240,6 +251,32 @@ test('one that has gone may come again, and begins from nothing', () => {
       assert.equal(seen.events.includes('resumed'), false);
       assert.ok(seen.events.includes('started'));
     }
+  });
+});
+
+test('one that follows another for the same driver goes on where the rings stand, and resets nothing', () => {
+  withDescriptors((memory, kick) => {
+    const used = [5, 0xfffe];
+    for (const [i, index] of used.entries()) {
+      for (const part of [0x402, 0x602]) writeSync(memory, Uint16Array.of(index), 0, 2, i * 0x1000 + part);
+    }
+    const seen = withSession(function* (bench) {
+      const { seen, send, reply, session } = bench;
+      yield* start(bench, [[Request.ResetDevice, new Uint8Array(), []], ...startRequests(memory, kick)]);
+      assert.deepEqual(seen.events.slice(0, 1), ['resumed']);
+      assert.equal(seen.events.includes('reset'), false);
+      for (const [i, index] of used.entries()) {
+        send(Request.GetVringBase, encodeState(i, 0));
+        yield;
+        assert.equal(reply(), BigInt(i) + (BigInt(index) << 32n));
+      }
+      // another driver: from here on it is as any
+      send(Request.ResetDevice);
+      yield;
+      assert.equal(seen.events.at(-1), 'reset');
+      session.handOver();
+    }, true);
+    assert.equal(seen.events.filter((event) => event === 'reset').length, 1, 'its end is not the device’s');
   });
 });
 

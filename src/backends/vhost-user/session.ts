@@ -47,6 +47,8 @@ interface Options {
   readonly loop: EventLoop;
   readonly device: Device;
   readonly log: Log;
+  /** the front-end's device is new, but the guest's driver is not, and its rings go on where they are; false unless given */
+  readonly carriesOn?: boolean;
   /** called once, when the front-end is gone or has broken the protocol */
   readonly onEnd: () => void;
 }
@@ -62,26 +64,34 @@ export class Session {
   readonly #memory = new GuestMemory();
   readonly #vrings: readonly Vring[];
   readonly #onEnd: () => void;
+  #carriesOn: boolean;
   #features = 0n;
   #running = false;
   #ended = false;
+  #handsOver = false;
 
-  constructor({ fd, loop, device, log, onEnd }: Options) {
+  constructor({ fd, loop, device, log, carriesOn = false, onEnd }: Options) {
     this.#log = log;
     this.#fd = fd;
     this.#loop = loop;
     this.#device = device;
     this.#onEnd = onEnd;
+    this.#carriesOn = carriesOn;
     this.#socket = new MessageSocket(fd);
     this.#vrings = Array.from({ length: device.queues }, () => new Vring());
     this.#watch = loop.watch(fd, EPOLLIN, () => this.#receive());
+  }
+
+  /** Another session carries on: the end of this one is not the end of what the guest had. */
+  handOver(): void {
+    this.#handsOver = true;
   }
 
   [Symbol.dispose](): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#stop();
-    this.#device.reset();
+    if (!this.#handsOver) this.#device.reset();
     this.#watch.stop();
     for (const vring of this.#vrings) vring.close(this.#loop);
     this.#socket[Symbol.dispose]();
@@ -157,6 +167,8 @@ export class Session {
       case Request.RemMemReg:
         return this.#changeMemory(request, payload, fds);
       case Request.ResetDevice:
+        // the front-end's device is reset when it is made: not by the driver, which has its streams
+        if (this.#carriesOn) return;
         this.#stop();
         return this.#device.reset();
       default:
@@ -235,15 +247,19 @@ export class Session {
 
   #startIfReady(): void {
     if (!this.#vrings.every((vring) => vring.ready)) return;
-    const resumed = this.#vrings.every((vring) => vring.unchanged);
+    const carriesOn = this.#carriesOn;
+    this.#carriesOn = false;
+    const resumed = carriesOn || this.#vrings.every((vring) => vring.unchanged);
     const rules = {
       eventIndex: this.#has(RingFeature.EventIndex),
       indirect: this.#has(RingFeature.IndirectDescriptors),
     };
     this.#running = true;
     try {
-      const queues: RunningQueue[] = this.#vrings.map((vring) => vring.start(this.#memory, rules));
+      const queues: RunningQueue[] = this.#vrings.map((vring) => vring.start(this.#memory, rules, carriesOn));
       this.#device.start({ queues, memory: this.#memory, resumed });
+      // what the guest was told last may have been lost with its old device
+      if (carriesOn) for (const { notify } of queues) notify();
     } catch (error) {
       if (!(error instanceof QueueError)) throw error;
       this.#log.warn(`the guest's rings cannot be used: ${error.message}`);

@@ -6,6 +6,7 @@ import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/memory.ts';
 import { FromGuest } from './from-guest.ts';
 import { HostSide } from './host-side.ts';
+import type { Past } from './messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
 import { Resets } from './resets.ts';
 import { Streams } from './streams.ts';
@@ -78,6 +79,17 @@ export class VsockDevice implements Device {
     this.#streams.dropAll();
     this.#host.reset();
     this.#resets.clear();
+  }
+
+  /** What a device must know that gets this one's guest. */
+  get past(): Past {
+    return this.#streams.past;
+  }
+
+  /** The guest had another device, whose streams are over. */
+  follow(past: Past): void {
+    for (const { guestPort, hostPort } of past.streams) this.#resets.add(guestPort, hostPort);
+    this.#streams.follow(past);
   }
 
   /**

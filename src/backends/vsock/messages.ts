@@ -6,6 +6,31 @@ export interface VsockOptions {
   readonly socket: string;
 }
 
+/** The two ends of a stream. */
+export interface Ports {
+  readonly guestPort: number;
+  readonly hostPort: number;
+}
+
+/** What a device must know of the one whose guest it gets. */
+export interface Past {
+  /** those that the guest may take for open */
+  readonly streams: readonly Ports[];
+  /** of the host's ports: the guest's programs may hold the ends of streams that are over */
+  readonly nextHostPort: number;
+}
+
+/** What it is told. After each, something is written to its eventfd. */
+export type ToWorker =
+  | { readonly kind: 'stop' }
+  /** What must another device know of this one? */
+  | { readonly kind: 'tell' }
+  /**
+   * QEMU makes the device anew, for a guest whose driver stays: there is to be a further connection for it. `past` is what the
+   * guest had with another device.
+   */
+  | { readonly kind: 'renew'; readonly past: Past | undefined };
+
 /** What it says to the main thread. */
 export type FromWorker =
   /** It listens. `frontEnd` is QEMU's end of the vhost-user connection; writing to the eventfd `wake` ends the thread. */
@@ -15,4 +40,7 @@ export type FromWorker =
       readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
       readonly message: string;
     }
+  | { readonly kind: 'past'; readonly past: Past }
+  /** `frontEnd` is QEMU's end of the further connection */
+  | { readonly kind: 'renewed'; readonly frontEnd: number }
   | { readonly kind: 'failed'; readonly message: string };

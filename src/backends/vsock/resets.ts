@@ -1,3 +1,4 @@
+import type { Ports } from './messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
 import type { ToGuest } from './to-guest.ts';
 
@@ -7,7 +8,7 @@ const MOST = 256;
 /** Packets that tell the guest that there is no such connection. */
 export class Resets {
   readonly #header: Header = { ...emptyHeader(), sourceCid: HOST_CID, type: TYPE_STREAM, op: Op.Reset };
-  #waiting: { readonly guestPort: number; readonly hostPort: number }[] = [];
+  #waiting: Ports[] = [];
 
   constructor(guestCid: number) {
     this.#header.targetCid = guestCid;

@@ -2,20 +2,28 @@ import { closeSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { createLog } from '../../util/log.ts';
-import type { FromWorker, VsockOptions } from './messages.ts';
+import type { FromWorker, Past, ToWorker, VsockOptions } from './messages.ts';
 
 const log = createLog('vsock');
 
 /** Set by scripts/bundle.ts: the thread's code then stands beside the bundle. */
 declare const NEPHOS_VERSION: string;
 
-/** Adding anything to the eventfd ends the thread. */
+/** Adding anything to the eventfd makes the thread look for messages. */
 const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
 
 /** A vsock device that waits for its QEMU. */
 export interface VsockService {
   /** QEMU's end of the vhost-user connection */
   readonly frontEnd: number;
+  /** What another device must know that gets this one's guest. */
+  readonly past: () => Promise<Past>;
+  /**
+   * QEMU is about to make the device anew, for a guest whose driver stays. With `past` it had another device before, and is told that
+   * the streams of then are over.
+   * @returns QEMU's end of the further connection, this service's as the first one
+   */
+  readonly renew: (past: Past | undefined) => Promise<number>;
   /** Ends it: all connections are closed and the socket's file is removed. */
   readonly stop: () => Promise<void>;
 }
@@ -24,38 +32,68 @@ export interface VsockService {
 export async function startVsock(options: VsockOptions): Promise<VsockService> {
   const worker = new Worker(workerFile(), { workerData: options });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-  const { frontEnd, wake } = await listening(worker);
+  const { frontEnd, wake } = await reply(worker, 'ready');
   worker.on('message', (message: FromWorker) => report(message));
   worker.on('error', (error) => log.error(`the device has stopped: ${error.message}`));
-  // Node waits for its threads, and this one sleeps in the kernel until it is woken
-  const wakeAtExit = (): void => {
-    rmSync(options.socket, { force: true });
+  const tell = (message: ToWorker): void => {
+    // a thread of Node's has no origin, unlike a window
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin
+    worker.postMessage(message);
     writeSync(wake, WAKE);
   };
-  process.once('exit', wakeAtExit);
+  // Node waits for its threads, and this one sleeps in the kernel until it is woken
+  const endAtExit = (): void => {
+    rmSync(options.socket, { force: true });
+    tell({ kind: 'stop' });
+  };
+  process.once('exit', endAtExit);
+  let current = frontEnd;
   return {
     frontEnd,
+    past: async () => {
+      const answer = reply(worker, 'past');
+      tell({ kind: 'tell' });
+      return (await answer).past;
+    },
+    renew: async (past) => {
+      const answer = reply(worker, 'renewed');
+      tell({ kind: 'renew', past });
+      const { frontEnd: next } = await answer;
+      closeSync(current);
+      current = next;
+      return next;
+    },
     stop: async () => {
-      process.off('exit', wakeAtExit);
-      closeSync(frontEnd);
-      writeSync(wake, WAKE);
+      process.off('exit', endAtExit);
+      closeSync(current);
+      tell({ kind: 'stop' });
       await ended;
       closeSync(wake);
     },
   };
 }
 
-type Ready = Extract<FromWorker, { kind: 'ready' }>;
+type Reply<K extends FromWorker['kind']> = Extract<FromWorker, { kind: K }>;
 
-function listening(worker: Worker): Promise<Ready> {
+/** Waits for what the thread says to one thing. */
+function reply<K extends FromWorker['kind']>(worker: Worker, kind: K): Promise<Reply<K>> {
   return new Promise((resolve, reject) => {
-    worker.once('error', reject);
-    worker.once('message', (message: FromWorker) => {
-      worker.off('error', reject);
-      if (message.kind === 'ready') resolve(message);
-      else reject(new Error(message.message));
-    });
+    const settle = (act: () => void): void => {
+      worker.off('message', take).off('error', failed).off('exit', gone);
+      act();
+    };
+    const take = (message: FromWorker): void => {
+      if (isKind(message, kind)) settle(() => resolve(message));
+      else if (message.kind === 'failed') settle(() => reject(new Error(message.message)));
+    };
+    const failed = (error: Error): void => settle(() => reject(error));
+    const gone = (): void => failed(new Error('the device has stopped'));
+    worker.on('message', take).on('error', failed).on('exit', gone);
   });
+}
+
+function isKind<K extends FromWorker['kind']>(message: FromWorker, kind: K): message is Reply<K> {
+  return message.kind === kind;
 }
 
 function report(message: FromWorker): void {

@@ -5,6 +5,7 @@ import type { Parts } from '../vhost-user/chain.ts';
 import { Connection, type Served } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { Deadlines } from './deadlines.ts';
+import type { Past } from './messages.ts';
 import { Op, type Header } from './packet.ts';
 import type { Resets } from './resets.ts';
 import type { ToGuest } from './to-guest.ts';
@@ -66,6 +67,16 @@ export class Streams {
 
   get count(): number {
     return this.#watches.size;
+  }
+
+  get past(): Past {
+    const streams = [...this.#watches.keys()].map(({ guestPort, hostPort }) => ({ guestPort, hostPort }));
+    return { streams, nextHostPort: this.#nextHostPort };
+  }
+
+  /** Goes on where another device ended: a port of then may still be that of a dead stream in the guest. */
+  follow({ nextHostPort }: Past): void {
+    this.#nextHostPort = nextHostPort;
   }
 
   /** Begins a connection; the socket is its own from now on. */

@@ -1,11 +1,11 @@
 // The thread of a vsock device: it blocks in the kernel and does what comes up, until it is told to end.
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Log } from '../../util/log.ts';
 import { EventLoop } from '../event-loop.ts';
-import { AF_UNIX, checked, EPOLLIN, openEventfd, SOCK_CLOEXEC, SOCK_STREAM, socketpair } from '../native.ts';
-import { Session } from '../vhost-user/session.ts';
+import { EPOLLET, EPOLLIN, openEventfd } from '../native.ts';
+import { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
-import type { FromWorker, VsockOptions } from './messages.ts';
+import type { FromWorker, ToWorker, VsockOptions } from './messages.ts';
 import { listenAt } from './unix-socket.ts';
 
 function post(message: FromWorker): void {
@@ -25,17 +25,42 @@ function run({ cid, socket: path }: VsockOptions): void {
   const listener = listenAt(path);
   try {
     const wake = openEventfd();
-    const pair = new Int32Array(2);
-    checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    const [ours = -1, frontEnd = -1] = pair;
     using loop = new EventLoop();
     using device = new VsockDevice({ cid, path, listener: listener.fd, loop, log });
-    using _session = new Session({ fd: ours, loop, device, log, onEnd: () => undefined });
-    loop.watch(wake, EPOLLIN, () => loop.stop());
-    post({ kind: 'ready', frontEnd, wake });
+    using sessions = new Sessions({ loop, device, log });
+    loop.watch(wake, EPOLLIN | EPOLLET, () => {
+      for (let told = nextTold(); told !== undefined; told = nextTold())
+        obey(told, { loop, device, sessions });
+    });
+    post({ kind: 'ready', frontEnd: sessions.open(), wake });
     loop.run(() => device.settle());
   } finally {
     listener.close();
+  }
+}
+
+/** A message that has come to this thread, which has no turn of Node's to get it in. */
+function nextTold(): ToWorker | undefined {
+  const received: { message: ToWorker } | undefined =
+    parentPort === null ? undefined : receiveMessageOnPort(parentPort);
+  return received?.message;
+}
+
+interface Parts {
+  readonly loop: EventLoop;
+  readonly device: VsockDevice;
+  readonly sessions: Sessions;
+}
+
+function obey(told: ToWorker, { loop, device, sessions }: Parts): void {
+  switch (told.kind) {
+    case 'stop':
+      return loop.stop();
+    case 'tell':
+      return post({ kind: 'past', past: device.past });
+    case 'renew':
+      if (told.past !== undefined) device.follow(told.past);
+      return post({ kind: 'renewed', frontEnd: sessions.renew() });
   }
 }
 

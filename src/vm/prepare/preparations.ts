@@ -1,3 +1,4 @@
+import type { Past } from '../../backends/vsock/messages.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { VmCounters } from '../../api/replies.ts';
 import type { AnyConfig } from '../../devices/device.ts';
@@ -19,6 +20,10 @@ export interface Preparations {
   readonly completed: (placement: Placement) => AnyConfig;
   /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
   readonly counters: () => VmCounters;
+  /** The past of a vsock device; see `Sockets`. */
+  readonly past: (id: string) => Promise<Past | undefined>;
+  /** Makes the facts of a vsock device anew; see `Sockets`. */
+  readonly renew: (id: string, past: Past | undefined) => Promise<void>;
   /** Gives back what one device was given. */
   readonly release: (id: string) => Promise<void>;
   /** Gives back everything, the newest first. */
@@ -50,6 +55,11 @@ export function createPreparations(): Preparations {
           counters === undefined ? [] : [[id, { ...counters() }]],
         ),
       ),
+    past: async (id) => prepared.get(id)?.sockets?.past(),
+    renew: async (id, past) => {
+      const one = prepared.get(id);
+      if (one?.sockets !== undefined) prepared.set(id, { ...one, facts: await one.sockets.renew(past) });
+    },
     release,
     releaseAll: async () => {
       for (const id of [...prepared.keys()].toReversed()) await release(id);

@@ -1,3 +1,4 @@
+import type { Past } from '../../backends/vsock/messages.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
 import type { Field, Struct } from '../../schema/field.ts';
@@ -10,8 +11,18 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   readonly config?: C;
   /** Reads what it has moved since it was prepared, under the names of vm.counters. */
   readonly counters?: () => Readonly<Record<string, number>>;
+  /** the streams of a vsock device, of which QEMU knows nothing */
+  readonly sockets?: Sockets<H>;
   /** Gives back what was opened or made; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
+}
+
+/** The host's side of a vsock device that outlives QEMU's side of it. */
+export interface Sockets<H = unknown> {
+  /** What another device must know that gets this one's guest. */
+  readonly past: () => Promise<Past>;
+  /** QEMU is to make the device anew, for a driver that stays; with `past` for one that had another device. */
+  readonly renew: (past: Past | undefined) => Promise<H>;
 }
 
 /** What a preparation may look at beside the device's own configuration. */

@@ -13,8 +13,12 @@ export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id,
   checkPathLength(socket);
   const unshared = zonesOf(vm.memory).find(({ file, shared }) => file !== undefined && !shared);
   if (unshared !== undefined) throw new Error(`memory zone ${unshared.id} has a file and is not shared`);
-  const { frontEnd, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
+  const { frontEnd, past, renew, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
     throw new Error(`${socket}: ${reasonOf(error)}`);
   });
-  return { facts: { frontEnd }, release: stop };
+  return {
+    facts: { frontEnd },
+    sockets: { past, renew: async (before) => ({ frontEnd: await renew(before) }) },
+    release: stop,
+  };
 });

@@ -1,0 +1,48 @@
+import type { Log } from '../../util/log.ts';
+import type { EventLoop } from '../event-loop.ts';
+import { AF_UNIX, checked, SOCK_CLOEXEC, SOCK_STREAM, socketpair } from '../native.ts';
+import type { Device } from './device.ts';
+import { Session } from './session.ts';
+
+interface Options {
+  readonly loop: EventLoop;
+  readonly device: Device;
+  readonly log: Log;
+}
+
+/** The connections by which one front-end after the other drives a device, over socket pairs without a name. */
+export class Sessions {
+  readonly #options: Options;
+  readonly #all = new Set<Session>();
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** Makes a connection for a guest that has nothing yet. @returns the front-end's end of it */
+  open(): number {
+    return this.#open(false);
+  }
+
+  /**
+   * Makes a connection for a front-end that follows another, which is to end first, while the guest's driver stays.
+   * @returns the front-end's end of it
+   */
+  renew(): number {
+    for (const session of this.#all) session.handOver();
+    return this.#open(true);
+  }
+
+  [Symbol.dispose](): void {
+    for (const session of this.#all) session[Symbol.dispose]();
+  }
+
+  #open(carriesOn: boolean): number {
+    const pair = new Int32Array(2);
+    checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    const [fd = -1, frontEnd = -1] = pair;
+    const session = new Session({ ...this.#options, fd, carriesOn, onEnd: () => this.#all.delete(session) });
+    this.#all.add(session);
+    return frontEnd;
+  }
+}

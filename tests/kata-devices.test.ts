@@ -1,8 +1,8 @@
 // What Kata's runtime-rs does beside the usual life of a sandbox (reference/clients.md 3): the vsock and the shared
-// folder come later, and a template of it cannot be made.
+// folder come later, and other sandboxes are made from it as a template.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -41,7 +41,7 @@ async function greeting(socket: string): Promise<string> {
   }
 }
 
-test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, a template is refused with the reason', async () => {
+test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, and a template of the sandbox gives another', async () => {
   const folder = makeFolder();
   const [image, shared, template] = ['image', 'shared', 'template'].map((name) => join(folder, name));
   const [fs, vsock] = ['fs.sock', 'template.sock'].map((name) => join(folder, name));
@@ -98,14 +98,26 @@ test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, a template is refuse
     );
 
     await within(1000, 'vm.pause', () => call(204, 'vm.pause'));
-    // the engine's vsock device cannot be saved: a template of a sandbox is refused by name, and the sandbox goes on
-    const refused = await client.put('vm.snapshot', { destination_url: `file://${template}` });
-    assert.equal(refused.status, 500);
-    assert.match(refused.body ?? '', /cannot be in a snapshot: .*vhost-user-vsock/);
-    assert.deepEqual(readdirSync(template), []);
+    await call(204, 'vm.snapshot', { destination_url: `file://${template}` });
     await call(204, 'vm.resume');
     assert.match(await greeting(vsock), /^OK \d+\n$/);
     await call(204, 'vmm.shutdown');
     assert.equal(await within(3000, 'the end of the process', () => vmm.exited), 0);
   }
+
+  // a sandbox from the template: its own socket is written into a copy of the configuration
+  const file = join(template, 'config.json');
+  const saved = JSON.parse(readFileSync(file, 'utf8')) as { readonly vsock: object };
+  const socket = join(folder, 'sandbox.sock');
+  writeFileSync(file, JSON.stringify({ ...saved, vsock: { ...saved.vsock, socket } }));
+  using terminal = await openTerminal();
+  await using vmm = await startVmm({ terminal: terminal.path });
+  using client = await connectStrict(vmm.socket);
+  const call = callsOf(client);
+  await call(204, 'vm.restore', { source_url: `file://${template}` });
+  await call(204, 'vm.resume');
+  assert.match(await greeting(socket), /^OK \d+\n$/);
+  assert.equal(existsSync(vsock), false);
+  await call(204, 'vmm.shutdown');
+  assert.equal(await within(3000, 'the end of the process', () => vmm.exited), 0);
 });

@@ -56,7 +56,7 @@ function driverEvent(id: string, isActive: boolean): VmEvent {
 
 async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<void> {
   for (const id of run.layout.placements.map((placement) => placement.id)) {
-    const is = await hasDriver(run, id);
+    const is = run.absent.has(qemuId(id)) ? undefined : await hasDriver(run, id);
     if (is === undefined || is === active.has(id)) continue;
     if (is) active.add(id);
     else active.delete(id);

@@ -36,6 +36,8 @@ export interface Run {
   readonly preparations: Preparations;
   /** devices that the guest was asked to let go and still has */
   readonly leaving: Set<string>;
+  /** those that are taken out for a moment, without the guest's knowing, by QEMU's ids */
+  readonly absent: Set<string>;
   /** vCPUs that the guest was asked to let go and still has, by their path in QEMU's object tree */
   readonly leavingVcpus: Set<string>;
   /** sizes in `bytes` of the DIMMs that were added in this life */
@@ -126,6 +128,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       layout,
       preparations,
       leaving: new Set(),
+      absent: new Set(),
       leavingVcpus: new Set(),
       dimms: [],
       spareVcpus: accelerator.name === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,

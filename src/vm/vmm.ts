@@ -17,7 +17,7 @@ import { createLog } from '../util/log.ts';
 import { dumpCore } from './coredump.ts';
 import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
-import { onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
+import { isAbsent, onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
 import { watchDrivers, type DriverWatch } from './driver-watch.ts';
 import { orEnd } from './engine-end.ts';
 import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
@@ -262,7 +262,8 @@ export class Vmm {
     const drivers = this.#watchesDrivers ? watchDrivers(run, this.#emit) : undefined;
     run.qemu.onEvent((message) => {
       const { event, data } = message;
-      if (event === 'DEVICE_DELETED') void this.#queue(() => this.#onDeviceDeleted(run, data, drivers));
+      if (event === 'DEVICE_DELETED' && !isAbsent(run, data))
+        void this.#queue(() => this.#onDeviceDeleted(run, data, drivers));
       const own = vmEventOf(message, run.layout.placements);
       if (own !== undefined) this.#emit(own);
     });

@@ -35,6 +35,11 @@ export async function removeDevice(vm: Vm, name: string): Promise<void> {
   vm.config = withoutDevice(vm.config, placement.device, id);
 }
 
+/** QEMU's event is about a device that is out for a moment only. It comes before the answer by which the device is back. */
+export function isAbsent({ absent }: Run, { device }: QmpEvent['data']): boolean {
+  return typeof device === 'string' && absent.has(device);
+}
+
 /**
  * The guest has ejected something: QEMU's event names it by its id, where it has one, and by its path.
  * @returns the device, where it was one

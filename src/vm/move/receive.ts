@@ -6,10 +6,11 @@ import { receiveMachine } from '../../qemu/migration.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openConsoles } from '../consoles.ts';
-import { launchRun, type Run } from '../run.ts';
+import { launchRun, type Run, type Start } from '../run.ts';
 import { checkEngine } from '../snapshot/describe.ts';
 import { likeStart } from '../snapshot/like-start.ts';
 import { restorePmems } from '../snapshot/pmem/device.ts';
+import { planWithoutVsocks, restoreVsocks } from '../snapshot/vsock/device.ts';
 import { parseDescription } from '../snapshot/saved-machine.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
@@ -60,8 +61,10 @@ async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: R
       const ready: Answer = {};
       await receiveMachine(run.qemu, await link.take(ready));
       await restorePmems(run, machine.pmems);
+      await restoreVsocks(run, machine.vsocks);
     };
-    const run = await launchRun({ ...start, begin }, consoles, signal);
+    const adapt: Start['adapt'] = (plan) => planWithoutVsocks(start.adapt(plan), start.layout);
+    const run = await launchRun({ ...start, adapt, begin }, consoles, signal);
     log.info(`received in ${Math.round(performance.now() - began)} ms`);
     return { run, vm: { ...createVm(run.config), state: 'Paused', live: { consoles, run } } };
   } catch (error) {

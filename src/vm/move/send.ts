@@ -13,6 +13,7 @@ import { describeMachine } from '../snapshot/describe.ts';
 import { pmemsOf, withoutInterrupts } from '../snapshot/pmem/device.ts';
 import { flushPmems, homeOf } from '../snapshot/pmem/memory.ts';
 import { checkSaveable } from '../snapshot/saveable.ts';
+import { vsocksOf, withoutVsocks } from '../snapshot/vsock/device.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
@@ -28,10 +29,10 @@ export async function sendVm(vm: Vm, run: Run, url: string): Promise<void> {
   await checkMovable(vm, run);
   const started = performance.now();
   const { signal } = vm.waits;
-  const hasPmem = pmemsOf(run).length > 0;
+  const stopsFirst = pmemsOf(run).length + vsocksOf(run).length > 0;
   try {
-    // what we tell of pmem devices must be their last word
-    if (hasPmem) await run.qemu.qmp.execute('stop');
+    // what we tell of devices that QEMU does not save must be their last word
+    if (stopsFirst) await run.qemu.qmp.execute('stop');
     await flushPmems(run);
     using link = await connectLink(address, signal);
     const offer: Offer = { config: encodeVmConfig(vm.config), machine: await describeMachine(vm, run) };
@@ -49,9 +50,9 @@ export async function sendVm(vm: Vm, run: Run, url: string): Promise<void> {
       const { remaining, total } = await migrationStatus(run.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
-    await withoutInterrupts(run, () => sendMachine(run.qemu, fd, options));
+    await withoutInterrupts(run, () => withoutVsocks(run, () => sendMachine(run.qemu, fd, options)));
   } catch (error) {
-    if (hasPmem) await run.qemu.qmp.execute('cont').catch(() => undefined);
+    if (stopsFirst) await run.qemu.qmp.execute('cont').catch(() => undefined);
     throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
   }
   vm.state = 'Paused';

@@ -7,9 +7,10 @@ import type { Run } from '../run.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
 import { shapeOf } from './edits.ts';
 import { savePmems } from './pmem/device.ts';
+import { saveVsocks } from './vsock/device.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
-/** A machine without its state and its RAM: what a like one is made from. One with pmem devices must be paused. */
+/** A machine without its state and its RAM: what a like one is made from. One with pmem or vsock devices must be paused. */
 export async function describeMachine({ config }: Vm, run: Run): Promise<MachineDescription> {
   const slots = await vcpuSlots(run.qemu.qmp);
   return {
@@ -23,6 +24,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     memoryAddresses: await memoryAddresses(run.qemu.qmp),
     nextNumber: run.layout.nextNumber,
     pmems: await savePmems(run),
+    vsocks: await saveVsocks(run),
     devices: run.layout.placements.map((placement): SavedDevice => {
       const { device, id, slot, added, config } = placement;
       const leaving = run.leaving.has(id) ? { leaving: config } : {};

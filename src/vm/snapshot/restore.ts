@@ -21,6 +21,7 @@ import { likeStart } from './like-start.ts';
 import { withOverrides } from './overrides.ts';
 import { restorePmems } from './pmem/device.ts';
 import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
+import { planWithoutVsocks, restoreVsocks } from './vsock/device.ts';
 import { parseSavedMachine, type SavedMachine } from './saved-machine.ts';
 
 const log = createLog('restore');
@@ -102,7 +103,8 @@ async function restoreRun(
       adapt: (plan) => {
         const like = start.adapt(plan);
         memory = { ...memory, ...mapMemory(like, machine.regions, config.memory) };
-        return memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
+        const mapped = memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
+        return planWithoutVsocks(mapped, start.layout);
       },
       begin: (run) =>
         orEnd(run.qemu, async () => {
@@ -111,6 +113,7 @@ async function restoreRun(
           await fillMemory(run, memory);
           await loadState(run, Buffer.from(machine.deviceState, 'base64'));
           await restorePmems(run, machine.pmems);
+          await restoreVsocks(run, machine.vsocks);
           if (prefault) await touchMemory(run, memory);
         }),
     },

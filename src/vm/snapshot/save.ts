@@ -20,6 +20,7 @@ import { manifestOf } from './manifest.ts';
 import { withoutInterrupts } from './pmem/device.ts';
 import { pmemMemory } from './pmem/memory.ts';
 import { saveMemory } from './save-memory.ts';
+import { withoutVsocks } from './vsock/device.ts';
 import type { SavedMachine } from './saved-machine.ts';
 
 const log = createLog('snapshot');
@@ -55,7 +56,7 @@ interface Writing {
 
 async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Promise<void> {
   const blocks = await ramBlocks(run.qemu.qmp);
-  const stream = await withoutInterrupts(run, () => deviceState(run, blocks));
+  const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
   log.info(`device state: ${stream.length} bytes`);
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(encodeVmConfig(vm.config), undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);

@@ -46,6 +46,35 @@ const SavedPmem = v.object({
 });
 export type SavedPmem = v.InferOutput<typeof SavedPmem>;
 
+/** What a guest has set in a virtio device on PCI; see `qemu/virtio-function.ts`. */
+const SavedFunction = v.object({
+  command: v.number(),
+  places: v.array(v.number()),
+  msix: v.optional(v.object({ control: v.number(), table: v.array(v.number()) })),
+  features: v.array(v.number()),
+  status: v.number(),
+  configVector: v.number(),
+  queues: v.array(
+    v.object({ size: v.number(), vector: v.number(), enabled: v.boolean(), areas: v.array(v.number()) }),
+  ),
+  selected: v.array(v.number()),
+});
+
+/** A vsock device; see `vsock/device.ts`. */
+const SavedVsock = v.object({
+  /** as clients know it */
+  id: v.string(),
+  /** the guest's address then */
+  cid: v.number(),
+  /** see `Past` in `backends/vsock/messages.ts` */
+  past: v.object({
+    streams: v.array(v.object({ guestPort: v.number(), hostPort: v.number() })),
+    nextHostPort: v.number(),
+  }),
+  state: SavedFunction,
+});
+export type SavedVsock = v.InferOutput<typeof SavedVsock>;
+
 /** All that the configuration does not say and a machine must be made from to take the devices' state. */
 const MachineDescriptionSchema = v.object({
   /** QEMU's major and minor version: another may know other devices' states */
@@ -66,6 +95,7 @@ const MachineDescriptionSchema = v.object({
   nextNumber: v.number(),
   devices: v.array(SavedDevice),
   pmems: v.optional(v.array(SavedPmem), []),
+  vsocks: v.optional(v.array(SavedVsock), []),
 });
 export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
 

@@ -1,0 +1,105 @@
+import type { MachinePlan } from '../../../devices/machine-plan.ts';
+import type { Step } from '../../../devices/step.ts';
+import { vsock, VsockConfig } from '../../../devices/vsock.ts';
+import { qemuId, type Layout, type Placement } from '../../../machine/placement.ts';
+import { planDevice } from '../../../machine/plan.ts';
+import { guestBus } from '../../../qemu/guest-bus.ts';
+import { ejectDevice } from '../../../qemu/pci-hotplug.ts';
+import { backendsOf, dropSteps, makeSteps } from '../../../qemu/steps.ts';
+import { readFunction, writeFunction } from '../../../qemu/virtio-function.ts';
+import { decode } from '../../../schema/decode.ts';
+import { createLog } from '../../../util/log.ts';
+import type { Run } from '../../run.ts';
+import type { SavedVsock } from '../saved-machine.ts';
+import { resetTransport } from './transport-reset.ts';
+
+const log = createLog('vsock');
+
+/*
+ * QEMU neither saves a machine with a vhost-user-vsock nor loads one's state: such a machine is saved without it and made without
+ * it. What its guest has set in it is read from its registers and set again; how far its rings are stands in the guest's memory.
+ */
+
+/** Reads what a paused machine's vsock device was set to, and the streams that its guest may take for open. */
+export async function saveVsocks(run: Run): Promise<SavedVsock[]> {
+  const saved: SavedVsock[] = [];
+  for (const placement of vsocksOf(run)) saved.push(await saveOne(run, placement));
+  return saved;
+}
+
+async function saveOne(
+  { qemu, preparations }: Run,
+  { id, slot = 0, config }: Placement,
+): Promise<SavedVsock> {
+  const { cid } = decode(VsockConfig, config);
+  const past = await preparations.past(id);
+  if (past === undefined) throw new Error(`vsock ${id}: nothing serves it`);
+  const { streams, nextHostPort } = past;
+  const state = await readFunction(await guestBus(qemu.qmp), slot);
+  return { id, cid, past: { streams: [...streams], nextHostPort }, state };
+}
+
+/**
+ * Does something with a paused machine while it has no vsock device. Its guest does not notice: the device is the same afterwards,
+ * with all streams, whatever happens.
+ */
+export async function withoutVsocks<T>(run: Run, act: () => Promise<T>): Promise<T> {
+  const saved = await saveVsocks(run);
+  for (const one of vsocksOf(run)) await takeOut(run, one);
+  try {
+    return await act();
+  } finally {
+    for (const one of saved) await putBack(run, one);
+    run.absent.clear();
+  }
+}
+
+async function takeOut(run: Run, { id, slot = 0, ...placement }: Placement): Promise<void> {
+  const { qmp } = run.qemu;
+  run.absent.add(qemuId(id));
+  // before: the end of the old connection is not to be the end of the streams
+  await run.preparations.renew(id, undefined);
+  await ejectDevice(run.qemu, await guestBus(qmp), { id: qemuId(id), slot });
+  const steps = planDevice({ ...placement, id, slot }, run.preparations.facts().get(id));
+  await dropSteps(qmp, backendsOf(steps));
+}
+
+/** Makes the vsock device that another machine had in one that has its state and RAM and has not run. Streams of then are over. */
+export async function restoreVsocks(run: Run, saved: readonly SavedVsock[]): Promise<void> {
+  for (const one of saved) {
+    await run.preparations.renew(one.id, one.past);
+    await putBack(run, one);
+    const placement = vsocksOf(run).find(({ id }) => id === one.id);
+    const cid = placement === undefined ? one.cid : decode(VsockConfig, placement.config).cid;
+    if (cid === one.cid) continue;
+    const heard = await resetTransport(await guestBus(run.qemu.qmp), one.state);
+    if (!heard) log.warn(`vsock ${one.id}: the guest's driver does not hear of its new address ${cid}`);
+  }
+}
+
+async function putBack(run: Run, { id, state }: SavedVsock): Promise<void> {
+  const { qemu, preparations, leaving } = run;
+  const placement = vsocksOf(run).find((one) => one.id === id);
+  if (placement === undefined) return;
+  await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
+  await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
+  // the guest was asked to let it go, and the device that it was asked for is not there any more
+  if (leaving.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
+}
+
+/** The plan of a machine that gets its vsock device later ({@link restoreVsocks}). */
+export function planWithoutVsocks(plan: MachinePlan, layout: Layout): MachinePlan {
+  const ids = new Set(vsocksOf({ layout }).flatMap(({ id }) => [qemuId(id), `${qemuId(id)}.host`]));
+  const isOther = (step: Step): boolean =>
+    (step.kind !== 'device' && step.kind !== 'chardev') || !ids.has(idOf(step));
+  return { ...plan, steps: plan.steps.filter(isOther), lateSteps: plan.lateSteps.filter(isOther) };
+}
+
+function idOf(step: Extract<Step, { kind: 'device' | 'chardev' }>): string {
+  return step.kind === 'chardev' ? step.id : (step.props.id ?? '');
+}
+
+/** The vsock device of a machine, of which there is one at most. */
+export function vsocksOf({ layout }: Pick<Run, 'layout'>): Placement[] {
+  return layout.placements.filter(({ device }) => device.member === vsock.member);
+}

@@ -89,7 +89,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --seccomp --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --seccomp --user --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -97,7 +97,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --seccomp | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --seccomp | --user | --log-file) return 0 ;;
   esac
   return 1
 }

@@ -50,6 +50,7 @@ complete -c cloud-hypervisor -l metrics -x -a '(__cloud_hypervisor_value "path=<
 complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
 complete -c cloud-hypervisor -l no-shutdown -d 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again'
 complete -c cloud-hypervisor -l seccomp -x -a '(__cloud_hypervisor_value "true" "false" "log")' -d 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)'
+complete -c cloud-hypervisor -l user -x -d 'Run the engine as another user, with that one’s rights to files; needs root'
 complete -c cloud-hypervisor -l log-file -x -a '(__cloud_hypervisor_value "<file>")' -d 'Write the log to a file, not to standard error'
 complete -c cloud-hypervisor -l verbose -s v -d 'Log more: -v info, -vv debug, -vvv trace'
 complete -c cloud-hypervisor -l help -s h -d 'Show this help'

@@ -11,7 +11,7 @@ import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
-import { confineEngines } from './qemu/confinement.ts';
+import { confineEngines, type EngineUser } from './qemu/confinement.ts';
 import { reasonOf } from './util/errno.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/metrics.ts';
@@ -28,13 +28,27 @@ async function main(argv: readonly string[]): Promise<void> {
   if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);
   process.umask(0o077);
   using _log = openLog(options.verbosity, options.logFile);
-  confine(options.seccomp);
+  await confine(options);
   await run(options);
 }
 
-function confine(seccomp: DaemonOptions['seccomp']): void {
+async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
   if (seccomp === 'log') log.warn('--seccomp log: the engine cannot only log, it runs without a filter');
-  confineEngines(seccomp === 'true' ? 'on' : 'off');
+  confineEngines({
+    filter: seccomp === 'true' ? 'on' : 'off',
+    user: user === undefined ? undefined : await engineUserNamed(user),
+  });
+}
+
+async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
+  const { findUser } = await import('./host/user.ts');
+  const user = await findUser(text).catch((error: unknown) => {
+    throw new ExitError(`--user ${text}: ${reasonOf(error)}`);
+  });
+  const own = process.getuid?.();
+  if (user.uid === own) return undefined;
+  if (own === 0) return user;
+  throw new ExitError(`--user ${text}: only root can start the engine as another user`);
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */

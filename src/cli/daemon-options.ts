@@ -17,6 +17,8 @@ export interface DaemonOptions {
   readonly logFile: string | undefined;
   /** QEMU's own has no `log`: it is not confined then */
   readonly seccomp: Seccomp;
+  /** whom the engine is to run as */
+  readonly user: string | undefined;
   readonly apiSocket: ListenAddress | undefined;
   readonly eventMonitor: MonitorTarget | undefined;
   /** path of the socket on which figures are served */
@@ -72,6 +74,12 @@ export const VMM_FLAGS: readonly Flag[] = [
     fallback: 'true',
   },
   {
+    name: 'user',
+    takes: 'one',
+    doc: 'Run the engine as another user, with that one\u2019s rights to files; needs root',
+    syntax: '<name>|<uid>:<gid>',
+  },
+  {
     name: 'log-file',
     takes: 'many',
     doc: 'Write the log to a file, not to standard error',
@@ -97,6 +105,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     verbosity: flags.count('verbose'),
     logFile: flags.values('log-file')[0],
     seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
+    user: flags.values('user')[0],
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
     metrics: metrics === undefined ? undefined : readMetrics(metrics),
     noShutdown: flags.count('no-shutdown') > 0,

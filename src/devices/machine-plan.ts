@@ -48,6 +48,8 @@ export interface MachinePlan {
   readonly boot: BootSource;
   /** files with the structures of SMBIOS that are given; their names are ours */
   readonly smbios: readonly string[];
+  /** files that QEMU gets open, by their paths in this plan: it may not be allowed to open them itself */
+  readonly handed: ReadonlyMap<string, number>;
   /** the machine waits for the state of another one and never starts by itself */
   readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */

@@ -18,6 +18,8 @@ export interface HostFacts {
   readonly initramfs: string | undefined;
   /** files with structures of SMBIOS */
   readonly smbios?: readonly string[];
+  /** those of all these files that the engine gets open, by their paths */
+  readonly handed?: ReadonlyMap<string, number>;
   /** what the host found or made for each device, by its id */
   readonly facts: ReadonlyMap<string, unknown>;
 }
@@ -50,6 +52,7 @@ export function planMachine(
     numa,
     boot: planBoot(config, host),
     smbios: host.smbios ?? [],
+    handed: host.handed ?? new Map(),
     incoming: false,
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),

@@ -19,13 +19,14 @@ function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', pat
     steps,
     lateSteps: [],
     smbios: [],
+    handed: new Map(),
     incoming: false,
   };
 }
 
 function render(steps: readonly Step[], boot?: BootSource): string[] {
   const one = plan(steps, boot);
-  return renderArguments(one, planDescriptors(one.steps));
+  return renderArguments(one, planDescriptors(one));
 }
 
 /** The values of an option, in order. */
@@ -79,7 +80,7 @@ test('room for more memory, and NUMA nodes', () => {
         { kind: 'distance', from: 0, to: 1, distance: 15 },
       ],
     },
-    planDescriptors([]),
+    planDescriptors(plan([])),
   );
   assert.deepEqual(valuesOf(words, '-m'), ['536870912b,slots=8,maxmem=1073741824b']);
   assert.deepEqual(valuesOf(words, '-numa'), [
@@ -139,7 +140,7 @@ test('a console is a descriptor: the path of its file is nowhere on the command 
 });
 
 test('descriptors: QMP first, then what needs one, in the order of the plan', () => {
-  const descriptors = planDescriptors(CHARDEVS);
+  const descriptors = planDescriptors(plan(CHARDEVS));
   assert.deepEqual(descriptors, [
     { use: 'qmp' },
     { use: 'file', id: 'file', path: NASTY },
@@ -151,12 +152,43 @@ test('descriptors: QMP first, then what needs one, in the order of the plan', ()
   assert.throws(() => descriptorOf(descriptors, 'qmp'), /qmp/);
 });
 
+test('files that QEMU gets open are opened anew by their descriptors, others by their paths', () => {
+  const [kernel, tables, ram] = [`${NASTY}/kernel`, `${NASTY}/tables`, `${NASTY}/ram`];
+  const steps: readonly Step[] = [
+    { kind: 'object', props: { 'qom-type': 'memory-backend-file', id: 'ram', 'mem-path': ram } },
+    { kind: 'object', props: { 'qom-type': 'memory-backend-file', id: 'other', 'mem-path': NASTY } },
+  ];
+  const one: MachinePlan = {
+    ...plan(steps, { kind: 'kernel', path: kernel, initramfs: NASTY, cmdline: kernel }),
+    smbios: [tables],
+    handed: new Map([
+      [kernel, 50],
+      [tables, 51],
+      [ram, 52],
+    ]),
+  };
+  const descriptors = planDescriptors(one);
+  const numbers = descriptors.flatMap((each) => (each.use === 'handed' ? [each.fd] : []));
+  assert.deepEqual(numbers, [50, 51, 52]);
+  const words = renderArguments(one, descriptors);
+  const path = (n: number): string => `/proc/self/fd/${FIRST_DESCRIPTOR + n}`;
+  assert.deepEqual(valuesOf(words, '-kernel'), [path(1)]);
+  assert.deepEqual(valuesOf(words, '-initrd'), [NASTY]);
+  assert.deepEqual(valuesOf(words, '-append'), [kernel]);
+  assert.deepEqual(valuesOf(words, '-smbios'), [`file=${path(2)}`]);
+  const objects = valuesOf(words, '-object').map((json) => JSON.parse(json) as Record<string, unknown>);
+  assert.deepEqual(
+    objects.map((object) => object['mem-path']),
+    [path(3), NASTY],
+  );
+});
+
 test('a descriptor of ours is given on by the number that it has in QEMU', () => {
   const steps: readonly Step[] = [
     { kind: 'netdev', props: { type: 'tap', id: 'net' }, fds: [40, 41] },
     { kind: 'chardev', id: 'peer', backend: { type: 'descriptor', fd: 42, server: false } },
   ];
-  assert.deepEqual(planDescriptors(steps).slice(1), [
+  assert.deepEqual(planDescriptors(plan(steps)).slice(1), [
     { use: 'given', id: 'net', fd: 40 },
     { use: 'given', id: 'net', fd: 41 },
     { use: 'given', id: 'peer', fd: 42 },

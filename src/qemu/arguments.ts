@@ -1,6 +1,6 @@
 import type { BootSource, MachinePlan, MemoryPlan, NumaOption, Properties } from '../devices/machine-plan.ts';
-import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
-import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
+import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../devices/step.ts';
+import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, pathInQemu, type Descriptor } from './descriptors.ts';
 
 /**
  * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
@@ -18,8 +18,8 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
     ['-smp', keyValues(undefined, plan.smp)],
     ['-m', memoryArgument(plan.memory)],
-    bootArguments(plan.boot),
-    ...plan.smbios.map((file) => ['-smbios', `file=${file}`]),
+    bootArguments(plan.boot, descriptors),
+    ...plan.smbios.map((file) => ['-smbios', `file=${pathInQemu(descriptors, file)}`]),
     // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],
@@ -43,11 +43,12 @@ function numaArgument(option: NumaOption): string {
   return ['node', `nodeid=${option.node}`, ...cpus, ...memory].join(',');
 }
 
-function bootArguments(boot: BootSource): string[] {
-  if (boot.kind === 'firmware') return ['-bios', boot.path];
+function bootArguments(boot: BootSource, descriptors: readonly Descriptor[]): string[] {
+  const path = pathInQemu(descriptors, boot.path);
+  if (boot.kind === 'firmware') return ['-bios', path];
   return [
-    ...['-bios', 'qboot.rom', '-kernel', boot.path],
-    ...(boot.initramfs === undefined ? [] : ['-initrd', boot.initramfs]),
+    ...['-bios', 'qboot.rom', '-kernel', path],
+    ...(boot.initramfs === undefined ? [] : ['-initrd', pathInQemu(descriptors, boot.initramfs)]),
     ...['-append', boot.cmdline],
   ];
 }
@@ -55,6 +56,7 @@ function bootArguments(boot: BootSource): string[] {
 function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {
   switch (step.kind) {
     case 'object':
+      return ['-object', JSON.stringify(objectProperties(step, descriptors))];
     case 'blockdev':
     case 'device':
       return [`-${step.kind}`, JSON.stringify(step.props)];
@@ -63,6 +65,11 @@ function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[]
     case 'chardev':
       return chardevArguments(step, descriptors);
   }
+}
+
+function objectProperties({ props }: ObjectStep, descriptors: readonly Descriptor[]): ObjectStep['props'] {
+  const path = props['mem-path'];
+  return typeof path === 'string' ? { ...props, 'mem-path': pathInQemu(descriptors, path) } : props;
 }
 
 function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descriptor[]): string[] {

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { confinementArguments } from './confinement.ts';
+import { confinementArguments, userArguments } from './confinement.ts';
+
+test('engines are the VMM\u2019s user, or another who keeps nothing of its rights', () => {
+  assert.deepEqual(userArguments(), []);
+  const known = userArguments({ name: 'a', uid: 7, gid: 8, inGroups: true }).join(' ');
+  assert.match(known, /^--reuid a --regid 8 --init-groups /);
+  const other = userArguments({ name: '7:8', uid: 7, gid: 8, inGroups: false }).join(' ');
+  assert.match(other, /^--reuid 7 --regid 8 --clear-groups /);
+  for (const words of [known, other]) {
+    assert.match(words, /--inh-caps -all --bounding-set -all --no-new-privs$/);
+  }
+});
 
 test('confined unless told otherwise, and only where there is seccomp', () => {
   assert.deepEqual(confinementArguments(undefined, 'linux'), confinementArguments('on', 'linux'));

@@ -1,3 +1,4 @@
+import type { MachinePlan } from '../devices/machine-plan.ts';
 import type { Step } from '../devices/step.ts';
 
 /** What one file descriptor of QEMU is for; its number is its place in the list plus {@link FIRST_DESCRIPTOR}. */
@@ -8,14 +9,17 @@ export type Descriptor =
   /** a file that the VMM opens for QEMU to write: its path never becomes part of an option */
   | { readonly use: 'file'; readonly id: string; readonly path: string }
   /** a descriptor of the VMM's, which stays open there */
-  | { readonly use: 'given'; readonly id: string; readonly fd: number };
+  | { readonly use: 'given'; readonly id: string; readonly fd: number }
+  /** a file of the VMM's that QEMU opens anew by the descriptor, as it may not by its path */
+  | { readonly use: 'handed'; readonly path: string; readonly fd: number };
 
 /** 0, 1 and 2 are the standard streams. */
 export const FIRST_DESCRIPTOR = 3;
 
-/** The descriptors that QEMU must be started with for the steps that are its arguments. */
-export function planDescriptors(steps: readonly Step[]): Descriptor[] {
-  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor)];
+/** The descriptors that QEMU must be started with for what is in its arguments. */
+export function planDescriptors({ steps, handed }: Pick<MachinePlan, 'steps' | 'handed'>): Descriptor[] {
+  const files = [...handed].map(([path, fd]) => ({ use: 'handed', path, fd }) as const);
+  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...files];
 }
 
 function descriptorsFor(step: Step): Descriptor[] {
@@ -37,7 +41,7 @@ function descriptorsFor(step: Step): Descriptor[] {
 
 /** The numbers that a part's descriptors have in QEMU, in the order of the plan. */
 export function descriptorsOf(descriptors: readonly Descriptor[], id: string): number[] {
-  return descriptors.flatMap((one, i) => (one.use !== 'qmp' && one.id === id ? [FIRST_DESCRIPTOR + i] : []));
+  return descriptors.flatMap((one, i) => ('id' in one && one.id === id ? [FIRST_DESCRIPTOR + i] : []));
 }
 
 /** The number of a chardev's descriptor in QEMU. */
@@ -45,4 +49,10 @@ export function descriptorOf(descriptors: readonly Descriptor[], id: string): nu
   const [fd] = descriptorsOf(descriptors, id);
   if (fd === undefined) throw new Error(`no descriptor was planned for ${id}`);
   return fd;
+}
+
+/** By what path QEMU opens a file. */
+export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
+  const index = descriptors.findIndex((one) => one.use === 'handed' && one.path === path);
+  return index < 0 ? path : `/proc/self/fd/${FIRST_DESCRIPTOR + index}`;
 }

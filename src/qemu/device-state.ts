@@ -1,5 +1,6 @@
 import { EngineError } from './engine-error.ts';
 import type { Qemu } from './process.ts';
+import type { Qmp } from './qmp.ts';
 import { isMessage } from './qmp-stream.ts';
 
 /*
@@ -29,9 +30,20 @@ const RAM_SECTION = 0x7fff_0000;
 const FLAG = { sizes: 0x04, page: 0x08, end: 0x10 };
 const PAGE_BYTES = 4096;
 
-/** Writes the devices' state into a file that QEMU opens; the machine must be paused. Without `live: false` disks would be let go. */
-export async function writeDeviceState({ qmp }: Qemu, path: string): Promise<void> {
-  await qmp.execute('xen-save-devices-state', { filename: path, live: false });
+/** Writes the devices' state into a file, open for writing only; the machine must be paused. Without `live: false` disks would be let go. */
+export async function writeDeviceState({ qmp }: Qemu, fd: number): Promise<void> {
+  await withFile(qmp, fd, (filename) => qmp.execute('xen-save-devices-state', { filename, live: false }));
+}
+
+/** Lets QEMU open a file of ours, with the same access, by a name that is good meanwhile. */
+async function withFile<T>(qmp: Qmp, fd: number, use: (name: string) => Promise<T>): Promise<T> {
+  const set = { 'fdset-id': FDSET };
+  await qmp.execute('add-fd', set, [fd]);
+  try {
+    return await use(`/dev/fdset/${FDSET}`);
+  } finally {
+    await qmp.execute('remove-fd', set).catch(() => undefined);
+  }
 }
 
 /** Puts the memory that QEMU made by itself in front of the devices' state. */
@@ -84,14 +96,21 @@ function u64(value: number): Buffer {
   return bytes;
 }
 
+/** A number that no descriptor has: those are the names of the sets that QEMU is started with. */
+const FDSET = 1_000_000;
+
 /** How often QEMU is asked whether it is done, in milliseconds: a load takes about ten. */
 const ASK_MS = 1;
 
 /**
- * Lets a machine that was started to wait for a state take one from an address of QEMU's, e.g. `file:<path>`.
+ * Lets a machine that was started to wait for a state take one from a file, open for reading only.
  * Rejects with EngineError holding QEMU's words.
  */
-export async function readDeviceState(qemu: Qemu, uri: string): Promise<void> {
+export async function readDeviceState(qemu: Qemu, fd: number): Promise<void> {
+  await withFile(qemu.qmp, fd, (name) => load(qemu, `file:${name}`));
+}
+
+async function load(qemu: Qemu, uri: string): Promise<void> {
   try {
     await qemu.qmp.execute('migrate-incoming', { uri });
     for (;;) {

@@ -1,13 +1,22 @@
+import { engineUser } from './confinement.ts';
+
 /** QEMU could not be started, or did not make one of its parts; the message holds its own words. */
 export class EngineError extends Error {
   /** id or node name of the part that QEMU refused, where it said so */
   readonly part: string | undefined;
 
   constructor(message: string, part?: string, options?: ErrorOptions) {
-    super(message, options);
+    super(withUser(message), options);
     this.name = 'EngineError';
     this.part = part;
   }
+}
+
+/** Whoever starts the VMM may open more than an engine that is another user's. */
+function withUser(message: string): string {
+  const user = engineUser();
+  const isRefused = user !== undefined && /permission denied/i.test(message);
+  return isRefused ? `${message} (to user ${user.name}, as whom the engine runs: --user)` : message;
 }
 
 /** Reads QEMU's complaint about one of our JSON arguments: `-blockdev {"driver":...}: Could not open ...`. */

@@ -6,7 +6,7 @@ import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { renderArguments } from './arguments.ts';
 import { findProgram, tooOld } from './binary.ts';
-import { confinementArguments } from './confinement.ts';
+import { confinementArguments, userArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
@@ -50,7 +50,7 @@ const TRACE = /^virtio_set_status vdev /;
  * Rejects with EngineError, and leaves no process and no open file, when it cannot.
  */
 export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise<Qemu> {
-  const descriptors = planDescriptors(plan.steps);
+  const descriptors = planDescriptors(plan);
   const child = launch([...confinementArguments(), ...renderArguments(plan, descriptors)], descriptors);
   const traceListeners = new Set<(line: string) => void>();
   const lastWords = collectLastWords(streamOf(child, 2), (line) => {
@@ -101,7 +101,7 @@ function launch(args: readonly string[], descriptors: readonly Descriptor[]): Ch
   const opened: number[] = [];
   try {
     const inherited = descriptors.map((one) => {
-      if (one.use === 'given') return one.fd;
+      if (one.use === 'given' || one.use === 'handed') return one.fd;
       if (one.use !== 'file') return 'pipe' as const;
       const fd = openForWriting(one);
       opened.push(fd);
@@ -141,6 +141,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
   return [
     setpriv,
+    ...userArguments(),
     '--pdeathsig',
     'KILL',
     '--',

@@ -20,6 +20,7 @@ import { watchBursts, watchSharedBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
+import { copyForEngine } from './handed-files.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { writeSmbios } from './smbios.ts';
 import { followResources, type KnownResources } from './resources.ts';
@@ -92,7 +93,10 @@ async function startGuest(qmp: Qmp, { balloon }: VmConfig): Promise<void> {
 }
 
 /** What the machine's firmware starts from. */
-type BootFiles = Pick<HostFacts, 'kernel' | 'initramfs'>;
+interface BootFiles extends Pick<HostFacts, 'kernel' | 'initramfs'> {
+  /** they come with QEMU, which finds them by their names */
+  readonly areBuiltIn?: boolean;
+}
 
 /** How a machine comes to be: booted, or from the state of another. */
 export interface Start {
@@ -115,12 +119,14 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
-    const boot = await start.lookAtHost();
+    const { areBuiltIn = false, ...boot } = await start.lookAtHost();
     for (const placement of layout.placements) {
       await preparations.add(placement, { vm: config, signal });
     }
     using smbios = await writeSmbios(config.platform);
-    const facts = { accelerator, ...boot, smbios: smbios.paths, facts: preparations.facts() };
+    using copies = await copyForEngine(areBuiltIn ? [] : [boot.kernel.path, boot.initramfs]);
+    const handed = new Map([...smbios.fds, ...copies.fds]);
+    const facts = { accelerator, ...boot, smbios: smbios.paths, handed, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const qemu = await launch(plan, { config: shape, layout }, signal);
     const run: Run = {

@@ -2,9 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import { smbiosTables, type PlatformConfig } from '../devices/platform.ts';
 import { createMemfd, type Memfd } from '../host/memfd.ts';
 
-/** Files with SMBIOS structures, until QEMU has read them at its start. */
+/** Files with SMBIOS structures, until QEMU has them. */
 export interface SmbiosFiles extends Disposable {
   readonly paths: readonly string[];
+  /** descriptors by these paths */
+  readonly fds: ReadonlyMap<string, number>;
 }
 
 /** Writes what a platform says: as files, because QEMU's options would join a user's texts with commas. */
@@ -17,6 +19,7 @@ export async function writeSmbios(platform: PlatformConfig | undefined): Promise
   }
   return {
     paths: files.map(({ path }) => path),
+    fds: new Map(files.map(({ path, fd }) => [path, fd])),
     [Symbol.dispose]: () => {
       for (const file of files) file[Symbol.dispose]();
     },

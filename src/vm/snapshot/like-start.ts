@@ -15,7 +15,11 @@ import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
 /** QEMU's own firmware, which a guest that is running no longer needs but that has a place in the machine. */
-const FIRMWARE = { kernel: { kind: 'firmware', path: 'qboot.rom' }, initramfs: undefined } as const;
+const FIRMWARE = {
+  kernel: { kind: 'firmware', path: 'qboot.rom' },
+  initramfs: undefined,
+  areBuiltIn: true,
+} as const;
 
 /**
  * How a machine starts that is to take another one's state: the same devices in the same places, the vCPUs that were there.

@@ -5,6 +5,7 @@ import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/ste
 import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
+import type { MappableFile } from '../handed-files.ts';
 import type { Run } from '../run.ts';
 import { pmemMemory } from './pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
@@ -22,6 +23,12 @@ export interface MemorySource {
   readonly overlays: readonly SavedOverlay[];
 }
 
+/** What it depends on beside the plan. */
+interface MappedFrom {
+  readonly memory: MemoryConfig;
+  readonly file: Pick<MappableFile, 'isMappable'>;
+}
+
 /**
  * Decides for each region. What another process must see cannot be a private mapping, nor can what gives memory back to
  * the host (virtio-mem: it would have to punch holes into the snapshot), nor huge pages.
@@ -29,10 +36,10 @@ export interface MemorySource {
 export function mapMemory(
   { steps, lateSteps }: MachinePlan,
   regions: readonly SavedRegion[],
-  memory: MemoryConfig,
+  { memory, file: { isMappable } }: MappedFrom,
 ): Pick<MemorySource, 'mapped' | 'copied'> {
   const all = [...steps, ...lateSteps];
-  const isShared = isSharedAsAWhole(memory) || needsSharedMemory(all);
+  const isShared = !isMappable || isSharedAsAWhole(memory) || needsSharedMemory(all);
   const shrinking = new Set(all.map(virtioMemBackend));
   const isMapped = ({ id }: SavedRegion): boolean => {
     const made = all.find((step) => step.kind === 'object' && step.props.id === id);

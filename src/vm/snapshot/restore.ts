@@ -8,7 +8,7 @@ import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { readDeviceState } from '../../qemu/device-state.ts';
 import { createLog } from '../../util/log.ts';
-import { writeFile } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
 import { orEnd } from '../engine-end.ts';
 import { launchRun, type Run } from '../run.ts';
@@ -17,6 +17,7 @@ import { checkEngine } from './describe.ts';
 import { firstDifference, shapeOf } from './edits.ts';
 import { folderOf } from './location.ts';
 import { read, readChecked } from './manifest.ts';
+import { openForEngine } from '../handed-files.ts';
 import { likeStart } from './like-start.ts';
 import { withOverrides } from './overrides.ts';
 import { restorePmems } from './pmem/device.ts';
@@ -96,15 +97,17 @@ async function restoreRun(
 ): Promise<Run> {
   const start = likeStart(config, machine);
   const path = join(folder, SNAPSHOT_FILES.memory);
+  await using file = await openForEngine(path);
   let memory: MemorySource = { path, mapped: [], copied: [], overlays: machine.overlays };
-  return launchRun(
+  return await launchRun(
     {
       ...start,
       adapt: (plan) => {
         const like = start.adapt(plan);
-        memory = { ...memory, ...mapMemory(like, machine.regions, config.memory) };
+        memory = { ...memory, ...mapMemory(like, machine.regions, { memory: config.memory, file }) };
         const mapped = memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
-        return planWithoutVsocks(mapped, start.layout);
+        const handed = new Map([...like.handed, ...file.fds]);
+        return planWithoutVsocks({ ...mapped, handed }, start.layout);
       },
       begin: (run) =>
         orEnd(run.qemu, async () => {
@@ -125,7 +128,8 @@ async function restoreRun(
 async function loadState({ qemu }: Run, state: Buffer): Promise<void> {
   using source = await createMemfd('device-state');
   await writeFile(source.path, state);
-  await readDeviceState(qemu, `file:${source.path}`).catch((error: unknown) => {
+  await using reading = await open(source.path, 'r');
+  await readDeviceState(qemu, reading.fd).catch((error: unknown) => {
     throw new ApiError('failed', 'The state of the devices could not be loaded', { cause: error });
   });
 }

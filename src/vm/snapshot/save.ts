@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig } from '../../config/vm-config.ts';
@@ -11,6 +11,7 @@ import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
+import { showEngine } from '../handed-files.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from './saveable.ts';
@@ -60,6 +61,7 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Pro
   log.info(`device state: ${stream.length} bytes`);
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(encodeVmConfig(vm.config), undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
+  await showEngine(file);
   const { nameless, discarding } = await pmemMemory(run);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
   const memory = await saveMemory(run.qemu.pid, { blocks: saved, overlaid: discarding, amount }, file);
@@ -79,7 +81,8 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Pro
 /** What QEMU tells of the devices, and the memory that it made by itself. */
 export async function deviceState({ qemu }: Run, blocks: readonly RamBlock[]): Promise<Buffer> {
   using target = await createMemfd('device-state');
-  await writeDeviceState(qemu, target.path);
+  await using writing = await open(target.path, 'w');
+  await writeDeviceState(qemu, writing.fd);
   const roms = await readRoms(
     qemu.pid,
     blocks.filter(({ planned }) => !planned),

@@ -1,0 +1,67 @@
+import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
+import { createMemfd, type Memfd } from '../host/memfd.ts';
+import { engineUser } from '../qemu/confinement.ts';
+
+/*
+ * With `--user` the engine may open less than the VMM. It gets what it starts from open; /proc lets it open such a file anew
+ * whatever folders it is in, where the file itself allows that.
+ */
+
+/** Files for an engine that is about to start. */
+export interface HandedFiles extends Disposable {
+  /** descriptors, by the paths that the plan has */
+  readonly fds: ReadonlyMap<string, number>;
+}
+
+/** Copies files for an engine that is another user's; none otherwise. The copies are gone when nobody has them open. */
+export async function copyForEngine(paths: readonly (string | undefined)[]): Promise<HandedFiles> {
+  const copies = new Map<string, Memfd>();
+  const dispose = (): void => {
+    for (const copy of copies.values()) copy[Symbol.dispose]();
+  };
+  try {
+    for (const path of engineUser() === undefined ? [] : paths) {
+      if (path === undefined || copies.has(path)) continue;
+      const copy = await createMemfd('boot');
+      copies.set(path, copy);
+      await writeFile(copy.path, await readFile(path));
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return { fds: new Map([...copies].map(([path, { fd }]) => [path, fd])), [Symbol.dispose]: dispose };
+}
+
+const GROUP_READS = 0o040;
+const OTHERS_READ = 0o004;
+
+/** Lets the engine's group read a new file: machines that are restored from it can map it then. */
+export async function showEngine(file: FileHandle): Promise<void> {
+  const user = engineUser();
+  if (user === undefined) return;
+  await file.chown(-1, user.gid);
+  await file.chmod(0o600 | GROUP_READS);
+}
+
+/** A file that the engine may map, or may not. */
+export interface MappableFile extends AsyncDisposable {
+  readonly isMappable: boolean;
+  /** as in {@link HandedFiles} */
+  readonly fds: ReadonlyMap<string, number>;
+}
+
+/** Looks whether the engine may map a file, and opens it for one that is another user's. */
+export async function openForEngine(path: string): Promise<MappableFile> {
+  const user = engineUser();
+  const nothing = { fds: new Map<string, number>(), [Symbol.asyncDispose]: () => Promise.resolve() };
+  if (user === undefined) return { isMappable: true, ...nothing };
+  const file = await open(path, 'r');
+  const { mode, gid } = await file.stat();
+  const isMappable = (mode & OTHERS_READ) !== 0 || (gid === user.gid && (mode & GROUP_READS) !== 0);
+  if (isMappable) {
+    return { isMappable, fds: new Map([[path, file.fd]]), [Symbol.asyncDispose]: () => file.close() };
+  }
+  await file.close();
+  return { isMappable, ...nothing };
+}

@@ -20,7 +20,7 @@ import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
 import type { Filled, ToGuest } from './to-guest.ts';
 
 /**
- * Bytes read at once at first and at most: as much as there was the last time, or twice that. The guest works on one part
+ * Bytes read at once at first and at most: twice as much as there was the last time. The guest works on one part
  * while we read the next.
  */
 const APPETITE = { least: 4096, most: 64 * 1024 };
@@ -229,10 +229,10 @@ export class Connection {
     if ((this.#hostDone & Shut.Send) !== 0 || (this.#guestDone & Shut.Receive) !== 0) return 'done';
     const limit = Math.min(this.credit.sendable, this.#appetite);
     if (limit === 0) return 'done';
-    return this.#filled(guest.data(this.address(header, Op.Data), this.fd, limit), limit);
+    return this.#filled(guest.data(this.address(header, Op.Data), this.fd, limit));
   }
 
-  #filled(filled: Filled, limit: number): Served {
+  #filled(filled: Filled): Served {
     switch (filled) {
       case 'starved':
         return 'starved';
@@ -248,10 +248,7 @@ export class Connection {
       default:
         this.credit.send(filled);
         this.credit.announce();
-        this.#appetite = Math.min(
-          APPETITE.most,
-          Math.max(APPETITE.least, filled === limit ? filled * 2 : filled),
-        );
+        this.#appetite = Math.min(APPETITE.most, Math.max(APPETITE.least, filled * 2));
         return 'again';
     }
   }

@@ -2,7 +2,7 @@
 // With `unit` only the first, in this process; with `slow` those of tests/slow/ and nothing else.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -15,7 +15,7 @@ const runVariable = 'NEPHOS_TEST_RUN';
  * Tests that look at all of the host's network interfaces: no other may make one meanwhile. And those of the consoles:
  * what a guest writes to a virtio console while the VMM has no processor for long, QEMU throws away.
  */
-const HOST_WIDE = /\/(net|consoles)[^/]*\.test\.js$/;
+const HOST_WIDE = /\/(net|consoles|bad-input|rights)[^/]*\.test\.js$/;
 
 /** Those that take many minutes. */
 const SLOW = /\/slow\/[^/]*\.test\.js$/;
@@ -50,6 +50,8 @@ function slowTurns(): Turn[] {
 async function runAll(slow: boolean): Promise<number> {
   const run = randomUUID();
   const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
+  // an engine of another user is started by a path through it
+  chmodSync(temporary, 0o711);
   const environment = { ...process.env, [runVariable]: run, TMPDIR: temporary, ...markQemu(temporary) };
   const node = (...args: string[]): boolean =>
     spawnSync(process.execPath, ['--enable-source-maps', '--test-reporter=spec', ...args], {

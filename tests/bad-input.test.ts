@@ -2,6 +2,8 @@
 // part and its path, and nothing that is left of them.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
@@ -33,9 +35,40 @@ type Files = ReturnType<typeof makeFiles>;
 const NO_FILE = 'no such file or directory';
 const FOLDER = 'illegal operation on a directory';
 
+/** What of the host is somebody else's already. */
+interface Taken {
+  /** an interface */
+  readonly tap: string;
+  /** of TCP on 127.0.0.1 */
+  readonly port: number;
+  /** one that nobody has */
+  readonly free: number;
+}
+
+/** Takes a TAP and a port, and gives them back. */
+async function takeSome(): Promise<Taken & Disposable> {
+  const [held, other] = [createServer(), createServer()];
+  const [port, free] = [await portOf(held), await portOf(other)];
+  await new Promise((resolve) => other.close(resolve));
+  const tap = openTap(1);
+  const giveBack = (): void => {
+    tap[Symbol.dispose]();
+    held.close();
+  };
+  return { tap: tap.name, port, free, [Symbol.dispose]: giveBack };
+}
+
+async function portOf(server: Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return address.port;
+}
+
 /** Rows of the devices that can be added; each is called `my, one`. */
-function devices({ none, folder, file, odd, long }: Files, taken: string): Record<string, readonly Row[]> {
+function devices({ none, folder, file, odd, long }: Files, taken: Taken): Record<string, readonly Row[]> {
   const served = { vhost_user: true };
+  const forward = (host_port: number): object => ({ host_port, guest_port: 22 });
   return {
     disk: [
       [{ path: none }, 500, `disk my, one: ${none}: ${NO_FILE}`],
@@ -57,7 +90,12 @@ function devices({ none, folder, file, odd, long }: Files, taken: string): Recor
       [{ tap: 'a-name-too-long-' }, 400, 'net[0].tap: "a-name-too-long-" is longer than 15 bytes'],
       [{ tap: 'a b' }, 400, 'net[0].tap: "a b" is no name of an interface'],
       [{ tap: 'lo' }, 500, 'net my, one: tap lo: is an interface of another kind, not a TAP'],
-      [{ tap: taken }, 500, `net my, one: tap ${taken}: is in use by another program`],
+      [{ tap: taken.tap }, 500, `net my, one: tap ${taken.tap}: is in use by another program`],
+      [
+        { backend: 'user', forwards: [forward(taken.free), forward(taken.port)] },
+        500,
+        `net my, one: forward: 127.0.0.1:${taken.port} (tcp) is in use by another program, or `,
+      ],
       [{ mac: '01:00:5e:00:00:01' }, 400, 'net[0].mac: 01:00:5e:00:00:01 is a multicast address'],
       [{ host_mac: '03:00:00:00:00:01' }, 400, 'net[0].host_mac: 03:00:00:00:00:01 is a multicast address'],
       [{ mac: '52:54:00:00:00' }, 400, 'mac'],
@@ -241,12 +279,12 @@ const CHANGES: Readonly<Record<string, readonly Row[]>> = {
 
 test('what cannot be is refused by name at boot, and leaves nothing', async () => {
   await using vmm = await startVmm();
-  using tap = openTap(1);
+  using taken = await takeSome();
   const files = makeFiles(vmm.folder);
   // what is opened once and kept is open before anything is counted
   await attempt(vmm, {});
   await each(sections(files), (row) => refuses(vmm, row, () => attempt(vmm, row[0])));
-  for (const [kind, rows] of Object.entries(devices(files, tap.name))) {
+  for (const [kind, rows] of Object.entries(devices(files, taken))) {
     const member = MEMBERS[kind] ?? kind;
     await each(rows, (row) => {
       const one = { ...row[0], id: 'my, one' };
@@ -258,7 +296,7 @@ test('what cannot be is refused by name at boot, and leaves nothing', async () =
 test('what cannot be is refused by name while a guest runs, and the engine is byte for byte as before', async () => {
   using monitor = openMonitor();
   await using vmm = await startVmm({ env: monitor.env });
-  using tap = openTap(1);
+  using taken = await takeSome();
   const files = makeFiles(vmm.folder);
   // up to its shell: a guest that is still looking at its devices moves their registers
   using _shell = await boot(vmm, { memory: MEMORY, console: { mode: 'Null' } });
@@ -268,7 +306,7 @@ test('what cannot be is refused by name while a guest runs, and the engine is by
       await refuses(vmm, row, () => vmm.put(path, row[0]));
       assert.deepEqual(await inEngine(vmm, monitor), before, JSON.stringify(row));
     });
-  for (const [kind, rows] of Object.entries(devices(files, tap.name))) {
+  for (const [kind, rows] of Object.entries(devices(files, taken))) {
     await look(
       `vm.add-${kind}`,
       rows.map(([config, ...rest]): Row => [{ ...config, id: 'my, one' }, ...rest]),

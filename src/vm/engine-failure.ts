@@ -24,10 +24,21 @@ function pathOf({ config }: Placement, reason: string): string[] {
   return typeof path === 'string' && !reason.includes(path) ? [path] : [];
 }
 
-/** The engine's complaint of a lock; at boot it goes on with a question that names the file. */
 function inPlainWords(message: string): string {
+  return aboutLock(message) ?? aboutForward(message) ?? message;
+}
+
+/** The engine names the rule and no reason; there are only these two. */
+function aboutForward(message: string): string | undefined {
+  const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
+  if (port === undefined) return undefined;
+  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE`;
+}
+
+/** The engine's complaint of a lock; at boot it goes on with a question that names the file. */
+function aboutLock(message: string): string | undefined {
   const [, kind, path] = /^Failed to get (.+? lock)(?:(?:\n|; ).*\[(.*)\]\?)?$/s.exec(message) ?? [];
-  if (kind === undefined) return message;
+  if (kind === undefined) return undefined;
   const reason = `is in use by another disk or process (no ${kind})`;
   return path === undefined ? reason : `${path}: ${reason}`;
 }

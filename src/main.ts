@@ -41,6 +41,7 @@ async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
 }
 
 async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
+  if (process.platform !== 'linux') throw new ExitError('--user: needs Linux');
   const { findUser } = await import('./host/user.ts');
   const user = await findUser(text).catch((error: unknown) => {
     throw new ExitError(`--user ${text}: ${reasonOf(error)}`);

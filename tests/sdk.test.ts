@@ -247,7 +247,7 @@ async function plug(
 
 async function connections(vm: VirtualMachine): Promise<void> {
   await assert.rejects(vm.connect(20), /nobody listens on port 20/);
-  vm.serial.write('socat VSOCK-LISTEN:20,fork EXEC:rev &\n');
+  vm.serial.write('socat -t 60 VSOCK-LISTEN:20,fork EXEC:rev &\n');
   await until('the guest listens', async () => {
     const socket = await vm.connect(20);
     const answer = once(socket, 'data');

@@ -1,11 +1,12 @@
 // A snapshot and a power cut: the cut is a copy of the disk below a file system, as it is at that moment.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { openShell, ptyOf } from './support/shell.ts';
+import { until } from './support/until.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const GIB = 2 ** 30;
@@ -15,10 +16,12 @@ function run(command: string, ...args: string[]): void {
 }
 
 /** A mounted file system in a file; it writes what it is not asked for after five minutes. Needs root and loop devices. */
-function mounted(image: string, at: string): Disposable {
+function mounted(image: string, at: string): AsyncDisposable {
   mkdirSync(at);
   run('mount', '-o', 'loop,commit=300', image, at);
-  return { [Symbol.dispose]: () => run('umount', at) };
+  // an engine whose VMM was killed may still be about to end
+  const unmounted = (): boolean => spawnSync('umount', [at]).status === 0;
+  return { [Symbol.asyncDispose]: () => until(`${at} is unmounted`, unmounted) };
 }
 
 /** What the next start finds. */
@@ -39,7 +42,7 @@ test('after a power cut a durable snapshot is whole, and any other is none', asy
   truncateSync(disk, GIB);
   run('mkfs.ext4', '-q', '-F', disk);
   try {
-    using _before = mounted(disk, join(home, 'before'));
+    await using _before = mounted(disk, join(home, 'before'));
     await using vmm = await startVmm();
     using shell = await boot(vmm);
     await shell.run('echo kept > /tmp/file');
@@ -47,11 +50,11 @@ test('after a power cut a durable snapshot is whole, and any other is none', asy
 
     await snapshot(vmm, join(home, 'before', 'hasty'), false);
     {
-      using _after = mounted(cut(disk, join(home, 'cut 1')), join(home, 'after 1'));
+      await using _after = mounted(cut(disk, join(home, 'cut 1')), join(home, 'after 1'));
       assert.equal(existsSync(join(home, 'after 1', 'hasty', 'manifest.json')), false);
     }
     await snapshot(vmm, join(home, 'before', 'durable'), true);
-    using _after = mounted(cut(disk, join(home, 'cut 2')), join(home, 'after 2'));
+    await using _after = mounted(cut(disk, join(home, 'cut 2')), join(home, 'after 2'));
     await using restored = await startVmm();
     const source_url = `file://${join(home, 'after 2', 'durable')}`;
     assertStatus(await restored.put('vm.restore', { source_url, resume: true }), 204);

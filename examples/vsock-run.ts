@@ -1,8 +1,8 @@
 // Runs a command in the guest from the host, over vsock: its output comes here, its input goes there.
 //
-// In the guest, a program that gives each connection a shell, e.g. with socat, which waits half a second for a command's
-// output after the last input unless told otherwise:
-//   socat -t 60 VSOCK-LISTEN:1234,fork EXEC:/bin/sh,stderr &
+// In the guest, a program that gives each connection a shell, e.g. with socat. It drops what a shell said last when that fails, or
+// takes more than half a second after the last input, hence `true` and `-t`:
+//   socat -t 60 VSOCK-LISTEN:1234,fork 'SYSTEM:/bin/sh; true,stderr' &
 // On the host:
 //   node build/examples/vsock-run.js /run/vm.vsock 1234 'uname -a; cat /proc/meminfo | head -1'
 import { connectVsock } from '../src/sdk/vsock.ts';

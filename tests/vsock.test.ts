@@ -140,7 +140,7 @@ async function guestToHost(path: string, shell: Shell): Promise<void> {
 
 /** A command of the host's runs in the guest, as docs/vsock.md and the example say. */
 async function example(path: string, shell: Shell): Promise<void> {
-  await shell.run('(socat -t 60 VSOCK-LISTEN:30,fork EXEC:/bin/sh,stderr >/dev/null 2>&1 &)');
+  await shell.run('(socat -t 60 VSOCK-LISTEN:30,fork "SYSTEM:/bin/sh; true,stderr" >/dev/null 2>&1 &)');
   const words = [
     join(REPO, 'build/examples/vsock-run.js'),
     path,

@@ -46,9 +46,8 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
   const user = await findUser(text).catch((error: unknown) => {
     throw new ExitError(`--user ${text}: ${reasonOf(error)}`);
   });
-  const own = process.getuid?.();
-  if (user.uid === own) return undefined;
-  if (own === 0) return user;
+  if (user.uid === process.getuid?.() && user.gid === process.getgid?.()) return undefined;
+  if (process.getuid?.() === 0) return user;
   throw new ExitError(`--user ${text}: only root can start the engine as another user`);
 }
 

@@ -167,6 +167,30 @@ test('snapshots: an engine maps those of a VMM with the same user, and gets a co
   }
 });
 
+test('a vsock device goes and comes with the snapshots of an engine of another user', async () => {
+  await using vmm = await startVmm({ args: USER });
+  const [here, path] = [join(vmm.folder, 'v'), folder(vmm, 'snap')];
+  using shell = await boot(vmm, { vsock: { cid: 7, socket: here } });
+  await startEcho(shell, 16);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${path}` }), 204);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await using clone = await startVmm({ args: USER });
+  const there = join(clone.folder, 'v');
+  const overrides = { vsock: { cid: 8, socket: there } };
+  assertStatus(await clone.put('vm.restore', { source_url: `file://${path}`, overrides, resume: true }), 204);
+  for (const socket of [here, there]) {
+    assert.match(await exchange(socket, 'CONNECT 16\nhello'), /^OK \d+\nhello$/);
+  }
+  assertIsUser(qemuOf(clone.pid), UID, GID, /^$/);
+});
+
+test('the VMM’s own user in another group is another user', async () => {
+  await using vmm = await startVmm({ args: ['--user', `0:${GID}`] });
+  using _shell = await boot(vmm, {});
+  assertIsUser(qemuOf(vmm.pid), 0, GID, /^$/);
+});
+
 for (const [text, reason] of [
   ['no-such-user', /^--user no-such-user: there is no such user$/m],
   ['64999', /^--user 64999: there is no such user: give <uid>:<gid>$/m],

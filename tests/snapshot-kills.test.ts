@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, isAlive, qemuOf } from './support/host.ts';
@@ -13,8 +13,6 @@ import { stateOf } from './support/info.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
-/** How often somebody is killed in a restore, and as often in a snapshot: VMM and QEMU in turn. */
-const DEATHS = 20;
 /** What the moments come from. */
 const SEED = Number(process.env['NEPHOS_KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -26,10 +24,10 @@ function* numbers(seed: number): Generator<number, never> {
   }
 }
 
-/** Moments in milliseconds, one in each part of a time and a little beyond its end. */
-function momentsIn(duration: number, random: Generator<number, never>): number[] {
-  const part = (duration * 1.1) / DEATHS;
-  return Array.from({ length: DEATHS }, (_, i) => Math.round((i + random.next().value) * part));
+/** So many moments in milliseconds, one in each part of a time and a little beyond its end. */
+function momentsIn(duration: number, count: number, random: Generator<number, never>): number[] {
+  const part = (duration * 1.1) / count;
+  return Array.from({ length: count }, (_, i) => Math.round((i + random.next().value) * part));
 }
 
 function fingerprint(folder: string): string[] {
@@ -51,14 +49,13 @@ function answerOf(vmm: TestVmm, path: string, body: unknown): Promise<{ status?:
 test('a full disk and sudden deaths cost no good snapshot, and make no bad one', async (context) => {
   await using source = await startVmm();
   const good = join(source.folder, 'good');
-  const url = `file://${good}`;
   mkdirSync(good);
   assertStatus(await source.put('vm.create', guestConfig()), 204);
   assertStatus(await source.put('vm.boot'), 204);
   using shell = openShell(await ptyOf(source));
   await shell.login();
   assertStatus(await source.put('vm.pause'), 204);
-  assertStatus(await source.put('vm.snapshot', { destination_url: url }), 204);
+  assertStatus(await source.put('vm.snapshot', { destination_url: `file://${good}` }), 204);
   const before = fingerprint(good);
 
   await context.test('a full file system: what was written is gone, the VM is as it was', async () => {
@@ -78,29 +75,70 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
     assert.equal(await shell.run('echo alive'), 'alive');
   });
 
-  const random = numbers(SEED);
-  const durations = await timesOf(good);
-  const names = ['QEMU', 'VMM'] as const;
-  for (const [i, moment] of momentsIn(durations.restore, random).entries()) {
-    const whom = names[i % 2] ?? 'VMM';
-    await context.test(`${whom} is killed ${moment} ms into a restore (seed ${SEED})`, () =>
-      killInRestore(url, moment, whom),
-    );
-  }
-  for (const [i, moment] of momentsIn(durations.snapshot, random).entries()) {
-    const whom = names[i % 2] ?? 'VMM';
-    await context.test(`${whom} is killed ${moment} ms into a snapshot (seed ${SEED})`, () =>
-      killInSnapshot(url, moment, whom),
-    );
-  }
+  await suddenDeaths(context, { good, deaths: 20, overrides: () => ({}) });
   assert.deepEqual(fingerprint(good), before);
 });
 
+test('sudden deaths while a vsock device is taken out and put back', async (context) => {
+  await using source = await startVmm();
+  const good = join(source.folder, 'good');
+  mkdirSync(good);
+  const socketIn = ({ folder }: TestVmm): string => join(folder, 'v.sock');
+  assertStatus(
+    await source.put('vm.create', guestConfig({ vsock: { cid: 5, socket: socketIn(source) } })),
+    204,
+  );
+  assertStatus(await source.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(source));
+  await shell.login();
+  assertStatus(await source.put('vm.pause'), 204);
+  assertStatus(await source.put('vm.snapshot', { destination_url: `file://${good}` }), 204);
+  const before = fingerprint(good);
+  await suddenDeaths(context, {
+    good,
+    deaths: 10,
+    overrides: (vmm) => ({ vsock: { cid: 6, socket: socketIn(vmm) } }),
+  });
+  assert.deepEqual(fingerprint(good), before);
+});
+
+/** A snapshot and the VMs that are made of it. */
+interface Origin {
+  /** the folder of one that is whole */
+  readonly good: string;
+  /** how often somebody is killed in a restore, and as often in a snapshot: VMM and QEMU in turn */
+  readonly deaths: number;
+  /** what each VM needs for itself */
+  readonly overrides: (vmm: TestVmm) => object;
+}
+
+async function suddenDeaths(context: TestContext, origin: Origin): Promise<void> {
+  const random = numbers(SEED);
+  const durations = await timesOf(origin);
+  const names = ['QEMU', 'VMM'] as const;
+  for (const [i, moment] of momentsIn(durations.restore, origin.deaths, random).entries()) {
+    const whom = names[i % 2] ?? 'VMM';
+    await context.test(`${whom} is killed ${moment} ms into a restore (seed ${SEED})`, () =>
+      killInRestore(origin, moment, whom),
+    );
+  }
+  for (const [i, moment] of momentsIn(durations.snapshot, origin.deaths, random).entries()) {
+    const whom = names[i % 2] ?? 'VMM';
+    await context.test(`${whom} is killed ${moment} ms into a snapshot (seed ${SEED})`, () =>
+      killInSnapshot(origin, moment, whom),
+    );
+  }
+}
+
+function requestFor({ good, overrides }: Origin, vmm: TestVmm): object {
+  return { source_url: `file://${good}`, overrides: overrides(vmm) };
+}
+
 /** How long both take here, in milliseconds. */
-async function timesOf(good: string): Promise<{ restore: number; snapshot: number }> {
+async function timesOf(origin: Origin): Promise<{ restore: number; snapshot: number }> {
   await using vmm = await startVmm();
   const begun = performance.now();
-  assertStatus(await vmm.put('vm.restore', { source_url: `file://${good}` }), 204);
+  assertStatus(await vmm.put('vm.restore', requestFor(origin, vmm)), 204);
   const restored = performance.now();
   const target = join(vmm.folder, 'target');
   mkdirSync(target);
@@ -108,9 +146,9 @@ async function timesOf(good: string): Promise<{ restore: number; snapshot: numbe
   return { restore: restored - begun, snapshot: performance.now() - restored };
 }
 
-async function killInRestore(url: string, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
+async function killInRestore(origin: Origin, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
   await using vmm = await startVmm();
-  const answer = answerOf(vmm, 'vm.restore', { source_url: url });
+  const answer = answerOf(vmm, 'vm.restore', requestFor(origin, vmm));
   await delay(moment);
   const [engine] = childrenOf(vmm.pid);
   if (whom === 'VMM') vmm.kill('SIGKILL');
@@ -123,11 +161,11 @@ async function killInRestore(url: string, moment: number, whom: 'QEMU' | 'VMM'):
   if (whom === 'QEMU' && status === 500) assertStatus(await vmm.put('vm.create', guestConfig()), 204);
 }
 
-async function killInSnapshot(url: string, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
+async function killInSnapshot(origin: Origin, moment: number, whom: 'QEMU' | 'VMM'): Promise<void> {
   await using vmm = await startVmm();
   const target = join(vmm.folder, 'target');
   mkdirSync(target);
-  assertStatus(await vmm.put('vm.restore', { source_url: url }), 204);
+  assertStatus(await vmm.put('vm.restore', requestFor(origin, vmm)), 204);
   const engine = qemuOf(vmm.pid);
   const answer = answerOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
   await delay(moment);
@@ -139,6 +177,6 @@ async function killInSnapshot(url: string, moment: number, whom: 'QEMU' | 'VMM')
   if (status === 204) assert.ok(isWhole);
   if (status === 500) assert.deepEqual(readdirSync(target), []);
   await using other = await startVmm();
-  const restored = await other.put('vm.restore', { source_url: `file://${target}` });
+  const restored = await other.put('vm.restore', requestFor({ ...origin, good: target }, other));
   assertStatus(restored, isWhole ? 204 : 500);
 }

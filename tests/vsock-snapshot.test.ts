@@ -134,6 +134,32 @@ test('the source’s streams go on, the copy’s listeners do, over generations 
   await end;
 });
 
+test('a guest that does not know of the device yet finds it later, in the VM that was saved and in the copy', async () => {
+  await using source = await startVmm();
+  const socket = join(source.folder, 'v');
+  assertStatus(
+    await source.put('vm.create', guestConfig({ vsock: { cid: 5, socket } }, { tools: true })),
+    204,
+  );
+  assertStatus(await source.put('vm.boot'), 204);
+  // its firmware is still at work
+  const path = await snapshot(source, 'early');
+  assertStatus(await source.put('vm.resume'), 204);
+  using shell = openShell(await ptyOf(source));
+  await using clone = await startVmm();
+  const second = join(clone.folder, 'w');
+  using other = await restore(clone, path, { socket: second, cid: 6 });
+  await Promise.all([shell.login(), other.login()]);
+  for (const [guest, at] of [
+    [shell, socket],
+    [other, second],
+  ] as const) {
+    await startEcho(guest, ECHO_PORT);
+    await works(at, guest);
+  }
+  assert.equal(clone.output().includes('does not hear of its new address'), false);
+});
+
 test('a moved guest keeps its listeners, its open streams are over', async () => {
   const [hereFolder, thereFolder] = [makeFolder(), makeFolder()];
   // each VMM makes the socket where it stands

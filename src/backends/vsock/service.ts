@@ -47,18 +47,21 @@ export async function startVsock(options: VsockOptions): Promise<VsockService> {
     tell({ kind: 'stop' });
   };
   process.once('exit', endAtExit);
+  let hasEnded = false;
+  worker.once('exit', () => (hasEnded = true));
+  const ask = async <K extends FromWorker['kind']>(message: ToWorker, kind: K): Promise<Reply<K>> => {
+    // it says nothing any more, not even that it ends
+    if (hasEnded) throw new Error('the device has stopped');
+    const answer = reply(worker, kind);
+    tell(message);
+    return await answer;
+  };
   let current = frontEnd;
   return {
     frontEnd,
-    past: async () => {
-      const answer = reply(worker, 'past');
-      tell({ kind: 'tell' });
-      return (await answer).past;
-    },
+    past: async () => (await ask({ kind: 'tell' }, 'past')).past,
     renew: async (past) => {
-      const answer = reply(worker, 'renewed');
-      tell({ kind: 'renew', past });
-      const { frontEnd: next } = await answer;
+      const { frontEnd: next } = await ask({ kind: 'renew', past }, 'renewed');
       closeSync(current);
       current = next;
       return next;

@@ -1,5 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Device } from '../../devices/device.ts';
+import { isInFirstSteps } from '../../qemu/first-steps.ts';
 import { isMessage } from '../../qemu/qmp-stream.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import type { Vm } from '../vm.ts';
@@ -17,6 +18,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     engine: engineOf(run),
     accelerator: run.accelerator,
     hasFirmware: run.hasFirmware,
+    isInFirstSteps: await isInFirstSteps(run.qemu.qmp),
     shape: shapeOf(config),
     booted: run.booted,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),

@@ -31,7 +31,7 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
     config,
     booted: bootedLike(config, machine),
     layout: layoutLike(config, machine),
-    lookAtHost: async () => (machine.hasFirmware ? lookAtHost(config) : FIRMWARE),
+    lookAtHost: async () => (needsPayload(machine) ? lookAtHost(config) : FIRMWARE),
     adapt: (plan) => {
       const dimms = machine.dimms.flatMap((size, i) => planDimm(i, size, config));
       const steps = [...plan.steps, ...dimms].map((step) => addressed(step, machine.memoryAddresses));
@@ -45,6 +45,11 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
       await takeOver(run, machine);
     },
   };
+}
+
+/** Its guest fetches from QEMU what it starts from. */
+function needsPayload({ hasFirmware, isInFirstSteps }: MachineDescription): boolean {
+  return hasFirmware || isInFirstSteps;
 }
 
 /** A device that is memory, at the address that it had. */

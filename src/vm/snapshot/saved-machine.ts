@@ -82,6 +82,8 @@ const MachineDescriptionSchema = v.object({
   accelerator: v.string(),
   /** the guest's firmware is a file of the user's */
   hasFirmware: v.boolean(),
+  /** the firmware may still need the kernel: see `qemu/first-steps.ts` */
+  isInFirstSteps: v.optional(v.boolean(), false),
   /** what the configuration had that must not be edited; see `edits.ts` */
   shape: v.unknown(),
   /** vCPUs and RAM that the machine was booted with: what came later is made again as it was added */

@@ -7,6 +7,7 @@ import { guestBus } from '../../../qemu/guest-bus.ts';
 import { ejectDevice } from '../../../qemu/pci-hotplug.ts';
 import { backendsOf, dropSteps, makeSteps } from '../../../qemu/steps.ts';
 import { readFunction, writeFunction } from '../../../qemu/virtio-function.ts';
+import { STATUS } from '../../../qemu/virtio-registers.ts';
 import { decode } from '../../../schema/decode.ts';
 import { createLog } from '../../../util/log.ts';
 import type { Run } from '../../run.ts';
@@ -45,12 +46,19 @@ async function saveOne(
  */
 export async function withoutVsocks<T>(run: Run, act: () => Promise<T>): Promise<T> {
   const saved = await saveVsocks(run);
-  for (const one of vsocksOf(run)) await takeOut(run, one);
+  const out: SavedVsock[] = [];
   try {
+    for (const placement of vsocksOf(run)) {
+      await takeOut(run, placement);
+      out.push(...saved.filter(({ id }) => id === placement.id));
+    }
     return await act();
   } finally {
-    for (const one of saved) await putBack(run, one);
-    run.absent.clear();
+    try {
+      for (const one of out) await putBack(run, one);
+    } finally {
+      run.absent.clear();
+    }
   }
 }
 
@@ -71,7 +79,8 @@ export async function restoreVsocks(run: Run, saved: readonly SavedVsock[]): Pro
     await putBack(run, one);
     const placement = vsocksOf(run).find(({ id }) => id === one.id);
     const cid = placement === undefined ? one.cid : decode(VsockConfig, placement.config).cid;
-    if (cid === one.cid) continue;
+    // a driver that has not come yet asks for it when it comes
+    if (cid === one.cid || (one.state.status & STATUS.driver) === 0) continue;
     const heard = await resetTransport(await guestBus(run.qemu.qmp), one.state);
     if (!heard) log.warn(`vsock ${one.id}: the guest's driver does not hear of its new address ${cid}`);
   }

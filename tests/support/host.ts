@@ -14,6 +14,25 @@ export function qemuOf(vmmPid: number): number {
   return found.pid;
 }
 
+/** What the threads of processes do, for a test whose guest says nothing: names, states and seconds of processor time. */
+export function threadsOf(processes: readonly { readonly pid: number }[]): string {
+  return processes.map(({ pid }) => `process ${pid}: ${threadsIn(pid).join(', ')}`).join('\n');
+}
+
+function threadsIn(pid: number): string[] {
+  return namesIn(`/proc/${pid}/task`).map((thread) => {
+    const text = readText(`/proc/${pid}/task/${thread}/stat`);
+    const name = text.slice(text.indexOf('(') + 1, text.lastIndexOf(')'));
+    // proc(5): the state is field 3, ticks in user and kernel mode are fields 14 and 15
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const ticks = Number(fields[11]) + Number(fields[12]);
+    return `${name} ${fields[0]} ${(ticks / TICKS_PER_SECOND).toFixed(1)} s`;
+  });
+}
+
+/** What /proc counts in, on every Linux of today. */
+const TICKS_PER_SECOND = 100;
+
 /** Whether a process runs: a zombie does not. */
 export function isAlive(pid: number): boolean {
   const state = statOf(pid)?.state;
@@ -58,6 +77,14 @@ function readText(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
+  }
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
   }
 }
 

@@ -4,7 +4,8 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { until } from './until.ts';
+import { childrenOf, threadsOf } from './host.ts';
+import { addWitness, until } from './until.ts';
 
 /** An answer of the API; `json` is undefined where there is no body. */
 export interface Answer {
@@ -79,6 +80,7 @@ export async function startVmm({
   const exited = new Promise<number | string>((resolve) => {
     child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
   });
+  const removeWitness = addWitness(() => `${output}\n${threadsOf(childrenOf(child.pid ?? 0))}`);
   const vmm: TestVmm = {
     pid: child.pid ?? 0,
     folder,
@@ -91,12 +93,13 @@ export async function startVmm({
     kill: (signal) => void child.kill(signal),
     child,
     [Symbol.asyncDispose]: async () => {
+      removeWitness();
       child.kill('SIGKILL');
       await exited;
       rmSync(folder, { recursive: true, force: true });
     },
   };
-  if (api) await until('the API answers', async () => (await vmm.get('vmm.ping')).status === 200, vmm.output);
+  if (api) await until('the API answers', async () => (await vmm.get('vmm.ping')).status === 200);
   return vmm;
 }
 

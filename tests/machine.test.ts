@@ -1,10 +1,12 @@
 // What the configuration makes of the machine, seen from inside the guest and in the host's /proc.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
 import { prepareKernel } from '../src/host/kernel.ts';
+import { isOlder } from '../src/qemu/binary.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig, KERNEL } from './support/guest.ts';
 import { bootSector } from './support/boot-sector.ts';
@@ -54,6 +56,28 @@ async function processorsOf(shell: Shell): Promise<boolean[]> {
   }
   return entries;
 }
+
+function isMendedQemu(): boolean {
+  const program = process.env['NEPHOS_QEMU'] ?? 'qemu-system-x86_64';
+  const [, major, minor, micro] =
+    /(\d+)\.(\d+)\.(\d+)/.exec(execFileSync(program, ['--version'], { encoding: 'utf8' })) ?? [];
+  return !isOlder([Number(major), Number(minor), Number(micro)], [10, 0, 4]);
+}
+
+test('Linux switches the devices on, but on several emulated processors of an older engine, where they are on', async () => {
+  const areOn = chooseAccelerator().name === 'tcg' && !isMendedQemu();
+  for (const [vcpus, switched] of [
+    [1, 2],
+    [2, areOn ? 0 : 2],
+  ] as const) {
+    await using vmm = await startVmm();
+    const disks = [{ path: imageFile(vmm, 'disk', 'first') }];
+    using shell = await boot(vmm, { cpus: { boot_vcpus: vcpus, max_vcpus: vcpus }, disks });
+    // the disk and the console
+    assert.equal(await shell.run('dmesg | grep -c "virtio-pci .*: enabling device"'), String(switched));
+    assert.equal(await shell.run('head -c 5 /dev/vda'), 'first');
+  }
+});
 
 // the kernel itself makes no difference: it counts processors to come only under hypervisors that it knows
 test('vCPUs, their topology and room for more are as configured', async () => {

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findProgram, tooOld } from './binary.ts';
+import { findProgram, isOlder, tooOld } from './binary.ts';
 
 test('8.2 is the oldest QEMU that is taken', () => {
   for (const version of [
@@ -24,6 +24,21 @@ test('8.2 is the oldest QEMU that is taken', () => {
     const why = tooOld(version) ?? '';
     assert.ok(why.includes(version.join('.')) && why.includes('8.2'), why);
   }
+});
+
+test('versions are compared part by part', () => {
+  const older = [
+    [9, 9, 9],
+    [10, 0, 3],
+  ] as const;
+  const others = [
+    [10, 0, 4],
+    [10, 0, 10],
+    [10, 1, 0],
+    [11, 0, 0],
+  ] as const;
+  for (const version of older) assert.ok(isOlder(version, [10, 0, 4]), version.join('.'));
+  for (const version of others) assert.ok(!isOlder(version, [10, 0, 4]), version.join('.'));
 });
 
 test('a program is found on the PATH when it can be run, and an override is taken or nothing', () => {

@@ -26,13 +26,15 @@ function isExecutable(path: string): boolean {
 }
 
 /** Why a QEMU cannot be used, or undefined where it can. */
-export function tooOld(version: readonly [number, number, number]): string | undefined {
-  for (const [i, oldest] of OLDEST_QEMU.entries()) {
-    const part = version[i] ?? 0;
-    if (part > oldest) return undefined;
-    if (part < oldest) {
-      return `QEMU ${version.join('.')} is too old: ${OLDEST_QEMU.slice(0, 2).join('.')} is the least that works, 10 is recommended`;
-    }
-  }
-  return undefined;
+export function tooOld(version: Version): string | undefined {
+  if (!isOlder(version, OLDEST_QEMU)) return undefined;
+  return `QEMU ${version.join('.')} is too old: ${OLDEST_QEMU.slice(0, 2).join('.')} is the least that works, 10 is recommended`;
+}
+
+/** QEMU's version: major, minor, micro. */
+type Version = readonly [number, number, number];
+
+export function isOlder(version: Version, than: Version): boolean {
+  const at = version.findIndex((part, i) => part !== than[i]);
+  return at >= 0 && (version[at] ?? 0) < (than[at] ?? 0);
 }

@@ -18,7 +18,7 @@ export const PCI = {
 } as const;
 
 /** Bits of the command register. */
-export const PCI_COMMAND = { memory: 0x2, noInterrupt: 0x400 } as const;
+export const PCI_COMMAND = { memory: 0x2, master: 0x4, noInterrupt: 0x400 } as const;
 
 /** Those that a guest writes beside the command, in steps of 4 bytes. */
 const PLACES = [0x0c, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x3c];

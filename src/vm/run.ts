@@ -13,11 +13,11 @@ import { placeDevices, withDevices, type Layout } from '../machine/placement.ts'
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
-import type { Qmp } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
 import { setBalloon } from './balloon.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
+import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { copyForEngine } from './handed-files.ts';
@@ -74,17 +74,20 @@ export async function startRun(
     layout: placeDevices(config),
     lookAtHost: () => lookAtHost(config),
     adapt: (plan) => plan,
-    begin: async ({ qemu }) => {
+    begin: async (run) => {
       emit(turn('booting'));
-      await startGuest(qemu.qmp, config);
+      await startGuest(run);
       emit(turn('booted'));
     },
   };
   return launchRun(start, consoles, signal);
 }
 
-async function startGuest(qmp: Qmp, { balloon }: VmConfig): Promise<void> {
+async function startGuest(run: Run): Promise<void> {
+  const { balloon } = run.config;
+  const { qmp } = run.qemu;
   try {
+    await switchOnDevices(run);
     if (balloon !== undefined) await setBalloon(qmp, balloon.size);
     await qmp.execute('cont');
   } catch (error) {

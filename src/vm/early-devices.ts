@@ -1,0 +1,27 @@
+import { vfio } from '../devices/vfio.ts';
+import { isOlder } from '../qemu/binary.ts';
+import { guestBus } from '../qemu/guest-bus.ts';
+import { onConfigSpace, PCI, PCI_COMMAND } from '../qemu/pci-config.ts';
+import type { Run } from './run.ts';
+
+/*
+ * QEMU before 10.0.4, where it emulates several processors, may reach another device than the one that is meant while one of them
+ * changes the map of devices (its issue 3040), and ends with a failed assertion: with 24 disks and 4 vCPUs one boot in some dozens.
+ * Linux changes it for each device that it switches on, when it probes them, and that it does on all processors at once. A device
+ * that is on from the beginning is mapped when it is given its place, which one processor does before all that.
+ */
+
+const MENDED = [10, 0, 4] as const;
+
+/** Switches the devices of a machine on that has not run yet, where its QEMU needs it. */
+export async function switchOnDevices({ qemu, layout, accelerator, booted }: Run): Promise<void> {
+  if (accelerator !== 'tcg' || booted.cpus.max_vcpus === 1 || !isOlder(qemu.qmp.version, MENDED)) return;
+  const bus = await guestBus(qemu.qmp);
+  for (const { device, slot } of layout.placements) {
+    // hardware of the host is nobody's but the guest's
+    if (slot === undefined || device === vfio) continue;
+    await onConfigSpace(bus, slot, (space) =>
+      space.write(PCI.command, 2, PCI_COMMAND.memory | PCI_COMMAND.master),
+    );
+  }
+}

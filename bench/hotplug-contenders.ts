@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { chooseAccelerator } from '../src/host/accelerator.ts';
@@ -8,16 +9,16 @@ import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
 import { KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { until } from '../tests/support/until.ts';
-import { startVmm, type Answer } from '../tests/support/vmm.ts';
+import { call, startVmm, type Answer } from '../tests/support/vmm.ts';
 import { CPU } from './by-hand.ts';
 
 const MIB = 2 ** 20;
 const RAM = 512 * MIB;
 const ROOM = 1024 * MIB;
 const FIRST_VCPUS = 2;
-/** each round brings a vCPU that stays */
-export const MOST_ROUNDS = 40;
-const MOST_VCPUS = FIRST_VCPUS + MOST_ROUNDS;
+/** how many vCPUs can be added: each stays */
+export const MORE_VCPUS = 40;
+const MOST_VCPUS = FIRST_VCPUS + MORE_VCPUS;
 const CMDLINE = 'console=hvc0 memhp_default_state=online';
 /** What the guest writes into its serial port, the engine appends to a file: the same way for both contenders. */
 const MARKS = '/dev/ttyS0';
@@ -49,8 +50,10 @@ export interface Contender extends AsyncDisposable {
 export async function startNephos({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
   const vmm = await startVmm();
   const marks = marksFile(folder);
+  // one connection, as by hand
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const put = async (path: string, body?: unknown): Promise<void> => {
-    const answer: Answer = await vmm.put(path, body);
+    const answer: Answer = await call(vmm.socket, 'PUT', { path, body, agent });
     if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.json)}`);
   };
   await put('vm.create', {
@@ -82,7 +85,10 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
     },
     setVcpus: (count) => put('vm.resize', { desired_vcpus: count }),
     setExtraRam: (bytes) => put('vm.resize', { desired_ram: RAM + bytes }),
-    [Symbol.asyncDispose]: () => vmm[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => {
+      agent.destroy();
+      return vmm[Symbol.asyncDispose]();
+    },
   };
 }
 

@@ -38,7 +38,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
   const { path, format } = request;
   const top = await examine(path, format, request);
   const layers = [top.layer];
-  const seen = new Set([await realpath(path)]);
+  const seen = new Set(top.backing === undefined ? [] : [await realpath(path)]);
   for (let next = top.backing, above = path; next !== undefined;) {
     const base = await locateBase(above, next, request.anyBase);
     if (seen.has(base.real)) throw new Error(`${above}: is based on itself by way of ${base.path}`);

@@ -17,10 +17,9 @@ export interface Look {
 
 /** Tells a file's format by its first and last sector. Anything may be raw. */
 export async function detectFormat(file: FileHandle, size: number): Promise<ImageFormat> {
-  const head = await readSector(file, 0);
+  const [head, footer] = await Promise.all([readSector(file, 0), readSector(file, size - SECTOR_BYTES)]);
   if (startsWith(head, 'QFI\xfb')) return 'Qcow2';
   if (startsWith(head, 'vhdxfile')) return 'Vhdx';
-  const footer = await readSector(file, size - SECTOR_BYTES);
   if (isFixedFooter(footer)) return 'FixedVhd';
   return startsWith(head, VHD_COOKIE) && startsWith(footer, VHD_COOKIE) ? 'DynamicVhd' : 'Raw';
 }

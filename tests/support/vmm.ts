@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
+import { request, type Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childrenOf, threadsOf } from './host.ts';
@@ -128,23 +128,28 @@ export function assertStatus(answer: Answer, status: number): void {
 interface Call {
   readonly path: string;
   readonly body?: unknown;
+  /** who keeps the connection for the next request; without one each has its own */
+  readonly agent?: Agent;
 }
 
-/** One request on a connection of its own; rejects when the VMM is gone. */
-export function call(socketPath: string, method: string, { path, body }: Call): Promise<Answer> {
+/** One request; rejects when the VMM is gone. */
+export function call(socketPath: string, method: string, { path, body, agent }: Call): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, method, path: `/api/v1/${path}`, agent: false }, (incoming) => {
-      let text = '';
-      incoming.setEncoding('utf8');
-      incoming.on('data', (part: string) => (text += part));
-      incoming.on('error', reject);
-      incoming.on('end', () => {
-        resolve({
-          status: incoming.statusCode ?? 0,
-          json: text === '' ? undefined : (JSON.parse(text) as unknown),
+    const outgoing = request(
+      { socketPath, method, path: `/api/v1/${path}`, agent: agent ?? false },
+      (incoming) => {
+        let text = '';
+        incoming.setEncoding('utf8');
+        incoming.on('data', (part: string) => (text += part));
+        incoming.on('error', reject);
+        incoming.on('end', () => {
+          resolve({
+            status: incoming.statusCode ?? 0,
+            json: text === '' ? undefined : (JSON.parse(text) as unknown),
+          });
         });
-      });
-    });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });

@@ -6,9 +6,9 @@ import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, isAlive, qemuOf } from './support/host.ts';
-import { openShell, ptyOf } from './support/shell.ts';
 import { stateOf } from './support/info.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
@@ -48,14 +48,8 @@ function answerOf(vmm: TestVmm, path: string, body: unknown): Promise<{ status?:
 
 test('a full disk and sudden deaths cost no good snapshot, and make no bad one', async (context) => {
   await using source = await startVmm();
-  const good = join(source.folder, 'good');
-  mkdirSync(good);
-  assertStatus(await source.put('vm.create', guestConfig()), 204);
-  assertStatus(await source.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(source));
-  await shell.login();
-  assertStatus(await source.put('vm.pause'), 204);
-  assertStatus(await source.put('vm.snapshot', { destination_url: `file://${good}` }), 204);
+  using shell = await boot(source);
+  const good = await save(source);
   const before = fingerprint(good);
 
   await context.test('a full file system: what was written is gone, the VM is as it was', async () => {
@@ -81,18 +75,9 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
 
 test('sudden deaths while a vsock device is taken out and put back', async (context) => {
   await using source = await startVmm();
-  const good = join(source.folder, 'good');
-  mkdirSync(good);
   const socketIn = ({ folder }: TestVmm): string => join(folder, 'v.sock');
-  assertStatus(
-    await source.put('vm.create', guestConfig({ vsock: { cid: 5, socket: socketIn(source) } })),
-    204,
-  );
-  assertStatus(await source.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(source));
-  await shell.login();
-  assertStatus(await source.put('vm.pause'), 204);
-  assertStatus(await source.put('vm.snapshot', { destination_url: `file://${good}` }), 204);
+  using _shell = await boot(source, { vsock: { cid: 5, socket: socketIn(source) } });
+  const good = await save(source);
   const before = fingerprint(good);
   await suddenDeaths(context, {
     good,
@@ -101,6 +86,15 @@ test('sudden deaths while a vsock device is taken out and put back', async (cont
   });
   assert.deepEqual(fingerprint(good), before);
 });
+
+/** Pauses a VM and writes a snapshot of it. @returns its folder */
+async function save(vmm: TestVmm): Promise<string> {
+  const folder = join(vmm.folder, 'good');
+  mkdirSync(folder);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  return folder;
+}
 
 /** A snapshot and the VMs that are made of it. */
 interface Origin {

@@ -34,6 +34,7 @@ export function tooOld(version: Version): string | undefined {
 /** QEMU's version: major, minor, micro. */
 type Version = readonly [number, number, number];
 
+/** Whether a version came out before another, or a branch of it did: 10.0.10 is not older than 10.0.4. */
 export function isOlder(version: Version, than: Version): boolean {
   const at = version.findIndex((part, i) => part !== than[i]);
   return at >= 0 && (version[at] ?? 0) < (than[at] ?? 0);

@@ -6,9 +6,9 @@ import type { Run } from './run.ts';
 
 /*
  * QEMU before 10.0.4, where it emulates several processors, may reach another device than the one that is meant while one of them
- * changes the map of devices (its issue 3040), and ends with a failed assertion: 3 of 270 boots with 24 disks and 4 vCPUs on two busy cores did, and none of 320 with this.
- * Linux changes it for each device that it switches on, when it probes them, and that it does on all processors at once. A device
- * that is on from the beginning is mapped when it is given its place, which one processor does before all that.
+ * changes the map of devices (its issue 3040), and ends with a failed assertion: so did 3 of 270 boots with 24 disks and 4 vCPUs on two
+ * busy cores, and none of 320 with this. Linux changes the map for each device that it switches on when it probes it, and it probes on
+ * all processors at once. A device that is on from the beginning is mapped when it is given its place: before that, by one processor.
  */
 
 const MENDED = [10, 0, 4] as const;

@@ -31,7 +31,13 @@ export interface VsockService {
 /** Starts the thread of a vsock device; it listens when this returns. Rejects with the reason alone. */
 export async function startVsock(options: VsockOptions): Promise<VsockService> {
   const worker = new Worker(workerFile(), { workerData: options });
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  let hasEnded = false;
+  const ended = new Promise<void>((resolve) => {
+    worker.once('exit', () => {
+      hasEnded = true;
+      resolve();
+    });
+  });
   const { frontEnd, wake } = await reply(worker, 'ready');
   worker.on('message', (message: FromWorker) => report(message));
   worker.on('error', (error) => log.error(`the device has stopped: ${error.message}`));
@@ -47,14 +53,12 @@ export async function startVsock(options: VsockOptions): Promise<VsockService> {
     tell({ kind: 'stop' });
   };
   process.once('exit', endAtExit);
-  let hasEnded = false;
-  worker.once('exit', () => (hasEnded = true));
   const ask = async <K extends FromWorker['kind']>(message: ToWorker, kind: K): Promise<Reply<K>> => {
     // it says nothing any more, not even that it ends
     if (hasEnded) throw new Error('the device has stopped');
     const answer = reply(worker, kind);
     tell(message);
-    return await answer;
+    return answer;
   };
   let current = frontEnd;
   return {

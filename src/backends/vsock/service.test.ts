@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startVsock } from './service.ts';
+
+test('a device whose thread has ended is asked in vain, and says so at once', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vsock-'));
+  try {
+    const socket = join(folder, 'a, "b" é');
+    const service = await startVsock({ cid: 3, socket });
+    assert.deepEqual(await service.past(), { streams: [], nextHostPort: 2 ** 30 });
+    await service.stop();
+    assert.equal(existsSync(socket), false);
+    await assert.rejects(service.past(), /^Error: the device has stopped$/);
+    await assert.rejects(service.renew(undefined), /^Error: the device has stopped$/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

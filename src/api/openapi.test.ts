@@ -6,8 +6,8 @@ import { parse } from 'yaml';
 import { openApiDocument } from './openapi.ts';
 import { ROUTES } from './routes.ts';
 
-/** The contract lies beside the repository, on developers' machines and in CI. */
-const CONTRACT = resolve('..', 'shared', 'api', 'cloud-hypervisor-openapi.yaml');
+/** The OpenAPI document of Cloud Hypervisor that this project implements, byte for byte. */
+const CONTRACT = resolve('contract', 'cloud-hypervisor-openapi.yaml');
 
 type Json = Readonly<Record<string, unknown>>;
 interface Document {

@@ -1,41 +1,16 @@
 // The executables' bundles: one file each, because loading many modules costs more than all we do at start.
-import { existsSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
-
-const entries = {
-  'cloud-hypervisor': 'build/src/main.js',
-  'ch-remote': 'build/src/cli/remote.js',
-  // a thread of the first
-  'vsock-worker': 'build/src/backends/vsock/worker.js',
-};
-
-const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
+import { COMMON, PROGRAMS, THREADS } from './bundles.ts';
 
 await Promise.all([
-  ...Object.entries(entries).map(([name, entry]) => bundle(name, entry, 'cjs')),
+  ...Object.entries({ ...PROGRAMS, ...THREADS }).map(([name, entry]) =>
+    bundle(entry, `dist/${name}.cjs`, 'cjs'),
+  ),
   // the library is a module, as those who import it are
-  bundle('nephos', 'build/src/sdk/index.js', 'esm'),
+  bundle('build/src/sdk/index.js', 'dist/nephos.mjs', 'esm'),
 ]);
 
-async function bundle(name: string, entry: string, format: 'cjs' | 'esm'): Promise<void> {
-  const outfile = `dist/${name}.${format === 'cjs' ? 'cjs' : 'mjs'}`;
-  if (!existsSync(entry)) {
-    console.warn(`bundle: ${entry} does not exist yet, no ${outfile}`);
-    return;
-  }
-  await build({
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format,
-    target: 'node20',
-    sourcemap: true,
-    // what comes with machine code, and what is seldom asked for
-    external: ['koffi', 'prom-client'],
-    define: { NEPHOS_VERSION: JSON.stringify(version) },
-    logLevel: 'warning',
-    // files beside a module are found in another way in a bundle
-    logOverride: { 'empty-import-meta': 'silent' },
-  });
+async function bundle(entry: string, outfile: string, format: 'cjs' | 'esm'): Promise<void> {
+  // what comes with machine code, and what is seldom asked for
+  await build({ ...COMMON, entryPoints: [entry], outfile, format, external: ['koffi', 'prom-client'] });
 }

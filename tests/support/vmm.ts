@@ -37,10 +37,14 @@ interface Options {
   readonly env?: NodeJS.ProcessEnv;
   /** another place for the API socket than the VMM's folder */
   readonly socket?: string;
+  /** the path of the API socket as the VMM knows it, where it has another root folder */
+  readonly socketInside?: string;
   /** its standard input: nothing, unless a descriptor is given */
   readonly stdin?: number;
   /** descriptors that it has as 3, 4 and so on */
   readonly inherited?: readonly number[];
+  /** an executable to start instead of bin/cloud-hypervisor, e.g. of build/binary/; NEPHOS_TEST_PROGRAM names it for all tests */
+  readonly program?: string | undefined;
   /** a command that starts it, with its words: `setpriv` takes rights away */
   readonly through?: readonly string[];
   /** a terminal's path: standard input and output, and the one that sends it signals */
@@ -65,9 +69,9 @@ export async function startVmm({
   const folder = makeFolder();
   const socket = options.socket ?? join(folder, 'api.sock');
   const words = [
-    join(REPO, 'bin/cloud-hypervisor'),
+    ...programWords(options.program),
     '-v',
-    ...(api ? ['--api-socket', `path=${socket}`] : []),
+    ...(api ? ['--api-socket', `path=${options.socketInside ?? socket}`] : []),
     ...args,
   ];
   const child = launch(words, { env: { ...process.env, ...env }, ...options });
@@ -103,18 +107,22 @@ export async function startVmm({
   return vmm;
 }
 
+function programWords(program = process.env['NEPHOS_TEST_PROGRAM']): string[] {
+  return program === undefined ? [process.execPath, join(REPO, 'bin/cloud-hypervisor')] : [program];
+}
+
 type LaunchOptions = Pick<Options, 'env' | 'stdin' | 'inherited' | 'terminal' | 'through'>;
 
 function launch(words: string[], options: LaunchOptions): ChildProcess {
   const { env, stdin = 'ignore', inherited = [], terminal, through = [] } = options;
   if (terminal === undefined) {
-    const [program, ...rest] = [...through, process.execPath, ...words];
+    const [program, ...rest] = [...through, ...words];
     return spawn(program ?? '', rest, { stdio: [stdin, 'pipe', 'pipe', ...inherited], env });
   }
   const fd = openSync(terminal, constants.O_RDWR | constants.O_NOCTTY);
   try {
     // the terminal's signals go to its own session: Ctrl-C ends what does not take it in raw mode
-    return spawn('setsid', ['--ctty', process.execPath, ...words], { stdio: [fd, fd, 'pipe'], env });
+    return spawn('setsid', ['--ctty', ...words], { stdio: [fd, fd, 'pipe'], env });
   } finally {
     closeSync(fd);
   }

@@ -1,13 +1,10 @@
 import { closeSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { createLog } from '../../util/log.ts';
+import { startThread } from '../../util/packaged.ts';
 import type { FromWorker, Past, ToWorker, VsockOptions } from './messages.ts';
 
 const log = createLog('vsock');
-
-/** Set by scripts/bundle.ts: the thread's code then stands beside the bundle. */
-declare const NEPHOS_VERSION: string;
 
 /** Adding anything to the eventfd makes the thread look for messages. */
 const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
@@ -30,7 +27,7 @@ export interface VsockService {
 
 /** Starts the thread of a vsock device; it listens when this returns. Rejects with the reason alone. */
 export async function startVsock(options: VsockOptions): Promise<VsockService> {
-  const worker = new Worker(workerFile(), { workerData: options });
+  const worker = startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
   let hasEnded = false;
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => {
@@ -106,10 +103,4 @@ function isKind<K extends FromWorker['kind']>(message: FromWorker, kind: K): mes
 function report(message: FromWorker): void {
   if (message.kind === 'log') log[message.level](message.message);
   if (message.kind === 'failed') log.error(`the device has stopped: ${message.message}`);
-}
-
-function workerFile(): string | URL {
-  return typeof NEPHOS_VERSION === 'string'
-    ? join(__dirname, 'vsock-worker.cjs')
-    : new URL('worker.js', import.meta.url);
 }

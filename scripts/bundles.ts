@@ -1,0 +1,27 @@
+// The bundles of the programs: their sources, and the options that all of them share.
+import { readFileSync } from 'node:fs';
+import type { BuildOptions } from 'esbuild';
+
+/** Programs that a user starts, and the entry of each. */
+export const PROGRAMS = {
+  'cloud-hypervisor': 'build/src/main.js',
+  'ch-remote': 'build/src/cli/remote.js',
+} as const;
+
+/** Threads of `cloud-hypervisor` (src/util/packaged.ts starts them by these names). */
+export const THREADS = {
+  'vsock-worker': 'build/src/backends/vsock/worker.js',
+} as const;
+
+const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+export const COMMON: BuildOptions = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  sourcemap: true,
+  define: { NEPHOS_VERSION: JSON.stringify(version) },
+  logLevel: 'warning',
+  // files beside a module are found in another way in a bundle
+  logOverride: { 'empty-import-meta': 'silent' },
+};

@@ -1,0 +1,71 @@
+// The single executables of `npm run build:binary`: who they are to the host, with a guest, and on a system without Node.
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { guestConfig } from './support/guest.ts';
+import { openShell, ptyOf } from './support/shell.ts';
+import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
+import { exchange, startEcho } from './support/vsock.ts';
+
+const FOLDER = resolve('build', 'binary', `linux-${process.arch}`);
+const PROGRAM = join(FOLDER, 'cloud-hypervisor');
+const REMOTE = join(FOLDER, 'ch-remote');
+const ECHO_PORT = 16;
+
+const run = promisify(execFile);
+
+before(() =>
+  execFileSync('npm', ['run', '--silent', 'build:binary'], { stdio: ['ignore', 'ignore', 'inherit'] }),
+);
+
+test('the process is cloud-hypervisor to the host', async () => {
+  await using vmm = await startVmm({ program: PROGRAM });
+  assert.equal(readlinkSync(`/proc/${vmm.pid}/exe`), PROGRAM);
+  // the kernel keeps 15 characters
+  assert.equal(readFileSync(`/proc/${vmm.pid}/comm`, 'utf8'), 'cloud-hyperviso\n');
+  assert.equal(readFileSync(`/proc/${vmm.pid}/cmdline`, 'utf8').split('\0')[0], PROGRAM);
+});
+
+test('a guest runs with a PTY and vsock, which need the native library and a thread', async () => {
+  await using vmm = await startVmm({ program: PROGRAM });
+  const socket = join(vmm.folder, 'vsock');
+  const config = guestConfig({ vsock: { cid: 3, socket } }, { tools: true });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  await startEcho(shell, ECHO_PORT);
+  assert.match(await exchange(socket, `CONNECT ${ECHO_PORT}\nhello`), /^OK \d+\nhello$/);
+  const { stdout } = await run(REMOTE, ['--api-socket', vmm.socket, 'info']);
+  assert.match(stdout, /"state":"Running"/);
+  assert.doesNotMatch(vmm.output(), /WARN|ERROR/);
+});
+
+test('both run in a root folder that holds the executables and the libraries that they link to', async () => {
+  assert.equal(process.getuid?.(), 0, 'this test needs root: it calls chroot');
+  const root = makeFolder();
+  for (const file of [PROGRAM, REMOTE]) copyFileSync(file, join(root, file.slice(FOLDER.length)));
+  for (const library of await librariesOf(PROGRAM)) {
+    mkdirSync(join(root, dirname(library)), { recursive: true });
+    copyFileSync(library, join(root, library));
+  }
+  mkdirSync(join(root, 'tmp'));
+  await using vmm = await startVmm({
+    program: '/cloud-hypervisor',
+    through: ['chroot', root],
+    socket: join(root, 'api'),
+    socketInside: '/api',
+  });
+  assertStatus(await vmm.get('vmm.ping'), 200);
+  const { stdout } = await run('chroot', [root, '/ch-remote', '--api-socket', '/api', 'ping']);
+  assert.match(stdout, /^\{"version":/);
+});
+
+/** Paths of the shared libraries of an executable, with the loader. */
+async function librariesOf(executable: string): Promise<string[]> {
+  const { stdout } = await run('ldd', [executable]);
+  return [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = '']) => path);
+}

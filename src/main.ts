@@ -1,5 +1,6 @@
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { endpointsOf } from './api/handlers.ts';
 import { observed, type OnRequest } from './api/observed.ts';
@@ -7,12 +8,14 @@ import { errorChain } from './api/errors.ts';
 import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
 import { daemonHelp } from './cli/daemon-help.ts';
 import { UsageError } from './cli/flags.ts';
+import { exitWith } from './cli/exit.ts';
 import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
 import { confineEngines, type EngineUser } from './qemu/confinement.ts';
 import { reasonOf } from './util/errno.ts';
+import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/metrics.ts';
 import { Vmm } from './vm/vmm.ts';
@@ -27,7 +30,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (options.show === 'help') return print(daemonHelp());
   if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);
   process.umask(0o077);
-  using _log = openLog(options.verbosity, options.logFile);
+  await using _log = await openLog(options.verbosity, options.logFile);
   await confine(options);
   await run(options);
 }
@@ -54,7 +57,7 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
 /** Everything that is started here is ended here, whatever goes wrong. */
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, eventMonitor, noShutdown, vm, restore } = options;
-  using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
+  await using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
   const onEvent = (event: VmEvent): void => {
     logVmEvent(event);
     monitor?.record(event);
@@ -141,22 +144,22 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
 
 const LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug', 'trace'];
 
-function openLog(verbosity: number, file: string | undefined): Disposable {
+async function openLog(verbosity: number, path: string | undefined): Promise<AsyncDisposable> {
   const level = LEVELS[Math.min(verbosity, LEVELS.length - 1)] ?? 'warn';
-  const fd = file === undefined ? 2 : openLogFile(file);
-  configureLog({ level, write: (line) => writeLine(fd, line) });
+  const file = path === undefined ? undefined : await openLogFile(path);
+  configureLog({ level, write: (line) => writeLine(file?.fd ?? 2, line) });
   process.on('uncaughtException', (error) => {
     log.error(`unexpected: ${error.stack ?? error.message}`);
     process.exit(1);
   });
-  return { [Symbol.dispose]: () => (fd === 2 ? undefined : closeSync(fd)) };
+  return { [Symbol.asyncDispose]: async () => file?.close() };
 }
 
-function openLogFile(file: string): number {
+async function openLogFile(path: string): Promise<FileHandle> {
   try {
-    return openSync(file, 'w', 0o600);
+    return await openFile(path, { flags: OUTPUT_FLAGS, mode: 0o600, kinds: OUTPUT_KINDS });
   } catch (error) {
-    throw new ExitError(`Error creating log file: ${errorChain(error).join(': ')}`);
+    throw new ExitError(`Error creating log file: ${path}: ${reasonOf(error)}`);
   }
 }
 
@@ -173,16 +176,16 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-// one of libuv's threads waits for what comes on the API socket; the usual four stay for files
-process.env['UV_THREADPOOL_SIZE'] ??= '5';
+// one of libuv's threads waits for what comes on the API socket, three may hang in dead file systems: four are left
+process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
 main(process.argv.slice(2)).then(
   // what is still open (standard input, a console's reader) does not hold the end up
-  () => process.stdout.write('', () => process.exit(0)),
+  () => process.stdout.write('', () => void exitWith(0)),
   (error: unknown) => {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     if (error instanceof UsageError) process.stderr.write('For more information try --help\n');
     else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
-    process.exit(1);
+    void exitWith(1);
   },
 );

@@ -1,3 +1,4 @@
+import { exitWith } from './exit.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('main');
@@ -13,7 +14,7 @@ export function onEndSignals(end: () => void): void {
       if (asked !== undefined) {
         if (performance.now() - asked < ONE_SIGNAL_MS) return;
         // by the signal's usual exit code; QEMU dies with us
-        process.exit(signal === 'SIGINT' ? 130 : 143);
+        void exitWith(signal === 'SIGINT' ? 130 : 143);
       }
       asked = performance.now();
       log.info(`${signal}: ending`);

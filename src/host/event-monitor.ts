@@ -1,7 +1,9 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, writeSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { loadNative } from '../util/native.ts';
+import { openFile, OUTPUT_KINDS } from '../util/open-file.ts';
 
 const log = createLog('event');
 
@@ -19,39 +21,40 @@ export interface MonitoredEvent {
 }
 
 /** A stream of events for another program (reference/events.md 2). */
-export interface EventMonitor extends Disposable {
+export interface EventMonitor extends AsyncDisposable {
   /** Records an event, with the time since the monitor was opened. Nobody who reads slowly holds the VM up: it is lost then. */
   readonly record: (event: MonitoredEvent) => void;
 }
 
 /**
- * Opens a monitor. A file is written from its start and not cut off, as the original does; a FIFO is waited for until
- * somebody reads it. Rejects with the system's reason.
+ * Opens a monitor. A file is written from its start and not cut off, as Cloud Hypervisor does; a FIFO must have a reader
+ * soon. Rejects with the path and the reason.
  */
 export async function openEventMonitor(target: MonitorTarget): Promise<EventMonitor> {
-  const fd = 'fd' in target ? target.fd : openFile(target.path);
-  try {
-    await neverBlock(fd);
-  } catch (error) {
-    if ('path' in target) closeSync(fd);
-    throw error;
+  if ('path' in target) {
+    const file = await openRecord(target.path);
+    const opened = performance.now();
+    return {
+      record: (event) => write(file.fd, textOf(event, performance.now() - opened)),
+      [Symbol.asyncDispose]: () => file.close(),
+    };
   }
+  const { fd } = target;
+  await neverBlock(fd);
   const opened = performance.now();
   return {
     record: (event) => write(fd, textOf(event, performance.now() - opened)),
-    [Symbol.dispose]: () => closeSync(fd),
+    [Symbol.asyncDispose]: async () => closeSync(fd),
   };
 }
 
-function openFile(path: string): number {
+async function openRecord(path: string): Promise<FileHandle> {
   const flags = constants.O_WRONLY | constants.O_CREAT;
   try {
-    return openSync(path, flags | constants.O_NONBLOCK, 0o600);
+    return await openFile(path, { flags, mode: 0o600, kinds: OUTPUT_KINDS });
   } catch (error) {
-    if (codeOf(error) !== 'ENXIO') throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
-  log.warn(`${path}: nobody reads this FIFO yet, the start waits for a reader`);
-  return openSync(path, flags, 0o600);
 }
 
 async function neverBlock(fd: number): Promise<void> {

@@ -1,14 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../devices/machine-plan.ts';
-import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { renderArguments } from './arguments.ts';
 import { findProgram, tooOld } from './binary.ts';
 import { confinementArguments, userArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
+import { openOutputFiles, type OutputFiles } from './output-files.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
 import { explainStart, EngineError } from './engine-error.ts';
 import { makeSteps } from './steps.ts';
@@ -51,7 +50,9 @@ const TRACE = /^virtio_set_status vdev /;
  */
 export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
-  const child = launch([...confinementArguments(), ...renderArguments(plan, descriptors)], descriptors);
+  const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
+  await using files = await openOutputFiles(descriptors, signal);
+  const child = launch(args, descriptors, files);
   const traceListeners = new Set<(line: string) => void>();
   const lastWords = collectLastWords(streamOf(child, 2), (line) => {
     if (!TRACE.test(line)) return false;
@@ -96,33 +97,20 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
-/** Descriptors that the VMM opens for QEMU are closed on our side whatever happens. */
-function launch(args: readonly string[], descriptors: readonly Descriptor[]): ChildProcess {
-  const opened: number[] = [];
-  try {
-    const inherited = descriptors.map((one) => {
-      if (one.use === 'given' || one.use === 'handed') return one.fd;
-      if (one.use !== 'file') return 'pipe' as const;
-      const fd = openForWriting(one);
-      opened.push(fd);
-      return fd;
-    });
-    const [command, ...words] = commandLine(args);
-    log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
-    // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
-    const stdio = ['ignore', 'ignore', 'pipe', ...inherited] as const;
-    return spawn(command, words, { stdio: [...stdio], env: environment(), detached: true });
-  } finally {
-    for (const fd of opened) closeSync(fd);
-  }
-}
-
-function openForWriting({ path, id }: Extract<Descriptor, { use: 'file' }>): number {
-  try {
-    return openSync(path, 'w');
-  } catch (error) {
-    throw new EngineError(`${path}: ${reasonOf(error)}`, id);
-  }
+function launch(
+  args: readonly string[],
+  descriptors: readonly Descriptor[],
+  { fds }: OutputFiles,
+): ChildProcess {
+  const inherited = descriptors.map((one) => {
+    if (one.use === 'given' || one.use === 'handed') return one.fd;
+    return (one.use === 'file' ? fds.get(one.id) : undefined) ?? ('pipe' as const);
+  });
+  const [command, ...words] = commandLine(args);
+  log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
+  // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
+  const stdio = ['ignore', 'ignore', 'pipe', ...inherited] as const;
+  return spawn(command, words, { stdio: [...stdio], env: environment(), detached: true });
 }
 
 /** The kernel's word counts from setpriv on: a VMM that was killed before must not leave a QEMU either. */

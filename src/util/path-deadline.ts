@@ -6,7 +6,7 @@
 /** How long a file system may take to answer, in milliseconds: a disk that spins up takes up to ten seconds. */
 const DEADLINE_MS = 10_000;
 
-/** How many calls may hang before none is started any more: libuv's pool has five threads, and one waits for requests. */
+/** How many calls may hang before none is started any more: libuv's pool has eight threads, and one waits for requests. */
 const HANGING_MAX = 3;
 
 /** Calls whose deadline has passed and that have not come back. */

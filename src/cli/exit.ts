@@ -1,0 +1,14 @@
+import { loadNative } from '../util/native.ts';
+import { hasHangingCalls } from '../util/path-deadline.ts';
+
+/**
+ * Ends the process with an exit code. An ordinary exit joins libuv's threads, and so would wait for ever for one that
+ * hangs in a call on a dead file system.
+ */
+export async function exitWith(code: number): Promise<void> {
+  if (hasHangingCalls()) {
+    const { libc } = await loadNative();
+    libc.func('void _exit(int)')(code);
+  }
+  process.exit(code);
+}

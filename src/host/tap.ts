@@ -17,10 +17,14 @@ import {
 /** linux/if_tun.h */
 const TUNSETIFF = 0x4004_54ca;
 const TUNGETIFF = 0x8004_54d2;
+const TUNSETQUEUE = 0x4004_54d9;
 const IFF_TAP = 0x0002;
 const IFF_MULTI_QUEUE = 0x0100;
+const IFF_ATTACH_QUEUE = 0x0200;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+/** of the flags in a struct ifreq, in `bytes` */
+const FLAGS_AT = 16;
 /** closes a descriptor in whatever a process becomes (ioctl_tty(2)) */
 const FIOCLEX = 0x5451;
 
@@ -84,6 +88,7 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
     await ioctl(fd, TUNGETIFF, request).catch((error: unknown) => {
       throw new Error(`fd ${fd} is no TAP of this process: ${reasonOf(error)}`);
     });
+    await attachQueue(fd);
     // QEMU gets its own copies by number; the ones that were inherited must not leak into it
     await ioctl(fd, FIOCLEX, Buffer.alloc(8));
     names.add(nameIn(request));
@@ -92,6 +97,19 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
   if (others.length > 0) throw new Error(`the descriptors belong to several TAPs: ${[...names].join(', ')}`);
   if (new Set(fds).size !== fds.length) throw new Error('a descriptor is there twice');
   return name;
+}
+
+/**
+ * Attaches a queue that an earlier QEMU detached because its guest used fewer. The state belongs to the open file, which
+ * outlives that QEMU, and the next one expects each queue to be attached: it would abort.
+ */
+async function attachQueue(fd: number): Promise<void> {
+  const request = ifreqFor('');
+  request.writeUInt16LE(IFF_ATTACH_QUEUE, FLAGS_AT);
+  await ioctl(fd, TUNSETQUEUE, request).catch((error: unknown) => {
+    // the kernel's answer where the queue is attached already, or is the only one
+    if (codeOf(error) !== 'EINVAL') throw error;
+  });
 }
 
 function openDevice(): number {
@@ -106,7 +124,7 @@ function openDevice(): number {
 /** @returns the name that the kernel chose */
 async function attach(fd: number, name: string, multiQueue: boolean): Promise<string> {
   const request = ifreqFor(name);
-  request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0), 16);
+  request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0), FLAGS_AT);
   await ioctl(fd, TUNSETIFF, request).catch((error: unknown) => {
     throw new Error(`${name === TEMPLATE ? 'a TAP of its own' : `tap ${name}`}: ${whyNot(error, name)}`, {
       cause: error,

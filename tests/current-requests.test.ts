@@ -27,7 +27,7 @@ function configuration({ folder }: TestVmm) {
     qcow2,
     disks: [
       { path: raw, id: 'raw, ü' },
-      { path: qcow2, id: 'limited', rate_limiter_config: limit },
+      { path: qcow2, id: 'limited', image_type: 'Qcow2', rate_limiter_config: limit },
       { path: fixed, id: 'fixed', readonly: true },
     ],
   };

@@ -8,7 +8,7 @@ import { childrenOf } from './support/host.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 interface Use {
-  /** the image that is opened: the one that others are based on, or one that is based on it */
+  /** the image that is opened: the backing file, or one of its overlays */
   readonly image: 'base' | 'overlay' | 'second';
   readonly readonly?: boolean;
 }
@@ -43,8 +43,10 @@ function makeImages(folder: string, format: string): Readonly<Record<Use['image'
   return images;
 }
 
-async function boot(vmm: TestVmm, path: string, { readonly = false }: Use): Promise<Answer> {
-  assertStatus(await vmm.put('vm.create', guestConfig({ disks: [{ path, readonly }] })), 204);
+async function boot(vmm: TestVmm, path: string, { image, readonly = false }: Use): Promise<Answer> {
+  // a detected overlay is refused
+  const type = image === 'base' ? {} : { image_type: 'Qcow2' };
+  assertStatus(await vmm.put('vm.create', guestConfig({ disks: [{ path, readonly, ...type }] })), 204);
   return vmm.put('vm.boot');
 }
 

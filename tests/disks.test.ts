@@ -61,7 +61,12 @@ test('disks of every format hold what they held, with their sizes, queues and se
       { path: fixed },
       { path: dynamic },
       { path: vhdx, disable_io_uring: true },
-      { path: top, num_queues: 2, rate_limiter_config: { ops: { size: 1e6, refill_time: 1000 } } },
+      {
+        path: top,
+        image_type: 'Qcow2',
+        num_queues: 2,
+        rate_limiter_config: { ops: { size: 1e6, refill_time: 1000 } },
+      },
       { path: odd, readonly: true },
       { path: odd, readonly: true },
     ],
@@ -171,7 +176,13 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
   assert.equal(await again.run('head -c 17 /dev/vdd | tail -c 12'), 'and no qcow2');
 
   // what a limited disk on several files is made of comes and goes whole: its id can be had again
-  const hot = { path: join(vmm.folder, 'hot.qcow2'), id: 'hot', readonly: true, rate_limiter_config: LIMITS };
+  const hot = {
+    path: join(vmm.folder, 'hot.qcow2'),
+    id: 'hot',
+    image_type: 'Qcow2',
+    readonly: true,
+    rate_limiter_config: LIMITS,
+  };
   createImage(hot.path, '64M', ['-f', 'qcow2', '-b', join(vmm.folder, 'base.raw'), '-F', 'raw', '-u']);
   createImage(join(vmm.folder, 'base.raw'), '64M', ['-f', 'raw']);
   for (let round = 0; round < 2; round++) {
@@ -203,13 +214,23 @@ test('images that cannot be used are refused with their reason, and leave nothin
   truncateSync(torn, 4 * MIB);
   const raw = createImage(at('disk.raw'), '1M', ['-f', 'raw']);
   const refused: readonly (readonly [readonly Disk[], string])[] = [
-    [[{ path: stray }], `_disk0: ${stray}: is based on ${outside}, which does not lie beside it`],
-    [[{ path: loop }], `_disk0: ${loop}: is based on itself`],
-    [[{ path: lost }], `_disk0: ${lost}: is based on ${at('gone.raw')}: no such file or directory`],
-    [[{ path: remote }], `_disk0: ${remote}: is based on "nbd://h/x", which is no file name`],
+    [
+      [{ path: stray, image_type: 'Qcow2' }],
+      `_disk0: ${stray}: its backing file ${outside} is in another folder (backing_files=on`,
+    ],
+    [[{ path: stray }], `_disk0: ${stray}: was not declared but detected as Qcow2`],
+    [[{ path: loop, image_type: 'Qcow2' }], `_disk0: ${loop}: is its own backing file`],
+    [
+      [{ path: lost, image_type: 'Qcow2' }],
+      `_disk0: ${lost}: its backing file ${at('gone.raw')}: no such file or directory`,
+    ],
+    [
+      [{ path: remote, image_type: 'Qcow2' }],
+      `_disk0: ${remote}: its backing file "nbd://h/x" is no file name`,
+    ],
     [[{ path: split }], `_disk0: ${split}: keeps its data in another file`],
     [[{ path: torn }], `_disk0: ${torn}: `],
-    [[{ path: raw, image_type: 'Qcow2' }], `_disk0: ${raw}: is no qcow2 image`],
+    [[{ path: raw, image_type: 'Qcow2' }], `_disk0: ${raw}: is no Qcow2 image`],
     [[{ path: '/proc/version', direct: true, readonly: true }], '_disk0: /proc/version: '],
     [[{ path: raw }, { path: raw }], `_disk1: ${raw}: is in use by another disk or process`],
   ];

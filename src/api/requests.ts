@@ -1,3 +1,4 @@
+import { imageType } from '../devices/image.ts';
 import { DeviceConfig } from '../devices/vfio.ts';
 import {
   beyond,
@@ -88,7 +89,12 @@ const NetOverride = struct({
 const DiskOverride = struct({
   name: 'DiskOverride',
   doc: 'What a disk of a restored VM has of its own',
-  fields: { id: text('Name of the device', '<id>'), path: path('Image') },
+  fields: {
+    id: text('Name of the device', '<id>'),
+    path: path('Image'),
+    image_type: imageType('Format of the image, where it is not the saved one’s'),
+    backing_files: optional(flag('The image may have backing files in any folder')),
+  },
 });
 
 const VsockOverride = struct({

@@ -8,9 +8,9 @@ import {
   worded,
   type ValueOf,
 } from '../schema/field.ts';
-import { choice, flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
+import { flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { imageSteps, type ImageFacts } from './image.ts';
+import { imageSteps, imageType, type ImageFacts } from './image.ts';
 import { onBus } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { SharedLimits } from './rate-limit-group.ts';
@@ -40,13 +40,9 @@ export const DiskConfig = struct({
     disable_io_uring: beyond(
       worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
     ),
-    image_type: beyond(
-      optional(
-        choice('Format of the image; `Unknown`: looked at', ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown']),
-      ),
-    ),
+    image_type: beyond(imageType('Format of the image; `Unknown`: detected')),
     serial: beyond(optional(text('Serial number; default: from the image’s place on the host'))),
-    backing_files: beyond(optional(flag('The image may be based on files outside its own folder'))),
+    backing_files: beyond(optional(flag('The image may have backing files in any folder'))),
   },
 });
 

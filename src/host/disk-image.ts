@@ -1,9 +1,13 @@
 import { constants } from 'node:fs';
-import { open, realpath, type FileHandle } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { realpath, type FileHandle } from 'node:fs/promises';
 import type { ImageFacts, ImageLayer } from '../devices/image.ts';
 import { codeOf, reasonOf } from '../util/errno.ts';
-import { detectFormat, lookAs, SECTOR_BYTES, type ImageFormat, type Look } from './image-format.ts';
+import { openFile } from '../util/open-file.ts';
+import { locateBackingFile } from './backing-file.ts';
+import { lengthOf } from './file-length.ts';
+import { detectForeign, foreignRefusal } from './foreign-format.ts';
+import { detectFormat, inspectAs, type ImageFormat } from './image-format.ts';
+import { imageReader, SECTOR_BYTES } from './image-reader.ts';
 import { hasIoUring } from './io-uring.ts';
 import type { Backing } from './qcow2-header.ts';
 
@@ -12,49 +16,69 @@ export interface ImageRequest {
   readonly path: string;
   readonly readonly: boolean;
   readonly direct: boolean;
-  /** undefined: what the file looks like */
+  /** undefined: detected */
   readonly format: ImageFormat | undefined;
-  /** its base may lie anywhere, not only beside it */
-  readonly anyBase: boolean;
+  /** its backing files may be in any folder, and an image of a detected format may have one */
+  readonly anyBackingFile: boolean;
   readonly ioUring: boolean;
 }
 
-/** An image, with what it would be if nobody had said anything. */
+/** An image of a disk, with its backing files. */
 export interface Image extends ImageFacts {
   readonly format: ImageFormat;
-  readonly detected: ImageFormat;
+  /** what the image looks like, whatever was declared */
+  readonly detected: string;
+  /** size of the disk, in `bytes` */
+  readonly bytes: number;
+  /** the image and its backing files whose format was declared nowhere and is not Raw */
+  readonly guessed: readonly { readonly path: string; readonly format: ImageFormat }[];
 }
 
-/** An image on a base on a base...: more is a mistake, and each costs the guest time. */
+/** Backing files of backing files: more is a mistake, and each costs the guest time. */
 const LAYERS_MAX = 64;
 /** Bytes of a serial number that virtio-blk has room for. */
 const SERIAL_BYTES = 20;
 
 /**
- * Looks at a disk's image, and at the files that it is based on, without changing them.
+ * Inspects a disk's image and its backing files without changing them.
  * @throws with the path and the reason where it cannot be used
  */
 export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
-  const { path, format } = request;
+  const { path, format, anyBackingFile } = request;
   const top = await examine(path, format, request);
-  const layers = [top.layer];
+  const found = [top];
   const seen = new Set(top.backing === undefined ? [] : [await realpath(path)]);
-  for (let next = top.backing, above = path; next !== undefined;) {
-    const base = await locateBase(above, next, request.anyBase);
-    if (seen.has(base.real)) throw new Error(`${above}: is based on itself by way of ${base.path}`);
-    if (layers.length === LAYERS_MAX) throw new Error(`${path}: is based on more than ${LAYERS_MAX} files`);
-    seen.add(base.real);
-    const found = await examine(base.path, base.format, { readonly: true, direct: request.direct });
-    layers.push(found.layer);
-    [above, next] = [base.path, found.backing];
+  for (let above = top; above.backing !== undefined;) {
+    const name = above.layer.path;
+    if (above.isGuessed && !anyBackingFile) throw guessedBacking(above, above.backing, above === top);
+    const file = await locateBackingFile(name, above.backing, anyBackingFile);
+    if (seen.has(file.real)) throw new Error(`${name}: is its own backing file by way of ${file.path}`);
+    if (found.length === LAYERS_MAX) throw new Error(`${path}: has more than ${LAYERS_MAX} backing files`);
+    seen.add(file.real);
+    above = await examine(file.path, file.format, { readonly: true, direct: request.direct });
+    found.push(above);
   }
-  const aio = request.ioUring && (await hasIoUring()) ? 'io_uring' : 'threads';
-  return { layers, serial: top.serial, aio, format: top.format, detected: top.detected };
+  const isTorn = found.some((one) => one.isTorn);
+  return {
+    layers: found.map(({ layer }) => layer),
+    serial: top.serial,
+    // QEMU 10.0 never returns from an io_uring read that crosses an end of the file within a sector
+    aio: request.ioUring && !isTorn && (await hasIoUring()) ? 'io_uring' : 'threads',
+    format: top.format,
+    detected: top.detected,
+    bytes: top.bytes,
+    guessed: found
+      .filter(({ isGuessed }) => isGuessed)
+      .map(({ layer, format }) => ({ path: layer.path, format })),
+  };
 }
 
-/** Tells what a file looks like now. */
-export function detectDiskImage(path: string): Promise<ImageFormat> {
-  return withFile(path, constants.O_RDONLY, async (file) => detectFormat(file, (await file.stat()).size));
+/** Detects what a file looks like now: a format, or the name of one that is not supported. */
+export async function detectDiskImage(path: string): Promise<string> {
+  await using file = await openImage(path, constants.O_RDONLY);
+  if ((await file.stat()).isBlockDevice()) return 'Raw';
+  const image = imageReader(file, await lengthOf(file));
+  return (await detectForeign(image))?.name ?? detectFormat(image);
 }
 
 interface Found {
@@ -62,96 +86,73 @@ interface Found {
   readonly backing: Backing | undefined;
   readonly serial: string;
   readonly format: ImageFormat;
-  readonly detected: ImageFormat;
+  readonly detected: string;
+  readonly bytes: number;
+  readonly isGuessed: boolean;
+  readonly isTorn: boolean;
 }
 
 type Access = Pick<ImageRequest, 'readonly' | 'direct'>;
 
-function examine(path: string, told: ImageFormat | undefined, access: Access): Promise<Found> {
+async function examine(path: string, declared: ImageFormat | undefined, access: Access): Promise<Found> {
   const flags = access.readonly ? constants.O_RDONLY : constants.O_RDWR;
-  const look = async (): Promise<Found> => {
-    const found = await withFile(path, flags, (file) => lookAt(file, path, told));
+  try {
+    await using file = await openImage(path, flags);
+    const found = await inspectFile(file, path, declared);
     if (access.direct) await checkDirect(path, flags);
     return found;
-  };
-  return look().catch((error: unknown) => {
-    throw new Error(`${path}: ${reasonOf(error)}`);
-  });
-}
-
-async function withFile<T>(path: string, flags: number, use: (file: FileHandle) => Promise<T>): Promise<T> {
-  // a FIFO would keep us waiting for its other end
-  const file = await open(path, flags | constants.O_NONBLOCK);
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 
-async function lookAt(file: FileHandle, path: string, told: ImageFormat | undefined): Promise<Found> {
+function openImage(path: string, flags: number): Promise<FileHandle> {
+  return openFile(path, { flags, kinds: ['file', 'block'] });
+}
+
+async function inspectFile(
+  file: FileHandle,
+  path: string,
+  declared: ImageFormat | undefined,
+): Promise<Found> {
   const status = await file.stat({ bigint: true });
   const isDevice = status.isBlockDevice();
-  const size = Number(status.size);
-  if (!isDevice && !status.isFile()) throw new Error('is neither a file nor a block device');
-  if (!isDevice && size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
-  // a block device is as raw as a file can be: what looks like a format may be what a guest wrote
-  const detected = isDevice ? 'Raw' : await detectFormat(file, size);
-  const format = told ?? detected;
-  const look: Look = await lookAs(format, file, size);
-  const layer = {
-    path,
-    driver: look.driver,
-    isDevice,
-    ...(look.visible === undefined ? {} : { visible: look.visible }),
+  const image = imageReader(file, await lengthOf(file));
+  // a block device has no format of its own: one that it seems to have may be a guest's
+  const foreign = isDevice ? undefined : await detectForeign(image);
+  if (foreign !== undefined && declared === undefined) throw foreignRefusal(path, foreign);
+  if (image.size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
+  const detected = isDevice ? 'Raw' : await detectFormat(image);
+  const format = declared ?? detected;
+  const { driver, visible, backing, bytes, isTorn = false } = await inspectAs(format, image);
+  return {
+    layer: { path, driver, isDevice, ...(visible === undefined ? {} : { visible }) },
+    backing,
+    serial: `${status.dev}${status.rdev}${status.ino}`.slice(0, SERIAL_BYTES),
+    format,
+    detected: foreign?.name ?? detected,
+    bytes,
+    isGuessed: declared === undefined && format !== 'Raw',
+    isTorn,
   };
-  const serial = `${status.dev}${status.rdev}${status.ino}`.slice(0, SERIAL_BYTES);
-  return { layer, backing: look.backing, serial, format, detected };
 }
 
 async function checkDirect(path: string, flags: number): Promise<void> {
   try {
-    await withFile(path, flags | constants.O_DIRECT, async () => undefined);
+    await (await openImage(path, flags | constants.O_DIRECT)).close();
   } catch (error) {
     if (codeOf(error) !== 'EINVAL') throw error;
     throw new Error('its file system has no direct I/O (direct=on)', { cause: error });
   }
 }
 
-interface Base {
-  readonly path: string;
-  readonly real: string;
-  readonly format: ImageFormat | undefined;
-}
-
-/** Finds the file that an image is based on, as the engine would, and only where it may lie. */
-async function locateBase(image: string, { name, format }: Backing, anywhere: boolean): Promise<Base> {
-  if (/^[^/]*:/.test(name)) throw new Error(`${image}: is based on "${name}", which is no file name`);
-  const path = resolve(dirname(image), name);
-  const real = await realpath(path).catch((error: unknown) => {
-    throw new Error(`${image}: is based on ${path}: ${reasonOf(error)}`);
-  });
-  if (!anywhere && dirname(real) !== dirname(await realpath(image))) {
-    throw new Error(
-      `${image}: is based on ${path}, which does not lie beside it (backing_files=on allows it)`,
-    );
-  }
-  return { path, real, format: baseFormat(image, format) };
-}
-
-/** The engine's names of formats, as images have them. */
-const BASE_FORMATS: Readonly<Record<string, ImageFormat | undefined>> = {
-  raw: 'Raw',
-  qcow2: 'Qcow2',
-  vhdx: 'Vhdx',
-  // fixed or dynamic: that is looked at
-  vpc: undefined,
-};
-
-function baseFormat(image: string, name: string | undefined): ImageFormat | undefined {
-  if (name === undefined) return undefined;
-  if (!Object.hasOwn(BASE_FORMATS, name)) {
-    throw new Error(`${image}: is based on a file of the format "${name}", which is not supported`);
-  }
-  return BASE_FORMATS[name];
+/** A guest that wrote such a header into its raw disk would read a file of the host. */
+function guessedBacking({ layer, format }: Found, { name }: Backing, isTop: boolean): Error {
+  const cure = isTop
+    ? `declare image_type=${format.toLowerCase()} if no guest could write this header`
+    : 'record its format in the image above it (qemu-img rebase -u -F) if no guest could write this header';
+  return new Error(
+    `${layer.path}: was not declared but detected as ${format}, with the backing file "${name}": ${cure}, ` +
+      `declare image_type=raw if it is a raw disk, or allow any backing file with backing_files=on`,
+  );
 }

@@ -1,12 +1,11 @@
 import { constants } from 'node:fs';
-import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import type { PmemConfig, PmemFacts } from '../devices/pmem.ts';
 import { reasonOf } from '../util/errno.ts';
+import { lengthOf } from './file-length.ts';
 
 /** pmem is mapped in large pages of this many `bytes`. */
 const PAGE = 2 * 2 ** 20;
-/** Unit of a block device's size in sysfs, in `bytes`. */
-const SECTOR = 512;
 
 /**
  * Looks at what a pmem device is to be made of.
@@ -44,12 +43,4 @@ function sizeOf(length: number, size = length): number {
     throw new Error(`has ${length} bytes: without a size its length must be a multiple of 2 MiB above 0`);
   }
   return size;
-}
-
-async function lengthOf(file: FileHandle): Promise<number> {
-  const status = await file.stat();
-  if (status.isFile()) return status.size;
-  if (!status.isBlockDevice()) throw new Error('is neither a file, a folder nor a block device');
-  const [major, minor] = [(status.rdev >> 8) & 0xfff, (status.rdev & 0xff) | ((status.rdev >> 12) & 0xfff00)];
-  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR;
 }

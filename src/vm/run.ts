@@ -21,6 +21,7 @@ import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { copyForEngine } from './handed-files.ts';
+import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { writeSmbios } from './smbios.ts';
 import { followResources, type KnownResources } from './resources.ts';
@@ -108,6 +109,8 @@ export interface Start {
   /** what the machine begins with */
   readonly booted: BootedShape;
   readonly layout: Layout;
+  /** images that devices had when the state was saved that the machine takes over, by device id */
+  readonly images?: ReadonlyMap<string, ExpectedImage>;
   readonly lookAtHost: () => Promise<BootFiles>;
   /** The last word on the plan. */
   readonly adapt: (plan: MachinePlan) => MachinePlan;
@@ -124,7 +127,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   try {
     const { areBuiltIn = false, ...boot } = await start.lookAtHost();
     for (const placement of layout.placements) {
-      await preparations.add(placement, { vm: config, signal });
+      await preparations.add(placement, { vm: config, expected: start.images?.get(placement.id), signal });
     }
     using smbios = await writeSmbios(config.platform);
     using copies = await copyForEngine(areBuiltIn ? [] : [boot.kernel.path, boot.initramfs]);

@@ -35,7 +35,7 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }
   const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
-  await run.preparations.add(placement, { vm: grown, signal: vm.waits.signal });
+  await run.preparations.add(placement, { vm: grown, expected: undefined, signal: vm.waits.signal });
   await plug(run, placement, vm.waits.signal).catch(async (error: unknown) => {
     await run.preparations.release(placement.id);
     throw engineFailure(

@@ -8,6 +8,7 @@ import { createLog } from '../../util/log.ts';
 import { openConsoles } from '../consoles.ts';
 import { launchRun, type Run, type Start } from '../run.ts';
 import { checkEngine } from '../snapshot/describe.ts';
+import { activateImages, expectedImages } from '../snapshot/images.ts';
 import { likeStart } from '../snapshot/like-start.ts';
 import { restorePmems } from '../snapshot/pmem/device.ts';
 import { planWithoutVsocks, restoreVsocks } from '../snapshot/vsock/device.ts';
@@ -60,11 +61,16 @@ async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: R
       await start.begin(run);
       const ready: Answer = {};
       await receiveMachine(run.qemu, await link.take(ready));
+      await activateImages(run);
       await restorePmems(run, machine.pmems);
       await restoreVsocks(run, machine.vsocks);
     };
     const adapt: Start['adapt'] = (plan) => planWithoutVsocks(start.adapt(plan), start.layout);
-    const run = await launchRun({ ...start, adapt, begin }, consoles, signal);
+    const run = await launchRun(
+      { ...start, images: expectedImages(machine, config), adapt, begin },
+      consoles,
+      signal,
+    );
     log.info(`received in ${Math.round(performance.now() - began)} ms`);
     return { run, vm: { ...createVm(run.config), state: 'Paused', live: { consoles, run } } };
   } catch (error) {

@@ -3,7 +3,9 @@ import type { DiskConfig } from '../../devices/disk.ts';
 import { disk } from '../../devices/disk.ts';
 import { sharedLimits, type SharedLimits } from '../../devices/rate-limit-group.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../host/disk-image.ts';
+import type { ImageFormat } from '../../host/image-format.ts';
 import { createLog } from '../../util/log.ts';
+import { checkFormat, checkSize, isFormatNamed, isSameImage, type ExpectedImage } from './expected-image.ts';
 import { prepares } from './prepare.ts';
 import { prepareVhostUserDisk } from './vhost-user-disk.ts';
 
@@ -11,27 +13,32 @@ const log = createLog('disk');
 
 export const prepareDisk = prepares(disk, async (config, context) => {
   if (config.vhost_user) return prepareVhostUserDisk(config, context);
-  const { id } = context;
-  const { path, readonly, direct, image_type: told } = config;
+  const { id, expected } = context;
+  const { path, readonly, direct } = config;
   if (path === undefined) throw new Error('has no path');
   const shared = groupOf(config, context.vm);
   const image = await inspectDiskImage({
     path,
     readonly,
     direct,
-    format: told === 'Unknown' ? undefined : told,
-    anyBase: config.backing_files === true,
+    format: await formatOf(path, config, expected),
+    anyBackingFile: config.backing_files === true,
     ioUring: !config.disable_io_uring,
   });
-  const facts = { ...image, shared };
-  if (image.format !== 'Raw') return { facts };
-  warnOfDisguise(`disk ${id}: ${path}`, image);
+  if (expected !== undefined) checkSize(path, image.bytes, expected);
+  warnOfGuesses(id, image);
+  const { format, bytes } = image;
+  const prepared = {
+    facts: { ...image, shared },
+    config: settled(config, image),
+    image: { path, format, bytes },
+  };
+  if (format !== 'Raw') return prepared;
+  warnOfDisguise(`disk ${id}: ${path}`, image.detected);
   return {
-    facts,
-    config: settled(config),
+    ...prepared,
     release: async () => {
-      if (readonly) return;
-      warnOfDisguise(`disk ${id}: ${path}`, { ...image, detected: await detectDiskImage(path) });
+      if (!readonly) warnOfDisguise(`disk ${id}: ${path}`, await detectDiskImage(path));
     },
   };
 });
@@ -41,15 +48,39 @@ function groupOf({ rate_limit_group: id }: DiskConfig, vm: VmConfig): SharedLimi
   return id === undefined ? undefined : sharedLimits(vm.rate_limit_groups).get(id);
 }
 
-/**
- * A disk that was raw once stays raw, whatever its guest writes into it: the next boot of this VM, and whoever starts
- * another one from what vm.info says, is told so.
- */
-function settled(config: DiskConfig): DiskConfig {
-  return { ...config, image_type: 'Raw' };
+/** Format that an image must have; undefined: the detected one. A machine with a saved state keeps its disks' formats. */
+async function formatOf(
+  path: string,
+  { image_type: type }: DiskConfig,
+  expected: ExpectedImage | undefined,
+): Promise<ImageFormat | undefined> {
+  const declared = type === 'Unknown' ? undefined : type;
+  if (expected === undefined || isFormatNamed(expected, declared)) return declared;
+  if (!isSameImage(path, expected)) checkFormat(path, await detectDiskImage(path), expected);
+  return expected.format ?? declared;
 }
 
-function warnOfDisguise(what: string, { detected, layers: [top] }: Image): void {
-  if (detected === 'Raw' || top?.isDevice === true) return;
+/**
+ * The format of a disk is decided at its first boot: whatever its guest writes into it, the next boot of this VM, and a VM
+ * that is created from vm.info, opens it in the same way.
+ */
+function settled(config: DiskConfig, { format }: Image): DiskConfig {
+  return format === 'DynamicVhd' ? config : { ...config, image_type: format };
+}
+
+function warnOfGuesses(id: string, { guessed }: Image): void {
+  for (const { path, format } of guessed) {
+    const cure =
+      format === 'DynamicVhd'
+        ? 'convert it to qcow2 to declare its format'
+        : `declare image_type=${format.toLowerCase()}, or record the format of a backing file with qemu-img rebase -u -F`;
+    log.warn(
+      `disk ${id}: ${path}: format ${format} was detected from bytes that a guest may have written: ${cure}`,
+    );
+  }
+}
+
+function warnOfDisguise(what: string, detected: string): void {
+  if (detected === 'Raw') return;
   log.warn(`${what}: raw, but looks like ${detected} now: a new VM must be told image_type=Raw`);
 }

@@ -5,6 +5,7 @@ import type { AnyConfig } from '../../devices/device.ts';
 import type { Placement } from '../../machine/placement.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
+import type { SavedImage } from './expected-image.ts';
 import { PREPARERS } from './index.ts';
 import type { PrepareContext, Prepared } from './prepare.ts';
 
@@ -18,6 +19,8 @@ export interface Preparations {
   readonly facts: () => ReadonlyMap<string, unknown>;
   /** A device's configuration with what was found out about it. */
   readonly completed: (placement: Placement) => AnyConfig;
+  /** The images of devices that have one, by their ids. */
+  readonly images: () => ReadonlyMap<string, SavedImage>;
   /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
   readonly counters: () => VmCounters;
   /** The past of a vsock device; see `Sockets`. */
@@ -49,6 +52,8 @@ export function createPreparations(): Preparations {
     },
     facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
     completed: ({ id, config }) => prepared.get(id)?.config ?? config,
+    images: () =>
+      new Map([...prepared].flatMap(([id, { image }]) => (image === undefined ? [] : [[id, image]]))),
     counters: () =>
       Object.fromEntries(
         [...prepared].flatMap(([id, { counters }]) =>

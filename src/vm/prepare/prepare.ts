@@ -2,6 +2,7 @@ import type { Past } from '../../backends/vsock/messages.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
 import type { Field, Struct } from '../../schema/field.ts';
+import type { ExpectedImage, SavedImage } from './expected-image.ts';
 
 /** What the host gave for one device. It is the run's until it is released. */
 export interface Prepared<C = AnyConfig, H = unknown> {
@@ -9,6 +10,8 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   readonly facts: H;
   /** the configuration with what was found out about it, e.g. the MAC address of a TAP that was made */
   readonly config?: C;
+  /** the image that a state which is saved of it depends on */
+  readonly image?: SavedImage;
   /** Reads what it has moved since it was prepared, under the names of vm.counters. */
   readonly counters?: () => Readonly<Record<string, number>>;
   /** the streams of a vsock device, of which QEMU knows nothing */
@@ -29,6 +32,8 @@ export interface Sockets<H = unknown> {
 export interface PrepareContext {
   /** id as clients know it */
   readonly id: string;
+  /** the image that it had when the state was saved that it takes over */
+  readonly expected: ExpectedImage | undefined;
   /** the VM that the device is for */
   readonly vm: VmConfig;
   /** ends a wait for something of the host: the VM is to be shut down */

@@ -40,7 +40,7 @@ function checkResizable(id: string, config: DiskConfig, size: number): void {
 }
 
 /** The node that the guest's device has: a limit on top of the image hands a new size on. */
-function topNode(run: Run, placement: Placement): string {
+export function topNode(run: Run, placement: Placement): string {
   const steps = planDevice(placement, run.preparations.facts().get(placement.id));
   const drives = steps.flatMap((step) => (step.kind === 'device' ? [step.props['drive']] : []));
   return String(drives[0]);

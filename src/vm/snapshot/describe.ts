@@ -7,6 +7,7 @@ import type { Vm } from '../vm.ts';
 import type { Run } from '../run.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
 import { shapeOf } from './edits.ts';
+import { describeImages } from './images.ts';
 import { savePmems } from './pmem/device.ts';
 import { saveVsocks } from './vsock/device.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
@@ -25,6 +26,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     dimms: [...run.dimms],
     memoryAddresses: await memoryAddresses(run.qemu.qmp),
     nextNumber: run.layout.nextNumber,
+    images: await describeImages(run),
     pmems: await savePmems(run),
     vsocks: await saveVsocks(run),
     devices: run.layout.placements.map((placement): SavedDevice => {

@@ -7,7 +7,14 @@ const EDITABLE: ReadonlySet<string> = new Set([
   ...['memory.shared', 'memory.mergeable', 'memory.zones[].shared', 'memory.zones[].mergeable'],
   ...['memory.zones[].file', 'memory.zones[].host_numa_node'],
   ...['rate_limit_groups', 'disks[].rate_limit_group'],
-  ...['disks[].path', 'disks[].direct', 'disks[].disable_io_uring', 'disks[].rate_limiter_config'],
+  ...[
+    'disks[].path',
+    'disks[].image_type',
+    'disks[].backing_files',
+    'disks[].direct',
+    'disks[].disable_io_uring',
+    'disks[].rate_limiter_config',
+  ],
   ...[
     'pmem[].file',
     'net[].tap',

@@ -12,7 +12,17 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
   const { net, disks, vsock, serial, console } = overrides;
   const changed: VmConfig = {
     ...config,
-    disks: withItems(config.disks, disks, 'disks', (disk, { path }) => ({ ...disk, path })),
+    disks: withItems(
+      config.disks,
+      disks,
+      'disks',
+      (disk, { path, image_type: type, backing_files: any }) => ({
+        ...disk,
+        path,
+        image_type: type ?? disk.image_type,
+        backing_files: any ?? disk.backing_files,
+      }),
+    ),
     net: withItems(config.net, net, 'net', (one, { tap, mac, fds }) => ({
       ...one,
       // a TAP by its name or by its descriptors, never both

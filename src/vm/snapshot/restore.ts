@@ -11,6 +11,7 @@ import { createLog } from '../../util/log.ts';
 import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
 import { orEnd } from '../engine-end.ts';
+import type { ExpectedImage } from '../prepare/expected-image.ts';
 import { launchRun, type Run } from '../run.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { checkEngine } from './describe.ts';
@@ -18,6 +19,7 @@ import { firstDifference, shapeOf } from './edits.ts';
 import { folderOf } from './location.ts';
 import { read, readChecked } from './manifest.ts';
 import { openForEngine } from '../handed-files.ts';
+import { activateImages, expectedImages } from './images.ts';
 import { likeStart } from './like-start.ts';
 import { withOverrides } from './overrides.ts';
 import { restorePmems } from './pmem/device.ts';
@@ -32,6 +34,7 @@ interface Snapshot {
   readonly folder: string;
   readonly config: VmConfig;
   readonly machine: SavedMachine;
+  readonly images: ReadonlyMap<string, ExpectedImage>;
 }
 
 /**
@@ -62,11 +65,13 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
     await checkDirectory(folder);
     const state = await readChecked(folder);
     const path = join(folder, SNAPSHOT_FILES.config);
-    const config = withOverrides(readConfig(path, await read(folder, SNAPSHOT_FILES.config)), overrides);
+    const saved = readConfig(path, await read(folder, SNAPSHOT_FILES.config));
+    const config = withOverrides(saved, overrides);
     const machine = parseSavedMachine(state);
-    const edited = firstDifference(machine.shape, shapeOf(config));
+    // an older snapshot has in it what may be edited today
+    const edited = firstDifference(shapeOf(machine.shape), shapeOf(config));
     if (edited !== undefined) throw new Error(`${path}: the machine would be another: ${edited}`);
-    return { folder, config, machine };
+    return { folder, config, machine, images: expectedImages(machine, saved, overrides) };
   } catch (error) {
     if (error instanceof ApiError) throw error;
     // what is wrong with the snapshot's own configuration was put into words; this is the request's
@@ -92,7 +97,7 @@ interface Restoring {
 }
 
 async function restoreRun(
-  { folder, config, machine }: Snapshot,
+  { folder, config, machine, images }: Snapshot,
   { consoles, prefault, signal }: Restoring,
 ): Promise<Run> {
   const start = likeStart(config, machine);
@@ -102,6 +107,7 @@ async function restoreRun(
   return await launchRun(
     {
       ...start,
+      images,
       adapt: (plan) => {
         const like = start.adapt(plan);
         memory = { ...memory, ...mapMemory(like, machine.regions, { memory: config.memory, file }) };
@@ -115,6 +121,7 @@ async function restoreRun(
           await start.begin(run);
           await fillMemory(run, memory);
           await loadState(run, Buffer.from(machine.deviceState, 'base64'));
+          await activateImages(run);
           await restorePmems(run, machine.pmems);
           await restoreVsocks(run, machine.vsocks);
           if (prefault) await touchMemory(run, memory);

@@ -75,6 +75,17 @@ const SavedVsock = v.object({
 });
 export type SavedVsock = v.InferOutput<typeof SavedVsock>;
 
+/** Image of a disk or a pmem device; see `SavedImage` in `prepare/expected-image.ts`. */
+const SavedImage = v.object({
+  /** of the device, as clients know it */
+  id: v.string(),
+  /** absolute */
+  path: v.string(),
+  format: v.optional(v.picklist(['Raw', 'Qcow2', 'FixedVhd', 'DynamicVhd', 'Vhdx'])),
+  bytes: v.optional(v.number()),
+});
+export type SavedImage = v.InferOutput<typeof SavedImage>;
+
 /** All that the configuration does not say and a machine must be made from to take the devices' state. */
 const MachineDescriptionSchema = v.object({
   /** QEMU's major and minor version: another may know other devices' states */
@@ -96,6 +107,7 @@ const MachineDescriptionSchema = v.object({
   memoryAddresses: v.record(v.string(), v.number()),
   nextNumber: v.number(),
   devices: v.array(SavedDevice),
+  images: v.optional(v.array(SavedImage), []),
   pmems: v.optional(v.array(SavedPmem), []),
   vsocks: v.optional(v.array(SavedVsock), []),
 });

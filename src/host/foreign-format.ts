@@ -1,0 +1,71 @@
+import { SECTOR_BYTES, type ImageReader } from './image-reader.ts';
+
+/** An image format that QEMU knows and that is not attached. */
+export interface ForeignFormat {
+  /** as people write it */
+  readonly name: string;
+  /** QEMU's name, for `qemu-img convert -f` */
+  readonly driver: string;
+  /** whether a file begins, or ends, like one of the format */
+  readonly matches: (head: Buffer, tail: Buffer) => boolean;
+}
+
+/** Beginning of an image, in latin1. */
+function startsWith(...magics: readonly string[]): ForeignFormat['matches'] {
+  return (head) => magics.some((magic) => head.toString('latin1', 0, magic.length) === magic);
+}
+
+const VDI_SIGNATURE = { at: 64, value: 0xbeda_107f } as const;
+const QCOW_VERSION = { at: 4, value: 1 } as const;
+/** A VMDK without data of its own is a text, whose first line may follow other comments. */
+const VMDK_DESCRIPTOR = /^(?:#.*\n|[ \t\r]*\n)*# Disk DescriptorFile/;
+
+/** Formats by the magic numbers of QEMU's block drivers (`bdrv_probe`). */
+const FOREIGN: readonly ForeignFormat[] = [
+  {
+    name: 'qcow (version 1)',
+    driver: 'qcow',
+    matches: (head, tail) =>
+      startsWith('QFI\xfb')(head, tail) && head.readUInt32BE(QCOW_VERSION.at) === QCOW_VERSION.value,
+  },
+  { name: 'QED', driver: 'qed', matches: startsWith('QED\0') },
+  {
+    name: 'VMDK',
+    driver: 'vmdk',
+    matches: (head, tail) =>
+      startsWith('KDMV', 'COWD')(head, tail) || VMDK_DESCRIPTOR.test(head.toString('latin1')),
+  },
+  {
+    name: 'VDI',
+    driver: 'vdi',
+    matches: (head) => head.readUInt32LE(VDI_SIGNATURE.at) === VDI_SIGNATURE.value,
+  },
+  { name: 'Parallels', driver: 'parallels', matches: startsWith('WithoutFreeSpace', 'WithouFreSpacExt') },
+  { name: 'LUKS', driver: 'luks', matches: startsWith('LUKS\xba\xbe') },
+  { name: 'Bochs', driver: 'bochs', matches: startsWith('Bochs Virtual HD Image') },
+  { name: 'cloop', driver: 'cloop', matches: startsWith('#!/bin/sh\n#V2.0 Format\n') },
+  { name: 'DMG', driver: 'dmg', matches: (_head, tail) => startsWith('koly')(tail, tail) },
+];
+
+/** Finds the format of an image that is not attached as it is. */
+export async function detectForeign(image: ImageReader): Promise<ForeignFormat | undefined> {
+  const [head, tail] = await Promise.all([
+    image.read(0, SECTOR_BYTES),
+    image.read(Math.max(0, image.size - SECTOR_BYTES), SECTOR_BYTES),
+  ]);
+  return FOREIGN.find(({ matches }) => matches(head, tail));
+}
+
+/** Refusal of an image whose format is known and not supported, with the command that converts it. */
+export function foreignRefusal(path: string, { name, driver }: ForeignFormat): Error {
+  const target = `${path.replace(/\.[^./]*$/, '')}.converted.qcow2`;
+  const command = `qemu-img convert -f ${driver} -O qcow2 ${shellWord(path)} ${shellWord(target)}`;
+  return new Error(
+    `is a ${name} image, which is not supported: convert it (${command}), or declare image_type=raw if its bytes are the disk`,
+  );
+}
+
+/** A path as one word of a shell's command line. */
+function shellWord(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

@@ -23,6 +23,7 @@ import { watchdog } from '../devices/watchdog.ts';
 import { decode, DecodeError, encode, laterMembers, unknownMembers } from '../schema/decode.ts';
 import { beyond, defaulted, optional, struct, type InputOf, type ValueOf } from '../schema/field.ts';
 import { nested } from '../schema/kinds.ts';
+import { withAbsolutePaths } from '../schema/paths.ts';
 import { checkVmConfig, type Problem } from './checks.ts';
 import { ConfigError } from './errors.ts';
 
@@ -109,6 +110,11 @@ export function validateVmConfig(config: VmConfig): void {
  */
 export function encodeVmConfig(config: VmConfig): VmConfig {
   return inDialect(encode(VmConfig, config));
+}
+
+/** A configuration that means the same to a VMM in another folder: its relative paths are made absolute. */
+export function portableVmConfig(config: VmConfig): VmConfig {
+  return withAbsolutePaths(VmConfig, config, process.cwd());
 }
 
 /** A configuration in the dialect in which it was given: with `payload`, or with `kernel`, `initramfs` and `cmdline`. */

@@ -74,11 +74,22 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
 }
 
 /** Detects what a file looks like now: a format, or the name of one that is not supported. */
-export async function detectDiskImage(path: string): Promise<string> {
-  await using file = await openImage(path, constants.O_RDONLY);
-  if ((await file.stat()).isBlockDevice()) return 'Raw';
-  const image = imageReader(file, await lengthOf(file));
-  return (await detectForeign(image))?.name ?? detectFormat(image);
+export function detectDiskImage(path: string): Promise<string> {
+  return naming(path, async () => {
+    await using file = await openImage(path, constants.O_RDONLY);
+    if ((await file.stat()).isBlockDevice()) return 'Raw';
+    const image = imageReader(file, await lengthOf(file));
+    return (await detectForeign(image))?.name ?? detectFormat(image);
+  });
+}
+
+/** A failure's reason behind the path that it is about. */
+async function naming<T>(path: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
 interface Found {
@@ -94,16 +105,14 @@ interface Found {
 
 type Access = Pick<ImageRequest, 'readonly' | 'direct'>;
 
-async function examine(path: string, declared: ImageFormat | undefined, access: Access): Promise<Found> {
+function examine(path: string, declared: ImageFormat | undefined, access: Access): Promise<Found> {
   const flags = access.readonly ? constants.O_RDONLY : constants.O_RDWR;
-  try {
+  return naming(path, async () => {
     await using file = await openImage(path, flags);
     const found = await inspectFile(file, path, declared);
     if (access.direct) await checkDirect(path, flags);
     return found;
-  } catch (error) {
-    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
-  }
+  });
 }
 
 function openImage(path: string, flags: number): Promise<FileHandle> {

@@ -51,6 +51,8 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly defaultValue: unknown;
   /** accepted by the schema, but its capability is not there yet: refused by config/ when it is used */
   readonly later: boolean;
+  /** a path on the host */
+  readonly isPath: boolean;
   /** not in the contract's document: the original has it, or we do */
   readonly beyond: boolean;
   /** the struct (of each item, for a list) that the member nests */
@@ -139,6 +141,7 @@ export function field<S extends v.GenericSchema>(
     documentRequired: undefined,
     defaultValue: undefined,
     later: false,
+    isPath: false,
     beyond: false,
     nested: options.nested,
   };

@@ -82,7 +82,7 @@ export function nameOrNone(
 
 /** A path on the host. */
 export function path(doc: string): Field<v.GenericSchema<string>> {
-  return text(doc, '<path>');
+  return { ...text(doc, '<path>'), isPath: true };
 }
 
 /** A MAC address; lower case in answers. */

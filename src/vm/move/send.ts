@@ -1,5 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
-import { encodeVmConfig } from '../../config/vm-config.ts';
+import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory.ts';
 import { connectLink } from '../../host/link.ts';
 import { isDirectory } from '../../host/ram-backing.ts';
@@ -35,7 +35,8 @@ export async function sendVm(vm: Vm, run: Run, url: string): Promise<void> {
     if (stopsFirst) await run.qemu.qmp.execute('stop');
     await flushPmems(run);
     using link = await connectLink(address, signal);
-    const offer: Offer = { config: encodeVmConfig(vm.config), machine: await describeMachine(vm, run) };
+    const config = encodeVmConfig(portableVmConfig(vm.config));
+    const offer: Offer = { config, machine: await describeMachine(vm, run) };
     link.send(offer);
     const { refused } = parseAnswer(await link.receive());
     if (refused !== undefined) throw new Error(`the receiver refused: ${refused.join(': ')}`);

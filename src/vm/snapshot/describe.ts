@@ -1,8 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
-import type { Device } from '../../devices/device.ts';
+import { portableVmConfig } from '../../config/vm-config.ts';
+import type { AnyConfig, Device } from '../../devices/device.ts';
 import { isInFirstSteps } from '../../qemu/first-steps.ts';
 import { isMessage } from '../../qemu/qmp-stream.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
+import { withAbsolutePaths } from '../../schema/paths.ts';
 import type { Vm } from '../vm.ts';
 import type { Run } from '../run.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
@@ -20,7 +22,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     accelerator: run.accelerator,
     hasFirmware: run.hasFirmware,
     isInFirstSteps: await isInFirstSteps(run.qemu.qmp),
-    shape: shapeOf(config),
+    shape: shapeOf(portableVmConfig(config)),
     booted: run.booted,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),
     dimms: [...run.dimms],
@@ -31,10 +33,16 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     vsocks: await saveVsocks(run),
     devices: run.layout.placements.map((placement): SavedDevice => {
       const { device, id, slot, added, config } = placement;
-      const leaving = run.leaving.has(id) ? { leaving: config } : {};
+      const leaving = run.leaving.has(id) ? { leaving: portable(device, config) } : {};
       return { kind: kindOf(device), id, slot, added, ...leaving };
     }),
   };
+}
+
+/** A device's configuration with absolute paths. */
+function portable({ struct }: Device, config: AnyConfig): AnyConfig {
+  if (struct === undefined || config === true) return config;
+  return withAbsolutePaths(struct, config, process.cwd());
 }
 
 /** DIMMs, virtio-mem and pmem: each took the first room that there was when it came. */

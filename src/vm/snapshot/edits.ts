@@ -3,7 +3,7 @@
  * `[]` stands for any item of a list.
  */
 const EDITABLE: ReadonlySet<string> = new Set([
-  ...['kernel', 'initramfs', 'cmdline'],
+  ...['kernel', 'initramfs', 'cmdline', 'payload'],
   ...['memory.shared', 'memory.mergeable', 'memory.zones[].shared', 'memory.zones[].mergeable'],
   ...['memory.zones[].file', 'memory.zones[].host_numa_node'],
   ...['rate_limit_groups', 'disks[].rate_limit_group'],

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { RestoreOverrides } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { disk } from '../../devices/disk.ts';
@@ -17,7 +18,7 @@ export async function describeImages({ preparations, qemu, layout }: Run): Promi
   return layout.placements.flatMap(({ id }) => {
     const image = preparations.images().get(id);
     if (image === undefined) return [];
-    return [{ id, ...image, bytes: sizes.get(qemuId(id)) ?? image.bytes }];
+    return [{ id, ...image, path: resolve(image.path), bytes: sizes.get(qemuId(id)) ?? image.bytes }];
   });
 }
 

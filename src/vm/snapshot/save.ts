@@ -1,7 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
-import { encodeVmConfig } from '../../config/vm-config.ts';
+import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/copy-extents.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { openMemory } from '../../host/process-memory.ts';
@@ -59,7 +59,8 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Pro
   const blocks = await ramBlocks(run.qemu.qmp);
   const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
   log.info(`device state: ${stream.length} bytes`);
-  await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(encodeVmConfig(vm.config), undefined, 2)}\n`);
+  const config = encodeVmConfig(portableVmConfig(vm.config));
+  await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(config, undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
   await showEngine(file);
   const { nameless, discarding } = await pmemMemory(run);

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { VmConfig } from '../config/vm-config.ts';
+import { decode, encode } from './decode.ts';
+import type { Struct } from './field.ts';
+import { withAbsolutePaths } from './paths.ts';
+
+/** A configuration with paths in `folder`, or relative ones where that is empty. */
+function configuration(folder: string) {
+  return decode(VmConfig, {
+    kernel: { path: `${folder}k` },
+    initramfs: { path: `${folder}../i` },
+    payload: { kernel: `${folder}k`, initramfs: `${folder}../i` },
+    memory: { size: 0, zones: [{ id: 'z', size: 2 ** 20, file: `${folder}zone` }] },
+    disks: [{ path: `${folder}a.raw`, id: 'a' }, { path: '/b.raw' }],
+    net: [{ vhost_user: true, vhost_socket: `${folder}net.sock` }],
+    pmem: [{ file: `${folder}p` }],
+    fs: [{ tag: 't', socket: `${folder}fs.sock` }],
+    vsock: { cid: 3, socket: `${folder}v` },
+    rng: { src: `${folder}random` },
+    serial: { mode: 'File', file: `${folder}s` },
+    console: { mode: 'Socket', socket: `${folder}c` },
+    debug_console: { mode: 'File', file: `${folder}d` },
+    devices: [{ path: `${folder}card` }],
+  });
+}
+
+test('every relative path of a configuration is made absolute, and nothing else is changed', () => {
+  const done = withAbsolutePaths(VmConfig, configuration(''), '/in, here');
+  assert.deepEqual(encode(VmConfig, done), encode(VmConfig, configuration('/in, here/')));
+  assert.deepEqual(withAbsolutePaths(VmConfig, done, '/other'), done);
+  assert.equal(withAbsolutePaths(VmConfig, configuration(''), '/').kernel.path, '/k');
+});
+
+test('every member that names a file or a socket is declared as a path', () => {
+  const undeclared = (schema: Struct, at: string): string[] =>
+    Object.entries(schema.fields).flatMap(([name, { isPath, nested }]) => {
+      const place = `${at}.${name}`;
+      if (nested !== undefined) return undeclared(nested, place);
+      return /(^|_)(path|file|socket|src|kernel|initramfs|firmware)$/.test(name) && !isPath ? [place] : [];
+    });
+  assert.deepEqual(undeclared(VmConfig, ''), []);
+});

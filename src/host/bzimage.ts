@@ -54,40 +54,6 @@ export function findPayload(
     : { packing, bytes: image.subarray(start, packing === 'elf' || packing === 'gzip' ? end : end - 4) };
 }
 
-const PT_NOTE = 4;
-const XEN_ELFNOTE_PHYS32_ENTRY = 18;
-
-/** Whether a 64-bit ELF has the note by which it is entered through PVH (xen/include/public/elfnote.h). */
-export function hasPvhNote(elf: Buffer): boolean {
-  if (elf.length < 64 || elf.readUInt8(4) !== 2) return false;
-  const table = Number(elf.readBigUInt64LE(32));
-  const entrySize = elf.readUInt16LE(54);
-  const count = elf.readUInt16LE(56);
-  for (let i = 0; i < count; i++) {
-    const at = table + i * entrySize;
-    if (at + 56 > elf.length) return false;
-    if (elf.readUInt32LE(at) !== PT_NOTE) continue;
-    const start = Number(elf.readBigUInt64LE(at + 8));
-    if (notesHold(elf.subarray(start, start + Number(elf.readBigUInt64LE(at + 32))))) return true;
-  }
-  return false;
-}
-
-function notesHold(notes: Buffer): boolean {
-  for (let at = 0; at + 12 <= notes.length;) {
-    const nameBytes = notes.readUInt32LE(at);
-    const valueBytes = notes.readUInt32LE(at + 4);
-    const name = notes.toString('latin1', at + 12, at + 12 + nameBytes);
-    if (notes.readUInt32LE(at + 8) === XEN_ELFNOTE_PHYS32_ENTRY && name === 'Xen\0') return true;
-    at += 12 + align4(nameBytes) + align4(valueBytes);
-  }
-  return false;
-}
-
-function align4(bytes: number): number {
-  return Math.ceil(bytes / 4) * 4;
-}
-
 function startsWith(bytes: Buffer, at: number, magic: readonly number[]): boolean {
   return magic.every((byte, i) => bytes[at + i] === byte);
 }

@@ -6,7 +6,7 @@ import { planMachine, type HostFacts } from './plan.ts';
 
 const HOST: HostFacts = {
   accelerator: { name: 'tcg', properties: { thread: 'multi' } },
-  kernel: { kind: 'elf', path: '/cache/elf' },
+  kernel: { kind: 'linux', path: '/cache/elf' },
   initramfs: undefined,
   facts: new Map(),
 };
@@ -74,6 +74,7 @@ test('a kernel is entered as the host made it bootable, with initramfs and comma
     path: '/cache/elf',
     initramfs: '/cache/i',
     cmdline: 'a="b, c"',
+    firmware: 'qboot.rom',
   });
   const bzimage: HostFacts['kernel'] = { kind: 'bzimage', path: '/k' };
   assert.deepEqual(plan({}, { kernel: bzimage }).boot, {
@@ -81,12 +82,26 @@ test('a kernel is entered as the host made it bootable, with initramfs and comma
     path: '/k',
     initramfs: undefined,
     cmdline: '',
+    firmware: 'qboot.rom',
+  });
+});
+
+test('an ELF that is no Linux gets firmware that assigns addresses to PCI devices', () => {
+  const { boot } = plan({ cmdline: { args: 'x' } }, { kernel: { kind: 'pvh', path: '/hypervisor-fw' } });
+  assert.deepEqual(boot, {
+    kind: 'kernel',
+    path: '/hypervisor-fw',
+    initramfs: undefined,
+    cmdline: 'x',
+    firmware: 'bios-256k.bin',
   });
 });
 
 test('firmware starts alone', () => {
-  const kernel: HostFacts['kernel'] = { kind: 'firmware', path: '/fw, bin' };
-  assert.deepEqual(plan({ cmdline: { args: 'x' } }, { kernel }).boot, { kind: 'firmware', path: '/fw, bin' });
+  for (const form of ['rom', 'flash'] as const) {
+    const { boot } = plan({ cmdline: { args: 'x' } }, { kernel: { kind: form, path: '/fw, bin' } });
+    assert.deepEqual(boot, { kind: 'firmware', form, path: '/fw, bin' });
+  }
 });
 
 test('the RAM is the machine’s memory: its size, its back-end first of all steps', () => {

@@ -1,5 +1,11 @@
 import type { VmConfig } from '../config/vm-config.ts';
-import type { BootSource, MachinePlan, Properties } from '../devices/machine-plan.ts';
+import type {
+  BootSource,
+  BuiltInFirmware,
+  FirmwareForm,
+  MachinePlan,
+  Properties,
+} from '../devices/machine-plan.ts';
 import { pmem } from '../devices/pmem.ts';
 import { ramObject, shareRam } from '../devices/ram.ts';
 import { planGroups } from '../devices/rate-limit-group.ts';
@@ -12,8 +18,10 @@ import { qemuId, type Placement } from './placement.ts';
 /** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
 export interface HostFacts {
   readonly accelerator: { readonly name: 'kvm' | 'hvf' | 'tcg'; readonly properties: Properties };
-  /** the kernel as it can be started: `firmware` is given as `-bios` */
-  readonly kernel: { readonly kind: 'elf' | 'bzimage' | 'firmware'; readonly path: string };
+  /** the kernel as it can be started, or the firmware that is all that is left of it */
+  readonly kernel:
+    | { readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm; readonly path: string }
+    | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
   /** the initramfs as QEMU gets it */
   readonly initramfs: string | undefined;
   /** files with structures of SMBIOS */
@@ -139,13 +147,21 @@ function planTopology({ cpus, numa }: VmConfig, { accelerator }: HostFacts): Pro
 }
 
 function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSource {
-  if (kernel.kind === 'firmware') return { kind: 'firmware', path: kernel.path };
-  return {
-    kind: 'kernel',
-    path: kernel.path,
-    initramfs,
-    cmdline: config.cmdline.args,
-  };
+  switch (kernel.kind) {
+    case 'none':
+      return kernel;
+    case 'rom':
+    case 'flash':
+      return { kind: 'firmware', form: kernel.kind, path: kernel.path };
+    default:
+      return {
+        kind: 'kernel',
+        path: kernel.path,
+        initramfs,
+        cmdline: config.cmdline.args,
+        firmware: kernel.kind === 'pvh' ? 'bios-256k.bin' : 'qboot.rom',
+      };
+  }
 }
 
 /** The vIOMMU has the last slot but is made first: a device that is passed through looks for it when it is made. */

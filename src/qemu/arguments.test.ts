@@ -7,7 +7,10 @@ import { descriptorOf, FIRST_DESCRIPTOR, planDescriptors } from './descriptors.t
 
 const NASTY = '/x, id=y"\'\\\n{}=Ω é/$(id)';
 
-function plan(steps: readonly Step[], boot: BootSource = { kind: 'firmware', path: '/fw' }): MachinePlan {
+function plan(
+  steps: readonly Step[],
+  boot: BootSource = { kind: 'firmware', form: 'rom', path: '/fw' },
+): MachinePlan {
   return {
     machine: { type: 'pc', properties: { usb: false, 'memory-backend': 'ram' } },
     accelerator: { name: 'tcg', properties: { thread: 'multi' } },
@@ -105,20 +108,34 @@ test('kernel, initramfs and command line are arguments of their own', () => {
     path: NASTY,
     initramfs: `${NASTY}2`,
     cmdline: `a=b,c ${NASTY}`,
+    firmware: 'bios-256k.bin',
   });
   assert.deepEqual(valuesOf(words, '-kernel'), [NASTY]);
   assert.deepEqual(valuesOf(words, '-initrd'), [`${NASTY}2`]);
   assert.deepEqual(valuesOf(words, '-append'), [`a=b,c ${NASTY}`]);
-  assert.deepEqual(valuesOf(words, '-bios'), ['qboot.rom']);
+  assert.deepEqual(valuesOf(words, '-bios'), ['bios-256k.bin']);
 });
 
 test('a kernel without initramfs has no -initrd, firmware no -kernel', () => {
-  const kernel = render([], { kind: 'kernel', path: '/k', initramfs: undefined, cmdline: '' });
+  const none = { initramfs: undefined, cmdline: '', firmware: 'qboot.rom' } as const;
+  const kernel = render([], { kind: 'kernel', path: '/k', ...none });
   assert.ok(!kernel.includes('-initrd'));
   assert.deepEqual(valuesOf(kernel, '-append'), ['']);
-  const firmware = render([], { kind: 'firmware', path: NASTY });
+  const firmware = render([], { kind: 'firmware', form: 'rom', path: NASTY });
   assert.deepEqual(valuesOf(firmware, '-bios'), [NASTY]);
   assert.ok(!firmware.includes('-kernel') && !firmware.includes('-append'));
+  const restored = render([], { kind: 'none', firmware: 'qboot.rom' });
+  assert.deepEqual(valuesOf(restored, '-bios'), ['qboot.rom']);
+  assert.ok(!restored.includes('-kernel'));
+});
+
+test('firmware in flash is a node of its own, which the machine names', () => {
+  const words = render([], { kind: 'firmware', form: 'flash', path: NASTY });
+  assert.deepEqual(valuesOf(words, '-bios'), []);
+  assert.deepEqual(valuesOf(words, '-machine'), ['pc,usb=off,memory-backend=ram,pflash0=firmware']);
+  const [image = ''] = valuesOf(words, '-blockdev');
+  const node = { driver: 'file', 'node-name': 'firmware', filename: NASTY, 'read-only': true };
+  assert.deepEqual(JSON.parse(image), node);
 });
 
 const CHARDEVS: readonly Step[] = [
@@ -159,7 +176,13 @@ test('files that QEMU gets open are opened anew by their descriptors, others by 
     { kind: 'object', props: { 'qom-type': 'memory-backend-file', id: 'other', 'mem-path': NASTY } },
   ];
   const one: MachinePlan = {
-    ...plan(steps, { kind: 'kernel', path: kernel, initramfs: NASTY, cmdline: kernel }),
+    ...plan(steps, {
+      kind: 'kernel',
+      path: kernel,
+      initramfs: NASTY,
+      cmdline: kernel,
+      firmware: 'qboot.rom',
+    }),
     smbios: [tables],
     handed: new Map([
       [kernel, 50],

@@ -1,4 +1,11 @@
-import type { BootSource, MachinePlan, MemoryPlan, NumaOption, Properties } from '../devices/machine-plan.ts';
+import type {
+  BootSource,
+  FirmwareForm,
+  MachinePlan,
+  MemoryPlan,
+  NumaOption,
+  Properties,
+} from '../devices/machine-plan.ts';
 import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../devices/step.ts';
 import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, pathInQemu, type Descriptor } from './descriptors.ts';
 
@@ -13,7 +20,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-name', 'debug-threads=on'],
     // the VMM decides what a reset or power-off means: QEMU ends and says why; after a panic the guest decides
     ['-action', 'reboot=shutdown,shutdown=poweroff,panic=none'],
-    ['-machine', keyValues(plan.machine.type, plan.machine.properties)],
+    ['-machine', keyValues(plan.machine.type, { ...plan.machine.properties, ...flashProperties(plan.boot) })],
     ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
     ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
     ['-smp', keyValues(undefined, plan.smp)],
@@ -43,14 +50,28 @@ function numaArgument(option: NumaOption): string {
   return ['node', `nodeid=${option.node}`, ...cpus, ...memory].join(',');
 }
 
+/** Node of the image in the machine's first flash device, whose end is the end of the first 4 GiB. */
+const FLASH_NODE = 'firmware';
+
+function flashProperties(boot: BootSource): Properties {
+  return boot.kind === 'firmware' && boot.form === 'flash' ? { pflash0: FLASH_NODE } : {};
+}
+
 function bootArguments(boot: BootSource, descriptors: readonly Descriptor[]): string[] {
+  if (boot.kind === 'none') return ['-bios', boot.firmware];
   const path = pathInQemu(descriptors, boot.path);
-  if (boot.kind === 'firmware') return ['-bios', path];
+  if (boot.kind === 'firmware') return firmwareArguments(boot.form, path);
   return [
-    ...['-bios', 'qboot.rom', '-kernel', path],
+    ...['-bios', boot.firmware, '-kernel', path],
     ...(boot.initramfs === undefined ? [] : ['-initrd', pathInQemu(descriptors, boot.initramfs)]),
     ...['-append', boot.cmdline],
   ];
+}
+
+function firmwareArguments(form: FirmwareForm, path: string): string[] {
+  if (form === 'rom') return ['-bios', path];
+  const image = { driver: 'file', 'node-name': FLASH_NODE, filename: path, 'read-only': true };
+  return ['-blockdev', JSON.stringify(image)];
 }
 
 function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {

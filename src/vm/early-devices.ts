@@ -27,8 +27,8 @@ export async function switchOnDevices(run: Run): Promise<void> {
   }
 }
 
-function needsIt({ qemu, accelerator, booted, hasFirmware }: Run): boolean {
-  // a firmware of the user's does it itself, on one processor, and need not expect that it was done
-  if (accelerator !== 'tcg' || hasFirmware) return false;
+function needsIt({ qemu, accelerator, booted, firmware }: Run): boolean {
+  // all other firmware does it itself, on one processor, and need not expect that it was done
+  if (accelerator !== 'tcg' || firmware !== 'qboot.rom') return false;
   return booted.cpus.max_vcpus > 1 && isOlder(qemu.qmp.version, MENDED);
 }

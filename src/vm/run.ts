@@ -1,6 +1,6 @@
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { MachinePlan } from '../devices/machine-plan.ts';
+import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
 import { bootMemory, zonesOf } from '../devices/memory.ts';
 import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
@@ -47,8 +47,8 @@ export interface Run {
   /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
   spareVcpus: number;
   readonly accelerator: HostFacts['accelerator']['name'];
-  /** the guest's firmware is a file of the user's */
-  readonly hasFirmware: boolean;
+  /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
+  readonly firmware: BuiltInFirmware | 'own';
   /** what the machine had when it started: what came later was added */
   readonly booted: BootedShape;
   /** what the balloon held when it was last looked at, in `bytes` */
@@ -97,10 +97,7 @@ async function startGuest(run: Run): Promise<void> {
 }
 
 /** What the machine's firmware starts from. */
-interface BootFiles extends Pick<HostFacts, 'kernel' | 'initramfs'> {
-  /** they come with QEMU, which finds them by their names */
-  readonly areBuiltIn?: boolean;
-}
+type BootFiles = Pick<HostFacts, 'kernel' | 'initramfs'>;
 
 /** How a machine comes to be: booted, or from the state of another. */
 export interface Start {
@@ -125,12 +122,12 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
-    const { areBuiltIn = false, ...boot } = await start.lookAtHost();
+    const boot = await start.lookAtHost();
     for (const placement of layout.placements) {
       await preparations.add(placement, { vm: config, expected: start.images?.get(placement.id), signal });
     }
     using smbios = await writeSmbios(config.platform);
-    using copies = await copyForEngine(areBuiltIn ? [] : [boot.kernel.path, boot.initramfs]);
+    using copies = await copyForEngine(pathsOf(boot));
     const handed = new Map([...smbios.fds, ...copies.fds]);
     const facts = { accelerator, ...boot, smbios: smbios.paths, handed, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
@@ -145,7 +142,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       dimms: [],
       spareVcpus: accelerator.name === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
       accelerator: accelerator.name,
-      hasFirmware: boot.kernel.kind === 'firmware',
+      firmware: firmwareOf(plan.boot),
       booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
       balloonBytes: 0,
       qemu,
@@ -163,6 +160,14 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     await preparations.releaseAll();
     throw error;
   }
+}
+
+function pathsOf({ kernel, initramfs }: BootFiles): (string | undefined)[] {
+  return kernel.kind === 'none' ? [] : [kernel.path, initramfs];
+}
+
+function firmwareOf(boot: BootSource): Run['firmware'] {
+  return boot.kind === 'firmware' ? 'own' : boot.firmware;
 }
 
 function launch(
@@ -204,7 +209,8 @@ export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
     // QEMU would pass over it without a word
     throw new ApiError('failed', `cpus.kvm_hyperv: needs KVM, the machine would run on ${accelerator}`);
   }
-  const kernel = await naming(`kernel ${config.kernel.path}`, prepareKernel(config.kernel.path));
+  const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
+  const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
   for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
   for (const { id } of config.sgx_epc ?? []) {
     await naming(`sgx_epc ${id}`, checkSgx(accelerator));

@@ -20,7 +20,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
   return {
     engine: engineOf(run),
     accelerator: run.accelerator,
-    hasFirmware: run.hasFirmware,
+    firmware: run.firmware,
     isInFirstSteps: await isInFirstSteps(run.qemu.qmp),
     shape: shapeOf(portableVmConfig(config)),
     booted: run.booted,

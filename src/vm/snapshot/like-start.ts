@@ -14,13 +14,6 @@ import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
-/** QEMU's own firmware, which a guest that is running no longer needs but that has a place in the machine. */
-const FIRMWARE = {
-  kernel: { kind: 'firmware', path: 'qboot.rom' },
-  initramfs: undefined,
-  areBuiltIn: true,
-} as const;
-
 /**
  * How a machine starts that is to take another one's state: the same devices in the same places, the vCPUs that were there.
  * @throws ApiError where the configuration has other devices
@@ -31,7 +24,7 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
     config,
     booted: bootedLike(config, machine),
     layout: layoutLike(config, machine),
-    lookAtHost: async () => (needsPayload(machine) ? lookAtHost(config) : FIRMWARE),
+    lookAtHost: () => lookLike(config, machine),
     adapt: (plan) => {
       const dimms = machine.dimms.flatMap((size, i) => planDimm(i, size, config));
       const steps = [...plan.steps, ...dimms].map((step) => addressed(step, machine.memoryAddresses));
@@ -47,9 +40,13 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
   };
 }
 
-/** Its guest fetches from QEMU what it starts from. */
-function needsPayload({ hasFirmware, isInFirstSteps }: MachineDescription): boolean {
-  return hasFirmware || isInFirstSteps;
+/** The kernel is read again only where the guest is still fetching it; firmware of QEMU's has its place in the machine. */
+async function lookLike(
+  config: VmConfig,
+  { firmware, isInFirstSteps }: MachineDescription,
+): ReturnType<typeof lookAtHost> {
+  if (firmware === 'own' || isInFirstSteps) return lookAtHost(config);
+  return { kernel: { kind: 'none', firmware }, initramfs: undefined };
 }
 
 /** A device that is memory, at the address that it had. */

@@ -91,8 +91,8 @@ const MachineDescriptionSchema = v.object({
   /** QEMU's major and minor version: another may know other devices' states */
   engine: v.string(),
   accelerator: v.string(),
-  /** the guest's firmware is a file of the user's */
-  hasFirmware: v.boolean(),
+  /** see `Run` */
+  firmware: v.picklist(['qboot.rom', 'bios-256k.bin', 'own']),
   /** the firmware may still need the kernel: see `qemu/first-steps.ts` */
   isInFirstSteps: v.optional(v.boolean(), false),
   /** what the configuration had that must not be edited; see `edits.ts` */

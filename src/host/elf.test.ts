@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hasPvhNote, readPvhKernel } from './elf.ts';
+
+interface Note {
+  readonly owner: string;
+  readonly type: number;
+}
+
+const PVH: Note = { owner: 'Xen\0', type: 18 };
+
+/** A 64-bit ELF whose only segment is one of notes, each with a value of four bytes. */
+function elf(notes: readonly Note[], machine = 62): Buffer {
+  const segment = Buffer.concat(
+    notes.map(({ owner, type }) => {
+      const name = Buffer.alloc(Math.ceil(owner.length / 4) * 4);
+      name.write(owner, 'latin1');
+      const head = Buffer.alloc(12);
+      for (const [i, value] of [owner.length, 4, type].entries()) head.writeUInt32LE(value, 4 * i);
+      return Buffer.concat([head, name, Buffer.alloc(4)]);
+    }),
+  );
+  const file = Buffer.concat([Buffer.alloc(120), segment]);
+  file.write('\x7fELF\x02\x01\x01', 0, 'latin1');
+  file.writeUInt16LE(machine, 18);
+  file.writeBigUInt64LE(64n, 32);
+  file.writeUInt16LE(56, 54);
+  file.writeUInt16LE(1, 56);
+  file.writeUInt32LE(4, 64);
+  file.writeBigUInt64LE(120n, 72);
+  file.writeBigUInt64LE(BigInt(segment.length), 96);
+  return file;
+}
+
+test('Linux is told by the notes of its build, whatever their order', () => {
+  const linux: Note = { owner: 'Linux\0', type: 256 };
+  assert.deepEqual(readPvhKernel(elf([linux, PVH])), { isLinux: true });
+  assert.deepEqual(readPvhKernel(elf([PVH, linux])), { isLinux: true });
+  assert.deepEqual(readPvhKernel(elf([{ owner: 'GNU\0', type: 3 }, PVH])), { isLinux: false });
+});
+
+test('an ELF that PVH cannot enter is refused with the reason', () => {
+  assert.throws(() => readPvhKernel(elf([])), /an ELF without a PVH note/);
+  assert.throws(() => readPvhKernel(elf([{ owner: 'Xen\0', type: 6 }])), /without a PVH note/);
+  assert.throws(() => readPvhKernel(elf([{ owner: 'GNU\0', type: 18 }])), /without a PVH note/);
+  assert.throws(() => readPvhKernel(elf([PVH], 183)), /is an ELF for AArch64/);
+  assert.throws(() => readPvhKernel(elf([PVH], 999)), /is an ELF for machine 999/);
+});
+
+test('a damaged ELF is refused, never read beyond its end', () => {
+  const whole = elf([PVH]);
+  for (let size = 0; size < whole.length - 8; size++)
+    assert.equal(hasPvhNote(whole.subarray(0, size)), false);
+  for (const [at, value] of [
+    [32, 2n ** 64n - 1n],
+    [72, 2n ** 63n],
+    [96, 0n],
+  ] as const) {
+    const damaged = Buffer.from(whole);
+    damaged.writeBigUInt64LE(value, at);
+    assert.equal(hasPvhNote(damaged), false);
+  }
+  const owner = Buffer.from(whole);
+  owner.writeUInt32LE(0xffff_ffff, 120);
+  assert.equal(hasPvhNote(owner), false);
+});

@@ -1,0 +1,145 @@
+/*
+ * The parts of an ELF file that decide how a kernel is entered (elf(5), xen/include/public/elfnote.h).
+ */
+
+const MAGIC = '\x7fELF';
+const PT_NOTE = 4;
+
+/** Note with the address of the 32-bit entry point by which PVH starts a kernel. */
+const PVH_ENTRY = { owner: 'Xen\0', type: 18 } as const;
+/** Owner of notes that the build of every Linux since 4.19 adds; Linux knows PVH without Xen since 5.0. */
+const LINUX_OWNER = 'Linux\0';
+
+/** Values of `e_machine` that run on an x86-64 processor. EDK2's CLOUDHV.fd is a 64-bit ELF for the 80386. */
+const X86_MACHINES: ReadonlySet<number> = new Set([3, 62]);
+const OTHER_MACHINES: ReadonlyMap<number, string> = new Map([
+  [21, 'PowerPC'],
+  [22, 's390x'],
+  [40, 'ARM'],
+  [183, 'AArch64'],
+  [243, 'RISC-V'],
+  [258, 'LoongArch'],
+]);
+
+/** Where the members of the two classes are, in `bytes`. */
+interface Layout {
+  readonly headerBytes: number;
+  readonly tableAt: number;
+  readonly entrySizeAt: number;
+  readonly countAt: number;
+  readonly entryBytes: number;
+  readonly offsetAt: number;
+  readonly sizeAt: number;
+  readonly read: (bytes: Buffer, at: number) => number;
+}
+
+const CLASSES: ReadonlyMap<number, Layout> = new Map([
+  [
+    1,
+    {
+      headerBytes: 52,
+      tableAt: 28,
+      entrySizeAt: 42,
+      countAt: 44,
+      entryBytes: 32,
+      offsetAt: 4,
+      sizeAt: 16,
+      read: (bytes, at) => bytes.readUInt32LE(at),
+    },
+  ],
+  [
+    2,
+    {
+      headerBytes: 64,
+      tableAt: 32,
+      entrySizeAt: 54,
+      countAt: 56,
+      entryBytes: 56,
+      offsetAt: 8,
+      sizeAt: 32,
+      read: (bytes, at) => Number(bytes.readBigUInt64LE(at)),
+    },
+  ],
+]);
+
+interface Note {
+  readonly owner: string;
+  readonly type: number;
+}
+
+/** Whether bytes begin as an ELF file does. */
+export function isElf(head: Buffer): boolean {
+  return head.toString('latin1', 0, 4) === MAGIC;
+}
+
+/** How a kernel in an ELF is entered, and whether it is Linux. */
+export interface PvhKernel {
+  readonly isLinux: boolean;
+}
+
+/**
+ * Reads the notes of an ELF kernel.
+ * @throws where PVH cannot enter it, saying why
+ */
+export function readPvhKernel(elf: Buffer): PvhKernel {
+  const layout = CLASSES.get(elf[4] ?? 0);
+  if (layout === undefined || elf.length < layout.headerBytes) throw new Error('is a truncated ELF file');
+  checkMachine(elf);
+  const notes = notesOf(elf, layout);
+  if (!notes.some(({ owner, type }) => owner === PVH_ENTRY.owner && type === PVH_ENTRY.type)) {
+    const bits = layout.headerBytes === 52 ? 'a 32-bit' : 'an';
+    throw new Error(`is ${bits} ELF without a PVH note and cannot be entered: Linux needs CONFIG_PVH=y`);
+  }
+  return { isLinux: notes.some(({ owner }) => owner === LINUX_OWNER) };
+}
+
+/** Whether PVH can enter an ELF. */
+export function hasPvhNote(elf: Buffer): boolean {
+  try {
+    return isElf(elf) && readPvhKernel(elf) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function checkMachine(elf: Buffer): void {
+  const isBigEndian = elf[5] === 2;
+  const machine = isBigEndian ? elf.readUInt16BE(18) : elf.readUInt16LE(18);
+  if (!isBigEndian && X86_MACHINES.has(machine)) return;
+  const name = OTHER_MACHINES.get(machine) ?? `machine ${machine}`;
+  throw new Error(`is an ELF for ${name}: the VM's processor is x86-64`);
+}
+
+function notesOf(elf: Buffer, layout: Layout): Note[] {
+  const table = layout.read(elf, layout.tableAt);
+  const entrySize = elf.readUInt16LE(layout.entrySizeAt);
+  const count = elf.readUInt16LE(layout.countAt);
+  const notes: Note[] = [];
+  for (let i = 0; i < count; i++) {
+    const at = table + i * entrySize;
+    if (at + layout.entryBytes > elf.length) break;
+    if (elf.readUInt32LE(at) !== PT_NOTE) continue;
+    const start = layout.read(elf, at + layout.offsetAt);
+    notes.push(...parseNotes(elf.subarray(start, start + layout.read(elf, at + layout.sizeAt))));
+  }
+  return notes;
+}
+
+/** A segment of notes is a few hundred bytes: more is damage, or an attempt to keep the VMM busy. */
+const MAX_NOTES = 1000;
+
+function parseNotes(segment: Buffer): Note[] {
+  const notes: Note[] = [];
+  for (let at = 0; at + 12 <= segment.length && notes.length < MAX_NOTES;) {
+    const ownerBytes = segment.readUInt32LE(at);
+    const valueBytes = segment.readUInt32LE(at + 4);
+    const owner = segment.toString('latin1', at + 12, at + 12 + Math.min(ownerBytes, 16));
+    notes.push({ owner, type: segment.readUInt32LE(at + 8) });
+    at += 12 + align4(ownerBytes) + align4(valueBytes);
+  }
+  return notes;
+}
+
+function align4(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
+}

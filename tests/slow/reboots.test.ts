@@ -1,0 +1,85 @@
+// Two hundred reboots by a guest with one network of each kind: each of them works after each reboot.
+import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
+import { test } from 'node:test';
+import { openTap } from '../support/descriptors.ts';
+import { guestConfig } from '../support/guest.ts';
+import { interfaceName, interfaces, ip, withInterface, attribute } from '../support/network.ts';
+import { openShell, ptyOf, type Shell } from '../support/shell.ts';
+import { until } from '../support/until.ts';
+import { assertStatus, startVmm } from '../support/vmm.ts';
+
+const REBOOTS = 200;
+/** What one reboot may take on a busy machine, in milliseconds. */
+const REBOOT_MS = 60_000;
+
+const KINDS = ['named', 'made', 'given', 'macvtap', 'user'] as const;
+const mac = (i: number): string => `2e:00:00:00:02:0${i}`;
+const host = (i: number): string => `10.94.${i}.1`;
+
+/** Runs in the guest at each boot. It uses one of its two processors, and so one of several pairs of queues. */
+const SCRIPT = KINDS.map((kind, i) => {
+  const find = `for d in /sys/class/net/*; do grep -q ${mac(i)} $d/address && n=$(basename $d); done`;
+  return `${find}; ip addr add 10.94.${i}.9/24 dev $n; ip link set $n up; ping -c 1 -w 20 ${host(i)} >/dev/null && echo ${kind}-works`;
+}).join('; ');
+
+test(`a guest reboots ${REBOOTS} times, and each kind of network works after each`, async () => {
+  const named = interfaceName();
+  using _named = withInterface(
+    named,
+    'tuntap',
+    'add',
+    'dev',
+    named,
+    'mode',
+    'tap',
+    'vnet_hdr',
+    'multi_queue',
+  );
+  using given = openTap(2);
+  const [cable, end, macvtap] = [interfaceName(), interfaceName(), interfaceName()];
+  using _cable = withInterface(cable, 'link', 'add', cable, 'type', 'veth', 'peer', 'name', end);
+  ip('link', 'add', 'link', cable, 'name', macvtap, 'address', mac(3), 'type', 'macvtap');
+  for (const one of [named, macvtap, cable, end]) ip('link', 'set', one, 'up');
+  for (const [name, i] of [
+    [named, 0],
+    [given.name, 2],
+    [end, 3],
+  ] as const)
+    ip('addr', 'add', `${host(i)}/24`, 'dev', name);
+  const device = `/dev/tap${attribute(macvtap, 'ifindex')}`;
+  const queues = [openSync(device, 'r+'), openSync(device, 'r+')];
+  try {
+    const before = interfaces();
+    await using vmm = await startVmm({ inherited: [...given.fds, ...queues] });
+    const config = guestConfig({
+      cpus: { boot_vcpus: 2, max_vcpus: 2 },
+      cmdline: { args: `console=ttyS0 quiet maxcpus=1 nephos.run="${SCRIPT}; reboot -f"` },
+      net: [
+        { tap: named, num_queues: 4, mac: mac(0) },
+        { ip: host(1), num_queues: 4, mac: mac(1) },
+        { fds: [3, 4], num_queues: 4, mac: mac(2) },
+        { fds: [5, 6], num_queues: 4, mac: mac(3) },
+        { backend: 'user', ip: host(4), mac: mac(4) },
+      ],
+    });
+    assertStatus(await vmm.put('vm.create', config), 204);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    using shell = openShell(await ptyOf(vmm));
+    for (let boots = 1; boots <= REBOOTS; boots++) await untilWorking(shell, boots);
+    assertStatus(await vmm.put('vm.delete'), 204);
+    assert.deepEqual(interfaces(), before);
+  } finally {
+    for (const fd of queues) closeSync(fd);
+  }
+});
+
+async function untilWorking(shell: Shell, boots: number): Promise<void> {
+  const works = (kind: string): boolean => shell.shown().split(`${kind}-works\n`).length > boots;
+  await until(
+    `each network works after boot ${boots}`,
+    () => KINDS.every(works),
+    () => shell.shown().slice(-2000),
+    REBOOT_MS,
+  );
+}

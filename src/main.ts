@@ -1,5 +1,3 @@
-import { configureLog, createLog, type LogLevel } from './util/log.ts';
-import { writeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { endpointsOf } from './api/handlers.ts';
@@ -15,12 +13,18 @@ import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/
 import type { ListenAddress } from './http/listener.ts';
 import { confineEngines, type EngineUser } from './qemu/confinement.ts';
 import { reasonOf } from './util/errno.ts';
+import { createLineOutput } from './util/line-output.ts';
+import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
+import { createOutput, flushOutputs } from './util/output.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/metrics.ts';
 import { Vmm } from './vm/vmm.ts';
 
 const log = createLog('main');
+
+const STDOUT = 1;
+const STDERR = 2;
 
 /** A reason to exit with 1, said in one line. */
 class ExitError extends Error {}
@@ -30,7 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (options.show === 'help') return print(daemonHelp());
   if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);
   process.umask(0o077);
-  await using _log = await openLog(options.verbosity, options.logFile);
+  using _log = await openLog(options.verbosity, options.logFile);
   await confine(options);
   await run(options);
 }
@@ -57,7 +61,7 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
 /** Everything that is started here is ended here, whatever goes wrong. */
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, eventMonitor, noShutdown, vm, restore } = options;
-  await using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
+  using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
   const onEvent = (event: VmEvent): void => {
     logVmEvent(event);
     monitor?.record(event);
@@ -144,15 +148,21 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
 
 const LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug', 'trace'];
 
-async function openLog(verbosity: number, path: string | undefined): Promise<AsyncDisposable> {
+async function openLog(verbosity: number, path: string | undefined): Promise<Disposable> {
   const level = LEVELS[Math.min(verbosity, LEVELS.length - 1)] ?? 'warn';
   const file = path === undefined ? undefined : await openLogFile(path);
-  configureLog({ level, write: (line) => writeLine(file?.fd ?? 2, line) });
+  // a log that cannot be written (a full disk, a closed pipe, a stopped terminal) must not take the guest with it
+  const output = createLineOutput(file?.fd ?? STDERR, droppedLines, { release: () => void file?.close() });
+  configureLog({ level, write: output.write });
   process.on('uncaughtException', (error) => {
     log.error(`unexpected: ${error.stack ?? error.message}`);
-    process.exit(1);
+    void exit(1);
   });
-  return { [Symbol.asyncDispose]: async () => file?.close() };
+  return { [Symbol.dispose]: output.close };
+}
+
+function droppedLines(count: number): string {
+  return `cloud-hypervisor: ${count} lines of the log were dropped: its reader did not keep up\n`;
 }
 
 async function openLogFile(path: string): Promise<FileHandle> {
@@ -163,29 +173,33 @@ async function openLogFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** A log that cannot be written (a full disk, a closed pipe) must not take the guest with it. */
-function writeLine(fd: number, line: string): void {
-  try {
-    writeSync(fd, line);
-  } catch {
-    return undefined;
-  }
+/** Writes a line to a standard stream, which need not be read. */
+function print(text: string, fd = STDOUT): void {
+  const output = createOutput(fd);
+  output.write(Buffer.from(`${text}\n`));
+  output.close();
 }
 
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+/** How long the end waits for outputs that are not read, in milliseconds. */
+const EXIT_OUTPUT_MS = 1000;
+
+/** Ends the process; what is still open (standard input, a console's reader) does not hold up the end. */
+async function exit(code: number): Promise<void> {
+  await flushOutputs(EXIT_OUTPUT_MS);
+  await exitWith(code);
 }
 
 // one of libuv's threads waits for what comes on the API socket, three may hang in dead file systems: four are left
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
-main(process.argv.slice(2)).then(
-  // what is still open (standard input, a console's reader) does not hold the end up
-  () => process.stdout.write('', () => void exitWith(0)),
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    if (error instanceof UsageError) process.stderr.write('For more information try --help\n');
-    else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
-    void exitWith(1);
-  },
-);
+void main(process.argv.slice(2))
+  .then(
+    () => 0,
+    (error: unknown) => {
+      print(error instanceof Error ? error.message : String(error), STDERR);
+      if (error instanceof UsageError) print('For more information try --help', STDERR);
+      else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
+      return 1;
+    },
+  )
+  .then(exit);

@@ -1,45 +1,36 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
-import type { Pty } from './pty.ts';
+import { createByteQueue, keepNewest, type ByteQueue } from '../util/byte-queue.ts';
+import { createDrain } from '../util/drain.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
 import { makeWayForSocket } from './server-socket.ts';
 
-/** How much output is kept while nobody is connected, in bytes: the newest stays. */
-const BACKLOG_BYTES = 65_536;
-
-/** How much is kept for a client that is slower than a guest that cannot wait, in bytes. */
-const MOST_BYTES = 16 * 2 ** 20;
-
-/** How long a client may take before it counts as one that does not read, in milliseconds. */
-const READER_PATIENCE_MS = 3000;
-
-/** Output is handed on in pieces of this many bytes, so that a slow client is seen to take some. */
+/** Output is handed to a client in pieces of this many bytes, and each when the client has taken the one before. */
 const PIECE_BYTES = 16_384;
 
-/** A console on a UNIX socket: one client at a time, and whoever comes next takes the place of the one before. */
-export type ConsoleSocket = Omit<Pty, 'path'>;
-
 /**
- * Listens on a UNIX socket; its file goes with `dispose`. Rejects with the path and the reason where something is
- * there already.
+ * Listens on a UNIX socket as a console: one client at a time, and the next one takes the place of the one before. Its
+ * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
  */
-export async function openConsoleSocket(path: string): Promise<ConsoleSocket> {
+export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
   await makeWayForSocket(path);
-  const server = createServer();
+  // a client may close its sending side and still read: `socat -u`, `nc` without input
+  const server = createServer({ allowHalfOpen: true });
   const output = createOutput();
-  let take: (bytes: Buffer) => void = () => undefined;
+  const input = createInput();
   server.on('connection', (client) => {
-    output.to(client);
-    client.on('data', (bytes: Buffer) => take(bytes));
     // its end is told by `close`
     client.on('error', () => undefined);
+    output.to(client);
+    input.from(client);
   });
   await listen(server, path);
   return {
     write: output.write,
     onDrain: output.onDrain,
-    onInput: (next) => {
-      take = next;
-    },
+    onInput: input.onInput,
+    pauseInput: input.pause,
+    resumeInput: input.resume,
     dispose: () => {
       server.close();
       output.stop();
@@ -56,74 +47,88 @@ async function listen(server: Server, path: string): Promise<void> {
   }
 }
 
-interface Output extends Pick<Pty, 'write' | 'onDrain'> {
+interface Input {
+  /** From now on input comes from this client. */
+  readonly from: (client: Socket) => void;
+  readonly onInput: ConsoleEnd['onInput'];
+  readonly pause: () => void;
+  readonly resume: () => void;
+}
+
+function createInput(): Input {
+  let client: Socket | undefined;
+  let take: ((bytes: Buffer) => void) | undefined;
+  let isPaused = false;
+  const apply = (): void => {
+    if (isPaused || take === undefined) client?.pause();
+    else client?.resume();
+  };
+  return {
+    from: (next) => {
+      client = next;
+      next.on('data', (bytes: Buffer) => take?.(bytes));
+      apply();
+    },
+    onInput: (next) => {
+      take = next;
+      apply();
+    },
+    pause: () => {
+      isPaused = true;
+      apply();
+    },
+    resume: () => {
+      isPaused = false;
+      apply();
+    },
+  };
+}
+
+interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
   /** From now on the output goes to this client. */
   readonly to: (client: Socket) => void;
   readonly stop: () => void;
 }
 
-/** Gives output to a client as fast as it takes it, and keeps the newest while there is none that does. */
+/** Gives output to the client as fast as it takes it, and keeps the newest while there is none. */
 function createOutput(): Output {
-  let kept: Buffer = Buffer.alloc(0);
+  const queue = createByteQueue();
   let client: Socket | undefined;
-  let lastTaken = 0;
-  let timer: NodeJS.Timeout | undefined;
-  let resume: (() => void) | undefined;
+  const drain = createDrain();
 
-  const isRead = (): boolean => client !== undefined && performance.now() - lastTaken < READER_PATIENCE_MS;
   const flush = (): void => {
-    const rest = client === undefined ? kept : handOn(client, kept);
-    if (rest.length < kept.length) lastTaken = performance.now();
-    kept = rest;
-    clearTimeout(timer);
-    if (kept.length > BACKLOG_BYTES && isRead()) {
-      // a client that has stopped reading must not stop the guest
-      timer = setTimeout(flush, READER_PATIENCE_MS).unref();
-      return;
-    }
-    kept = newest(kept, BACKLOG_BYTES);
-    const go = resume;
-    resume = undefined;
-    go?.();
-  };
-  const to = (next: Socket | undefined): void => {
-    client = next;
-    lastTaken = performance.now();
-    flush();
+    if (client === undefined) keepNewest(queue, UNREAD_BYTES);
+    else handOn(client, queue);
+    drain.check(queue.length());
   };
   return {
     to: (next) => {
       client?.destroy();
+      client = next;
       next.on('drain', flush);
-      next.on('close', () => client === next && to(undefined));
-      to(next);
+      next.on('close', () => {
+        if (client !== next) return;
+        client = undefined;
+        flush();
+      });
+      flush();
     },
     write: (bytes) => {
-      kept = newest(kept.length === 0 ? bytes : Buffer.concat([kept, bytes]), MOST_BYTES);
+      queue.push(bytes);
       flush();
-      return kept.length <= BACKLOG_BYTES;
+      keepNewest(queue, MOST_BYTES);
+      return queue.length() <= HOLD_BYTES;
     },
-    onDrain: (next) => {
-      resume = next;
-    },
-    stop: () => {
-      clearTimeout(timer);
-      client?.destroy();
-    },
+    onDrain: (resume) => drain.wait(RESUME_BYTES, resume),
+    stop: () => client?.destroy(),
   };
 }
 
-/** The end of what is kept; a copy where it was cut, so that the rest can go. */
-function newest(bytes: Buffer, most: number): Buffer {
-  return bytes.length > most ? Buffer.from(bytes.subarray(bytes.length - most)) : bytes;
-}
-
-/** Hands on what a client takes now. @returns the rest */
-function handOn(taker: Socket, bytes: Buffer): Buffer {
-  let rest = bytes;
-  while (rest.length > 0 && taker.writable && !taker.writableNeedDrain) {
-    taker.write(rest.subarray(0, PIECE_BYTES));
-    rest = rest.subarray(PIECE_BYTES);
+/** Hands on what a client takes now. */
+function handOn(client: Socket, queue: ByteQueue): void {
+  while (queue.length() > 0 && client.writable && !client.writableNeedDrain) {
+    const piece = queue.front().subarray(0, PIECE_BYTES);
+    queue.drop(piece.length);
+    client.write(piece);
   }
-  return rest;
 }

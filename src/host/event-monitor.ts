@@ -1,14 +1,8 @@
-import { closeSync, constants, writeSync } from 'node:fs';
+import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { codeOf, reasonOf } from '../util/errno.ts';
-import { createLog } from '../util/log.ts';
-import { loadNative } from '../util/native.ts';
+import { reasonOf } from '../util/errno.ts';
+import { createLineOutput } from '../util/line-output.ts';
 import { openFile, OUTPUT_KINDS } from '../util/open-file.ts';
-
-const log = createLog('event');
-
-const F_GETFL = 3;
-const F_SETFL = 4;
 
 /** Where events are recorded: a file or FIFO, or a descriptor that was inherited. */
 export type MonitorTarget = { readonly path: string } | { readonly fd: number };
@@ -21,8 +15,8 @@ export interface MonitoredEvent {
 }
 
 /** A stream of events for another program (reference/events.md 2). */
-export interface EventMonitor extends AsyncDisposable {
-  /** Records an event, with the time since the monitor was opened. Nobody who reads slowly holds the VM up: it is lost then. */
+export interface EventMonitor extends Disposable {
+  /** Records an event, with the time since the monitor was opened. A reader that does not keep up misses events; it never holds up the VM. */
   readonly record: (event: MonitoredEvent) => void;
 }
 
@@ -31,39 +25,23 @@ export interface EventMonitor extends AsyncDisposable {
  * soon. Rejects with the path and the reason.
  */
 export async function openEventMonitor(target: MonitorTarget): Promise<EventMonitor> {
-  if ('path' in target) {
-    const file = await openRecord(target.path);
-    const opened = performance.now();
-    return {
-      record: (event) => write(file.fd, textOf(event, performance.now() - opened)),
-      [Symbol.asyncDispose]: () => file.close(),
-    };
-  }
-  const { fd } = target;
-  await neverBlock(fd);
+  const { fd, file } = 'fd' in target ? { fd: target.fd, file: undefined } : await openRecord(target.path);
   const opened = performance.now();
-  return {
-    record: (event) => write(fd, textOf(event, performance.now() - opened)),
-    [Symbol.asyncDispose]: async () => closeSync(fd),
-  };
+  const text = (event: MonitoredEvent): string => textOf(event, performance.now() - opened);
+  const note = (dropped: number): string =>
+    text({ source: 'vmm', event: 'events-dropped', properties: { count: String(dropped) } });
+  const output = createLineOutput(fd, note, { release: () => void file?.close() });
+  return { record: (event) => output.write(text(event)), [Symbol.dispose]: output.close };
 }
 
-async function openRecord(path: string): Promise<FileHandle> {
+async function openRecord(path: string): Promise<{ fd: number; file: FileHandle }> {
   const flags = constants.O_WRONLY | constants.O_CREAT;
   try {
-    return await openFile(path, { flags, mode: 0o600, kinds: OUTPUT_KINDS });
+    const file = await openFile(path, { flags, mode: 0o600, kinds: OUTPUT_KINDS });
+    return { fd: file.fd, file };
   } catch (error) {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
-}
-
-async function neverBlock(fd: number): Promise<void> {
-  const { koffi, libc } = await loadNative();
-  const fcntl: (fd: number, command: number, ...rest: unknown[]) => number =
-    libc.func('int fcntl(int, int, ...)');
-  const flags = fcntl(fd, F_GETFL, 'int', 0);
-  if (flags >= 0 && fcntl(fd, F_SETFL, 'int', flags | constants.O_NONBLOCK) >= 0) return;
-  throw new Error(libc.func('const char *strerror(int)')(koffi.errno()));
 }
 
 /** One object, indented by two, and a blank line. */
@@ -71,14 +49,4 @@ function textOf({ source, event, properties }: MonitoredEvent, elapsed: number):
   const nanoseconds = Math.round(elapsed * 1e6);
   const timestamp = { secs: Math.floor(nanoseconds / 1e9), nanos: nanoseconds % 1e9 };
   return `${JSON.stringify({ timestamp, source, event, properties: properties ?? null }, undefined, 2)}\n\n`;
-}
-
-/** In one write, so that events do not mix; a pipe takes it whole or not at all. */
-function write(fd: number, text: string): void {
-  try {
-    writeSync(fd, text);
-  } catch (error) {
-    const why = codeOf(error) === 'EAGAIN' ? 'its reader does not keep up' : reasonOf(error);
-    log.debug(`an event could not be recorded: ${why}`);
-  }
 }

@@ -1,126 +1,150 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
-import { ReadStream } from 'node:tty';
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { createByteQueue, keepNewest } from '../util/byte-queue.ts';
+import { createDrain } from '../util/drain.ts';
 import { codeOf } from '../util/errno.ts';
 import { loadNative } from '../util/native.ts';
+import { createReadiness } from '../util/readiness.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
 
-/** How much guest output a PTY without a reader keeps beyond the kernel's own buffer, in bytes: the newest stays. */
-const BACKLOG_BYTES = 65_536;
+/** A full PTY is tried again after this time, in milliseconds, in case the kernel did not tell that there is space. */
+const RETRY_MS = 100;
 
-/** How much is kept for a reader that is slower than a guest that cannot wait, in bytes. */
-const MOST_BYTES = 16 * 2 ** 20;
-
-/**
- * When a full PTY is tried again, in milliseconds: soon while somebody reads, then ever more seldom.
- * An O_NONBLOCK master cannot be polled through Node.
- */
-const RETRY_MS = { first: 2, last: 100 };
-
-/** How long a reader may take before what it leaves counts as read by nobody, in milliseconds. */
-const READER_PATIENCE_MS = 3000;
+/** How much input is read at one go, in bytes: all that a terminal holds. */
+const READ_BYTES = 65_536;
 
 /** A pseudo terminal of the VMM: a client opens `path`, as often and whenever it likes. */
-export interface Pty {
+export interface Pty extends ConsoleEnd {
   /** e.g. `/dev/pts/3` */
   readonly path: string;
-  /**
-   * Gives output to whoever reads the terminal; never blocks, the oldest is lost when nobody reads.
-   * @returns false when somebody reads, but slower than this: call `onDrain` and wait, and nothing is lost; who cannot
-   * wait has 16 MiB before the oldest is
-   */
-  readonly write: (bytes: Buffer) => boolean;
-  /** Calls `resume` once, when more can be taken. */
-  readonly onDrain: (resume: () => void) => void;
-  /** What is typed into the terminal goes to `take` from now on. */
-  readonly onInput: (take: (bytes: Buffer) => void) => void;
-  readonly dispose: () => void;
 }
 
-/** Opens a PTY in raw mode and holds both of its ends, so that readers may come and go. */
+/**
+ * Opens a PTY in raw mode. Only the master stays open, so that the kernel tells whether a client has the slave open: while
+ * none has, the newest {@link UNREAD_BYTES} of the guest's output are kept beside the kernel's own buffer.
+ */
 export async function openPty(): Promise<Pty> {
-  const { path, master } = await openPair();
-  const slave = await openRaw(path).catch((error: unknown) => {
+  const libc = await loadLibc();
+  const { path, master } = openPair(libc);
+  try {
+    setRaw(libc, path);
+    const readiness = await createReadiness();
+    const input = createInput(master);
+    const output = createOutput(master, () => hasClient(libc, master));
+    const watch = readiness.watchChanges(master, (isReadable) => {
+      if (isReadable) input.read();
+      output.flush();
+    });
+    return {
+      path,
+      write: output.write,
+      onDrain: output.onDrain,
+      onInput: input.onInput,
+      pauseInput: input.pause,
+      resumeInput: input.resume,
+      dispose: () => {
+        input.pause();
+        output.stop();
+        watch.remove();
+        readiness.close();
+        closeSync(master);
+      },
+    };
+  } catch (error) {
     closeSync(master);
     throw error;
-  });
-  const input = new ReadStream(master);
+  }
+}
+
+interface Input {
+  readonly read: () => void;
+  readonly onInput: ConsoleEnd['onInput'];
+  readonly pause: () => void;
+  readonly resume: () => void;
+}
+
+/** Reads what clients type, until there is no more or `pause`. */
+function createInput(master: number): Input {
+  const buffer = Buffer.alloc(READ_BYTES);
   let take: (bytes: Buffer) => void = () => undefined;
-  input.on('data', (bytes: Buffer) => take(bytes));
-  // the last reader's close is no concern of ours, and a read error comes with dispose
-  input.on('error', () => undefined);
-  const output = backlog(master);
+  let isPaused = true;
+  const readOne = (): boolean => {
+    const count = isPaused ? 0 : readSome(master, buffer);
+    if (count > 0) take(Buffer.from(buffer.subarray(0, count)));
+    return count > 0;
+  };
+  const read = (): void => {
+    while (readOne());
+  };
+  const resume = (): void => {
+    isPaused = false;
+    read();
+  };
   return {
-    path,
-    write: output.write,
-    onDrain: output.onDrain,
+    read,
     onInput: (next) => {
       take = next;
+      resume();
     },
-    dispose: () => {
-      output.stop();
-      input.destroy();
-      closeSync(slave);
+    pause: () => {
+      isPaused = true;
     },
+    resume,
   };
 }
 
-interface Backlog extends Pick<Pty, 'write' | 'onDrain'> {
+interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
+  readonly flush: () => void;
   readonly stop: () => void;
 }
 
-/** Writes what the terminal takes and keeps the rest: all of it for a reader that is slow, the newest for nobody. */
-function backlog(master: number): Backlog {
-  let kept: Buffer = Buffer.alloc(0);
+/** Writes what the terminal takes, and queues the rest: all of it for a client, the newest for nobody. */
+function createOutput(master: number, hasClient: () => boolean): Output {
+  const queue = createByteQueue();
   let timer: NodeJS.Timeout | undefined;
-  let pause = RETRY_MS.first;
-  let lastTaken = performance.now();
-  let resume: (() => void) | undefined;
+  const drain = createDrain();
 
-  const isRead = (): boolean => performance.now() - lastTaken < READER_PATIENCE_MS;
   const flush = (): void => {
+    clearTimeout(timer);
     timer = undefined;
-    const taken = writeSome(master, kept);
-    if (taken > 0) lastTaken = performance.now();
-    kept = kept.subarray(taken);
-    pause = taken > 0 ? RETRY_MS.first : Math.min(pause * 2, RETRY_MS.last);
-    if (kept.length > 0) timer = setTimeout(flush, pause).unref();
-    if (kept.length <= BACKLOG_BYTES || !isRead()) drained();
-  };
-  const drained = (): void => {
-    if (kept.length > BACKLOG_BYTES) kept = Buffer.from(kept.subarray(kept.length - BACKLOG_BYTES));
-    const go = resume;
-    resume = undefined;
-    go?.();
+    writeSome(master, queue);
+    if (queue.length() > UNREAD_BYTES && !hasClient()) keepNewest(queue, UNREAD_BYTES);
+    if (queue.length() > 0) timer = setTimeout(flush, RETRY_MS).unref();
+    drain.check(queue.length());
   };
   return {
+    flush,
     write: (bytes) => {
-      kept = kept.length === 0 ? bytes : Buffer.concat([kept, bytes]);
-      if (kept.length > MOST_BYTES) kept = kept.subarray(kept.length - MOST_BYTES);
+      queue.push(bytes);
       if (timer === undefined) flush();
-      if (kept.length > BACKLOG_BYTES && isRead()) return false;
-      drained();
-      return true;
+      else if (queue.length() > UNREAD_BYTES && !hasClient()) keepNewest(queue, UNREAD_BYTES);
+      keepNewest(queue, MOST_BYTES);
+      return queue.length() <= HOLD_BYTES;
     },
-    onDrain: (next) => {
-      resume = next;
-    },
+    onDrain: (resume) => drain.wait(RESUME_BYTES, resume),
     stop: () => clearTimeout(timer),
   };
 }
 
-/** @returns the number of bytes that were taken, 0 when the terminal is full */
-function writeSome(fd: number, bytes: Buffer): number {
-  let done = 0;
+/** Moves bytes from the queue to the terminal until it is full. */
+function writeSome(fd: number, queue: ReturnType<typeof createByteQueue>): void {
   try {
-    while (done < bytes.length) done += writeSync(fd, bytes, done);
+    while (queue.length() > 0) queue.drop(writeSync(fd, queue.front()));
   } catch (error) {
-    if (codeOf(error) !== 'EAGAIN') return bytes.length;
+    if (codeOf(error) !== 'EAGAIN') queue.drop(queue.length());
   }
-  return done;
 }
 
-async function openPair(): Promise<{ path: string; master: number }> {
-  const libc = await loadLibc();
-  const master = libc.posix_openpt(constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+/** @returns the number of bytes that were read, 0 where there are none now (EAGAIN) or no client has the slave open (EIO) */
+function readSome(fd: number, buffer: Buffer): number {
+  try {
+    return readSync(fd, buffer);
+  } catch {
+    return 0;
+  }
+}
+
+function openPair(libc: Libc): { path: string; master: number } {
+  const master = libc.posix_openpt(constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK | O_CLOEXEC);
   if (master < 0) throw new Error('no pseudo terminal could be opened: is /dev/ptmx there, are all in use?');
   if (libc.grantpt(master) !== 0 || libc.unlockpt(master) !== 0) {
     closeSync(master);
@@ -129,15 +153,32 @@ async function openPair(): Promise<{ path: string; master: number }> {
   return { path: libc.ptsname(master), master };
 }
 
-/** No echo, no line editing, no signals: bytes go through as they are. */
-async function openRaw(path: string): Promise<number> {
-  const libc = await loadLibc();
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * No echo, no line editing, no signals: bytes go through as they are. The settings stay with the master. The slave is opened
+ * and closed once, as the kernel tells of a slave without clients only after the first close.
+ */
+function setRaw(libc: Libc, path: string): void {
   const fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
-  const termios = Buffer.alloc(256);
-  libc.tcgetattr(fd, termios);
-  libc.cfmakeraw(termios);
-  libc.tcsetattr(fd, 0, termios);
-  return fd;
+  try {
+    const termios = Buffer.alloc(256);
+    libc.tcgetattr(fd, termios);
+    libc.cfmakeraw(termios);
+    libc.tcsetattr(fd, 0, termios);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const POLLHUP = 0x10;
+
+/** Whether any process has the slave open: without one the kernel reports a hang-up at the master. */
+function hasClient(libc: Libc, master: number): boolean {
+  const asked = Buffer.alloc(8);
+  asked.writeInt32LE(master, 0);
+  libc.poll(asked, 1, 0);
+  return (asked.readInt16LE(6) & POLLHUP) === 0;
 }
 
 interface Libc {
@@ -148,6 +189,7 @@ interface Libc {
   readonly tcgetattr: (fd: number, termios: Buffer) => number;
   readonly cfmakeraw: (termios: Buffer) => void;
   readonly tcsetattr: (fd: number, when: number, termios: Buffer) => number;
+  readonly poll: (pollfd: Buffer, count: number, timeout: number) => number;
 }
 
 async function loadLibc(): Promise<Libc> {
@@ -160,5 +202,6 @@ async function loadLibc(): Promise<Libc> {
     tcgetattr: libc.func('int tcgetattr(int, _Out_ void *)'),
     cfmakeraw: libc.func('void cfmakeraw(_Inout_ void *)'),
     tcsetattr: libc.func('int tcsetattr(int, int, void *)'),
+    poll: libc.func('int poll(_Inout_ void *, unsigned long, int)'),
   };
 }

@@ -1,39 +1,64 @@
-import type { Pty } from './pty.ts';
+import { isatty } from 'node:tty';
+import { createOutput, type Output } from '../util/output.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type ConsoleEnd } from './console-end.ts';
 
-/** The VMM's own standard input and output as a console; at most one console has it. */
-export type Terminal = Omit<Pty, 'path'>;
+const STDIN = 0;
+const STDOUT = 1;
 
-/** How much waits for an output that takes nothing, in bytes; what is beyond is lost. */
-const MOST_BYTES = 16 * 2 ** 20;
+/** One for the process: output that was not read yet when a VM ended comes before that of the next. */
+let stdout: Output | undefined;
 
 /**
- * Takes the terminal: raw mode when standard input is one, until `dispose` gives it back as it was.
- * Input that is no terminal is left alone, as the original leaves it.
+ * Takes the VMM's own standard input and output as a console: raw mode where standard input is a terminal, until `dispose`
+ * restores its settings. Node restores them at every exit too. Other input is left alone, as Cloud Hypervisor does.
  */
-export function openTerminal(): Terminal {
-  const { stdin, stdout } = process;
+export function openTerminal(): ConsoleEnd {
+  stdout ??= createOutput(STDOUT);
+  const output = stdout;
+  const input = isatty(STDIN) ? openInput() : undefined;
+  return {
+    write: (bytes) => {
+      output.write(bytes);
+      output.dropBeyond(MOST_BYTES);
+      return output.waiting() <= HOLD_BYTES;
+    },
+    onDrain: (resume) => output.onDrain(RESUME_BYTES, resume),
+    onInput: (take) => input?.onInput(take),
+    pauseInput: () => input?.pause(),
+    resumeInput: () => input?.resume(),
+    dispose: () => input?.dispose(),
+  };
+}
+
+interface Input {
+  readonly onInput: ConsoleEnd['onInput'];
+  readonly pause: () => void;
+  readonly resume: () => void;
+  readonly dispose: () => void;
+}
+
+function openInput(): Input {
+  const { stdin } = process;
   let take: (bytes: Buffer) => void = () => undefined;
   const onData = (bytes: Buffer): void => take(bytes);
-  // whoever read the output may go away; the guest goes on
   const onError = (): void => undefined;
-  stdout.on('error', onError);
-  if (stdin.isTTY) {
-    stdin.setRawMode(true);
-    stdin.on('data', onData);
-    // a listener alone does not undo the pause of the life before
-    stdin.resume();
-  }
+  stdin.setRawMode(true);
+  stdin.on('data', onData);
+  // a terminal that was closed is no reason to end a VM
+  stdin.on('error', onError);
+  // a listener alone does not undo an earlier pause
+  stdin.resume();
   return {
-    write: (bytes) => stdout.destroyed || stdout.writableLength > MOST_BYTES || stdout.write(bytes),
-    onDrain: (resume) => void stdout.once('drain', resume),
     onInput: (next) => {
       take = next;
     },
+    pause: () => void stdin.pause(),
+    resume: () => void stdin.resume(),
     dispose: () => {
-      if (!stdin.isTTY) return;
       stdin.off('data', onData);
       stdin.setRawMode(false);
       stdin.pause();
+      stdin.off('error', onError);
     },
   };
 }

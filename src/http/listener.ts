@@ -4,7 +4,7 @@ import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 
 import { createLog } from '../util/log.ts';
-import { createReadiness, type Readiness } from './readiness.ts';
+import { createReadiness, type Readiness } from '../util/readiness.ts';
 import { createReceive, type Receive } from './receive.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 

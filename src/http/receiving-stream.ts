@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import type { Readiness, Watch } from './readiness.ts';
+import type { Readiness, Watch } from '../util/readiness.ts';
 import { closeReceived, type Receive } from './receive.ts';
 
 /**

@@ -2,8 +2,9 @@ import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ConsoleConfig } from '../devices/console.ts';
+import type { ConsoleEnd } from '../host/console-end.ts';
 import { openConsoleSocket } from '../host/console-socket.ts';
-import { openPty, type Pty } from '../host/pty.ts';
+import { openPty } from '../host/pty.ts';
 import { openTerminal } from '../host/terminal.ts';
 import { qemuId } from '../machine/placement.ts';
 import { reasonOf } from '../util/errno.ts';
@@ -25,15 +26,15 @@ type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: str
 
 /** Opens our end where the mode has one: Pty, Tty and Socket. */
 async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<Console | undefined> {
-  // QEMU never waits with what a guest writes to a virtio console: what its socket does not take at once is lost
-  const waits = which !== 'console';
   switch (mode) {
-    case 'Pty':
-      return onPty(waits);
+    case 'Pty': {
+      const pty = await openPty();
+      return createConsole(which, pty, pty.path);
+    }
     case 'Tty':
-      return onEnd(openTerminal(), waits);
+      return createConsole(which, openTerminal());
     case 'Socket':
-      return onEnd(await openConsoleSocket(socket ?? ''), waits);
+      return createConsole(which, await openConsoleSocket(socket ?? ''));
     case 'Off':
     case 'Null':
     case 'File':
@@ -41,37 +42,43 @@ async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<
   }
 }
 
-async function onPty(waits: boolean): Promise<Console> {
-  const pty = await openPty();
-  return { ...onEnd(pty, waits), path: pty.path };
-}
-
-function onEnd(end: Omit<Pty, 'path'>, waits: boolean): Console {
+function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
   return {
-    path: undefined,
+    path,
     attach: (guest) => {
-      end.onInput((bytes) => send(guest, bytes));
-      forward(guest, end, waits);
+      guest.on('error', ignore);
+      forwardOutput(guest, end, { canHold: which === 'serial' });
+      forwardInput(end, guest);
     },
     dispose: end.dispose,
   };
 }
 
-/** Gives a guest's output on; a guest that can waits for an end that is full. */
-function forward(guest: Duplex, end: Pick<Pty, 'write' | 'onDrain'>, waits: boolean): void {
+/**
+ * Gives the guest's output to our end. Only a serial port can be held back: QEMU asks again when its socket has space. With the
+ * other two all of QEMU would stand still, monitor included.
+ */
+function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly canHold: boolean }): void {
   guest.on('data', (bytes: Buffer) => {
-    if (end.write(bytes) || !waits) return;
+    if (end.write(bytes) || !canHold) return;
     guest.pause();
     end.onDrain(() => guest.resume());
   });
-  guest.on('error', ignore);
 }
 
-/** How much typed input waits for a guest that does not read, in bytes; what is beyond is lost, as on a real line. */
+/** How much typed input is queued for a guest that does not read it, in bytes; then our end is not read any further. */
 const INPUT_BYTES = 65_536;
 
-function send(guest: Duplex, bytes: Buffer): void {
-  if (guest.writable && guest.writableLength < INPUT_BYTES) guest.write(bytes);
+/** Gives typed input to the guest. Between two machines, and while the guest does not read, whoever types waits. */
+function forwardInput(end: ConsoleEnd, guest: Duplex): void {
+  end.onInput((bytes) => {
+    guest.write(bytes);
+    if (guest.writableLength > INPUT_BYTES) end.pauseInput();
+  });
+  guest.on('drain', end.resumeInput);
+  // before `close` of the stream of the next machine, if any: QEMU ends first
+  guest.once('close', end.pauseInput);
+  end.resumeInput();
 }
 
 /** The stream ends with QEMU, whose end is told elsewhere. */

@@ -1,8 +1,10 @@
-import { loadNative } from '../util/native.ts';
+import { loadNative } from './native.ts';
 
 /** sys/epoll.h, sys/eventfd.h */
 const EPOLLIN = 0x1;
+const EPOLLOUT = 0x4;
 const EPOLLONESHOT = 0x4000_0000;
+const EPOLLET = 0x8000_0000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
@@ -27,12 +29,51 @@ export interface Watch {
 /** Tells when descriptors can be read, without reading them as libuv's streams would. */
 export interface Readiness {
   readonly watch: (fd: number, onReadable: () => void) => Watch;
+  /** Calls `onChange` each time the descriptor becomes readable or writable, or its other end is closed. */
+  readonly watchChanges: (fd: number, onChange: (isReadable: boolean) => void) => Pick<Watch, 'remove'>;
   /** Nothing is told any more. */
   readonly close: () => void;
 }
 
-/** The wait is in a thread of libuv's pool, of which it takes one (main.ts makes the pool larger by it). */
+/** One epoll descriptor, and one thread of libuv's pool (main.ts makes the pool larger by it), for all users of the process. */
+let shared: { users: number; readonly poller: Promise<Poller> } | undefined;
+
+/** Opens a handle to the process's epoll descriptor, which is closed with the last handle. */
 export async function createReadiness(): Promise<Readiness> {
+  shared ??= { users: 0, poller: createPoller() };
+  const own = shared;
+  own.users++;
+  const release = (): void => {
+    if (--own.users > 0) return;
+    if (shared === own) shared = undefined;
+    void own.poller.then((poller) => poller.close()).catch(() => undefined);
+  };
+  const poller = await own.poller.catch((error: unknown) => {
+    release();
+    throw error;
+  });
+  return {
+    watch: (fd, onReadable) => watchOf(poller.add(fd, onReadable), EPOLLIN | EPOLLONESHOT),
+    watchChanges: (fd, onChange) => {
+      const registration = poller.add(fd, (events) => onChange((events & EPOLLIN) !== 0));
+      return watchOf(registration, EPOLLIN | EPOLLOUT | EPOLLET);
+    },
+    close: release,
+  };
+}
+
+/** What the kernel is told about one descriptor. */
+interface Registration {
+  readonly tell: (operation: number, events: number) => void;
+  readonly forget: () => void;
+}
+
+interface Poller {
+  readonly add: (fd: number, onEvent: (events: number) => void) => Registration;
+  readonly close: () => void;
+}
+
+async function createPoller(): Promise<Poller> {
   const { libc } = await loadNative();
   const epollWait = libc.func('int epoll_wait(int, void *, int, int)');
   const control: (epoll: number, operation: number, fd: number, event: Buffer) => number = libc.func(
@@ -46,7 +87,7 @@ export async function createReadiness(): Promise<Readiness> {
   control(epoll, EPOLL_CTL_ADD, bell, eventOf(EPOLLIN, WAKE));
 
   const events = Buffer.alloc(EVENTS * EVENT_BYTES);
-  const watched = new Map<number, () => void>();
+  const watched = new Map<number, (events: number) => void>();
   let nextToken = WAKE + 1;
   let isClosed = false;
 
@@ -59,7 +100,7 @@ export async function createReadiness(): Promise<Readiness> {
         close(bell);
         return;
       }
-      for (const token of tokensOf(events, Number(count))) watched.get(token)?.();
+      for (const [token, mask] of eventsIn(events, Number(count))) watched.get(token)?.(mask);
       wait();
     });
   };
@@ -68,12 +109,13 @@ export async function createReadiness(): Promise<Readiness> {
   wait();
 
   return {
-    watch: (fd, onReadable) => {
+    add: (fd, onEvent) => {
       const token = nextToken++;
-      watched.set(token, onReadable);
-      const tell = (operation: number, events: number): void =>
-        void control(epoll, operation, fd, eventOf(events, token));
-      return watchOf(tell, () => void watched.delete(token));
+      watched.set(token, onEvent);
+      return {
+        tell: (operation, events) => void control(epoll, operation, fd, eventOf(events, token)),
+        forget: () => void watched.delete(token),
+      };
     },
     close: () => {
       isClosed = true;
@@ -82,11 +124,10 @@ export async function createReadiness(): Promise<Readiness> {
   };
 }
 
-/** `tell` tells the kernel about one descriptor. */
-function watchOf(tell: (operation: number, events: number) => void, forget: () => void): Watch {
-  tell(EPOLL_CTL_ADD, EPOLLIN | EPOLLONESHOT);
+function watchOf({ tell, forget }: Registration, events: number): Watch {
+  tell(EPOLL_CTL_ADD, events);
   return {
-    arm: () => tell(EPOLL_CTL_MOD, EPOLLIN | EPOLLONESHOT),
+    arm: () => tell(EPOLL_CTL_MOD, events),
     remove: () => {
       forget();
       tell(EPOLL_CTL_DEL, 0);
@@ -95,8 +136,12 @@ function watchOf(tell: (operation: number, events: number) => void, forget: () =
   };
 }
 
-function tokensOf(events: Buffer, count: number): number[] {
-  return Array.from({ length: Math.max(0, count) }, (_, i) => events.readUInt32LE(i * EVENT_BYTES + 4));
+/** Token and event mask of each event that a wait has brought. */
+function eventsIn(events: Buffer, count: number): (readonly [number, number])[] {
+  return Array.from({ length: Math.max(0, count) }, (_, i) => [
+    events.readUInt32LE(i * EVENT_BYTES + 4),
+    events.readUInt32LE(i * EVENT_BYTES),
+  ]);
 }
 
 function eventOf(events: number, token: number): Buffer {

@@ -3,6 +3,7 @@ import { VmConfig } from '../config/vm-config.ts';
 import {
   beyond,
   documentedAs,
+  field,
   optional,
   struct,
   type DocumentFragment,
@@ -44,6 +45,16 @@ export const PciDeviceInfo = struct({
   },
 });
 
+const PCI_ADDRESS = /^[\da-f]{4}:[\da-f]{2}:[\da-f]{2}\.[0-7]$/;
+
+/** The contract has an integer, Cloud Hypervisor from v22 on a text: each VM is answered in the dialect of its vm.create. */
+const pciBdf = field({
+  schema: v.union([v.number(), v.pipe(v.string(), v.regex(PCI_ADDRESS))]),
+  doc: 'PCI address, e.g. `0000:00:02.0`; the slot times 8 where the VM was created with `kernel`',
+  document: { type: 'integer', format: 'int32' },
+  everything: { type: 'string' },
+});
+
 /** A node of the device tree (reference/api.md 6). */
 export interface DeviceNode extends ValueOf<typeof DeviceNode> {}
 export const DeviceNode = struct({
@@ -56,7 +67,7 @@ export const DeviceNode = struct({
     ),
     parent: beyond(optional(text('Node that carries this one'))),
     children: unpromised(list(text('Nodes that this one carries'))),
-    pci_bdf: optional(uint('PCI slot, times 8', { bits: 16, format: 'int32' })),
+    pci_bdf: optional(pciBdf),
   },
 });
 

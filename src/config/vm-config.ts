@@ -117,9 +117,17 @@ export function portableVmConfig(config: VmConfig): VmConfig {
   return withAbsolutePaths(VmConfig, config, process.cwd());
 }
 
+/** `contract`: the VM was created with `kernel`; `current`: with `payload`, as Cloud Hypervisor's clients do from v28 on. */
+export type Dialect = 'contract' | 'current';
+
+/** Returns the dialect that a VM is answered in. */
+export function dialectOf({ payload }: Pick<VmConfig, 'payload'>): Dialect {
+  return payload === undefined ? 'contract' : 'current';
+}
+
 /** A configuration in the dialect in which it was given: with `payload`, or with `kernel`, `initramfs` and `cmdline`. */
 export function inDialect(config: VmConfig): VmConfig {
-  if (config.payload === undefined) return config;
+  if (dialectOf(config) === 'contract') return config;
   const { kernel: _kernel, initramfs: _initramfs, cmdline: _cmdline, ...rest } = config;
   // what leaves here is JSON for clients, and decodes to the whole again
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion

@@ -1,5 +1,5 @@
 import type { VmInfo } from '../api/replies.ts';
-import { inDialect, type VmConfig } from '../config/vm-config.ts';
+import { dialectOf, inDialect, type VmConfig } from '../config/vm-config.ts';
 import { plannedMemory } from '../devices/memory.ts';
 import { balloonBytes } from './balloon.ts';
 import { deviceTree } from './device-tree.ts';
@@ -31,7 +31,8 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
     config: withPhysBits(inDialect(live === undefined ? config : live.consoles.complete(config))),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
-    device_tree: placements === undefined ? undefined : deviceTree(placements, known),
+    device_tree:
+      placements === undefined ? undefined : deviceTree(placements, { known, dialect: dialectOf(config) }),
   });
   ANSWERED.set(vm, { parts, info });
   return info;

@@ -56,6 +56,12 @@ export async function openMapped(
   throw new Error(`process ${pid} does not hold the file behind its memory open`);
 }
 
+/** Returns whether a path names the regular file that a mapping is of. */
+export async function isFileOf({ inode, device }: Mapping, path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() === true && found.ino === inode && deviceText(found.dev) === device;
+}
+
 /** st_dev as maps shows it: Linux's encoding of 12 bits of major and 20 of minor. */
 function deviceText(dev: number): string {
   const major = (dev >> 8) & 0xfff;

@@ -70,7 +70,7 @@ export async function claimFolder(folder: string, { durable = false } = {}): Pro
 }
 
 /** Waits until a file, or a directory's list of names, is on the disk. */
-async function flush(path: string): Promise<void> {
+export async function flush(path: string): Promise<void> {
   await using file = await open(path, 'r');
   await file.sync();
 }

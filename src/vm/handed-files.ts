@@ -44,24 +44,36 @@ export async function showEngine(file: FileHandle): Promise<void> {
   await file.chmod(0o600 | GROUP_READS);
 }
 
-/** A file that the engine may map, or may not. */
-export interface MappableFile extends AsyncDisposable {
-  readonly isMappable: boolean;
+/** Files that QEMU may map, or may not. */
+export interface MappableFiles extends AsyncDisposable {
+  readonly isMappable: (path: string) => boolean;
   /** as in {@link HandedFiles} */
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Looks whether the engine may map a file, and opens it for one that is another user's. */
-export async function openForEngine(path: string): Promise<MappableFile> {
+/** Looks whether QEMU may map files, and opens them for one that is another user's. */
+export async function openForEngine(paths: readonly string[]): Promise<MappableFiles> {
   const user = engineUser();
-  const nothing = { fds: new Map<string, number>(), [Symbol.asyncDispose]: () => Promise.resolve() };
-  if (user === undefined) return { isMappable: true, ...nothing };
-  const file = await open(path, 'r');
-  const { mode, gid } = await file.stat();
-  const isMappable = (mode & OTHERS_READ) !== 0 || (gid === user.gid && (mode & GROUP_READS) !== 0);
-  if (isMappable) {
-    return { isMappable, fds: new Map([[path, file.fd]]), [Symbol.asyncDispose]: () => file.close() };
+  const files = new Map<string, FileHandle>();
+  const dispose = async (): Promise<void> => {
+    for (const file of files.values()) await file.close();
+  };
+  try {
+    for (const path of user === undefined ? [] : new Set(paths)) {
+      const file = await open(path, 'r');
+      files.set(path, file);
+      const { mode, gid } = await file.stat();
+      if ((mode & OTHERS_READ) !== 0 || (gid === user?.gid && (mode & GROUP_READS) !== 0)) continue;
+      files.delete(path);
+      await file.close();
+    }
+  } catch (error) {
+    await dispose();
+    throw error;
   }
-  await file.close();
-  return { isMappable, ...nothing };
+  return {
+    isMappable: (path) => user === undefined || files.has(path),
+    fds: new Map([...files].map(([path, { fd }]) => [path, fd])),
+    [Symbol.asyncDispose]: dispose,
+  };
 }

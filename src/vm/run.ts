@@ -24,6 +24,7 @@ import { copyForEngine } from './handed-files.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { writeSmbios } from './smbios.ts';
+import { checkSharedRam } from './shared-ram.ts';
 import { followResources, type KnownResources } from './resources.ts';
 
 /** The parts of a configuration that a machine starts with and that grow while it runs. */
@@ -131,6 +132,8 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     const handed = new Map([...smbios.fds, ...copies.fds]);
     const facts = { accelerator, ...boot, smbios: smbios.paths, handed, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
+    const { regions } = layOutMemory(shape);
+    checkSharedRam(plan, { placements: layout.placements, facts: facts.facts, regions });
     const qemu = await launch(plan, { config: shape, layout }, signal);
     const run: Run = {
       config: withDevices(config, layout.placements, preparations.completed),

@@ -1,5 +1,4 @@
 import { startVsock } from '../../backends/vsock/service.ts';
-import { zonesOf } from '../../devices/memory.ts';
 import { vsock } from '../../devices/vsock.ts';
 import { checkPathLength } from '../../host/socket-address.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -8,11 +7,9 @@ import { prepares } from './prepare.ts';
 
 const log = createLog('vsock');
 
-export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id, vm }) => {
+export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id }) => {
   if (iommu) log.warn(`vsock ${id}: iommu: its back-end translates nothing, it stays outside of the vIOMMU`);
   checkPathLength(socket);
-  const unshared = zonesOf(vm.memory).find(({ file, shared }) => file !== undefined && !shared);
-  if (unshared !== undefined) throw new Error(`memory zone ${unshared.id} has a file and is not shared`);
   const { frontEnd, past, renew, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
     throw new Error(`${socket}: ${reasonOf(error)}`);
   });

@@ -5,36 +5,63 @@ import * as v from 'valibot';
 import { SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 
-/** Version of the files' formats: another is not restored. */
-const FORMAT = 1;
+/** Version of the files' formats. */
+const FORMAT = 2;
+
+/** Formats that are restored: in the first, `state.json` does not begin with its own facts. */
+const KNOWN_FORMATS: readonly number[] = [1, FORMAT];
+
+const OfMemory = v.object({ size: v.number() });
+const OfState = v.object({ size: v.number(), sha256: v.string() });
 
 /**
- * What says that a snapshot is whole. It is written last, so that a directory without it, or one whose files are not as it
+ * Says that a snapshot is whole. It is written last, so that a directory without it, or one whose files are not as it
  * says, is no snapshot. The configuration is not in it: clients edit that.
  */
 const Manifest = v.object({
   format: v.number(),
   /** for people: what wrote it */
   engine: v.string(),
-  files: v.object({
-    [SNAPSHOT_FILES.state]: v.object({ size: v.number(), sha256: v.string() }),
-    [SNAPSHOT_FILES.memory]: v.object({ size: v.number() }),
-  }),
+  files: v.object({ [SNAPSHOT_FILES.state]: OfState, [SNAPSHOT_FILES.memory]: OfMemory }),
   regions: v.array(v.object({ id: v.string(), offset: v.number(), length: v.number() })),
 });
 export type Manifest = v.InferOutput<typeof Manifest>;
 
-interface Written {
+/** The same facts in the first line of `state.json`, for clients that copy no other file but the configuration. */
+const StateFacts = v.object({
+  format: v.number(),
+  engine: v.string(),
+  files: v.object({ [SNAPSHOT_FILES.memory]: OfMemory }),
+  /** of the lines that follow */
+  state: OfState,
+});
+
+/** How `state.json` begins where it has them. */
+const FACTS_START = '{"manifest":';
+
+/** What a snapshot's files are said to be. */
+export interface SnapshotFacts {
   readonly engine: string;
-  /** contents of `state.json` */
-  readonly state: string;
   /** size of `memory-ranges` in `bytes` */
   readonly memorySize: number;
   readonly regions: Manifest['regions'];
 }
 
-/** The manifest of a snapshot that was written. */
-export function manifestOf({ engine, state, memorySize, regions }: Written): string {
+/** Returns the contents of `state.json`: the machine as an object's JSON, behind a first line with the facts. */
+export function withFacts(machine: string, { engine, memorySize }: SnapshotFacts): string {
+  // what follows the object's opening brace is the second line
+  const rest = machine.slice(1);
+  const facts: v.InferOutput<typeof StateFacts> = {
+    format: FORMAT,
+    engine,
+    files: { [SNAPSHOT_FILES.memory]: { size: memorySize } },
+    state: { size: Buffer.byteLength(rest), sha256: hashOf(rest) },
+  };
+  return `${FACTS_START}${JSON.stringify(facts)},\n${rest}`;
+}
+
+/** Returns the manifest of a snapshot that was written. */
+export function manifestOf(state: string, { engine, memorySize, regions }: SnapshotFacts): string {
   const manifest: Manifest = {
     format: FORMAT,
     engine,
@@ -52,12 +79,20 @@ export function manifestOf({ engine, state, memorySize, regions }: Written): str
  * Rejects, with the path and the reason, where the snapshot is not whole.
  */
 export async function readChecked(folder: string): Promise<string> {
-  const manifest = await readManifest(folder);
-  const { [SNAPSHOT_FILES.state]: ofState, [SNAPSHOT_FILES.memory]: ofMemory } = manifest.files;
+  const path = join(folder, SNAPSHOT_FILES.manifest);
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw new Error(`${folder}: is no whole snapshot (${reasonOf(error)})`);
+  });
+  return text === undefined ? readByItsFacts(folder) : readByManifest(folder, parseManifest(path, text));
+}
+
+async function readByManifest(folder: string, { files }: Manifest): Promise<string> {
+  const { [SNAPSHOT_FILES.state]: ofState, [SNAPSHOT_FILES.memory]: ofMemory } = files;
   const state = await read(folder, SNAPSHOT_FILES.state);
-  if (Buffer.byteLength(state) !== ofState.size || hashOf(state) !== ofState.sha256) {
-    throw new Error(`${join(folder, SNAPSHOT_FILES.state)}: is not what was written (its checksum differs)`);
-  }
+  if (!isAs(state, ofState)) throw changed(folder);
+  // one that lies in the files of memory zones needs none
+  if (ofMemory.size === 0 && !(await exists(join(folder, SNAPSHOT_FILES.memory)))) return state;
   const memory = join(folder, SNAPSHOT_FILES.memory);
   const { size } = await stat(memory).catch((error: unknown) => {
     throw new Error(`${memory}: ${reasonOf(error)}`);
@@ -68,6 +103,40 @@ export async function readChecked(folder: string): Promise<string> {
   return state;
 }
 
+/** Reads the copy of a snapshot that has no manifest and no RAM of its own: clients copy what they know of. */
+async function readByItsFacts(folder: string): Promise<string> {
+  const unfinished = new Error(
+    `${folder}: is no whole snapshot (there is no manifest: it was never finished)`,
+  );
+  const [memory, path] = [join(folder, SNAPSHOT_FILES.memory), join(folder, SNAPSHOT_FILES.state)];
+  if ((await exists(memory)) || !(await exists(path))) throw unfinished;
+  const state = await read(folder, SNAPSHOT_FILES.state);
+  const end = state.indexOf('\n');
+  const facts = parseAs(StateFacts, state.slice(FACTS_START.length, end - 1));
+  if (facts === undefined) throw unfinished;
+  checkFormat(path, facts.format);
+  if (!isAs(state.slice(end + 1), facts.state)) throw changed(folder);
+  if (facts.files[SNAPSHOT_FILES.memory].size > 0) {
+    throw new Error(`${memory}: no such file, and the snapshot has RAM in it`);
+  }
+  return state;
+}
+
+function isAs(text: string, { size, sha256 }: v.InferOutput<typeof OfState>): boolean {
+  return Buffer.byteLength(text) === size && hashOf(text) === sha256;
+}
+
+function changed(folder: string): Error {
+  return new Error(`${join(folder, SNAPSHOT_FILES.state)}: is not what was written (its checksum differs)`);
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Reads a text file of a snapshot; rejects with its path and the reason. */
 export async function read(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
@@ -76,23 +145,21 @@ export async function read(folder: string, name: string): Promise<string> {
   });
 }
 
-async function readManifest(folder: string): Promise<Manifest> {
-  const path = join(folder, SNAPSHOT_FILES.manifest);
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    const why = codeOf(error) === 'ENOENT' ? 'there is no manifest: it was never finished' : reasonOf(error);
-    throw new Error(`${folder}: is no whole snapshot (${why})`);
-  });
-  const manifest = parse(text);
+function parseManifest(path: string, text: string): Manifest {
+  const manifest = parseAs(Manifest, text);
   if (manifest === undefined) throw new Error(`${path}: is not a snapshot's manifest`);
-  if (manifest.format !== FORMAT) {
-    throw new Error(`${path}: format ${manifest.format} is not known, only ${FORMAT} is`);
-  }
+  checkFormat(path, manifest.format);
   return manifest;
 }
 
-function parse(text: string): Manifest | undefined {
+function checkFormat(path: string, format: number): void {
+  if (KNOWN_FORMATS.includes(format)) return;
+  throw new Error(`${path}: format ${format} is not known, only ${KNOWN_FORMATS.join(' and ')} are`);
+}
+
+function parseAs<S extends v.GenericSchema>(schema: S, text: string): v.InferOutput<S> | undefined {
   try {
-    return v.parse(Manifest, JSON.parse(text));
+    return v.parse(schema, JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -5,49 +5,77 @@ import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/ste
 import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
-import type { MappableFile } from '../handed-files.ts';
 import type { Run } from '../run.ts';
 import { pmemMemory } from './pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
 import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
+import type { ZoneRegion } from './zone-files.ts';
+
+/** A region of RAM and the file that holds its contents. */
+export interface RamSource {
+  readonly id: string;
+  /** in `bytes` */
+  readonly length: number;
+  readonly path: string;
+  /** where the region begins in the file, in `bytes` */
+  readonly offset: number;
+}
 
 /** Where a restored machine's RAM comes from. */
 export interface MemorySource {
   /** the snapshot's file */
   readonly path: string;
-  /** regions that are mapped from it, privately: what is written stays the machine's own */
-  readonly mapped: readonly SavedRegion[];
+  /** regions that are mapped from a file, privately: what is written stays the machine's own */
+  readonly mapped: readonly RamSource[];
   /** regions that are made as at boot and get a copy of what is in the file */
-  readonly copied: readonly SavedRegion[];
+  readonly copied: readonly RamSource[];
   /** pages that are copied over the files that other regions are made from */
   readonly overlays: readonly SavedOverlay[];
 }
 
-/** What it depends on beside the plan. */
+/** The facts that decide between a mapping and a copy, beside the plan. */
 interface MappedFrom {
   readonly memory: MemoryConfig;
-  readonly file: Pick<MappableFile, 'isMappable'>;
+  /** the snapshot's file */
+  readonly path: string;
+  /** regions that lie in files of memory zones */
+  readonly zones: readonly ZoneRegion[];
+  /** whether QEMU may map a file */
+  readonly isMappable: (path: string) => boolean;
 }
 
 /**
- * Decides for each region. What another process must see cannot be a private mapping, nor can what gives memory back to
- * the host (virtio-mem: it would have to punch holes into the snapshot), nor huge pages.
+ * Decides for each region. RAM that another process must see cannot be a private mapping, nor can RAM that is given back to
+ * the host (virtio-mem: it would have to punch holes into the snapshot), nor huge pages. A shared zone in a file is left as
+ * it is planned: its file has the contents.
  */
 export function mapMemory(
   { steps, lateSteps }: MachinePlan,
   regions: readonly SavedRegion[],
-  { memory, file: { isMappable } }: MappedFrom,
+  { memory, path, zones, isMappable }: MappedFrom,
 ): Pick<MemorySource, 'mapped' | 'copied'> {
   const all = [...steps, ...lateSteps];
-  const isShared = !isMappable || isSharedAsAWhole(memory) || needsSharedMemory(all);
+  const isNeededShared = needsSharedMemory(all);
+  const isShared = isNeededShared || isSharedAsAWhole(memory);
   const shrinking = new Set(all.map(virtioMemBackend));
-  const isMapped = ({ id }: SavedRegion): boolean => {
-    const made = all.find((step) => step.kind === 'object' && step.props.id === id);
-    return !isShared && !shrinking.has(id) && made?.kind === 'object' && !isHuge(made);
+  const canMap = (source: RamSource, shared: boolean): boolean => {
+    const made = all.find((step) => step.kind === 'object' && step.props.id === source.id);
+    const canBe = made?.kind === 'object' && !isHuge(made) && !shrinking.has(source.id);
+    return canBe && !shared && isMappable(source.path);
   };
+  const inSnapshot = regions
+    .filter(({ zone }) => zone === undefined)
+    .map(({ id, offset, length }) => ({ source: { id, offset, length, path }, shared: isShared }));
+  const inZones = zones
+    .filter(({ zone }) => !zone.shared)
+    .map(({ region: { id, length }, zone }) => ({
+      source: { id, length, offset: 0, path: zone.file },
+      shared: isNeededShared,
+    }));
+  const sources = [...inSnapshot, ...inZones];
   return {
-    mapped: regions.filter(isMapped),
-    copied: regions.filter((region) => !isMapped(region)),
+    mapped: sources.filter(({ source, shared }) => canMap(source, shared)).map(({ source }) => source),
+    copied: sources.filter(({ source, shared }) => !canMap(source, shared)).map(({ source }) => source),
   };
 }
 
@@ -63,15 +91,20 @@ function isHuge({ props }: ObjectStep): boolean {
   return props['hugetlb'] === true;
 }
 
-/** The plan's steps with the regions that are mapped from the snapshot. */
+/** The plan's steps with the regions that are mapped, and with memory of the machine's own for a zone's file that is copied. */
 export function withMapped(
   { steps, lateSteps }: MachinePlan,
-  { mapped, path }: MemorySource,
+  { mapped, copied }: Pick<MemorySource, 'mapped' | 'copied'>,
 ): Pick<MachinePlan, 'steps' | 'lateSteps'> {
-  const regions = new Map(mapped.map((region) => [region.id, region]));
+  const sources = new Map(mapped.map((source) => [source.id, source]));
+  const zones = new Map(copied.map((source) => [source.id, source.path]));
   const replace = (step: Step): Step => {
-    const region = step.kind === 'object' ? regions.get(step.props.id) : undefined;
-    return step.kind !== 'object' || region === undefined ? step : mappedStep(step, region, path);
+    if (step.kind !== 'object') return step;
+    const source = sources.get(step.props.id);
+    if (source !== undefined) return mappedStep(step, source);
+    // a copy into the file that it comes from would be seen by every clone
+    const file = zones.get(step.props.id);
+    return file !== undefined && step.props['mem-path'] === file ? ownMemoryStep(step) : step;
   };
   return { steps: steps.map(replace), lateSteps: lateSteps.map(replace) };
 }
@@ -79,13 +112,12 @@ export function withMapped(
 /** Properties of the back-end that mean the same whatever the memory is mapped from. */
 const KEPT: ReadonlySet<string> = new Set(['id', 'size', 'merge', 'dump', 'host-nodes', 'policy']);
 
-/** Opened for reading only: not even a mistake of the engine's can change the snapshot. */
-function mappedStep({ props }: ObjectStep, { offset }: SavedRegion, path: string): ObjectStep {
-  const kept = Object.entries(props).filter(([name]) => KEPT.has(name));
+/** Opened for reading only: not even a fault in QEMU can change the snapshot. */
+function mappedStep({ props }: ObjectStep, { offset, path }: RamSource): ObjectStep {
   return {
     kind: 'object',
     props: {
-      ...Object.fromEntries(kept),
+      ...kept(props),
       'qom-type': 'memory-backend-file',
       id: props.id,
       'mem-path': path,
@@ -98,17 +130,30 @@ function mappedStep({ props }: ObjectStep, { offset }: SavedRegion, path: string
   };
 }
 
+function ownMemoryStep({ props }: ObjectStep): ObjectStep {
+  return {
+    kind: 'object',
+    props: { ...kept(props), 'qom-type': 'memory-backend-memfd', id: props.id, share: true },
+  };
+}
+
+function kept(props: ObjectStep['props']): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(props).filter(([name]) => KEPT.has(name)));
+}
+
 /** Gives the regions that are not mapped their contents; the machine has not run yet. */
 export async function fillMemory(run: Run, source: MemorySource): Promise<void> {
   if (source.copied.length + source.overlays.length === 0) return;
   const blocks = await blocksOf(run);
-  await using file = await open(source.path, 'r');
-  for (const { id, offset, length } of source.copied) {
+  for (const { id, offset, length, path } of source.copied) {
+    await using file = await open(path, 'r');
     const block = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
     await using to = await targetOf(run.qemu.pid, block);
     await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true });
   }
+  if (source.overlays.length === 0) return;
+  await using file = await open(source.path, 'r');
   for (const { id, offset, length, pages } of source.overlays) {
     const { address } = blockOf(blocks, id, length);
     await using memory = await openMemory(run.qemu.pid, 'r+');
@@ -134,9 +179,9 @@ async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyE
 /** Loads what is mapped into memory, and into QEMU's page tables; it stays shared with other clones. */
 export async function touchMemory(run: Run, source: MemorySource): Promise<void> {
   const blocks = await blocksOf(run);
-  await using file = await open(source.path, 'r');
   await using memory = await openMemory(run.qemu.pid, 'r');
-  for (const { id, offset, length } of source.mapped) {
+  for (const { id, offset, length, path } of source.mapped) {
+    await using file = await open(path, 'r');
     const { address } = blockOf(blocks, id, length);
     await touchExtents({ file: memory, base: address }, await fileExtents(file, { offset, length }));
   }

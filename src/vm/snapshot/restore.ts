@@ -26,6 +26,7 @@ import { restorePmems } from './pmem/device.ts';
 import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
 import { planWithoutVsocks, restoreVsocks } from './vsock/device.ts';
 import { parseSavedMachine, type SavedMachine } from './saved-machine.ts';
+import { zoneRegions } from './zone-files.ts';
 
 const log = createLog('restore');
 
@@ -102,7 +103,11 @@ async function restoreRun(
 ): Promise<Run> {
   const start = likeStart(config, machine);
   const path = join(folder, SNAPSHOT_FILES.memory);
-  await using file = await openForEngine(path);
+  const zones = await zoneRegions(config, machine.regions);
+  const inSnapshot = machine.regions.some(({ zone }) => zone === undefined) ? [path] : [];
+  const inZones = zones.flatMap(({ zone }) => (zone.shared ? [] : [zone.file]));
+  await using files = await openForEngine([...inSnapshot, ...inZones]);
+  const { isMappable } = files;
   let memory: MemorySource = { path, mapped: [], copied: [], overlays: machine.overlays };
   return await launchRun(
     {
@@ -110,10 +115,10 @@ async function restoreRun(
       images,
       adapt: (plan) => {
         const like = start.adapt(plan);
-        memory = { ...memory, ...mapMemory(like, machine.regions, { memory: config.memory, file }) };
-        const mapped = memory.mapped.length === 0 ? like : { ...like, ...withMapped(like, memory) };
-        const handed = new Map([...like.handed, ...file.fds]);
-        return planWithoutVsocks({ ...mapped, handed }, start.layout);
+        const from = { memory: config.memory, path, zones, isMappable };
+        memory = { ...memory, ...mapMemory(like, machine.regions, from) };
+        const handed = new Map([...like.handed, ...files.fds]);
+        return planWithoutVsocks({ ...like, ...withMapped(like, memory), handed }, start.layout);
       },
       begin: (run) =>
         orEnd(run.qemu, async () => {

@@ -4,6 +4,7 @@ import { dataExtents, joinExtents, type Extent } from '../../host/extents.ts';
 import { mappingAt, openMapped, openMemory, ownPages, type Mapping } from '../../host/process-memory.ts';
 import type { RamBlock } from '../../qemu/ram-blocks.ts';
 import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
+import type { ZoneFile } from './zone-files.ts';
 
 /** Where regions begin in the file: a huge page's boundary. */
 const ALIGNMENT_BYTES = 2 * 2 ** 20;
@@ -19,11 +20,16 @@ export interface SavedMemory {
   readonly size: number;
 }
 
-/** Places regions one behind the other. */
-export function layRegions(blocks: readonly RamBlock[]): Omit<SavedMemory, 'overlays'> {
+/** Places regions one behind the other. A region in the file of a memory zone takes no space. */
+export function layRegions(
+  blocks: readonly RamBlock[],
+  zones: ReadonlyMap<string, ZoneFile>,
+): Omit<SavedMemory, 'overlays'> {
   let size = 0;
   const regions = blocks.map(({ name, length }) => {
     const offset = size;
+    const zone = zones.get(name)?.zone;
+    if (zone !== undefined) return { id: name, offset, length, zone };
     size = Math.ceil((offset + length) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
     return { id: name, offset, length };
   });
@@ -32,6 +38,8 @@ export function layRegions(blocks: readonly RamBlock[]): Omit<SavedMemory, 'over
 
 /** What is to be saved of a machine's memory. */
 export interface Saving {
+  /** blocks that lie in the file of a memory zone, by their name: they are not written again */
+  readonly zones: ReadonlyMap<string, ZoneFile>;
   /** all that was touched */
   readonly blocks: readonly RamBlock[];
   /** of these only what lies over the file that is mapped there */
@@ -43,14 +51,16 @@ export interface Saving {
 /** Writes what a paused machine has touched of its RAM into a file; the rest stays a hole. */
 export async function saveMemory(
   pid: number,
-  { blocks, overlaid, amount }: Saving,
+  { blocks, overlaid, zones, amount }: Saving,
   file: FileHandle,
 ): Promise<SavedMemory> {
-  const { regions, size } = layRegions([...blocks, ...overlaid]);
+  const { regions, size } = layRegions([...blocks, ...overlaid], zones);
   // the whole size from the start: where the disk has no room for the file's map at all, nothing is copied in vain
   await file.truncate(size);
   const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount });
-  for (const [i, block] of blocks.entries()) await saveRegion(pid, block, target(i));
+  for (const [i, block] of blocks.entries()) {
+    if (!zones.has(block.name)) await saveRegion(pid, block, target(i));
+  }
   const overlays: SavedOverlay[] = [];
   for (const [i, region] of regions.slice(blocks.length).entries()) {
     const address = overlaid[i]?.address ?? 0;

@@ -5,7 +5,7 @@ import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/copy-extents.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { openMemory } from '../../host/process-memory.ts';
-import { claimFolder, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
+import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
 import { withRoms, writeDeviceState, type Rom } from '../../qemu/device-state.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -17,12 +17,13 @@ import type { Vm } from '../vm.ts';
 import { checkSaveable } from './saveable.ts';
 import { describeMachine } from './describe.ts';
 import { folderOf } from './location.ts';
-import { manifestOf } from './manifest.ts';
+import { manifestOf, withFacts } from './manifest.ts';
 import { withoutInterrupts } from './pmem/device.ts';
 import { pmemMemory } from './pmem/memory.ts';
 import { saveMemory } from './save-memory.ts';
 import { withoutVsocks } from './vsock/device.ts';
 import type { SavedMachine } from './saved-machine.ts';
+import { zoneFilesOf } from './zone-files.ts';
 
 const log = createLog('snapshot');
 
@@ -40,7 +41,7 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {
-    await writeSnapshot(vm, run, { folder, amount });
+    await writeSnapshot(vm, run, { folder, amount, durable: request.durable });
     const took = Math.round(performance.now() - started);
     log.info(`${path}: ${Math.round(amount.done / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
@@ -53,9 +54,10 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
 interface Writing {
   readonly folder: NewSnapshot;
   readonly amount: Amount;
+  readonly durable: boolean;
 }
 
-async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Promise<void> {
+async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable }: Writing): Promise<void> {
   const blocks = await ramBlocks(run.qemu.qmp);
   const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
   log.info(`device state: ${stream.length} bytes`);
@@ -65,18 +67,23 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount }: Writing): Pro
   await showEngine(file);
   const { nameless, discarding } = await pmemMemory(run);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
-  const memory = await saveMemory(run.qemu.pid, { blocks: saved, overlaid: discarding, amount }, file);
+  const zones = await zoneFilesOf(run, blocks);
+  const memory = await saveMemory(run.qemu.pid, { blocks: saved, overlaid: discarding, zones, amount }, file);
   const machine: SavedMachine = {
     ...(await describeMachine(vm, run)),
     regions: [...memory.regions],
     overlays: [...memory.overlays],
     deviceState: stream.toString('base64'),
   };
-  const state = JSON.stringify(machine);
+  for (const { zone, path } of zones.values()) {
+    log.warn(`memory zone ${zone}: ${path} is part of the snapshot; a guest that runs on changes it`);
+    if (durable) await flush(path);
+  }
+  const engine = `QEMU ${run.qemu.qmp.version.join('.')}`;
+  const facts = { engine, memorySize: memory.size, regions: machine.regions };
+  const state = withFacts(JSON.stringify(machine), facts);
   await folder.write(SNAPSHOT_FILES.state, state);
-  const { version } = run.qemu.qmp;
-  const engine = `QEMU ${version.join('.')}`;
-  await folder.finish(manifestOf({ engine, state, memorySize: memory.size, regions: machine.regions }));
+  await folder.finish(manifestOf(state, facts));
 }
 
 /** What QEMU tells of the devices, and the memory that it made by itself. */

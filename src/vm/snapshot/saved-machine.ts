@@ -1,7 +1,13 @@
 import * as v from 'valibot';
 
 /** A region of RAM and where it is in `memory-ranges`, in `bytes`. */
-const SavedRegion = v.object({ id: v.string(), offset: v.number(), length: v.number() });
+const SavedRegion = v.object({
+  id: v.string(),
+  offset: v.number(),
+  length: v.number(),
+  /** the memory zone whose `file` holds the region: nothing of it is in `memory-ranges` */
+  zone: v.optional(v.string()),
+});
 export type SavedRegion = v.InferOutput<typeof SavedRegion>;
 
 /** A run of pages within a region, in `bytes`. */

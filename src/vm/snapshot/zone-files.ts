@@ -1,0 +1,73 @@
+import { stat } from 'node:fs/promises';
+import { ApiError } from '../../api/errors.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { zonesOf, type MemoryZoneConfig } from '../../devices/memory.ts';
+import { isFileOf, mappingAt } from '../../host/process-memory.ts';
+import { layOutMemory } from '../../machine/memory-layout.ts';
+import type { RamBlock } from '../../qemu/ram-blocks.ts';
+import { reasonOf } from '../../util/errno.ts';
+import type { Run } from '../run.ts';
+import type { SavedRegion } from './saved-machine.ts';
+
+/** A memory zone that lies in a file of the user's. */
+export interface ZoneFile {
+  readonly zone: string;
+  readonly path: string;
+}
+
+/**
+ * Finds the blocks of RAM whose contents are already in the file of a shared memory zone. A file that another one has
+ * replaced under its name holds nothing.
+ */
+export async function zoneFilesOf(
+  { config, booted, qemu }: Run,
+  blocks: readonly RamBlock[],
+): Promise<ReadonlyMap<string, ZoneFile>> {
+  const found = new Map<string, ZoneFile>();
+  for (const { id, backing, zones } of layOutMemory({ ...config, ...booted }).regions) {
+    const block = blocks.find(({ name, planned }) => planned && name === id);
+    const [zone] = zones;
+    if (block === undefined || zone === undefined || backing.file === undefined || !backing.shared) continue;
+    const mapping = await mappingAt(qemu.pid, block.address);
+    if (mapping.shared && (await isFileOf(mapping, backing.file))) {
+      found.set(id, { zone, path: backing.file });
+    }
+  }
+  return found;
+}
+
+/** A region that a restore finds in the file of a memory zone. */
+export interface ZoneRegion {
+  readonly region: SavedRegion;
+  readonly zone: MemoryZoneConfig & { readonly file: string };
+}
+
+/**
+ * Returns the regions that lie in files of memory zones, as the configuration names them now.
+ * Rejects with ApiError, naming zone and file, where a file cannot hold its region.
+ */
+export async function zoneRegions(
+  { memory }: Pick<VmConfig, 'memory'>,
+  regions: readonly SavedRegion[],
+): Promise<readonly ZoneRegion[]> {
+  const found: ZoneRegion[] = [];
+  for (const region of regions) {
+    if (region.zone === undefined) continue;
+    const zone = zonesOf(memory).find(({ id }) => id === region.zone);
+    if (zone?.file === undefined) {
+      throw new ApiError('failed', `memory zone ${region.zone}: its RAM is in a file, and it names none`);
+    }
+    const { file } = zone;
+    await checkFile(file, region.length).catch((error: unknown) => {
+      throw new ApiError('failed', `memory zone ${zone.id}: ${file}: ${reasonOf(error)}`);
+    });
+    found.push({ region, zone: { ...zone, file } });
+  }
+  return found;
+}
+
+async function checkFile(path: string, length: number): Promise<void> {
+  const found = await stat(path);
+  if (!found.isFile()) throw new Error('is not the file that holds its RAM');
+  if (found.size < length) throw new Error(`has ${found.size} bytes, the zone's RAM has ${length}`);
+}

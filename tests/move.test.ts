@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { boot } from './support/boot.ts';
 import { childrenOf } from './support/host.ts';
 import { stateOf } from './support/info.ts';
+import { waitsForVm } from './support/migration.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, REPO, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
@@ -33,10 +34,7 @@ const counted = async (shell: Shell): Promise<number> => Number(await shell.run(
 /** Both ends of a move; they are started in any order. */
 async function move(from: TestVmm, to: TestVmm, url: string): Promise<{ sent: Answer; received: Answer }> {
   const receiving = to.put('vm.receive-migration', { receiver_url: url });
-  await until('the receiver waits', () => to.output().includes(`${url}: waiting for a VM`), to.output);
-  if (url.startsWith('unix:')) {
-    await until('it listens', () => existsSync(url.slice('unix:'.length)), to.output);
-  }
+  await waitsForVm(to, url);
   const sent = await from.put('vm.send-migration', { destination_url: url });
   return { sent, received: await receiving };
 }

@@ -1,4 +1,5 @@
 import { imageType } from '../devices/image.ts';
+import { PortForward } from '../devices/port-forward.ts';
 import { DeviceConfig } from '../devices/vfio.ts';
 import {
   beyond,
@@ -83,6 +84,7 @@ const NetOverride = struct({
     fds: optional(
       list(uint('TAP descriptors of the VMM’s process, one a pair of queues', { bits: 31, format: 'int32' })),
     ),
+    forwards: optional(list(nested(PortForward))),
   },
 });
 

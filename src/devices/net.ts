@@ -74,6 +74,8 @@ export interface NetFacts {
   readonly mac: string;
   /** the TAP's queues; undefined where there is no TAP */
   readonly fds: readonly number[] | undefined;
+  /** the forwards of backend `user`, with the host ports to ask for */
+  readonly forwards?: readonly PortForward[] | undefined;
 }
 
 export const net = defineDevice({
@@ -123,7 +125,10 @@ const TAP_TX_QUEUE_SIZE = 256;
 
 function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {
   if (config.vhost_user) return planVhostUserNet(config, { id, pairs: queuePairs(config) });
-  if (config.backend === 'user') return [{ kind: 'netdev', props: { id, ...userNetwork(config) } }];
+  if (config.backend === 'user') {
+    const network = userNetwork({ ...config, forwards: facts.forwards });
+    return [{ kind: 'netdev', props: { id, ...network } }];
+  }
   return [{ kind: 'netdev', props: { type: 'tap', id }, fds: facts.fds ?? [] }];
 }
 

@@ -10,7 +10,7 @@ export const PortForward = struct({
   fields: {
     protocol: defaulted(choice('Protocol', ['tcp', 'udp']), 'tcp'),
     host_address: defaulted(ipv4('Address on which the host listens'), '127.0.0.1'),
-    host_port: uint('Port of the host', { bits: 16, min: 1 }),
+    host_port: uint('Port of the host; 0: a free one, which vm.info shows', { bits: 16 }),
     guest_port: uint('Port of the guest', { bits: 16, min: 1 }),
   },
 });

@@ -32,7 +32,7 @@ function inPlainWords(message: string): string {
 function aboutForward(message: string): string | undefined {
   const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
   if (port === undefined) return undefined;
-  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE`;
+  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE; host port 0 takes a free one`;
 }
 
 /** The engine's complaint of a lock; at boot it goes on with a question that names the file. */

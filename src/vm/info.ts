@@ -3,8 +3,9 @@ import { dialectOf, inDialect, type VmConfig } from '../config/vm-config.ts';
 import { plannedMemory } from '../devices/memory.ts';
 import { balloonBytes } from './balloon.ts';
 import { deviceTree } from './device-tree.ts';
+import { withHostPorts } from './host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';
-import type { Vm } from './vm.ts';
+import type { Live, Vm } from './vm.ts';
 
 /** What the last answer was made of, and the answer. */
 interface Answered {
@@ -24,11 +25,11 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
     run === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([run.resources(), balloonBytes(run)]);
   const { config, state, live } = vm;
   const placements = live?.run.layout.placements;
-  const parts = [config, state, live, placements, known, balloon];
+  const parts = [config, state, live, placements, run?.hostPorts, known, balloon];
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: withPhysBits(inDialect(live === undefined ? config : live.consoles.complete(config))),
+    config: withPhysBits(inDialect(live === undefined ? config : completed(config, live))),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -36,6 +37,11 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   });
   ANSWERED.set(vm, { parts, info });
   return info;
+}
+
+/** A configuration with what the machine that runs was given: PTYs, ports of the host. */
+function completed(config: VmConfig, { consoles, run }: Live): VmConfig {
+  return withHostPorts(consoles.complete(config), run.hostPorts);
 }
 
 /** What current versions say where nothing was; some of their clients cannot read an answer without it. */

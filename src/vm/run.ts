@@ -9,7 +9,7 @@ import { prepareKernel } from '../host/kernel.ts';
 import { checkBacking } from '../host/ram-backing.ts';
 import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
-import { placeDevices, withDevices, type Layout } from '../machine/placement.ts';
+import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
@@ -21,6 +21,7 @@ import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { copyForEngine } from './handed-files.ts';
+import { askHostPorts, type HostPorts } from './host-ports.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { writeSmbios } from './smbios.ts';
@@ -52,6 +53,8 @@ export interface Run {
   readonly firmware: BuiltInFirmware | 'own';
   /** what the machine had when it started: what came later was added */
   readonly booted: BootedShape;
+  /** ports of the host that QEMU chose for forwards; another value when a network is added or removed */
+  hostPorts: HostPorts;
   /** what the balloon held when it was last looked at, in `bytes` */
   balloonBytes: number;
   readonly qemu: Qemu;
@@ -61,6 +64,13 @@ export interface Run {
   readonly end: () => Promise<void>;
 }
 
+interface StartOptions {
+  readonly signal: AbortSignal;
+  readonly emit: OnVmEvent;
+  /** as in {@link Start} */
+  readonly hostPorts?: HostPorts;
+}
+
 /**
  * Starts a machine for a configuration; its vCPUs run when this returns.
  * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signal` ends waits for the host.
@@ -68,10 +78,11 @@ export interface Run {
 export async function startRun(
   config: VmConfig,
   consoles: Consoles,
-  { signal, emit }: { readonly signal: AbortSignal; readonly emit: OnVmEvent },
+  { signal, emit, hostPorts = new Map() }: StartOptions,
 ): Promise<Run> {
   const start: Start = {
     config,
+    hostPorts,
     booted: config,
     layout: placeDevices(config),
     lookAtHost: () => lookAtHost(config),
@@ -109,6 +120,8 @@ export interface Start {
   readonly layout: Layout;
   /** images that devices had when the state was saved that the machine takes over, by device id */
   readonly images?: ReadonlyMap<string, ExpectedImage>;
+  /** ports that forwards had in the machine that this one replaces */
+  readonly hostPorts?: HostPorts;
   readonly lookAtHost: () => Promise<BootFiles>;
   /** The last word on the plan. */
   readonly adapt: (plan: MachinePlan) => MachinePlan;
@@ -125,7 +138,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   try {
     const boot = await start.lookAtHost();
     for (const placement of layout.placements) {
-      await preparations.add(placement, { vm: config, expected: start.images?.get(placement.id), signal });
+      await preparations.add(placement, contextOf(placement, start, signal));
     }
     using smbios = await writeSmbios(config.platform);
     using copies = await copyForEngine(pathsOf(boot));
@@ -148,6 +161,7 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
       firmware: firmwareOf(plan.boot),
       booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
       balloonBytes: 0,
+      hostPorts: new Map(),
       qemu,
       resources: followResources(qemu.qmp),
       end: async () => {
@@ -163,6 +177,10 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     await preparations.releaseAll();
     throw error;
   }
+}
+
+function contextOf({ id }: Placement, { config, images, hostPorts }: Start, signal: AbortSignal) {
+  return { vm: config, expected: images?.get(id), hostPorts: hostPorts?.get(id), signal };
 }
 
 function pathsOf({ kernel, initramfs }: BootFiles): (string | undefined)[] {
@@ -198,6 +216,7 @@ function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly str
 async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> {
   try {
     consoles.attach(run.qemu.channels);
+    run.hostPorts = await askHostPorts(run.qemu.qmp, run.layout.placements);
     await start.begin(run);
   } catch (error) {
     await run.qemu.quit();

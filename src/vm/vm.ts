@@ -56,7 +56,7 @@ export async function restartVm(vm: Vm, { consoles, run }: Live, emit: OnVmEvent
     emit(turn('shutdown'));
     return enter(vm, {
       consoles,
-      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit }),
+      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit, hostPorts: run.hostPorts }),
     });
   } catch (error) {
     consoles.dispose();

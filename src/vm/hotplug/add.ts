@@ -13,7 +13,9 @@ import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import { watchBursts } from '../bursts.ts';
 import { createLog } from '../../util/log.ts';
+import { reasonOf } from '../../util/errno.ts';
 import { engineFailure } from '../engine-failure.ts';
+import { askHostPorts } from '../host-ports.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
 
@@ -45,6 +47,7 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
     );
   });
   run.layout = layout;
+  await showHostPorts(run, placement);
   watchBursts(run, placement);
   vm.config = withDevice(vm.config, device, completedPart(placement, run.preparations.completed(placement)));
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
@@ -54,6 +57,15 @@ async function plug({ qemu, preparations }: Run, placement: Placement, signal: A
   const steps = planDevice(placement, preparations.facts().get(placement.id));
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
   await makeSteps(qemu.qmp, steps, signal);
+}
+
+/** The device is there: not to know its ports is no reason to fail. */
+async function showHostPorts(run: Run, placement: Placement): Promise<void> {
+  try {
+    run.hostPorts = new Map([...run.hostPorts, ...(await askHostPorts(run.qemu.qmp, [placement]))]);
+  } catch (error) {
+    log.warn(`net ${placement.id}: the ports of the host are not known: ${reasonOf(error)}`);
+  }
 }
 
 /** RAM stays as it was made: shared where a device at boot needed it, private where its pages are merged. */

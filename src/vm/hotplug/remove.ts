@@ -63,6 +63,7 @@ async function forgetDevice(run: Run, engineId: string): Promise<Placement | und
   });
   await run.preparations.release(id);
   run.layout = removePlacement(run.layout, id);
+  run.hostPorts = new Map([...run.hostPorts].filter(([net]) => net !== id));
   run.leaving.delete(id);
   log.info(`${id}: the guest has let it go`);
   return placement;

@@ -4,6 +4,7 @@ import { clearFrameLimits, limitFrames } from '../../host/frame-limits.ts';
 import { inspectTapDescriptors, openTap } from '../../host/tap.ts';
 import { countFrames } from '../../host/frame-counters.ts';
 import { randomMac } from '../../util/random-mac.ts';
+import { keepPorts } from '../host-ports.ts';
 import { prepares, type Prepared } from './prepare.ts';
 import { prepareVhostUserNet } from './vhost-user-net.ts';
 
@@ -11,7 +12,10 @@ import { prepareVhostUserNet } from './vhost-user-net.ts';
 export const prepareNet = prepares(net, async (given, context) => {
   const config = { ...given, mac: given.mac ?? randomMac() };
   if (config.vhost_user) return prepareVhostUserNet(config, context);
-  if (config.backend === 'user') return { facts: factsOf(config), config };
+  if (config.backend === 'user') {
+    const forwards = await keepPorts(config.forwards, context.hostPorts);
+    return { facts: { ...factsOf(config), forwards }, config };
+  }
   return config.fd === undefined ? prepareTap(config) : prepareDescriptors(config, config.fd);
 });
 

@@ -36,6 +36,8 @@ export interface PrepareContext {
   readonly expected: ExpectedImage | undefined;
   /** the VM that the device is for */
   readonly vm: VmConfig;
+  /** ports of the host that the network's forwards had in the machine that this one replaces */
+  readonly hostPorts?: readonly number[] | undefined;
   /** ends a wait for something of the host: the VM is to be shut down */
   readonly signal: AbortSignal;
 }

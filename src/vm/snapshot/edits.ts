@@ -24,6 +24,7 @@ const EDITABLE: ReadonlySet<string> = new Set([
     'net[].host_mac',
     'net[].fd',
     'net[].fds',
+    'net[].forwards',
   ],
   ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
   ...[

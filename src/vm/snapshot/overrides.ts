@@ -23,12 +23,13 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
         backing_files: any ?? disk.backing_files,
       }),
     ),
-    net: withItems(config.net, net, 'net', (one, { tap, mac, fds }) => ({
+    net: withItems(config.net, net, 'net', (one, { tap, mac, fds, forwards }) => ({
       ...one,
       // a TAP by its name or by its descriptors, never both
       tap: fds === undefined ? (tap ?? one.tap) : undefined,
       fd: fds ?? (tap === undefined ? one.fd : undefined),
       mac: mac ?? one.mac,
+      forwards: forwards ?? one.forwards,
     })),
     vsock: withVsock(config, vsock),
     serial: withFile(config.serial, serial?.file, 'serial'),

@@ -18,7 +18,7 @@ export function withNetDescriptors(request: RestoreConfig, received: readonly nu
     const fds = received.length > 0 ? received.slice(at, (at += count)) : named;
     if (fds.length !== count)
       throw wrong(`network "${id}" needs ${count} descriptors, ${fds.length} are there`);
-    return { id, fds: [...fds], tap: undefined, mac: undefined };
+    return { id, fds: [...fds], tap: undefined, mac: undefined, forwards: undefined };
   });
   return { ...request, overrides: withNets(overrides, own) };
 }

@@ -45,7 +45,7 @@ complete -c cloud-hypervisor -l pvpanic -d 'A device by which the guest’s kern
 complete -c cloud-hypervisor -l device -x -a '(__cloud_hypervisor_value "path=<file>" "iommu=on" "iommu=off" "id=")' -d 'A PCI device of the host, passed through to the guest (VFIO)'
 complete -c cloud-hypervisor -l memory-zone -x -a '(__cloud_hypervisor_value "id=" "size=" "file=<file>" "shared=on" "shared=off" "hugepages=on" "hugepages=off" "hugepage_size=" "host_numa_node=" "hotplug_size=" "hotplugged_size=")' -d 'A part of the RAM with a backing of its own; needs memory.size to be 0'
 complete -c cloud-hypervisor -l api-socket -x -a '(__cloud_hypervisor_value "path=<file>" "fd=" "<file>")' -d 'Serve the API on a UNIX socket'
-complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "path=<file>" "fd=")' -d 'Record what happens to the VM, as JSON'
+complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "path=<file>" "fd=")' -d 'Record what happens to the VM, as JSON; may be given several times'
 complete -c cloud-hypervisor -l metrics -x -a '(__cloud_hypervisor_value "path=<file>" "<file>")' -d 'Serve figures for Prometheus on a UNIX socket, at /metrics'
 complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
 complete -c cloud-hypervisor -l no-shutdown -d 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again'

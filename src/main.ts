@@ -60,18 +60,18 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
 
 /** Everything that is started here is ended here, whatever goes wrong. */
 async function run(options: DaemonOptions): Promise<void> {
-  const { apiSocket, eventMonitor, noShutdown, vm, restore } = options;
-  using monitor = eventMonitor === undefined ? undefined : await openMonitor(eventMonitor);
+  const { apiSocket, eventMonitors, noShutdown, vm, restore } = options;
+  using monitors = await openMonitors(eventMonitors);
   const onEvent = (event: VmEvent): void => {
     logVmEvent(event);
-    monitor?.record(event);
+    monitors.record(event);
     metrics?.onEvent(event);
   };
   const vmm = new Vmm({
     version: DIALECT_VERSION,
     buildVersion: OWN_VERSION,
     onEvent,
-    watchesDrivers: monitor !== undefined,
+    watchesDrivers: eventMonitors.length > 0,
     staysUp: noShutdown,
   });
   await using served = options.metrics === undefined ? undefined : await serveFigures(options.metrics, vmm);
@@ -93,10 +93,22 @@ async function run(options: DaemonOptions): Promise<void> {
   }
 }
 
-function openMonitor(target: MonitorTarget): Promise<EventMonitor> {
-  return openEventMonitor(target).catch((error: unknown) => {
+/** Opens all monitors, or none. */
+async function openMonitors(targets: readonly MonitorTarget[]): Promise<EventMonitor> {
+  const monitors: EventMonitor[] = [];
+  const dispose = (): void => {
+    for (const monitor of monitors) monitor[Symbol.dispose]();
+  };
+  try {
+    for (const target of targets) monitors.push(await openEventMonitor(target));
+  } catch (error) {
+    dispose();
     throw new ExitError(`Error doing event monitor I/O: ${reasonOf(error)}`);
-  });
+  }
+  const record: EventMonitor['record'] = (event) => {
+    for (const monitor of monitors) monitor.record(event);
+  };
+  return { record, [Symbol.dispose]: dispose };
 }
 
 async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']>): Promise<void> {

@@ -20,7 +20,7 @@ export interface DaemonOptions {
   /** whom the engine is to run as */
   readonly user: string | undefined;
   readonly apiSocket: ListenAddress | undefined;
-  readonly eventMonitor: MonitorTarget | undefined;
+  readonly eventMonitors: readonly MonitorTarget[];
   /** path of the socket on which figures are served */
   readonly metrics: string | undefined;
   /** a guest that powers itself off does not end the VMM */
@@ -46,7 +46,7 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'event-monitor',
     takes: 'many',
-    doc: 'Record what happens to the VM, as JSON',
+    doc: 'Record what happens to the VM, as JSON; may be given several times',
     syntax: 'path=<path>|fd=<fd>',
   },
   {
@@ -98,7 +98,6 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const flags = parseFlags([...VM_FLAGS, ...VMM_FLAGS], argv);
   const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
   const socket = flags.values('api-socket')[0];
-  const monitor = flags.values('event-monitor')[0];
   const metrics = flags.values('metrics')[0];
   return {
     show,
@@ -109,7 +108,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
     metrics: metrics === undefined ? undefined : readMetrics(metrics),
     noShutdown: flags.count('no-shutdown') > 0,
-    eventMonitor: monitor === undefined ? undefined : readEventMonitor(monitor),
+    eventMonitors: flags.values('event-monitor').map(readEventMonitor),
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
   };
 }

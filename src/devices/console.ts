@@ -43,7 +43,7 @@ export const console = defineDevice({
   removable: false,
   present: ({ mode }) => mode !== 'Off',
   plan: (config, at) => [
-    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
+    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config, { waits: true }) },
     { kind: 'device', props: { driver: 'virtio-serial-pci', ...onBus(at), max_ports: 1 } },
     { kind: 'device', props: { driver: 'virtconsole', chardev: at.qemuId, bus: `${at.qemuId}.0` } },
   ],
@@ -69,8 +69,11 @@ export function consoleMode<const M extends 'Off' | 'Pty' | 'Tty' | 'File' | 'Nu
 }
 
 /** Where a console's bytes go, as QEMU has to know it: a PTY, the terminal and a socket are behind a channel to us. */
-export function consoleBackend({ mode, file }: Pick<ConsoleConfig, 'mode' | 'file'>): ChardevBackend {
-  if (mode === 'Pty' || mode === 'Tty' || mode === 'Socket') return { type: 'channel' };
+export function consoleBackend(
+  { mode, file }: Pick<ConsoleConfig, 'mode' | 'file'>,
+  { waits = false } = {},
+): ChardevBackend {
+  if (mode === 'Pty' || mode === 'Tty' || mode === 'Socket') return { type: 'channel', waits };
   return mode === 'File' && file !== undefined ? { type: 'file', path: file } : { type: 'null' };
 }
 

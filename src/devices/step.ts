@@ -37,7 +37,8 @@ export interface NetdevStep {
  * Where the bytes of a character device go.
  *
  * - `null`: nowhere, and nothing is ever read
- * - `channel`: a socket pair, whose other end is ours (a PTY or the terminal is behind it)
+ * - `channel`: a socket pair, whose other end is ours (a PTY or the terminal is behind it);
+ *   with `waits` QEMU as a whole waits while the socket is full, for devices that would drop output
  * - `file`: into a file that we have opened, from its end
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
  * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
@@ -47,7 +48,7 @@ export interface NetdevStep {
  */
 export type ChardevBackend =
   | { readonly type: 'null' }
-  | { readonly type: 'channel' }
+  | { readonly type: 'channel'; readonly waits: boolean }
   | { readonly type: 'file'; readonly path: string }
   | { readonly type: 'descriptor'; readonly fd: number; readonly server: boolean }
   | { readonly type: 'socket'; readonly path: string; readonly server: boolean; readonly once?: boolean };

@@ -46,11 +46,11 @@ function openInput(): Input {
   stdin.on('data', onData);
   // a terminal that was closed is no reason to end a VM
   stdin.on('error', onError);
-  // a listener alone does not undo an earlier pause
-  stdin.resume();
+  stdin.pause();
   return {
     onInput: (next) => {
       take = next;
+      stdin.resume();
     },
     pause: () => void stdin.pause(),
     resume: () => void stdin.resume(),

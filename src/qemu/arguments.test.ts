@@ -141,7 +141,7 @@ test('firmware in flash is a node of its own, which the machine names', () => {
 const CHARDEVS: readonly Step[] = [
   { kind: 'chardev', id: 'none', backend: { type: 'null' } },
   { kind: 'chardev', id: 'file', backend: { type: 'file', path: NASTY } },
-  { kind: 'chardev', id: 'line', backend: { type: 'channel' } },
+  { kind: 'chardev', id: 'line', backend: { type: 'channel', waits: true } },
 ];
 
 test('a console is a descriptor: the path of its file is nowhere on the command line', () => {
@@ -161,7 +161,7 @@ test('descriptors: QMP first, then what needs one, in the order of the plan', ()
   assert.deepEqual(descriptors, [
     { use: 'qmp' },
     { use: 'file', id: 'file', path: NASTY },
-    { use: 'channel', id: 'line' },
+    { use: 'channel', id: 'line', waits: true },
   ]);
   assert.equal(descriptorOf(descriptors, 'line'), FIRST_DESCRIPTOR + 2);
   assert.throws(() => descriptorOf(descriptors, 'none'), /none/);

@@ -5,7 +5,7 @@ import type { Step } from '../devices/step.ts';
 export type Descriptor =
   | { readonly use: 'qmp' }
   /** a stream between QEMU and the VMM, e.g. a console's bytes */
-  | { readonly use: 'channel'; readonly id: string }
+  | { readonly use: 'channel'; readonly id: string; readonly waits: boolean }
   /** a file that the VMM opens for QEMU to write: its path never becomes part of an option */
   | { readonly use: 'file'; readonly id: string; readonly path: string }
   /** a descriptor of the VMM's, which stays open there */
@@ -28,7 +28,7 @@ function descriptorsFor(step: Step): Descriptor[] {
   const { id, backend } = step;
   switch (backend.type) {
     case 'channel':
-      return [{ use: 'channel', id }];
+      return [{ use: 'channel', id, waits: backend.waits }];
     case 'file':
       return [{ use: 'file', id, path: backend.path }];
     case 'descriptor':

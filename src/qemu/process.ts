@@ -7,11 +7,12 @@ import { findProgram, tooOld } from './binary.ts';
 import { confinementArguments, userArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
-import { openOutputFiles, type OutputFiles } from './output-files.ts';
+import { openOutputFiles } from './output-files.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
 import { explainStart, EngineError } from './engine-error.ts';
 import { makeSteps } from './steps.ts';
 import { terminate } from './terminate.ts';
+import { openWaitingChannels } from './waiting-channels.ts';
 
 const log = createLog('qemu');
 
@@ -52,7 +53,8 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
   const descriptors = planDescriptors(plan);
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
   await using files = await openOutputFiles(descriptors, signal);
-  const child = launch(args, descriptors, files);
+  using waiting = await openWaitingChannels(descriptors);
+  const child = launch(args, descriptors, new Map([...files.fds, ...waiting.ends]));
   const traceListeners = new Set<(line: string) => void>();
   const lastWords = collectLastWords(streamOf(child, 2), (line) => {
     if (!TRACE.test(line)) return false;
@@ -65,9 +67,10 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
 
   const ended = new Promise<QemuEnd>((resolve) => {
     child.once('error', (error) => resolve({ reason: 'crash', detail: error.message }));
-    child.once('close', (code, signal) =>
-      resolve(endOf({ code, signal, shutdownReason, asked, lastWords: lastWords() })),
-    );
+    child.once('close', (code, signal) => {
+      const end = (): void => resolve(endOf({ code, signal, shutdownReason, asked, lastWords: lastWords() }));
+      void waiting.drained().then(end);
+    });
   });
   let qmp: Qmp | undefined;
   const quit = async (): Promise<void> => {
@@ -82,6 +85,7 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
     const unfit = tooOld(qmp.version);
     if (unfit !== undefined) throw new EngineError(unfit);
     await makeSteps(qmp, plan.lateSteps, signal);
+    waiting.makeWait();
   } catch (error) {
     await quit();
     if (error instanceof EngineError) throw error;
@@ -93,18 +97,18 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
     return () => void listeners.delete(take);
   };
   const onTrace: Qemu['onTrace'] = (take) => void traceListeners.add(take);
-  const channels = channelsOf(child, descriptors);
+  const channels = new Map([...channelsOf(child, descriptors), ...waiting.streams]);
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
 function launch(
   args: readonly string[],
   descriptors: readonly Descriptor[],
-  { fds }: OutputFiles,
+  ends: ReadonlyMap<string, number>,
 ): ChildProcess {
   const inherited = descriptors.map((one) => {
     if (one.use === 'given' || one.use === 'handed') return one.fd;
-    return (one.use === 'file' ? fds.get(one.id) : undefined) ?? ('pipe' as const);
+    return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
   });
   const [command, ...words] = commandLine(args);
   log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
@@ -160,7 +164,7 @@ function isDuplex(value: unknown): value is Duplex {
 function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): ReadonlyMap<string, Duplex> {
   const channels = new Map<string, Duplex>();
   for (const [index, one] of descriptors.entries()) {
-    if (one.use === 'channel') channels.set(one.id, streamOf(child, FIRST_DESCRIPTOR + index));
+    if (one.use === 'channel' && !one.waits) channels.set(one.id, streamOf(child, FIRST_DESCRIPTOR + index));
   }
   return channels;
 }

@@ -1,9 +1,8 @@
-import { constants, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
-import { ReadStream } from 'node:tty';
 import { ConsoleError } from './errors.ts';
 import type { CallOptions } from './client.ts';
+import { openPtyStream } from './pty-stream.ts';
 
 /** How much of what was shown is kept for {@link Console.waitFor}, in characters. */
 const KEPT = 2 ** 20;
@@ -25,8 +24,8 @@ export interface Console {
 
 /** Opens a PTY that a VMM holds; the caller destroys the stream. */
 export function openConsole(path: string): Console {
-  const stream = new ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
-  // the end of the VMM is an error of the PTY: `close` follows, and says it to who waits
+  const stream = openPtyStream(path);
+  // `close` follows, and tells those who wait
   stream.on('error', () => undefined);
   return consoleOn(stream);
 }

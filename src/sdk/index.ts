@@ -24,6 +24,7 @@ export {
 } from './errors.ts';
 export { TransportError, type TransportFault } from './transport.ts';
 export { VirtualMachine, type RestoreOptions, type SnapshotOptions } from './virtual-machine.ts';
+export type { VmEnd } from './vm-end.ts';
 export type { VmmEnd, VmmOptions } from './vmm-process.ts';
 export { connectVsock } from './vsock.ts';
 export type { VmConfigInput as VmConfig } from '../config/vm-config.ts';

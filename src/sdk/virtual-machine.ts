@@ -5,8 +5,9 @@ import type { VmConfigInput } from '../config/vm-config.ts';
 import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
 import { openConsole, type Console } from './console.ts';
 import { LaunchError } from './errors.ts';
+import { vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
-import { startVmm, type VmmEnd, type VmmOptions, type VmmProcess } from './vmm-process.ts';
+import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
 /** What {@link VirtualMachine.restore} takes beside the directory. */
 export interface RestoreOptions
@@ -34,11 +35,13 @@ export interface SnapshotOptions extends CallOptions {
  */
 export class VirtualMachine implements AsyncDisposable {
   readonly #vmm: VmmProcess;
+  readonly #ended: Promise<VmEnd>;
   readonly #consoles = new Map<'serial' | 'console', Console>();
   #vsockPath: string | undefined;
 
   private constructor(vmm: VmmProcess) {
     this.#vmm = vmm;
+    this.#ended = vmEnd(vmm.client, vmm.events, vmm.ended);
   }
 
   /**
@@ -102,9 +105,12 @@ export class VirtualMachine implements AsyncDisposable {
     return this.#vmm.pid;
   }
 
-  /** Settles when the VMM has ended: exit code 0 after a power-off of the guest. Never rejects. */
-  get ended(): Promise<VmmEnd> {
-    return this.#vmm.ended;
+  /**
+   * Settles when the VM has ended, whoever brings it about: the guest's power-off, a client's vm.shutdown or vm.delete, a QEMU or a
+   * VMM that crashes or is killed. Never rejects.
+   */
+  get ended(): Promise<VmEnd> {
+    return this.#ended;
   }
 
   /** The serial port. @throws where its mode is not `Pty` */

@@ -5,6 +5,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from './client.ts';
 import { LaunchError } from './errors.ts';
@@ -34,6 +35,8 @@ export interface VmmEnd {
 export interface VmmProcess extends AsyncDisposable {
   readonly pid: number;
   readonly client: Client;
+  /** What happens to the VMM and its VM, in the form of `--event-monitor`. */
+  readonly events: Readable;
   /** Settles with its end; never rejects. */
   readonly ended: Promise<VmmEnd>;
 }
@@ -42,6 +45,8 @@ const START_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 5000;
 const POLL_MS = 5;
 const LAST_WORDS = 4096;
+/** The descriptor on which the VMM records its events. */
+const EVENTS = 3;
 
 /**
  * Starts a VMM with a socket of its own, which the VMM removes: where this process is killed, nothing is left either.
@@ -65,7 +70,7 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
     await dispose();
     throw new LaunchError(`the VMM did not start: ${lastWords() || String(error)}`, { cause: error });
   }
-  return { pid: child.pid ?? 0, client, ended, [Symbol.asyncDispose]: dispose };
+  return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
 }
 
 /** The kernel's word counts from setpriv on: where we were killed before, there is no start. */
@@ -73,10 +78,22 @@ const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 
 /** Under `setpriv`, the kernel ends it when we end; it is found on every Linux that QEMU is started on. */
 function launch(socketPath: string, { executable = ownExecutable(), args = [] }: VmmOptions): ChildProcess {
-  const words = [executable, '--api-socket', `path=${socketPath}`, ...args];
+  const words = [
+    executable,
+    '--api-socket',
+    `path=${socketPath}`,
+    ...args,
+    '--event-monitor',
+    `fd=${EVENTS}`,
+  ];
   const tied = ['setpriv', '--pdeathsig', 'TERM', '--', '/bin/sh', '-c', UNLESS_ORPHAN, String(process.pid)];
   const [command = '', ...rest] = process.platform === 'linux' ? [...tied, ...words] : words;
-  return spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
+  return spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+}
+
+function eventsOf({ stdio }: ChildProcess): Readable {
+  const stream: unknown = stdio[EVENTS];
+  return stream instanceof Readable ? stream : Readable.from([]);
 }
 
 function ownExecutable(): string {

@@ -43,10 +43,16 @@ async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<
 }
 
 function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
+  let current: Duplex | undefined;
   return {
     path,
     attach: (guest) => {
+      // what the machine before has written and was held back comes first
+      current?.resume();
+      current = guest;
       guest.on('error', ignore);
+      // between two machines whoever types waits
+      guest.once('close', () => current === guest && end.pauseInput());
       forwardOutput(guest, end, { canHold: which === 'serial' });
       forwardInput(end, guest);
     },
@@ -69,15 +75,13 @@ function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly c
 /** How much typed input is queued for a guest that does not read it, in bytes; then our end is not read any further. */
 const INPUT_BYTES = 65_536;
 
-/** Gives typed input to the guest. Between two machines, and while the guest does not read, whoever types waits. */
+/** Gives typed input to the guest; while the guest does not read it, whoever types waits. */
 function forwardInput(end: ConsoleEnd, guest: Duplex): void {
   end.onInput((bytes) => {
     guest.write(bytes);
     if (guest.writableLength > INPUT_BYTES) end.pauseInput();
   });
   guest.on('drain', end.resumeInput);
-  // before `close` of the stream of the next machine, if any: QEMU ends first
-  guest.once('close', end.pauseInput);
   end.resumeInput();
 }
 

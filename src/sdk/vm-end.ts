@@ -1,0 +1,78 @@
+import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import type { Client } from './client.ts';
+import { NotFoundError } from './errors.ts';
+import type { VmmEnd } from './vmm-process.ts';
+
+/** How a VM ended. */
+export interface VmEnd extends VmmEnd {
+  /**
+   * `exit`: its VMM has ended, with this exit code or by this signal; after a power-off of the guest with exit code 0.
+   * `shutdown`: a client has shut the VM down or deleted it, and the VMM runs on (exit code 0).
+   * `crash`: QEMU has ended unexpectedly, e.g. was killed for want of memory, and the VMM runs on (exit code 1).
+   */
+  readonly reason: 'exit' | 'shutdown' | 'crash';
+  /** What the VMM said of a crash. */
+  readonly detail?: string;
+}
+
+/** What is looked at of an event. */
+interface VmmEvent {
+  readonly source?: unknown;
+  readonly event?: unknown;
+  readonly properties?: Readonly<Record<string, unknown>> | null;
+}
+
+/** How long the VMM may take to say in which state the VM is, in milliseconds. */
+const ANSWER_MS = 5000;
+
+/** Settles with the end of a VM, whoever brings it about; never rejects. A reboot is no end. */
+export function vmEnd(client: Client, events: Readable, vmmEnded: Promise<VmmEnd>): Promise<VmEnd> {
+  return new Promise((resolve) => {
+    let isEnding = false;
+    let crash: string | undefined;
+    void vmmEnded.then((end) => resolve({ ...end, reason: 'exit' }));
+    const look = async (): Promise<void> => {
+      // what the VMM said last tells more than its exit code, which is about to come
+      if (!(await isShutDown(client)) || isEnding) return;
+      if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
+      else resolve({ code: 1, signal: null, reason: 'crash', detail: crash });
+    };
+    onEvents(events, ({ source, event, properties }) => {
+      if (source === 'vmm' && event === 'shutdown') isEnding = true;
+      if (source !== 'vm') return;
+      if (event === 'booting' || event === 'restoring') crash = undefined;
+      if (event === 'crashed') crash = String(properties?.['reason']);
+      if (event === 'shutdown' || event === 'deleted') void look();
+    });
+  });
+}
+
+async function isShutDown(client: Client): Promise<boolean> {
+  try {
+    return (await client.call('vm.info', undefined, { timeoutMs: ANSWER_MS })).state === 'Shutdown';
+  } catch (error) {
+    return error instanceof NotFoundError;
+  }
+}
+
+/** Calls `take` for each event: a JSON object and an empty line. */
+function onEvents(events: Readable, take: (event: VmmEvent) => void): void {
+  const decoder = new StringDecoder('utf8');
+  let text = '';
+  events.on('data', (bytes: Buffer) => {
+    text += decoder.write(bytes);
+    const texts = text.split('\n\n');
+    text = texts.pop() ?? '';
+    for (const one of texts) {
+      const event: unknown = JSON.parse(one);
+      if (isEvent(event)) take(event);
+    }
+  });
+  // the end of the VMM is told by the process
+  events.on('error', () => undefined);
+}
+
+function isEvent(value: unknown): value is VmmEvent {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,128 @@
+// Outputs that nobody reads: a terminal stopped with Ctrl-S, pipes. The API, the signals and the end go on.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openPty } from '../src/host/pty.ts';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { openShell, ptyOf } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, call, makeFolder, REPO, startVmm } from './support/vmm.ts';
+
+/** How long an end may take: a second for the outputs, and the rest on a busy machine, in milliseconds. */
+const END_MS = 15_000;
+
+/** Fails where a VMM takes longer than {@link END_MS} to end after a signal. */
+async function endsWith(code: number, exited: Promise<number | string>): Promise<void> {
+  const late = new Promise<string>((resolve) => setTimeout(resolve, END_MS, 'nothing within time').unref());
+  assert.equal(await Promise.race([exited, late]), code);
+}
+
+for (const [which, other] of [
+  ['serial', 'console'],
+  ['console', 'serial'],
+] as const) {
+  test(`${which} on a terminal that nobody reads: the API answers, the other console works, SIGTERM ends it`, async () => {
+    const terminal = await openPty();
+    const settings = (): string => execFileSync('stty', ['-F', terminal.path, '-g'], { encoding: 'utf8' });
+    execFileSync('stty', ['-F', terminal.path, 'sane']);
+    const before = settings();
+    try {
+      await using vmm = await startVmm({ terminal: terminal.path });
+      const device = which === 'serial' ? 'ttyS0' : 'hvc0';
+      const config = {
+        [which]: { mode: 'Tty' },
+        [other]: { mode: 'Pty' },
+        cmdline: { args: 'console=hvc0 console=ttyS0' },
+      };
+      assertStatus(await vmm.put('vm.create', guestConfig(config)), 204);
+      assertStatus(await vmm.put('vm.boot'), 204);
+      using shell = openShell(await ptyOf(vmm, other));
+      await shell.login();
+      // more than any terminal takes, less than what is kept for one that is slow
+      await shell.run(`seq 1 30000 >/dev/${device}`);
+      assert.equal(await shell.run('echo alive'), 'alive');
+      assert.equal(await stateOf(vmm), 'Running');
+      assertStatus(await vmm.get('vmm.ping'), 200);
+      vmm.kill('SIGTERM');
+      await endsWith(0, vmm.exited);
+      assert.equal(settings(), before);
+    } finally {
+      terminal.dispose();
+    }
+  });
+}
+
+/** A VMM whose standard streams are given; ended by the test. */
+function launch(
+  socket: string,
+  args: readonly string[],
+  stdio: (number | 'pipe' | 'ignore')[],
+): ChildProcess {
+  const words = [join(REPO, 'bin/cloud-hypervisor'), '--api-socket', `path=${socket}`, ...args];
+  return spawn(process.execPath, words, { stdio });
+}
+
+function endOf(child: ChildProcess): Promise<number | string> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown'));
+  });
+}
+
+test('standard output and error are pipes that nobody reads: the API answers, vmm.shutdown and SIGTERM end it', async () => {
+  const folder = makeFolder();
+  const socket = join(folder, 'api.sock');
+  const guest = ['--kernel', KERNEL, '--initramfs', INITRAMFS, '--cmdline', 'console=ttyS0'];
+  for (const end of ['SIGTERM', 'vmm.shutdown'] as const) {
+    // -vvv: QMP alone fills a pipe
+    const child = launch(
+      socket,
+      ['-vvv', ...guest, '--serial', 'tty', '--console', 'off'],
+      ['ignore', 'pipe', 'pipe'],
+    );
+    const exited = endOf(child);
+    try {
+      await until('the VM runs', async () => {
+        const { json } = await call(socket, 'GET', { path: 'vm.info' });
+        return (json as { state?: string }).state === 'Running';
+      });
+      // each answer is a line of the log and QMP commands
+      for (let i = 0; i < 200; i++) assertStatus(await call(socket, 'GET', { path: 'vm.info' }), 200);
+      if (end === 'SIGTERM') child.kill('SIGTERM');
+      else assertStatus(await call(socket, 'PUT', { path: end }), 204);
+      await endsWith(0, exited);
+    } finally {
+      child.kill('SIGKILL');
+      await exited;
+    }
+  }
+  rmSync(folder, { recursive: true });
+});
+
+for (const fd of [1, 2]) {
+  test(`events on descriptor ${fd}, a terminal that nobody reads, hold up nothing`, async () => {
+    const terminal = await openPty();
+    const slave = openSync(terminal.path, constants.O_RDWR | constants.O_NOCTTY);
+    const folder = makeFolder();
+    const socket = join(folder, 'api.sock');
+    const child = launch(socket, ['-v', '--event-monitor', `fd=${fd}`], ['ignore', slave, slave]);
+    const exited = endOf(child);
+    closeSync(slave);
+    try {
+      await until('it answers', async () => (await call(socket, 'GET', { path: 'vmm.ping' })).status === 200);
+      const config = guestConfig({ kernel: { path: '/nowhere' } });
+      // each failed boot is two events and a line of the log
+      assertStatus(await call(socket, 'PUT', { path: 'vm.create', body: config }), 204);
+      for (let i = 0; i < 100; i++) assertStatus(await call(socket, 'PUT', { path: 'vm.boot' }), 500);
+      child.kill('SIGTERM');
+      await endsWith(0, exited);
+    } finally {
+      child.kill('SIGKILL');
+      await exited;
+      terminal.dispose();
+      rmSync(folder, { recursive: true });
+    }
+  });
+}

@@ -27,12 +27,20 @@ export function configureLog(options: LogSink): void {
 /** A log whose lines read `cloud-hypervisor: <elapsed>: <vmm> LEVEL:<target> -- <message>`, as the original's. */
 export function createLog(target: string): Log {
   const at = (level: LogLevel) => (message: string) => {
-    if (LEVELS.indexOf(level) > LEVELS.indexOf(sink.level)) return;
-    sink.write(
-      `cloud-hypervisor: ${elapsed()}: <vmm> ${level.toUpperCase()}:${target} -- ${oneLine(message)}\n`,
-    );
+    if (LEVELS.indexOf(level) <= LEVELS.indexOf(sink.level)) writeLine(level, target, message);
   };
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
+}
+
+/** Logs at level `info`, but always: what a user must know of a start that went well, e.g. the path of a PTY. */
+export function logNotice(target: string, message: string): void {
+  writeLine('info', target, message);
+}
+
+function writeLine(level: LogLevel, target: string, message: string): void {
+  sink.write(
+    `cloud-hypervisor: ${elapsed()}: <vmm> ${level.toUpperCase()}:${target} -- ${oneLine(message)}\n`,
+  );
 }
 
 function elapsed(): string {

@@ -8,6 +8,7 @@ import { openPty } from '../host/pty.ts';
 import { openTerminal } from '../host/terminal.ts';
 import { qemuId } from '../machine/placement.ts';
 import { reasonOf } from '../util/errno.ts';
+import { logNotice } from '../util/log.ts';
 
 /** Our end of a serial port or virtio console: it outlives the QEMU behind it, so that a reboot keeps the PTY. */
 interface Console {
@@ -29,6 +30,7 @@ async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<
   switch (mode) {
     case 'Pty': {
       const pty = await openPty();
+      logNotice('console', `${which}: PTY ${pty.path}`);
       return createConsole(which, pty, pty.path);
     }
     case 'Tty':

@@ -1,0 +1,62 @@
+// The guest's clock: it stands still while the VM is paused and in a snapshot; its real-time clock shows the host's time.
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
+
+/** How long the guest stands still, in seconds. */
+const STILL_S = 12;
+
+/** The most that a busy machine and a clock of whole seconds may differ, in seconds. */
+const NEAR_S = 4;
+
+const hostTime = (): number => Date.now() / 1000;
+
+/** How far the guest's clock is behind the host's, in seconds. */
+async function lag(shell: Shell): Promise<number> {
+  const before = hostTime();
+  const guest = Number(await shell.run('date +%s'));
+  return (before + hostTime()) / 2 - guest;
+}
+
+async function pass(seconds: number): Promise<void> {
+  const end = hostTime() + seconds;
+  await until('time has passed', () => hostTime() > end);
+}
+
+test('after a pause and after a restore the guest’s clock is behind, and hwclock -s sets it', async () => {
+  const folder = makeFolder();
+  const snapshot = join(folder, 'snapshot');
+  mkdirSync(snapshot);
+  try {
+    await using vmm = await startVmm();
+    using shell = await boot(vmm);
+    const first = await lag(shell);
+    assertStatus(await vmm.put('vm.pause'), 204);
+    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${snapshot}` }), 204);
+    await pass(STILL_S);
+    assertStatus(await vmm.put('vm.resume'), 204);
+    const paused = await lag(shell);
+    await shell.run('hwclock -s -u');
+    const set = await lag(shell);
+    assertStatus(await vmm.put('vm.delete'), 204);
+
+    assertStatus(await vmm.put('vm.restore', { source_url: `file://${snapshot}`, resume: true }), 204);
+    using clone = openShell(await ptyOf(vmm));
+    const restored = await lag(clone);
+    await clone.run('hwclock -s -u');
+    const cured = await lag(clone);
+    const all = `lags: ${JSON.stringify({ first, paused, set, restored, cured })}`;
+    assert.ok(paused - first > STILL_S - NEAR_S, all);
+    assert.ok(Math.abs(set) < NEAR_S, all);
+    assert.ok(restored - first > STILL_S - NEAR_S, all);
+    assert.ok(Math.abs(cured) < NEAR_S, all);
+    console.log(all);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

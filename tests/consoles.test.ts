@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { infoOf } from './support/info.ts';
+import { assertPasteArrives } from './support/paste.ts';
 import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
@@ -183,17 +184,36 @@ test('a reader of a PTY may come late, and a PTY that nobody reads does not stop
 });
 
 for (const which of ['serial', 'console'] as const) {
-  test(`a MiB of output of the ${which} arrives complete at a reader of its PTY`, async () => {
+  test(`a MiB of output of the ${which} and a paste arrive complete, though the VMM often gets no processor`, async () => {
     await using vmm = await startVmm();
     const [serial, console] = which === 'serial' ? [PTY, { mode: 'Off' }] : [{ mode: 'Off' }, PTY];
     await boot(vmm, serial, console);
     using shell = await login(vmm, which);
     await shell.run('head -c 786432 /dev/urandom >/tmp/bytes');
     const sum = (await shell.run('sha256sum /tmp/bytes')).split(' ')[0];
+    const goOn = stall(vmm);
     const text = (await shell.run('base64 /tmp/bytes')).replaceAll('\n', '');
+    goOn();
     assert.equal(text.length, 2 ** 20);
     assert.equal(createHash('sha256').update(Buffer.from(text, 'base64')).digest('hex'), sum);
+    await assertPasteArrives(shell);
   });
+}
+
+/** How long the VMM is stopped, and how long it runs in between, in milliseconds. */
+const STALL_MS = 150;
+
+/** Stops the VMM again and again, as a busy host does, until the returned function is called. */
+function stall(vmm: TestVmm): () => void {
+  let isStopped = false;
+  const timer = setInterval(() => {
+    isStopped = !isStopped;
+    vmm.kill(isStopped ? 'SIGSTOP' : 'SIGCONT');
+  }, STALL_MS);
+  return () => {
+    clearInterval(timer);
+    vmm.kill('SIGCONT');
+  };
 }
 
 /** A client of a console's socket: its terminal, and the connection. */
@@ -229,6 +249,8 @@ test('serial Socket: one client at a time, the newest output without one, the fi
     using second = onSocket(path);
     await until('the first client is let go', () => first.socket.destroyed);
     assert.equal(await second.run('echo the second'), 'the second');
+    await second.run('stty sane -echo');
+    await assertPasteArrives(second);
 
     // a client that does not read must not stop the guest, nor may one that is not there
     second.socket.pause();

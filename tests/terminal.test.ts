@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { stateOf } from './support/info.ts';
+import { assertPasteArrives } from './support/paste.ts';
 import { openTerminal, type TestTerminal } from './support/terminal.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
@@ -46,6 +47,7 @@ for (const [which, device] of [
     assertStatus(await vmm.put('vm.boot'), 204);
     assert.ok(terminal.isRaw());
     await useGuest(terminal, device);
+    await assertPasteArrives(terminal.shell);
     assert.equal(vmm.exitCode(), null);
     assertStatus(await vmm.put('vm.reboot'), 204);
     assert.ok(terminal.isRaw());

@@ -256,9 +256,9 @@ test('the command line reaches the guest unchanged', async () => {
 
 test('a kernel that is an ELF already boots as it is', async () => {
   await using vmm = await startVmm();
-  const { kind, path } = await prepareKernel(KERNEL, join(vmm.folder, 'kernels'));
-  assert.equal(kind, 'elf');
-  using shell = await boot(vmm, { kernel: { path } });
+  await using kernel = await prepareKernel(KERNEL, join(vmm.folder, 'kernels'));
+  assert.equal(kernel.kind, 'elf');
+  using shell = await boot(vmm, { kernel: { path: kernel.path } });
   assert.match(await shell.run('uname -s'), /Linux/);
 });
 

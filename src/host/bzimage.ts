@@ -1,3 +1,5 @@
+import { readRange, type FileRange, type OpenedFile } from './file-bytes.ts';
+
 /** How the kernel inside a bzImage is packed; `elf` is not packed at all. */
 export type Packing = 'gzip' | 'xz' | 'zstd' | 'lz4' | 'bzip2' | 'lzma' | 'lzo' | 'elf';
 
@@ -38,20 +40,26 @@ export function packingOf(head: Buffer): Packing | undefined {
   return MAGIC.find(([, magic]) => startsWith(head, 0, magic))?.[0];
 }
 
-/** The packed kernel inside a bzImage; undefined before boot protocol 2.08 or where the header does not add up. */
-export function findPayload(
-  image: Buffer,
-): { readonly packing: Packing; readonly bytes: Buffer } | undefined {
-  if (image.readUInt16LE(VERSION) < 0x208) return undefined;
-  const sectors = image.readUInt8(SETUP_SECTS) || 4;
-  const start = (sectors + 1) * 512 + image.readUInt32LE(PAYLOAD_OFFSET);
-  const end = start + image.readUInt32LE(PAYLOAD_LENGTH);
-  if (end > image.length || start === end) return undefined;
-  const packing = packingOf(image.subarray(start, start + 8));
+/** The packed kernel inside a bzImage. */
+export interface Payload {
+  readonly packing: Packing;
+  readonly range: FileRange;
+}
+
+/** Finds the packed kernel of a bzImage; undefined before boot protocol 2.08 or where the header does not add up. */
+export async function findPayload(image: OpenedFile): Promise<Payload | undefined> {
+  const head = await readRange({ ...image, offset: 0, length: KERNEL_HEAD_BYTES });
+  if (head.length < KERNEL_HEAD_BYTES || head.readUInt16LE(VERSION) < 0x208) return undefined;
+  const sectors = head.readUInt8(SETUP_SECTS) || 4;
+  const offset = (sectors + 1) * 512 + head.readUInt32LE(PAYLOAD_OFFSET);
+  const length = head.readUInt32LE(PAYLOAD_LENGTH);
+  const { size } = await image.file.stat();
+  if (offset + length > size || length < 8) return undefined;
+  const packing = packingOf(await readRange({ ...image, offset, length: 8 }));
+  if (packing === undefined) return undefined;
   // the last four bytes are the unpacked size, which gzip keeps itself and the other formats do not know
-  return packing === undefined
-    ? undefined
-    : { packing, bytes: image.subarray(start, packing === 'elf' || packing === 'gzip' ? end : end - 4) };
+  const extra = packing === 'elf' || packing === 'gzip' ? 0 : 4;
+  return { packing, range: { ...image, offset, length: length - extra } };
 }
 
 function startsWith(bytes: Buffer, at: number, magic: readonly number[]): boolean {

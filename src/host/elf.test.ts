@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hasPvhNote, readPvhKernel } from './elf.ts';
+import { hasPvhNote, readPvhKernel, type ReadAt } from './elf.ts';
 
 interface Note {
   readonly owner: string;
   readonly type: number;
+}
+
+function reader(bytes: Buffer): ReadAt {
+  return async (offset, length) => bytes.subarray(offset, offset + length);
 }
 
 const PVH: Note = { owner: 'Xen\0', type: 18 };
@@ -32,25 +36,25 @@ function elf(notes: readonly Note[], machine = 62): Buffer {
   return file;
 }
 
-test('Linux is told by the notes of its build, whatever their order', () => {
+test('Linux is told by the notes of its build, whatever their order', async () => {
   const linux: Note = { owner: 'Linux\0', type: 256 };
-  assert.deepEqual(readPvhKernel(elf([linux, PVH])), { isLinux: true });
-  assert.deepEqual(readPvhKernel(elf([PVH, linux])), { isLinux: true });
-  assert.deepEqual(readPvhKernel(elf([{ owner: 'GNU\0', type: 3 }, PVH])), { isLinux: false });
+  assert.deepEqual(await readPvhKernel(reader(elf([linux, PVH]))), { isLinux: true });
+  assert.deepEqual(await readPvhKernel(reader(elf([PVH, linux]))), { isLinux: true });
+  assert.deepEqual(await readPvhKernel(reader(elf([{ owner: 'GNU\0', type: 3 }, PVH]))), { isLinux: false });
 });
 
-test('an ELF that PVH cannot enter is refused with the reason', () => {
-  assert.throws(() => readPvhKernel(elf([])), /an ELF without a PVH note/);
-  assert.throws(() => readPvhKernel(elf([{ owner: 'Xen\0', type: 6 }])), /without a PVH note/);
-  assert.throws(() => readPvhKernel(elf([{ owner: 'GNU\0', type: 18 }])), /without a PVH note/);
-  assert.throws(() => readPvhKernel(elf([PVH], 183)), /is an ELF for AArch64/);
-  assert.throws(() => readPvhKernel(elf([PVH], 999)), /is an ELF for machine 999/);
+test('an ELF that PVH cannot enter is refused with the reason', async () => {
+  await assert.rejects(readPvhKernel(reader(elf([]))), /an ELF without a PVH note/);
+  await assert.rejects(readPvhKernel(reader(elf([{ owner: 'Xen\0', type: 6 }]))), /without a PVH note/);
+  await assert.rejects(readPvhKernel(reader(elf([{ owner: 'GNU\0', type: 18 }]))), /without a PVH note/);
+  await assert.rejects(readPvhKernel(reader(elf([PVH], 183))), /is an ELF for AArch64/);
+  await assert.rejects(readPvhKernel(reader(elf([PVH], 999))), /is an ELF for machine 999/);
 });
 
-test('a damaged ELF is refused, never read beyond its end', () => {
+test('a damaged ELF is refused, never read beyond its end', async () => {
   const whole = elf([PVH]);
   for (let size = 0; size < whole.length - 8; size++)
-    assert.equal(hasPvhNote(whole.subarray(0, size)), false);
+    assert.equal(await hasPvhNote(reader(whole.subarray(0, size))), false);
   for (const [at, value] of [
     [32, 2n ** 64n - 1n],
     [72, 2n ** 63n],
@@ -58,9 +62,9 @@ test('a damaged ELF is refused, never read beyond its end', () => {
   ] as const) {
     const damaged = Buffer.from(whole);
     damaged.writeBigUInt64LE(value, at);
-    assert.equal(hasPvhNote(damaged), false);
+    assert.equal(await hasPvhNote(reader(damaged)), false);
   }
   const owner = Buffer.from(whole);
   owner.writeUInt32LE(0xffff_ffff, 120);
-  assert.equal(hasPvhNote(owner), false);
+  assert.equal(await hasPvhNote(reader(owner)), false);
 });

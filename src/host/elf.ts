@@ -1,3 +1,5 @@
+import { readRange, type OpenedFile } from './file-bytes.ts';
+
 /*
  * The parts of an ELF file that decide how a kernel is entered (elf(5), xen/include/public/elfnote.h).
  */
@@ -77,15 +79,24 @@ export interface PvhKernel {
   readonly isLinux: boolean;
 }
 
+/** Reads a range of an ELF file; shorter where the file ends before it. */
+export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
+
+/** The way to the bytes of an open file. */
+export function readerOf(opened: OpenedFile): ReadAt {
+  return (offset, length) => readRange({ ...opened, offset, length });
+}
+
 /**
- * Reads the notes of an ELF kernel.
+ * Reads the notes of an ELF kernel, and no more of it.
  * @throws where PVH cannot enter it, saying why
  */
-export function readPvhKernel(elf: Buffer): PvhKernel {
-  const layout = CLASSES.get(elf[4] ?? 0);
-  if (layout === undefined || elf.length < layout.headerBytes) throw new Error('is a truncated ELF file');
-  checkMachine(elf);
-  const notes = notesOf(elf, layout);
+export async function readPvhKernel(read: ReadAt): Promise<PvhKernel> {
+  const header = await read(0, MAX_HEADER_BYTES);
+  const layout = CLASSES.get(header[4] ?? 0);
+  if (layout === undefined || header.length < layout.headerBytes) throw new Error('is a truncated ELF file');
+  checkMachine(header);
+  const notes = await notesOf(header, layout, read);
   if (!notes.some(({ owner, type }) => owner === PVH_ENTRY.owner && type === PVH_ENTRY.type)) {
     const bits = layout.headerBytes === 52 ? 'a 32-bit' : 'an';
     throw new Error(`is ${bits} ELF without a PVH note and cannot be entered: Linux needs CONFIG_PVH=y`);
@@ -94,9 +105,9 @@ export function readPvhKernel(elf: Buffer): PvhKernel {
 }
 
 /** Whether PVH can enter an ELF. */
-export function hasPvhNote(elf: Buffer): boolean {
+export async function hasPvhNote(read: ReadAt): Promise<boolean> {
   try {
-    return isElf(elf) && readPvhKernel(elf) !== undefined;
+    return isElf(await read(0, MAGIC.length)) && (await readPvhKernel(read)) !== undefined;
   } catch {
     return false;
   }
@@ -110,23 +121,31 @@ function checkMachine(elf: Buffer): void {
   throw new Error(`is an ELF for ${name}: the VM's processor is x86-64`);
 }
 
-function notesOf(elf: Buffer, layout: Layout): Note[] {
-  const table = layout.read(elf, layout.tableAt);
-  const entrySize = elf.readUInt16LE(layout.entrySizeAt);
-  const count = elf.readUInt16LE(layout.countAt);
+/** Size of the larger header. */
+const MAX_HEADER_BYTES = 64;
+/** A kernel has a dozen segments, and a few hundred bytes of notes: more is damage, or an attempt to keep the VMM busy. */
+const MAX_SEGMENTS = 256;
+const MAX_NOTE_BYTES = 65_536;
+const MAX_NOTES = 1000;
+
+async function notesOf(header: Buffer, layout: Layout, read: ReadAt): Promise<Note[]> {
+  const entryBytes = header.readUInt16LE(layout.entrySizeAt);
+  const count = Math.min(header.readUInt16LE(layout.countAt), MAX_SEGMENTS);
+  const table = await readWithin(read, layout.read(header, layout.tableAt), entryBytes * count);
   const notes: Note[] = [];
-  for (let i = 0; i < count; i++) {
-    const at = table + i * entrySize;
-    if (at + layout.entryBytes > elf.length) break;
-    if (elf.readUInt32LE(at) !== PT_NOTE) continue;
-    const start = layout.read(elf, at + layout.offsetAt);
-    notes.push(...parseNotes(elf.subarray(start, start + layout.read(elf, at + layout.sizeAt))));
+  for (let at = 0; at + layout.entryBytes <= table.length && entryBytes > 0; at += entryBytes) {
+    if (table.readUInt32LE(at) !== PT_NOTE) continue;
+    const length = Math.min(layout.read(table, at + layout.sizeAt), MAX_NOTE_BYTES);
+    notes.push(...parseNotes(await readWithin(read, layout.read(table, at + layout.offsetAt), length)));
+    if (notes.length > MAX_NOTES) break;
   }
   return notes;
 }
 
-/** A segment of notes is a few hundred bytes: more is damage, or an attempt to keep the VMM busy. */
-const MAX_NOTES = 1000;
+/** An offset that no file has reads nothing. */
+async function readWithin(read: ReadAt, offset: number, length: number): Promise<Buffer> {
+  return Number.isSafeInteger(offset) ? read(offset, length) : Buffer.alloc(0);
+}
 
 function parseNotes(segment: Buffer): Note[] {
   const notes: Note[] = [];

@@ -1,55 +1,108 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
+import { codeOf, reasonOf } from '../util/errno.ts';
 import type { Packing } from './bzimage.ts';
+import { partsOf, type FileRange } from './file-bytes.ts';
+import { UnpackError } from './unpack-error.ts';
 
-/** The usual tool for each packing; Node itself knows gzip. */
+/** The usual tool for each packing; none takes much memory, whatever the file says. Node itself knows gzip. */
 const TOOLS: Partial<Record<Packing, readonly [string, ...string[]]>> = {
-  xz: ['xz', '-dc'],
-  lzma: ['xz', '-dc', '--format=lzma'],
+  xz: ['xz', '-dc', '--memlimit-decompress=256MiB'],
+  lzma: ['xz', '-dc', '--format=lzma', '--memlimit-decompress=256MiB'],
   zstd: ['zstd', '-dcq'],
   lz4: ['lz4', '-dcq'],
   bzip2: ['bzip2', '-dc'],
   lzo: ['lzop', '-dcq'],
 };
 
+/** How long unpacking may take in all, in milliseconds: a tool that hangs is ended. */
+const DEADLINE_MS = 120_000;
+
+/** How much of a tool's complaint is kept, in characters. */
+const COMPLAINT_CHARACTERS = 500;
+
 /**
- * Unpacks a kernel or an initramfs.
- * @returns undefined where the bytes are more than one packed file
- * @throws where the tool for it is missing (the message names it) or the bytes are damaged
+ * Unpacks a kernel or an initramfs part by part, in a process of its own or in libuv's threads. A caller that takes no more
+ * parts ends it.
+ * @throws UnpackError where the tool is missing (the message names it), the bytes are damaged, or more than one packed file
  */
-export async function unpack(packing: Packing, bytes: Buffer): Promise<Buffer | undefined> {
-  if (packing === 'elf') return bytes;
-  if (packing === 'gzip') return gunzipWhole(bytes);
+export async function* unpack(packing: Packing, packed: FileRange): AsyncGenerator<Buffer> {
+  try {
+    yield* partsFor(packing, packed);
+  } catch (error) {
+    throw error instanceof UnpackError ? error : new UnpackError(reasonOf(error), { cause: error });
+  }
+}
+
+function partsFor(packing: Packing, packed: FileRange): AsyncGenerator<Buffer> {
+  if (packing === 'elf') return partsOf(packed);
+  if (packing === 'gzip') return gunzip(packed);
   const tool = TOOLS[packing];
-  if (tool === undefined) throw new Error(`files packed with ${packing} cannot be unpacked`);
-  return runTool(tool, bytes);
+  if (tool === undefined) throw new UnpackError(`files packed with ${packing} cannot be unpacked`);
+  return runTool(tool, packed);
 }
 
-/** Node takes what follows a gzip stream for rubbish: more than padding may be another part of an archive. */
-async function gunzipWhole(bytes: Buffer): Promise<Buffer | undefined> {
+async function* gunzip(packed: FileRange): AsyncGenerator<Buffer> {
   const stream = createGunzip();
-  const output: Buffer[] = [];
-  stream.on('data', (part: Buffer) => output.push(part));
-  stream.end(bytes);
-  await once(stream, 'end');
-  if (bytes.subarray(stream.bytesWritten).some((byte) => byte !== 0))
-    throw new Error('it consists of several parts');
-  return Buffer.concat(output);
+  const feeding = pipeline(readableOf(packed), stream, { signal: AbortSignal.timeout(DEADLINE_MS) });
+  // its failure is the stream's, and is seen there
+  feeding.catch(() => undefined);
+  try {
+    yield* stream;
+  } finally {
+    stream.destroy();
+  }
+  // Node takes what follows a gzip stream for rubbish: more than padding may be another part of an archive
+  const rest = packed.length - stream.bytesWritten;
+  for await (const part of partsOf({
+    ...packed,
+    offset: packed.offset + stream.bytesWritten,
+    length: rest,
+  })) {
+    if (part.some((byte) => byte !== 0)) throw new UnpackError('it consists of several parts');
+  }
 }
 
-async function runTool([name, ...args]: readonly [string, ...string[]], input: Buffer): Promise<Buffer> {
+async function* runTool(
+  [name, ...args]: readonly [string, ...string[]],
+  packed: FileRange,
+): AsyncGenerator<Buffer> {
   const child = spawn(name, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  const output: Buffer[] = [];
+  await started(child, name);
+  const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);
+  const closed = once(child, 'close');
   let complaint = '';
-  child.stdout.on('data', (bytes: Buffer) => output.push(bytes));
-  child.stderr.on('data', (bytes: Buffer) => (complaint += bytes.toString('utf8')));
-  // a tool that ends early closes its input: its exit code says why
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(input);
-  const [code] = await once(child, 'close').catch(() => {
-    throw new Error(`${name} was not found: install it to boot this file unpacked, which is quicker`);
+  child.stderr.on('data', (bytes: Buffer) => {
+    complaint = (complaint + bytes.toString('utf8')).slice(0, COMPLAINT_CHARACTERS);
   });
-  if (code !== 0) throw new Error(`${name} could not unpack it: ${complaint.trim()}`);
-  return Buffer.concat(output);
+  // a tool that ends early closes its input: its exit code says why
+  pipeline(readableOf(packed), child.stdin).catch(() => undefined);
+  try {
+    yield* child.stdout;
+    const [code, signal] = await closed;
+    if (code === 0) return;
+    throw new UnpackError(`${name} could not unpack it: ${complaint.trim() || String(signal ?? code)}`);
+  } finally {
+    clearTimeout(timer);
+    child.kill('SIGKILL');
+  }
+}
+
+async function started(child: ChildProcess, name: string): Promise<void> {
+  try {
+    await once(child, 'spawn');
+  } catch (error) {
+    const reason =
+      codeOf(error) === 'ENOENT'
+        ? 'was not found: install it to boot this file unpacked, which is quicker'
+        : `could not be started: ${reasonOf(error)}`;
+    throw new UnpackError(`${name} ${reason}`, { cause: error });
+  }
+}
+
+function readableOf(packed: FileRange): Readable {
+  return Readable.from(partsOf(packed), { objectMode: false });
 }

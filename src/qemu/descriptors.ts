@@ -54,5 +54,17 @@ export function descriptorOf(descriptors: readonly Descriptor[], id: string): nu
 /** By what path QEMU opens a file. */
 export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
   const index = descriptors.findIndex((one) => one.use === 'handed' && one.path === path);
-  return index < 0 ? path : `/proc/self/fd/${FIRST_DESCRIPTOR + index}`;
+  return index < 0 ? path : openedPath(index);
+}
+
+/** QEMU's words about files that it opened by descriptors, with the paths that the plan has. */
+export function withPlanPaths(words: string, descriptors: readonly Descriptor[]): string {
+  return descriptors.reduceRight(
+    (text, one, i) => (one.use === 'handed' ? text.replaceAll(openedPath(i), () => one.path) : text),
+    words,
+  );
+}
+
+function openedPath(index: number): string {
+  return `/proc/self/fd/${FIRST_DESCRIPTOR + index}`;
 }

@@ -5,7 +5,7 @@ import { createLog } from '../util/log.ts';
 import { renderArguments } from './arguments.ts';
 import { findProgram, tooOld } from './binary.ts';
 import { confinementArguments, userArguments } from './confinement.ts';
-import { FIRST_DESCRIPTOR, planDescriptors, type Descriptor } from './descriptors.ts';
+import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
 import { openOutputFiles } from './output-files.ts';
 import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
@@ -89,7 +89,7 @@ export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise
   } catch (error) {
     await quit();
     if (error instanceof EngineError) throw error;
-    throw explainStart(lastWords() || (await ended).detail);
+    throw explainStart(withPlanPaths(lastWords() || (await ended).detail, descriptors));
   }
   log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
   const onEvent: Qemu['onEvent'] = (take) => {

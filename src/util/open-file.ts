@@ -70,15 +70,17 @@ export async function readText(path: string, options: ReadOptions = {}): Promise
 export interface ReadOptions {
   /** largest size, in bytes */
   readonly limit?: number;
+  /** flags beside O_RDONLY, e.g. O_NOFOLLOW */
+  readonly flags?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Reads a whole regular file of bounded size. Rejects as {@link openFile}. */
 export async function readBytes(
   path: string,
-  { limit = TEXT_LIMIT_BYTES, signal }: ReadOptions = {},
+  { limit = TEXT_LIMIT_BYTES, flags = constants.O_RDONLY, signal }: ReadOptions = {},
 ): Promise<Buffer> {
-  await using file = await openFile(path, { signal });
+  await using file = await openFile(path, { flags, signal });
   const { size } = await file.stat();
   if (size > limit) throw pathError('EFBIG', `is larger than ${limit} bytes`, path);
   return beforeDeadline(path, () => readUpTo(file, size), { signal });

@@ -1,30 +1,39 @@
-import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import type { BootFile } from '../host/boot-file.ts';
 import { createMemfd, type Memfd } from '../host/memfd.ts';
 import { engineUser } from '../qemu/confinement.ts';
+import { openFile } from '../util/open-file.ts';
 
 /*
  * With `--user` the engine may open less than the VMM. It gets what it starts from open; /proc lets it open such a file anew
  * whatever folders it is in, where the file itself allows that.
  */
 
-/** Files for an engine that is about to start. */
+/** Files for QEMU, until it has its copies of the descriptors. */
 export interface HandedFiles extends Disposable {
   /** descriptors, by the paths that the plan has */
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Copies files for an engine that is another user's; none otherwise. The copies are gone when nobody has them open. */
-export async function copyForEngine(paths: readonly (string | undefined)[]): Promise<HandedFiles> {
+/**
+ * Hands over the files that a machine starts from: QEMU gets the very files that were opened and looked at. One that is another
+ * user's gets copies in memory.
+ */
+export async function handBootFiles(files: readonly BootFile[]): Promise<HandedFiles> {
+  if (engineUser() === undefined) {
+    return { fds: new Map(files.map(({ path, fd }) => [path, fd])), [Symbol.dispose]: () => undefined };
+  }
   const copies = new Map<string, Memfd>();
   const dispose = (): void => {
     for (const copy of copies.values()) copy[Symbol.dispose]();
   };
   try {
-    for (const path of engineUser() === undefined ? [] : paths) {
-      if (path === undefined || copies.has(path)) continue;
+    for (const { path, fd } of files) {
       const copy = await createMemfd('boot');
       copies.set(path, copy);
-      await writeFile(copy.path, await readFile(path));
+      await pipeline(createReadStream('', { fd, autoClose: false, start: 0 }), createWriteStream(copy.path));
     }
   } catch (error) {
     dispose();
@@ -60,7 +69,7 @@ export async function openForEngine(paths: readonly string[]): Promise<MappableF
   };
   try {
     for (const path of user === undefined ? [] : new Set(paths)) {
-      const file = await open(path, 'r');
+      const file = await openFile(path);
       files.set(path, file);
       const { mode, gid } = await file.stat();
       if ((mode & OTHERS_READ) !== 0 || (gid === user?.gid && (mode & GROUP_READS) !== 0)) continue;

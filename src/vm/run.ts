@@ -4,6 +4,7 @@ import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machin
 import { bootMemory, zonesOf } from '../devices/memory.ts';
 import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
+import type { BootFile } from '../host/boot-file.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
 import { prepareKernel } from '../host/kernel.ts';
 import { checkBacking } from '../host/ram-backing.ts';
@@ -20,7 +21,7 @@ import type { Consoles } from './consoles.ts';
 import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
-import { copyForEngine } from './handed-files.ts';
+import { handBootFiles } from './handed-files.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
@@ -109,7 +110,10 @@ async function startGuest(run: Run): Promise<void> {
 }
 
 /** What the machine's firmware starts from. */
-type BootFiles = Pick<HostFacts, 'kernel' | 'initramfs'>;
+export interface BootFiles extends Pick<HostFacts, 'kernel' | 'initramfs'>, AsyncDisposable {
+  /** those that are open; the others come with QEMU, which finds them by their names */
+  readonly files: readonly BootFile[];
+}
 
 /** How a machine comes to be: booted, or from the state of another. */
 export interface Start {
@@ -136,13 +140,13 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
-    const boot = await start.lookAtHost();
+    await using boot = await start.lookAtHost();
     for (const placement of layout.placements) {
       await preparations.add(placement, contextOf(placement, start, signal));
     }
     using smbios = await writeSmbios(config.platform);
-    using copies = await copyForEngine(pathsOf(boot));
-    const handed = new Map([...smbios.fds, ...copies.fds]);
+    using bootFiles = await handBootFiles(boot.files);
+    const handed = new Map([...smbios.fds, ...bootFiles.fds]);
     const facts = { accelerator, ...boot, smbios: smbios.paths, handed, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const { regions } = layOutMemory(shape);
@@ -181,10 +185,6 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
 
 function contextOf({ id }: Placement, { config, images, hostPorts }: Start, signal: AbortSignal) {
   return { vm: config, expected: images?.get(id), hostPorts: hostPorts?.get(id), signal };
-}
-
-function pathsOf({ kernel, initramfs }: BootFiles): (string | undefined)[] {
-  return kernel.kind === 'none' ? [] : [kernel.path, initramfs];
 }
 
 function firmwareOf(boot: BootSource): Run['firmware'] {
@@ -231,13 +231,28 @@ export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
     // QEMU would pass over it without a word
     throw new ApiError('failed', `cpus.kvm_hyperv: needs KVM, the machine would run on ${accelerator}`);
   }
-  const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
-  const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
   for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
   for (const { id } of config.sgx_epc ?? []) {
     await naming(`sgx_epc ${id}`, checkSgx(accelerator));
   }
-  return { kernel, initramfs: await initramfsOf(config) };
+  return openBootFiles(config);
+}
+
+/** Opens what the machine starts from; none stays open when one cannot be opened. */
+async function openBootFiles(config: VmConfig): Promise<BootFiles> {
+  const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
+  const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
+  try {
+    const initramfs = await initramfsOf(config);
+    const files = initramfs === undefined ? [kernel] : [kernel, initramfs];
+    const dispose = async (): Promise<void> => {
+      for (const file of files) await file[Symbol.asyncDispose]();
+    };
+    return { kernel, initramfs: initramfs?.path, files, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await kernel[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** A failure's reason behind the name of what it is about. */
@@ -247,7 +262,7 @@ function naming<T>(what: string, look: Promise<T>): Promise<T> {
   });
 }
 
-async function initramfsOf({ initramfs, memory }: VmConfig): Promise<string | undefined> {
+async function initramfsOf({ initramfs, memory }: VmConfig): Promise<BootFile | undefined> {
   if (initramfs === undefined) return undefined;
   const prepared = prepareInitramfs(initramfs.path, { memory: bootMemory(memory) });
   return naming(`initramfs: ${initramfs.path}`, prepared);

@@ -11,7 +11,7 @@ import { decode } from '../../schema/decode.ts';
 import { kindOf } from './describe.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
-import { lookAtHost, type BootedShape, type Run, type Start } from '../run.ts';
+import { lookAtHost, type BootedShape, type BootFiles, type Run, type Start } from '../run.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
 /**
@@ -44,9 +44,10 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
 async function lookLike(
   config: VmConfig,
   { firmware, isInFirstSteps }: MachineDescription,
-): ReturnType<typeof lookAtHost> {
+): Promise<BootFiles> {
   if (firmware === 'own' || isInFirstSteps) return lookAtHost(config);
-  return { kernel: { kind: 'none', firmware }, initramfs: undefined };
+  const kernel = { kind: 'none', firmware } as const;
+  return { kernel, initramfs: undefined, files: [], [Symbol.asyncDispose]: async () => undefined };
 }
 
 /** A device that is memory, at the address that it had. */

@@ -116,7 +116,11 @@ function examine(path: string, declared: ImageFormat | undefined, access: Access
 }
 
 function openImage(path: string, flags: number): Promise<FileHandle> {
-  return openFile(path, { flags, kinds: ['file', 'block'] });
+  return openFile(path, {
+    flags,
+    kinds: ['file', 'block'],
+    refusal: 'is neither a file nor a block device',
+  });
 }
 
 async function inspectFile(

@@ -133,7 +133,7 @@ async function notesOf(header: Buffer, layout: Layout, read: ReadAt): Promise<No
   const count = Math.min(header.readUInt16LE(layout.countAt), MAX_SEGMENTS);
   const table = await readWithin(read, layout.read(header, layout.tableAt), entryBytes * count);
   const notes: Note[] = [];
-  for (let at = 0; at + layout.entryBytes <= table.length && entryBytes > 0; at += entryBytes) {
+  for (let at = 0; at + layout.entryBytes <= table.length; at += Math.max(entryBytes, 1)) {
     if (table.readUInt32LE(at) !== PT_NOTE) continue;
     const length = Math.min(layout.read(table, at + layout.sizeAt), MAX_NOTE_BYTES);
     notes.push(...parseNotes(await readWithin(read, layout.read(table, at + layout.offsetAt), length)));

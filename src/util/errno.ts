@@ -1,7 +1,7 @@
 /** A system error's reason in words and without its path, e.g. `no such file or directory`; any other error's message. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return /^E[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message;
+  return /^E[A-Z0-9]+: (.*?)(?:, [a-z]+(?: '|$)|$)/s.exec(error.message)?.[1] ?? error.message;
 }
 
 /** The code of a system error, e.g. `ENOENT`. */

@@ -20,6 +20,8 @@ export interface OpenRequest {
   readonly mode?: number;
   /** kinds that are accepted; any other is closed and refused */
   readonly kinds?: readonly FileKind[];
+  /** reason that is given for any other kind */
+  readonly refusal?: string;
   /** how long the file system may take, in milliseconds */
   readonly deadlineMs?: number;
   /** how long a FIFO that is opened for writing may be without a reader, in milliseconds */
@@ -47,13 +49,13 @@ const TEXT_LIMIT_BYTES = 64 * 2 ** 20;
  * Rejects as `open` of Node does: `reasonOf` has the reason, the message the path. A late result is closed.
  */
 export async function openFile(path: string, request: OpenRequest = {}): Promise<FileHandle> {
-  const { flags = constants.O_RDONLY, kinds = ['file'], deadlineMs, signal } = request;
+  const { flags = constants.O_RDONLY, deadlineMs, signal } = request;
   // looked at first: the mere opening of a device may do something, and O_TRUNC must not hit the wrong file
-  await checkKind(path, kinds, request);
+  await checkKind(path, request);
   const file = await openWhenRead(path, flags, request);
   try {
     const status = await beforeDeadline(path, () => file.stat(), { deadlineMs, signal });
-    refuseKind(path, kindOf(status), kinds);
+    refuseKind(path, kindOf(status), request);
     return file;
   } catch (error) {
     await file.close();
@@ -98,10 +100,11 @@ async function readUpTo(file: FileHandle, size: number): Promise<Buffer> {
   return bytes.subarray(0, done);
 }
 
-async function checkKind(path: string, kinds: readonly FileKind[], request: OpenRequest): Promise<void> {
+async function checkKind(path: string, request: OpenRequest): Promise<void> {
   const { deadlineMs, signal } = request;
   try {
-    refuseKind(path, kindOf(await beforeDeadline(path, () => stat(path), { deadlineMs, signal })), kinds);
+    const status = await beforeDeadline(path, () => stat(path), { deadlineMs, signal });
+    refuseKind(path, kindOf(status), request);
   } catch (error) {
     // the open makes it, or says the same
     if (codeOf(error) !== 'ENOENT') throw error;
@@ -157,10 +160,14 @@ const KIND_WORDS: Readonly<Record<AnyKind, string>> = {
   socket: 'a socket',
 };
 
-function refuseKind(path: string, kind: AnyKind, kinds: readonly FileKind[]): void {
+function refuseKind(path: string, kind: AnyKind, request: OpenRequest): void {
+  const { flags = constants.O_RDONLY, kinds = ['file'], refusal } = request;
   if (kinds.some((one) => one === kind)) return;
-  // in the words of the system, which says it of most calls
-  if (kind === 'directory') throw pathError('EISDIR', 'illegal operation on a directory', path);
+  const isRead = (flags & (constants.O_WRONLY | constants.O_RDWR)) === 0;
+  // in the words of the system, unless there are better ones for what it allows
+  if (kind === 'directory' && !(isRead && refusal !== undefined)) {
+    throw pathError('EISDIR', 'illegal operation on a directory', path);
+  }
   const expected = kinds.map((one) => KIND_WORDS[one]).join(' or ');
-  throw pathError('EINVAL', `is ${KIND_WORDS[kind]}: it must be ${expected}`, path);
+  throw pathError('EINVAL', refusal ?? `is ${KIND_WORDS[kind]}: it must be ${expected}`, path);
 }

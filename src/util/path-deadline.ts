@@ -78,9 +78,9 @@ function endedWait(path: string): Error {
   return pathError('ECANCELED', 'the wait for the file system was ended', path);
 }
 
-/** An error in the form of Node's own: `ETIMEDOUT: <reason>, open '<path>'`. A reason has no comma. */
+/** An error in the form of Node's own: `ETIMEDOUT: <reason>, open '<path>'`. */
 export function pathError(code: string, reason: string, path: string, cause?: unknown): Error {
-  return Object.assign(new Error(`${code}: ${reason.replaceAll(',', ';')}, open '${path}'`, { cause }), {
+  return Object.assign(new Error(`${code}: ${reason}, open '${path}'`, { cause }), {
     code,
     path,
   });

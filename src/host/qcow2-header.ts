@@ -43,7 +43,7 @@ export async function readQcow2(image: ImageReader): Promise<Qcow2Header> {
   if (header.toString('latin1', 0, 4) !== 'QFI\xfb') throw new Error('is no Qcow2 image');
   if (image.size < V2_BYTES) throw corrupt('Qcow2', 'it ends within its header');
   const version = header.readUInt32BE(4);
-  if (version !== 2 && version !== 3) throw new Error(`is a Qcow2 image of the unknown version ${version}`);
+  if (version !== 2 && version !== 3) throw new Error(`is qcow2 of the unknown version ${version}`);
   const bits = header.readUInt32BE(20);
   if (bits < CLUSTER_BITS.least || bits > CLUSTER_BITS.most) {
     throw corrupt('Qcow2', `it has clusters of 2^${bits} bytes`);

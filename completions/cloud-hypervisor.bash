@@ -29,6 +29,8 @@ _cloud_hypervisor_words() {
     --event-monitor) echo 'path= fd=' ;;
     --metrics) echo 'path= <file>' ;;
     --restore) echo 'source_url= prefault= resume=' ;;
+    --on-panic) echo 'exit restart pause' ;;
+    --on-reboot) echo 'exit restart pause' ;;
     --seccomp) echo 'true false log' ;;
     --log-file) echo '<file>' ;;
   esac
@@ -89,7 +91,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --seccomp --user --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -97,7 +99,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --seccomp | --user | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --on-panic | --on-reboot | --seccomp | --user | --log-file) return 0 ;;
   esac
   return 1
 }

@@ -49,6 +49,8 @@ complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "
 complete -c cloud-hypervisor -l metrics -x -a '(__cloud_hypervisor_value "path=<file>" "<file>")' -d 'Serve figures for Prometheus on a UNIX socket, at /metrics'
 complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
 complete -c cloud-hypervisor -l no-shutdown -d 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again'
+complete -c cloud-hypervisor -l on-panic -x -a '(__cloud_hypervisor_value "exit" "restart" "pause")' -d 'When the guest’s kernel panics: end with exit code 1, reboot, or pause the VM; needs --pvpanic. Without this flag the guest decides'
+complete -c cloud-hypervisor -l on-reboot -x -a '(__cloud_hypervisor_value "exit" "restart" "pause")' -d 'When the guest resets itself: end with exit code 0 (1 after a panic, or by the watchdog), reboot, or reboot and pause'
 complete -c cloud-hypervisor -l seccomp -x -a '(__cloud_hypervisor_value "true" "false" "log")' -d 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)'
 complete -c cloud-hypervisor -l user -x -d 'Run the engine as another user, with that one’s rights to files; needs root'
 complete -c cloud-hypervisor -l log-file -x -a '(__cloud_hypervisor_value "<file>")' -d 'Write the log to a file, not to standard error'

@@ -73,6 +73,9 @@ async function run(options: DaemonOptions): Promise<void> {
     onEvent,
     watchesDrivers: eventMonitors.length > 0,
     staysUp: noShutdown,
+    onPanic: options.onPanic,
+    onReboot: options.onReboot,
+    isServed: apiSocket !== undefined,
   });
   await using served = options.metrics === undefined ? undefined : await serveFigures(options.metrics, vmm);
   const metrics = served?.metrics;
@@ -80,17 +83,29 @@ async function run(options: DaemonOptions): Promise<void> {
   if (apiSocket === undefined && vm === undefined && restore === undefined) {
     log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
   }
-  onEndSignals(() => void vmm.shutdown());
+  let isAsked = false;
+  onEndSignals(() => {
+    isAsked = true;
+    // what goes wrong is the VMM's problem, which is told below
+    vmm.shutdown().catch(() => undefined);
+  });
   await using _server =
     apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm, metrics?.onRequest);
   try {
-    if (vm !== undefined) await bootFromCommandLine(vmm, vm);
-    if (restore !== undefined) await restoreFromCommandLine(vmm, restore);
+    await startFromCommandLine(vmm, options).catch((error: unknown) => {
+      // a start that was ended by a signal has not failed
+      if (!isAsked) throw error;
+    });
     const { problem } = await vmm.ended;
     if (problem !== undefined) throw new ExitError(problem);
   } finally {
-    await vmm.shutdown();
+    await vmm.shutdown().catch((error: unknown) => log.error(errorChain(error).join(': ')));
   }
+}
+
+async function startFromCommandLine(vmm: Vmm, { vm, restore }: DaemonOptions): Promise<void> {
+  if (vm !== undefined) await bootFromCommandLine(vmm, vm);
+  if (restore !== undefined) await restoreFromCommandLine(vmm, restore);
 }
 
 /** Opens all monitors, or none. */

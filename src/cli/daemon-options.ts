@@ -6,6 +6,7 @@ import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
+import { GUEST_ACTIONS, type GuestAction } from '../vm/machine-end.ts';
 import { readApiSocket, readEventMonitor, readMetrics } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
@@ -25,6 +26,10 @@ export interface DaemonOptions {
   readonly metrics: string | undefined;
   /** a guest that powers itself off does not end the VMM */
   readonly noShutdown: boolean;
+  /** what follows a panic of the guest's kernel; undefined: what the guest does */
+  readonly onPanic: GuestAction | undefined;
+  /** what follows a reset by the guest */
+  readonly onReboot: GuestAction;
   /** a VM that is to boot at once */
   readonly vm: DecodedVmConfig | undefined;
   /** a snapshot that is to be restored at once, where no VM is to boot */
@@ -65,6 +70,19 @@ export const VMM_FLAGS: readonly Flag[] = [
     name: 'no-shutdown',
     takes: 'none',
     doc: 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again',
+  },
+  {
+    name: 'on-panic',
+    takes: 'one',
+    doc: 'When the guest\u2019s kernel panics: end with exit code 1, reboot, or pause the VM; needs --pvpanic. Without this flag the guest decides',
+    syntax: GUEST_ACTIONS.join('|'),
+  },
+  {
+    name: 'on-reboot',
+    takes: 'one',
+    doc: 'When the guest resets itself: end with exit code 0 (1 after a panic, or by the watchdog), reboot, or reboot and pause',
+    syntax: GUEST_ACTIONS.join('|'),
+    fallback: 'restart',
   },
   {
     name: 'seccomp',
@@ -109,6 +127,8 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     metrics: metrics === undefined ? undefined : readMetrics(metrics),
     noShutdown: flags.count('no-shutdown') > 0,
     eventMonitors: flags.values('event-monitor').map(readEventMonitor),
+    onPanic: readAction(flags, 'on-panic'),
+    onReboot: readAction(flags, 'on-reboot') ?? 'restart',
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
   };
 }
@@ -140,6 +160,15 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     if (error instanceof ConfigError) throw new UsageError(`Error parsing config: ${error.message}`);
     throw error;
   }
+}
+
+function readAction(flags: ParsedFlags, name: string): GuestAction | undefined {
+  const [value] = flags.values(name);
+  const known = GUEST_ACTIONS.find((one) => one === value);
+  if (known !== undefined || value === undefined) return known;
+  throw new UsageError(
+    `'${value}' isn't a valid value for '--${name} <${name}>' (${GUEST_ACTIONS.join(', ')})`,
+  );
 }
 
 function readSeccomp(value: string): Seccomp {

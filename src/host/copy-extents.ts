@@ -23,6 +23,8 @@ interface Copy {
   readonly skipZeros: boolean;
   /** what is to be copied, and what was, are added to it */
   readonly amount?: Amount;
+  /** ends it: it rejects then */
+  readonly signal?: AbortSignal;
 }
 
 /** How much is read and written at once, in bytes: large enough to be fast, small enough for the processor's cache. */
@@ -39,12 +41,14 @@ export async function copyExtents({
   extents,
   skipZeros,
   amount = { done: 0, total: 0 },
+  signal,
 }: Copy): Promise<void> {
   const chunks = chunksOf(extents);
   for (const { length } of extents) amount.total += length;
   const lane = async (): Promise<void> => {
     const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
     for (let next = chunks.next(); next.done !== true; next = chunks.next()) {
+      signal?.throwIfAborted();
       const { offset, length } = next.value;
       const bytes = buffer.subarray(0, length);
       await readAll(from.file, bytes, from.base + offset);
@@ -60,9 +64,14 @@ export async function copyExtents({
 }
 
 /** Reads runs of bytes and forgets them: what they are in is then in memory. */
-export async function touchExtents({ file, base }: CopyEnd, extents: readonly Extent[]): Promise<void> {
+export async function touchExtents(
+  { file, base }: CopyEnd,
+  extents: readonly Extent[],
+  signal: AbortSignal,
+): Promise<void> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   for (const { offset, length } of chunksOf(extents)) {
+    signal.throwIfAborted();
     await readAll(file, buffer.subarray(0, length), base + offset);
   }
 }

@@ -87,9 +87,20 @@ function generateId({ ids, member }: Device, from: number, taken: ReadonlySet<st
   return { id: `${ids.prefix}${number}`, nextNumber: number + 1 };
 }
 
-function freeSlot({ placements }: Layout, id: string): number {
+/** Whether one more device finds a place on the bus. */
+export function hasFreeSlot(layout: Layout): boolean {
+  return lowestFreeSlot(layout) !== undefined;
+}
+
+function lowestFreeSlot({ placements }: Layout): number | undefined {
   const used = new Set(placements.map(({ slot }) => slot));
   for (let slot = FIRST_SLOT; slot <= LAST_SLOT; slot++) if (!used.has(slot)) return slot;
+  return undefined;
+}
+
+function freeSlot(layout: Layout, id: string): number {
+  const slot = lowestFreeSlot(layout);
+  if (slot !== undefined) return slot;
   throw new ApiError('failed', `device ${id}: no PCI slot is free (${LAST_SLOT - FIRST_SLOT + 1} at most)`);
 }
 

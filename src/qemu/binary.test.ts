@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findProgram, isOlder, tooOld } from './binary.ts';
+import { findProgram, isOlder, tooOld, whyNoProgram } from './binary.ts';
 
 test('8.2 is the oldest QEMU that is taken', () => {
   for (const version of [
@@ -57,6 +57,20 @@ test('a program is found on the PATH when it can be run, and an override is take
     assert.equal(findProgram('engine'), undefined);
   } finally {
     process.env['PATH'] = path;
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('why a file is no program', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'binary-'));
+  try {
+    const file = join(folder, 'text');
+    writeFileSync(file, '');
+    assert.equal(whyNoProgram(file), 'is not executable (permission denied)');
+    assert.equal(whyNoProgram(folder), 'is not a file');
+    assert.equal(whyNoProgram(join(folder, 'none')), 'no such file or directory');
+    assert.equal(whyNoProgram(process.execPath), undefined);
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });

@@ -1,5 +1,6 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { codeOf, reasonOf } from '../util/errno.ts';
 
 /** The oldest QEMU that can work: `file:` migration came with 8.2. */
 export const OLDEST_QEMU = [8, 2, 0] as const;
@@ -17,11 +18,17 @@ export function findProgram(name: string, override?: string): string | undefined
 }
 
 function isExecutable(path: string): boolean {
+  return whyNoProgram(path) === undefined;
+}
+
+/** Why a file cannot be started as a program; undefined where it can. */
+export function whyNoProgram(path: string): string | undefined {
   try {
+    if (!statSync(path).isFile()) return 'is not a file';
     accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return codeOf(error) === 'EACCES' ? 'is not executable (permission denied)' : reasonOf(error);
   }
 }
 

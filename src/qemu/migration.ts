@@ -1,6 +1,9 @@
 import { closeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../util/errno.ts';
 import { migrationStatus } from './device-state.ts';
 import { EngineError } from './engine-error.ts';
+import { ANSWER_PATIENCE, leastSeconds, watchProgress } from './patience.ts';
 import type { Qemu } from './process.ts';
 import type { Qmp } from './qmp.ts';
 
@@ -46,7 +49,7 @@ export async function sendMachine(
     if (!live) await qmp.execute('stop');
     // nothing holds it back: it is the guest that waits
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
-    await untilDone(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }));
+    await untilDone(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }), true);
     await settled(qmp);
   } catch (error) {
     await goOn(qemu);
@@ -78,8 +81,8 @@ async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
   });
 }
 
-async function untilDone(qemu: Qemu, begin: () => Promise<unknown>): Promise<void> {
-  const { status, stop } = watchStatus(qemu);
+async function untilDone(qemu: Qemu, begin: () => Promise<unknown>, watches = false): Promise<void> {
+  const { status, stop } = watchStatus(qemu, watches);
   try {
     await begin();
     const end = await status;
@@ -87,19 +90,33 @@ async function untilDone(qemu: Qemu, begin: () => Promise<unknown>): Promise<voi
     throw new EngineError((await migrationStatus(qemu)).error ?? `the migration was ${end}`);
   } catch (error) {
     if (error instanceof EngineError) throw error;
-    throw new EngineError(`QEMU ended: ${(await qemu.ended).detail}`, undefined, { cause: error });
+    const end = await Promise.race([qemu.ended, delay(GONE_MS, undefined, { ref: false })]);
+    const reason = end === undefined ? reasonOf(error) : `QEMU ended: ${end.detail}`;
+    throw new EngineError(reason, undefined, { cause: error });
   } finally {
     stop();
   }
 }
 
-function watchStatus(qemu: Qemu): { readonly status: Promise<string>; readonly stop: () => void } {
+/** How long a QEMU that no longer answers may take to be gone, in milliseconds. */
+const GONE_MS = 2000;
+
+/** With `watches`, a migration that makes no progress counts as failed: the other side or the network hangs. */
+function watchStatus(
+  qemu: Qemu,
+  watches: boolean,
+): { readonly status: Promise<string>; readonly stop: () => void } {
   let stop = (): void => undefined;
   const status = new Promise<string>((resolve, reject) => {
-    stop = qemu.onEvent(({ event, data }) => {
+    const forget = qemu.onEvent(({ event, data }) => {
       const now = String(data['status']);
       if (event === 'MIGRATION' && ENDS.has(now)) resolve(now);
     });
+    const stopWatch = watches ? watchSending(qemu, reject) : (): void => undefined;
+    stop = () => {
+      forget();
+      stopWatch();
+    };
     void qemu.ended.then(({ detail }) => reject(new EngineError(`QEMU ended: ${detail}`)));
   });
   // `begin` may fail first
@@ -107,12 +124,24 @@ function watchStatus(qemu: Qemu): { readonly status: Promise<string>; readonly s
   return { status, stop };
 }
 
+function watchSending(qemu: Qemu, fail: (error: EngineError) => void): () => void {
+  const readProgress = async (): Promise<string> => JSON.stringify(await migrationStatus(qemu));
+  return watchProgress(readProgress, ANSWER_PATIENCE, () => {
+    void qemu.qmp.execute('migrate_cancel').catch(() => undefined);
+    fail(new EngineError(`nothing was sent for ${leastSeconds(ANSWER_PATIENCE)} s: the other side hangs`));
+  });
+}
+
 /** How often QEMU is asked whether it is out of a migration, in milliseconds. */
 const ASK_MS = 2;
 
+/** How long it may take for that, in milliseconds. */
+const SETTLED_MS = 10_000;
+
 /** The event comes a moment before QEMU takes commands that start or stop the machine again. */
 async function settled(qmp: Qmp): Promise<void> {
-  for (;;) {
+  const end = performance.now() + SETTLED_MS;
+  while (performance.now() < end) {
     const answer = await qmp.execute('query-status');
     const isAtIt =
       typeof answer === 'object' &&

@@ -12,6 +12,9 @@ const PORT = 0xae00;
 const EJECT = PORT + 0x08;
 const SELECT_BUS = PORT + 0x10;
 
+/** How long QEMU may take, in milliseconds: it does it at once. */
+const PATIENCE_MS = 20_000;
+
 interface Ejected {
   /** QEMU's */
   readonly id: string;
@@ -27,6 +30,8 @@ export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }:
   });
   gone.promise.catch(() => undefined);
   void qemu.ended.then(({ detail }) => gone.reject(new EngineError(`QEMU ended: ${detail}`)));
+  const late = new EngineError(`QEMU did not take the device out within ${PATIENCE_MS / 1000} s`, id);
+  const timer = setTimeout(() => gone.reject(late), PATIENCE_MS).unref();
   try {
     // one that the guest was asked for already is not asked for again
     await qemu.qmp.execute('device_del', { id }).catch(() => undefined);
@@ -36,6 +41,7 @@ export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }:
     await ports.write(SELECT_BUS, 4, selected);
     await gone.promise;
   } finally {
+    clearTimeout(timer);
     stopListening();
   }
 }

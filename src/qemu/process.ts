@@ -1,18 +1,21 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../devices/machine-plan.ts';
+import { onAbort, type EndSignals } from '../util/end-signals.ts';
 import { createLog } from '../util/log.ts';
 import { renderArguments } from './arguments.ts';
-import { findProgram, tooOld } from './binary.ts';
-import { confinementArguments, userArguments } from './confinement.ts';
+import { tooOld } from './binary.ts';
+import { confinementArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
 import { collectLastWords } from './last-words.ts';
+import { launch, streamOf } from './launch.ts';
 import { openOutputFiles } from './output-files.ts';
-import { openQmp, type Qmp, type QmpEvent } from './qmp.ts';
+import { progressOf } from './progress.ts';
+import { openQmp, QmpError, usualPatience, type Qmp, type QmpEvent } from './qmp.ts';
 import { explainStart, EngineError } from './engine-error.ts';
 import { makeSteps } from './steps.ts';
 import { terminate } from './terminate.ts';
-import { openWaitingChannels } from './waiting-channels.ts';
+import { openWaitingChannels, type WaitingChannels } from './waiting-channels.ts';
 
 const log = createLog('qemu');
 
@@ -46,119 +49,71 @@ export interface Qemu {
 const TRACE = /^virtio_set_status vdev /;
 
 /**
- * Starts QEMU for a plan; `signal` ends the wait for a back-end.
+ * Starts QEMU for a plan; `signals` end the wait for a back-end, or the start as a whole.
  * Rejects with EngineError, and leaves no process and no open file, when it cannot.
  */
-export async function startQemu(plan: MachinePlan, signal: AbortSignal): Promise<Qemu> {
+export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
-  await using files = await openOutputFiles(descriptors, signal);
+  await using files = await openOutputFiles(descriptors, signals.waits);
   using waiting = await openWaitingChannels(descriptors);
-  const child = launch(args, descriptors, new Map([...files.fds, ...waiting.ends]));
-  const traceListeners = new Set<(line: string) => void>();
-  const lastWords = collectLastWords(streamOf(child, 2), (line) => {
-    if (!TRACE.test(line)) return false;
-    for (const take of traceListeners) take(line);
-    return true;
-  });
-  const listeners = new Set<(event: QmpEvent) => void>();
+  const child = await launch(args, descriptors, new Map([...files.fds, ...waiting.ends]));
+  const [events, traces] = [createListeners<QmpEvent>(), createListeners<string>()];
+  const lastWords = collectLastWords(streamOf(child, 2), (line) => TRACE.test(line) && traces.tell(line));
   let shutdownReason = '';
-  let asked = false;
-
-  const ended = new Promise<QemuEnd>((resolve) => {
-    child.once('error', (error) => resolve({ reason: 'crash', detail: error.message }));
-    child.once('close', (code, signal) => {
-      const end = (): void => resolve(endOf({ code, signal, shutdownReason, asked, lastWords: lastWords() }));
-      void waiting.drained().then(end);
-    });
-  });
   let qmp: Qmp | undefined;
-  const quit = async (): Promise<void> => {
-    asked = true;
-    await terminate({ child, qmp, ended });
-  };
+  let quitting: Promise<void> | undefined;
+  const ended = endOf(child, waiting).then((end) =>
+    reasonOfEnd({ ...end, shutdownReason, asked: quitting !== undefined, lastWords: lastWords() }),
+  );
+  const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended }));
+  const stopListening = onAbort(signals.kill, () => void child.kill('SIGKILL'));
   try {
-    qmp = await openQmp(streamOf(child, FIRST_DESCRIPTOR), (event) => {
+    const takeEvent = (event: QmpEvent): void => {
       if (event.event === 'SHUTDOWN') shutdownReason = String(event.data['reason']);
-      for (const take of listeners) take(event);
-    });
-    const unfit = tooOld(qmp.version);
+      events.tell(event);
+    };
+    const patience = usualPatience(progressOf(child.pid ?? 0));
+    const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, patience);
+    const unfit = tooOld(opened.version);
     if (unfit !== undefined) throw new EngineError(unfit);
-    await makeSteps(qmp, plan.lateSteps, signal);
+    await makeSteps(opened, plan.lateSteps, signals.waits);
     waiting.makeWait();
+    qmp = opened;
   } catch (error) {
+    // it has not run yet: nothing has to be written out, and it is killed at once
     await quit();
+    if (signals.kill.aborted) throw new EngineError('the start was ended', undefined, { cause: error });
     if (error instanceof EngineError) throw error;
+    if (error instanceof QmpError && error.hangs) throw new EngineError(error.reason);
     throw explainStart(withPlanPaths(lastWords() || (await ended).detail, descriptors));
+  } finally {
+    stopListening();
   }
   log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
-  const onEvent: Qemu['onEvent'] = (take) => {
-    listeners.add(take);
-    return () => void listeners.delete(take);
-  };
-  const onTrace: Qemu['onTrace'] = (take) => void traceListeners.add(take);
   const channels = new Map([...channelsOf(child, descriptors), ...waiting.streams]);
+  const [onEvent, onTrace] = [events.add, traces.add];
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
-function launch(
-  args: readonly string[],
-  descriptors: readonly Descriptor[],
-  ends: ReadonlyMap<string, number>,
-): ChildProcess {
-  const inherited = descriptors.map((one) => {
-    if (one.use === 'given' || one.use === 'handed') return one.fd;
-    return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
-  });
-  const [command, ...words] = commandLine(args);
-  log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
-  // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
-  const stdio = ['ignore', 'ignore', 'pipe', ...inherited] as const;
-  return spawn(command, words, { stdio: [...stdio], env: environment(), detached: true });
+interface Listeners<T> {
+  /** Calls `take` for each value from now on, until the returned function is called. */
+  readonly add: (take: (value: T) => void) => () => void;
+  readonly tell: (value: T) => true;
 }
 
-/** The kernel's word counts from setpriv on: a VMM that was killed before must not leave a QEMU either. */
-const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
-
-/** QEMU must not outlive the VMM, not even one that was killed: the kernel sees to it where it can. */
-function commandLine(args: readonly string[]): [string, ...string[]] {
-  const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
-  if (qemu === undefined) {
-    throw new EngineError(
-      'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU',
-    );
-  }
-  if (process.platform !== 'linux') return [qemu, ...args];
-  const setpriv = findProgram('setpriv');
-  if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
-  return [
-    setpriv,
-    ...userArguments(),
-    '--pdeathsig',
-    'KILL',
-    '--',
-    '/bin/sh',
-    '-c',
-    UNLESS_ORPHAN,
-    String(process.pid),
-    qemu,
-    ...args,
-  ];
-}
-
-/** Nothing of the VMM's environment is the engine's business. */
-function environment(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
-}
-
-function streamOf(child: ChildProcess, fd: number): Duplex {
-  const stream: unknown = child.stdio[fd];
-  if (!isDuplex(stream)) throw new EngineError('QEMU could not be started');
-  return stream;
-}
-
-function isDuplex(value: unknown): value is Duplex {
-  return typeof value === 'object' && value !== null && 'pipe' in value;
+function createListeners<T>(): Listeners<T> {
+  const all = new Set<(value: T) => void>();
+  return {
+    add: (take) => {
+      all.add(take);
+      return () => void all.delete(take);
+    },
+    tell: (value) => {
+      for (const take of all) take(value);
+      return true;
+    },
+  };
 }
 
 function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): ReadonlyMap<string, Duplex> {
@@ -169,16 +124,38 @@ function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): Re
   return channels;
 }
 
-interface Ending {
+/** What the kernel says of an end. */
+interface ProcessEnd {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+}
+
+/** How long the rest of QEMU's output is waited for after its end, in milliseconds. */
+const OUTPUT_MS = 1000;
+
+/** Settles when a process has ended and what it wrote was read, or could have been. */
+async function endOf(child: ChildProcess, { drained }: WaitingChannels): Promise<ProcessEnd> {
+  const end = await new Promise<ProcessEnd>((resolve) => {
+    child.once('exit', (code, signal) => {
+      const timer = setTimeout(() => resolve({ code, signal }), OUTPUT_MS);
+      child.once('close', () => {
+        clearTimeout(timer);
+        resolve({ code, signal });
+      });
+    });
+  });
+  await drained();
+  return end;
+}
+
+interface Ending extends ProcessEnd {
   readonly shutdownReason: string;
   readonly asked: boolean;
   readonly lastWords: string;
 }
 
 /** The reasons are QEMU's ShutdownCause (qapi/run-state.json). */
-function endOf({ code, signal, shutdownReason, asked, lastWords }: Ending): QemuEnd {
+function reasonOfEnd({ code, signal, shutdownReason, asked, lastWords }: Ending): QemuEnd {
   const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
   const detail = lastWords === '' ? how : `${how}: ${lastWords}`;
   if (asked) return { reason: 'quit', detail };

@@ -4,13 +4,20 @@ import { StringDecoder } from 'node:string_decoder';
 /** One QMP message each way: a JSON object on a line of its own. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
 
-/** Reads JSON lines from QEMU; a line that is no JSON object is a broken connection and destroys the stream. */
+/** No message of QEMU's is as long, in characters. */
+const LONGEST = 64 * 2 ** 20;
+
+/** Reads JSON lines from QEMU; a line that is no JSON object, or too long, is a broken connection and destroys the stream. */
 export function readMessages(stream: Duplex, take: (message: QmpMessage) => void): void {
   const decoder = new StringDecoder('utf8');
   let rest = '';
   stream.on('data', (bytes: Buffer) => {
     const lines = (rest + decoder.write(bytes)).split('\n');
     rest = lines.pop() ?? '';
+    if (rest.length > LONGEST) {
+      stream.destroy(new Error('QEMU sent too long a message'));
+      return;
+    }
     for (const line of lines) {
       if (line.trim() === '') continue;
       const message = parse(line);

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { openQmp, QmpError, type QmpEvent } from './qmp.ts';
+import { deferred } from '../util/deferred.ts';
+import type { Patience } from './patience.ts';
+import { openQmp, QmpError, type QmpEvent, type QmpPatience } from './qmp.ts';
 
 const GREETING = { QMP: { version: { qemu: { major: 10, minor: 0, micro: 2 } }, capabilities: ['oob'] } };
 
@@ -35,9 +37,9 @@ class FakeQemu extends Duplex {
   }
 }
 
-async function open(events: QmpEvent[] = []) {
+async function open(events: QmpEvent[] = [], patience?: QmpPatience) {
   const qemu = new FakeQemu();
-  const opening = openQmp(qemu, (event) => events.push(event));
+  const opening = openQmp(qemu, (event) => events.push(event), patience);
   qemu.says(GREETING);
   return { qemu, qmp: await opening };
 }
@@ -146,4 +148,42 @@ test('an answer that nobody waits for is passed over', async () => {
   qemu.says({ return: {} });
   qemu.returns.set('query-status', 'fine');
   assert.equal(await qmp.execute('query-status'), 'fine');
+});
+
+/** The look-out for a QEMU that hangs keeps no process alive. */
+function keepLoop(): Disposable {
+  const timer = setInterval(() => undefined, 60_000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+const SHORT: Patience = { first: 5, look: 5, most: 60_000 };
+
+test('a QEMU that does not greet, or does not answer, and makes no progress hangs', async () => {
+  using _loop = keepLoop();
+  const patience = { readProgress: async () => 'VmRSS: 1 kB', start: SHORT, answer: SHORT };
+  const silent = openQmp(new FakeQemu(), () => undefined, patience);
+  await assert.rejects(silent, (error: unknown) => error instanceof QmpError && error.hangs);
+  const { qmp } = await open([], { ...patience, start: { ...SHORT, first: 60_000 } });
+  await assert.rejects(qmp.execute('stop'), (error: unknown) => error instanceof QmpError && error.hangs);
+});
+
+test('a command takes as long as QEMU makes progress, up to a limit', async () => {
+  using _loop = keepLoop();
+  let looks = 0;
+  const fifth = deferred<void>();
+  const readProgress = async (): Promise<string> => {
+    if (++looks === 5) fifth.resolve();
+    return `VmRSS: ${looks} kB`;
+  };
+  const { qemu, qmp } = await open([], { readProgress, start: SHORT, answer: SHORT });
+  const answer = qmp.execute('object-add');
+  await fifth.promise;
+  qemu.says({ return: 'made', id: qemu.idOf('object-add') });
+  assert.equal(await answer, 'made');
+  const limited = { readProgress, start: SHORT, answer: { ...SHORT, most: 30 } };
+  const { qmp: other } = await open([], limited);
+  await assert.rejects(
+    other.execute('object-add'),
+    (error: unknown) => error instanceof QmpError && error.hangs,
+  );
 });

@@ -3,24 +3,26 @@ import { deferred } from '../util/deferred.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { sendDescriptors } from '../util/send-descriptors.ts';
+import { ANSWER_PATIENCE, leastSeconds, START_PATIENCE, watchProgress, type Patience } from './patience.ts';
+import type { ReadProgress } from './progress.ts';
 import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './qmp-stream.ts';
 
 const log = createLog('qmp');
-
-/** How long QEMU may take to answer a command before it counts as hung, in milliseconds. */
-const ANSWER_MS = 60_000;
 
 /** What QEMU refused, or a connection that ended before the answer. */
 export class QmpError extends Error {
   readonly command: string;
   /** QEMU's words */
   readonly reason: string;
+  /** QEMU gave no answer in time */
+  readonly hangs: boolean;
 
-  constructor(command: string, reason: string) {
+  constructor(command: string, reason: string, { hangs = false } = {}) {
     super(`${command}: ${reason}`);
     this.name = 'QmpError';
     this.command = command;
     this.reason = reason;
+    this.hangs = hangs;
   }
 }
 
@@ -45,14 +47,32 @@ interface Pending {
   readonly command: string;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
+  /** ends the look-out for a QEMU that hangs */
+  readonly stopWatch: () => void;
+}
+
+/** How long QEMU is waited for. */
+export interface QmpPatience {
+  readonly readProgress: ReadProgress;
+  readonly start: Patience;
+  readonly answer: Patience;
+}
+
+/** The usual times, for a QEMU whose progress is read by `readProgress`. */
+export function usualPatience(readProgress: ReadProgress): QmpPatience {
+  return { readProgress, start: START_PATIENCE, answer: ANSWER_PATIENCE };
 }
 
 /**
  * Greets QEMU and leaves capability negotiation behind.
- * `onEvent` gets every event from then on, in order. Rejects when the stream ends before the greeting.
+ * `onEvent` gets every event from then on, in order. Rejects with QmpError where the stream ends before the greeting, or
+ * QEMU hangs.
  */
-export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void): Promise<Qmp> {
+export async function openQmp(
+  stream: Duplex,
+  onEvent: (event: QmpEvent) => void,
+  { readProgress, start, answer }: QmpPatience = usualPatience(async () => ''),
+): Promise<Qmp> {
   const pending = new Map<number, Pending>();
   const greeting = deferred<QmpMessage>();
   let nextId = 1;
@@ -73,11 +93,12 @@ export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void
     new Promise((resolve, reject) => {
       if (stream.destroyed) return reject(new QmpError(command, 'QEMU has ended'));
       const id = nextId++;
-      const timer = setTimeout(() => {
+      const stopWatch = watchProgress(readProgress, answer, () => {
         pending.delete(id);
-        reject(new QmpError(command, `no answer within ${ANSWER_MS / 1000} s`));
-      }, ANSWER_MS).unref();
-      pending.set(id, { command, resolve, reject, timer });
+        const reason = `QEMU did not answer within ${leastSeconds(answer)} s: it hangs`;
+        reject(new QmpError(command, reason, { hangs: true }));
+      });
+      pending.set(id, { command, resolve, reject, stopWatch });
       log.trace(`> ${command}`);
       const message = { execute: command, ...(args === undefined ? {} : { arguments: args }), id };
       if (fds.length === 0) return writeMessage(stream, message);
@@ -86,9 +107,17 @@ export async function openQmp(stream: Duplex, onEvent: (event: QmpEvent) => void
       });
     });
 
-  const version = versionOf(await greeting.promise);
+  const stopWatch = watchProgress(readProgress, start, () =>
+    greeting.reject(new QmpError('greeting', stuck(start), { hangs: true })),
+  );
+  const version = versionOf(await greeting.promise.finally(stopWatch));
   await execute('qmp_capabilities');
   return { version, execute };
+}
+
+function stuck(patience: Patience): string {
+  const what = 'it waits for something of the host, e.g. a disk image or a file that cannot be read';
+  return `QEMU was not ready within ${leastSeconds(patience)} s: ${what}`;
 }
 
 function emit(event: string, data: unknown, onEvent: (event: QmpEvent) => void): void {
@@ -101,14 +130,14 @@ function settle(pending: Map<number, Pending>, message: QmpMessage): void {
   const one = pending.get(id);
   if (one === undefined) return;
   pending.delete(id);
-  clearTimeout(one.timer);
+  one.stopWatch();
   const error = message['error'];
   if (isMessage(error)) one.reject(new QmpError(one.command, String(error['desc'])));
   else one.resolve(message['return']);
 }
 
 function fail(one: Pending, reason: string): void {
-  clearTimeout(one.timer);
+  one.stopWatch();
   one.reject(new QmpError(one.command, reason));
 }
 

@@ -1,39 +1,67 @@
 import type { ChildProcess } from 'node:child_process';
 import { createLog } from '../util/log.ts';
+import { EngineError } from './engine-error.ts';
 import type { Qmp } from './qmp.ts';
 
 const log = createLog('qemu');
 
-/** How long each way of ending gets before the next, in milliseconds. */
-const PATIENCE_MS = 5000;
+/** How long QEMU may take for each step, in milliseconds: together less than the 5 s within which a VM is shut down. */
+export interface TerminationTimes {
+  /** to answer `quit`: one that does not even do that hangs */
+  readonly answer: number;
+  /** to end after `quit`, with the writing out of its caches */
+  readonly quit: number;
+  /** to end after SIGKILL, which no process can ignore; one in an uninterruptible system call does */
+  readonly kill: number;
+}
+
+const TIMES: TerminationTimes = { answer: 1500, quit: 2500, kill: 1500 };
 
 interface Terminable {
-  readonly child: ChildProcess;
-  readonly qmp: Qmp | undefined;
+  readonly child: Pick<ChildProcess, 'pid' | 'kill'>;
+  /** undefined: QEMU has not run yet and has nothing to write out */
+  readonly qmp: Pick<Qmp, 'execute'> | undefined;
   readonly ended: Promise<unknown>;
 }
 
-/** Ends QEMU: `quit` (which writes its caches out), SIGTERM, SIGKILL, each only when the one before did not do. */
-export async function terminate({ child, qmp, ended }: Terminable): Promise<void> {
-  const asks: readonly [string, () => void][] = [
-    ['quit', () => void qmp?.execute('quit').catch(() => undefined)],
-    ['SIGTERM', () => void child.kill('SIGTERM')],
-    ['SIGKILL', () => void child.kill('SIGKILL')],
-  ];
-  for (const [name, ask] of qmp === undefined ? asks.slice(1) : asks) {
-    ask();
-    if (await endsWithin(ended, PATIENCE_MS)) return;
-    log.warn(`QEMU (pid ${child.pid}) did not end within ${PATIENCE_MS / 1000} s of ${name}`);
+/** Ends QEMU, whatever it does: by `quit`, which writes its caches out, else by SIGKILL. Rejects with EngineError where even that fails. */
+export async function terminate({ child, qmp, ended }: Terminable, times = TIMES): Promise<void> {
+  if (qmp !== undefined) {
+    const problem = await endsByQuit(qmp, ended, times);
+    if (problem === undefined) return;
+    log.warn(`QEMU (pid ${child.pid}) ${problem}: it is killed`);
   }
+  child.kill('SIGKILL');
+  if (await isWithin(ended, times.kill)) return;
+  throw new EngineError(
+    `QEMU (pid ${child.pid}) has not ended ${times.kill / 1000} s after SIGKILL: it is in an uninterruptible system call, ` +
+      'e.g. on a disk that does not answer; what it has open stays in use until it ends',
+  );
 }
 
-async function endsWithin(ended: Promise<unknown>, ms: number): Promise<boolean> {
+/** @returns why it did not end; undefined where it did */
+async function endsByQuit(
+  qmp: Pick<Qmp, 'execute'>,
+  ended: Promise<unknown>,
+  { answer, quit }: TerminationTimes,
+): Promise<string | undefined> {
+  const begun = performance.now();
+  // an error is an answer, too: it comes where QEMU has ended
+  const answered = qmp.execute('quit').catch(() => undefined);
+  if (!(await isWithin(Promise.race([answered, ended]), answer))) {
+    return `did not answer quit within ${answer / 1000} s`;
+  }
+  const left = quit - (performance.now() - begun);
+  return (await isWithin(ended, left)) ? undefined : `did not end within ${quit / 1000} s of quit`;
+}
+
+async function isWithin(event: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => {
     timer = setTimeout(() => resolve(false), ms);
   });
   try {
-    return await Promise.race([ended.then(() => true), late]);
+    return await Promise.race([event.then(() => true), late]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Qmp } from '../qemu/qmp.ts';
 import { isMessage } from '../qemu/qmp-stream.ts';
-import type { Run } from './run.ts';
 
 /**
  * Tells the balloon its size in `bytes`. It answers at once: the guest's driver inflates or deflates by itself, as soon
@@ -12,20 +10,8 @@ export async function setBalloon(qmp: Qmp, size: number): Promise<void> {
   await qmp.execute('balloon', { value: Math.max(1, (await balloonableRam(qmp)) - size) });
 }
 
-/** How long vm.info waits for the engine, in milliseconds: it may be busy, and the answer of before is good enough. */
-const PATIENCE_MS = 200;
-
-/** What the guest's balloon holds, in `bytes`; what it was when last seen where the engine has no time to say. */
-export async function balloonBytes(run: Run): Promise<number> {
-  if (run.config.balloon === undefined) return 0;
-  const asked = readBalloon(run.qemu.qmp)
-    .then((bytes) => (run.balloonBytes = bytes))
-    // a machine that ends at this moment
-    .catch(() => run.balloonBytes);
-  return Promise.race([asked, delay(PATIENCE_MS, undefined, { ref: false }).then(() => run.balloonBytes)]);
-}
-
-async function readBalloon(qmp: Qmp): Promise<number> {
+/** What the guest's balloon holds, in `bytes`. */
+export async function readBalloon(qmp: Qmp): Promise<number> {
   const [answer, ram] = await Promise.all([qmp.execute('query-balloon'), balloonableRam(qmp)]);
   return isMessage(answer) ? Math.max(0, ram - Number(answer['actual'])) : 0;
 }

@@ -1,5 +1,6 @@
 import { open, rm } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
+import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/patience.ts';
 import { isMessage } from '../qemu/qmp-stream.ts';
 import { reasonOf } from '../util/errno.ts';
 import type { Run } from './run.ts';
@@ -32,20 +33,26 @@ export async function dumpCore(run: Run, url: string): Promise<void> {
 /** The end of a dump is told by an event, as it may take longer than an answer. */
 async function writeDump({ qemu }: Run): Promise<void> {
   let forget = (): void => undefined;
+  let stopWatch = (): void => undefined;
   const done = new Promise<string | undefined>((resolve) => {
+    const readProgress = async (): Promise<string> => JSON.stringify(await qemu.qmp.execute('query-dump'));
+    stopWatch = watchProgress(readProgress, ANSWER_PATIENCE, () =>
+      resolve(`QEMU wrote nothing for ${leastSeconds(ANSWER_PATIENCE)} s`),
+    );
     forget = qemu.onEvent(({ event, data }) => {
       if (event !== 'DUMP_COMPLETED') return;
       const { result, error } = data;
       const isWhole = isMessage(result) && result['status'] === 'completed';
-      resolve(isWhole ? undefined : `the engine could not write it: ${JSON.stringify(error)}`);
+      resolve(isWhole ? undefined : `QEMU could not write it: ${JSON.stringify(error)}`);
     });
-    void qemu.ended.then(({ detail }) => resolve(`the engine ended: ${detail}`));
+    void qemu.ended.then(({ detail }) => resolve(`QEMU ended: ${detail}`));
   });
   try {
     await qemu.qmp.execute('dump-guest-memory', { paging: false, protocol: `fd:${FILE}`, detach: true });
     const problem = await done;
     if (problem !== undefined) throw new Error(problem);
   } finally {
+    stopWatch();
     forget();
   }
 }

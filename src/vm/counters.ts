@@ -11,9 +11,12 @@ const BLOCK_COUNTERS = {
   write_ops: 'wr_operations',
 } as const;
 
-/** What all devices of a machine have moved, under the names of vm.counters. */
-export async function countersOf({ qemu, layout, preparations }: Run): Promise<VmCounters> {
-  return { ...(await readCounters(qemu.qmp, layout.placements)), ...preparations.counters() };
+/**
+ * What all devices of a machine have moved, under the names of vm.counters; of disks what was last known where QEMU does not
+ * answer soon.
+ */
+export async function countersOf({ diskCounters, preparations }: Run): Promise<VmCounters> {
+  return { ...(await diskCounters.read()), ...preparations.counters() };
 }
 
 /** Reads the counters of every disk. */

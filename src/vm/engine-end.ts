@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../api/errors.ts';
 import type { Qemu } from '../qemu/process.ts';
+import { QmpError } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 
@@ -8,6 +9,9 @@ const log = createLog('vm');
 
 /** How long a QEMU that no longer answers may take to be gone before the failure is told without it, in milliseconds. */
 const GONE_MS = 5000;
+
+/** How long it may take to say that it lives, in milliseconds. */
+const ANSWER_MS = 1000;
 
 /**
  * Does something with a machine. Where QEMU ends in the middle, that is the reason it rejects with: what fails because of
@@ -24,13 +28,17 @@ export async function orEnd<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
   }
 }
 
-/** How QEMU ended, where it did. */
+/** How QEMU ended, where it did. One that does not answer has not ended. */
 async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
-  const answers = await qmp.execute('query-status').then(
-    () => true,
-    () => false,
-  );
-  if (answers) return undefined;
+  const lives = await Promise.race([
+    ended.then(() => false),
+    qmp.execute('query-status').then(
+      () => true,
+      (error: unknown) => error instanceof QmpError && error.hangs,
+    ),
+    delay(ANSWER_MS, true, { ref: false }),
+  ]);
+  if (lives) return undefined;
   const end = await Promise.race([ended, delay(GONE_MS, undefined, { ref: false })]);
   return end?.reason === 'crash' ? end.detail : undefined;
 }

@@ -1,10 +1,12 @@
 import type { VmInfo } from '../api/replies.ts';
 import { dialectOf, inDialect, type VmConfig } from '../config/vm-config.ts';
+import { withDevice } from '../config/merge.ts';
+import { completedPart, type Placement } from '../machine/placement.ts';
 import { plannedMemory } from '../devices/memory.ts';
-import { balloonBytes } from './balloon.ts';
 import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from './host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';
+import type { Run } from './run.ts';
 import type { Live, Vm } from './vm.ts';
 
 /** What the last answer was made of, and the answer. */
@@ -22,14 +24,16 @@ const ANSWERED = new WeakMap<Vm, Answered>();
 export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const run = vm.live?.run;
   const [known, balloon] =
-    run === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([run.resources(), balloonBytes(run)]);
+    run === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([run.resources(), balloonOf(run)]);
   const { config, state, live } = vm;
   const placements = live?.run.layout.placements;
-  const parts = [config, state, live, placements, run?.hostPorts, known, balloon];
+  const leaving = live === undefined ? [] : leavingDevices(live.run);
+  const names = leaving.map(({ id }) => id).join();
+  const parts = [config, state, live, placements, names, run?.hostPorts, known, balloon];
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: withPhysBits(inDialect(live === undefined ? config : completed(config, live))),
+    config: withPhysBits(inDialect(live === undefined ? config : shownConfig(config, live, leaving))),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -39,9 +43,22 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   return info;
 }
 
-/** A configuration with what the machine that runs was given: PTYs, ports of the host. */
-function completed(config: VmConfig, { consoles, run }: Live): VmConfig {
-  return withHostPorts(consoles.complete(config), run.hostPorts);
+async function balloonOf({ config, balloonBytes }: Run): Promise<number> {
+  return config.balloon === undefined ? 0 : ((await balloonBytes.read()) ?? 0);
+}
+
+/** Devices that were removed and that the guest has not released: they still are in the machine. */
+function leavingDevices({ leaving, layout }: Run): Placement[] {
+  return leaving.size === 0 ? [] : layout.placements.filter(({ id }) => leaving.has(id));
+}
+
+/** The configuration of a running VM with what the machine was given (PTYs, ports of the host) and all that its guest has. */
+function shownConfig(config: VmConfig, { consoles, run }: Live, leaving: readonly Placement[]): VmConfig {
+  const whole = leaving.reduce(
+    (so, one) => withDevice(so, one.device, completedPart(one, run.preparations.completed(one))),
+    config,
+  );
+  return withHostPorts(consoles.complete(whole), run.hostPorts);
 }
 
 /** What current versions say where nothing was; some of their clients cannot read an answer without it. */

@@ -1,4 +1,5 @@
 import { ApiError } from '../api/errors.ts';
+import type { VmCounters } from '../api/replies.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
 import { bootMemory, zonesOf } from '../devices/memory.ts';
@@ -14,15 +15,18 @@ import { placeDevices, withDevices, type Layout, type Placement } from '../machi
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
+import { onAbort, type EndSignals } from '../util/end-signals.ts';
 import { reasonOf } from '../util/errno.ts';
-import { setBalloon } from './balloon.ts';
+import { readBalloon, setBalloon } from './balloon.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
+import { readCounters } from './counters.ts';
 import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { handBootFiles } from './handed-files.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
+import { createLatest, type Latest } from './latest.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { writeSmbios } from './smbios.ts';
@@ -39,8 +43,14 @@ export interface Run {
   /** where the devices are; another value when one is added or removed */
   layout: Layout;
   readonly preparations: Preparations;
-  /** devices that the guest was asked to let go and still has */
+  /** devices that the guest was asked to release and still has */
   readonly leaving: Set<string>;
+  /** devices that the guest has released, whose slots and host resources are still to be given back */
+  readonly ejected: Set<Placement>;
+  /** hears of a device when all that it had is free again */
+  tellRemoved: (placement: Placement) => void;
+  /** what went wrong in the guest in this life, e.g. a panic of its kernel */
+  trouble: string | undefined;
   /** those that are taken out for a moment, without the guest's knowing, by QEMU's ids */
   readonly absent: Set<string>;
   /** vCPUs that the guest was asked to let go and still has, by their path in QEMU's object tree */
@@ -56,8 +66,10 @@ export interface Run {
   readonly booted: BootedShape;
   /** ports of the host that QEMU chose for forwards; another value when a network is added or removed */
   hostPorts: HostPorts;
-  /** what the balloon held when it was last looked at, in `bytes` */
-  balloonBytes: number;
+  /** what the balloon holds, in `bytes` */
+  readonly balloonBytes: Latest<number>;
+  /** what QEMU counts for disks */
+  readonly diskCounters: Latest<VmCounters>;
   readonly qemu: Qemu;
   /** what the devices take of the machine's address spaces; answers within a moment */
   readonly resources: () => Promise<KnownResources>;
@@ -65,21 +77,24 @@ export interface Run {
   readonly end: () => Promise<void>;
 }
 
-interface StartOptions {
-  readonly signal: AbortSignal;
+/** How a machine is booted. */
+export interface StartOptions {
+  readonly signals: EndSignals;
   readonly emit: OnVmEvent;
+  /** the vCPUs wait before their first instruction */
+  readonly holds?: boolean;
   /** as in {@link Start} */
   readonly hostPorts?: HostPorts;
 }
 
 /**
- * Starts a machine for a configuration; its vCPUs run when this returns.
- * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signal` ends waits for the host.
+ * Starts a machine for a configuration; its vCPUs run when this returns, unless they are to wait.
+ * Rejects with ApiError `failed`, naming device and path, and leaves nothing behind; `signals` end it early.
  */
 export async function startRun(
   config: VmConfig,
   consoles: Consoles,
-  { signal, emit, hostPorts = new Map() }: StartOptions,
+  { signals, emit, holds = false, hostPorts = new Map() }: StartOptions,
 ): Promise<Run> {
   const start: Start = {
     config,
@@ -90,20 +105,20 @@ export async function startRun(
     adapt: (plan) => plan,
     begin: async (run) => {
       emit(turn('booting'));
-      await startGuest(run);
+      await startGuest(run, holds);
       emit(turn('booted'));
     },
   };
-  return launchRun(start, consoles, signal);
+  return launchRun(start, consoles, signals);
 }
 
-async function startGuest(run: Run): Promise<void> {
+async function startGuest(run: Run, holds: boolean): Promise<void> {
   const { balloon } = run.config;
   const { qmp } = run.qemu;
   try {
     await switchOnDevices(run);
     if (balloon !== undefined) await setBalloon(qmp, balloon.size);
-    await qmp.execute('cont');
+    if (!holds) await qmp.execute('cont');
   } catch (error) {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   }
@@ -134,7 +149,7 @@ export interface Start {
 }
 
 /** Starts QEMU with all that its devices need of the host. Rejects with ApiError `failed`, and leaves nothing behind. */
-export async function launchRun(start: Start, consoles: Consoles, signal: AbortSignal): Promise<Run> {
+export async function launchRun(start: Start, consoles: Consoles, signals: EndSignals): Promise<Run> {
   const { config, layout, booted } = start;
   const shape = { ...config, ...booted };
   const preparations = createPreparations();
@@ -142,7 +157,8 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
   try {
     await using boot = await start.lookAtHost();
     for (const placement of layout.placements) {
-      await preparations.add(placement, contextOf(placement, start, signal));
+      checkWanted(signals);
+      await preparations.add(placement, contextOf(placement, start, signals.waits));
     }
     using smbios = await writeSmbios(config.platform);
     using bootFiles = await handBootFiles(boot.files);
@@ -151,29 +167,11 @@ export async function launchRun(start: Start, consoles: Consoles, signal: AbortS
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const { regions } = layOutMemory(shape);
     checkSharedRam(plan, { placements: layout.placements, facts: facts.facts, regions });
-    const qemu = await launch(plan, { config: shape, layout }, signal);
-    const run: Run = {
-      config: withDevices(config, layout.placements, preparations.completed),
-      layout,
-      preparations,
-      leaving: new Set(),
-      absent: new Set(),
-      leavingVcpus: new Set(),
-      dimms: [],
-      spareVcpus: accelerator.name === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
-      accelerator: accelerator.name,
-      firmware: firmwareOf(plan.boot),
-      booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
-      balloonBytes: 0,
-      hostPorts: new Map(),
-      qemu,
-      resources: followResources(qemu.qmp),
-      end: async () => {
-        await qemu.quit();
-        await preparations.releaseAll();
-      },
-    };
-    await begin(run, start, consoles);
+    checkWanted(signals);
+    const qemu = await launch(plan, { config: shape, layout }, signals);
+    const firmware = firmwareOf(plan.boot);
+    const run = newRun(start, { qemu, preparations, accelerator: accelerator.name, firmware });
+    await begin(run, start, { consoles, signals });
     watchSharedBursts(run);
     for (const placement of layout.placements) watchBursts(run, placement);
     return run;
@@ -191,12 +189,45 @@ function firmwareOf(boot: BootSource): Run['firmware'] {
   return boot.kind === 'firmware' ? 'own' : boot.firmware;
 }
 
+/** What a machine was made with. */
+type Made = Pick<Run, 'qemu' | 'preparations' | 'accelerator' | 'firmware'>;
+
+function newRun({ config, layout, booted }: Start, made: Made): Run {
+  const { qemu, preparations, accelerator } = made;
+  const run: Run = {
+    ...made,
+    config: withDevices(config, layout.placements, preparations.completed),
+    layout,
+    leaving: new Set(),
+    ejected: new Set(),
+    tellRemoved: () => undefined,
+    trouble: undefined,
+    absent: new Set(),
+    leavingVcpus: new Set(),
+    dimms: [],
+    spareVcpus: accelerator === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
+    booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
+    hostPorts: new Map(),
+    balloonBytes: createLatest(() => readBalloon(qemu.qmp)),
+    diskCounters: createLatest(() => readCounters(qemu.qmp, run.layout.placements)),
+    resources: followResources(qemu.qmp),
+    end: async () => {
+      try {
+        await qemu.quit();
+      } finally {
+        await preparations.releaseAll();
+      }
+    },
+  };
+  return run;
+}
+
 function launch(
   plan: MachinePlan,
   { config, layout: { placements } }: Pick<Start, 'config' | 'layout'>,
-  signal: AbortSignal,
+  signals: EndSignals,
 ): Promise<Qemu> {
-  return startQemu(plan, signal).catch((error: unknown) => {
+  return startQemu(plan, signals).catch((error: unknown) => {
     const zones = zonesMeant(error, layOutMemory(config).regions);
     if (zones.length > 0) throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`);
     throw engineFailure(error, placements, 'QEMU could not be started');
@@ -213,15 +244,29 @@ function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly str
     .flatMap(({ zones }) => zones);
 }
 
-async function begin(run: Run, start: Start, consoles: Consoles): Promise<void> {
+interface Beginning {
+  readonly consoles: Consoles;
+  readonly signals: EndSignals;
+}
+
+async function begin(run: Run, start: Start, { consoles, signals }: Beginning): Promise<void> {
+  const stopListening = onAbort(signals.kill, () => void run.qemu.quit().catch(() => undefined));
   try {
     consoles.attach(run.qemu.channels);
     run.hostPorts = await askHostPorts(run.qemu.qmp, run.layout.placements);
     await start.begin(run);
+    checkWanted(signals);
   } catch (error) {
     await run.qemu.quit();
     throw error;
+  } finally {
+    stopListening();
   }
+}
+
+/** @throws ApiError where the start was ended: a wait that took too long must not start a machine afterwards */
+function checkWanted({ kill }: EndSignals): void {
+  if (kill.aborted) throw new ApiError('failed', 'The start was ended: the VM is to be shut down');
 }
 
 /** What vm.create must not look at and vm.boot must: what the machine starts from and what its RAM is made of. */

@@ -3,7 +3,7 @@ import type { VmConfig } from '../config/vm-config.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
 import { turn, type OnVmEvent } from './events.ts';
-import { startRun, type Run } from './run.ts';
+import { startRun, type Run, type StartOptions } from './run.ts';
 
 /** What vm.create made and vm.delete takes away. */
 export interface Vm {
@@ -12,8 +12,6 @@ export interface Vm {
   state: VmState;
   /** there while the VM is Running or Paused */
   live: Live | undefined;
-  /** what ends the waits for something of the host; see {@link endWaits} */
-  waits: AbortController;
 }
 
 /** A machine that runs, and our ends of its consoles, which stay when another takes its place. */
@@ -24,23 +22,14 @@ export interface Live {
 
 /** A VM that is configured and nothing more. */
 export function createVm(config: VmConfig): Vm {
-  return { config, state: 'Created', live: undefined, waits: new AbortController() };
-}
-
-/** Lets an operation fail that waits for something of the host (a back-end's socket): the VM is to be shut down. */
-export function endWaits(vm: Vm): void {
-  vm.waits.abort();
-  vm.waits = new AbortController();
+  return { config, state: 'Created', live: undefined };
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
-export async function bootVm(vm: Vm, emit: OnVmEvent): Promise<Run> {
+export async function bootVm(vm: Vm, options: StartOptions): Promise<Run> {
   const consoles = await openConsoles(vm.config);
   try {
-    return enter(vm, {
-      consoles,
-      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit }),
-    });
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles, options) });
   } catch (error) {
     consoles.dispose();
     throw error;
@@ -48,16 +37,21 @@ export async function bootVm(vm: Vm, emit: OnVmEvent): Promise<Run> {
 }
 
 /** A new machine from the same configuration behind the same PTYs; a failure leaves the VM Shutdown. */
-export async function restartVm(vm: Vm, { consoles, run }: Live, emit: OnVmEvent): Promise<Run> {
+export async function restartVm(vm: Vm, { consoles, run }: Live, options: StartOptions): Promise<Run> {
   // out of the way first: the end of the old machine is no surprise
   vm.live = undefined;
   try {
     await run.end();
-    emit(turn('shutdown'));
-    return enter(vm, {
+    options.emit(turn('shutdown'));
+    const started = enter(vm, {
       consoles,
-      run: await startRun(vm.config, consoles, { signal: vm.waits.signal, emit, hostPorts: run.hostPorts }),
+      run: await startRun(vm.config, consoles, { ...options, hostPorts: run.hostPorts }),
     });
+    if (options.holds === true) {
+      vm.state = 'Paused';
+      options.emit(turn('paused'));
+    }
+    return started;
   } catch (error) {
     consoles.dispose();
     vm.state = 'Shutdown';
@@ -91,15 +85,18 @@ export async function injectNmi(vm: Vm): Promise<void> {
   await qmpOf(vm)?.execute('inject-nmi');
 }
 
-/** Ends the machine, if there is one; the configuration stays. */
+/** Ends the machine, if there is one; the configuration stays. Rejects where QEMU cannot be ended; the VM is Shutdown then, too. */
 export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   const { live } = vm;
   if (live === undefined) return;
   vm.live = undefined;
-  await live.run.end();
-  live.consoles.dispose();
-  vm.state = 'Shutdown';
-  emit(turn('shutdown'));
+  try {
+    await live.run.end();
+  } finally {
+    live.consoles.dispose();
+    vm.state = 'Shutdown';
+    emit(turn('shutdown'));
+  }
 }
 
 function enter(vm: Vm, live: Live): Run {

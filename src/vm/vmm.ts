@@ -4,27 +4,30 @@ import type { PciDeviceInfo, VmCounters } from '../api/replies.ts';
 import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import type { AnyConfig, Device } from '../devices/device.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
 import { net, type NetConfig } from '../devices/net.ts';
 import { pmem } from '../devices/pmem.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
-import type { QemuEnd } from '../qemu/process.ts';
-import type { QmpEvent } from '../qemu/qmp.ts';
 import { deferred } from '../util/deferred.ts';
+import type { EndSignals } from '../util/end-signals.ts';
 import { createLog } from '../util/log.ts';
+import { concludeEnd, concludePanic, type Conclusions } from './conclude.ts';
 import { dumpCore } from './coredump.ts';
 import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
-import { isAbsent, onDeviceDeleted, removeDevice } from './hotplug/remove.ts';
-import { watchDrivers, type DriverWatch } from './driver-watch.ts';
+import { giveBackEjected } from './hotplug/ejected.ts';
+import { removeDevice } from './hotplug/remove.ts';
 import { orEnd } from './engine-end.ts';
-import { deviceRemoved, turn, vmEventOf, type OnVmEvent, type Turn } from './events.ts';
+import { turn, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
+import type { EndPolicies } from './machine-end.ts';
+import { watchMachine } from './machine-watch.ts';
 import { receiveVm } from './move/receive.ts';
 import { sendVm } from './move/send.ts';
-import { createQueue, withCleanup } from './queue.ts';
+import { createQueue, type Operation } from './queue.ts';
 import { createReceivedDescriptors, withDescriptors } from './received-descriptors.ts';
 import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
@@ -36,7 +39,6 @@ import { snapshotVm } from './snapshot/save.ts';
 import {
   bootVm,
   createVm,
-  endWaits,
   injectNmi,
   pauseVm,
   pressPowerButton,
@@ -55,16 +57,14 @@ export interface VmmEnd {
 }
 
 /** What the VMM is made with. */
-export interface VmmOptions {
+export interface VmmOptions extends EndPolicies {
   /** what vmm.ping answers */
   readonly version: string;
   readonly buildVersion: string;
   /** called with each event, in order */
   readonly onEvent: OnVmEvent;
-  /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs the engine something */
+  /** see `MachineWatch` */
   readonly watchesDrivers: boolean;
-  /** a guest that powers itself off ends its VM only, which stays Shutdown */
-  readonly staysUp: boolean;
 }
 
 /**
@@ -75,22 +75,25 @@ export class Vmm {
   readonly #version: string;
   readonly #buildVersion: string;
   readonly #received = createReceivedDescriptors();
-  readonly #queue = withCleanup(createQueue(), () => this.#received.closeUnused(this.#vm));
+  readonly #queue = createQueue(() => this.#received.closeUnused(this.#vm));
   readonly #over = deferred<VmmEnd>();
   #vm: Vm | undefined;
-  /** ends the waits of a VMM without a VM */
-  readonly #waits = new AbortController();
   #isOver = false;
   readonly #emit: OnVmEvent;
   readonly #watchesDrivers: boolean;
-  readonly #staysUp: boolean;
+  readonly #conclusions: Conclusions;
 
-  constructor({ version, buildVersion, onEvent, watchesDrivers, staysUp }: VmmOptions) {
+  constructor({ version, buildVersion, onEvent, watchesDrivers, ...policies }: VmmOptions) {
     this.#version = version;
     this.#buildVersion = buildVersion;
     this.#emit = onEvent;
     this.#watchesDrivers = watchesDrivers;
-    this.#staysUp = staysUp;
+    this.#conclusions = {
+      policies,
+      emit: onEvent,
+      exit: (vm, problem) => this.#delete(vm).finally(() => this.#end(problem)),
+      restart: (vm, signals, holds) => this.#restart(vm, signals, holds),
+    };
   }
 
   /** The VM that there is, for those who only look at it. */
@@ -114,71 +117,112 @@ export class Vmm {
     'vmm.shutdown': () => this.shutdown(),
     'vm.info': async () => vmInfo(this.#present('vm.info')),
     'vm.counters': () => this.#counters(),
-    'vm.create': (config) => this.#queue(() => this.#create(config)),
-    'vm.boot': () => this.#operation('vm.boot', (vm) => this.#boot(vm)),
+    'vm.create': (config) => this.#run(() => this.#create(config)),
+    'vm.boot': () => this.#operation('vm.boot', (vm, signals) => this.#boot(vm, signals)),
     'vm.pause': () => this.#operation('vm.pause', (vm) => pauseVm(vm, this.#emit)),
     'vm.resume': () => this.#operation('vm.resume', (vm) => resumeVm(vm, this.#emit)),
-    'vm.shutdown': () => this.#ending('vm.shutdown', (vm) => stopVm(vm, this.#emit)),
-    'vm.reboot': () => this.#operation('vm.reboot', (vm) => this.#restart(vm)),
+    'vm.shutdown': () => this.#shutDownVm(),
+    'vm.reboot': () => this.#operation('vm.reboot', (vm, signals) => this.#restart(vm, signals, false)),
     'vm.nmi': () => this.#operation('vm.nmi', injectNmi),
     'vmm.nmi': () => this.#operation('vmm.nmi', injectNmi),
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
-    'vm.delete': () => this.#ending('vm.delete', (vm) => this.#delete(vm)),
+    'vm.delete': () => this.#deleteVm(),
     'vm.resize': (sizes) =>
-      this.#operation('vm.resize', (vm) =>
-        onLive(vm, (live) => this.#during(['resizing', 'resized'], () => resizeVm(vm, live, sizes))),
+      this.#operation('vm.resize', (vm, { waits }) =>
+        onLive(vm, (live) =>
+          this.#during(['resizing', 'resized'], () => resizeVm(vm, { ...live, waits }, sizes)),
+        ),
       ),
     'vm.resize-zone': (request) =>
       this.#operation('vm.resize-zone', (vm) => onLive(vm, (live) => resizeZone(vm, live, request))),
     'vm.resize-disk': (request) =>
       this.#operation('vm.resize-disk', (vm) => onLive(vm, ({ run }) => resizeDisk(run, request))),
-    'vm.add-device': (config) => this.#operation('vm.add-device', (vm) => addDevice(vm, vfio, config)),
-    'vm.add-disk': (config) => this.#operation('vm.add-disk', (vm) => addDevice(vm, disk, config)),
-    'vm.add-fs': (config) => this.#operation('vm.add-fs', (vm) => addDevice(vm, fs, config)),
+    'vm.add-device': (config) => this.#add('vm.add-device', vfio, config),
+    'vm.add-disk': (config) => this.#add('vm.add-disk', disk, config),
+    'vm.add-fs': (config) => this.#add('vm.add-fs', fs, config),
     'vm.add-net': (config, files) => this.#addNet(config, files?.take() ?? []),
-    'vm.add-pmem': (config) => this.#operation('vm.add-pmem', (vm) => addDevice(vm, pmem, config)),
-    'vm.add-vsock': (config) => this.#operation('vm.add-vsock', (vm) => addDevice(vm, vsock, config)),
+    'vm.add-pmem': (config) => this.#add('vm.add-pmem', pmem, config),
+    'vm.add-vsock': (config) => this.#add('vm.add-vsock', vsock, config),
     'vm.snapshot': (request) =>
-      this.#operation('vm.snapshot', (vm) =>
+      this.#operation('vm.snapshot', (vm, signals) =>
         onLive(vm, ({ run }) =>
-          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, request)),
+          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, request, signals)),
         ),
       ),
     'vm.coredump': ({ destination_url: url }) =>
       this.#operation('vm.coredump', (vm) =>
         onLive(vm, ({ run }) => this.#during(['coredumping', 'coredumped'], () => dumpCore(run, url))),
       ),
-    'vm.restore': (request, files) => this.#queue(() => this.#restore(request, files?.take() ?? [])),
+    'vm.restore': (request, files) =>
+      this.#run((signals) => this.#restore(request, files?.take() ?? [], signals)),
     'vm.send-migration': ({ destination_url: url }) =>
-      this.#operation('vm.send-migration', (vm) =>
-        onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url))),
+      this.#operation('vm.send-migration', (vm, signals) =>
+        onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url, signals))),
       ),
-    'vm.receive-migration': (request) => this.#queue(() => this.#receive(request)),
+    'vm.receive-migration': (request) => this.#run((signals) => this.#receive(request, signals)),
     'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
   };
 
-  /** Ends the VM, if there is one, and then the VMM; waits for the operations before it. */
+  /**
+   * Ends the VM, if there is one, and then the VMM, within 5 s: operations before it may end by themselves for a moment, then
+   * they are ended. Rejects where QEMU cannot be ended; the VMM ends all the same.
+   */
   shutdown(): Promise<void> {
-    this.#waits.abort();
-    if (this.#vm !== undefined) endWaits(this.#vm);
-    return this.#queue(async () => {
-      if (this.#vm !== undefined) await this.#delete(this.#vm);
+    this.#interrupt();
+    return this.#queue.run(async () => {
+      try {
+        if (this.#vm !== undefined) await this.#delete(this.#vm);
+      } catch (error) {
+        this.#end(errorChain(error).join(': '));
+        throw error;
+      }
       this.#end();
     });
   }
 
-  /** Queues an operation on the VM that there is when its turn comes. */
-  #operation<T>(route: RouteName, act: (vm: Vm) => Promise<T>): Promise<T> {
-    return this.#queue(() => {
-      log.info(route);
-      return act(this.#present(route));
+  /** Runs an operation when its turn comes, unless the VMM is at its end then. */
+  #run<T>(operation: Operation<T>): Promise<T> {
+    return this.#queue.run((signals) => {
+      if (this.#isOver) throw new ApiError('failed', 'The VMM is at its end');
+      return operation(signals);
     });
   }
 
-  /** An operation that takes the VM from the one that is waiting for the host. */
-  #ending<T>(route: RouteName, act: (vm: Vm) => Promise<T>): Promise<T> {
-    if (this.#vm !== undefined) endWaits(this.#vm);
-    return this.#operation(route, act);
+  /** Queues an operation on the VM that there is when its turn comes. */
+  #operation<T>(route: RouteName, act: (vm: Vm, signals: EndSignals) => Promise<T>): Promise<T> {
+    return this.#run(async (signals) => {
+      log.info(route);
+      if (this.#vm?.live !== undefined) await giveBackEjected(this.#vm.live.run);
+      return act(this.#present(route), signals);
+    });
+  }
+
+  /** Ends the operations before one that ends the machine: with all of QEMU, where they do not end soon. */
+  #interrupt(): void {
+    this.#queue.interrupt(() => {
+      // that it cannot be ended is told by the operation that ends the machine
+      this.#vm?.live?.run.qemu.quit().catch(() => undefined);
+    });
+  }
+
+  #shutDownVm(): Promise<void> {
+    const isBooted = this.#vm?.live !== undefined;
+    this.#interrupt();
+    return this.#run(async () => {
+      log.info('vm.shutdown');
+      // an operation that was ended for this may have left it so
+      if (isBooted && this.#vm?.state === 'Shutdown') return;
+      await stopVm(this.#present('vm.shutdown'), this.#emit);
+    });
+  }
+
+  #deleteVm(): Promise<void> {
+    this.#interrupt();
+    return this.#operation('vm.delete', (vm) => this.#delete(vm));
+  }
+
+  #add(route: RouteName, device: Device, config: AnyConfig): Promise<PciDeviceInfo | undefined> {
+    return this.#operation(route, (vm, signals) => addDevice(vm, device, config, signals));
   }
 
   #present(route: RouteName): Vm {
@@ -195,41 +239,41 @@ export class Vmm {
   }
 
   #addNet(config: NetConfig, fds: readonly number[]): Promise<PciDeviceInfo | undefined> {
-    return this.#queue(() => {
+    return this.#run((signals) => {
       this.#received.add(fds);
       log.info('vm.add-net');
-      return addDevice(this.#present('vm.add-net'), net, withDescriptors(config, fds));
+      return addDevice(this.#present('vm.add-net'), net, withDescriptors(config, fds), signals);
     });
   }
 
-  async #restore(request: RestoreConfig, fds: readonly number[]): Promise<void> {
+  async #restore(request: RestoreConfig, fds: readonly number[], signals: EndSignals): Promise<void> {
     this.#received.add(fds);
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
     const whole = withNetDescriptors(request, fds);
-    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(whole));
+    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(whole, signals));
     this.#vm = vm;
     this.#watch(vm, run);
     if (request.resume) await resumeVm(vm, this.#emit);
   }
 
-  async #receive({ receiver_url: url }: VmReceiveMigrationData): Promise<void> {
+  async #receive({ receiver_url: url }: VmReceiveMigrationData, signals: EndSignals): Promise<void> {
     checkPhase('vm.receive-migration', this.#vm?.state ?? 'none');
     log.info('vm.receive-migration');
-    const { signal } = this.#waits;
-    const { vm, run } = await this.#during(['restoring', 'restored'], () => receiveVm(url, signal));
+    const { vm, run } = await this.#during(['restoring', 'restored'], () => receiveVm(url, signals));
     this.#vm = vm;
     this.#watch(vm, run);
     await resumeVm(vm, this.#emit);
   }
 
-  async #boot(vm: Vm): Promise<void> {
-    if (vm.live === undefined) this.#watch(vm, await bootVm(vm, this.#emit));
+  async #boot(vm: Vm, signals: EndSignals): Promise<void> {
+    if (vm.live === undefined) this.#watch(vm, await bootVm(vm, { signals, emit: this.#emit }));
     else await resumeVm(vm, this.#emit);
   }
 
-  async #restart(vm: Vm): Promise<void> {
-    if (vm.live !== undefined) this.#watch(vm, await restartVm(vm, vm.live, this.#emit));
+  async #restart(vm: Vm, signals: EndSignals, holds: boolean): Promise<void> {
+    if (vm.live === undefined) return;
+    this.#watch(vm, await restartVm(vm, vm.live, { signals, emit: this.#emit, holds }));
   }
 
   async #delete(vm: Vm): Promise<void> {
@@ -239,10 +283,10 @@ export class Vmm {
   }
 
   /** The VMM's work is done. */
-  #end(): void {
+  #end(problem?: string): void {
     if (!this.#isOver) this.#emit({ source: 'vmm', event: 'shutdown' });
     this.#isOver = true;
-    this.#over.resolve({ problem: undefined });
+    this.#over.resolve({ problem });
   }
 
   /** Tells the begin of an operation, and its end where it succeeds. */
@@ -258,47 +302,23 @@ export class Vmm {
     return live === undefined ? {} : countersOf(live.run);
   }
 
+  /** What happens to a machine by itself is dealt with between operations, and only while it is the VM's. */
   #watch(vm: Vm, run: Run): void {
-    const drivers = this.#watchesDrivers ? watchDrivers(run, this.#emit) : undefined;
-    run.qemu.onEvent((message) => {
-      const { event, data } = message;
-      if (event === 'DEVICE_DELETED' && !isAbsent(run, data))
-        void this.#queue(() => this.#onDeviceDeleted(run, data, drivers));
-      const own = vmEventOf(message, run.layout.placements);
-      if (own !== undefined) this.#emit(own);
+    const whileThere = (act: Operation<void>): void => {
+      this.#queue
+        .run(async (signals) => (vm.live?.run === run ? act(signals) : undefined))
+        .catch((error: unknown) => log.error(errorChain(error).join(': ')));
+    };
+    const by = this.#conclusions;
+    watchMachine(run, {
+      emit: this.#emit,
+      watchesDrivers: this.#watchesDrivers,
+      onEjected: () => whileThere(() => giveBackEjected(run)),
+      onPanic: by.policies.onPanic && (() => whileThere((signals) => concludePanic(by, vm, signals))),
     });
-    void run.qemu.ended.then((end) => this.#queue(() => this.#onEnd(vm, run, end)));
-  }
-
-  async #onDeviceDeleted(run: Run, data: QmpEvent['data'], drivers: DriverWatch | undefined): Promise<void> {
-    const gone = await onDeviceDeleted(run, data);
-    if (gone === undefined) return;
-    drivers?.gone(gone.id);
-    this.#emit(deviceRemoved(gone));
-  }
-
-  /** A machine ended without being asked to. */
-  async #onEnd(vm: Vm, run: Run, { reason, detail }: QemuEnd): Promise<void> {
-    if (vm.live?.run !== run) return;
-    switch (reason) {
-      case 'power-off':
-        log.info('the guest powered itself off');
-        if (this.#staysUp) return stopVm(vm, this.#emit);
-        await this.#delete(vm);
-        this.#end();
-        break;
-      case 'reset':
-        log.info('the guest reset itself');
-        await this.#restart(vm).catch((error: unknown) => {
-          this.#over.resolve({ problem: `Error rebooting VM: ${errorChain(error).join(': ')}` });
-        });
-        break;
-      case 'quit':
-      case 'crash':
-        log.error(`QEMU ended unexpectedly (${detail}): the VM is shut down and can be booted again`);
-        await stopVm(vm, this.#emit);
-        break;
-    }
+    void run.qemu.ended.then((end) =>
+      whileThere((signals) => concludeEnd(by, vm, { ...end, trouble: run.trouble }, signals)),
+    );
   }
 }
 

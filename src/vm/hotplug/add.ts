@@ -12,12 +12,14 @@ import { EngineError } from '../../qemu/engine-error.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import { watchBursts } from '../bursts.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { engineFailure } from '../engine-failure.ts';
 import { askHostPorts } from '../host-ports.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
+import { untilReleased } from './release.ts';
 
 const log = createLog('hotplug');
 
@@ -26,7 +28,12 @@ const log = createLog('hotplug');
  * Rejects with ApiError, and then both are as they were.
  * @returns where the guest sees the device; undefined where nothing runs yet
  */
-export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promise<PciDeviceInfo | undefined> {
+export async function addDevice(
+  vm: Vm,
+  device: Device,
+  part: AnyConfig,
+  { waits }: EndSignals,
+): Promise<PciDeviceInfo | undefined> {
   const grown = checked(vm.config, device, part);
   if (vm.live === undefined) {
     vm.config = grown;
@@ -36,9 +43,11 @@ export async function addDevice(vm: Vm, device: Device, part: AnyConfig): Promis
   if (vm.config.iommu && part !== true && part['iommu'] === true) {
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }
-  const { layout, placement } = addPlacement(run.layout, { device, config: part, id: givenId(part) });
-  await run.preparations.add(placement, { vm: grown, expected: undefined, signal: vm.waits.signal });
-  await plug(run, placement, vm.waits.signal).catch(async (error: unknown) => {
+  const added = { device, config: part, id: givenId(part) };
+  await untilReleased(vm, added, waits);
+  const { layout, placement } = addPlacement(run.layout, added);
+  await run.preparations.add(placement, { vm: grown, expected: undefined, signal: waits });
+  await plug(run, placement, waits).catch(async (error: unknown) => {
     await run.preparations.release(placement.id);
     throw engineFailure(
       error,

@@ -3,6 +3,7 @@ import { ApiError, errorChain } from '../../api/errors.ts';
 import { decodeVmConfig } from '../../config/vm-config.ts';
 import { acceptLink, type Link } from '../../host/link.ts';
 import { receiveMachine } from '../../qemu/migration.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openConsoles } from '../consoles.ts';
@@ -21,14 +22,14 @@ const log = createLog('move');
 
 /**
  * Waits for another VMM to send its VM, and takes it: it is Paused, with all that it had. Rejects with ApiError and the reason,
- * which the sender is told as well, and leaves nothing behind. `signal` ends it.
+ * which the sender is told as well, and leaves nothing behind. `signals` end it.
  */
-export async function receiveVm(url: string, signal: AbortSignal): Promise<{ vm: Vm; run: Run }> {
+export async function receiveVm(url: string, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
   const address = addressOf(url);
   log.info(`${url}: waiting for a VM`);
   try {
-    using link = await accept(url, address, signal);
-    return await takeVm(link, signal).catch((error: unknown) => {
+    using link = await accept(url, address, signals.waits);
+    return await takeVm(link, signals).catch((error: unknown) => {
       refuse(link, error);
       throw error;
     });
@@ -48,7 +49,7 @@ function refuse(link: Link, error: unknown): void {
   link.send(answer);
 }
 
-async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: Run }> {
+async function takeVm(link: Link, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
   const offer = parseOffer(await link.receive());
   const { config } = decodeVmConfig(offer.config);
   const machine = parseDescription(offer.machine);
@@ -69,7 +70,7 @@ async function takeVm(link: Link, signal: AbortSignal): Promise<{ vm: Vm; run: R
     const run = await launchRun(
       { ...start, images: expectedImages(machine, config), adapt, begin },
       consoles,
-      signal,
+      signals,
     );
     log.info(`received in ${Math.round(performance.now() - began)} ms`);
     return { run, vm: { ...createVm(run.config), state: 'Paused', live: { consoles, run } } };

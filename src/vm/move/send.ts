@@ -5,6 +5,7 @@ import { connectLink } from '../../host/link.ts';
 import { isDirectory } from '../../host/ram-backing.ts';
 import { migrationStatus } from '../../qemu/device-state.ts';
 import { sendMachine, type SendOptions } from '../../qemu/migration.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
@@ -24,12 +25,13 @@ const log = createLog('move');
  * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns; where it rejects, with ApiError and the
  * reason, it runs on.
  */
-export async function sendVm(vm: Vm, run: Run, url: string): Promise<void> {
+export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals): Promise<void> {
   const address = addressOf(url);
   await checkMovable(vm, run);
   const started = performance.now();
-  const { signal } = vm.waits;
-  const stopsFirst = pmemsOf(run).length + vsocksOf(run).length > 0;
+  const { waits: signal } = signals;
+  // a guest that runs could release a device that the receiver was told of
+  const stopsFirst = pmemsOf(run).length + vsocksOf(run).length + run.leaving.size > 0;
   try {
     // what we tell of devices that QEMU does not save must be their last word
     if (stopsFirst) await run.qemu.qmp.execute('stop');

@@ -40,7 +40,7 @@ export function createPreparations(): Preparations {
     const one = prepared.get(id);
     prepared.delete(id);
     try {
-      await one?.release?.();
+      await within(Promise.resolve(one?.release?.()));
     } catch (error) {
       // the rest must be given back all the same
       log.warn(`${id}: could not be given back: ${reasonOf(error)}`);
@@ -70,6 +70,21 @@ export function createPreparations(): Preparations {
       for (const id of [...prepared.keys()].toReversed()) await release(id);
     },
   };
+}
+
+/** How long giving something back may take, in milliseconds: a file on a disk that hangs must not hold up a VM's end. */
+const RELEASE_MS = 2000;
+
+async function within(work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it took longer than ${RELEASE_MS / 1000} s`)), RELEASE_MS);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function prepare(

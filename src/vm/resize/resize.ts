@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResize } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
+import { RELEASE_PATIENCE_MS } from '../hotplug/release.ts';
 import type { Live, Vm } from '../vm.ts';
 import { checkBalloon, resizeBalloon } from './balloon.ts';
 import { checkRam, resizeRam } from './ram.ts';
@@ -12,7 +13,12 @@ interface Part {
   /** @throws ApiError `invalid-config` naming the bound */
   readonly check: (desired: number, vm: Vm, live: Live) => void;
   /** @returns the configuration that goes with the new size */
-  readonly resize: (desired: number, vm: Vm, live: Live) => Promise<VmConfig>;
+  readonly resize: (desired: number, vm: Vm, on: Resizing) => Promise<VmConfig>;
+}
+
+/** The machine that is resized, and what ends a wait for its guest. */
+interface Resizing extends Live {
+  readonly waits: AbortSignal;
 }
 
 /** In the order in which they are done (reference/api.md 9.1). */
@@ -26,7 +32,7 @@ const PARTS: readonly Part[] = [
  * Gives a running VM other sizes. Nothing is done where one of them cannot be; where the engine refuses one,
  * the error says which, and those before it stay.
  */
-export async function resizeVm(vm: Vm, live: Live, request: VmResize): Promise<void> {
+export async function resizeVm(vm: Vm, live: Resizing, request: VmResize): Promise<void> {
   const wanted = PARTS.flatMap((part) => {
     const desired = request[part.name];
     return desired === undefined ? [] : [{ part, desired }];
@@ -55,7 +61,12 @@ function checkVcpus(desired: number, { config }: Vm): void {
   throw new ApiError('invalid-config', `desired_vcpus: must be from 1 to max_vcpus (${max}), got ${desired}`);
 }
 
-async function applyVcpus(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
-  await resizeVcpus(run, desired);
+async function applyVcpus(
+  desired: number,
+  { config, state }: Vm,
+  { run, waits }: Resizing,
+): Promise<VmConfig> {
+  // a paused guest releases none
+  await resizeVcpus(run, desired, { waits, patience: state === 'Paused' ? 0 : RELEASE_PATIENCE_MS });
   return { ...config, cpus: { ...config.cpus, boot_vcpus: desired } };
 }

@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
+import { waitWhile } from '../hotplug/release.ts';
 import type { Run } from '../run.ts';
 
 /** A place for a vCPU, taken or free, in the order of their numbers. */
@@ -17,8 +18,9 @@ export interface VcpuSlot {
  * Adds vCPUs, or asks the guest to let the last ones go: each is gone when the guest has ejected it.
  * Rejects with ApiError `busy` while vCPUs that the guest was asked for are still there and more are wanted.
  */
-export async function resizeVcpus(run: Run, desired: number): Promise<void> {
+export async function resizeVcpus(run: Run, desired: number, wait: VcpuWait): Promise<void> {
   const { qmp } = run.qemu;
+  await untilVcpusReleased(run, desired, wait);
   const slots = await vcpuSlots(qmp);
   const present = slots.filter(({ path }) => path !== undefined);
   const missing = Math.max(0, desired - present.length);
@@ -33,6 +35,21 @@ export async function resizeVcpus(run: Run, desired: number): Promise<void> {
     await qmp.execute('device_del', { id: path });
     run.leavingVcpus.add(path);
   }
+}
+
+/** How long vCPUs that are leaving are waited for. */
+export interface VcpuWait {
+  readonly waits: AbortSignal;
+  /** in milliseconds */
+  readonly patience: number;
+}
+
+/** More vCPUs than stay can be had when the guest has released those that were removed before. */
+async function untilVcpusReleased(run: Run, desired: number, wait: VcpuWait): Promise<void> {
+  if (run.leavingVcpus.size === 0) return;
+  const present = (await vcpuSlots(run.qemu.qmp)).filter(({ path }) => path !== undefined);
+  const staying = present.filter(({ path }) => !run.leavingVcpus.has(path ?? ''));
+  if (desired > staying.length) await waitWhile(run, () => run.leavingVcpus.size > 0, wait);
 }
 
 async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<void> {

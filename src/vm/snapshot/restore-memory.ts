@@ -142,7 +142,7 @@ function kept(props: ObjectStep['props']): Readonly<Record<string, unknown>> {
 }
 
 /** Gives the regions that are not mapped their contents; the machine has not run yet. */
-export async function fillMemory(run: Run, source: MemorySource): Promise<void> {
+export async function fillMemory(run: Run, source: MemorySource, signal: AbortSignal): Promise<void> {
   if (source.copied.length + source.overlays.length === 0) return;
   const blocks = await blocksOf(run);
   for (const { id, offset, length, path } of source.copied) {
@@ -150,7 +150,7 @@ export async function fillMemory(run: Run, source: MemorySource): Promise<void> 
     const block = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
     await using to = await targetOf(run.qemu.pid, block);
-    await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true });
+    await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, signal });
   }
   if (source.overlays.length === 0) return;
   await using file = await open(source.path, 'r');
@@ -158,7 +158,7 @@ export async function fillMemory(run: Run, source: MemorySource): Promise<void> 
     const { address } = blockOf(blocks, id, length);
     await using memory = await openMemory(run.qemu.pid, 'r+');
     const to = { file: memory, base: address };
-    await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false });
+    await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false, signal });
   }
 }
 
@@ -177,13 +177,14 @@ async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyE
 }
 
 /** Loads what is mapped into memory, and into QEMU's page tables; it stays shared with other clones. */
-export async function touchMemory(run: Run, source: MemorySource): Promise<void> {
+export async function touchMemory(run: Run, source: MemorySource, signal: AbortSignal): Promise<void> {
   const blocks = await blocksOf(run);
   await using memory = await openMemory(run.qemu.pid, 'r');
   for (const { id, offset, length, path } of source.mapped) {
     await using file = await open(path, 'r');
     const { address } = blockOf(blocks, id, length);
-    await touchExtents({ file: memory, base: address }, await fileExtents(file, { offset, length }));
+    const extents = await fileExtents(file, { offset, length });
+    await touchExtents({ file: memory, base: address }, extents, signal);
   }
 }
 

@@ -7,6 +7,7 @@ import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { readDeviceState } from '../../qemu/device-state.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
@@ -42,13 +43,13 @@ interface Snapshot {
  * Makes the VM of a snapshot, Paused. Rejects with ApiError, naming what is wrong with the snapshot or which device could
  * not be made, and leaves nothing behind.
  */
-export async function restoreVm(request: RestoreConfig): Promise<{ vm: Vm; run: Run }> {
+export async function restoreVm(request: RestoreConfig, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
   const started = performance.now();
   const snapshot = await readSnapshot(request);
   const consoles = await openConsoles(snapshot.config);
   const vm = createVm(snapshot.config);
   try {
-    const run = await restoreRun(snapshot, { consoles, prefault: request.prefault, signal: vm.waits.signal });
+    const run = await restoreRun(snapshot, { consoles, prefault: request.prefault, signals });
     vm.config = run.config;
     vm.state = 'Paused';
     vm.live = { consoles, run };
@@ -94,12 +95,12 @@ function readConfig(path: string, text: string): VmConfig {
 interface Restoring {
   readonly consoles: Awaited<ReturnType<typeof openConsoles>>;
   readonly prefault: boolean;
-  readonly signal: AbortSignal;
+  readonly signals: EndSignals;
 }
 
 async function restoreRun(
   { folder, config, machine, images }: Snapshot,
-  { consoles, prefault, signal }: Restoring,
+  { consoles, prefault, signals }: Restoring,
 ): Promise<Run> {
   const start = likeStart(config, machine);
   const path = join(folder, SNAPSHOT_FILES.memory);
@@ -124,16 +125,16 @@ async function restoreRun(
         orEnd(run.qemu, async () => {
           checkEngine(run, machine, 'The snapshot cannot be restored');
           await start.begin(run);
-          await fillMemory(run, memory);
+          await fillMemory(run, memory, signals.kill);
           await loadState(run, Buffer.from(machine.deviceState, 'base64'));
           await activateImages(run);
           await restorePmems(run, machine.pmems);
           await restoreVsocks(run, machine.vsocks);
-          if (prefault) await touchMemory(run, memory);
+          if (prefault) await touchMemory(run, memory, signals.kill);
         }),
     },
     consoles,
-    signal,
+    signals,
   );
 }
 

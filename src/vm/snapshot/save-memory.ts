@@ -46,18 +46,20 @@ export interface Saving {
   readonly overlaid: readonly RamBlock[];
   /** what was touched is added to it as it is found and as it is written */
   readonly amount: Amount;
+  /** ends it */
+  readonly signal: AbortSignal;
 }
 
 /** Writes what a paused machine has touched of its RAM into a file; the rest stays a hole. */
 export async function saveMemory(
   pid: number,
-  { blocks, overlaid, zones, amount }: Saving,
+  { blocks, overlaid, zones, amount, signal }: Saving,
   file: FileHandle,
 ): Promise<SavedMemory> {
   const { regions, size } = layRegions([...blocks, ...overlaid], zones);
   // the whole size from the start: where the disk has no room for the file's map at all, nothing is copied in vain
   await file.truncate(size);
-  const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount });
+  const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount, signal });
   for (const [i, block] of blocks.entries()) {
     if (!zones.has(block.name)) await saveRegion(pid, block, target(i));
   }
@@ -75,6 +77,7 @@ interface Target {
   readonly file: FileHandle;
   readonly base: number;
   readonly amount: Amount;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -99,7 +102,8 @@ interface FromMemory {
 
 async function copyMemory(pid: number, address: number, { to, ...what }: FromMemory): Promise<void> {
   await using memory = await openMemory(pid, 'r');
-  await copyExtents({ from: { file: memory, base: address }, to, ...what, amount: to.amount });
+  const { amount, signal } = to;
+  await copyExtents({ from: { file: memory, base: address }, to, ...what, amount, signal });
 }
 
 interface FromFile {
@@ -111,7 +115,8 @@ async function copyFromFile(pid: number, block: RamBlock, { mapping, to }: FromF
   await using file = await openMapped(pid, mapping, 'r');
   const base = mapping.offset + (block.address - mapping.start);
   const extents = await fileExtents(file, { offset: base, length: block.length });
-  await copyExtents({ from: { file, base }, to, extents, skipZeros: true, amount: to.amount });
+  const { amount, signal } = to;
+  await copyExtents({ from: { file, base }, to, extents, skipZeros: true, amount, signal });
 }
 
 /** Offsets are counted from the range's beginning. */

@@ -8,6 +8,7 @@ import { openMemory } from '../../host/process-memory.ts';
 import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
 import { withRoms, writeDeviceState, type Rom } from '../../qemu/device-state.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
@@ -31,7 +32,12 @@ const log = createLog('snapshot');
  * Writes a snapshot of a paused VM into a directory. The VM stays as it is, whatever happens; where it fails, nothing is left
  * in the directory.
  */
-export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): Promise<void> {
+export async function snapshotVm(
+  vm: Vm,
+  run: Run,
+  request: VmSnapshotConfig,
+  { kill: signal }: EndSignals,
+): Promise<void> {
   const path = folderOf(request.destination_url);
   await checkSaveable(run, 'be in a snapshot');
   const started = performance.now();
@@ -41,7 +47,7 @@ export async function snapshotVm(vm: Vm, run: Run, request: VmSnapshotConfig): P
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {
-    await writeSnapshot(vm, run, { folder, amount, durable: request.durable });
+    await writeSnapshot(vm, run, { folder, amount, durable: request.durable, signal });
     const took = Math.round(performance.now() - started);
     log.info(`${path}: ${Math.round(amount.done / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
@@ -55,9 +61,10 @@ interface Writing {
   readonly folder: NewSnapshot;
   readonly amount: Amount;
   readonly durable: boolean;
+  readonly signal: AbortSignal;
 }
 
-async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable }: Writing): Promise<void> {
+async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal }: Writing): Promise<void> {
   const blocks = await ramBlocks(run.qemu.qmp);
   const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
   log.info(`device state: ${stream.length} bytes`);
@@ -68,7 +75,8 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable }: Writ
   const { nameless, discarding } = await pmemMemory(run);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
   const zones = await zoneFilesOf(run, blocks);
-  const memory = await saveMemory(run.qemu.pid, { blocks: saved, overlaid: discarding, zones, amount }, file);
+  const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
+  const memory = await saveMemory(run.qemu.pid, saving, file);
   const machine: SavedMachine = {
     ...(await describeMachine(vm, run)),
     regions: [...memory.regions],

@@ -1,0 +1,58 @@
+import type { QmpEvent } from '../qemu/qmp.ts';
+import { reasonOf } from '../util/errno.ts';
+import { createLog } from '../util/log.ts';
+import { watchDrivers } from './driver-watch.ts';
+import { deviceRemoved, vmEventOf, type OnVmEvent } from './events.ts';
+import { noteEjected } from './hotplug/ejected.ts';
+import { PANIC } from './machine-end.ts';
+import type { Run } from './run.ts';
+
+const log = createLog('vm');
+
+/** What is to be heard of a machine while it runs. */
+export interface MachineWatch {
+  readonly emit: OnVmEvent;
+  /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs QEMU something */
+  readonly watchesDrivers: boolean;
+  /** The guest has released devices: see `giveBackEjected`. */
+  readonly onEjected: () => void;
+  /** The guest's kernel has panicked, and the machine stands still; undefined: the guest runs on. */
+  readonly onPanic: (() => void) | undefined;
+}
+
+/** Follows a machine's events until its end. */
+export function watchMachine(run: Run, { emit, watchesDrivers, onEjected, onPanic }: MachineWatch): void {
+  const drivers = watchesDrivers ? watchDrivers(run, emit) : undefined;
+  run.tellRemoved = (placement) => {
+    drivers?.gone(placement.id);
+    emit(deviceRemoved(placement));
+  };
+  run.qemu.onEvent((message) => {
+    if (message.event === 'DEVICE_DELETED' && noteEjected(run, message.data)) onEjected();
+    // a guest may say so again and again
+    const isNews = run.trouble === undefined;
+    run.trouble = troubleOf(message) ?? run.trouble;
+    if (isNews && message.event === 'GUEST_PANICKED') onPanic?.();
+    const own = vmEventOf(message, run.layout.placements);
+    if (own !== undefined) emit(own);
+  });
+  if (onPanic !== undefined) stopAtPanic(run);
+}
+
+function troubleOf({ event }: QmpEvent): string | undefined {
+  switch (event) {
+    case 'GUEST_PANICKED':
+      return PANIC;
+    case 'WATCHDOG':
+      return 'the guest no longer fed its watchdog';
+    default:
+      return undefined;
+  }
+}
+
+/** The guest is to do nothing more until it is decided what follows. */
+function stopAtPanic({ qemu }: Run): void {
+  qemu.qmp.execute('set-action', { panic: 'pause' }).catch((error: unknown) => {
+    log.warn(`a guest that panics does not stand still: ${reasonOf(error)}`);
+  });
+}

@@ -1,0 +1,110 @@
+// How a VMM ends, and with which exit code, where its QEMU is lost, the guest panics or resets itself.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { guestConfig } from './support/guest.ts';
+import { childrenOf, qemuOf } from './support/host.ts';
+import { stateOf } from './support/info.ts';
+import { limitDescriptors, unlimitDescriptors } from './support/limits.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm } from './support/vmm.ts';
+
+const BY_COMMAND_LINE = ((): string[] => {
+  const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;
+  return ['--kernel', kernel?.path ?? '', '--initramfs', initramfs?.path ?? '', '--serial', 'null'];
+})();
+
+const PANIC = 'echo c >/proc/sysrq-trigger\r';
+
+for (const signal of ['SIGKILL', 'SIGSEGV'] as const) {
+  test(`without an API, a QEMU that is lost by ${signal} is exit code 1 with the reason`, async () => {
+    await using vmm = await startVmm({ api: false, args: BY_COMMAND_LINE });
+    await until('the guest runs', () => vmm.output().includes('vm booted'));
+    process.kill(qemuOf(vmm.pid), signal);
+    assert.equal(await vmm.exited, 1);
+    assert.match(vmm.output(), new RegExp(`^QEMU ended unexpectedly \\(signal ${signal}`, 'm'));
+  });
+}
+
+test('--on-panic and --on-reboot take what they say, and nothing else', async () => {
+  for (const flag of ['--on-panic', '--on-reboot']) {
+    await using vmm = await startVmm({ api: false, args: [flag, 'explode'] });
+    assert.equal(await vmm.exited, 1);
+    assert.match(
+      vmm.output(),
+      /'explode' isn't a valid value for '--on-\w+ <on-\w+>' \(exit, restart, pause\)/,
+    );
+  }
+});
+
+test('--on-panic exit: exit code 1, and the event', async () => {
+  await using vmm = await startVmm({ args: ['--on-panic', 'exit'] });
+  using shell = await boot(vmm, { pvpanic: true });
+  shell.type(PANIC);
+  assert.equal(await vmm.exited, 1);
+  assert.match(vmm.output(), /panic: the guest’s kernel has panicked event=panic/);
+  assert.match(vmm.output(), /^the guest’s kernel panicked$/m);
+  assert.deepEqual(childrenOf(vmm.pid), []);
+});
+
+test('--on-panic pause stops the guest where it is, before it resets itself; restart makes a new machine', async () => {
+  await using vmm = await startVmm({ args: ['--on-panic', 'pause'] });
+  const cmdline = { args: 'console=ttyS0 panic=-1' };
+  using shell = await boot(vmm, { pvpanic: true, cmdline });
+  const first = qemuOf(vmm.pid);
+  shell.type(PANIC);
+  await until('the VM is paused', async () => (await stateOf(vmm)) === 'Paused', vmm.output);
+  assert.equal(qemuOf(vmm.pid), first);
+  const core = join(vmm.folder, 'core');
+  assertStatus(await vmm.put('vm.coredump', { destination_url: `file://${core}` }), 204);
+  assert.equal(readFileSync(core).toString('latin1', 0, 4), '\x7fELF');
+  // its kernel goes on with the reset that it wanted
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await shell.login();
+  assert.notEqual(qemuOf(vmm.pid), first);
+
+  await using other = await startVmm({ args: ['--on-panic', 'restart'] });
+  // this kernel would hang for ever
+  using otherShell = await boot(other, { pvpanic: true });
+  otherShell.type(PANIC);
+  await otherShell.login();
+  assert.equal(await stateOf(other), 'Running');
+});
+
+test('--on-reboot exit: exit code 0, and 1 where a panic came before', async () => {
+  await using calm = await startVmm({ args: ['--on-reboot', 'exit', '--no-shutdown'] });
+  using shell = await boot(calm);
+  shell.type('reboot\r');
+  assert.equal(await calm.exited, 0);
+
+  await using vmm = await startVmm({ args: ['--on-reboot', 'exit'] });
+  using other = await boot(vmm, { pvpanic: true, cmdline: { args: 'console=ttyS0 panic=-1' } });
+  other.type(PANIC);
+  assert.equal(await vmm.exited, 1);
+  assert.match(vmm.output(), /^the guest’s kernel panicked, and the machine was reset$/m);
+});
+
+test('--on-reboot pause: the new machine waits before its first instruction', async () => {
+  await using vmm = await startVmm({ args: ['--on-reboot', 'pause'] });
+  using shell = await boot(vmm);
+  const first = qemuOf(vmm.pid);
+  shell.type('reboot\r');
+  await until('the VM is paused', async () => (await stateOf(vmm)) === 'Paused', vmm.output);
+  assert.notEqual(qemuOf(vmm.pid), first);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await shell.login();
+});
+
+test('a reset that fails leaves a VM that is shut down, or is exit code 1 without an API', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm);
+  const { pid } = vmm;
+  limitDescriptors(pid, 4);
+  shell.type('reboot\r');
+  await until('the VM is shut down', () => /ERROR:vm -- Error rebooting VM: /.test(vmm.output()), vmm.output);
+  unlimitDescriptors(pid);
+  await until('it says so', async () => (await stateOf(vmm)) === 'Shutdown');
+  assertStatus(await vmm.put('vm.boot'), 204);
+});

@@ -1,0 +1,178 @@
+// A QEMU that does not answer: stopped, or not ready for ever. It holds up neither the API nor the end of VM and VMM.
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { childrenOf, isAlive, qemuOf } from './support/host.ts';
+import { stateOf } from './support/info.ts';
+import { until } from './support/until.ts';
+import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
+import { within } from './support/within.ts';
+
+/** What a client gets its VM's end in; the rest is for a busy machine. */
+const END_MS = 5000 + 3000;
+/** For answers that wait for nothing. */
+const PROMPT_MS = 3000;
+
+/** Boots without waiting for the guest, and stops QEMU. @returns its pid */
+async function bootAndStop(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<number> {
+  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const pid = qemuOf(vmm.pid);
+  process.kill(pid, 'SIGSTOP');
+  return pid;
+}
+
+/** An answer, or nothing where the VMM has ended before. */
+const answerOf = (answer: Promise<Answer>): Promise<Answer | undefined> => answer.catch(() => undefined);
+
+/** A program in QEMU's place that never says anything. @returns the environment that names it */
+function silentQemu(folder: string): NodeJS.ProcessEnv {
+  const path = join(folder, 'qemu "silent" ü');
+  writeFileSync(path, '#!/bin/sh\nexec sleep 100000\n');
+  chmodSync(path, 0o755);
+  return { NEPHOS_QEMU: path };
+}
+
+test('a stopped QEMU: what only looks is answered, and whatever is under way, vm.shutdown and vm.delete end it', async (t) => {
+  await using vmm = await startVmm();
+  const image = join(vmm.folder, 'disk.raw');
+  writeFileSync(image, '');
+  truncateSync(image, 2 ** 20);
+  const snapshot = join(vmm.folder, 'snapshot');
+  mkdirSync(snapshot);
+
+  await t.test('vmm.ping, vm.info and vm.counters answer, again and again', async () => {
+    await bootAndStop(vmm, { disks: [{ path: image }], balloon: { size: 0 } });
+    for (let i = 0; i < 3; i++) {
+      for (const path of ['vmm.ping', 'vm.info', 'vm.counters']) {
+        await within(PROMPT_MS, path, async () => assertStatus(await vmm.get(path), 200));
+      }
+    }
+    assert.equal(await stateOf(vmm), 'Running');
+    await within(END_MS, 'vm.delete', async () => assertStatus(await vmm.put('vm.delete'), 204));
+  });
+
+  const operations: readonly (readonly [name: string, body?: unknown])[] = [
+    ['vm.pause'],
+    ['vm.add-disk', { path: image }],
+    ['vm.resize', { desired_balloon: 0 }],
+    ['vm.coredump', { destination_url: `file://${join(vmm.folder, 'core')}` }],
+    ['vm.send-migration', { destination_url: 'unix:/no/such' }],
+    ['vm.nmi'],
+  ];
+  for (const [name, body] of operations) {
+    await t.test(`vm.shutdown while ${name} waits, and more behind it`, async () => {
+      const pid = await bootAndStop(vmm, { balloon: { size: 0 } });
+      const said = vmm.output().length;
+      const waiting = vmm.put(name, body);
+      await until(`${name} is under way`, () => vmm.output().slice(said).includes(`-- ${name}`));
+      const behind = vmm.put('vm.resize', { desired_vcpus: 1 });
+      await within(END_MS, 'vm.shutdown', async () => assertStatus(await vmm.put('vm.shutdown'), 204));
+      assertStatus(await waiting, 500);
+      // it may have come after vm.shutdown
+      assert.ok([405, 500].includes((await behind).status));
+      assert.ok(!isAlive(pid));
+      assert.equal(await stateOf(vmm), 'Shutdown');
+      assertStatus(await vmm.put('vm.boot'), 204);
+      assertStatus(await vmm.put('vm.delete'), 204);
+    });
+  }
+
+  await t.test('a snapshot of a paused VM leaves no file behind', async () => {
+    assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assertStatus(await vmm.put('vm.pause'), 204);
+    process.kill(qemuOf(vmm.pid), 'SIGSTOP');
+    const said = vmm.output().length;
+    const waiting = vmm.put('vm.snapshot', { destination_url: `file://${snapshot}` });
+    await until('it is under way', () => vmm.output().slice(said).includes('-- vm.snapshot'));
+    await within(END_MS, 'vm.delete', async () => assertStatus(await vmm.put('vm.delete'), 204));
+    assertStatus(await waiting, 500);
+    assert.deepEqual(readdirSync(snapshot), []);
+    assert.deepEqual(readdirSync(vmm.folder).toSorted(), ['api.sock', 'disk.raw', 'snapshot']);
+  });
+
+  await t.test('vm.reboot makes a new machine', async () => {
+    const pid = await bootAndStop(vmm);
+    await within(END_MS + 10_000, 'vm.reboot', async () => assertStatus(await vmm.put('vm.reboot'), 204));
+    assert.ok(!isAlive(pid));
+    assert.equal(await stateOf(vmm), 'Running');
+    assertStatus(await vmm.put('vm.delete'), 204);
+  });
+});
+
+test('a stopped QEMU holds up neither vmm.shutdown behind vm.pause, nor SIGTERM, nor SIGINT', async () => {
+  const ends: readonly ((vmm: TestVmm) => Promise<unknown>)[] = [
+    (vmm) => vmm.put('vmm.shutdown').then((answer) => assertStatus(answer, 204)),
+    async (vmm) => vmm.kill('SIGTERM'),
+    async (vmm) => vmm.kill('SIGINT'),
+  ];
+  for (const end of ends) {
+    await using vmm = await startVmm();
+    const pid = await bootAndStop(vmm);
+    const pause = answerOf(vmm.put('vm.pause'));
+    await until('it is under way', () => vmm.output().includes('-- vm.pause'));
+    await within(END_MS, 'the end', async () => {
+      await end(vmm);
+      assert.equal(await vmm.exited, 0);
+    });
+    assert.equal((await pause)?.status ?? 500, 500);
+    assert.ok(!isAlive(pid));
+    assert.ok(!existsSync(vmm.socket));
+  }
+});
+
+test('a QEMU that is never ready: the boot is ended with the VM, and nothing is left', async (t) => {
+  const folder = makeFolder();
+  const env = silentQemu(folder);
+  await using vmm = await startVmm({ env });
+  const booting = async (): Promise<Promise<Answer>[]> => {
+    assertStatus(await vmm.put('vm.create', guestConfig()), 204);
+    const answer = vmm.put('vm.boot');
+    await until('QEMU was started', () =>
+      childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
+    );
+    return [answer];
+  };
+  await t.test('by vm.shutdown, which the VM is not booted for, and vm.delete', async () => {
+    for (const [name, status] of [
+      ['vm.shutdown', 405],
+      ['vm.delete', 204],
+    ] as const) {
+      const [boot] = await booting();
+      await within(END_MS, name, async () => assertStatus(await vmm.put(name), status));
+      const answer = await boot;
+      assert.deepEqual(answer?.json, ['vm.boot failed', 'QEMU could not be started: the start was ended']);
+      assert.deepEqual(childrenOf(vmm.pid), []);
+      if (status === 405) assertStatus(await vmm.put('vm.delete'), 204);
+    }
+  });
+  await t.test('by itself, saying so', async () => {
+    const [boot] = await booting();
+    const answer = await boot;
+    assert.match(JSON.stringify(answer?.json), /QEMU was not ready within 30 s/);
+    assert.deepEqual(childrenOf(vmm.pid), []);
+    assert.equal(await stateOf(vmm), 'Created');
+    assertStatus(await vmm.put('vm.delete'), 204);
+  });
+  await t.test('by SIGTERM, with exit code 0', async () => {
+    const [boot] = await booting();
+    void boot?.catch(() => undefined);
+    vmm.kill('SIGTERM');
+    await within(END_MS, 'the end', async () => assert.equal(await vmm.exited, 0));
+  });
+});
+
+test('a VM of the command line whose QEMU is never ready ends by SIGTERM with exit code 0', async () => {
+  const folder = makeFolder();
+  const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;
+  const args = ['--kernel', kernel?.path ?? '', '--initramfs', initramfs?.path ?? '', '--serial', 'null'];
+  await using vmm = await startVmm({ api: false, args, env: silentQemu(folder) });
+  await until('QEMU was started', () =>
+    childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
+  );
+  vmm.kill('SIGTERM');
+  await within(END_MS, 'the end', async () => assert.equal(await vmm.exited, 0));
+});

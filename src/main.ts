@@ -17,6 +17,7 @@ import { createLineOutput } from './util/line-output.ts';
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
 import { createOutput, flushOutputs } from './util/output.ts';
+import { limitEvents } from './vm/event-limits.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/metrics.ts';
 import { Vmm } from './vm/vmm.ts';
@@ -62,9 +63,12 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, eventMonitors, noShutdown, vm, restore } = options;
   using monitors = await openMonitors(eventMonitors);
-  const onEvent = (event: VmEvent): void => {
+  const record = limitEvents((event) => {
     logVmEvent(event);
     monitors.record(event);
+  });
+  const onEvent = (event: VmEvent): void => {
+    record(event);
     metrics?.onEvent(event);
   };
   const vmm = new Vmm({

@@ -10,25 +10,9 @@ import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, isAlive, qemuOf } from './support/host.ts';
 import { stateOf } from './support/info.ts';
+import { KILL_SEED, momentsIn, numbers } from './support/moments.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
-
-/** What the moments come from. */
-const SEED = Number(process.env['NEPHOS_KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-
-/** Numbers from 0 to 1 that are the same for the same seed. */
-function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed >>> 0; ;) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    yield state / 2 ** 32;
-  }
-}
-
-/** So many moments in milliseconds, one in each part of a time and a little beyond its end. */
-function momentsIn(duration: number, count: number, random: Generator<number, never>): number[] {
-  const part = (duration * 1.1) / count;
-  return Array.from({ length: count }, (_, i) => Math.round((i + random.next().value) * part));
-}
 
 function fingerprint(folder: string): string[] {
   return readdirSync(folder).map((name) =>
@@ -107,18 +91,18 @@ interface Origin {
 }
 
 async function suddenDeaths(context: TestContext, origin: Origin): Promise<void> {
-  const random = numbers(SEED);
+  const random = numbers(KILL_SEED);
   const durations = await timesOf(origin);
   const names = ['QEMU', 'VMM'] as const;
   for (const [i, moment] of momentsIn(durations.restore, origin.deaths, random).entries()) {
     const whom = names[i % 2] ?? 'VMM';
-    await context.test(`${whom} is killed ${moment} ms into a restore (seed ${SEED})`, () =>
+    await context.test(`${whom} is killed ${moment} ms into a restore (seed ${KILL_SEED})`, () =>
       killInRestore(origin, moment, whom),
     );
   }
   for (const [i, moment] of momentsIn(durations.snapshot, origin.deaths, random).entries()) {
     const whom = names[i % 2] ?? 'VMM';
-    await context.test(`${whom} is killed ${moment} ms into a snapshot (seed ${SEED})`, () =>
+    await context.test(`${whom} is killed ${moment} ms into a snapshot (seed ${KILL_SEED})`, () =>
       killInSnapshot(origin, moment, whom),
     );
   }

@@ -1,12 +1,14 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { codeOf, reasonOf } from '../util/errno.ts';
+import { requireProgramDescriptors } from '../util/free-descriptors.ts';
 
 const start = promisify(execFile);
 
 /** Runs `ip` or `tc`, each word an argument of its own. Rejects with what it complained about, and the cure. */
 export async function iproute(tool: 'ip' | 'tc', words: readonly string[]): Promise<void> {
   try {
+    requireProgramDescriptors();
     // an ordinary user's PATH often lacks the place of these
     await start(tool, words, { env: { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' } });
   } catch (error) {

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import type { Packing } from './bzimage.ts';
+import { requireProgramDescriptors } from '../util/free-descriptors.ts';
 import { partsOf, type FileRange } from './file-bytes.ts';
 import { UnpackError } from './unpack-error.ts';
 
@@ -70,6 +71,7 @@ async function* runTool(
   [name, ...args]: readonly [string, ...string[]],
   packed: FileRange,
 ): AsyncGenerator<Buffer> {
+  requireProgramDescriptors();
   const child = spawn(name, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   await started(child, name);
   const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);

@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { limitLog } from '../util/limited.ts';
 import { createLog } from '../util/log.ts';
 
-const log = createLog('qemu');
+/** Guests can make QEMU complain without end. */
+const log = limitLog(createLog('qemu'), 'complaints of QEMU', { most: 50, intervalMs: 10_000 });
 
 /** How much of QEMU's standard error is kept for an error message, in characters. */
 const KEPT = 4000;

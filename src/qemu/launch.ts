@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { codeOf, reasonOf } from '../util/errno.ts';
+import { requireProgramDescriptors } from '../util/free-descriptors.ts';
 import { createLog } from '../util/log.ts';
 import { findProgram, whyNoProgram } from './binary.ts';
 import { userArguments } from './confinement.ts';
@@ -32,6 +33,7 @@ function spawned(command: string, words: string[], inherited: (number | 'pipe')[
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => reject(startFailure(command, error));
     try {
+      requireProgramDescriptors(inherited.length);
       const child = spawn(command, words, {
         stdio: ['ignore', 'ignore', 'pipe', ...inherited],
         env: environment(),
@@ -54,7 +56,7 @@ function spawned(command: string, words: string[], inherited: (number | 'pipe')[
 function startFailure(command: string, error: unknown): EngineError {
   const code = codeOf(error);
   const reason = (code === undefined ? undefined : SHORTAGES[code]) ?? reasonOf(error);
-  return new EngineError(`QEMU could not be started: ${command}: ${reason}`, undefined, { cause: error });
+  return new EngineError(`${command}: ${reason}`, undefined, { cause: error });
 }
 
 /** Errors of starting a process that say what the host lacks. */

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { deferred } from '../util/deferred.ts';
 import { reasonOf } from '../util/errno.ts';
+import { limitCalls, OUTSIDE_LIMIT } from '../util/limited.ts';
 import { createLog } from '../util/log.ts';
 import { sendDescriptors } from '../util/send-descriptors.ts';
 import { ANSWER_PATIENCE, leastSeconds, START_PATIENCE, watchProgress, type Patience } from './patience.ts';
@@ -75,11 +76,16 @@ export async function openQmp(
 ): Promise<Qmp> {
   const pending = new Map<number, Pending>();
   const greeting = deferred<QmpMessage>();
+  const logEvent = createEventLog();
+  const takeEvent = (event: string, data: unknown): void => {
+    logEvent(event, data);
+    onEvent({ event, data: isMessage(data) ? data : {} });
+  };
   let nextId = 1;
 
   readMessages(stream, (message) => {
     if (isMessage(message['QMP'])) greeting.resolve(message['QMP']);
-    else if (typeof message['event'] === 'string') emit(message['event'], message['data'], onEvent);
+    else if (typeof message['event'] === 'string') takeEvent(message['event'], message['data']);
     else settle(pending, message);
   });
   stream.on('error', (error) => log.debug(`connection: ${error.message}`));
@@ -120,9 +126,24 @@ function stuck(patience: Patience): string {
   return `QEMU was not ready within ${leastSeconds(patience)} s: ${what}`;
 }
 
-function emit(event: string, data: unknown, onEvent: (event: QmpEvent) => void): void {
-  log.debug(`event ${event} ${JSON.stringify(data ?? {})}`);
-  onEvent({ event, data: isMessage(data) ? data : {} });
+/** Lines about one event of QEMU; guests can cause many of them without end. */
+type LogEvent = (data: unknown) => void;
+
+function createEventLog(): (event: string, data: unknown) => void {
+  const logs = new Map<string, LogEvent>();
+  return (event, data) => {
+    const known = logs.get(event);
+    const one = known ?? limitedLog(event);
+    if (known === undefined) logs.set(event, one);
+    one(data);
+  };
+}
+
+function limitedLog(event: string): LogEvent {
+  return limitCalls((data: unknown) => log.debug(`event ${event} ${JSON.stringify(data ?? {})}`), {
+    ...OUTSIDE_LIMIT,
+    onDropped: (count) => log.debug(`event ${event}: ${count} further ones are not shown`),
+  });
 }
 
 function settle(pending: Map<number, Pending>, message: QmpMessage): void {

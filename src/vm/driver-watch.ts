@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { qemuId } from '../machine/placement.ts';
+import { createLimiter } from '../util/limited.ts';
 import { createLog } from '../util/log.ts';
 import { reasonOf } from '../util/errno.ts';
 import type { OnVmEvent, VmEvent } from './events.ts';
@@ -8,6 +10,13 @@ const log = createLog('event');
 
 /** QEMU's name for a driver's having written a virtio device's status. */
 const STATUS_WRITTEN = 'virtio_set_status';
+
+/** How many looks at all devices are worth it, and lines of trace: a boot with all slots full takes fewer. */
+const MOST_LOOKS = { most: 100, intervalMs: 1000 };
+const MOST_LINES = { most: 2000, intervalMs: 1000 };
+
+/** How long nothing is traced then, in milliseconds. */
+const REST_MS = 1000;
 
 /** What is told of the guest's drivers. */
 export interface DriverWatch {
@@ -21,6 +30,8 @@ export interface DriverWatch {
  */
 export function watchDrivers(run: Run, emit: OnVmEvent): DriverWatch {
   const active = new Set<string>();
+  const looks = createLimiter(MOST_LOOKS);
+  const lines = createLimiter(MOST_LINES);
   let looking = false;
   let again = false;
   const look = async (): Promise<void> => {
@@ -29,14 +40,34 @@ export function watchDrivers(run: Run, emit: OnVmEvent): DriverWatch {
     looking = true;
     while (again) {
       again = false;
+      if (!looks.take()) await delay(looks.remaining(), undefined, { ref: false });
       await compare(run, active, emit);
     }
     looking = false;
   };
   run.qemu.onTrace((line) => {
-    if (line.startsWith(STATUS_WRITTEN)) void look();
+    if (!line.startsWith(STATUS_WRITTEN)) return;
+    if (!lines.take()) void rest();
+    else void look();
   });
-  void traceStatus(run).then(look);
+  let resting = false;
+  // a guest that writes a status without end: it is looked at again when some time has passed
+  const rest = async (): Promise<void> => {
+    if (resting) return;
+    resting = true;
+    try {
+      await traceStatus(run, false);
+      await delay(REST_MS, undefined, { ref: false });
+      await traceStatus(run, true);
+    } catch (error) {
+      log.debug(`the machine has ended: ${reasonOf(error)}`);
+    }
+    resting = false;
+    await look();
+  };
+  traceStatus(run, true).then(look, (error: unknown) => {
+    log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`);
+  });
   return {
     gone: (id) => {
       if (active.delete(id)) emit(driverEvent(id, false));
@@ -44,10 +75,8 @@ export function watchDrivers(run: Run, emit: OnVmEvent): DriverWatch {
   };
 }
 
-async function traceStatus({ qemu }: Run): Promise<void> {
-  await qemu.qmp
-    .execute('trace-event-set-state', { name: STATUS_WRITTEN, enable: true })
-    .catch((error: unknown) => log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`));
+async function traceStatus({ qemu }: Run, enable: boolean): Promise<void> {
+  await qemu.qmp.execute('trace-event-set-state', { name: STATUS_WRITTEN, enable });
 }
 
 function driverEvent(id: string, isActive: boolean): VmEvent {

@@ -47,6 +47,12 @@ export type VmEvent =
       readonly event: 'panic';
       readonly properties: { readonly event: 'panic' | 'crash_loaded' };
     }
+  /** so many events of a kind came too fast for the record; `id` of the device where they are one's */
+  | {
+      readonly source: 'vm' | 'virtio-device' | 'guest';
+      readonly event: 'dropped';
+      readonly properties: { readonly event: string; readonly id?: string; readonly count: string };
+    }
   /** the host could not read or write for a disk; the guest was told */
   | {
       readonly source: 'virtio-device';
@@ -95,6 +101,7 @@ const TROUBLE: Readonly<Partial<Record<VmEvent['event'], string>>> = {
   watchdog: 'the guest no longer feeds it: the VM is reset',
   panic: 'the guest’s kernel has panicked',
   'block-io-error': 'the host could not read or write for a disk',
+  dropped: 'the guest caused more events than are recorded',
 };
 
 /** Records an event in the log. */

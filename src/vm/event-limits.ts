@@ -1,0 +1,70 @@
+import { createLimiter, OUTSIDE_LIMIT, type Limiter, type RateLimit } from '../util/limited.ts';
+import type { OnVmEvent, VmEvent } from './events.ts';
+
+/** Events that a guest can cause as often as it likes. */
+const BY_GUEST: ReadonlySet<VmEvent['event']> = new Set([
+  'panic',
+  'watchdog',
+  'activated',
+  'reset',
+  'block-io-error',
+]);
+
+/** Events of one kind and one device. */
+interface Kind {
+  readonly source: 'vm' | 'virtio-device' | 'guest';
+  readonly event: string;
+  readonly id: string | undefined;
+  readonly limiter: Limiter;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * Limits the events that a guest can cause, each kind of each device by itself, and tells at the end of each interval, and at the
+ * end of the VM, how many were dropped. All other events pass, in order.
+ */
+export function limitEvents(record: OnVmEvent, limit: RateLimit = OUTSIDE_LIMIT): OnVmEvent {
+  const kinds = new Map<string, Kind>();
+  const flush = (kind: Kind): void => {
+    clearTimeout(kind.timer);
+    kind.timer = undefined;
+    const count = kind.limiter.takeDropped();
+    if (count > 0) record(dropped(kind, count));
+  };
+  return (event) => {
+    if (BY_GUEST.has(event.event)) {
+      const kind = kindOf(kinds, event, limit);
+      if (kind.limiter.take()) record(event);
+      // rounded up: a timer may fire up to 1 ms early
+      else kind.timer ??= setTimeout(() => flush(kind), Math.ceil(kind.limiter.remaining()) + 1).unref();
+      return;
+    }
+    if (ENDS.has(event.event)) {
+      for (const kind of kinds.values()) flush(kind);
+      // devices of a machine that is gone have no more events
+      kinds.clear();
+    }
+    record(event);
+  };
+}
+
+/** Events after which nothing more comes of a machine. */
+const ENDS: ReadonlySet<VmEvent['event']> = new Set(['shutdown', 'deleted']);
+
+function kindOf(kinds: Map<string, Kind>, event: VmEvent, limit: RateLimit): Kind {
+  const id = 'properties' in event && 'id' in event.properties ? event.properties.id : undefined;
+  const key = JSON.stringify([event.event, id]);
+  const source = event.source === 'vmm' ? 'vm' : event.source;
+  const known = kinds.get(key);
+  const kind = known ?? { source, event: event.event, id, limiter: createLimiter(limit), timer: undefined };
+  kinds.set(key, kind);
+  return kind;
+}
+
+function dropped({ source, event, id }: Kind, count: number): VmEvent {
+  return {
+    source,
+    event: 'dropped',
+    properties: { event, ...(id !== undefined && { id }), count: String(count) },
+  };
+}

@@ -1,0 +1,44 @@
+// What a guest does again and again fills neither the log nor the record of events, and is counted.
+import assert from 'node:assert/strict';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { until } from './support/until.ts';
+import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
+import { within } from './support/within.ts';
+
+const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0;
+
+test('panics and resets of devices without end: ten of each are recorded, and how many were dropped', async () => {
+  const path = join(makeFolder(), 'events');
+  await using vmm = await startVmm({ args: ['-v', '--event-monitor', `path=${path}`] });
+  using shell = await boot(vmm, { pvpanic: true });
+  const events = (): string => readFileSync(path, 'utf8');
+
+  // the device without its driver: a byte 1 in its first register says that the kernel has panicked (docs/specs/pvpanic)
+  await shell.run('cd /sys/bus/pci/drivers/pvpanic-pci && bdf=$(ls -d 0000:*) && echo $bdf >unbind; cd /');
+  await shell.run(
+    'echo 1 >/sys/bus/pci/devices/$bdf/enable; at=$(head -n 1 /sys/bus/pci/devices/$bdf/resource)',
+  );
+  const before = count(vmm.output(), /event GUEST_PANICKED/g);
+  await shell.run('i=0; while [ $i -lt 300 ]; do devmem ${at%% *} 8 1; i=$((i + 1)); done');
+  await until('the panics are counted', () => /dropped/.test(events()), events);
+  // rng's driver takes the device and lets it go
+  const again =
+    'cd /sys/bus/virtio/drivers/virtio_rng; for i in $(seq 100); do for d in virtio*; do :; done; echo $d >unbind; echo $d >bind; done; cd /';
+  await shell.run(again);
+  await within(2000, 'vm.info', async () => assertStatus(await vmm.get('vm.info'), 200));
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+
+  assert.equal(before, 0);
+  assert.ok(count(events(), /"event": "panic",\n  "properties"/g) <= 20, events());
+  const dropped = [...events().matchAll(/"event": "(\w+)",\n(?: {4}"id": "\w+",\n)? {4}"count": "(\d+)"/g)];
+  const of = (kind: string): number =>
+    dropped.filter(([, event]) => event === kind).reduce((sum, [, , n]) => sum + Number(n), 0);
+  assert.ok(of('panic') >= 250, events());
+  assert.ok(of('reset') + of('activated') > 0, events());
+  assert.ok(statSync(path).size < 100_000, `${statSync(path).size} bytes of events`);
+  assert.ok(count(vmm.output(), /event GUEST_PANICKED/g) <= 20, 'each is in the log');
+  assert.match(vmm.output(), /event GUEST_PANICKED: \d+ further ones are not shown/);
+});

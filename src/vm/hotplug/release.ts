@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
@@ -28,10 +29,9 @@ export async function untilReleased(
 ): Promise<void> {
   if (live === undefined) return;
   const { run } = live;
-  const holders = (): Placement[] => run.layout.placements.filter((one) => holds(run, one, added));
-  const patience = state === 'Paused' ? 0 : PATIENCE_MS;
-  await waitWhile(run, () => holders().length > 0, { waits, patience });
-  const [holder] = holders();
+  const isHeld = async (): Promise<boolean> => (await holdersOf(run, added)).length > 0;
+  await waitWhile(run, isHeld, { waits, patience: state === 'Paused' ? 0 : PATIENCE_MS });
+  const [holder] = await holdersOf(run, added);
   if (holder !== undefined) throw heldBy(holder, added);
 }
 
@@ -44,12 +44,12 @@ interface WaitOptions {
 /** Waits while something is held that the guest is to release, at most as long as `patience` says. */
 export async function waitWhile(
   run: Run,
-  isHeld: () => boolean,
+  isHeld: () => boolean | Promise<boolean>,
   { waits, patience }: WaitOptions,
 ): Promise<void> {
   const end = performance.now() + patience;
   await giveBackEjected(run);
-  while (isHeld() && !waits.aborted && performance.now() < end) {
+  while ((await isHeld()) && !waits.aborted && performance.now() < end) {
     const hasEnded = await Promise.race([delay(LOOK_MS, false), run.qemu.ended.then(() => true)]);
     if (hasEnded) return;
     await giveBackEjected(run);
@@ -59,32 +59,68 @@ export async function waitWhile(
 /** As long as a guest that runs gets. */
 export const RELEASE_PATIENCE_MS = PATIENCE_MS;
 
-function holds(run: Run, placement: Placement, added: NewDevice): boolean {
-  if (!run.leaving.has(placement.id)) return false;
-  if (placement.id === added.id || sharesResource(placement.config, added.config)) return true;
-  if (!added.device.many && placement.device === added.device) return true;
-  return added.device.takesSlot && placement.slot !== undefined && !hasFreeSlot(run.layout);
+/** What of a removed device a new one needs. */
+type Need = 'id' | 'resource' | 'slot';
+
+interface Holder {
+  readonly placement: Placement;
+  readonly need: Need;
+}
+
+async function holdersOf(run: Run, added: NewDevice): Promise<Holder[]> {
+  const holders: Holder[] = [];
+  for (const placement of run.layout.placements) {
+    const need = run.leaving.has(placement.id) ? await needOf(run, placement, added) : undefined;
+    if (need !== undefined) holders.push({ placement, need });
+  }
+  return holders;
+}
+
+async function needOf({ layout }: Run, placement: Placement, added: NewDevice): Promise<Need | undefined> {
+  const { id, device } = added;
+  if (placement.id === id) return 'id';
+  if (!device.many && placement.device === device) return 'resource';
+  if (await holdsResource(placement, added)) return 'resource';
+  return device.takesSlot && placement.slot !== undefined && !hasFreeSlot(layout) ? 'slot' : undefined;
+}
+
+async function holdsResource({ config }: Placement, added: NewDevice): Promise<boolean> {
+  // images that nobody writes can be had by several
+  if (isReadonly(config) && isReadonly(added.config)) return false;
+  const resources = await resourcesOf(added.config);
+  return [...(await resourcesOf(config))].some((one) => resources.has(one));
+}
+
+function isReadonly(config: AnyConfig): boolean {
+  return config !== true && config['readonly'] === true;
 }
 
 /** Members of configurations that name something of the host which only one device can have. */
-const RESOURCES = ['path', 'file', 'socket', 'vhost_socket', 'tap', 'fd'] as const;
+const PATHS = ['path', 'file', 'socket', 'vhost_socket'] as const;
+const OTHERS = ['tap', 'fd'] as const;
 
-function sharesResource(one: AnyConfig, other: AnyConfig): boolean {
-  if (one === true || other === true) return false;
-  return RESOURCES.some((name) => {
-    const value = one[name];
-    return value !== undefined && JSON.stringify(value) === JSON.stringify(other[name]);
-  });
+/** What a device has of the host, each as a text that is the same for the same thing. */
+async function resourcesOf(config: AnyConfig): Promise<ReadonlySet<string>> {
+  if (config === true) return new Set();
+  const paths = PATHS.map((name) => config[name]).filter((value) => typeof value === 'string');
+  const real = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
+  const others = OTHERS.filter((name) => config[name] !== undefined).map(
+    (name) => `${name} ${JSON.stringify(config[name])}`,
+  );
+  return new Set([...real, ...others]);
 }
 
-function heldBy(holder: Placement, { id, device, config }: NewDevice): ApiError {
-  const why = `${nameOf(holder.device)} ${holder.id} was removed, and the guest has not released it yet`;
-  if (holder.id === id) return new ApiError('duplicate-id', `The id "${id}" is taken: ${why}`);
+function heldBy({ placement, need }: Holder, { id, device }: NewDevice): ApiError {
+  const why = `${nameOf(placement.device)} ${placement.id} was removed, and the guest has not released it yet`;
   const what = `${nameOf(device)}${id === undefined ? '' : ` ${id}`}`;
-  if (sharesResource(holder.config, config)) {
-    return new ApiError('failed', `${what}: is in use by another device: ${why}`);
+  switch (need) {
+    case 'id':
+      return new ApiError('duplicate-id', `The id "${id}" is taken: ${why}`);
+    case 'resource':
+      return new ApiError('failed', `${what}: is in use by another device: ${why}`);
+    case 'slot':
+      return new ApiError('failed', `${what}: no PCI slot is free: ${why}`);
   }
-  return new ApiError('failed', `${what}: no place is free: ${why}`);
 }
 
 function nameOf({ flag, member }: Device): string {

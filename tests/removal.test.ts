@@ -1,0 +1,104 @@
+// A device that is on its way out of a guest: vm.info, ids, slots and what it has of the host agree at every moment.
+import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { infoOf } from './support/info.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const TAP = 'nephos-rm0';
+
+function image(vmm: TestVmm, name: string): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, '');
+  truncateSync(path, 2 ** 20);
+  return path;
+}
+
+/** The ids of a kind of device in the configuration, and those of the tree that the VM has beside `_rng` and the like. */
+async function listed(vmm: TestVmm, member: string): Promise<{ config: string[]; tree: string[] }> {
+  const { config, device_tree: tree = {} } = await infoOf(vmm);
+  const members = (config as Record<string, unknown>)[member];
+  const items = (Array.isArray(members) ? members : [members]) as ({ id: string } | undefined)[];
+  const ids = items.flatMap((one) => (one === undefined ? [] : [one.id]));
+  return { config: ids, tree: Object.keys(tree).filter((name) => ids.includes(name)) };
+}
+
+test('an add straight after a removal waits for it: the same id, file, TAP and socket, twenty times', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm);
+  const path = image(vmm, 'disk, "a" ü.raw');
+  const link = join(vmm.folder, 'link');
+  symlinkSync(path, link);
+  const socket = join(vmm.folder, 'v.sock');
+  for (let i = 0; i < 20; i++) {
+    const file = i % 2 === 0 ? path : link;
+    assertStatus(await vmm.put('vm.add-disk', { path: file, id: i % 3 === 0 ? 'other' : 'one' }), 200);
+    if (i % 5 === 0) {
+      assertStatus(await vmm.put('vm.add-net', { tap: TAP, id: 'net' }), 200);
+      assertStatus(await vmm.put('vm.add-vsock', { cid: 5 + i, socket }), 200);
+      const { vsock } = (await infoOf(vmm)).config as { vsock?: { id: string } };
+      assertStatus(await vmm.put('vm.remove-device', { id: 'net' }), 204);
+      assertStatus(await vmm.put('vm.remove-device', { id: vsock?.id }), 204);
+    }
+    assertStatus(await vmm.put('vm.remove-device', { id: i % 3 === 0 ? 'other' : 'one' }), 204);
+  }
+  await until('all are gone', async () => !/"(?:one|other|net)"/.test(JSON.stringify(await infoOf(vmm))));
+});
+
+test('what is removed is listed until the guest has released it, and both lists agree all the time', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm);
+  const path = image(vmm, 'disk.raw');
+  for (let i = 0; i < 3; i++) {
+    assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
+    assertStatus(await vmm.put('vm.remove-device', { id: 'one' }), 204);
+    await until('it is gone', async () => {
+      const { config, tree } = await listed(vmm, 'disks');
+      assert.deepEqual(config, tree);
+      return config.length === 0;
+    });
+    assertStatus(await vmm.put('vm.remove-device', { id: 'one' }), 404);
+  }
+});
+
+test('with the bus full, an add waits for the slot of a device that is being removed', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm);
+  const path = image(vmm, 'shared.raw');
+  for (let i = 0; i < 29; i++) {
+    assertStatus(await vmm.put('vm.add-disk', { path, readonly: true, id: `d${i}` }), 200);
+  }
+  assertStatus(await vmm.put('vm.add-disk', { path, readonly: true }), 500);
+  for (let i = 0; i < 5; i++) {
+    assertStatus(await vmm.put('vm.remove-device', { id: `d${i}` }), 204);
+    assertStatus(await vmm.put('vm.add-disk', { path, readonly: true }), 200);
+  }
+});
+
+test('a paused guest releases nothing, which an add says at once; snapshot, restore and reboot meanwhile', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm);
+  const path = image(vmm, 'disk.raw');
+  assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'one' }), 204);
+  assert.deepEqual(await listed(vmm, 'disks'), { config: ['one'], tree: ['one'] });
+  assertStatus(await vmm.put('vm.add-disk', { path: image(vmm, 'b.raw'), id: 'one' }), 409);
+  assertStatus(await vmm.put('vm.add-disk', { path }), 500);
+  const folder = join(vmm.folder, 'snapshot');
+  mkdirSync(folder);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}` }), 204);
+  assert.deepEqual(await listed(vmm, 'disks'), { config: ['one'], tree: ['one'] });
+  assertStatus(await vmm.put('vm.resume'), 204);
+  assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
+  // the next boot is without a device that is on its way out
+  assertStatus(await vmm.put('vm.remove-device', { id: 'one' }), 204);
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  assert.deepEqual(await listed(vmm, 'disks'), { config: [], tree: [] });
+  assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
+});

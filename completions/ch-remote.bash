@@ -6,12 +6,15 @@ _ch_remote_words() {
     '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
     --api-socket) echo '<file>' ;;
     create) echo '<file>' ;;
-    add-device) echo 'path= iommu= id=' ;;
-    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files=' ;;
-    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;
-    add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
-    add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id=' ;;
-    add-vsock) echo 'cid= socket= iommu= id=' ;;
+    add-device) echo 'path= iommu= id= pci_segment= x_nv_gpudirect_clique=' ;;
+    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= queue_affinity= sparse= lock_granularity=' ;;
+    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment=' ;;
+    add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= offload_tso= offload_ufo= offload_csum=' ;;
+    add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment=' ;;
+    add-vsock) echo 'cid= socket= iommu= id= pci_segment=' ;;
+    add-user-device) echo 'socket= id= pci_segment=' ;;
+    add-vdpa) echo 'path= num_queues= iommu= id= pci_segment=' ;;
+    add-generic-vhost-user) echo 'socket= device_type= queue_sizes= id= pci_segment=' ;;
     restore) echo 'source_url= prefault= resume=' ;;
   esac
 }
@@ -28,8 +31,10 @@ _ch_remote_values() {
     add-disk:vhost_user) echo 'on off' ;;
     add-disk:socket) echo '<file>' ;;
     add-disk:poll_queue) echo 'on off' ;;
-    add-disk:image_type) echo 'raw qcow2 fixedvhd vhdx unknown' ;;
+    add-disk:image_type) echo 'raw qcow2 vhdx unknown vhd' ;;
     add-disk:backing_files) echo 'on off' ;;
+    add-disk:sparse) echo 'on off' ;;
+    add-disk:lock_granularity) echo 'full byte-range' ;;
     add-fs:socket) echo '<file>' ;;
     add-fs:dax) echo 'on off' ;;
     add-net:backend) echo 'tap user' ;;
@@ -37,12 +42,19 @@ _ch_remote_values() {
     add-net:vhost_user) echo 'on off' ;;
     add-net:socket) echo '<file>' ;;
     add-net:vhost_mode) echo 'client server' ;;
+    add-net:offload_tso) echo 'on off' ;;
+    add-net:offload_ufo) echo 'on off' ;;
+    add-net:offload_csum) echo 'on off' ;;
     add-pmem:file) echo '<file>' ;;
     add-pmem:iommu) echo 'on off' ;;
     add-pmem:mergeable) echo 'on off' ;;
     add-pmem:discard_writes) echo 'on off' ;;
     add-vsock:socket) echo '<file>' ;;
     add-vsock:iommu) echo 'on off' ;;
+    add-user-device:socket) echo '<file>' ;;
+    add-vdpa:path) echo '<file>' ;;
+    add-vdpa:iommu) echo 'on off' ;;
+    add-generic-vhost-user:socket) echo '<file>' ;;
     restore:prefault) echo 'on off' ;;
     restore:resume) echo 'on off' ;;
   esac

@@ -7,28 +7,38 @@ _cloud_hypervisor_words() {
     --kernel) echo '<file>' ;;
     --firmware) echo '<file>' ;;
     --initramfs) echo '<file>' ;;
-    --cpus) echo 'boot= max= topology= kvm_hyperv= max_phys_bits=' ;;
-    --memory) echo 'size= mergeable= hotplug_method= hotplug_size= hotplugged_size= shared= hugepages= hugepage_size=' ;;
-    --numa) echo 'guest_numa_id= cpus= distances= memory_zones= sgx_epc_sections=' ;;
-    --platform) echo 'num_pci_segments= serial_number= uuid= oem_strings=' ;;
+    --igvm) echo '<file>' ;;
+    --fw-cfg-config) echo 'off kernel= cmdline= initramfs= acpi_table= items= file= string=' ;;
+    --cpus) echo 'boot= max= topology= kvm_hyperv= max_phys_bits= affinity= nested= features=' ;;
+    --memory) echo 'size= mergeable= hotplug_method= hotplug_size= hotplugged_size= shared= hugepages= hugepage_size= prefault= thp= reserve=' ;;
+    --numa) echo 'guest_numa_id= cpus= distances= memory_zones= pci_segments= sgx_epc_sections=' ;;
+    --platform) echo 'num_pci_segments= iommu_segments= serial_number= uuid= tdx= sev_snp= oem_strings=' ;;
     --sgx-epc) echo 'id= size= prefault=' ;;
+    --pci-segment) echo 'pci_segment=' ;;
     --rate-limit-group) echo 'id= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
     --serial) echo 'off pty tty null file= socket= iommu=' ;;
     --console) echo 'off pty tty null file= socket= iommu=' ;;
     --debug-console) echo 'off pty tty null file= iobase=' ;;
-    --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files=' ;;
-    --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
+    --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= queue_affinity= sparse= lock_granularity=' ;;
+    --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= offload_tso= offload_ufo= offload_csum=' ;;
     --rng) echo 'src= iommu=' ;;
-    --fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id=' ;;
-    --pmem) echo 'file= size= iommu= mergeable= discard_writes= id=' ;;
-    --vsock) echo 'cid= socket= iommu= id=' ;;
-    --balloon) echo 'size= deflate_on_oom=' ;;
-    --device) echo 'path= iommu= id=' ;;
-    --memory-zone) echo 'id= size= file= shared= hugepages= hugepage_size= host_numa_node= hotplug_size= hotplugged_size=' ;;
+    --fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment=' ;;
+    --pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment=' ;;
+    --vsock) echo 'cid= socket= iommu= id= pci_segment=' ;;
+    --balloon) echo 'size= deflate_on_oom= free_page_reporting=' ;;
+    --ivshmem) echo 'path= size= pci_segment=' ;;
+    --device) echo 'path= iommu= id= pci_segment= x_nv_gpudirect_clique=' ;;
+    --tpm) echo 'socket=' ;;
+    --landlock-rules) echo 'path= access=' ;;
+    --user-device) echo 'socket= id= pci_segment=' ;;
+    --vdpa) echo 'path= num_queues= iommu= id= pci_segment=' ;;
+    --generic-vhost-user) echo 'socket= device_type= queue_sizes= id= pci_segment=' ;;
+    --memory-zone) echo 'id= size= file= mergeable= shared= hugepages= hugepage_size= host_numa_node= hotplug_size= hotplugged_size= prefault= thp= reserve=' ;;
     --api-socket) echo 'path= fd= <file>' ;;
     --event-monitor) echo 'path= fd=' ;;
     --metrics) echo 'path= <file>' ;;
     --restore) echo 'source_url= prefault= resume=' ;;
+    --gdb) echo 'path=' ;;
     --on-panic) echo 'exit restart pause' ;;
     --on-reboot) echo 'exit restart pause' ;;
     --seccomp) echo 'true false log' ;;
@@ -39,11 +49,22 @@ _cloud_hypervisor_words() {
 # What may follow a key at a place.
 _cloud_hypervisor_values() {
   case $1:$2 in
+    --fw-cfg-config:kernel) echo 'on off' ;;
+    --fw-cfg-config:cmdline) echo 'on off' ;;
+    --fw-cfg-config:initramfs) echo 'on off' ;;
+    --fw-cfg-config:acpi_table) echo 'on off' ;;
     --cpus:kvm_hyperv) echo 'on off' ;;
+    --cpus:nested) echo 'on off' ;;
+    --cpus:features) echo 'amx' ;;
     --memory:mergeable) echo 'on off' ;;
     --memory:hotplug_method) echo 'acpi virtio-mem' ;;
     --memory:shared) echo 'on off' ;;
     --memory:hugepages) echo 'on off' ;;
+    --memory:prefault) echo 'on off' ;;
+    --memory:thp) echo 'on off' ;;
+    --memory:reserve) echo 'on off' ;;
+    --platform:tdx) echo 'on off' ;;
+    --platform:sev_snp) echo 'on off' ;;
     --sgx-epc:prefault) echo 'on off' ;;
     --serial:file) echo '<file>' ;;
     --serial:socket) echo '<file>' ;;
@@ -59,13 +80,18 @@ _cloud_hypervisor_values() {
     --disk:vhost_user) echo 'on off' ;;
     --disk:socket) echo '<file>' ;;
     --disk:poll_queue) echo 'on off' ;;
-    --disk:image_type) echo 'raw qcow2 fixedvhd vhdx unknown' ;;
+    --disk:image_type) echo 'raw qcow2 vhdx unknown vhd' ;;
     --disk:backing_files) echo 'on off' ;;
+    --disk:sparse) echo 'on off' ;;
+    --disk:lock_granularity) echo 'full byte-range' ;;
     --net:backend) echo 'tap user' ;;
     --net:iommu) echo 'on off' ;;
     --net:vhost_user) echo 'on off' ;;
     --net:socket) echo '<file>' ;;
     --net:vhost_mode) echo 'client server' ;;
+    --net:offload_tso) echo 'on off' ;;
+    --net:offload_ufo) echo 'on off' ;;
+    --net:offload_csum) echo 'on off' ;;
     --rng:src) echo '<file>' ;;
     --rng:iommu) echo 'on off' ;;
     --fs:socket) echo '<file>' ;;
@@ -77,21 +103,35 @@ _cloud_hypervisor_values() {
     --vsock:socket) echo '<file>' ;;
     --vsock:iommu) echo 'on off' ;;
     --balloon:deflate_on_oom) echo 'on off' ;;
+    --balloon:free_page_reporting) echo 'on off' ;;
+    --ivshmem:path) echo '<file>' ;;
     --device:path) echo '<file>' ;;
     --device:iommu) echo 'on off' ;;
+    --tpm:socket) echo '<file>' ;;
+    --landlock-rules:path) echo '<file>' ;;
+    --landlock-rules:access) echo 'r w rw' ;;
+    --user-device:socket) echo '<file>' ;;
+    --vdpa:path) echo '<file>' ;;
+    --vdpa:iommu) echo 'on off' ;;
+    --generic-vhost-user:socket) echo '<file>' ;;
     --memory-zone:file) echo '<file>' ;;
+    --memory-zone:mergeable) echo 'on off' ;;
     --memory-zone:shared) echo 'on off' ;;
     --memory-zone:hugepages) echo 'on off' ;;
+    --memory-zone:prefault) echo 'on off' ;;
+    --memory-zone:thp) echo 'on off' ;;
+    --memory-zone:reserve) echo 'on off' ;;
     --api-socket:path) echo '<file>' ;;
     --event-monitor:path) echo '<file>' ;;
     --metrics:path) echo '<file>' ;;
     --restore:prefault) echo 'on off' ;;
     --restore:resume) echo 'on off' ;;
+    --gdb:path) echo '<file>' ;;
   esac
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --cpus --memory --numa --platform --sgx-epc --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --device --memory-zone --api-socket --event-monitor --metrics --restore --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -99,7 +139,7 @@ _cloud_hypervisor_flags() {
 # Whether what follows is the value of a flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
-    --kernel | --firmware | --initramfs | --cmdline | --cpus | --memory | --numa | --platform | --sgx-epc | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --device | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --on-panic | --on-reboot | --seccomp | --user | --log-file) return 0 ;;
+    --kernel | --firmware | --initramfs | --cmdline | --igvm | --host-data | --fw-cfg-config | --cpus | --memory | --numa | --platform | --sgx-epc | --pci-segment | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --ivshmem | --device | --tpm | --landlock-rules | --user-device | --vdpa | --generic-vhost-user | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --gdb | --on-panic | --on-reboot | --seccomp | --user | --log-file) return 0 ;;
   esac
   return 1
 }

@@ -28,6 +28,7 @@ iperf3             iperf3
 perl               perl-base
 mount              mount
 mkfs.ext4          e2fsprogs
+swtpm              swtpm
 '
 
 is_debian() {
@@ -58,7 +59,7 @@ has_tool() {
     qemu-system-x86_64) qemu_is_new_enough "$(qemu_version)" ;;
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    setpriv | ip | mkfs.ext4) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    setpriv | ip | mkfs.ext4 | swtpm) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
     virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;
     *) command -v "$1" >/dev/null ;;
   esac

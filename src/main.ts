@@ -61,7 +61,7 @@ async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
 
 /** Everything that is started here is ended here, whatever goes wrong. */
 async function run(options: DaemonOptions): Promise<void> {
-  const { apiSocket, eventMonitors, noShutdown, vm, restore } = options;
+  const { apiSocket, eventMonitors, noShutdown } = options;
   using monitors = await openMonitors(eventMonitors);
   const record = limitEvents((event) => {
     logVmEvent(event);
@@ -83,10 +83,9 @@ async function run(options: DaemonOptions): Promise<void> {
   });
   await using served = options.metrics === undefined ? undefined : await serveFigures(options.metrics, vmm);
   const metrics = served?.metrics;
+  using _debugger = await openDebugger(options.gdb);
   onEvent({ source: 'vmm', event: 'starting' });
-  if (apiSocket === undefined && vm === undefined && restore === undefined) {
-    log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
-  }
+  warnWithoutWork(options);
   let isAsked = false;
   onEndSignals(() => {
     isAsked = true;
@@ -105,6 +104,11 @@ async function run(options: DaemonOptions): Promise<void> {
   } finally {
     await vmm.shutdown().catch((error: unknown) => log.error(errorChain(error).join(': ')));
   }
+}
+
+function warnWithoutWork({ apiSocket, vm, restore }: DaemonOptions): void {
+  if (apiSocket !== undefined || vm !== undefined || restore !== undefined) return;
+  log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
 }
 
 async function startFromCommandLine(vmm: Vmm, { vm, restore }: DaemonOptions): Promise<void> {
@@ -144,6 +148,14 @@ async function restoreFromCommandLine(
 ): Promise<void> {
   await vmm.handlers['vm.restore'](restore).catch((error: unknown) => {
     throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`);
+  });
+}
+
+async function openDebugger(path: string | undefined): Promise<Disposable | undefined> {
+  if (path === undefined) return undefined;
+  const { openDebuggerSocket } = await import('./vm/debugger.ts');
+  return openDebuggerSocket(path).catch((error: unknown) => {
+    throw new ExitError(`Failed to serve --gdb: ${reasonOf(error)}`);
   });
 }
 
@@ -223,12 +235,17 @@ async function exit(code: number): Promise<void> {
 // one of libuv's threads waits for what comes on the API socket, three may hang in dead file systems: four are left
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
+/** What is expected, or meant, as a sentence of its own. */
+function hintOf({ hint }: UsageError): string {
+  return hint === undefined ? '' : `  ${hint.replace(/[^?]$/, '$&.')} `;
+}
+
 void main(process.argv.slice(2))
   .then(
     () => 0,
     (error: unknown) => {
       print(error instanceof Error ? error.message : String(error), STDERR);
-      if (error instanceof UsageError) print('For more information try --help', STDERR);
+      if (error instanceof UsageError) print(`${hintOf(error)}For more information try --help`, STDERR);
       else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
       return 1;
     },

@@ -127,17 +127,10 @@ test('what later releases added without an effect here is passed over, and each 
   const named = [...vmm.output().matchAll(/unknown fields ignored: (.*?) *$/gm)].map(([, names]) => names);
   assert.deepEqual(
     named.map((names) => names?.split(', ').toSorted()),
-    [
-      [
-        'balloon.free_page_reporting',
-        ...['cpus.affinity', 'cpus.core_scheduling', 'cpus.features', 'cpus.nested'],
-        'devices[0].x_nv_gpudirect_clique',
-        ...['disks[0].lock_granularity', 'disks[0].queue_affinity', 'disks[0].sparse'],
-        ...['landlock_enable', 'landlock_rules', 'memory.reserve', 'memory.thp'],
-        ...['net[0].offload_csum', 'net[0].offload_tso', 'net[0].offload_ufo'],
-        ...['pci_segments', 'platform.system_product_name', 'pvmemcontrol', 'rtc', 'tpm'],
-      ],
-      ['memory_restore_mode'],
-    ],
+    [['cpus.core_scheduling', 'platform.system_product_name', 'rtc'], ['memory_restore_mode']],
   );
+  // known, and without an effect here
+  for (const member of ['disks[0].lock_granularity', 'pci_segments', 'pvmemcontrol']) {
+    assert.ok(vmm.output().includes(`vm.create: ${member}: `), member);
+  }
 });

@@ -13,7 +13,7 @@ virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_balloon virti
 virtio_pmem nd_pmem nd_btt dax_pmem device_dax kmem virtio_scsi sd_mod sr_mod
 vsock vmw_vsock_virtio_transport virtio-iommu virtiofs fuse i6300esb pvpanic-pci evdev button
 ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 isofs overlay squashfs af_packet
-e1000e vfio-pci vfio_iommu_type1 virtio_input virtio_crypto nvme
+e1000e vfio-pci vfio_iommu_type1 virtio_input virtio_crypto nvme qemu_fw_cfg
 '
 
 fail() { echo "guest: $*" >&2 && exit 1; }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NOT_IN_ENGINE } from '../devices/not-in-engine.ts';
 import { ApiError, errorChain } from './errors.ts';
 import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
 import type { Phase } from './route.ts';
@@ -81,7 +82,7 @@ test('every route has its handler, or says why not', async () => {
       (error) =>
         error instanceof ApiError &&
         error.code === 'not-supported' &&
-        / the engine | has one /.test(error.message),
+        /: QEMU | has one /.test(error.message),
     );
   }
 });
@@ -116,7 +117,7 @@ test('vm.create tells what is wrong with the configuration, all of it', () => {
   assert.equal(rule.code, 'invalid-config');
   assert.deepEqual(errorChain(rule), [
     'The VM configuration is not valid',
-    'not supported yet: vdpa; memory.size: must not be 0 without memory zones',
+    `not supported yet: vdpa (${NOT_IN_ENGINE.vdpa}); memory.size: must not be 0 without memory zones`,
   ]);
   const disks = [0, 1].map(() => ({ path: '/a', id: 'x' }));
   assert.equal(failure(() => decode('vm.create', { kernel, disks })).code, 'invalid-config');

@@ -1,6 +1,6 @@
 import { ConfigError } from '../config/errors.ts';
-import { decodeVmConfig } from '../config/vm-config.ts';
-import { decode, DecodeError, unknownMembers } from '../schema/decode.ts';
+import { decodeVmConfig, warningsOf } from '../config/vm-config.ts';
+import { decode, DecodeError } from '../schema/decode.ts';
 import { createLog } from '../util/log.ts';
 import { ApiError, type ApiErrorCode } from './errors.ts';
 import type { Endpoints, Phase, ReceivedFiles, Route, RouteDefinition, SchemaValue } from './route.ts';
@@ -84,9 +84,9 @@ function decodeRequest(name: string, route: RouteDefinition, json: unknown): unk
       for (const warning of warnings) log.warn(`${name}: ${warning}`);
       return config;
     }
-    const unknown = unknownMembers(route.request, json);
-    if (unknown.length > 0) log.warn(`${name}: unknown fields ignored: ${unknown.join(', ')}`);
-    return decode(route.request, json);
+    const request = decode(route.request, json);
+    for (const warning of warningsOf(route.request, json, request)) log.warn(`${name}: ${warning}`);
+    return request;
   } catch (error) {
     throw toApiError(error);
   }

@@ -84,6 +84,15 @@ export const VmInfo = struct({
     state: choice('What the VM is doing', VM_STATES),
     memory_actual_size: optional(size('RAM that the guest has, without its balloon, in `bytes`')),
     device_tree: optional(map('Nodes by name; none before the first boot', nested(DeviceNode))),
+    accelerator: beyond(
+      optional(
+        choice('How the vCPUs run: by the processor (`kvm`, `hvf`) or emulated (`tcg`); none before boot', [
+          'kvm',
+          'hvf',
+          'tcg',
+        ]),
+      ),
+    ),
   },
 });
 

@@ -5,9 +5,10 @@ import type { DecodedVmConfig } from '../config/vm-config.ts';
 import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
+import { didYouMean, nearest } from '../util/nearest.ts';
 import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
 import { GUEST_ACTIONS, type GuestAction } from '../vm/machine-end.ts';
-import { readApiSocket, readEventMonitor, readMetrics } from './sockets.ts';
+import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
 /** What the command line of `cloud-hypervisor` asks for. */
@@ -24,6 +25,8 @@ export interface DaemonOptions {
   readonly eventMonitors: readonly MonitorTarget[];
   /** path of the socket on which figures are served */
   readonly metrics: string | undefined;
+  /** path of the socket on which a debugger is served */
+  readonly gdb: string | undefined;
   /** a guest that powers itself off does not end the VMM */
   readonly noShutdown: boolean;
   /** what follows a panic of the guest's kernel; undefined: what the guest does */
@@ -65,6 +68,12 @@ export const VMM_FLAGS: readonly Flag[] = [
     takes: 'many',
     doc: 'Restore a VM from a snapshot',
     syntax: 'source_url=<url>,prefault=on|off,resume=on|off',
+  },
+  {
+    name: 'gdb',
+    takes: 'one',
+    doc: 'Serve a debugger (GDB) on a UNIX socket; a VM of the command line waits for one',
+    syntax: 'path=<path>',
   },
   {
     name: 'no-shutdown',
@@ -117,6 +126,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const show = flags.count('help') > 0 ? 'help' : flags.count('version') > 0 ? 'version' : undefined;
   const socket = flags.values('api-socket')[0];
   const metrics = flags.values('metrics')[0];
+  const gdb = flags.values('gdb')[0];
   return {
     show,
     verbosity: flags.count('verbose'),
@@ -124,7 +134,8 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
     user: flags.values('user')[0],
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
-    metrics: metrics === undefined ? undefined : readMetrics(metrics),
+    metrics: metrics === undefined ? undefined : readPathOption('metrics', metrics),
+    gdb: gdb === undefined ? undefined : readPathOption('gdb', gdb),
     noShutdown: flags.count('no-shutdown') > 0,
     eventMonitors: flags.values('event-monitor').map(readEventMonitor),
     onPanic: readAction(flags, 'on-panic'),
@@ -136,7 +147,8 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
 /** What is to run at once; a kernel goes before a snapshot, as with the original. */
 function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore'> {
   const [snapshot] = flags.values('restore');
-  if (flags.count('kernel') + flags.count('firmware') > 0) return { vm: readVm(flags), restore: undefined };
+  if (['kernel', 'firmware', 'igvm'].some((name) => flags.count(name) > 0))
+    return { vm: readVm(flags), restore: undefined };
   return { vm: undefined, restore: snapshot === undefined ? undefined : readRestore(snapshot) };
 }
 
@@ -144,7 +156,7 @@ function readRestore(text: string): RestoreConfig {
   try {
     return decode(RestoreConfig, parseFlag('restore', RestoreConfig, text).json);
   } catch (error) {
-    if (error instanceof ConfigError) throw new UsageError(error.message);
+    if (error instanceof ConfigError) throw new UsageError(error.message, error.hint);
     if (error instanceof DecodeError) throw new UsageError(`Error parsing --restore: ${error.message}`);
     throw error;
   }
@@ -155,9 +167,12 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     VM_FLAGS.filter(({ name }) => flags.count(name) > 0).map(({ name }) => [name, flags.values(name)]),
   );
   try {
-    return parseVmConfig(texts);
+    const { config, warnings } = parseVmConfig(texts);
+    return { config: flags.count('gdb') === 0 ? config : { ...config, gdb: true }, warnings };
   } catch (error) {
-    if (error instanceof ConfigError) throw new UsageError(`Error parsing config: ${error.message}`);
+    if (error instanceof ConfigError) {
+      throw new UsageError(`Error parsing config: ${error.message}`, error.hint);
+    }
     throw error;
   }
 }
@@ -174,5 +189,8 @@ function readAction(flags: ParsedFlags, name: string): GuestAction | undefined {
 function readSeccomp(value: string): Seccomp {
   const known = SECCOMP.find((one) => one === value);
   if (known !== undefined) return known;
-  throw new UsageError(`'${value}' isn't a valid value for '--seccomp <seccomp>' (${SECCOMP.join(', ')})`);
+  throw new UsageError(
+    `'${value}' isn't a valid value for '--seccomp <seccomp>' (${SECCOMP.join(', ')})`,
+    didYouMean(nearest(value, SECCOMP)),
+  );
 }

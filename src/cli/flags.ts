@@ -1,3 +1,5 @@
+import { expectedValue, flagMeant } from './flag-hints.ts';
+
 /** One flag of a command. */
 export interface Flag {
   /** without the dashes */
@@ -15,9 +17,13 @@ export interface Flag {
 
 /** A command line that cannot be understood; the message is one line for the user. */
 export class UsageError extends Error {
-  constructor(message: string) {
+  /** what is expected, or meant; shown on a line of its own, as programs may compare the message */
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
     super(message);
     this.name = 'UsageError';
+    this.hint = hint;
   }
 }
 
@@ -36,8 +42,10 @@ export function parseFlags(flags: readonly Flag[], argv: readonly string[]): Par
   const values = new Map<string, string[]>();
   const counts = new Map<string, number>();
   const words = [...argv];
+  let before: Flag | undefined;
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
-    for (const { flag, given } of readWord(flags, word)) {
+    for (const { flag, given } of readWord(flags, word, before)) {
+      before = flag;
       const times = (counts.get(flag.name) ?? 0) + 1;
       if (times > 1 && flag.takes === 'one')
         throw new UsageError(`${named(flag)} was provided more than once, but cannot be used multiple times`);
@@ -56,23 +64,24 @@ interface Found {
 }
 
 /** A word is `--name`, `--name=value`, or letters after one dash. */
-function readWord(flags: readonly Flag[], word: string): Found[] {
+function readWord(flags: readonly Flag[], word: string, before: Flag | undefined): Found[] {
   if (word.startsWith('--')) {
     const equals = word.indexOf('=');
     const name = word.slice(2, equals < 0 ? undefined : equals);
     const flag = flags.find((one) => one.name === name);
-    if (flag === undefined) throw unexpected(`--${name}`);
+    if (flag === undefined) throw unexpected(`--${name}`, flagMeant(flags, name));
     const given = equals < 0 ? undefined : word.slice(equals + 1);
     if (flag.takes === 'none' && given !== undefined) throw new UsageError(`${named(flag)} takes no value`);
     return [{ flag, given }];
   }
-  if (!/^-[^-]/.test(word)) throw unexpected(word);
+  if (!/^-[^-]/.test(word)) throw unexpected(word, strayHint(flags, word, before));
   return word
     .slice(1)
     .split('')
     .map((letter) => {
       const flag = flags.find((one) => one.short === letter);
-      if (flag === undefined) throw unexpected(`-${letter}`);
+      // `-kernel` is a flag with a dash too few, not six letters
+      if (flag === undefined) throw unexpected(word.length > 2 ? word : `-${letter}`, flagMeant(flags, word));
       return { flag, given: undefined };
     });
 }
@@ -84,7 +93,7 @@ function takeValues(flag: Flag, given: string | undefined, words: string[]): str
     taken.push(...words.splice(0, 1));
   if (taken.length > 0) return taken;
   if (flag.fallback === undefined)
-    throw new UsageError(`${named(flag)} requires a value but none was supplied`);
+    throw new UsageError(`${named(flag)} requires a value but none was supplied`, expectedValue(flag));
   return [flag.fallback];
 }
 
@@ -92,6 +101,16 @@ function named(flag: Flag): string {
   return `the argument '--${flag.name}${flag.takes === 'none' ? '' : ` <${flag.name}>`}'`;
 }
 
-function unexpected(word: string): UsageError {
-  return new UsageError(`found argument '${word}' which wasn't expected, or isn't valid in this context`);
+/** A word that belongs to no flag: the name of one without its dashes, or a value too many. */
+function strayHint(flags: readonly Flag[], word: string, before: Flag | undefined): string | undefined {
+  if (flags.some(({ name }) => name === word)) return flagMeant(flags, word);
+  if (before === undefined || before.takes === 'many') return undefined;
+  return `--${before.name} takes ${before.takes === 'none' ? 'no' : 'one'} value`;
+}
+
+function unexpected(word: string, hint: string | undefined): UsageError {
+  return new UsageError(
+    `found argument '${word}' which wasn't expected, or isn't valid in this context`,
+    hint,
+  );
 }

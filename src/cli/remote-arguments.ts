@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 
+import { didYouMean, nearest } from '../util/nearest.ts';
 import { UsageError } from './flags.ts';
 import { REMOTE_COMMANDS } from './remote-commands.ts';
 import type { RemoteCommand } from './remote-commands.ts';
@@ -39,8 +40,9 @@ export function parseRemoteArguments(
   if (values.version === true) return { kind: 'version' };
   const command = findCommand(name);
   const takes = ['api-socket', ...(command?.options ?? [])];
-  const flag = tokens.find((token) => token.kind === 'option' && !takes.includes(token.name));
-  checkSurplus(command, flag === undefined ? args[command?.takes ?? 0] : argv[flag.index]);
+  const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
+  if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', optionMeant(flag.name, takes, command));
+  checkSurplus(command, args[command?.takes ?? 0]);
   if (command === undefined) throw new UsageError('A sub-command is required');
   const options = optionsOf(command, new Map(Object.entries(values)));
   checkMissing(command, args, options);
@@ -48,9 +50,24 @@ export function parseRemoteArguments(
 }
 
 function checkSurplus(command: RemoteCommand | undefined, word: string | undefined): void {
-  // what an unsupported command will take is its own matter
-  const isChecked = command === undefined || command.request !== undefined;
-  if (isChecked && word !== undefined) throw unexpected(word);
+  if (word === undefined) return;
+  throw unexpected(word, usageHint(command));
+}
+
+/** The option that is meant, else what the command takes. */
+function optionMeant(
+  name: string,
+  takes: readonly string[],
+  command: RemoteCommand | undefined,
+): string | undefined {
+  const meant = nearest(name, [...takes, 'help', 'version']);
+  return didYouMean(meant === undefined ? undefined : `--${meant}`) ?? usageHint(command);
+}
+
+function usageHint(command: RemoteCommand | undefined): string | undefined {
+  return command === undefined || command.usage === ''
+    ? undefined
+    : `expected ${command.name} ${command.usage}`;
 }
 
 /** What must be there is not in brackets in the usage: `<id>`, `--id ID --size SIZE`. */
@@ -82,9 +99,35 @@ function textOf(option: string, value: unknown): string {
 function findCommand(name: string | undefined): RemoteCommand | undefined {
   const command = REMOTE_COMMANDS.find((row) => row.name === name);
   if (name !== undefined && command === undefined) {
-    throw new UsageError(`The subcommand '${name}' wasn't recognized`);
+    throw new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(commandMeant(name)));
   }
   return command;
+}
+
+/** Sub-commands as other programs call them. */
+const COMMANDS_MEANT: Readonly<Record<string, string>> = {
+  status: 'info',
+  show: 'info',
+  start: 'boot',
+  stop: 'shutdown',
+  poweroff: 'power-button',
+  quit: 'shutdown-vmm',
+  exit: 'shutdown-vmm',
+  reset: 'reboot',
+  restart: 'reboot',
+  suspend: 'pause',
+  continue: 'resume',
+  'remove-disk': 'remove-device',
+  'remove-net': 'remove-device',
+  migrate: 'send-migration',
+};
+
+function commandMeant(name: string): string | undefined {
+  const typed = name.replaceAll('_', '-').replace(/^vmm?\./, '');
+  const known = REMOTE_COMMANDS.map((command) => command.name);
+  const meant = nearest(typed, [...known, ...Object.keys(COMMANDS_MEANT)]) ?? '';
+  if (meant === '' || known.includes(meant)) return meant || undefined;
+  return COMMANDS_MEANT[meant];
 }
 
 function socketPathOf(values: readonly (string | boolean)[] = []): string {
@@ -95,6 +138,9 @@ function socketPathOf(values: readonly (string | boolean)[] = []): string {
   return path;
 }
 
-function unexpected(word: string): UsageError {
-  return new UsageError(`Found argument '${word}' which wasn't expected, or isn't valid in this context`);
+function unexpected(word: string, hint: string | undefined): UsageError {
+  return new UsageError(
+    `Found argument '${word}' which wasn't expected, or isn't valid in this context`,
+    hint,
+  );
 }

@@ -12,6 +12,13 @@ import { fullBody } from './full-body.ts';
 /** What a sub-command could not do; printed behind `Error running command: `. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
+  /** what is expected, or meant; shown on a line of its own */
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
 }
 
 /** What stands behind a sub-command. */
@@ -34,7 +41,7 @@ export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, wh
       return fullBody(struct, decode(struct, parseFlag(flag, struct, argument).json));
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof DecodeError)) throw error;
-      throw new CommandError(`Error parsing ${what} syntax: ${error.message}`);
+      throw new CommandError(`Error parsing ${what} syntax: ${error.message}`, hintOf(error));
     }
   };
 }
@@ -47,9 +54,13 @@ export const restoreBody: MakeBody = ({ argument: text }) => {
       : parseFlag('restore', RestoreConfig, text).json;
     return fullBody(RestoreConfig, decode(RestoreConfig, json));
   } catch (error) {
-    throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`);
+    throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`, hintOf(error));
   }
 };
+
+function hintOf(error: unknown): string | undefined {
+  return error instanceof ConfigError ? error.hint : undefined;
+}
 
 /** A network's; the MAC address is made here where none is given, as by the original. */
 export const netBody: MakeBody = (words) => {
@@ -85,9 +96,9 @@ function sizeOf(text: string | undefined, what: string): number | null {
   if (text === undefined) return null;
   try {
     return parseSize(text);
-  } catch {
+  } catch (error) {
     const stripped = JSON.stringify(text.replace(/[KMG]+$/, ''));
-    throw new CommandError(`Error parsing ${what}: InvalidValue(${stripped})`);
+    throw new CommandError(`Error parsing ${what}: InvalidValue(${stripped})`, reasonOf(error));
   }
 }
 

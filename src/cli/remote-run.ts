@@ -30,9 +30,11 @@ export async function runRemote(
     return success(action.kind === 'help' ? remoteHelp(VERSION) : `${VERSION}\n`);
   } catch (error) {
     if (error instanceof UsageError) {
-      return failure(`error: ${error.message}\n\nFor more information try --help\n`);
+      return failure(`error: ${error.message}\n${hintLine(error)}\nFor more information try --help\n`);
     }
-    if (error instanceof CommandError) return failure(`Error running command: ${error.message}\n`);
+    if (error instanceof CommandError) {
+      return failure(`Error running command: ${error.message}\n${hintLine(error)}`);
+    }
     throw error;
   }
 }
@@ -101,6 +103,10 @@ function kindOf(status: number): string {
 
 function success(stdout: string): RemoteResult {
   return { stdout, stderr: '', code: 0 };
+}
+
+function hintLine({ hint }: UsageError | CommandError): string {
+  return hint === undefined ? '' : `  ${hint}\n`;
 }
 
 function failure(stderr: string): RemoteResult {

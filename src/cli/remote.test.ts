@@ -257,8 +257,16 @@ for (const [argv, text] of [
   [['add-fs', 'tag=t'], 'Error parsing filesystem syntax: Error parsing --fs: socket missing'],
   [['add-vsock', 'cid=2,socket=/s'], 'Error parsing vsock syntax: cid: expected a whole number from 3'],
   [['resize', '--cpus', 'two'], 'Error parsing CPU count: invalid digit found in string\n'],
-  [['resize', '--memory', '12T'], 'Error parsing memory size: InvalidValue("12T")\n'],
+  [
+    ['resize', '--memory', '12T'],
+    'Error parsing memory size: InvalidValue("12T")\n' +
+      '  expected a size such as 512M (K, M or G, upper case); did you mean 12288G?\n',
+  ],
   [['resize', '--balloon', '-'], 'Error parsing balloon size: InvalidValue("-")\n'],
+  [
+    ['add-disk', 'a.raw'],
+    'Error parsing disk syntax: Error parsing --disk: unknown option: a.raw\n  did you mean path=a.raw?\n',
+  ],
 ] as const) {
   test(`${argv.join(' ')} says what is wrong`, async () => {
     const [code, stdout, stderr] = await call(argv);
@@ -267,7 +275,7 @@ for (const [argv, text] of [
   });
 }
 
-for (const [argv, message] of [
+for (const [argv, message, hint] of [
   [['--api-socket', 'x', 'add-disk'], 'The argument <disk_config> is required'],
   [['--api-socket', 'x', 'remove-device'], 'The argument <id> is required'],
   [['--api-socket', 'x', 'resize-zone', '--id', 'z'], 'The argument <--size> is required'],
@@ -286,10 +294,32 @@ for (const [argv, message] of [
   [['--loud', 'ping'], "Found argument '--loud' which wasn't expected, or isn't valid in this context"],
   [['-x'], "Found argument '-x' which wasn't expected, or isn't valid in this context"],
   [['ping', 'twice'], "Found argument 'twice' which wasn't expected, or isn't valid in this context"],
-  [['create', 'a', 'b'], "Found argument 'b' which wasn't expected, or isn't valid in this context"],
-] as const) {
+  [
+    ['create', 'a', 'b'],
+    "Found argument 'b' which wasn't expected, or isn't valid in this context",
+    'expected create [path]',
+  ],
+  [['staus', '--api-socket', 'x'], "The subcommand 'staus' wasn't recognized", 'did you mean info?'],
+  [['add_disc'], "The subcommand 'add_disc' wasn't recognized", 'did you mean add-disk?'],
+  [['vm.info'], "The subcommand 'vm.info' wasn't recognized", 'did you mean info?'],
+  [
+    ['resize', '--cpu', '2'],
+    "Found argument '--cpu' which wasn't expected, or isn't valid in this context",
+    'did you mean --cpus?',
+  ],
+  [
+    ['--api-sock=x', 'ping'],
+    "Found argument '--api-sock=x' which wasn't expected, or isn't valid in this context",
+    'did you mean --api-socket?',
+  ],
+  [
+    ['resize', '2'],
+    "Found argument '2' which wasn't expected, or isn't valid in this context",
+    'expected resize [--cpus N] [--memory SIZE] [--balloon SIZE]',
+  ],
+] as readonly (readonly [readonly string[], string, string?])[]) {
   test(`a command line that makes no sense: ${argv.join(' ')}`, async () => {
-    const text = `error: ${message}\n\nFor more information try --help\n`;
+    const text = `error: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}\nFor more information try --help\n`;
     assert.deepEqual(await run(argv), [1, '', text]);
   });
 }

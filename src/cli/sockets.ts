@@ -21,9 +21,13 @@ export function readApiSocket(text: string): ListenAddress {
 
 /** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form (reference/events.md 1). */
 export function readEventMonitor(text: string): MonitorTarget {
-  const refuse = (why: string): UsageError => new UsageError(`Error parsing --event-monitor: ${why}`);
+  const refuse = (why: string, hint?: string): UsageError =>
+    new UsageError(`Error parsing --event-monitor: ${why}`, hint);
   const [, key, value = ''] = /^(path|fd)=(.*)$/s.exec(text) ?? [];
-  if (key === undefined) throw refuse(text === '' ? 'path or fd required' : `unknown option: ${text}`);
+  if (key === undefined && text === '') throw refuse('path or fd required');
+  if (key === undefined) {
+    throw refuse(`unknown option: ${text}`, `did you mean path=${text.includes('=') ? '<path>' : text}?`);
+  }
   if (value === '') throw refuse('path or fd required');
   if (key === 'path') return { path: value };
   if (!/^\d+$/.test(value) || !Number.isSafeInteger(Number(value)))
@@ -31,9 +35,9 @@ export function readEventMonitor(text: string): MonitorTarget {
   return { fd: Number(value) };
 }
 
-/** Reads `--metrics path=P`, or a bare path. */
-export function readMetrics(text: string): string {
+/** Reads `path=P`, or a bare path, for a flag that names a socket. */
+export function readPathOption(flag: string, text: string): string {
   const path = text.startsWith('path=') ? text.slice(5) : text;
-  if (path === '') throw new UsageError('Error parsing --metrics: the path is empty');
+  if (path === '') throw new UsageError(`Error parsing --${flag}: the path is empty`, 'expected path=<path>');
   return path;
 }

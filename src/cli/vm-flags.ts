@@ -1,6 +1,8 @@
 import type { Device } from '../devices/device.ts';
+import { FwCfgConfig } from '../devices/fw-cfg.ts';
 import { DEVICES } from '../devices/index.ts';
 import { MemoryZoneConfig } from '../devices/memory.ts';
+import { NO_IGVM } from '../devices/payload.ts';
 import { syntaxOf } from '../schema/words.ts';
 import type { Flag } from './flags.ts';
 
@@ -24,6 +26,14 @@ export const VM_FLAGS: readonly Flag[] = [
   { name: 'firmware', takes: 'one', doc: 'Firmware; boots a VM at once', syntax: '<path>' },
   { name: 'initramfs', takes: 'one', doc: 'First file system of the kernel', syntax: '<path>' },
   { name: 'cmdline', takes: 'one', doc: 'Command line of the kernel', syntax: '<text>', fallback: '' },
+  { name: 'igvm', takes: 'one', doc: `IGVM file; refused: ${NO_IGVM}`, syntax: '<path>' },
+  { name: 'host-data', takes: 'one', doc: 'Data for a guest with SEV-SNP; refused', syntax: '<text>' },
+  {
+    name: 'fw-cfg-config',
+    takes: 'one',
+    doc: FwCfgConfig.doc,
+    syntax: syntaxOf(FwCfgConfig),
+  },
   ...DEVICES.flatMap(flagOf),
   { name: 'memory-zone', takes: 'many', doc: MemoryZoneConfig.doc, syntax: syntaxOf(MemoryZoneConfig) },
 ];

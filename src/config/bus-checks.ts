@@ -12,6 +12,8 @@ import type { VmConfig } from './vm-config.ts';
 const QUEUE = { least: 4, most: 1024 } as const;
 /** pmem is mapped in large pages of this many `bytes`. */
 const PMEM_PAGE = 2 * 2 ** 20;
+/** Memory is mapped in pages of this many `bytes`. */
+const PAGE = 4096;
 /** A guest's vsock address has 32 bits, and the last is "any". */
 const CID_MAX = 2 ** 32 - 2;
 
@@ -31,7 +33,32 @@ export function checkBusDevices(config: VmConfig, report: Report): void {
   (config.pmem ?? []).forEach((pmem, i) => checkPmem(`pmem[${i}]`, pmem, report));
   const cid = config.vsock?.cid ?? 0;
   if (cid > CID_MAX) report('vsock.cid', `larger than ${CID_MAX}`);
+  checkFurther(config, report);
+  checkIvshmem(config, report);
   checkIds(config, report);
+}
+
+/** Groups of NVIDIA devices that QEMU knows. */
+const CLIQUE_MAX = 15;
+
+function checkFurther({ devices = [], tpm, landlock_rules: rules = [] }: VmConfig, report: Report): void {
+  for (const [i, { x_nv_gpudirect_clique: clique = 0 }] of devices.entries()) {
+    if (clique > CLIQUE_MAX) report(`devices[${i}].x_nv_gpudirect_clique`, `larger than ${CLIQUE_MAX}`);
+  }
+  if (tpm?.socket === '') report('tpm.socket', 'must not be empty');
+  for (const [i, { path, access }] of rules.entries()) {
+    if (path === '') report(`landlock_rules[${i}].path`, 'must not be empty');
+    if (!/^(?:r|w|rw|wr)$/.test(access))
+      report(`landlock_rules[${i}].access`, `must be r, w or rw, got "${access}"`);
+  }
+}
+
+function checkIvshmem({ ivshmem }: VmConfig, report: Report): void {
+  if (ivshmem === undefined) return;
+  const { path, size } = ivshmem;
+  if (path === '') report('ivshmem.path', 'must not be empty');
+  if (isPowerOfTwo(size) && size >= PAGE) return;
+  report('ivshmem.size', `must be a power of two from ${PAGE} on, got ${size}`);
 }
 
 function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {

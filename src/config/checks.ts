@@ -1,8 +1,11 @@
 import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console.ts';
 import { isUuid } from '../devices/platform.ts';
+import { checkAffinity } from './affinity-checks.ts';
 import { checkBusDevices } from './bus-checks.ts';
+import { checkFwCfg } from './fw-cfg-checks.ts';
 import { checkMemory } from './memory-checks.ts';
 import { checkNuma } from './numa-checks.ts';
+import { checkSegments } from './segment-checks.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** Something that a configuration gets wrong although its shape is right. */
@@ -31,6 +34,9 @@ export function checkVmConfig(config: VmConfig): Problem[] {
   checkMemory(config.memory, report);
   checkBusDevices(config, report);
   checkNuma(config, report);
+  checkAffinity(config, report);
+  checkSegments(config, report);
+  checkFwCfg(config, report);
   return problems;
 }
 

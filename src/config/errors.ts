@@ -12,8 +12,16 @@ export class ConfigError extends Error {
   readonly kind: ConfigErrorKind;
   readonly problems: readonly string[];
 
-  constructor(kind: ConfigErrorKind, problems: readonly string[], options?: ErrorOptions) {
+  /** what is expected, or meant; for people, beside the message */
+  readonly hint: string | undefined;
+
+  constructor(
+    kind: ConfigErrorKind,
+    problems: readonly string[],
+    options: ErrorOptions & { readonly hint?: string | undefined } = {},
+  ) {
     super(problems.join('; '), options);
+    this.hint = options.hint;
     this.name = 'ConfigError';
     this.kind = kind;
     this.problems = problems;

@@ -7,13 +7,20 @@ import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
 import { memory, MemoryZoneConfig } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
+import { FwCfgConfig } from '../devices/fw-cfg.ts';
+import { DEVICES } from '../devices/index.ts';
+import { ivshmem } from '../devices/ivshmem.ts';
+import { landlockRules } from '../devices/landlock.ts';
+import { genericVhostUser, userDevice, vdpa } from '../devices/not-in-engine.ts';
 import { numa } from '../devices/numa.ts';
+import { pciSegments } from '../devices/pci-segments.ts';
 import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
 import { rateLimitGroup } from '../devices/rate-limit-group.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
 import { sgxEpc } from '../devices/sgx-epc.ts';
+import { tpm } from '../devices/tpm.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
 import type { Struct } from '../schema/field.ts';
@@ -41,6 +48,13 @@ const PARSE_ORDER: readonly Device[] = [
   platform,
   rateLimitGroup,
   debugConsole,
+  pciSegments,
+  tpm,
+  ivshmem,
+  userDevice,
+  vdpa,
+  genericVhostUser,
+  landlockRules,
   cpus,
   memory,
 ];
@@ -86,9 +100,11 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
   if (zones.length > 0)
     json['memory'] = { ...(json['memory'] ?? parseFlag('memory', memory.struct, '').json), zones };
   const iommu = BEHIND_IOMMU.some((member) => hasIommu(json[member]));
-  const watchdog = flags['watchdog'] !== undefined;
-  const pvpanic = flags['pvpanic'] === undefined ? {} : { pvpanic: true };
-  return { json: { ...json, ...payload(flags), iommu, watchdog, ...pvpanic }, warnings };
+  const fwCfg = (flags['fw-cfg-config'] ?? []).map((text) => parse('fw-cfg-config', FwCfgConfig, text))[0];
+  return {
+    json: { ...json, ...payload(flags, fwCfg), iommu, watchdog: false, ...switches(flags) },
+    warnings,
+  };
 }
 
 /**
@@ -100,26 +116,33 @@ export function parseFlag(flag: string, struct: Struct, text: string): ParsedWor
     return parseWords(struct, text);
   } catch (error) {
     if (!(error instanceof WordError)) throw error;
-    const prefix = error.validation
-      ? 'Error validating configuration'
-      : `Error parsing --${reportedFlag(flag, error.key)}`;
-    throw new ConfigError('malformed', [`${prefix}: ${error.message}`], { cause: error });
+    const prefix = error.validation ? 'Error validating configuration' : `Error parsing --${flag}`;
+    throw new ConfigError('malformed', [`${prefix}: ${error.message}`], { cause: error, hint: error.hint });
   }
 }
 
-/** The original reports serial as --console, and the rate limiter of --net as --disk; clients may match that. */
-function reportedFlag(flag: string, key = ''): string {
-  if (flag === 'serial') return 'console';
-  return flag === 'net' && /^(bw|ops)_/.test(key) ? 'disk' : flag;
+/** The members of flags that stand alone, e.g. `watchdog`. */
+function switches(flags: FlagTexts): Readonly<Record<string, unknown>> {
+  const given = DEVICES.filter(
+    ({ flag, struct }) => struct === undefined && flag !== undefined && flags[flag] !== undefined,
+  );
+  return Object.fromEntries(
+    given.map(({ member, field }) => [member, field.document['type'] === 'object' ? {} : true]),
+  );
 }
 
 /** What is given as it is, without keys. */
-function payload(flags: FlagTexts): Readonly<Record<string, unknown>> {
+function payload(flags: FlagTexts, fwCfg: unknown): Readonly<Record<string, unknown>> {
   const kernel = flags['kernel']?.[0];
   const initramfs = flags['initramfs']?.[0];
   const cmdline = flags['cmdline']?.[0];
   const firmware = flags['firmware']?.[0];
-  if (firmware !== undefined) return { payload: { firmware, kernel, initramfs, cmdline } };
+  const igvm = flags['igvm']?.[0];
+  const host_data = flags['host-data']?.[0];
+  const further = [firmware, igvm, host_data, fwCfg];
+  if (further.some((one) => one !== undefined)) {
+    return { payload: { firmware, kernel, initramfs, cmdline, igvm, host_data, fw_cfg_config: fwCfg } };
+  }
   return {
     ...(kernel === undefined ? {} : { kernel: { path: kernel } }),
     ...(initramfs === undefined ? {} : { initramfs: { path: initramfs } }),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NOT_IN_ENGINE } from '../devices/not-in-engine.ts';
 import { decode } from '../schema/decode.ts';
 import { ConfigError } from './errors.ts';
 import { decodeVmConfig, encodeVmConfig, validateVmConfig, VmConfig } from './vm-config.ts';
@@ -218,7 +219,7 @@ test('what is not there yet is refused by name, all of it at once', () => {
   const refused = error.problems.filter((problem) => problem.startsWith('not supported yet: '));
   assert.deepEqual(
     refused.map((problem) => problem.slice('not supported yet: '.length)),
-    ['user_devices', 'vdpa'],
+    [`user_devices (${NOT_IN_ENGINE.user_devices})`, `vdpa (${NOT_IN_ENGINE.vdpa})`],
   );
 });
 
@@ -262,10 +263,57 @@ test('a member that asks for nothing is fine, though its capability is not there
 test('unknown members are ignored with one warning', () => {
   const { warnings } = decodeVmConfig({
     ...KERNEL,
-    tpm: {},
-    disks: [{ path: '/a', pci_segment: 0, sparse: true }],
+    rtc: {},
+    disks: [{ path: '/a', pci_device_id: 7, colour: 'red' }],
   });
-  assert.deepEqual(warnings, ['unknown fields ignored: tpm, disks[0].pci_segment, disks[0].sparse']);
+  assert.deepEqual(warnings, ['unknown fields ignored: rtc, disks[0].pci_device_id, disks[0].colour']);
+});
+
+test('members that change nothing are taken with a warning each, where they ask for something', () => {
+  const { warnings } = decodeVmConfig({
+    ...KERNEL,
+    memory: { size: 2 ** 30, shared: true },
+    platform: { num_pci_segments: 2 },
+    disks: [
+      { path: '/a', pci_segment: 1, lock_granularity: 'Full' },
+      { path: '/b', pci_segment: 0, lock_granularity: 'byte-range' },
+    ],
+    numa: [{ guest_numa_id: 0, pci_segments: [1] }],
+    pci_segments: [{ pci_segment: 1, mmio32_aperture_weight: 2, mmio64_aperture_weight: 3 }],
+    pvmemcontrol: {},
+    landlock_enable: true,
+    landlock_rules: [{ path: '/a', access: 'rw' }],
+    payload: { kernel: '/k', fw_cfg_config: { e820: false, acpi_tables: true } },
+  });
+  assert.deepEqual(
+    warnings.map((warning) => warning.split(':')[0]),
+    [
+      'disks[0].pci_segment',
+      'disks[0].lock_granularity',
+      'numa[0].pci_segments',
+      'payload.fw_cfg_config.e820',
+      'pci_segments',
+      'landlock_enable',
+      'landlock_rules',
+      'pvmemcontrol',
+    ],
+  );
+  assert.deepEqual(decodeVmConfig({ ...KERNEL, landlock_enable: false, landlock_rules: [] }).warnings, []);
+});
+
+test('what would make another machine than the one asked for is refused with the reason', () => {
+  const refused: [object, string][] = [
+    [{ platform: { tdx: true } }, 'platform.tdx (nothing here protects a guest from its host'],
+    [{ platform: { sev_snp: true } }, 'platform.sev_snp (nothing here protects a guest from its host'],
+    [{ payload: { kernel: '/k', host_data: 'x' } }, 'payload.host_data (there is no processor'],
+  ];
+  for (const [json, text] of refused) {
+    const [problem = ''] = failure({ ...KERNEL, ...json }).problems;
+    assert.ok(problem.startsWith(`not supported yet: ${text}`), problem);
+  }
+  assert.deepEqual(failure({ payload: { igvm: '/i' } }).problems, [
+    'payload.igvm: QEMU 10 cannot load IGVM files',
+  ]);
 });
 
 test('a wrong shape is told in full, with the place of each fault', () => {

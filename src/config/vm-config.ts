@@ -7,9 +7,12 @@ import { fs } from '../devices/fs.ts';
 import { iommu } from '../devices/iommu.ts';
 import { memory } from '../devices/memory.ts';
 import { net } from '../devices/net.ts';
-import { GenericVhostUserConfig, refused, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
+import { ivshmem } from '../devices/ivshmem.ts';
+import { landlock, landlockRules } from '../devices/landlock.ts';
+import { genericVhostUser, pvmemcontrol, userDevice, vdpa } from '../devices/not-in-engine.ts';
 import { numa } from '../devices/numa.ts';
-import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload.ts';
+import { CmdLineConfig, InitramfsConfig, KernelConfig, NO_IGVM, PayloadConfig } from '../devices/payload.ts';
+import { pciSegments } from '../devices/pci-segments.ts';
 import { platform } from '../devices/platform.ts';
 import { pmem } from '../devices/pmem.ts';
 import { pvpanic } from '../devices/pvpanic.ts';
@@ -17,12 +20,28 @@ import { rateLimitGroup } from '../devices/rate-limit-group.ts';
 import { rng } from '../devices/rng.ts';
 import { serial } from '../devices/serial.ts';
 import { sgxEpc } from '../devices/sgx-epc.ts';
+import { tpm } from '../devices/tpm.ts';
 import { vfio } from '../devices/vfio.ts';
 import { vsock } from '../devices/vsock.ts';
 import { watchdog } from '../devices/watchdog.ts';
-import { decode, DecodeError, encode, laterMembers, unknownMembers } from '../schema/decode.ts';
-import { beyond, defaulted, optional, struct, type InputOf, type ValueOf } from '../schema/field.ts';
-import { nested } from '../schema/kinds.ts';
+import {
+  decode,
+  DecodeError,
+  encode,
+  laterMembers,
+  membersWithoutEffect,
+  unknownMembers,
+} from '../schema/decode.ts';
+import {
+  beyond,
+  defaulted,
+  optional,
+  struct,
+  type InputOf,
+  type Struct,
+  type ValueOf,
+} from '../schema/field.ts';
+import { flag, nested } from '../schema/kinds.ts';
 import { withAbsolutePaths } from '../schema/paths.ts';
 import { checkVmConfig, type Problem } from './checks.ts';
 import { ConfigError } from './errors.ts';
@@ -61,10 +80,19 @@ export const VmConfig = struct({
     payload: beyond(optional(nested(PayloadConfig))),
     pvpanic: pvpanic.field,
     debug_console: debugConsole.field,
-    user_devices: refused(UserDeviceConfig),
-    vdpa: refused(VdpaConfig),
-    generic_vhost_user: refused(GenericVhostUserConfig),
+    user_devices: userDevice.field,
+    vdpa: vdpa.field,
+    generic_vhost_user: genericVhostUser.field,
     rate_limit_groups: rateLimitGroup.field,
+    tpm: tpm.field,
+    ivshmem: ivshmem.field,
+    gdb: beyond(
+      optional(flag('A debugger may stop the guest, on the socket of --gdb; it waits for one at boot')),
+    ),
+    pci_segments: pciSegments.field,
+    landlock_enable: landlock.field,
+    landlock_rules: landlockRules.field,
+    pvmemcontrol: pvmemcontrol.field,
   },
   aliases: { 'generic-vhost-user': 'generic_vhost_user' },
 });
@@ -82,8 +110,16 @@ export interface DecodedVmConfig {
 export function decodeVmConfig(json: unknown): DecodedVmConfig {
   const config = decodeShape(withoutPayload(json));
   validateVmConfig(config);
-  const unknown = unknownMembers(VmConfig, json);
-  return { config, warnings: unknown.length === 0 ? [] : [`unknown fields ignored: ${unknown.join(', ')}`] };
+  return { config, warnings: warningsOf(VmConfig, json, config) };
+}
+
+/** What is strange but harmless about a client's JSON: unknown members, and members without effect. */
+export function warningsOf(schema: Struct, json: unknown, value: unknown): string[] {
+  const unknown = unknownMembers(schema, json);
+  return [
+    ...(unknown.length === 0 ? [] : [`unknown fields ignored: ${unknown.join(', ')}`]),
+    ...membersWithoutEffect(schema, value),
+  ];
 }
 
 /**
@@ -137,8 +173,9 @@ export function inDialect(config: VmConfig): VmConfig {
 /** Takes `payload` apart, as current clients send it, into the members of the contract. */
 function withoutPayload(json: unknown): unknown {
   if (!isObject(json) || !isObject(json['payload'])) return json;
-  const { kernel, firmware, cmdline, initramfs } = json['payload'];
+  const { kernel, firmware, cmdline, initramfs, igvm } = json['payload'];
   const given = (value: unknown): boolean => value !== undefined && value !== null;
+  if (given(igvm)) throw new ConfigError('invalid', [`payload.igvm: ${NO_IGVM}`]);
   if (given(kernel) && given(firmware)) {
     throw new ConfigError('invalid', ['payload: kernel and firmware are both given']);
   }

@@ -2,23 +2,39 @@ import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words }
 import { choice, flag, nested, path } from '../schema/kinds.ts';
 import { WordError } from '../schema/words.ts';
 import { defineDevice } from './device.ts';
-import { onBus } from './pci.ts';
+import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
 import type { ChardevBackend } from './step.ts';
 
 /** Where the bytes of a console go, in the order in which the command line's words win. */
 const FLAGS = ['off', 'pty', 'tty', 'null'] as const;
 const PATHS = ['file', 'socket'] as const;
 
+/** What is expected where no mode is given. */
+const MODES = 'off, pty, tty, null, file=<path> or socket=<path>';
+
 /** What is said where a console is on a socket without a name. */
 export const SOCKET_MISSING = 'Path missing when using socket console mode';
 /** The same of a file. */
 export const FILE_MISSING = 'Path missing when using file console mode';
+
+/** As other programs call the modes. */
+export const CONSOLE_WORDS = {
+  disabled: 'off',
+  none: 'off',
+  path: 'file',
+  stdio: 'tty',
+  stdout: 'tty',
+  terminal: 'tty',
+  unix: 'socket',
+} as const;
 
 /** A console of the guest: the serial port (ttyS0) or the virtio console (hvc0). */
 export interface ConsoleConfig extends ValueOf<typeof ConsoleConfig> {}
 export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
   doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed',
+  wordsIgnored: ['id', 'pci_segment', ...PCI_WORDS_IGNORED],
+  wordsMeant: CONSOLE_WORDS,
   fields: {
     file: consoleFile(),
     socket: beyond(
@@ -79,7 +95,7 @@ export function consoleBackend(
 
 function readMode(words: Words): string {
   const mode = [...FLAGS, ...PATHS].find((word) => words.has(word));
-  if (mode === undefined) throw new WordError('invalid console mode given');
+  if (mode === undefined) throw new WordError('invalid console mode given', { hint: `expected ${MODES}` });
   return `${mode.charAt(0).toUpperCase()}${mode.slice(1)}`;
 }
 

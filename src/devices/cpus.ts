@@ -9,7 +9,8 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, nested, readDecimal, uint } from '../schema/kinds.ts';
+import { flag, list, nested, readDecimal, readTexts, uint } from '../schema/kinds.ts';
+import { AFFINITY_SYNTAX, CpuAffinity, readAffinity } from './host-cpus.ts';
 import { defineDevice } from './device.ts';
 
 const part = (doc: string) => documentedAs('optional', uint(doc, { bits: 8 }));
@@ -27,10 +28,32 @@ export const CpuTopology = struct({
   },
 });
 
+/** Features of the processor that a guest only gets where it asks for them. */
+export interface CpuFeatures extends ValueOf<typeof CpuFeatures> {}
+export const CpuFeatures = struct({
+  name: 'CpuFeatures',
+  doc: 'Features of the processor that must be asked for',
+  fields: {
+    amx: defaulted(flag('Matrix instructions (AMX); needs KVM and a processor that has them'), false),
+  },
+});
+
 export interface CpusConfig extends ValueOf<typeof CpusConfig> {}
 export const CpusConfig = struct({
   name: 'CpusConfig',
   doc: 'vCPUs: how many at boot, how many at most, and how they are arranged',
+  wordsIgnored: ['core_scheduling', 'profile'],
+  wordsMeant: {
+    count: 'boot',
+    cores: 'boot',
+    cpus: 'boot',
+    num: 'boot',
+    smp: 'boot',
+    vcpus: 'boot',
+    boot_vcpus: 'boot',
+    max_vcpus: 'max',
+    maxcpus: 'max',
+  },
   fields: {
     boot_vcpus: vcpus('boot', 'vCPUs at boot', () => 1),
     max_vcpus: vcpus('max', 'vCPUs that the VM can be resized to', (members) => members['boot_vcpus']),
@@ -43,6 +66,13 @@ export const CpusConfig = struct({
     max_phys_bits: optional(
       uint('Largest physical address in `bits`; the smaller of this and what the host has', { bits: 8 }),
     ),
+    affinity: beyond(
+      optional(list(nested(CpuAffinity), (text) => readAffinity('vcpu', text), AFFINITY_SYNTAX)),
+    ),
+    nested: beyond(
+      optional(flag('The guest can run virtual machines of its own, where the host can; default: on')),
+    ),
+    features: beyond(optional({ ...nested(CpuFeatures), read: readFeatures, syntax: 'amx' })),
   },
 });
 
@@ -64,6 +94,14 @@ function vcpus(word: string, doc: string, byDefault: NonNullable<Field['wordDefa
 
 function readTopology(text: string): unknown {
   const [threads, cores, dies, packages, ...rest] = text.split(':').map((one) => readDecimal(one, 255));
-  if (packages === undefined || rest.length > 0) throw new Error('expected four numbers');
+  if (packages === undefined || rest.length > 0) {
+    throw new Error('expected <threads_per_core>:<cores_per_die>:<dies_per_package>:<packages>');
+  }
   return { threads_per_core: threads, cores_per_die: cores, dies_per_package: dies, packages };
+}
+
+function readFeatures(text: string): unknown {
+  const names = readTexts(text);
+  if (names.some((name) => name !== 'amx')) throw new Error('expected amx');
+  return { amx: names.includes('amx') };
 }

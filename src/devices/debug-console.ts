@@ -1,6 +1,6 @@
 import { beyond, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { nested, uint } from '../schema/kinds.ts';
-import { consoleBackend, consoleFile, consoleMode } from './console.ts';
+import { CONSOLE_WORDS, consoleBackend, consoleFile, consoleMode } from './console.ts';
 import { defineDevice } from './device.ts';
 
 /** The port that firmware writes its messages to: Bochs had it first. */
@@ -11,6 +11,7 @@ export interface DebugConsoleConfig extends ValueOf<typeof DebugConsoleConfig> {
 export const DebugConsoleConfig = struct({
   name: 'DebugConsoleConfig',
   doc: 'A debug port of the guest, which takes a byte with each write: for firmware and early kernels',
+  wordsMeant: CONSOLE_WORDS,
   fields: {
     file: consoleFile(),
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null']),

@@ -6,12 +6,17 @@ import {
   optional,
   struct,
   worded,
+  withoutEffect,
   type ValueOf,
+  type Words,
+  type WordsForm,
 } from '../schema/field.ts';
-import { flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
+import { choice, flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { imageSteps, imageType, type ImageFacts } from './image.ts';
-import { onBus } from './pci.ts';
+import { AFFINITY_SYNTAX, readAffinity, VirtQueueAffinity } from './host-cpus.ts';
+import { planQueueThreads } from './queue-threads.ts';
+import { onBus, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { SharedLimits } from './rate-limit-group.ts';
 import type { Step } from './step.ts';
@@ -23,6 +28,17 @@ export interface DiskConfig extends ValueOf<typeof DiskConfig> {}
 export const DiskConfig = struct({
   name: 'DiskConfig',
   doc: 'A virtio-blk disk: an image on the host, or a vhost-user back-end',
+  aliases: { affinity: 'queue_affinity' },
+  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsMeant: {
+    discard: 'sparse',
+    file: 'path',
+    filename: 'path',
+    format: 'image_type',
+    ro: 'readonly',
+    type: 'image_type',
+    vhost_socket: 'socket',
+  },
   fields: {
     // a vhost-user disk has none
     path: documentedAs('required', optional(path('Image file or block device'))),
@@ -38,11 +54,25 @@ export const DiskConfig = struct({
     id: optional(text('Name of the device', '<id>')),
     rate_limit_group: beyond(optional(text('Id of the rate limit group whose limits the disk shares'))),
     disable_io_uring: beyond(
-      worded('_disable_io_uring', defaulted(flag('Never use io_uring for the image'), false)),
+      formed(hiddenWord('disable_io_uring'), defaulted(flag('Never use io_uring for the image'), false)),
     ),
     image_type: beyond(imageType('Format of the image; `Unknown`: detected')),
     serial: beyond(optional(text('Serial number; default: from the image’s place on the host'))),
     backing_files: beyond(optional(flag('The image may have backing files in any folder'))),
+    pci_segment: pciSegment(),
+    queue_affinity: beyond(
+      optional(list(nested(VirtQueueAffinity), (text) => readAffinity('queue_index', text), AFFINITY_SYNTAX)),
+    ),
+    sparse: beyond(
+      optional(flag('What the guest discards is given back to the host’s file system; default: off')),
+    ),
+    lock_granularity: lockGranularity(),
+    disable_aio: beyond(
+      formed(
+        hiddenWord('disable_aio'),
+        optional(flag('Never use Linux AIO for the image; it is never used')),
+      ),
+    ),
   },
 });
 
@@ -67,7 +97,9 @@ export const disk = defineDevice({
 
 function planDisk(config: DiskConfig, at: PlanContext<DiskFacts>): readonly Step[] {
   const throttle = planThrottle(at.qemuId, config, at.facts.shared);
+  const threads = planQueueThreads(at.qemuId, config);
   return [
+    ...threads.steps,
     ...imageSteps(at.qemuId, config, at.facts),
     ...throttle.steps,
     {
@@ -83,6 +115,7 @@ function planDisk(config: DiskConfig, at: PlanContext<DiskFacts>): readonly Step
         'num-queues': config.num_queues,
         'queue-size': config.queue_size,
         'write-cache': 'on',
+        ...threads.props,
       },
     },
   ];
@@ -103,4 +136,25 @@ function pollQueue() {
     },
     inner,
   );
+}
+
+function lockGranularity() {
+  const choices = choice('How an image is locked against other programs', ['ByteRange', 'Full'], {
+    aliases: { 'byte-range': 'ByteRange' },
+  });
+  return beyond(
+    withoutEffect(optional(choices), (value) =>
+      value === 'Full'
+        ? 'QEMU locks ranges of bytes; a lock of the whole file excludes it all the same'
+        : undefined,
+    ),
+  );
+}
+
+/** Cloud Hypervisor hides these words behind an underscore; users write what JSON has. */
+function hiddenWord(name: string): WordsForm {
+  const keys = [`_${name}`, name];
+  const read = (words: Words): unknown =>
+    words.convert(`_${name}`, readToggle) ?? words.convert(name, readToggle);
+  return { keys, syntax: '', read };
 }

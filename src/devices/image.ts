@@ -26,19 +26,26 @@ export interface ImageFacts {
 
 /** Member that declares the format of an image. */
 export function imageType(doc: string) {
-  return optional(choice(doc, ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown']));
+  return optional(
+    choice(doc, ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown'], { aliases: { vhd: 'FixedVhd' } }),
+  );
 }
 
-type Access = Pick<DiskConfig, 'readonly' | 'direct'>;
+type Access = Pick<DiskConfig, 'readonly' | 'direct' | 'sparse'>;
 
 /**
  * The nodes of an image, the deepest backing file first; the last is called `name`.
  * Each backing file is given by us: QEMU never follows a name that it finds in a file.
  */
-export function imageSteps(name: string, { readonly, direct }: Access, facts: ImageFacts): BlockdevStep[] {
+export function imageSteps(
+  name: string,
+  { readonly, direct, sparse }: Access,
+  facts: ImageFacts,
+): BlockdevStep[] {
   const nodes = facts.layers.map((layer, depth) => {
     const own = nodeName(name, depth);
-    const access = { 'read-only': readonly || depth > 0, cache: { direct } };
+    const discard = sparse === true && depth === 0 ? { discard: 'unmap' } : {};
+    const access = { 'read-only': readonly || depth > 0, cache: { direct }, ...discard };
     const backing = depth + 1 < facts.layers.length ? nodeName(name, depth + 1) : null;
     return [
       fileNode(own, layer, { ...access, aio: facts.aio }),

@@ -199,6 +199,7 @@ test('slots are taken in the order of reference/api.md 8.2', () => {
     'balloon',
     'watchdog',
     'pvpanic',
+    'ivshmem',
     'devices',
     'iommu',
   ]);
@@ -207,7 +208,7 @@ test('slots are taken in the order of reference/api.md 8.2', () => {
 test('ids and what can be removed are as in reference/api.md 8.1 and 8.5', () => {
   const ids = DEVICES.flatMap(({ ids }) => (ids === undefined ? [] : Object.values(ids)));
   const expected =
-    '_balloon _console _debug_console _disk _fs _iommu _mem _net _pmem _pvpanic _rng _serial _vfio _vsock _watchdog';
+    '_balloon _console _debug_console _disk _fs _iommu _ivshmem _mem _net _pmem _pvpanic _rng _serial _tpm _vfio _vsock _watchdog';
   assert.equal(ids.toSorted().join(' '), expected);
   const removable = DEVICES.filter(({ removable }) => removable).map(({ member }) => member);
   // pmem is not: the engine keeps it (docs/compatibility.md)

@@ -6,9 +6,13 @@ import type { Device } from './device.ts';
 import { disk } from './disk.ts';
 import { fs } from './fs.ts';
 import { iommu } from './iommu.ts';
+import { ivshmem } from './ivshmem.ts';
+import { landlock, landlockRules } from './landlock.ts';
 import { memory } from './memory.ts';
 import { net } from './net.ts';
+import { genericVhostUser, pvmemcontrol, userDevice, vdpa } from './not-in-engine.ts';
 import { numa } from './numa.ts';
+import { pciSegments } from './pci-segments.ts';
 import { platform } from './platform.ts';
 import { pmem } from './pmem.ts';
 import { pvpanic } from './pvpanic.ts';
@@ -16,6 +20,7 @@ import { rateLimitGroup } from './rate-limit-group.ts';
 import { rng } from './rng.ts';
 import { serial } from './serial.ts';
 import { sgxEpc } from './sgx-epc.ts';
+import { tpm } from './tpm.ts';
 import { vfio } from './vfio.ts';
 import { virtioMem } from './virtio-mem.ts';
 import { vsock } from './vsock.ts';
@@ -31,6 +36,7 @@ export const DEVICES: readonly Device[] = [
   numa,
   platform,
   sgxEpc,
+  pciSegments,
   rateLimitGroup,
   serial,
   console,
@@ -45,6 +51,14 @@ export const DEVICES: readonly Device[] = [
   balloon,
   watchdog,
   pvpanic,
+  ivshmem,
   vfio,
   iommu,
+  tpm,
+  landlock,
+  landlockRules,
+  userDevice,
+  vdpa,
+  genericVhostUser,
+  pvmemcontrol,
 ];

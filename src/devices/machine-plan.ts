@@ -60,6 +60,12 @@ export interface MachinePlan {
   readonly boot: BootSource;
   /** files with the structures of SMBIOS that are given; their names are ours */
   readonly smbios: readonly string[];
+  /** further files of the firmware configuration device: checked names, and files of the VMM or of the user */
+  readonly fwCfg: readonly { readonly name: string; readonly file: string }[];
+  /** a listening socket of the VMM's on which QEMU serves a debugger */
+  readonly debugger: number | undefined;
+  /** transparent huge pages may hold QEMU's memory */
+  readonly hugePages: boolean;
   /** files that QEMU gets open, by their paths in this plan: it may not be allowed to open them itself */
   readonly handed: ReadonlyMap<string, number>;
   /** the machine waits for the state of another one and never starts by itself */

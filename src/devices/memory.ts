@@ -1,4 +1,4 @@
-import { defaulted, optional, struct, unworded, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { beyond, defaulted, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { choice, flag, list, nested, path, size, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 
@@ -12,12 +12,12 @@ export interface MemoryZoneConfig extends ValueOf<typeof MemoryZoneConfig> {}
 export const MemoryZoneConfig = struct({
   name: 'MemoryZoneConfig',
   doc: 'A part of the RAM with a backing of its own; needs memory.size to be 0',
+  wordsMeant: { mem: 'size', 'mem-path': 'file', path: 'file', share: 'shared' },
   fields: {
     id: text('Name of the zone', '<zone_id>'),
     size: ramSize('Size in `bytes`'),
     file: optional(path('File or directory that backs the zone')),
-    // only the document has it: the original takes memory.mergeable for all zones
-    mergeable: unworded(defaulted(flag('Pages may be merged with equal ones (KSM)'), false)),
+    mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     shared: defaulted(flag('Mapped shared, so that other processes can map it as well'), false),
     hugepages: defaulted(flag('Backed by huge pages'), false),
     hugepage_size: optional(size('Size of a huge page in `bytes`')),
@@ -26,6 +26,13 @@ export const MemoryZoneConfig = struct({
     ),
     hotplug_size: optional(size('Room to grow in `bytes`')),
     hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
+    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    thp: beyond(
+      optional(
+        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
+      ),
+    ),
+    reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
   },
 });
 
@@ -34,6 +41,13 @@ export const MemoryConfig = struct({
   name: 'MemoryConfig',
   doc: 'RAM of the guest',
   wordsIgnored: ['file'],
+  wordsMeant: {
+    max: 'hotplug_size',
+    maxmem: 'hotplug_size',
+    mem: 'size',
+    prealloc: 'prefault',
+    share: 'shared',
+  },
   fields: {
     size: ramSize('Size in `bytes`; 0 where zones say it'),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
@@ -49,6 +63,13 @@ export const MemoryConfig = struct({
     shared: defaulted(flag('Mapped shared, so that vhost-user back-ends can map it as well'), false),
     hugepages: defaulted(flag('Backed by huge pages'), false),
     hugepage_size: optional(size('Size of a huge page in `bytes`; default: the host’s')),
+    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    thp: beyond(
+      optional(
+        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
+      ),
+    ),
+    reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
     zones: optional(list(nested(MemoryZoneConfig))),
   },
 });
@@ -69,25 +90,19 @@ export const SINGLE_ZONE = 'mem0';
 
 /** The RAM as zones: those of the configuration, or the one that `memory.size` makes. */
 export function zonesOf(memory: MemoryConfig): readonly MemoryZoneConfig[] {
-  const { zones = [], size, mergeable, shared, hugepages } = memory;
-  if (zones.length > 0) return zones.map((zone) => ({ ...zone, mergeable: zone.mergeable || mergeable }));
-  const { hugepage_size, hotplug_size, hotplugged_size } = memory;
-  return [
-    {
-      ...{
-        id: SINGLE_ZONE,
-        size,
-        mergeable,
-        shared,
-        hugepages,
-        hugepage_size,
-        hotplug_size,
-        hotplugged_size,
-      },
-      file: undefined,
-      host_numa_node: undefined,
-    },
-  ];
+  const { zones = [], hotplug_method: _method, ...whole } = memory;
+  if (zones.length === 0) return [{ id: SINGLE_ZONE, ...whole, file: undefined, host_numa_node: undefined }];
+  return zones.map((zone) => ({
+    ...zone,
+    mergeable: zone.mergeable || whole.mergeable,
+    prefault: zone.prefault ?? whole.prefault,
+    reserve: zone.reserve ?? whole.reserve,
+  }));
+}
+
+/** Whether QEMU gets transparent huge pages: they can only be switched off for all of a process. */
+export function wantsHugePages({ thp, zones = [] }: MemoryConfig): boolean {
+  return thp !== false && zones.every((zone) => zone.thp !== false);
 }
 
 /** Zones that grow by a virtio-mem device: one device each. */
@@ -104,4 +119,12 @@ export function bootMemory(memory: MemoryConfig): number {
 /** RAM that is there when no balloon takes any away, in `bytes`: with what virtio-mem devices were asked for. */
 export function plannedMemory(memory: MemoryConfig): number {
   return zonesOf(memory).reduce((total, zone) => total + (zone.hotplugged_size ?? 0), bootMemory(memory));
+}
+
+/** What the zones take of the host's memory, in `bytes`: those with a file or huge pages take nothing of it. */
+export function takenMemory(memory: MemoryConfig): { readonly total: number; readonly prefaulted: number } {
+  const zones = zonesOf(memory).filter(({ file, hugepages }) => file === undefined && !hugepages);
+  const sum = (some: readonly MemoryZoneConfig[]): number =>
+    some.reduce((total, { size }) => total + size, 0);
+  return { total: sum(zones), prefaulted: sum(zones.filter(({ prefault }) => prefault === true)) };
 }

@@ -16,7 +16,8 @@ import {
 import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
 import { PortForward, readForwards } from './port-forward.ts';
-import { onBus, onBusByBackend } from './pci.ts';
+import { offloadProps, offloads } from './net-offloads.ts';
+import { onBus, onBusByBackend, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
 import { userNetwork } from './user-network.ts';
@@ -29,6 +30,19 @@ export const NetConfig = struct({
   doc: 'A virtio-net interface: a TAP of the host, passed descriptors, or a vhost-user back-end',
   // the original's JSON says `fds` where the document (and the command line) says `fd`
   aliases: { fds: 'fd' },
+  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsMeant: {
+    addr: 'ip',
+    fds: 'fd',
+    forwards: 'forward',
+    hostfwd: 'forward',
+    ifname: 'tap',
+    macaddr: 'mac',
+    model: 'backend',
+    netmask: 'mask',
+    port: 'forward',
+    vhost_socket: 'socket',
+  },
   fields: {
     tap: nameOrNone('Name of the TAP on the host; default: one of its own', '<name>'),
     ip: defaulted(ipv4('Address of the host’s side'), '192.168.249.1'),
@@ -65,6 +79,8 @@ export const NetConfig = struct({
       optional(uint('Largest packet in `bytes`, in the guest and on the TAP', { bits: 16, min: 1280 })),
     ),
     rate_limiter_config: rateLimiterConfig,
+    pci_segment: pciSegment(),
+    ...offloads,
   },
 });
 
@@ -113,6 +129,7 @@ function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] 
         vectors: 2 * pairs + 2,
         rx_queue_size: config.queue_size,
         tx_queue_size: config.vhost_user ? config.queue_size : TAP_TX_QUEUE_SIZE,
+        ...offloadProps(config),
         // no firmware of ours boots from a network
         romfile: '',
       },

@@ -1,7 +1,15 @@
-import { documentedAs, optional, silentlyDefaulted, struct, type ValueOf } from '../schema/field.ts';
+import {
+  beyond,
+  documentedAs,
+  optional,
+  silentlyDefaulted,
+  struct,
+  withoutEffect,
+  type ValueOf,
+} from '../schema/field.ts';
 import { list, nested, readDecimal, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import { readIntegers } from './integers.ts';
+import { readIntegers, readItems } from './integers.ts';
 
 /** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
 export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
@@ -18,14 +26,25 @@ export interface NumaConfig extends ValueOf<typeof NumaConfig> {}
 export const NumaConfig = struct({
   name: 'NumaConfig',
   doc: 'A NUMA node of the guest',
+  wordsIgnored: ['device_id'],
+  wordsMeant: { id: 'guest_numa_id', node: 'guest_numa_id', nodeid: 'guest_numa_id', zones: 'memory_zones' },
   fields: {
     guest_numa_id: zero('Number of the node', 32),
     cpus: optional(
-      list(uint('vCPUs of the node', { bits: 8, format: 'int32' }), readIntegers, '<cpu>-<cpu>:<cpu>...'),
+      list(uint('vCPUs of the node', { bits: 8, format: 'int32' }), readIntegers, '[<cpu>-<cpu>,<cpu>...]'),
     ),
-    distances: optional(list(nested(NumaDistance), readDistances, '<node>@<distance>:<node>@<distance>...')),
-    memory_zones: optional(list(text('Memory zones of the node'), readNames, '<zone_id>:<zone_id>...')),
-    sgx_epc_sections: optional(list(text('SGX sections of the node'), readNames, '<id>:<id>...')),
+    distances: optional(list(nested(NumaDistance), readDistances, '[<node>@<distance>,...]')),
+    memory_zones: optional(list(text('Memory zones of the node'), readNames, '[<zone_id>,...]')),
+    pci_segments: beyond(
+      withoutEffect(
+        optional(list(uint('PCI segments of the node', { bits: 16 }), readIntegers, '[<segment>,...]')),
+        (value) =>
+          Array.isArray(value) && value.length > 0
+            ? 'guests are not told which node a PCI device is near'
+            : undefined,
+      ),
+    ),
+    sgx_epc_sections: optional(list(text('SGX sections of the node'), readNames, '[<id>,...]')),
   },
 });
 
@@ -45,12 +64,13 @@ function zero(doc: string, bits: 8 | 32) {
   return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
 }
 
+/** `[a,b]`, and `a:b` of earlier versions. */
 function readNames(text: string): string[] {
-  return text.split(':');
+  return readItems(text);
 }
 
 function readDistances(text: string): unknown[] {
-  return text.split(':').map((pair) => {
+  return readItems(text).map((pair) => {
     const [destination, distance, ...rest] = pair.split('@').map((one) => readDecimal(one));
     if (distance === undefined || rest.length > 0) throw new Error('expected <node>@<distance>');
     return { destination, distance };

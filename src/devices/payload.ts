@@ -1,5 +1,9 @@
-import { optional, struct, type ValueOf } from '../schema/field.ts';
-import { path, text } from '../schema/kinds.ts';
+import { later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { nested, path, text } from '../schema/kinds.ts';
+import { FwCfgConfig } from './fw-cfg.ts';
+
+/** Why an IGVM file is refused. */
+export const NO_IGVM = 'QEMU 10 cannot load IGVM files';
 
 export interface KernelConfig extends ValueOf<typeof KernelConfig> {}
 export const KernelConfig = struct({
@@ -18,6 +22,12 @@ export const PayloadConfig = struct({
     kernel: optional(path('File with the kernel')),
     cmdline: optional(text('Command line of the kernel')),
     initramfs: optional(path('File with the initramfs')),
+    igvm: later(optional(path('IGVM file')), NO_IGVM),
+    host_data: later(
+      optional(text('Data of the host for a guest with SEV-SNP')),
+      'there is no processor with SEV-SNP to see it work',
+    ),
+    fw_cfg_config: optional(nested(FwCfgConfig)),
   },
 });
 

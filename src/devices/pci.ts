@@ -1,4 +1,21 @@
+import { beyond, optional, withoutEffect } from '../schema/field.ts';
+import { uint } from '../schema/kinds.ts';
 import type { PlanContext } from './device.ts';
+
+/** The member `pci_segment` of devices on the bus. */
+export function pciSegment() {
+  const segment = uint('PCI segment that the device is to be on; it is on 0, whatever this says', {
+    bits: 16,
+  });
+  return beyond(
+    withoutEffect(optional(segment), (value) =>
+      value === 0 ? undefined : 'all devices are on PCI segment 0: the machine has no other',
+    ),
+  );
+}
+
+/** Words of newer versions of Cloud Hypervisor for every device on the bus. */
+export const PCI_WORDS_IGNORED = ['pci_device_id'] as const;
 
 interface OnSlot {
   readonly id: string;

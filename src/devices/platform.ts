@@ -1,5 +1,6 @@
-import { beyond, defaulted, optional, struct, unworded, type ValueOf } from '../schema/field.ts';
-import { list, nested, readTexts, text, uint } from '../schema/kinds.ts';
+import { beyond, defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { flag, list, nested, readTexts, text, uint } from '../schema/kinds.ts';
+import { readIntegers } from './integers.ts';
 import { defineDevice } from './device.ts';
 
 /** What the guest is told about the machine that it runs on. */
@@ -7,16 +8,29 @@ export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}
 export const PlatformConfig = struct({
   name: 'PlatformConfig',
   doc: 'What the guest is told of its machine (SMBIOS), and its PCI segments',
+  wordsIgnored: ['iommu_address_width', 'iommufd', 'iommufd_fd', 'vfio_p2p_dma'],
   fields: {
     num_pci_segments: defaulted(
       uint('PCI segments; all devices are on segment 0, whatever segment they ask for', { bits: 16, min: 1 }),
       1,
     ),
-    iommu_segments: unworded(
-      optional(list(uint('Segment behind the virtual IOMMU; only 0 has devices', { bits: 16 }))),
+    iommu_segments: optional(
+      list(
+        uint('Segment behind the virtual IOMMU; only 0 has devices', { bits: 16 }),
+        readIntegers,
+        '[<segment>,...]',
+      ),
     ),
     serial_number: optional(text('Serial number of the machine')),
     uuid: optional(text('UUID of the machine', '<uuid>')),
+    tdx: later(
+      optional(flag('Protected from the host by TDX')),
+      'nothing here protects a guest from its host: QEMU 10 has no TDX',
+    ),
+    sev_snp: later(
+      optional(flag('Protected from the host by SEV-SNP')),
+      'nothing here protects a guest from its host: there is no processor with SEV-SNP to see it work',
+    ),
     oem_strings: optional(list(text('A text for programs in the guest'), readTexts, '[<text>,<text>...]')),
   },
 });

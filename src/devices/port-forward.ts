@@ -1,4 +1,5 @@
 import { defaulted, struct, type ValueOf } from '../schema/field.ts';
+import { expected } from '../util/nearest.ts';
 import { choice, ipv4, readDecimal, uint } from '../schema/kinds.ts';
 
 /** A port of the host behind which a port of the guest is (`backend` `user`). */
@@ -15,6 +16,20 @@ export const PortForward = struct({
   },
 });
 
+/** As other programs write it: `2222:22`, QEMU's `tcp::2222-:22`, Docker's `2222:22/tcp`. */
+const OTHER_FORWARD = /^(?:(tcp|udp):)?(?:([\d.]*):)?(\d+)(?:-[\d.]*:|:|->)(\d+)(?:\/(tcp|udp))?$/;
+
+function forwardMeant(text: string): string | undefined {
+  const [, before, address = '', from, to, behind] = OTHER_FORWARD.exec(text) ?? [];
+  if (from === undefined || to === undefined) return undefined;
+  const protocol = before ?? behind;
+  return [
+    ...(protocol === undefined ? [] : [protocol]),
+    ...(address === '' ? [] : [address]),
+    `${from}-${to}`,
+  ].join(':');
+}
+
 const FORWARD = /^(?:(tcp|udp):)?(?:([\d.]+):)?(\d+)-(\d+)$/;
 
 /** Reads `tcp:127.0.0.1:2222-22+udp:5353-53` as the command line takes it; protocol and address may be left out. */
@@ -22,7 +37,8 @@ export function readForwards(text: string): unknown[] {
   return text.split('+').map((one) => {
     const [, protocol, host, from, to] = FORWARD.exec(one) ?? [];
     if (from === undefined || to === undefined) {
-      throw new Error('expected [tcp:|udp:][<ipv4>:]<host port>-<guest port>, joined by +');
+      const form = '[tcp:|udp:][<ipv4>:]<host port>-<guest port>, joined by +';
+      throw new Error(expected(form, forwardMeant(one)));
     }
     return {
       ...(protocol === undefined ? {} : { protocol }),

@@ -5,7 +5,8 @@ import type { ObjectStep, Step } from './step.ts';
 export type RamBacking = Pick<
   MemoryZoneConfig,
   'file' | 'shared' | 'mergeable' | 'hugepages' | 'hugepage_size' | 'host_numa_node'
->;
+> &
+  Partial<Pick<MemoryZoneConfig, 'prefault' | 'reserve'>>;
 
 /** A part of the RAM that is one object of QEMU's, and one block of memory in a snapshot. */
 export interface RamRegion {
@@ -39,7 +40,8 @@ export function ramObject({ id, size, backing, sparse }: RamRegion): ObjectStep 
     size,
     share,
     merge: mergeable,
-    ...(sparse ? { reserve: false } : {}),
+    ...(sparse || backing.reserve === false ? { reserve: false } : {}),
+    ...(backing.prefault === true && !sparse ? { prealloc: true } : {}),
     ...(node === undefined ? {} : { 'host-nodes': [node], policy: 'bind' }),
   };
   if (file !== undefined) {

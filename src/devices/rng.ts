@@ -1,7 +1,7 @@
 import { defaulted, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import { onBus } from './pci.ts';
+import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
 
 const SOURCE = '/dev/urandom';
 
@@ -10,6 +10,8 @@ export interface RngConfig extends ValueOf<typeof RngConfig> {}
 export const RngConfig = struct({
   name: 'RngConfig',
   doc: 'The virtio entropy device; there always is one',
+  wordsIgnored: ['id', 'pci_segment', ...PCI_WORDS_IGNORED],
+  wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
   fields: {
     src: wordDefaulted(
       { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },

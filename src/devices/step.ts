@@ -60,6 +60,14 @@ export interface ChardevStep {
   readonly backend: ChardevBackend;
 }
 
+/** What emulates a TPM: a program behind a connection of its own. QEMU only makes it at boot. */
+export interface TpmdevStep {
+  readonly kind: 'tpmdev';
+  readonly id: string;
+  /** the connection */
+  readonly chardev: string;
+}
+
 /** A device on a bus. */
 export interface DeviceStep {
   readonly kind: 'device';
@@ -70,7 +78,7 @@ export interface DeviceStep {
  * One thing that QEMU makes. A list of steps is rendered as arguments at boot and as QMP commands when the
  * machine runs; in reverse order it is how the thing is taken away again.
  */
-export type Step = ObjectStep | BlockdevStep | NetdevStep | ChardevStep | DeviceStep;
+export type Step = ObjectStep | BlockdevStep | NetdevStep | ChardevStep | TpmdevStep | DeviceStep;
 
 /** Whether steps can only be made over QMP: they are then made before the guest's first instruction, not as arguments. */
 export function needsQmp(steps: readonly Step[]): boolean {

@@ -52,7 +52,7 @@ function planVirtioMem(zone: MemoryZoneConfig, at: PlanContext<VirtioMemFacts>):
         'block-size': BLOCK,
         'requested-size': zone.hotplugged_size ?? 0,
         // a page that the host does not have is refused when the guest asks for it, not a crash when it uses it
-        ...(zone.hugepages ? { prealloc: true } : {}),
+        ...(zone.hugepages || zone.prefault === true ? { prealloc: true } : {}),
       },
     },
   ];

@@ -1,7 +1,7 @@
 import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onBusByBackend } from './pci.ts';
+import { onBusByBackend, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
 
 /** The host's side of the device, which runs before QEMU does. */
 export interface VsockFacts {
@@ -14,12 +14,15 @@ export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
 export const VsockConfig = struct({
   name: 'VsockConfig',
   doc: 'Sockets between host and guest, over a UNIX socket of the host',
+  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsMeant: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
   wordsFirst: ['socket'],
   fields: {
     cid: uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
     socket: path('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
+    pci_segment: pciSegment(),
   },
 });
 

@@ -1,9 +1,12 @@
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { reasonOf } from '../util/errno.ts';
 
 /** QEMU's accelerator and what it is given. */
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
   readonly properties: Readonly<Record<string, string>>;
+  /** why the processor's virtualization is not used; undefined where it is, or where the user wants it so */
+  readonly reason?: string | undefined;
 }
 
 /**
@@ -15,7 +18,14 @@ export function chooseAccelerator(env: NodeJS.ProcessEnv = process.env): Acceler
   const override = env['NEPHOS_ACCEL'];
   if (override !== undefined && override !== '') return named(override);
   if (process.platform === 'darwin') return named('hvf');
-  return named(hasVirtualization() && opens('/dev/kvm') ? 'kvm' : 'tcg');
+  const reason = whyNotKvm();
+  return reason === undefined ? named('kvm') : { ...named('tcg'), reason };
+}
+
+function whyNotKvm(): string | undefined {
+  const problem = whyClosed('/dev/kvm');
+  if (problem !== undefined) return problem;
+  return hasVirtualization() ? undefined : 'the processor of this host shows neither vmx nor svm';
 }
 
 function named(name: string): Accelerator {
@@ -38,11 +48,12 @@ function hasVirtualization(): boolean {
   }
 }
 
-function opens(path: string): boolean {
+/** Why a device cannot be opened; undefined where it can. */
+function whyClosed(path: string): string | undefined {
   try {
-    closeSync(openSync(path, 'r+'));
-    return true;
-  } catch {
-    return false;
+    closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+    return undefined;
+  } catch (error) {
+    return `${path}: ${reasonOf(error)}`;
   }
 }

@@ -74,7 +74,12 @@ function regionOf(id: string, zones: readonly MemoryZoneConfig[]): RamRegion {
     id,
     size: zones.reduce((total, { size }) => total + size, 0),
     zones: zones.map((zone) => zone.id),
-    backing,
+    // what the guest does not see may not decide about its nodes
+    backing: {
+      ...backing,
+      prefault: zones.some((zone) => zone.prefault),
+      reserve: zones.every((zone) => zone.reserve !== false),
+    },
     sparse: false,
   };
 }

@@ -6,6 +6,7 @@ import type {
   MachinePlan,
   Properties,
 } from '../devices/machine-plan.ts';
+import { wantsHugePages } from '../devices/memory.ts';
 import { pmem } from '../devices/pmem.ts';
 import { ramObject, shareRam } from '../devices/ram.ts';
 import { planGroups } from '../devices/rate-limit-group.ts';
@@ -26,6 +27,9 @@ export interface HostFacts {
   readonly initramfs: string | undefined;
   /** files with structures of SMBIOS */
   readonly smbios?: readonly string[];
+  /** further files of the firmware configuration device */
+  readonly fwCfg?: MachinePlan['fwCfg'];
+  readonly debugger?: number | undefined;
   /** those of all these files that the engine gets open, by their paths */
   readonly handed?: ReadonlyMap<string, number>;
   /** what the host found or made for each device, by its id */
@@ -60,6 +64,9 @@ export function planMachine(
     numa,
     boot: planBoot(config, host),
     smbios: host.smbios ?? [],
+    fwCfg: host.fwCfg ?? [],
+    debugger: host.debugger,
+    hugePages: wantsHugePages(config.memory),
     handed: host.handed ?? new Map(),
     incoming: false,
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
@@ -103,13 +110,18 @@ const HYPERV: Properties = {
   'hv-stimer': true,
 };
 
+/** Without them a guest cannot run virtual machines of its own. */
+const NO_NESTED: Properties = { vmx: false, svm: false };
+
 function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['cpu'] {
   const bits = cpus.max_phys_bits;
+  const nested = cpus.nested === false ? NO_NESTED : {};
   if (accelerator.name === 'tcg') {
     return {
       model: 'max',
       properties: {
         ...TCG_CPU,
+        ...nested,
         ...(bits === undefined ? {} : { 'phys-bits': Math.min(bits, TCG_PHYS_BITS) }),
       },
     };
@@ -118,6 +130,7 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
     model: 'host',
     properties: {
       'host-phys-bits': true,
+      ...nested,
       ...(bits === undefined ? {} : { 'host-phys-bits-limit': bits }),
       ...(cpus.kvm_hyperv ? HYPERV : {}),
     },

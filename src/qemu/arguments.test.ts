@@ -22,6 +22,9 @@ function plan(
     steps,
     lateSteps: [],
     smbios: [],
+    fwCfg: [],
+    debugger: undefined,
+    hugePages: true,
     handed: new Map(),
     incoming: false,
   };

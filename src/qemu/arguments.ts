@@ -7,7 +7,14 @@ import type {
   Properties,
 } from '../devices/machine-plan.ts';
 import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../devices/step.ts';
-import { descriptorOf, descriptorsOf, FIRST_DESCRIPTOR, pathInQemu, type Descriptor } from './descriptors.ts';
+import {
+  DEBUGGER,
+  descriptorOf,
+  descriptorsOf,
+  FIRST_DESCRIPTOR,
+  pathInQemu,
+  type Descriptor,
+} from './descriptors.ts';
 
 /**
  * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
@@ -30,10 +37,18 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],
+    plan.debugger === undefined ? [] : debuggerArguments(descriptors),
+    ...plan.fwCfg.map(({ name, file }) => ['-fw_cfg', `name=${name},file=${pathInQemu(descriptors, file)}`]),
     ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
     ...plan.steps.map((step) => stepArguments(step, descriptors)),
     ...plan.numa.map((option) => ['-numa', numaArgument(option)]),
   ].flat();
+}
+
+/** A listening socket of ours, for a debugger. */
+function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
+  const fd = descriptorOf(descriptors, DEBUGGER);
+  return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];
 }
 
 function memoryArgument({ size, slots, max }: MemoryPlan): string {
@@ -85,6 +100,8 @@ function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[]
       return netdevArguments(step, descriptors);
     case 'chardev':
       return chardevArguments(step, descriptors);
+    case 'tpmdev':
+      return ['-tpmdev', `emulator,id=${step.id},chardev=${step.chardev}`];
   }
 }
 

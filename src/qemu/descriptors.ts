@@ -17,10 +17,18 @@ export type Descriptor =
 export const FIRST_DESCRIPTOR = 3;
 
 /** The descriptors that QEMU must be started with for what is in its arguments. */
-export function planDescriptors({ steps, handed }: Pick<MachinePlan, 'steps' | 'handed'>): Descriptor[] {
+export function planDescriptors({
+  steps,
+  handed,
+  debugger: listener,
+}: Pick<MachinePlan, 'steps' | 'handed' | 'debugger'>): Descriptor[] {
   const files = [...handed].map(([path, fd]) => ({ use: 'handed', path, fd }) as const);
-  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...files];
+  const debug = listener === undefined ? [] : [{ use: 'given', id: DEBUGGER, fd: listener } as const];
+  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...debug, ...files];
 }
+
+/** Id of the connection to a debugger. */
+export const DEBUGGER = 'gdb';
 
 function descriptorsFor(step: Step): Descriptor[] {
   if (step.kind === 'netdev') return (step.fds ?? []).map((fd) => ({ use: 'given', id: step.props.id, fd }));

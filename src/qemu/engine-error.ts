@@ -21,6 +21,12 @@ function withUser(message: string): string {
 
 /** Reads QEMU's complaint about one of our JSON arguments: `-blockdev {"driver":...}: Could not open ...`. */
 export function explainStart(lastWords: string): EngineError {
+  const [, bits] = /phys-bits too low \((\d+)\)/.exec(lastWords) ?? [];
+  if (bits !== undefined) {
+    return new EngineError(
+      `the RAM, with the room for more, does not fit into the ${bits} bits of the guest’s address space`,
+    );
+  }
   const match = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(lastWords);
   const [, json, reason] = match ?? [];
   if (json === undefined || reason === undefined) return new EngineError(lastWords);

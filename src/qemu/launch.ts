@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { requireProgramDescriptors } from '../util/free-descriptors.ts';
 import { createLog } from '../util/log.ts';
+import { withoutHugePages } from '../util/no-huge-pages.ts';
 import { findProgram, whyNoProgram } from './binary.ts';
 import { userArguments } from './confinement.ts';
 import type { Descriptor } from './descriptors.ts';
@@ -12,12 +13,13 @@ const log = createLog('qemu');
 
 /**
  * Starts QEMU's process with its descriptors from 3 on; `ends` are those that the VMM has opened for it, by the id of their part.
- * Rejects with EngineError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
+ * Without `hugePages` it has no transparent huge pages. Rejects with EngineError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
  */
 export async function launch(
   args: readonly string[],
   descriptors: readonly Descriptor[],
   ends: ReadonlyMap<string, number>,
+  hugePages: boolean,
 ): Promise<ChildProcess> {
   const [command, ...words] = commandLine(args);
   const inherited = descriptors.map((one) => {
@@ -25,7 +27,8 @@ export async function launch(
     return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
   });
   log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
-  return spawned(command, words, inherited);
+  const start = (): Promise<ChildProcess> => spawned(command, words, inherited);
+  return hugePages ? start() : (await withoutHugePages())(start);
 }
 
 /** Node tells of a failed start by an event or by throwing; where it has no descriptors left, the child has no streams either. */

@@ -57,7 +57,8 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
   await using files = await openOutputFiles(descriptors, signals.waits);
   using waiting = await openWaitingChannels(descriptors);
-  const child = await launch(args, descriptors, new Map([...files.fds, ...waiting.ends]));
+  const ends = new Map([...files.fds, ...waiting.ends]);
+  const child = await launch(args, descriptors, ends, plan.hugePages);
   const [events, traces] = [createListeners<QmpEvent>(), createListeners<string>()];
   const lastWords = collectLastWords(streamOf(child, 2), (line) => TRACE.test(line) && traces.tell(line));
   let shutdownReason = '';

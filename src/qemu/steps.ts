@@ -99,7 +99,7 @@ async function isConnected(qmp: Qmp, id: string): Promise<boolean> {
 
 /** The id or node name by which QEMU and we know a part. */
 function partOf(step: Step): string | undefined {
-  if (step.kind === 'chardev') return step.id;
+  if (step.kind === 'chardev' || step.kind === 'tpmdev') return step.id;
   return step.kind === 'blockdev' ? step.props['node-name'] : step.props.id;
 }
 
@@ -117,6 +117,8 @@ function makeCommands(step: Step): Command[] {
       return netdevCommands(step);
     case 'chardev':
       return chardevCommands(step);
+    case 'tpmdev':
+      throw new Error(`tpmdev ${step.id}: is only made at boot`);
     case 'device':
       return [{ command: 'device_add', args: step.props }];
   }
@@ -180,6 +182,8 @@ function dropCommand(step: Step): Command | undefined {
       return { command: 'netdev_del', args: { id: step.props.id } };
     case 'chardev':
       return { command: 'chardev-remove', args: { id: step.id } };
+    case 'tpmdev':
+      return undefined;
     case 'device':
       return step.props.id === undefined ? undefined : { command: 'device_del', args: { id: step.props.id } };
   }

@@ -41,18 +41,42 @@ export function unknownMembers(schema: Struct, json: unknown, at = ''): string[]
 }
 
 /**
- * The members of a decoded value that are marked `later` and in use, e.g. `disks[0].vhost_user`.
- * A member left at its default, `false` or an empty list asks for nothing.
+ * The members of a decoded value that are marked `later` and in use, with the reason where one is known,
+ * e.g. `payload.igvm (QEMU cannot load it)`. A member left at its default, `false` or an empty list asks for nothing.
  */
-export function laterMembers(schema: Struct, value: unknown, at = ''): string[] {
-  if (Array.isArray(value)) return value.flatMap((item, i) => laterMembers(schema, item, `${at}[${i}]`));
+export function laterMembers(schema: Struct, value: unknown): string[] {
+  return inspect(schema, value, '', (field, member, place) => {
+    if (!field.later) return undefined;
+    if (!isUsed(field, member)) return [];
+    return [field.refusal === undefined ? place : `${place} (${field.refusal})`];
+  });
+}
+
+/** The members of a decoded value that ask for something and change nothing, e.g. `net[0].pci_segment: <reason>`. */
+export function membersWithoutEffect(schema: Struct, value: unknown): string[] {
+  return inspect(schema, value, '', (field, member, place) => {
+    if (field.withoutEffect === undefined) return undefined;
+    const reason = member === undefined ? undefined : field.withoutEffect(member);
+    return reason === undefined ? [] : [`${place}: ${reason}`];
+  });
+}
+
+/** Looks at each member; where `look` returns undefined, at the members of what it nests. */
+function inspect(
+  schema: Struct,
+  value: unknown,
+  at: string,
+  look: (field: Field, member: unknown, place: string) => string[] | undefined,
+): string[] {
+  if (Array.isArray(value)) return value.flatMap((item, i) => inspect(schema, item, `${at}[${i}]`, look));
   if (typeof value !== 'object' || value === null) return [];
   const members = new Map<string, unknown>(Object.entries(value));
   return Object.entries(schema.fields).flatMap(([key, field]) => {
     const member = members.get(key);
     const place = at === '' ? key : `${at}.${key}`;
-    if (field.later) return isUsed(field, member) ? [place] : [];
-    return field.nested === undefined ? [] : laterMembers(field.nested, member, place);
+    const found = look(field, member, place);
+    if (found !== undefined) return found;
+    return field.nested === undefined ? [] : inspect(field.nested, member, place, look);
   });
 }
 

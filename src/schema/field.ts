@@ -53,6 +53,10 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly later: boolean;
   /** a path on the host */
   readonly isPath: boolean;
+  /** why it is refused, shown to the user */
+  readonly refusal: string | undefined;
+  /** returns why a value has no effect; the user is warned, and nothing is refused */
+  readonly withoutEffect: ((value: unknown) => string | undefined) | undefined;
   /** not in the contract's document: the original has it, or we do */
   readonly beyond: boolean;
   /** the struct (of each item, for a list) that the member nests */
@@ -71,8 +75,10 @@ interface StructTraits {
   readonly aliases: Readonly<Record<string, string>>;
   /** members that the command line looks at before the others: decides which error is reported */
   readonly wordsFirst: readonly string[];
-  /** keys that the command line takes and forgets */
+  /** keys that the command line takes, warns of and ignores */
   readonly wordsIgnored: readonly string[];
+  /** words of other programs, and the key that is meant, e.g. `file` for a disk's `path` */
+  readonly wordsMeant: Readonly<Record<string, string>>;
   /** further members of the struct's fragment, e.g. `nullable` */
   readonly document: DocumentFragment;
 }
@@ -118,6 +124,7 @@ export function struct<F extends Fields>(options: StructOptions<F>): Struct<F> {
     aliases,
     wordsFirst: options.wordsFirst ?? [],
     wordsIgnored: options.wordsIgnored ?? [],
+    wordsMeant: options.wordsMeant ?? {},
     document: options.document ?? {},
   };
 }
@@ -142,6 +149,8 @@ export function field<S extends v.GenericSchema>(
     defaultValue: undefined,
     later: false,
     isPath: false,
+    refusal: undefined,
+    withoutEffect: undefined,
     beyond: false,
     nested: options.nested,
   };
@@ -198,9 +207,23 @@ export function unworded<F extends Field>(inner: F): F {
   return { ...inner, read: undefined };
 }
 
-/** Marks a member whose capability comes with a later issue: using it is refused, never silently dropped. */
-export function later<F extends Field>(inner: F): F {
-  return { ...inner, later: true };
+/** Marks a member whose capability is not there: using it is refused with the reason, never silently dropped. */
+export function later<F extends Field>(inner: F, refusal?: string): F {
+  return { ...inner, later: true, refusal };
+}
+
+/**
+ * Marks a member that is accepted and changes nothing. `reason` says why, for the values that ask for something;
+ * a value that asks for what is done anyway needs no warning.
+ */
+export function withoutEffect<F extends Field>(
+  inner: F,
+  reason: NonNullable<Field['withoutEffect']> | string,
+): F {
+  const asks = (value: unknown): boolean => value !== false && !(Array.isArray(value) && value.length === 0);
+  const because = (value: unknown) =>
+    typeof reason === 'string' ? (asks(value) ? reason : undefined) : reason(value);
+  return { ...inner, withoutEffect: because };
 }
 
 /** Marks a member that the contract's document does not know. */

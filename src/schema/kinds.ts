@@ -8,6 +8,7 @@ import {
   type Struct,
   type ValueOf,
 } from './field.ts';
+import { expected, nearest } from '../util/nearest.ts';
 import { parseSize } from './size.ts';
 
 /** `on`, `off`, `true`, `false` on the command line, in any case. */
@@ -122,9 +123,10 @@ export function choice<const C extends string>(
     if (target !== undefined) spellings.set(alias.toLowerCase(), target);
   }
   const message = `expected one of ${choices.join(', ')}`;
+  const shown = [...spellings.keys()].filter((word) => !isAliased(word, options.aliases));
   const read = (word: string): C => {
     const found = spellings.get(word.toLowerCase());
-    if (found === undefined) throw new Error(message);
+    if (found === undefined) throw new Error(expected(`one of ${shown.join(', ')}`, nearest(word, shown)));
     return found;
   };
   const schema = v.pipe(
@@ -141,7 +143,7 @@ export function choice<const C extends string>(
     },
     ...(options.beyond === undefined ? {} : { everything: { type: 'string', enum: choices } }),
     read,
-    syntax: [...spellings.keys()].filter((word) => !isAliased(word, options.aliases)).join('|'),
+    syntax: shown.join('|'),
   });
 }
 
@@ -176,13 +178,28 @@ export function readToggle(text: string): boolean {
   const word = text.toLowerCase();
   if (word === 'on' || word === 'true') return true;
   if (word === 'off' || word === 'false') return false;
-  throw new Error('expected on or off');
+  const meant = /^(1|yes|y|enabled?)$/.test(word)
+    ? 'on'
+    : /^(0|no|n|disabled?)$/.test(word)
+      ? 'off'
+      : undefined;
+  throw new Error(expected('on or off', meant ?? nearest(word, ['on', 'off', 'true', 'false'])));
 }
 
 /** Reads a decimal number without a suffix, up to `max`. */
 export function readDecimal(text: string, max = Number.MAX_SAFE_INTEGER): number {
-  if (!/^\+?\d+$/.test(text) || Number(text) > max) throw new Error(`expected a number up to ${max}`);
-  return Number(text);
+  if (/^\+?\d+$/.test(text) && Number(text) <= max) return Number(text);
+  throw new Error(expected(`a number up to ${max}`, withoutSuffix(text, max)));
+}
+
+/** A size where a plain number belongs: `10M` is 10485760. */
+function withoutSuffix(text: string, max: number): string | undefined {
+  try {
+    const bytes = parseSize(text);
+    return bytes > max ? undefined : String(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 function wholeNumber(min: number, max: number): v.GenericSchema<number> {

@@ -1,9 +1,11 @@
 import type { Field, Struct, Words } from './field.ts';
+import { keysOf, syntaxOfKey, unknownWordHint } from './word-hints.ts';
 import { formatSize, parseSize } from './size.ts';
 
 interface WordErrorOptions extends ErrorOptions {
   readonly key?: string;
   readonly validation?: boolean;
+  readonly hint?: string;
 }
 
 /**
@@ -15,12 +17,15 @@ export class WordError extends Error {
   readonly key: string | undefined;
   /** reported as a fault of the configuration, not of the grammar */
   readonly validation: boolean;
+  /** what is expected, or meant; for people, beside the message, which programs may compare */
+  readonly hint: string | undefined;
 
   constructor(message: string, options: WordErrorOptions = {}) {
     super(message, options);
     this.name = 'WordError';
     this.key = options.key;
     this.validation = options.validation ?? false;
+    this.hint = options.hint;
   }
 }
 
@@ -40,7 +45,9 @@ export interface ParsedWords {
  */
 export function parseWords(struct: Struct, text: string): ParsedWords {
   const warnings: string[] = [];
-  const words = lookUp(collect(struct, text), warnings);
+  const values = collect(struct, text);
+  for (const key of struct.wordsIgnored) if (values.has(key)) warnings.push(`${key} is ignored`);
+  const words = lookUp(values, warnings);
   const members: Record<string, unknown> = {};
   for (const [name, field] of inWordOrder(struct)) {
     const value = readMember(name, field, { words, members });
@@ -96,7 +103,9 @@ function readMember(name: string, field: Field, { words, members }: Reading): un
   const { read } = field;
   if (read === undefined) return undefined;
   const value = words.convert(key, read) ?? field.wordDefault?.(members);
-  if (value === undefined && field.required) throw new WordError(`${key} missing`);
+  if (value === undefined && field.required) {
+    throw new WordError(`${key} missing`, { hint: `expected ${key}=${field.syntax}` });
+  }
   return value;
 }
 
@@ -120,7 +129,8 @@ function lookUp(values: ReadonlyMap<string, string>, warnings: string[]): Words 
       try {
         return read(value);
       } catch (error) {
-        throw new WordError(`unable to parse ${value} for ${key}`, { key, cause: error });
+        const hint = error instanceof Error ? error.message : String(error);
+        throw new WordError(`unable to parse ${value} for ${key}`, { key, hint, cause: error });
       }
     },
     warn: (message) => void warnings.push(message),
@@ -136,25 +146,20 @@ function collect(struct: Struct, text: string): Map<string, string> {
   for (const { piece, parts } of split(trimmed)) {
     const [key = '', value, ...rest] = parts;
     const needsValue = takesValue.get(key);
-    if (needsValue === undefined) throw new WordError(`unknown option: ${key}`);
-    if (needsValue && (value === undefined || rest.length > 0)) {
-      throw new WordError(`invalid syntax:${piece}`);
+    if (needsValue === undefined) {
+      throw new WordError(`unknown option: ${key}`, { hint: unknownWordHint(struct, key, parts.slice(1)) });
+    }
+    if (needsValue && value === undefined) {
+      throw new WordError(`invalid syntax:${piece}`, { hint: `expected ${key}=${syntaxOfKey(struct, key)}` });
+    }
+    if (needsValue && rest.length > 0) {
+      const quoted = `${key}="${[value, ...rest].join('=')}"`;
+      const hint = `a value with an equals sign is written in double quotes: ${quoted}`;
+      throw new WordError(`invalid syntax:${piece}`, { hint });
     }
     values.set(key, needsValue ? (value ?? '') : '');
   }
   return values;
-}
-
-/** Every key of the struct, and whether it takes a value. */
-function keysOf({ fields, wordsIgnored }: Struct): Map<string, boolean> {
-  const keys = new Map<string, boolean>(wordsIgnored.map((key) => [key, true]));
-  for (const [name, field] of Object.entries(fields)) {
-    for (const key of field.form?.keys ?? (field.read === undefined ? [] : [field.word ?? name])) {
-      keys.set(key, true);
-    }
-    for (const key of field.form?.flags ?? []) keys.set(key, false);
-  }
-  return keys;
 }
 
 interface Piece {

@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, rmSync } from 'node:fs';
+import { reasonOf } from '../util/errno.ts';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -54,6 +55,7 @@ const EVENTS = 3;
  */
 export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   if (options.signal?.aborted === true) throw new LaunchError('the start was given up');
+  checkExecutable(options.executable);
   const client = new Client(join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`));
   const child = launch(client.socketPath, options);
   const ended = endOf(child);
@@ -71,6 +73,16 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
     throw new LaunchError(`the VMM did not start: ${lastWords() || String(error)}`, { cause: error });
   }
   return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
+}
+
+/** A name without a slash is looked for in PATH, which the shell that starts it says. */
+function checkExecutable(executable: string | undefined): void {
+  if (executable === undefined || !executable.includes('/')) return;
+  try {
+    accessSync(executable, constants.X_OK);
+  } catch (error) {
+    throw new LaunchError(`the VMM did not start: ${executable}: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
 /** The kernel's word counts from setpriv on: where we were killed before, there is no start. */

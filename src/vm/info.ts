@@ -38,6 +38,7 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
       placements === undefined ? undefined : deviceTree(placements, { known, dialect: dialectOf(config) }),
+    accelerator: run?.accelerator,
   });
   ANSWERED.set(vm, { parts, info });
   return info;

@@ -2,12 +2,14 @@ import { ApiError } from '../api/errors.ts';
 import type { VmCounters } from '../api/replies.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
-import { bootMemory, zonesOf } from '../devices/memory.ts';
+import { bootMemory, takenMemory, zonesOf } from '../devices/memory.ts';
 import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
+import { tellAccelerator } from './accelerator-line.ts';
 import type { BootFile } from '../host/boot-file.ts';
 import { prepareInitramfs } from '../host/initramfs.ts';
-import { prepareKernel } from '../host/kernel.ts';
+import { prepareKernel, type BootableKernel } from '../host/kernel.ts';
+import { checkHostMemory, checkKernelFits } from '../host/ram-fit.ts';
 import { checkBacking } from '../host/ram-backing.ts';
 import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
@@ -17,19 +19,20 @@ import { EngineError } from '../qemu/engine-error.ts';
 import { startQemu, type Qemu } from '../qemu/process.ts';
 import { onAbort, type EndSignals } from '../util/end-signals.ts';
 import { reasonOf } from '../util/errno.ts';
+import { checkVcpuAffinity, pinThreads } from './affinity.ts';
 import { readBalloon, setBalloon } from './balloon.ts';
+import { openGivenFiles } from './given-files.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
 import type { Consoles } from './consoles.ts';
 import { readCounters } from './counters.ts';
 import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
-import { handBootFiles } from './handed-files.ts';
+import { logWait } from './debugger.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
 import { createLatest, type Latest } from './latest.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
-import { writeSmbios } from './smbios.ts';
 import { checkSharedRam } from './shared-ram.ts';
 import { followResources, type KnownResources } from './resources.ts';
 
@@ -113,12 +116,13 @@ export async function startRun(
 }
 
 async function startGuest(run: Run, holds: boolean): Promise<void> {
-  const { balloon } = run.config;
+  const { balloon, gdb } = run.config;
   const { qmp } = run.qemu;
   try {
     await switchOnDevices(run);
     if (balloon !== undefined) await setBalloon(qmp, balloon.size);
-    if (!holds) await qmp.execute('cont');
+    if (gdb === true) logWait();
+    else if (!holds) await qmp.execute('cont');
   } catch (error) {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   }
@@ -155,15 +159,14 @@ export async function launchRun(start: Start, consoles: Consoles, signals: EndSi
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
   try {
+    await checkVcpuAffinity(config);
     await using boot = await start.lookAtHost();
     for (const placement of layout.placements) {
       checkWanted(signals);
       await preparations.add(placement, contextOf(placement, start, signals.waits));
     }
-    using smbios = await writeSmbios(config.platform);
-    using bootFiles = await handBootFiles(boot.files);
-    const handed = new Map([...smbios.fds, ...bootFiles.fds]);
-    const facts = { accelerator, ...boot, smbios: smbios.paths, handed, facts: preparations.facts() };
+    await using given = await openGivenFiles(config, boot.files);
+    const facts = { accelerator, ...boot, ...given.facts, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const { regions } = layOutMemory(shape);
     checkSharedRam(plan, { placements: layout.placements, facts: facts.facts, regions });
@@ -172,6 +175,7 @@ export async function launchRun(start: Start, consoles: Consoles, signals: EndSi
     const firmware = firmwareOf(plan.boot);
     const run = newRun(start, { qemu, preparations, accelerator: accelerator.name, firmware });
     await begin(run, start, { consoles, signals });
+    tellAccelerator(accelerator);
     watchSharedBursts(run);
     for (const placement of layout.placements) watchBursts(run, placement);
     return run;
@@ -253,6 +257,7 @@ async function begin(run: Run, start: Start, { consoles, signals }: Beginning): 
   const stopListening = onAbort(signals.kill, () => void run.qemu.quit().catch(() => undefined));
   try {
     consoles.attach(run.qemu.channels);
+    await pinThreads(run);
     run.hostPorts = await askHostPorts(run.qemu.qmp, run.layout.placements);
     await start.begin(run);
     checkWanted(signals);
@@ -272,11 +277,9 @@ function checkWanted({ kill }: EndSignals): void {
 /** What vm.create must not look at and vm.boot must: what the machine starts from and what its RAM is made of. */
 export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
   const accelerator = chooseAccelerator().name;
-  if (config.cpus.kvm_hyperv && accelerator !== 'kvm') {
-    // QEMU would pass over it without a word
-    throw new ApiError('failed', `cpus.kvm_hyperv: needs KVM, the machine would run on ${accelerator}`);
-  }
+  checkAccelerator(config, accelerator);
   for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
+  await naming('memory', checkHostMemory(takenMemory(config.memory)));
   for (const { id } of config.sgx_epc ?? []) {
     await naming(`sgx_epc ${id}`, checkSgx(accelerator));
   }
@@ -289,6 +292,7 @@ async function openBootFiles(config: VmConfig): Promise<BootFiles> {
   const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
   try {
     const initramfs = await initramfsOf(config);
+    await checkSize(config, kernel, initramfs);
     const files = initramfs === undefined ? [kernel] : [kernel, initramfs];
     const dispose = async (): Promise<void> => {
       for (const file of files) await file[Symbol.asyncDispose]();
@@ -298,6 +302,22 @@ async function openBootFiles(config: VmConfig): Promise<BootFiles> {
     await kernel[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function checkSize({ memory }: VmConfig, kernel: BootableKernel, initramfs?: BootFile): Promise<void> {
+  const elf = kernel.kind === 'linux' || kernel.kind === 'pvh' ? kernel.fd : undefined;
+  await naming('memory', checkKernelFits({ bytes: bootMemory(memory), elf, initramfs: initramfs?.fd }));
+}
+
+/** QEMU would pass over what only the processor can do, without a word. */
+function checkAccelerator({ cpus }: VmConfig, accelerator: Run['accelerator']): void {
+  if (accelerator === 'kvm') return;
+  const needsKvm = [
+    ...(cpus.kvm_hyperv ? ['cpus.kvm_hyperv'] : []),
+    ...(cpus.features?.amx === true ? ['cpus.features.amx'] : []),
+  ];
+  if (needsKvm.length === 0) return;
+  throw new ApiError('failed', `${needsKvm.join(', ')}: needs KVM, the machine would run on ${accelerator}`);
 }
 
 /** A failure's reason behind the name of what it is about. */

@@ -102,7 +102,8 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
 function enter(vm: Vm, live: Live): Run {
   vm.config = live.run.config;
   vm.live = live;
-  vm.state = 'Running';
+  // a guest that is debugged has not run yet
+  vm.state = live.run.config.gdb === true ? 'Paused' : 'Running';
   return live.run;
 }
 

@@ -316,10 +316,19 @@ export class Vmm {
       onEjected: () => whileThere(() => giveBackEjected(run)),
       onPanic: by.policies.onPanic && (() => whileThere((signals) => concludePanic(by, vm, signals))),
     });
+    run.qemu.onEvent(({ event }) => {
+      if (vm.config.gdb === true && vm.live?.run === run) followDebugger(vm, event);
+    });
     void run.qemu.ended.then((end) =>
       whileThere((signals) => concludeEnd(by, vm, { ...end, trouble: run.trouble }, signals)),
     );
   }
+}
+
+/** A debugger stops the vCPUs and lets them go on without the VMM's doing. */
+function followDebugger(vm: Vm, event: string): void {
+  if (event === 'STOP') vm.state = 'Paused';
+  if (event === 'RESUME') vm.state = 'Running';
 }
 
 /** Does something to the machine that runs; the route's phases have seen to it that one does. */

@@ -11,6 +11,7 @@ import { planDevice } from '../../machine/plan.ts';
 import { EngineError } from '../../qemu/engine-error.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
+import { pinQueues } from '../affinity.ts';
 import { watchBursts } from '../bursts.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
@@ -66,6 +67,7 @@ async function plug({ qemu, preparations }: Run, placement: Placement, signal: A
   const steps = planDevice(placement, preparations.facts().get(placement.id));
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
   await makeSteps(qemu.qmp, steps, signal);
+  await pinQueues(qemu.qmp, placement);
 }
 
 /** The device is there: not to know its ports is no reason to fail. */

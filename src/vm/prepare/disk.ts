@@ -5,6 +5,7 @@ import { sharedLimits, type SharedLimits } from '../../devices/rate-limit-group.
 import { detectDiskImage, inspectDiskImage, type Image } from '../../host/disk-image.ts';
 import type { ImageFormat } from '../../host/image-format.ts';
 import { createLog } from '../../util/log.ts';
+import { checkQueueAffinity } from '../affinity.ts';
 import { checkFormat, checkSize, isFormatNamed, isSameImage, type ExpectedImage } from './expected-image.ts';
 import { prepares } from './prepare.ts';
 import { prepareVhostUserDisk } from './vhost-user-disk.ts';
@@ -16,6 +17,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
   const { id, expected } = context;
   const { path, readonly, direct } = config;
   if (path === undefined) throw new Error('has no path');
+  await checkQueueAffinity(config);
   const shared = groupOf(config, context.vm);
   const image = await inspectDiskImage({
     path,

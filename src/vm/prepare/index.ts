@@ -1,10 +1,12 @@
 import { prepareDisk } from './disk.ts';
 import { prepareFs } from './fs.ts';
 import { prepareNet } from './net.ts';
+import { prepareIvshmem } from './ivshmem.ts';
 import { preparePmem } from './pmem.ts';
 import type { Preparer } from './prepare.ts';
 import { prepareRng } from './rng.ts';
 import { prepareSerial } from './serial.ts';
+import { prepareTpm } from './tpm.ts';
 import { prepareVfio } from './vfio.ts';
 import { prepareVirtioMem } from './virtio-mem.ts';
 import { prepareVsock } from './vsock.ts';
@@ -20,4 +22,6 @@ export const PREPARERS: readonly Preparer[] = [
   prepareVirtioMem,
   prepareVfio,
   prepareVsock,
+  prepareIvshmem,
+  prepareTpm,
 ];

@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
+import { pinVcpus } from '../affinity.ts';
 import { waitWhile } from '../hotplug/release.ts';
 import type { Run } from '../run.ts';
 
@@ -30,6 +31,7 @@ export async function resizeVcpus(run: Run, desired: number, wait: VcpuWait): Pr
     await addVcpu(qmp, slot);
     run.spareVcpus--;
   }
+  if (missing > 0) await pinVcpus(run);
   // those that were asked for before are asked for again: the guest may not have been listening
   for (const { path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });

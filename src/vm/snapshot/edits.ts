@@ -15,6 +15,11 @@ const EDITABLE: ReadonlySet<string> = new Set([
     'disks[].disable_io_uring',
     'disks[].rate_limiter_config',
   ],
+  // how the host serves the machine, of which its guest sees nothing
+  ...['cpus.affinity', 'gdb', 'landlock_enable', 'landlock_rules', 'pci_segments', 'numa[].pci_segments'],
+  ...['memory', 'memory.zones[]'].flatMap((at) => [`${at}.prefault`, `${at}.thp`, `${at}.reserve`]),
+  ...['queue_affinity', 'sparse', 'lock_granularity', 'disable_aio'].map((name) => `disks[].${name}`),
+  ...['disks[]', 'net[]', 'fs[]', 'pmem[]', 'devices[]', 'vsock'].map((at) => `${at}.pci_segment`),
   ...[
     'pmem[].file',
     'net[].tap',

@@ -9,6 +9,7 @@ import type { Layout, Placement } from '../../machine/placement.ts';
 import type { Step } from '../../devices/step.ts';
 import { decode } from '../../schema/decode.ts';
 import { kindOf } from './describe.ts';
+import { pinVcpus } from '../affinity.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootedShape, type BootFiles, type Run, type Start } from '../run.ts';
@@ -35,6 +36,7 @@ export function likeStart(config: VmConfig, machine: MachineDescription): Start 
         run.qemu.qmp,
         machine.vcpus.filter((index) => index >= together),
       );
+      await pinVcpus(run);
       await takeOver(run, machine);
     },
   };
@@ -84,7 +86,12 @@ function bootedLike(config: VmConfig, { booted }: MachineDescription): BootedSha
     if (zone.file === undefined || now?.file === undefined) return zone;
     return { ...zone, file: now.file, shared: now.shared };
   });
-  return { cpus: decode(CpusConfig, booted.cpus), memory: { ...memory, zones }, numa: config.numa };
+  const { prefault, thp, reserve } = config.memory;
+  return {
+    cpus: decode(CpusConfig, booted.cpus),
+    memory: { ...memory, prefault, thp, reserve, zones },
+    numa: config.numa,
+  };
 }
 
 function layoutLike(config: VmConfig, { devices, nextNumber }: MachineDescription): Layout {

@@ -3,6 +3,7 @@ import { toApiError } from '../../api/handlers.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { join } from 'node:path';
 import { ConfigError } from '../../config/errors.ts';
+import { zonesOf } from '../../devices/memory.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
@@ -130,12 +131,17 @@ async function restoreRun(
           await activateImages(run);
           await restorePmems(run, machine.pmems);
           await restoreVsocks(run, machine.vsocks);
-          if (prefault) await touchMemory(run, memory, signals.kill);
+          if (prefault || isPrefaulted(config)) await touchMemory(run, memory, signals.kill);
         }),
     },
     consoles,
     signals,
   );
+}
+
+/** What the configuration asks of a boot counts for a restore as well. */
+function isPrefaulted({ memory }: VmConfig): boolean {
+  return zonesOf(memory).some((zone) => zone.prefault);
 }
 
 async function loadState({ qemu }: Run, state: Buffer): Promise<void> {

@@ -1,0 +1,24 @@
+import { nameProblem } from '../devices/fw-cfg.ts';
+import type { Report } from './checks.ts';
+import { duplicates } from './numbers.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** QEMU has 32 places, and takes some itself. */
+const ITEMS_MAX = 16;
+
+/** Files of the firmware configuration device: named as QEMU takes them, each with one source. */
+export function checkFwCfg({ payload }: VmConfig, report: Report): void {
+  const items = payload?.fw_cfg_config?.items?.item_list ?? [];
+  const list = 'payload.fw_cfg_config.items.item_list';
+  if (items.length > ITEMS_MAX) return report(list, `more than ${ITEMS_MAX}: the device has no more places`);
+  for (const [i, { name, file, string }] of items.entries()) {
+    const problem = nameProblem(name);
+    if (problem !== undefined) report(`${list}[${i}].name`, problem);
+    if ((file === undefined) === (string === undefined)) {
+      report(`${list}[${i}]`, 'exactly one of file and string is required');
+    }
+  }
+  for (const { index, value, first } of duplicates(items.map(({ name }) => name))) {
+    report(`${list}[${index}].name`, `"${value}" is taken by ${list}[${first}]`);
+  }
+}

@@ -1,0 +1,46 @@
+import { beyond, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { nested, path, size } from '../schema/kinds.ts';
+import { defineDevice } from './device.ts';
+import { onSlot, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+
+/** Size where nothing is said, in `bytes`. */
+const DEFAULT_SIZE = 128 * 2 ** 20;
+
+/** Memory that a guest shares with other guests and with programs on the host: a file, seen as a BAR. */
+export interface IvshmemConfig extends ValueOf<typeof IvshmemConfig> {}
+export const IvshmemConfig = struct({
+  name: 'IvshmemConfig',
+  doc: 'Memory that the guest shares with other guests and programs on the host: a file, seen as a BAR of a PCI device',
+  wordsIgnored: ['id', ...PCI_WORDS_IGNORED],
+  wordsMeant: { file: 'path', memdev: 'path' },
+  fields: {
+    path: path('File that holds the memory; it must be at least as large'),
+    size: wordDefaulted(size('Size in `bytes`; a power of two'), () => DEFAULT_SIZE),
+    pci_segment: pciSegment(),
+  },
+});
+
+export const ivshmem = defineDevice({
+  member: 'ivshmem',
+  field: beyond(optional(nested(IvshmemConfig))),
+  struct: IvshmemConfig,
+  many: false,
+  flag: 'ivshmem',
+  ids: { fixed: '_ivshmem' },
+  takesSlot: true,
+  removable: false,
+  unsaved: () => 'its memory is shared with other programs',
+  plan: (config, at) => [
+    {
+      kind: 'object',
+      props: {
+        'qom-type': 'memory-backend-file',
+        id: `${at.qemuId}.ram`,
+        'mem-path': config.path,
+        size: config.size,
+        share: true,
+      },
+    },
+    { kind: 'device', props: { driver: 'ivshmem-plain', ...onSlot(at), memdev: `${at.qemuId}.ram` } },
+  ],
+});

@@ -1,0 +1,42 @@
+import type { DiskConfig } from './disk.ts';
+import type { ObjectStep, StepProps } from './step.ts';
+
+/** A thread of QEMU that serves queues, and the processors of the host that it runs on. */
+export interface QueueThread {
+  /** of QEMU's object */
+  readonly id: string;
+  readonly queues: readonly number[];
+  /** undefined: any */
+  readonly hostCpus: readonly number[] | undefined;
+}
+
+type Queues = Pick<DiskConfig, 'num_queues' | 'queue_affinity'>;
+
+/** The threads of a disk with `queue_affinity`: one for each queue that is listed, and one for all others. */
+export function queueThreads(
+  qemuId: string,
+  { num_queues: count, queue_affinity: wishes }: Queues,
+): QueueThread[] {
+  if (wishes === undefined || wishes.length === 0) return [];
+  const listed = wishes.map(({ queue_index: queue, host_cpus: hostCpus }) => ({
+    id: `${qemuId}.q${queue}`,
+    queues: [queue],
+    hostCpus,
+  }));
+  const taken = new Set(wishes.map(({ queue_index: queue }) => queue));
+  const rest = Array.from({ length: count }, (_, queue) => queue).filter((queue) => !taken.has(queue));
+  return rest.length === 0 ? listed : [...listed, { id: `${qemuId}.q`, queues: rest, hostCpus: undefined }];
+}
+
+/** QEMU's objects for the threads, and what the device is told of them; nothing where the disk has none. */
+export function planQueueThreads(
+  qemuId: string,
+  config: Queues,
+): { readonly steps: readonly ObjectStep[]; readonly props: StepProps } {
+  const threads = queueThreads(qemuId, config);
+  if (threads.length === 0) return { steps: [], props: {} };
+  return {
+    steps: threads.map(({ id }) => ({ kind: 'object', props: { 'qom-type': 'iothread', id } })),
+    props: { 'iothread-vq-mapping': threads.map(({ id, queues }) => ({ iothread: id, vqs: queues })) },
+  };
+}

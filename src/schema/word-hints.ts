@@ -1,0 +1,80 @@
+import { nearest } from '../util/nearest.ts';
+import type { Field, Struct } from './field.ts';
+
+/** Every key of a struct on the command line, and whether it takes a value. */
+export function keysOf({ fields, wordsIgnored }: Struct): Map<string, boolean> {
+  const keys = new Map<string, boolean>(wordsIgnored.map((key) => [key, true]));
+  for (const [name, field] of Object.entries(fields)) {
+    for (const key of keysOfMember(name, field)) keys.set(key, true);
+    for (const key of field.form?.flags ?? []) keys.set(key, false);
+  }
+  return keys;
+}
+
+function keysOfMember(name: string, field: Field): readonly string[] {
+  return field.form?.keys ?? (field.read === undefined ? [] : [field.word ?? name]);
+}
+
+/** What to say of a key that a struct does not have: the key that is meant, or all that there are. */
+export function unknownWordHint(struct: Struct, key: string, values: readonly string[]): string {
+  if (key === '') return 'there is a comma or an equals sign too many';
+  const shown = shownKeys(struct);
+  const value = values.length === 0 ? undefined : values.join('=');
+  const meant = keyMeant(struct, key, shown);
+  const word = meant === undefined ? undefined : withValue(struct, meant, value);
+  const pair = value === undefined ? pairForValue(struct, key) : undefined;
+  // `tap0` is more likely a name than a mistyped `tap`
+  const guess = LIKE_A_VALUE.test(key) ? (pair ?? word) : (word ?? pair);
+  return guess === undefined ? `expected ${shown.join(', ')}` : `did you mean ${guess}?`;
+}
+
+const LIKE_A_VALUE = /[\d./:]/;
+
+/** Keys that begin with an underscore are hooks of Cloud Hypervisor's tests. */
+function shownKeys(struct: Struct): string[] {
+  return [...keysOf({ ...struct, wordsIgnored: [] }).keys()].filter((key) => !key.startsWith('_'));
+}
+
+function keyMeant({ wordsMeant }: Struct, key: string, shown: readonly string[]): string | undefined {
+  const word = key.trim().toLowerCase();
+  return Object.hasOwn(wordsMeant, word) ? wordsMeant[word] : nearest(word, shown);
+}
+
+/** `path=/x`; without a value of the user's the form that it has. */
+function withValue(struct: Struct, key: string, value: string | undefined): string {
+  if (key.includes('=') || keysOf(struct).get(key) === false) return key;
+  return `${key}=${value ?? syntaxOfKey(struct, key)}`;
+}
+
+/** How the value of a key is written. */
+export function syntaxOfKey({ fields }: Struct, key: string): string {
+  const entry = Object.entries(fields).find(([name, field]) => (field.word ?? name) === key);
+  return entry?.[1].syntax || '<value>';
+}
+
+/** `boot=2` for `2`, `path=a.raw` for `a.raw`, `size=512M` for `512MB`: the first key that can take the text. */
+function pairForValue({ fields }: Struct, text: string): string | undefined {
+  const isPath = text.includes('/');
+  const entries = Object.entries(fields).toSorted(
+    ([, a], [, b]) => Number(isPath && b.syntax === '<path>') - Number(isPath && a.syntax === '<path>'),
+  );
+  for (const [name, field] of entries) {
+    const value = valueMeant(name, field, text);
+    if (value !== undefined) return `${keysOfMember(name, field)[0] ?? name}=${value}`;
+  }
+  return undefined;
+}
+
+/** A text as a member would take it; undefined where it would not. */
+function valueMeant(name: string, field: Field, text: string): string | undefined {
+  // a console's path is read by a form of its own
+  if (field.form !== undefined) return name === 'file' && text.includes('/') ? text : undefined;
+  // a switch alone says nothing, and an id is no device
+  if (field.read === undefined || field.syntax === 'on|off' || name === 'id') return undefined;
+  try {
+    field.read(text);
+    return text;
+  } catch (error) {
+    return /did you mean (\S+)\?$/.exec(error instanceof Error ? error.message : '')?.[1];
+  }
+}

@@ -237,7 +237,7 @@ process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
 /** What is expected, or meant, as a sentence of its own. */
 function hintOf({ hint }: UsageError): string {
-  return hint === undefined ? '' : `  ${hint.replace(/[^?]$/, '$&.')} `;
+  return hint === undefined ? '' : `  ${hint.replace(/[^?.]$/, '$&.')} `;
 }
 
 void main(process.argv.slice(2))

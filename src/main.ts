@@ -106,7 +106,11 @@ async function run(options: DaemonOptions): Promise<void> {
   }
 }
 
-function warnWithoutWork({ apiSocket, vm, restore }: DaemonOptions): void {
+function warnWithoutWork({ apiSocket, vm, restore, idleFlags }: DaemonOptions): void {
+  if (idleFlags.length > 0) {
+    const names = idleFlags.map((name) => `--${name}`).join(', ');
+    log.warn(`${names}: ignored, as a VM boots from the command line only with --kernel or --firmware`);
+  }
   if (apiSocket !== undefined || vm !== undefined || restore !== undefined) return;
   log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
 }

@@ -164,6 +164,7 @@ export interface RestoreConfig extends ValueOf<typeof RestoreConfig> {}
 export const RestoreConfig = struct({
   name: 'RestoreConfig',
   doc: 'Where a snapshot comes from',
+  wordsIgnored: ['iommufd_fd', 'memory_restore_mode', 'vfio_fds', 'zone_updates'],
   fields: {
     source_url: text('Directory with the snapshot, as `file://<path>`', '<url>'),
     prefault: silentlyDefaulted(flag('All RAM is read before the VM runs, not when it is touched'), false),

@@ -35,6 +35,8 @@ export interface DaemonOptions {
   readonly onReboot: GuestAction;
   /** a VM that is to boot at once */
   readonly vm: DecodedVmConfig | undefined;
+  /** flags of a VM that change nothing, as there is none to boot */
+  readonly idleFlags: readonly string[];
   /** a snapshot that is to be restored at once, where no VM is to boot */
   readonly restore: RestoreConfig | undefined;
 }
@@ -140,16 +142,22 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     eventMonitors: flags.values('event-monitor').map(readEventMonitor),
     onPanic: readAction(flags, 'on-panic'),
     onReboot: readAction(flags, 'on-reboot') ?? 'restart',
-    ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined }),
+    ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined, idleFlags: [] }),
   };
 }
 
 /** What is to run at once; a kernel goes before a snapshot, as with the original. */
-function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore'> {
+function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore' | 'idleFlags'> {
   const [snapshot] = flags.values('restore');
   if (['kernel', 'firmware', 'igvm'].some((name) => flags.count(name) > 0))
-    return { vm: readVm(flags), restore: undefined };
-  return { vm: undefined, restore: snapshot === undefined ? undefined : readRestore(snapshot) };
+    return { vm: readVm(flags), restore: undefined, idleFlags: [] };
+  const restore = snapshot === undefined ? undefined : readRestore(snapshot);
+  return { vm: undefined, restore, idleFlags: readIdleFlags(flags) };
+}
+
+/** Flags of the VM that are given where no VM is to boot. */
+function readIdleFlags(flags: ParsedFlags): readonly string[] {
+  return VM_FLAGS.map(({ name }) => name).filter((name) => flags.count(name) > 0);
 }
 
 function readRestore(text: string): RestoreConfig {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { STATUS_CODES } from 'node:http';
 
 import { UsageError } from './flags.ts';
 import { osText } from './os-text.ts';
@@ -85,20 +86,9 @@ function readable(json: string): string {
   );
 }
 
-/** The original knows these by name and nothing else. */
+/** `MethodNotAllowed` for 405; Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 so, and calls all others unknown. */
 function kindOf(status: number): string {
-  switch (status) {
-    case 400:
-      return 'BadRequest';
-    case 404:
-      return 'NotFound';
-    case 500:
-      return 'InternalServerError';
-    case 501:
-      return 'NotImplemented';
-    default:
-      return 'Unknown';
-  }
+  return STATUS_CODES[status]?.replaceAll(/[^A-Za-z]/g, '') ?? 'Unknown';
 }
 
 function success(stdout: string): RemoteResult {

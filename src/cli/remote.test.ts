@@ -112,7 +112,7 @@ for (const [command, endpoint] of [
 
 for (const [command, text] of [
   ['reboot', 'NotFound: ["vm.reboot failed","VM is not created"]'],
-  ['pause', 'Unknown: ["vm.pause failed","VM is not running"]'],
+  ['pause', 'MethodNotAllowed: ["vm.pause failed","VM is not running"]'],
   ['boot', 'InternalServerError: ["vm.boot failed","disk _disk0: /x.raw: no such file"]'],
   ['counters', 'NotImplemented: ["vm.counters failed","later"]'],
 ] as const) {
@@ -153,7 +153,7 @@ test('a body that is too large gets the answer of the server', async () => {
   assert.equal(code, 1);
   assert.match(
     stderr,
-    /an error: Unknown: \["vm\.create failed","Request body is larger than 4194304 bytes"\]/,
+    /an error: PayloadTooLarge: \["vm\.create failed","Request body is larger than 4194304 bytes"\]/,
   );
 });
 
@@ -228,6 +228,17 @@ for (const [argv, endpoint, body] of [
   ],
   [['add-disk', 'path=/x,id=a'], 'vm.add-disk', { path: '/x', readonly: false, num_queues: 1, id: 'a' }],
   [['add-disk', 'path="/a,b=c"'], 'vm.add-disk', { path: '/a,b=c' }],
+  [
+    ['add-disk', 'path=/x,num_queues=2,queue_affinity=[1@[0,2-3]],sparse=on,pci_segment=0'],
+    'vm.add-disk',
+    { queue_affinity: [{ queue_index: 1, host_cpus: [0, 2, 3] }], sparse: true, pci_segment: 0 },
+  ],
+  [['add-net', 'user,offload_tso=off'], 'vm.add-net', { backend: 'user', offload_tso: false }],
+  [
+    ['add-device', 'path=/sys/d,x_nv_gpudirect_clique=2'],
+    'vm.add-device',
+    { path: '/sys/d', x_nv_gpudirect_clique: 2 },
+  ],
   [['add-net', 'tap=t0,num_queues=4'], 'vm.add-net', { tap: 't0', num_queues: 4, ip: '192.168.249.1' }],
   [['add-fs', 'tag=t,socket=/s'], 'vm.add-fs', { tag: 't', socket: '/s', queue_size: 1024 }],
   [['add-pmem', 'file=/p,size=128M'], 'vm.add-pmem', { file: '/p', size: 134_217_728 }],

@@ -191,7 +191,8 @@ for (const which of ['serial', 'console'] as const) {
     using shell = await login(vmm, which);
     await shell.run('head -c 786432 /dev/urandom >/tmp/bytes');
     const sum = (await shell.run('sha256sum /tmp/bytes')).split(' ')[0];
-    const goOn = stall(vmm);
+    // a serial port is slow enough as it is
+    const goOn = which === 'console' ? stall(vmm) : () => undefined;
     const text = (await shell.run('base64 /tmp/bytes')).replaceAll('\n', '');
     goOn();
     assert.equal(text.length, 2 ** 20);

@@ -5,7 +5,7 @@ import type { VmConfigInput } from '../config/vm-config.ts';
 import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
 import { openConsole, type Console } from './console.ts';
 import { LaunchError } from './errors.ts';
-import { vmEnd, type VmEnd } from './vm-end.ts';
+import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
@@ -41,7 +41,11 @@ export class VirtualMachine implements AsyncDisposable {
 
   private constructor(vmm: VmmProcess) {
     this.#vmm = vmm;
-    this.#ended = vmEnd(vmm.client, vmm.events, vmm.ended);
+    this.#ended = vmEnd({
+      events: vmm.events,
+      isShutDown: () => isShutDown(vmm.client),
+      vmmEnded: vmm.ended,
+    });
   }
 
   /**

@@ -26,15 +26,24 @@ interface VmmEvent {
 /** How long the VMM may take to say in which state the VM is, in milliseconds. */
 const ANSWER_MS = 5000;
 
+/** What is known of a VM and its VMM. */
+export interface VmSource {
+  /** What happens to them, as `--event-monitor` records it. */
+  readonly events: Readable;
+  /** Whether there is no VM any more, or one that is shut down. */
+  readonly isShutDown: () => Promise<boolean>;
+  readonly vmmEnded: Promise<VmmEnd>;
+}
+
 /** Settles with the end of a VM, whoever brings it about; never rejects. A reboot is no end. */
-export function vmEnd(client: Client, events: Readable, vmmEnded: Promise<VmmEnd>): Promise<VmEnd> {
+export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd> {
   return new Promise((resolve) => {
     let isEnding = false;
     let crash: string | undefined;
     void vmmEnded.then((end) => resolve({ ...end, reason: 'exit' }));
     const look = async (): Promise<void> => {
       // what the VMM said last tells more than its exit code, which is about to come
-      if (!(await isShutDown(client)) || isEnding) return;
+      if (!(await isShutDown()) || isEnding) return;
       if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
       else resolve({ code: 1, signal: null, reason: 'crash', detail: crash });
     };
@@ -48,7 +57,8 @@ export function vmEnd(client: Client, events: Readable, vmmEnded: Promise<VmmEnd
   });
 }
 
-async function isShutDown(client: Client): Promise<boolean> {
+/** Asks a VMM whether its VM is shut down; false where it does not answer. */
+export async function isShutDown(client: Client): Promise<boolean> {
   try {
     return (await client.call('vm.info', undefined, { timeoutMs: ANSWER_MS })).state === 'Shutdown';
   } catch (error) {

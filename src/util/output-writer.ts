@@ -8,17 +8,20 @@ export type Take = (bytes: Buffer) => number;
 /** A way of writing to a descriptor without blocking. */
 export interface Writer {
   readonly take: Take;
+  /** Settles when `take` can take anything: the C library may have to be loaded first. */
+  readonly ready: Promise<void>;
   readonly close: () => void;
 }
 
 /** The way of writing that suits the kind of file. */
 export function openWriter(fd: number, status: Stats): Writer {
-  const direct: Writer = { take: (bytes) => writeNow(fd, bytes), close: () => undefined };
+  const ready = Promise.resolve();
+  const direct: Writer = { take: (bytes) => writeNow(fd, bytes), ready, close: () => undefined };
   if (status.isSocket()) return nativeWriter(() => createSend(fd), direct);
   if (!status.isFIFO() && !status.isCharacterDevice()) return direct;
   if (isNonBlocking(fd)) return direct;
   const own = status.rdev === PTMX ? undefined : reopen(fd);
-  if (own !== undefined) return { take: (bytes) => writeNow(own, bytes), close: () => closeSync(own) };
+  if (own !== undefined) return { take: (bytes) => writeNow(own, bytes), ready, close: () => closeSync(own) };
   return nativeWriter(() => createPolledWrite(fd, status), direct);
 }
 
@@ -55,11 +58,11 @@ function writeNow(fd: number, bytes: Buffer): number {
 /** Takes nothing until the C library is loaded; where that fails, writes as `other` does. */
 function nativeWriter(create: () => Promise<Take>, other: Writer): Writer {
   let take: Take = () => 0;
-  create().then(
-    (created) => (take = created),
-    () => (take = other.take),
+  const ready = create().then(
+    (created) => void (take = created),
+    () => void (take = other.take),
   );
-  return { take: (bytes) => take(bytes), close: other.close };
+  return { take: (bytes) => take(bytes), ready, close: other.close };
 }
 
 const MSG_DONTWAIT = 0x40;

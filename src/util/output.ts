@@ -27,6 +27,8 @@ export interface Output {
   readonly dropBeyond: (most: number) => void;
   /** Calls `resume` once, when the queue has at most `most` bytes. */
   readonly onDrain: (most: number, resume: () => void) => void;
+  /** Settles when writing can begin. */
+  readonly ready: Promise<void>;
   /** Takes no more, and closes what was opened for it as soon as the queue is written; {@link flushOutputs} waits for that. */
   readonly close: () => void;
 }
@@ -54,6 +56,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
   const drain = createDrain();
 
   const flush = (): void => {
+    clearTimeout(timer);
     timer = undefined;
     try {
       if (writeQueue(queue, writer.take) > 0) pause = RETRY_MS.first;
@@ -82,6 +85,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
       if (timer === undefined) flush();
     },
     waiting: queue.length,
+    ready: writer.ready.then(() => (queue.length() > 0 ? flush() : undefined)),
     dropBeyond: (most) => void keepNewest(queue, most),
     onDrain: drain.wait,
     close: () => {
@@ -106,8 +110,9 @@ function writeQueue(queue: ByteQueue, take: Take): number {
   return done;
 }
 
-/** Waits until all outputs have written what is queued, at most `ms` milliseconds. */
+/** Waits until all outputs have written what is queued, at most `ms` milliseconds after all can write. */
 export async function flushOutputs(ms: number): Promise<void> {
+  await Promise.all([...outputs].map(({ ready }) => ready));
   const done = deferred<void>();
   const end = performance.now() + ms;
   const look = (): void => {

@@ -247,11 +247,18 @@ test('the guest’s entropy comes from the source that was named', async () => {
   assert.match(await shell.run('head -c 64 /dev/hwrng'), /nephos-entropy!!/);
 });
 
-test('the command line reaches the guest unchanged', async () => {
-  await using vmm = await startVmm();
+test('the command line reaches the guest as it is, but for the word about the timer under emulation', async () => {
   const args = 'console=ttyS0 nephos.test="a, b=c" path=/x,y';
-  using shell = await boot(vmm, { cmdline: { args } });
-  assert.equal(await shell.run('cat /proc/cmdline'), args);
+  for (const [env, line] of [
+    [{ NEPHOS_TIMER_CHECK: 'on' }, args],
+    [{}, chooseAccelerator().name === 'tcg' ? `${args} no_timer_check` : args],
+  ] as const) {
+    await using vmm = await startVmm({ env });
+    using shell = await boot(vmm, { cmdline: { args } });
+    assert.equal(await shell.run('cat /proc/cmdline'), line);
+    const { config } = (await vmm.get('vm.info')).json as { config: { cmdline: { args: string } } };
+    assert.equal(config.cmdline.args, args);
+  }
 });
 
 test('a kernel that is an ELF already boots as it is', async () => {

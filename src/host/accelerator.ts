@@ -7,6 +7,11 @@ export interface Accelerator {
   readonly properties: Readonly<Record<string, string>>;
   /** why the processor's virtualization is not used; undefined where it is, or where the user wants it so */
   readonly reason?: string | undefined;
+  /**
+   * Linux is to trust the machine's timer, instead of counting its ticks while the host may be busy: under emulation, unless
+   * `NEPHOS_TIMER_CHECK` is `on`
+   */
+  readonly skipsTimerCheck: boolean;
 }
 
 /**
@@ -16,10 +21,10 @@ export interface Accelerator {
  */
 export function chooseAccelerator(env: NodeJS.ProcessEnv = process.env): Accelerator {
   const override = env['NEPHOS_ACCEL'];
-  if (override !== undefined && override !== '') return named(override);
-  if (process.platform === 'darwin') return named('hvf');
+  if (override !== undefined && override !== '') return named(override, env);
+  if (process.platform === 'darwin') return named('hvf', env);
   const reason = whyNotKvm();
-  return reason === undefined ? named('kvm') : { ...named('tcg'), reason };
+  return reason === undefined ? named('kvm', env) : { ...named('tcg', env), reason };
 }
 
 function whyNotKvm(): string | undefined {
@@ -28,13 +33,13 @@ function whyNotKvm(): string | undefined {
   return hasVirtualization() ? undefined : 'the processor of this host shows neither vmx nor svm';
 }
 
-function named(name: string): Accelerator {
+function named(name: string, env: NodeJS.ProcessEnv): Accelerator {
   switch (name) {
     case 'kvm':
     case 'hvf':
-      return { name, properties: {} };
+      return { name, properties: {}, skipsTimerCheck: false };
     case 'tcg':
-      return { name, properties: { thread: 'multi' } };
+      return { name, properties: { thread: 'multi' }, skipsTimerCheck: env['NEPHOS_TIMER_CHECK'] !== 'on' };
     default:
       throw new Error(`NEPHOS_ACCEL=${name}: expected kvm, hvf or tcg`);
   }

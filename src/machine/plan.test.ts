@@ -97,6 +97,18 @@ test('an ELF that is no Linux gets firmware that assigns addresses to PCI device
   });
 });
 
+test('Linux is told not to check its timer where the host says so, another kernel is not', () => {
+  const cmdlineOf = (kind: 'linux' | 'bzimage' | 'pvh', skipsTimerCheck: boolean): unknown => {
+    const accelerator = { ...HOST.accelerator, skipsTimerCheck };
+    const { boot } = plan({ cmdline: { args: 'x' } }, { kernel: { kind, path: '/k' }, accelerator });
+    return boot.kind === 'kernel' ? boot.cmdline : undefined;
+  };
+  assert.equal(cmdlineOf('linux', true), 'x no_timer_check');
+  assert.equal(cmdlineOf('bzimage', true), 'x no_timer_check');
+  assert.equal(cmdlineOf('pvh', true), 'x');
+  assert.equal(cmdlineOf('linux', false), 'x');
+});
+
 test('firmware starts alone', () => {
   for (const form of ['rom', 'flash'] as const) {
     const { boot } = plan({ cmdline: { args: 'x' } }, { kernel: { kind: form, path: '/fw, bin' } });

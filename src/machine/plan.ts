@@ -12,13 +12,19 @@ import { ramObject, shareRam } from '../devices/ram.ts';
 import { planGroups } from '../devices/rate-limit-group.ts';
 import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
+import { withoutTimerCheck } from './kernel-command-line.ts';
 import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
 import { qemuId, type Placement } from './placement.ts';
 
 /** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
 export interface HostFacts {
-  readonly accelerator: { readonly name: 'kvm' | 'hvf' | 'tcg'; readonly properties: Properties };
+  readonly accelerator: {
+    readonly name: 'kvm' | 'hvf' | 'tcg';
+    readonly properties: Properties;
+    /** Linux is told not to check its timer: see {@link withoutTimerCheck} */
+    readonly skipsTimerCheck?: boolean;
+  };
   /** the kernel as it can be started, or the firmware that is all that is left of it */
   readonly kernel:
     | { readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm; readonly path: string }
@@ -159,7 +165,7 @@ function planTopology({ cpus, numa }: VmConfig, { accelerator }: HostFacts): Pro
   };
 }
 
-function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSource {
+function planBoot({ cmdline }: VmConfig, { kernel, initramfs, accelerator }: HostFacts): BootSource {
   switch (kernel.kind) {
     case 'none':
       return kernel;
@@ -171,7 +177,10 @@ function planBoot(config: VmConfig, { kernel, initramfs }: HostFacts): BootSourc
         kind: 'kernel',
         path: kernel.path,
         initramfs,
-        cmdline: config.cmdline.args,
+        cmdline:
+          accelerator.skipsTimerCheck === true && kernel.kind !== 'pvh'
+            ? withoutTimerCheck(cmdline.args)
+            : cmdline.args,
         firmware: kernel.kind === 'pvh' ? 'bios-256k.bin' : 'qboot.rom',
       };
   }

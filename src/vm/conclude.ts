@@ -49,7 +49,10 @@ async function conclude(
       if (problem !== undefined) log.error(problem);
       return by.exit(vm, problem);
     case 'stop':
-      if (problem !== undefined) log.error(`${problem}: the VM is shut down and can be booted again`);
+      if (problem !== undefined) {
+        log.error(`${problem}: the VM is shut down and can be booted again`);
+        by.emit({ source: 'vm', event: 'crashed', properties: { reason: problem } });
+      }
       return stopVm(vm, by.emit);
     case 'restart':
     case 'pause':

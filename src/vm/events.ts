@@ -39,6 +39,8 @@ export type VmEvent =
       readonly event: 'device-removed';
       readonly properties: { readonly id: string; readonly bdf: string };
     }
+  /** QEMU has ended unexpectedly, or no new machine could be started: `shutdown` follows where one ran */
+  | { readonly source: 'vm'; readonly event: 'crashed'; readonly properties: { readonly reason: string } }
   /** the guest stopped feeding the watchdog: a reset follows */
   | { readonly source: 'vm'; readonly event: 'watchdog' }
   /** the guest's kernel says so, by its pvpanic device */

@@ -55,6 +55,7 @@ export async function restartVm(vm: Vm, { consoles, run }: Live, options: StartO
   } catch (error) {
     consoles.dispose();
     vm.state = 'Shutdown';
+    options.emit(turn('shutdown'));
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 // Outputs that nobody reads: a terminal stopped with Ctrl-S, pipes. The API, the signals and the end go on.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openPty } from '../src/host/pty.ts';
@@ -65,6 +65,11 @@ function launch(
   return spawn(process.execPath, words, { stdio });
 }
 
+/** What a process has read so far, in bytes: of a VMM, above all what its guest has written. */
+function bytesReadBy({ pid }: ChildProcess): number {
+  return Number(/^rchar: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))?.[1]);
+}
+
 function endOf(child: ChildProcess): Promise<number | string> {
   return new Promise((resolve) => {
     child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown'));
@@ -74,7 +79,9 @@ function endOf(child: ChildProcess): Promise<number | string> {
 test('standard output and error are pipes that nobody reads: the API answers, vmm.shutdown and SIGTERM end it', async () => {
   const folder = makeFolder();
   const socket = join(folder, 'api.sock');
-  const guest = ['--kernel', KERNEL, '--initramfs', INITRAMFS, '--cmdline', 'console=ttyS0'];
+  // half a MiB, more than a pipe or socket takes
+  const cmdline = 'console=ttyS0 nephos.run="seq 1 90000"';
+  const guest = ['--kernel', KERNEL, '--initramfs', INITRAMFS, '--cmdline', cmdline];
   for (const end of ['SIGTERM', 'vmm.shutdown'] as const) {
     // -vvv: QMP alone fills a pipe
     const child = launch(
@@ -89,7 +96,8 @@ test('standard output and error are pipes that nobody reads: the API answers, vm
         return (json as { state?: string }).state === 'Running';
       });
       // each answer is a line of the log and QMP commands
-      for (let i = 0; i < 200; i++) assertStatus(await call(socket, 'GET', { path: 'vm.info' }), 200);
+      for (let i = 0; i < 1000; i++) assertStatus(await call(socket, 'GET', { path: 'vm.info' }), 200);
+      await until('the guest has written more than a socket takes', () => bytesReadBy(child) > 400_000);
       if (end === 'SIGTERM') child.kill('SIGTERM');
       else assertStatus(await call(socket, 'PUT', { path: end }), 204);
       await endsWith(0, exited);

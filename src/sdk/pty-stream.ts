@@ -6,6 +6,12 @@ import { ReadStream } from 'node:tty';
 const RETRY_MS = 5;
 
 /**
+ * How many bytes are written at once. Deno's `writeSync` repeats the write until all bytes are taken, and does not tell how many
+ * were where the terminal is full: single bytes are taken or not.
+ */
+const PIECE_BYTES = 'Deno' in globalThis ? 1 : 65_536;
+
+/**
  * Opens a PTY as a stream. Node's `tty.ReadStream` reads only in other runtimes (Bun, Deno): what is written goes to a
  * descriptor of its own, which never blocks. The stream is destroyed when the PTY's master is closed.
  */
@@ -47,12 +53,13 @@ export function openPtyStream(path: string): Duplex {
   return stream;
 }
 
-/** @returns the number of bytes that were taken, 0 where the terminal is full */
+/** @returns the number of bytes that were taken until the terminal was full */
 function writeSome(fd: number, bytes: Buffer): number {
+  let done = 0;
   try {
-    return writeSync(fd, bytes);
+    while (done < bytes.length) done += writeSync(fd, bytes.subarray(done, done + PIECE_BYTES));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return 0;
-    throw error;
+    if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error;
   }
+  return done;
 }

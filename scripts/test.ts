@@ -11,11 +11,8 @@ import { findProgram } from '../src/qemu/binary.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';
 
-/**
- * Tests that look at all of the host's network interfaces: no other may make one meanwhile. And those of the consoles:
- * what a guest writes to a virtio console while the VMM has no processor for long, QEMU throws away.
- */
-const HOST_WIDE = /\/(net|consoles|bad-input|rights)[^/]*\.test\.js$/;
+/** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
+const HOST_WIDE = /\/(net|bad-input|rights)[^/]*\.test\.js$/;
 
 /** Those that take many minutes. */
 const SLOW = /\/slow\/[^/]*\.test\.js$/;

@@ -101,6 +101,7 @@ interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
 function createOutput(master: number, hasClient: () => boolean): Output {
   const queue = createByteQueue();
   let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
   const drain = createDrain();
 
   const flush = (): void => {
@@ -114,6 +115,8 @@ function createOutput(master: number, hasClient: () => boolean): Output {
   return {
     flush,
     write: (bytes) => {
+      // the descriptor may be another file's by now
+      if (isStopped) return true;
       queue.push(bytes);
       if (timer === undefined) flush();
       else if (queue.length() > UNREAD_BYTES && !hasClient()) keepNewest(queue, UNREAD_BYTES);
@@ -121,7 +124,10 @@ function createOutput(master: number, hasClient: () => boolean): Output {
       return queue.length() <= HOLD_BYTES;
     },
     onDrain: (resume) => drain.wait(RESUME_BYTES, resume),
-    stop: () => clearTimeout(timer),
+    stop: () => {
+      isStopped = true;
+      clearTimeout(timer);
+    },
   };
 }
 

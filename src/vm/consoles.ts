@@ -58,7 +58,10 @@ function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
       forwardOutput(guest, end, { canHold: which === 'serial' });
       forwardInput(end, guest);
     },
-    dispose: end.dispose,
+    dispose: () => {
+      current?.destroy();
+      end.dispose();
+    },
   };
 }
 

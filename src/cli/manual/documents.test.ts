@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { getSystemErrorMap } from 'node:util';
@@ -12,11 +12,8 @@ const NOT_RUN: readonly (readonly [string, string])[] = [
   ['docs/clients.md', 'it needs libvirt, whose driver asks for KVM'],
   ['docs/getting-started.md', 'it sets the machine up'],
   ['docs/getting-started.md', 'it needs a terminal to log in at'],
-  [
-    'docs/networking.md',
-    'it needs a program that serves the socket (tests/vhost-user-net.test.ts brings one)',
-  ],
-  ['docs/snapshots.md', 'tests/move.test.ts moves guests to and fro'],
+  ['docs/networking.md', 'it needs a program that serves the socket'],
+  ['docs/snapshots.md', 'it needs two VMMs on two hosts'],
 ];
 
 test('every command in the documents is run, but for those that say why not', () => {
@@ -32,6 +29,25 @@ test('commands are in blocks that the tests see', () => {
     for (const language of languages)
       assert.ok(['sh', 'ts', 'json', 'toml', 'xml'].includes(language ?? ''), `${file}: ${language}`);
   }
+});
+
+/** A path of the repository in a text: in one of its folders, or a document beside README.md. */
+const REPOSITORY_PATH =
+  /(?<![\w/.~-])(?:(?:src|tests|scripts|bench|examples|contract|build|dist|docs|man|bin|completions|\.ci)\/[\w./*-]+|[A-Z]+\.md)/g;
+
+test('files that the documents of the npm package name are in the package', () => {
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8')) as { files: string[] };
+  const isPacked = (path: string): boolean =>
+    !files.includes(`!${path}`) && files.some((one) => path === one || path.startsWith(`${one}/`));
+  const packed = [...documents(), ...readdirSync('man').map((name) => `man/${name}`)].filter(isPacked);
+  assert.ok(packed.length > 10);
+  const missing = packed.flatMap((document) =>
+    [...readFileSync(document, 'utf8').matchAll(REPOSITORY_PATH)]
+      .map(([path]) => path.replace(/[.,]$/, ''))
+      .filter((path) => !isPacked(path) || (!path.includes('*') && !existsSync(path)))
+      .map((path) => `${document}: ${path}`),
+  );
+  assert.deepEqual(missing, []);
 });
 
 test('links between the documents lead somewhere', () => {

@@ -78,7 +78,7 @@ export function remotePage(): string {
 
 function page({ name, summary, flags, subcommands }: Command, prose: Prose): string {
   return [
-    String.raw`.\" Made by scripts/manual.ts, not to be edited.`,
+    String.raw`.\" Made by npm run manual, not to be edited.`,
     `.TH ${name.toUpperCase().replaceAll('-', String.raw`\-`)} 1 "" Nephos "Nephos manual"`,
     ...heading('name'),
     `${plain(name)} \\- ${plain(summary)}`,

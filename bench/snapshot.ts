@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  statSync,
   readdirSync,
   readlinkSync,
   rmSync,
@@ -138,7 +139,8 @@ const BODY = ({ folder }: Candidate): object => ({
 /** Writes the files that the references load, and fills the page cache. */
 async function prepareLoads(one: Candidate): Promise<void> {
   const { vmm, folder } = one;
-  const { deviceState } = parseSavedMachine(readFileSync(join(folder, 'last', 'state.json'), 'utf8'));
+  const { size } = statSync(join(folder, 'last', 'memory-ranges'));
+  const { deviceState } = parseSavedMachine(readFileSync(join(folder, 'last', 'state.json'), 'utf8'), size);
   writeFileSync(join(folder, 'state'), Buffer.from(deviceState, 'base64'));
   assertStatus(await vmm.put('vm.restore', BODY(one)), 204);
   const words = wordsOf(qemuOf(vmm.pid));

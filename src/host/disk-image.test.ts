@@ -45,6 +45,7 @@ function inspect(path: string, more: Partial<ImageRequest> = {}): Promise<Image>
     format: undefined,
     anyBackingFile: false,
     ioUring: true,
+    rawImages: new Set(),
     ...more,
   });
 }
@@ -215,6 +216,8 @@ test('a backing file that a guest may have named is not opened unless any is all
   );
   assert.equal((await inspect(written, { format: 'Raw' })).layers.length, 1);
   assert.equal((await inspect(written, { format: 'Qcow2' })).layers.length, 2);
+  const { identity } = await inspect(written, { format: 'Raw' });
+  assert.equal((await inspect(written, { rawImages: new Set([identity]) })).format, 'Raw');
   const allowed = await inspect(written, { anyBackingFile: true });
   assert.deepEqual(allowed.guessed, [{ path: written, format: 'Qcow2' }]);
 

@@ -7,7 +7,7 @@ import { locateBackingFile } from './backing-file.ts';
 import { lengthOf } from './file-length.ts';
 import { detectForeign, foreignRefusal } from './foreign-format.ts';
 import { detectFormat, inspectAs, type ImageFormat } from './image-format.ts';
-import { imageReader, SECTOR_BYTES } from './image-reader.ts';
+import { imageReader, SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 import { hasIoUring } from './io-uring.ts';
 import type { Backing } from './qcow2-header.ts';
 
@@ -21,6 +21,8 @@ export interface ImageRequest {
   /** its backing files may be in any folder, and an image of a detected format may have one */
   readonly anyBackingFile: boolean;
   readonly ioUring: boolean;
+  /** identities of images that are raw where no format is given, whatever they look like */
+  readonly rawImages: ReadonlySet<string>;
 }
 
 /** An image of a disk, with its backing files. */
@@ -28,6 +30,8 @@ export interface Image extends ImageFacts {
   readonly format: ImageFormat;
   /** what the image looks like, whatever was declared */
   readonly detected: string;
+  /** device and inode */
+  readonly identity: string;
   /** size of the disk, in `bytes` */
   readonly bytes: number;
   /** the image and its backing files whose format was declared nowhere and is not Raw */
@@ -55,7 +59,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
     if (seen.has(file.real)) throw new Error(`${name}: is its own backing file by way of ${file.path}`);
     if (found.length === LAYERS_MAX) throw new Error(`${path}: has more than ${LAYERS_MAX} backing files`);
     seen.add(file.real);
-    above = await examine(file.path, file.format, { readonly: true, direct: request.direct });
+    above = await examine(file.path, file.format, { ...request, readonly: true });
     found.push(above);
   }
   const isTorn = found.some((one) => one.isTorn);
@@ -66,6 +70,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
     aio: request.ioUring && !isTorn && (await hasIoUring()) ? 'io_uring' : 'threads',
     format: top.format,
     detected: top.detected,
+    identity: top.identity,
     bytes: top.bytes,
     guessed: found
       .filter(({ isGuessed }) => isGuessed)
@@ -98,18 +103,19 @@ interface Found {
   readonly serial: string;
   readonly format: ImageFormat;
   readonly detected: string;
+  readonly identity: string;
   readonly bytes: number;
   readonly isGuessed: boolean;
   readonly isTorn: boolean;
 }
 
-type Access = Pick<ImageRequest, 'readonly' | 'direct'>;
+type Access = Pick<ImageRequest, 'readonly' | 'direct' | 'rawImages'>;
 
 function examine(path: string, declared: ImageFormat | undefined, access: Access): Promise<Found> {
   const flags = access.readonly ? constants.O_RDONLY : constants.O_RDWR;
   return naming(path, async () => {
     await using file = await openImage(path, flags);
-    const found = await inspectFile(file, path, declared);
+    const found = await inspectFile(file, path, { declared, rawImages: access.rawImages });
     if (access.direct) await checkDirect(path, flags);
     return found;
   });
@@ -123,30 +129,55 @@ function openImage(path: string, flags: number): Promise<FileHandle> {
   });
 }
 
+/** What is said about an image's format. */
+interface Declared extends Pick<ImageRequest, 'rawImages'> {
+  readonly declared: ImageFormat | undefined;
+}
+
 async function inspectFile(
   file: FileHandle,
   path: string,
-  declared: ImageFormat | undefined,
+  { declared: given, rawImages }: Declared,
 ): Promise<Found> {
   const status = await file.stat({ bigint: true });
   const isDevice = status.isBlockDevice();
+  const identity = `${status.dev}:${status.ino}`;
+  const declared = given ?? (rawImages.has(identity) ? 'Raw' : undefined);
   const image = imageReader(file, await lengthOf(file));
-  // a block device has no format of its own: one that it seems to have may be a guest's
-  const foreign = isDevice ? undefined : await detectForeign(image);
-  if (foreign !== undefined && declared === undefined) throw foreignRefusal(path, foreign);
-  if (image.size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
-  const detected = isDevice ? 'Raw' : await detectFormat(image);
-  const format = declared ?? detected;
+  const { format, ...decision } = await decideFormat(path, image, { declared, isDevice });
   const { driver, visible, backing, bytes, isTorn = false } = await inspectAs(format, image);
   return {
     layer: { path, driver, isDevice, ...(visible === undefined ? {} : { visible }) },
     backing,
     serial: `${status.dev}${status.rdev}${status.ino}`.slice(0, SERIAL_BYTES),
     format,
-    detected: foreign?.name ?? detected,
+    ...decision,
+    identity,
     bytes,
-    isGuessed: declared === undefined && format !== 'Raw',
     isTorn,
+  };
+}
+
+interface Origin {
+  readonly declared: ImageFormat | undefined;
+  readonly isDevice: boolean;
+}
+
+async function decideFormat(
+  path: string,
+  image: ImageReader,
+  { declared, isDevice }: Origin,
+): Promise<Pick<Found, 'format' | 'detected' | 'isGuessed'>> {
+  // a block device has no format of its own: one that it seems to have may be a guest's
+  const foreign = isDevice ? undefined : await detectForeign(image);
+  if (foreign !== undefined && declared === undefined) throw foreignRefusal(path, foreign);
+  if (image.size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
+  const detected = isDevice ? 'Raw' : await detectFormat(image);
+  const format = declared ?? detected;
+  return {
+    format,
+    detected: foreign?.name ?? detected,
+    isGuessed: declared === undefined && format !== 'Raw',
   };
 }
 

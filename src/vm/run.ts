@@ -97,13 +97,14 @@ export interface StartOptions {
 export async function startRun(
   config: VmConfig,
   consoles: Consoles,
-  { signals, emit, holds = false, hostPorts = new Map() }: StartOptions,
+  { signals, emit, rawImages, holds = false, hostPorts = new Map() }: StartOptions & Pick<Start, 'rawImages'>,
 ): Promise<Run> {
   const start: Start = {
     config,
     hostPorts,
     booted: config,
     layout: placeDevices(config),
+    rawImages,
     lookAtHost: () => lookAtHost(config),
     adapt: (plan) => plan,
     begin: async (run) => {
@@ -141,6 +142,8 @@ export interface Start {
   /** what the machine begins with */
   readonly booted: BootedShape;
   readonly layout: Layout;
+  /** see `Vm` */
+  readonly rawImages: Set<string>;
   /** images that devices had when the state was saved that the machine takes over, by device id */
   readonly images?: ReadonlyMap<string, ExpectedImage>;
   /** ports that forwards had in the machine that this one replaces */
@@ -185,8 +188,9 @@ export async function launchRun(start: Start, consoles: Consoles, signals: EndSi
   }
 }
 
-function contextOf({ id }: Placement, { config, images, hostPorts }: Start, signal: AbortSignal) {
-  return { vm: config, expected: images?.get(id), hostPorts: hostPorts?.get(id), signal };
+function contextOf({ id }: Placement, start: Start, signal: AbortSignal) {
+  const { config, rawImages, images, hostPorts } = start;
+  return { vm: config, rawImages, expected: images?.get(id), hostPorts: hostPorts?.get(id), signal };
 }
 
 function firmwareOf(boot: BootSource): Run['firmware'] {

@@ -12,6 +12,8 @@ export interface Vm {
   state: VmState;
   /** there while the VM is Running or Paused */
   live: Live | undefined;
+  /** images that were attached as raw, by their identity: what a guest writes into one never makes it another format */
+  readonly rawImages: Set<string>;
 }
 
 /** A machine that runs, and our ends of its consoles, which stay when another takes its place. */
@@ -22,14 +24,15 @@ export interface Live {
 
 /** A VM that is configured and nothing more. */
 export function createVm(config: VmConfig): Vm {
-  return { config, state: 'Created', live: undefined };
+  return { config, state: 'Created', live: undefined, rawImages: new Set() };
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
 export async function bootVm(vm: Vm, options: StartOptions): Promise<Run> {
   const consoles = await openConsoles(vm.config);
   try {
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles, options) });
+    const { rawImages } = vm;
+    return enter(vm, { consoles, run: await startRun(vm.config, consoles, { ...options, rawImages }) });
   } catch (error) {
     consoles.dispose();
     throw error;
@@ -45,7 +48,11 @@ export async function restartVm(vm: Vm, { consoles, run }: Live, options: StartO
     options.emit(turn('shutdown'));
     const started = enter(vm, {
       consoles,
-      run: await startRun(vm.config, consoles, { ...options, hostPorts: run.hostPorts }),
+      run: await startRun(vm.config, consoles, {
+        ...options,
+        rawImages: vm.rawImages,
+        hostPorts: run.hostPorts,
+      }),
     });
     if (options.holds === true) {
       vm.state = 'Paused';

@@ -47,7 +47,8 @@ export async function addDevice(
   const added = { device, config: part, id: givenId(part) };
   await untilReleased(vm, added, waits);
   const { layout, placement } = addPlacement(run.layout, added);
-  await run.preparations.add(placement, { vm: grown, expected: undefined, signal: waits });
+  const { rawImages } = vm;
+  await run.preparations.add(placement, { vm: grown, rawImages, expected: undefined, signal: waits });
   await plug(run, placement, waits).catch(async (error: unknown) => {
     await run.preparations.release(placement.id);
     throw engineFailure(

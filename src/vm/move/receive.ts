@@ -53,7 +53,8 @@ async function takeVm(link: Link, signals: EndSignals): Promise<{ vm: Vm; run: R
   const offer = parseOffer(await link.receive());
   const { config } = decodeVmConfig(offer.config);
   const machine = parseDescription(offer.machine);
-  const start = likeStart(config, machine);
+  const vm = createVm(config);
+  const start = likeStart(config, machine, vm.rawImages);
   const consoles = await openConsoles(config);
   const began = performance.now();
   try {
@@ -73,7 +74,7 @@ async function takeVm(link: Link, signals: EndSignals): Promise<{ vm: Vm; run: R
       signals,
     );
     log.info(`received in ${Math.round(performance.now() - began)} ms`);
-    return { run, vm: { ...createVm(run.config), state: 'Paused', live: { consoles, run } } };
+    return { run, vm: { ...vm, config: run.config, state: 'Paused', live: { consoles, run } } };
   } catch (error) {
     consoles.dispose();
     throw error;

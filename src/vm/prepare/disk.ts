@@ -26,6 +26,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     format: await formatOf(path, config, expected),
     anyBackingFile: config.backing_files === true,
     ioUring: !config.disable_io_uring,
+    rawImages: context.rawImages,
   });
   if (expected !== undefined) checkSize(path, image.bytes, expected);
   warnOfGuesses(id, image);
@@ -36,6 +37,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     image: { path, format, bytes },
   };
   if (format !== 'Raw') return prepared;
+  rememberRaw(context.rawImages, image.identity);
   warnOfDisguise(`disk ${id}: ${path}`, image.detected);
   return {
     ...prepared,
@@ -68,6 +70,16 @@ async function formatOf(
  */
 function settled(config: DiskConfig, { format }: Image): DiskConfig {
   return format === 'DynamicVhd' ? config : { ...config, image_type: format };
+}
+
+/** How many images are remembered: a VM has far fewer disks. */
+const REMEMBERED_MAX = 1024;
+
+function rememberRaw(rawImages: Set<string>, identity: string): void {
+  rawImages.delete(identity);
+  rawImages.add(identity);
+  const [oldest = ''] = rawImages;
+  if (rawImages.size > REMEMBERED_MAX) rawImages.delete(oldest);
 }
 
 function warnOfGuesses(id: string, { guessed }: Image): void {

@@ -34,6 +34,8 @@ export interface PrepareContext {
   readonly id: string;
   /** the image that it had when the state was saved that it takes over */
   readonly expected: ExpectedImage | undefined;
+  /** see `Vm` */
+  readonly rawImages: Set<string>;
   /** the VM that the device is for */
   readonly vm: VmConfig;
   /** ports of the host that the network's forwards had in the machine that this one replaces */

@@ -73,10 +73,14 @@ function differenceOfMembers(before: object, now: object, at: string): string | 
   return undefined;
 }
 
+/** How much of a value is shown. */
+const SHOWN_LENGTH = 100;
+
 function entriesOf(value: object): [string, unknown][] {
   return Object.entries(value);
 }
 
 function shown(value: unknown): string {
-  return value === undefined ? 'not there' : JSON.stringify(value);
+  const text = value === undefined ? 'not there' : JSON.stringify(value);
+  return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}...` : text;
 }

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import { deviceItems, type DeviceItem } from '../../config/items.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { CpusConfig } from '../../devices/cpus.ts';
-import type { AnyConfig } from '../../devices/device.ts';
+import type { AnyConfig, Device } from '../../devices/device.ts';
 import { DEVICES } from '../../devices/index.ts';
 import { MemoryConfig } from '../../devices/memory.ts';
 import type { Layout, Placement } from '../../machine/placement.ts';
@@ -19,12 +19,17 @@ import type { MachineDescription, SavedDevice } from './saved-machine.ts';
  * How a machine starts that is to take another one's state: the same devices in the same places, the vCPUs that were there.
  * @throws ApiError where the configuration has other devices
  */
-export function likeStart(config: VmConfig, machine: MachineDescription): Start {
+export function likeStart(
+  config: VmConfig,
+  machine: MachineDescription,
+  rawImages: Start['rawImages'],
+): Start {
   const together = contiguous(machine.vcpus);
   return {
     config,
     booted: bootedLike(config, machine),
     layout: layoutLike(config, machine),
+    rawImages,
     lookAtHost: () => lookLike(config, machine),
     adapt: (plan) => {
       const dimms = machine.dimms.flatMap((size, i) => planDimm(i, size, config));
@@ -109,7 +114,7 @@ function placementLike(
 ): Placement {
   const device = DEVICES.find((one) => kindOf(one) === kind);
   if (device === undefined) throw otherDevices(`no device is called ${kind}`);
-  if (leaving !== undefined) return { device, id, slot, added, config: leavingConfig(leaving) };
+  if (leaving !== undefined) return { device, id, slot, added, config: leavingConfig(device, leaving) };
   // what has no id in the configuration is there once, or in the order of the zones that it comes from
   const at = left.findIndex((one) => one.device === device && (one.id === undefined || one.id === id));
   const [item] = at < 0 ? [] : left.splice(at, 1);
@@ -117,10 +122,8 @@ function placementLike(
   return { device, id, slot, added, config: item.config };
 }
 
-/** It was a checked configuration when it was written, and the checksum says that it is the same. */
-function leavingConfig(saved: unknown): AnyConfig {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return saved as AnyConfig;
+function leavingConfig({ struct }: Device, saved: unknown): AnyConfig {
+  return struct === undefined ? true : decode(struct, saved);
 }
 
 function otherDevices(reason: string): ApiError {

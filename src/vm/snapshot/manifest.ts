@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { codeOf, reasonOf } from '../../util/errno.ts';
+import { openFile, readText } from '../../util/open-file.ts';
 
 /** Version of the files' formats. */
 const FORMAT = 2;
@@ -74,37 +75,45 @@ export function manifestOf(state: string, { engine, memorySize, regions }: Snaps
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
 }
 
+/** Files of a snapshot that were checked. */
+interface Checked {
+  /** contents of `state.json` */
+  readonly state: string;
+  /** size of `memory-ranges` in `bytes` */
+  readonly memoryBytes: number;
+}
+
 /**
  * Reads `state.json` of a snapshot and makes sure that it and the RAM are what was written.
  * Rejects, with the path and the reason, where the snapshot is not whole.
  */
-export async function readChecked(folder: string): Promise<string> {
+export async function readChecked(folder: string): Promise<Checked> {
   const path = join(folder, SNAPSHOT_FILES.manifest);
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+  const text = await readText(path).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
-    throw new Error(`${folder}: is no whole snapshot (${reasonOf(error)})`);
+    throw new Error(`${folder}: is no whole snapshot (${SNAPSHOT_FILES.manifest}: ${reasonOf(error)})`, {
+      cause: error,
+    });
   });
   return text === undefined ? readByItsFacts(folder) : readByManifest(folder, parseManifest(path, text));
 }
 
-async function readByManifest(folder: string, { files }: Manifest): Promise<string> {
+async function readByManifest(folder: string, { files }: Manifest): Promise<Checked> {
   const { [SNAPSHOT_FILES.state]: ofState, [SNAPSHOT_FILES.memory]: ofMemory } = files;
   const state = await read(folder, SNAPSHOT_FILES.state);
   if (!isAs(state, ofState)) throw changed(folder);
   // one that lies in the files of memory zones needs none
-  if (ofMemory.size === 0 && !(await exists(join(folder, SNAPSHOT_FILES.memory)))) return state;
   const memory = join(folder, SNAPSHOT_FILES.memory);
-  const { size } = await stat(memory).catch((error: unknown) => {
-    throw new Error(`${memory}: ${reasonOf(error)}`);
-  });
+  if (ofMemory.size === 0 && !(await exists(memory))) return { state, memoryBytes: 0 };
+  const size = await sizeOf(memory);
   if (size !== ofMemory.size) {
     throw new Error(`${memory}: is not what was written (${size} bytes, not ${ofMemory.size})`);
   }
-  return state;
+  return { state, memoryBytes: size };
 }
 
 /** Reads the copy of a snapshot that has no manifest and no RAM of its own: clients copy what they know of. */
-async function readByItsFacts(folder: string): Promise<string> {
+async function readByItsFacts(folder: string): Promise<Checked> {
   const unfinished = new Error(
     `${folder}: is no whole snapshot (there is no manifest: it was never finished)`,
   );
@@ -119,7 +128,7 @@ async function readByItsFacts(folder: string): Promise<string> {
   if (facts.files[SNAPSHOT_FILES.memory].size > 0) {
     throw new Error(`${memory}: no such file, and the snapshot has RAM in it`);
   }
-  return state;
+  return { state, memoryBytes: 0 };
 }
 
 function isAs(text: string, { size, sha256 }: v.InferOutput<typeof OfState>): boolean {
@@ -140,9 +149,18 @@ function exists(path: string): Promise<boolean> {
 /** Reads a text file of a snapshot; rejects with its path and the reason. */
 export async function read(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
-  return readFile(path, 'utf8').catch((error: unknown) => {
-    throw new Error(`${path}: ${reasonOf(error)}`);
+  return readText(path).catch((error: unknown) => {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   });
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    await using file = await openFile(path);
+    return (await file.stat()).size;
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
 function parseManifest(path: string, text: string): Manifest {

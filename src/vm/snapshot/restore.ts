@@ -50,7 +50,9 @@ export async function restoreVm(request: RestoreConfig, signals: EndSignals): Pr
   const consoles = await openConsoles(snapshot.config);
   const vm = createVm(snapshot.config);
   try {
-    const run = await restoreRun(snapshot, { consoles, prefault: request.prefault, signals });
+    const { rawImages } = vm;
+    const { prefault } = request;
+    const run = await restoreRun(snapshot, { consoles, prefault, rawImages, signals });
     vm.config = run.config;
     vm.state = 'Paused';
     vm.live = { consoles, run };
@@ -58,7 +60,8 @@ export async function restoreVm(request: RestoreConfig, signals: EndSignals): Pr
     return { vm, run };
   } catch (error) {
     consoles.dispose();
-    throw error;
+    if (error instanceof ApiError) throw error;
+    throw new ApiError('failed', `${snapshot.folder}: the snapshot cannot be restored`, { cause: error });
   }
 }
 
@@ -66,11 +69,11 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
   const folder = folderOf(url);
   try {
     await checkDirectory(folder);
-    const state = await readChecked(folder);
+    const { state, memoryBytes } = await readChecked(folder);
     const path = join(folder, SNAPSHOT_FILES.config);
     const saved = readConfig(path, await read(folder, SNAPSHOT_FILES.config));
     const config = withOverrides(saved, overrides);
-    const machine = parseSavedMachine(state);
+    const machine = readMachine(folder, state, memoryBytes);
     // an older snapshot has in it what may be edited today
     const edited = firstDifference(shapeOf(machine.shape), shapeOf(config));
     if (edited !== undefined) throw new Error(`${path}: the machine would be another: ${edited}`);
@@ -80,6 +83,14 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
     // what is wrong with the snapshot's own configuration was put into words; this is the request's
     if (error instanceof ConfigError) throw toApiError(error);
     throw new ApiError('failed', 'The snapshot cannot be restored', { cause: error });
+  }
+}
+
+function readMachine(folder: string, text: string, memoryBytes: number): SavedMachine {
+  try {
+    return parseSavedMachine(text, memoryBytes);
+  } catch (error) {
+    throw new Error(`${join(folder, SNAPSHOT_FILES.state)}: cannot be used`, { cause: error });
   }
 }
 
@@ -93,7 +104,7 @@ function readConfig(path: string, text: string): VmConfig {
   }
 }
 
-interface Restoring {
+interface Restoring extends Pick<Vm, 'rawImages'> {
   readonly consoles: Awaited<ReturnType<typeof openConsoles>>;
   readonly prefault: boolean;
   readonly signals: EndSignals;
@@ -101,9 +112,9 @@ interface Restoring {
 
 async function restoreRun(
   { folder, config, machine, images }: Snapshot,
-  { consoles, prefault, signals }: Restoring,
+  { consoles, prefault, rawImages, signals }: Restoring,
 ): Promise<Run> {
-  const start = likeStart(config, machine);
+  const start = likeStart(config, machine, rawImages);
   const path = join(folder, SNAPSHOT_FILES.memory);
   const zones = await zoneRegions(config, machine.regions);
   const inSnapshot = machine.regions.some(({ zone }) => zone === undefined) ? [path] : [];
@@ -127,7 +138,7 @@ async function restoreRun(
           checkEngine(run, machine, 'The snapshot cannot be restored');
           await start.begin(run);
           await fillMemory(run, memory, signals.kill);
-          await loadState(run, Buffer.from(machine.deviceState, 'base64'));
+          await loadState(run, folder, machine);
           await activateImages(run);
           await restorePmems(run, machine.pmems);
           await restoreVsocks(run, machine.vsocks);
@@ -144,11 +155,12 @@ function isPrefaulted({ memory }: VmConfig): boolean {
   return zonesOf(memory).some((zone) => zone.prefault);
 }
 
-async function loadState({ qemu }: Run, state: Buffer): Promise<void> {
+async function loadState({ qemu }: Run, folder: string, { deviceState }: SavedMachine): Promise<void> {
   using source = await createMemfd('device-state');
-  await writeFile(source.path, state);
+  await writeFile(source.path, Buffer.from(deviceState, 'base64'));
   await using reading = await open(source.path, 'r');
   await readDeviceState(qemu, reading.fd).catch((error: unknown) => {
-    throw new ApiError('failed', 'The state of the devices could not be loaded', { cause: error });
+    const path = join(folder, SNAPSHOT_FILES.state);
+    throw new ApiError('failed', `${path}: the state of the devices could not be loaded`, { cause: error });
   });
 }

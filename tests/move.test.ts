@@ -118,6 +118,9 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   assertStatus(sent, 204);
   assertStatus(received, 204);
   assert.ok(!existsSync(socket), 'the socket stays');
+  const resumed = await here.put('vm.resume');
+  assertStatus(resumed, 500);
+  assert.match(JSON.stringify(resumed.json), /disk _disk0: .* is in use by another disk or process/);
   assert.equal(await stateOf(here), 'Paused');
   assert.equal(await stateOf(there), 'Running');
   const info = (await there.get('vm.info')).json as {

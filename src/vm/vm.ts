@@ -1,8 +1,10 @@
+import { ApiError } from '../api/errors.ts';
 import type { VmState } from '../api/replies.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
 import { turn, type OnVmEvent } from './events.ts';
+import { activateImages } from './snapshot/images.ts';
 import { startRun, type Run, type StartOptions } from './run.ts';
 
 /** What vm.create made and vm.delete takes away. */
@@ -75,12 +77,20 @@ export async function pauseVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(turn('paused'));
 }
 
-/** Lets the vCPUs go on where they stopped. */
+/** Lets the vCPUs go on where they stopped. Rejects with ApiError, naming a disk that another VM has since opened for writing. */
 export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(turn('resuming'));
-  await qmpOf(vm)?.execute('cont');
+  if (vm.live !== undefined) await startVcpus(vm.live.run);
   vm.state = 'Running';
   emit(turn('resumed'));
+}
+
+async function startVcpus(run: Run): Promise<void> {
+  // a VM that was sent to another VMM has given its images up
+  await activateImages(run);
+  await run.qemu.qmp.execute('cont').catch((error: unknown) => {
+    throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
+  });
 }
 
 /** Presses the ACPI power button; what happens is up to the guest. */

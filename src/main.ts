@@ -12,6 +12,7 @@ import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
 import { confineEngines, type EngineUser } from './qemu/confinement.ts';
+import { clip } from './util/clip.ts';
 import { reasonOf } from './util/errno.ts';
 import { createLineOutput } from './util/line-output.ts';
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
@@ -186,7 +187,7 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
   const { documentEndpoints } = await import('./api/openapi.ts');
-  const all = new Map([...endpointsOf(vmm.handlers), ...documentEndpoints()]);
+  const all = new Map([...endpointsOf(vmm.handlers, () => vmm.phaseNow), ...documentEndpoints()]);
   const endpoints = onRequest === undefined ? all : observed(all, onRequest);
   return serve({ listen, endpoints }).catch((error: unknown) => {
     throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);
@@ -248,7 +249,7 @@ void main(process.argv.slice(2))
   .then(
     () => 0,
     (error: unknown) => {
-      print(error instanceof Error ? error.message : String(error), STDERR);
+      print(clip(error instanceof Error ? error.message : String(error)), STDERR);
       if (error instanceof UsageError) print(`${hintOf(error)}For more information try --help`, STDERR);
       else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
       return 1;

@@ -107,7 +107,7 @@ function devices({ none, folder, file, odd, long }: Files, taken: Taken): Record
       [
         { ...served, vhost_socket: file, vhost_mode: 'Server' },
         500,
-        `net my, one: ${file}: is there already, and is not a socket`,
+        `net my, one: ${file}: something that is not a socket is there`,
       ],
     ],
     pmem: [
@@ -129,9 +129,13 @@ function devices({ none, folder, file, odd, long }: Files, taken: Taken): Record
       [{ tag: 't'.repeat(37), socket: file }, 400, 'fs[0].tag: must have 1 to 36 bytes'],
     ],
     vsock: [
-      [{ cid: 3, socket: file }, 500, `vsock my, one: ${file}: address already in use`],
-      [{ cid: 3, socket: join(none, 's') }, 500, `vsock my, one: ${join(none, 's')}: ${NO_FILE}`],
-      [{ cid: 3, socket: long }, 500, `vsock my, one: ${long}: longer than 107 bytes`],
+      [{ cid: 3, socket: file }, 500, `vsock my, one: ${file}: something that is not a socket is there`],
+      [
+        { cid: 3, socket: join(none, 's') },
+        500,
+        `vsock my, one: ${join(none, 's')}: there is no directory ${none}`,
+      ],
+      [{ cid: 3, socket: long }, 500, `vsock my, one: ${long}: the path has `],
       [{ cid: 2, socket: none }, 400, 'cid: expected a whole number from 3 '],
       [{ cid: 2 ** 32, socket: none }, 400, 'vsock.cid: larger than'],
     ],

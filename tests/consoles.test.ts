@@ -271,7 +271,10 @@ test('serial Socket: one client at a time, the newest output without one, the fi
     writeFileSync(path, 'somebody’s');
     const refused = await vmm.put('vm.boot');
     assertStatus(refused, 500);
-    assert.match(JSON.stringify(refused.json), /serial _serial: .*the port.*is there already/);
+    assert.match(
+      JSON.stringify(refused.json),
+      /serial _serial: .*the port.*something that is not a socket is there/,
+    );
     assert.equal(readFileSync(path, 'utf8'), 'somebody’s');
     rmSync(path);
     assertStatus(await vmm.put('vm.boot'), 204);

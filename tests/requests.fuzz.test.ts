@@ -1,4 +1,4 @@
-// Ten thousand requests made from the schema, to a VMM with a running guest and to one without.
+// Ten thousand requests made from the schema, and large ones, to a VMM with a running guest and to one without.
 import assert from 'node:assert/strict';
 import { mkfifoSync } from './support/fifo.ts';
 import { truncateSync, writeFileSync } from 'node:fs';
@@ -11,11 +11,16 @@ import type { RouteDefinition } from '../src/api/route.ts';
 import { ROUTES } from '../src/api/routes.ts';
 import { bodiesFor, type Body, type Pool } from './support/arbitrary.ts';
 import { boot } from './support/boot.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { guestConfig } from './support/guest.ts';
+import { largeBodies } from './support/large-bodies.ts';
+import { withoutStalls } from './support/stalls.ts';
+import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const REQUESTS = 10_000;
 /** At most so many at once: what one changes meets what another looks at. */
 const ABREAST = 4;
+/** No answer is as long, in bytes. */
+const ANSWER_MAX = 2 ** 20;
 const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261124');
 /** They end the guest, the VM or the VMM: what comes after would find nothing to break. */
 const ENDINGS = new Set(['vm.shutdown', 'vm.delete', 'vm.reboot', 'vm.power-button', 'vmm.shutdown']);
@@ -31,21 +36,24 @@ interface Sent {
   readonly body: Body | undefined;
 }
 
+interface Outgoing extends Omit<Sent, 'body'> {
+  readonly body: Body | Buffer | undefined;
+}
+
 interface Answer {
   readonly status: number;
   readonly text: string;
 }
 
 test('7,000 requests to a running guest', async () => {
-  await using vmm = await startVmm();
+  const metrics = metricsPath();
+  await using vmm = await startVmm({ args: ['--metrics', metrics] });
   using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
-  await sendAll(
-    vmm,
-    fc.sample(
-      requests(vmm, (name) => !ENDINGS.has(name)),
-      { numRuns: 0.7 * REQUESTS, seed: SEED },
-    ),
+  const all = fc.sample(
+    requests(vmm, (name) => !ENDINGS.has(name)),
+    { numRuns: 0.7 * REQUESTS, seed: SEED },
   );
+  await withoutStalls(metrics, () => sendAll(vmm, all));
   if (!JSON.stringify((await vmm.get('vm.info')).json).includes('"Running"')) {
     assertStatus(await vmm.put('vm.resume'), 204);
   }
@@ -69,6 +77,50 @@ test('3,000 requests to a VMM whose VM comes and goes', async () => {
   assertStatus(await vmm.get('vmm.ping'), 200);
   assertUnharmed(vmm);
 });
+
+test('large requests hold up nothing and get short answers, with a VM and without', async () => {
+  const metrics = metricsPath();
+  await using vmm = await startVmm({ args: ['--metrics', metrics] });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  // each way through the code once: what is made for the first request is no matter of its size
+  for (const text of ['{}', 'x', '{"disks":1}']) await sendTo(vmm, agent, 'vm.create', Buffer.from(text));
+  for (const created of [false, true]) {
+    if (created) assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
+    await withoutStalls(metrics, async () => {
+      for (const name of ['vm.create', 'vm.add-net', 'vm.restore', 'vm.receive-migration', 'vm.boot']) {
+        for (const [what, body] of largeBodies()) {
+          const { status, text } = await sendTo(vmm, agent, name, body);
+          assert.ok(text.length < 20_000, `${name}, ${what}: ${status}, ${text.length} bytes`);
+          // unknown names are no fault
+          if (name === 'vm.create' && status === 204) assertStatus(await vmm.put('vm.delete'), 204);
+          else assert.ok(status < 500, `${name}, ${what}: ${status} ${text}`);
+        }
+      }
+    });
+  }
+  agent.destroy();
+  assertStatus(await vmm.get('vmm.ping'), 200);
+  assertUnharmed(vmm);
+});
+
+test('a request that the state does not allow is refused before its body is looked at', async () => {
+  await using vmm = await startVmm();
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const add = await sendTo(vmm, agent, 'vm.add-disk', Buffer.from('{"path":'));
+  assert.equal(add.status, 404, add.text);
+  assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
+  const create = await sendTo(vmm, agent, 'vm.create', Buffer.from('{"disks":1'));
+  assert.equal(create.status, 405, create.text);
+  agent.destroy();
+});
+
+function metricsPath(): string {
+  return join(makeFolder(), 'metrics');
+}
+
+function sendTo(vmm: TestVmm, agent: Agent, name: string, body: Buffer): Promise<Answer> {
+  return send(vmm.socket, agent, { name, method: 'PUT', body });
+}
 
 function assertUnharmed(vmm: TestVmm): void {
   assert.doesNotMatch(vmm.output(), /unexpected:|could not be answered|node:internal/);
@@ -134,12 +186,13 @@ async function sendAll(vmm: TestVmm, all: readonly Sent[]): Promise<void> {
 function check({ name, body }: Sent, { status, text }: Answer): void {
   const what = `${name} ${body?.text.slice(0, 500) ?? ''} answered ${status} ${text}`;
   assert.ok(status >= 200 && status <= 500, what);
+  assert.ok(text.length < ANSWER_MAX, `${name} was answered with ${text.length} bytes`);
   if (status >= 400) assert.ok(text !== '' && !OURS.test(text.replaceAll(body?.text ?? '\0', '')), what);
   // what is no object never gets as far as the engine
   if (body?.kind === 'hostile' && !body.text.startsWith('{')) assert.notEqual(status, 500, what);
 }
 
-function send(socketPath: string, agent: Agent, { name, method, body }: Sent): Promise<Answer> {
+function send(socketPath: string, agent: Agent, { name, method, body }: Outgoing): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath, agent, method, path: `/api/v1/${name}`, timeout: 90_000 },
@@ -151,8 +204,14 @@ function send(socketPath: string, agent: Agent, { name, method, body }: Sent): P
         incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, text }));
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`${name} ${body?.text ?? ''}: no answer`)));
+    outgoing.on('timeout', () =>
+      outgoing.destroy(new Error(`${name} ${String(textOf(body)).slice(0, 500)}: no answer`)),
+    );
     outgoing.on('error', reject);
-    outgoing.end(body?.text);
+    outgoing.end(textOf(body));
   });
+}
+
+function textOf(body: Outgoing['body']): string | Buffer | undefined {
+  return Buffer.isBuffer(body) ? body : body?.text;
 }

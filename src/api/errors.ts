@@ -1,3 +1,5 @@
+import { clip, preview } from '../util/clip.ts';
+
 /**
  * Why a request failed. The status code that belongs to each is known by `http/reply.ts` alone.
  *
@@ -38,9 +40,9 @@ export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
   while (at instanceof Error && messages.length < 16) {
-    messages.push(at.message);
+    messages.push(clip(at.message));
     at = at.cause;
   }
-  if (at !== undefined && !(at instanceof Error)) messages.push(JSON.stringify(at));
+  if (at !== undefined && !(at instanceof Error)) messages.push(preview(at));
   return messages;
 }

@@ -31,13 +31,22 @@ export type Handlers = {
 /** Any of the handlers: a method's type, as its route's decoder has made what it is called with. */
 type AnyHandler = { handle(request: unknown, files?: ReceivedFiles): Promise<unknown> }['handle'];
 
-/** The routes with their handlers, as the transport takes them; what is not there yet answers 501. */
-export function endpointsOf(handlers: Handlers): Endpoints {
+/**
+ * The routes with their handlers, as the transport takes them; what is not there yet answers 501. `phaseNow` tells what the VMM
+ * has, undefined while an operation may change it: then a request is refused when its turn comes.
+ */
+export function endpointsOf(
+  handlers: Handlers,
+  phaseNow: () => Phase | undefined = () => undefined,
+): Endpoints {
   const given = new Map<string, AnyHandler>(Object.entries(handlers));
   return new Map(
     Object.entries<RouteDefinition>(ROUTES).map(([name, route]) => [
       name,
-      toEndpoint(name, route, given.get(name)),
+      withCheck(toEndpoint(name, route, given.get(name)), () => {
+        const phase = phaseNow();
+        if (phase !== undefined) checkRoute(route, phase);
+      }),
     ]),
   );
 }
@@ -47,7 +56,10 @@ export function endpointsOf(handlers: Handlers): Endpoints {
  * @throws ApiError
  */
 export function checkPhase(name: RouteName, phase: Phase): void {
-  const route: RouteDefinition = ROUTES[name];
+  checkRoute(ROUTES[name], phase);
+}
+
+function checkRoute(route: RouteDefinition, phase: Phase): void {
   if (route.phases.includes(phase)) return;
   const code = route.refusals?.[phase] ?? (phase === 'none' ? 'no-vm' : 'wrong-state');
   throw new ApiError(code, refusal(phase, route.phases));
@@ -59,12 +71,18 @@ function refusal(phase: Phase, legal: readonly Phase[]): string {
   return `The VM is ${phase}, it must be ${legal.join(' or ')}`;
 }
 
+type Endpoint = NonNullable<ReturnType<Endpoints['get']>>;
+
 function toEndpoint(name: string, route: RouteDefinition, handle: AnyHandler | undefined) {
   if (!route.implemented || handle === undefined) {
     // whatever the body is: it is not looked at
     return { route: transport(route, 'ignored', () => undefined), handle: () => refuse(name, route) };
   }
   return { route: transport(route, route.body, (json) => decodeRequest(name, route, json)), handle };
+}
+
+function withCheck({ route, handle }: Endpoint, check: () => void): Endpoint {
+  return { route: { ...route, check }, handle };
 }
 
 function transport(route: RouteDefinition, body: Route['body'], decode: Route['decode']): Route {

@@ -10,7 +10,11 @@ export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints 
     [...endpoints].map(([name, { route, handle }]) => [
       name,
       {
-        route: { ...route, decode: (json: unknown) => told(name, () => route.decode(json), onRequest) },
+        route: {
+          ...route,
+          check: () => told(name, () => route.check?.(), onRequest),
+          decode: (json: unknown) => told(name, () => route.decode(json), onRequest),
+        },
         handle: async (...request: Parameters<typeof handle>) => {
           const start = performance.now();
           const seconds = (): number => (performance.now() - start) / 1000;
@@ -28,10 +32,10 @@ export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints 
   );
 }
 
-/** A body that is refused never comes to the handler. */
-function told(name: string, decode: () => unknown, onRequest: OnRequest): unknown {
+/** A request whose time or body is refused never comes to the handler. */
+function told<T>(name: string, look: () => T, onRequest: OnRequest): T {
   try {
-    return decode();
+    return look();
   } catch (error) {
     onRequest(name, 0, outcomeOf(error));
     throw error;

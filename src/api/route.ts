@@ -8,6 +8,8 @@ export interface Route {
   readonly method: 'GET' | 'PUT';
   /** `refused`: a body is an error (400); `ignored`: it is read and thrown away */
   readonly body: 'required' | 'refused' | 'ignored';
+  /** Refuses a request that cannot be served now, before its body is looked at; throws `ApiError`. */
+  readonly check?: () => void;
   /** Checks the parsed JSON body; throws `ApiError('bad-request')` naming the field. */
   readonly decode: (json: unknown) => unknown;
 }

@@ -40,13 +40,9 @@ export const socket: (domain: number, type: number, protocol: number) => number 
   libc.func('int socket(int, int, int)');
 export const socketpair: (domain: number, type: number, protocol: number, pair: Int32Array) => number =
   libc.func('int socketpair(int, int, int, _Out_ int *)');
-export const bind: (fd: number, address: Uint8Array, length: number) => number = libc.func(
-  'int bind(int, const uint8_t *, uint32_t)',
-);
 export const connect: (fd: number, address: Uint8Array, length: number) => number = libc.func(
   'int connect(int, const uint8_t *, uint32_t)',
 );
-export const listen: (fd: number, backlog: number) => number = libc.func('int listen(int, int)');
 export const accept4: (fd: number, address: number, length: number, flags: number) => number = libc.func(
   'int accept4(int, size_t, size_t, int)',
 );

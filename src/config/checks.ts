@@ -1,6 +1,7 @@
 import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console.ts';
 import { isUuid } from '../devices/platform.ts';
 import { checkAffinity } from './affinity-checks.ts';
+import { ITEMS_SHOWN } from '../util/clip.ts';
 import { checkBusDevices } from './bus-checks.ts';
 import { checkFwCfg } from './fw-cfg-checks.ts';
 import { checkMemory } from './memory-checks.ts';
@@ -26,7 +27,24 @@ export function checkVmConfig(config: VmConfig): Problem[] {
   const problems: Problem[] = [];
   const report: Report = (place, reason, kind = 'invalid') => {
     problems.push({ kind, text: `${place}: ${reason}` });
+    if (problems.length >= PROBLEMS_MAX) throw new EnoughProblems();
   };
+  try {
+    checkAll(config, report);
+  } catch (error) {
+    if (!(error instanceof EnoughProblems)) throw error;
+  }
+  return problems;
+}
+
+/** So many are never told: looking for more would hold up everything else. */
+const PROBLEMS_MAX = 5 * ITEMS_SHOWN;
+
+/** Ends the checks of a configuration. */
+class EnoughProblems extends Error {}
+
+function checkAll(config: VmConfig, report: Report): void {
+  checkExtent(config, report);
   checkPayload(config, report);
   checkPlatform(config, report);
   checkConsoles(config, report);
@@ -37,7 +55,15 @@ export function checkVmConfig(config: VmConfig): Problem[] {
   checkAffinity(config, report);
   checkSegments(config, report);
   checkFwCfg(config, report);
-  return problems;
+}
+
+/** Largest configuration in `bytes` of JSON: vm.info shows all of it, and snapshots and migrations carry it. */
+const CONFIG_MAX = 256 * 1024;
+
+/** A configuration grows by vm.add-* too, so the bounds of a request are not enough. */
+function checkExtent(config: VmConfig, report: Report): void {
+  const bytes = Buffer.byteLength(JSON.stringify(config));
+  if (bytes > CONFIG_MAX) report('config', `has ${bytes} bytes of JSON, ${CONFIG_MAX} are possible`);
 }
 
 /** Largest kernel command line in `bytes`. */

@@ -1,3 +1,5 @@
+import { joinSome } from '../util/clip.ts';
+
 /**
  * What is wrong with a configuration.
  *
@@ -20,7 +22,7 @@ export class ConfigError extends Error {
     problems: readonly string[],
     options: ErrorOptions & { readonly hint?: string | undefined } = {},
   ) {
-    super(problems.join('; '), options);
+    super(joinSome(problems, '; '), options);
     this.hint = options.hint;
     this.name = 'ConfigError';
     this.kind = kind;

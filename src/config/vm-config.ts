@@ -43,6 +43,7 @@ import {
 } from '../schema/field.ts';
 import { flag, nested } from '../schema/kinds.ts';
 import { withAbsolutePaths } from '../schema/paths.ts';
+import { joinSome } from '../util/clip.ts';
 import { checkVmConfig, type Problem } from './checks.ts';
 import { ConfigError } from './errors.ts';
 
@@ -117,7 +118,7 @@ export function decodeVmConfig(json: unknown): DecodedVmConfig {
 export function warningsOf(schema: Struct, json: unknown, value: unknown): string[] {
   const unknown = unknownMembers(schema, json);
   return [
-    ...(unknown.length === 0 ? [] : [`unknown fields ignored: ${unknown.join(', ')}`]),
+    ...(unknown.length === 0 ? [] : [`unknown fields ignored: ${joinSome(unknown, ', ')}`]),
     ...membersWithoutEffect(schema, value),
   ];
 }

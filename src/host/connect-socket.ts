@@ -1,5 +1,5 @@
 import { loadNative } from '../util/native.ts';
-import { AF_UNIX, checkPathLength, SOCK_CLOEXEC, socketAddress } from './socket-address.ts';
+import { AF_UNIX, checkPathLength, SOCK_CLOEXEC, socketAddress } from '../util/socket-address.ts';
 
 /** Values of Linux. */
 const SOCK_STREAM = 1;

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createByteQueue, keepNewest, type ByteQueue } from '../util/byte-queue.ts';
 import { createDrain } from '../util/drain.ts';
 import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
-import { makeWayForSocket } from './server-socket.ts';
+import { reasonOf } from '../util/errno.ts';
+import { listenAtPath } from '../util/listening-socket.ts';
 
 /** Output is handed to a client in pieces of this many bytes, and each when the client has taken the one before. */
 const PIECE_BYTES = 16_384;
@@ -13,7 +14,6 @@ const PIECE_BYTES = 16_384;
  * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
  */
 export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
-  await makeWayForSocket(path);
   // a client may close its sending side and still read: `socat -u`, `nc` without input
   const server = createServer({ allowHalfOpen: true });
   const output = createOutput();
@@ -24,7 +24,7 @@ export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
     output.to(client);
     input.from(client);
   });
-  await listen(server, path);
+  const removeFile = await listen(server, path);
   return {
     write: output.write,
     onDrain: output.onDrain,
@@ -32,18 +32,22 @@ export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
     pauseInput: input.pause,
     resumeInput: input.resume,
     dispose: () => {
+      removeFile();
       server.close();
       output.stop();
     },
   };
 }
 
-async function listen(server: Server, path: string): Promise<void> {
-  server.listen(path);
+/** @returns how to remove the socket's file */
+async function listen(server: Server, path: string): Promise<() => void> {
   try {
+    const { fd, removeFile } = await listenAtPath(path);
+    server.listen({ fd });
     await once(server, 'listening');
+    return removeFile;
   } catch (error) {
-    throw new Error(`${path}: no socket could be made`, { cause: error });
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

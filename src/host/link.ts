@@ -1,6 +1,8 @@
 import { closeSync, writeSync } from 'node:fs';
-import { createConnection, createServer, type NetConnectOpts, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createConnection, createServer, Socket, type NetConnectOpts, type Server } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
+import { listenAtPath } from '../util/listening-socket.ts';
 import { descriptorOf, loadNative } from '../util/native.ts';
 
 /*
@@ -12,14 +14,14 @@ import { descriptorOf, loadNative } from '../util/native.ts';
 /** Name and version of the protocol. */
 const MAGIC = Buffer.from('NEPHOS-1');
 const HEADER_BYTES = MAGIC.length + 4;
-/** No description of a machine is as long. */
-const MESSAGE_MAX = 16 * 2 ** 20;
+/** No description of a machine is as long: a configuration has 256 KiB at most, and there are two. */
+const MESSAGE_MAX = 2 ** 20;
 
 /** One end of a connection. */
 export interface Link {
   readonly send: (message: unknown) => void;
-  /** The other side's next message. Rejects where it is none, and where the connection ends before. */
-  readonly receive: () => Promise<unknown>;
+  /** The other side's next message. Rejects where it is none, where the connection ends before, and after the time. */
+  readonly receive: (patienceMs?: number) => Promise<unknown>;
   /**
    * Takes the connection out of Node's hands: from now on it is what the descriptor's owner makes of it. The first thing
    * that it says may be a last message.
@@ -39,23 +41,35 @@ export function connectLink(address: NetConnectOpts, signal: AbortSignal): Promi
 }
 
 /** Listens for one connection; the socket's path is gone when it is there. Rejects with the reason, also when `signal` ends the wait. */
-export function acceptLink(address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => {
-      server.close();
-      signal.removeEventListener('abort', stop);
-      signal.addEventListener('abort', () => socket.destroy(), { once: true });
-      resolve(linkOn(socket));
-    });
-    const stop = (): void => {
-      server.close();
-      reject(new Error('the wait for it was ended'));
-    };
-    server.maxConnections = 1;
-    signal.addEventListener('abort', stop, { once: true });
-    server.once('error', (error) => reject(new Error(wordsOf(error))));
-    server.listen(address);
+export async function acceptLink(address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
+  const server = createServer();
+  server.maxConnections = 1;
+  const connected = once(server, 'connection', { signal });
+  // it is waited for below
+  connected.catch(() => undefined);
+  using _listening = await listen(server, address);
+  const [socket]: unknown[] = await connected.catch((error: NodeJS.ErrnoException) => {
+    throw new Error(signal.aborted ? 'the wait for it was ended' : wordsOf(error));
   });
+  if (!(socket instanceof Socket)) throw new Error('the connection could not be accepted');
+  signal.addEventListener('abort', () => socket.destroy(), { once: true });
+  return linkOn(socket);
+}
+
+/** @returns ends the listening, and removes the socket's file */
+async function listen(server: Server, address: NetConnectOpts): Promise<Disposable> {
+  const socket = 'path' in address ? await listenAtPath(address.path) : undefined;
+  const listening = once(server, 'listening');
+  server.listen(socket === undefined ? address : { fd: socket.fd });
+  await listening.catch((error: NodeJS.ErrnoException) => {
+    throw new Error(wordsOf(error));
+  });
+  return {
+    [Symbol.dispose]: () => {
+      socket?.removeFile();
+      server.close();
+    },
+  };
 }
 
 /** Errors of sockets begin with the call and end with the address: what stands in between is left. */
@@ -71,8 +85,8 @@ function linkOn(socket: Socket): Link {
   const messages = readMessages(socket);
   return {
     send: (message) => void socket.write(encode(message)),
-    receive: async () => {
-      const { value, done } = await messages.next();
+    receive: async (patienceMs) => {
+      const { value, done } = await inTime(messages.next(), patienceMs);
       if (done === true) throw new Error('the other side closed the connection');
       return value;
     },
@@ -89,8 +103,24 @@ function linkOn(socket: Socket): Link {
       }
       return fd;
     },
-    [Symbol.dispose]: () => void socket.end(),
+    // what was sent goes out first; the other side may never close its end
+    [Symbol.dispose]: () => socket.destroySoon(),
   };
+}
+
+/** Rejects where the other side is silent for too long. */
+async function inTime<T>(wait: Promise<T>, patienceMs: number | undefined): Promise<T> {
+  if (patienceMs === undefined) return wait;
+  using timer = alarm(patienceMs);
+  return await Promise.race([wait, timer.rung]);
+}
+
+function alarm(ms: number): Disposable & { readonly rung: Promise<never> } {
+  let timer: NodeJS.Timeout | undefined;
+  const rung = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the other side said nothing for ${ms / 1000} s`)), ms);
+  });
+  return { rung, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 function encode(message: unknown): Buffer {

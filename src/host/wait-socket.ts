@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, reasonOf } from '../util/errno.ts';
-import { loadNative, type Native } from '../util/native.ts';
-import { AF_UNIX, checkPathLength, SOCK_CLOEXEC, socketAddress } from './socket-address.ts';
+import { loadNative } from '../util/native.ts';
+import { checkPathLength } from '../util/socket-address.ts';
+import { askForListener } from '../util/socket-probe.ts';
 
 /** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
 const PATIENCE_MS = 60_000;
@@ -48,33 +49,4 @@ async function whatIsWrong(path: string): Promise<string | undefined> {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
   throw new Error(`${path}: is not a socket`);
-}
-
-const SOCK_DGRAM = 2;
-
-/**
- * A datagram socket cannot be connected to a stream socket, and how the kernel refuses says whether anybody
- * holds the other end. The back-end sees nothing of it.
- * @returns why there is no listener; undefined where there is one
- */
-export function askForListener({ koffi, libc }: Native, path: string): string | undefined {
-  const probe: unknown = libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  try {
-    const address = socketAddress(path);
-    const connected: unknown = libc.func('int connect(int, const void *, unsigned int)')(
-      probe,
-      address,
-      address.length,
-    );
-    const errno = connected === 0 ? undefined : koffi.errno();
-    const { EPROTOTYPE, ECONNREFUSED, ENOENT, EACCES } = koffi.os.errno;
-    if (errno === EPROTOTYPE) return undefined;
-    if (errno === ECONNREFUSED || errno === ENOENT) return 'nobody listens there';
-    if (errno === EACCES) throw new Error(`${path}: permission denied`);
-    throw new Error(
-      `${path}: ${errno === undefined ? 'is no stream socket' : `cannot be connected to (errno ${errno})`}`,
-    );
-  } finally {
-    libc.func('int close(int)')(probe);
-  }
 }

@@ -24,8 +24,7 @@ export function checkLength(request: IncomingMessage): void {
  */
 export async function readBody(request: IncomingMessage, broken: AbortSignal): Promise<Buffer> {
   if (!hasBody(request)) return EMPTY;
-  const chunks: Buffer[] = [];
-  let length = 0;
+  const body = createBytes(MAX_BODY_BYTES);
   await new Promise<void>((resolve, reject) => {
     const settle = (done: () => void) => {
       request.removeListener('data', onData);
@@ -33,9 +32,7 @@ export async function readBody(request: IncomingMessage, broken: AbortSignal): P
       done();
     };
     const onData = (chunk: Buffer) => {
-      length += chunk.length;
-      chunks.push(chunk);
-      if (length > MAX_BODY_BYTES) settle(() => reject(tooLarge()));
+      if (!body.add(chunk)) settle(() => reject(tooLarge()));
     };
     const onBroken = () => {
       // What breaks may come after this request, and then the rest of its body is there already.
@@ -47,7 +44,34 @@ export async function readBody(request: IncomingMessage, broken: AbortSignal): P
     broken.addEventListener('abort', onBroken);
     if (broken.aborted) onBroken();
   });
-  return Buffer.concat(chunks, length);
+  return body.whole();
+}
+
+interface Bytes {
+  /** @returns false where there would be too many */
+  readonly add: (chunk: Buffer) => boolean;
+  readonly whole: () => Buffer;
+}
+
+/** Bytes in one piece that grows: a body in chunks of a byte each would be millions of buffers. */
+function createBytes(most: number): Bytes {
+  let bytes = Buffer.alloc(0);
+  let length = 0;
+  return {
+    add: (chunk) => {
+      const end = length + chunk.length;
+      if (end > most) return false;
+      if (end > bytes.length) {
+        const larger = Buffer.alloc(Math.min(most, Math.max(end, 2 * bytes.length)));
+        bytes.copy(larger, 0, 0, length);
+        bytes = larger;
+      }
+      chunk.copy(bytes, length);
+      length = end;
+      return true;
+    },
+    whole: () => bytes.subarray(0, length),
+  };
 }
 
 function tooLarge(): ProtocolError {

@@ -34,6 +34,7 @@ export class Connection {
   #waiting = 0;
   /** A handler is at work for this client, or its answer is on the way out. */
   #answering = false;
+  #hasAsked = false;
   #stopping = false;
   /** The last answer was given; what else the client sends is thrown away. */
   #finished = false;
@@ -42,7 +43,13 @@ export class Connection {
     this.#socket = socket;
     // Node's HTTP server listens for errors too, but stops when a CONNECT takes the socket out of its hands.
     socket.on('error', (error) => log.debug(`A connection failed: ${error.message}`));
+    socket.once('surplus', (reason: string) => this.fail(new ProtocolError(400, reason)));
     socket.once('close', () => this.#breaking.abort(new Error('The client has gone')));
+  }
+
+  /** It has sent a whole head at least once. */
+  get hasAsked(): boolean {
+    return this.#hasAsked;
   }
 
   /** Aborts when nothing more can be read: the client went away, or what it sends is not HTTP. */
@@ -52,6 +59,7 @@ export class Connection {
 
   /** The descriptors of the request whose head is whole just now; what is left of them goes with the connection. */
   takeFiles(): HeldFiles {
+    this.#hasAsked = true;
     const fds = this.#socket.takeDescriptors();
     const files = holdFiles(fds);
     if (fds.length > 0) this.#socket.once('close', files.close);

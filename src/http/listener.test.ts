@@ -82,14 +82,14 @@ test('the socket file has the mode that the umask leaves', async () => {
   }
 });
 
-test('a socket left behind, and one that is still served, are replaced', async () => {
+test('a socket left behind is replaced, one that is still served is not, and is named', async () => {
   using dir = new TempDir();
   const path = join(dir.path, 's');
   const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 9))`;
   await once(spawn(process.execPath, ['-e', script]), 'exit');
   assert.ok(statSync(path).isSocket());
-  await using _ = await serve({ listen: { path }, endpoints: new Map() });
-  await using _later = await serve({ listen: { path }, endpoints });
+  await using _ = await serve({ listen: { path }, endpoints });
+  await expectRefusal({ path }, new RegExp(`^Is in use: process ${process.pid} \\(`));
   await expectPing(path);
 });
 

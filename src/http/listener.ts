@@ -1,17 +1,15 @@
-import { lstatSync, statSync, unlinkSync } from 'node:fs';
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { dirname } from 'node:path';
 
+import { listenAtPath, type ListeningSocket } from '../util/listening-socket.ts';
+import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../util/readiness.ts';
 import { createReceive, type Receive } from './receive.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
-
-/** The longest path that fits into a socket address beside its final NUL; the kernel's limit, in bytes. */
-const MAX_PATH_BYTES = 107;
 
 const API_SOCKET = 'the API socket';
 
@@ -32,7 +30,6 @@ export async function listen(
   address: ListenAddress,
   onConnection: (connection: ReceivingStream) => void,
 ): Promise<Listener> {
-  if ('path' in address) clearPath(address.path);
   // A client may send its requests, close its sending side and still wait for the answers.
   // Node must not read: it would close the descriptors that come with the bytes.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
@@ -40,10 +37,11 @@ export async function listen(
     void serveConnection(socket, receiver, onConnection);
   });
   let receiver: Promise<Receiver> | undefined;
-  await startListening(server, address);
+  const { removeFile } = await startListening(server, address);
   server.on('error', (error) => log.error(`Accepting a connection failed: ${error.message}`));
   return {
     close: async () => {
+      removeFile();
       await new Promise((resolve) => server.close(resolve));
       (await receiver)?.readiness.close();
     },
@@ -74,51 +72,48 @@ async function createReceiver(): Promise<Receiver> {
   return { readiness: await createReadiness(), receive: await createReceive() };
 }
 
-/** Listens at `address`; rejects with a message fit for the user. */
+/**
+ * Has `server` listen at `address`; rejects with a message fit for the user. The socket's file stays the caller's to remove,
+ * before the server is closed.
+ */
 export async function startListening(
   server: Server,
   address: ListenAddress,
   what = API_SOCKET,
-): Promise<void> {
+): Promise<Pick<ListeningSocket, 'removeFile'>> {
   const where = `${what} ${'path' in address ? address.path : `file descriptor ${address.fd}`}`;
-  await new Promise<void>((resolve, reject) => {
-    const fail = (cause: Error) => reject(listenError(where, cause));
-    server.once('error', fail);
-    server.listen(address, () => {
-      server.removeListener('error', fail);
-      resolve();
-    });
-  });
-  const bound = server.address();
-  if (bound !== null && typeof bound === 'object') {
-    server.close();
-    throw listenError(where, new Error('It is not a UNIX socket'));
+  try {
+    if ('path' in address) {
+      const socket = await listenAtPath(address.path).catch((error: unknown) => {
+        throw new Error(capitalized(reasonOf(error)));
+      });
+      await listenOn(server, socket.fd).catch((error: unknown) => {
+        socket.removeFile();
+        throw error;
+      });
+      return socket;
+    }
+    await listenOn(server, address.fd);
+    // an inherited socket's file is its maker's
+    return { removeFile: () => undefined };
+  } catch (cause) {
+    throw listenError(where, cause);
   }
 }
 
-/**
- * Makes way for a new socket file: a socket left behind by an earlier run is removed, anything else that
- * stands there is the user's and is left alone. Checks what libuv would get wrong: it cuts off long paths
- * in silence, and says "permission denied" where a directory is missing.
- */
-export function clearPath(path: string, what = API_SOCKET): void {
-  const refuse = (why: string) => listenError(`${what} ${path}`, new Error(why));
-  if (path === '' || path.includes('\0')) throw refuse('It is not a path');
-  const bytes = Buffer.byteLength(path);
-  if (bytes > MAX_PATH_BYTES) {
-    throw refuse(`The path has ${bytes} bytes, a socket's can have ${MAX_PATH_BYTES} at most`);
-  }
-  if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
-    throw refuse(`There is no directory ${dirname(path)}`);
-  }
-  const there = lstatSync(path, { throwIfNoEntry: false });
-  if (there === undefined) return;
-  if (!there.isSocket()) throw refuse('Something that is not a socket is there; it was left untouched');
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    throw listenError(`${what} ${path}`, error);
-  }
+/** Node takes the descriptor, and does not remove the file of a socket that it did not bind. */
+async function listenOn(server: Server, fd: number): Promise<void> {
+  server.listen({ fd });
+  await once(server, 'listening');
+  const bound = server.address();
+  if (bound === null || typeof bound !== 'object') return;
+  server.close();
+  throw new Error('It is not a UNIX socket');
+}
+
+/** Each message of the API's answers and of the errors at a start is a sentence of its own. */
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function listenError(where: string, cause: unknown): Error {

@@ -1,8 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createLog } from '../util/log.ts';
-import { clearPath, startListening } from './listener.ts';
+import { startListening } from './listener.ts';
 
 const log = createLog('metrics');
+
+/** Collectors at the same time; further ones are closed upon. */
+const CONNECTIONS_MAX = 64;
+
+/** Time for a request in milliseconds: collectors are programs. */
+const PATIENCE_MS = 10_000;
 
 /** What is served. */
 export interface Page {
@@ -14,16 +20,19 @@ export interface Page {
  * Serves a page at `/metrics` on a UNIX socket, until it is disposed. Rejects when the socket cannot be had: the cause says why.
  */
 export async function serveMetrics(path: string, page: Page): Promise<AsyncDisposable> {
-  clearPath(path, 'the socket for metrics');
   const server = createServer((request, response) => {
     answer(page, request, response).catch((error: unknown) => {
       log.warn(`the figures could not be collected: ${String(error)}`);
       response.writeHead(500).end();
     });
   });
-  await startListening(server, { path }, 'the socket for metrics');
+  server.maxConnections = CONNECTIONS_MAX;
+  server.headersTimeout = PATIENCE_MS;
+  server.requestTimeout = PATIENCE_MS;
+  const { removeFile } = await startListening(server, { path }, 'the socket for metrics');
   return {
     [Symbol.asyncDispose]: async () => {
+      removeFile();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;

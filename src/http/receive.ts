@@ -10,6 +10,9 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 const CMSG_HEADER = 16;
 const MSGHDR_BYTES = 56;
 const CONTROL_LENGTH_AT = 40;
+const FLAGS_AT = 48;
+/** `msg_flags`: the kernel could not hand over all descriptors */
+const MSG_CTRUNC = 0x8;
 /** one message carries 253 descriptors at most (unix(7)) */
 const CONTROL_BYTES = 1032;
 const DATA_BYTES = 65_536;
@@ -20,6 +23,8 @@ export interface Received {
   readonly bytes: Buffer;
   /** descriptors that came with the bytes; they are whoever's takes them, and closed in programs that we start */
   readonly fds: readonly number[];
+  /** descriptors were lost: this process cannot have more open */
+  readonly isCut: boolean;
 }
 
 /** Reads what there is, descriptors too (SCM_RIGHTS); undefined: nothing yet. Throws when the connection broke. */
@@ -52,7 +57,8 @@ export async function createReceive(): Promise<Receive> {
       throw new Error(`recvmsg failed with error ${code}`);
     }
     const used = control.subarray(0, Number(header.readBigUInt64LE(CONTROL_LENGTH_AT)));
-    return { bytes: Buffer.from(data.subarray(0, length)), fds: descriptorsIn(used) };
+    const isCut = (header.readInt32LE(FLAGS_AT) & MSG_CTRUNC) !== 0;
+    return { bytes: Buffer.from(data.subarray(0, length)), fds: descriptorsIn(used), isCut };
   };
 }
 

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { descriptorLimit } from '../util/descriptor-limit.ts';
 import type { Readiness, Watch } from '../util/readiness.ts';
-import { closeReceived, type Receive } from './receive.ts';
+import { closeReceived, type Receive, type Received } from './receive.ts';
 
 /**
  * How long more bytes are looked for before the kernel is asked to tell of them, in milliseconds: a client that asks again
@@ -13,9 +14,19 @@ const LOOK_MS = 0.06;
 const MOST_LOOKING = 2;
 let looking = 0;
 
+/** Descriptors that one connection may send before its request is whole: queues of the networks of one request. */
+const HELD_MAX = 256;
+
+/** An eighth of what this process may have open, for all connections together. */
+const heldByAllMax = (): number => Math.min(4 * HELD_MAX, descriptorLimit() / 8);
+let held = 0;
+
+const TOO_MANY = 'Too many file descriptors came with the request';
+const CUT = 'File descriptors that came with the request were lost: the VMM cannot have more open';
+
 /**
  * An accepted connection that keeps the descriptors which come with its bytes: Node's own reading would close them. Node writes, we
- * read. Each batch is the next request's whose head is whole.
+ * read. Each batch is the next request's whose head is whole. Event `surplus`, with the reason: descriptors were closed or lost.
  */
 export class ReceivingStream extends Duplex {
   readonly #socket: Socket;
@@ -23,6 +34,8 @@ export class ReceivingStream extends Duplex {
   readonly #receive: Receive;
   readonly #watch: Watch;
   readonly #batches: (readonly number[])[] = [];
+  /** how many descriptors are in the batches */
+  #held = 0;
 
   /** `socket` must not have begun to read. */
   constructor(socket: Socket, readiness: Readiness, receive: Receive) {
@@ -37,7 +50,9 @@ export class ReceivingStream extends Duplex {
 
   /** The oldest descriptors that nobody took; whoever takes them closes them. */
   takeDescriptors(): readonly number[] {
-    return this.#batches.shift() ?? [];
+    const batch = this.#batches.shift() ?? [];
+    this.#count(-batch.length);
+    return batch;
   }
 
   override _read(): void {
@@ -58,6 +73,7 @@ export class ReceivingStream extends Duplex {
     if (this.#isOpen()) this.#watch.remove();
     else this.#watch.forget();
     for (const batch of this.#batches.splice(0)) closeReceived(batch);
+    this.#count(-this.#held);
     this.#socket.destroy();
     done(error);
   }
@@ -85,13 +101,28 @@ export class ReceivingStream extends Duplex {
     return !this.destroyed && this.#isOpen();
   }
 
+  /** Keeps descriptors for their request, as far as there may be as many. */
+  #hold({ fds, isCut }: Received): void {
+    const mayHold = this.#held + fds.length <= HELD_MAX && held + fds.length <= heldByAllMax();
+    if (isCut || !mayHold) this.emit('surplus', isCut ? CUT : TOO_MANY);
+    if (fds.length === 0) return;
+    if (!mayHold) return closeReceived(fds);
+    this.#batches.push(fds);
+    this.#count(fds.length);
+  }
+
+  #count(change: number): void {
+    this.#held += change;
+    held += change;
+  }
+
   /** @returns false where there is nothing to be read */
   #read(): boolean {
     if (!this.#canRead()) return false;
     try {
       const received = this.#receive(this.#fd);
       if (received === undefined) return false;
-      if (received.fds.length > 0) this.#batches.push(received.fds);
+      this.#hold(received);
       this.push(received.bytes.length === 0 ? null : received.bytes);
     } catch (error) {
       this.destroy(error instanceof Error ? error : new Error(String(error)));

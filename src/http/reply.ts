@@ -1,5 +1,6 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import type { ApiErrorCode } from '../api/errors.ts';
+import { clip } from '../util/clip.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('http');
@@ -14,7 +15,7 @@ export interface Reply {
 export class ProtocolError extends Error {
   readonly status: number;
 
-  constructor(status: 400 | 413 | 431, message: string) {
+  constructor(status: 400 | 408 | 413 | 431 | 503, message: string) {
     super(message);
     this.name = 'ProtocolError';
     this.status = status;
@@ -111,5 +112,5 @@ function statusOf(error: unknown): number {
 }
 
 function messagesReply(status: number, messages: readonly string[]): Reply {
-  return { status, body: asciiJson(messages) };
+  return { status, body: asciiJson(messages.map((message) => clip(message))) };
 }

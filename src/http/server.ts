@@ -3,6 +3,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import { ApiError } from '../api/errors.ts';
+import { descriptorLimit } from '../util/descriptor-limit.ts';
 import type { Endpoints } from '../api/route.ts';
 import { checkLength, hasBody, readBody } from './body.ts';
 import { Connection } from './connection.ts';
@@ -17,6 +18,8 @@ import type { Reply } from './reply.ts';
 const BASE_PATH = '/api/v1/';
 const MAX_HEAD_BYTES = 16 * 1024;
 const CLOSE_DEADLINE_MS = 2000;
+/** From the first byte of a head to its end: enough to type one by hand. */
+const HEAD_PATIENCE_MS = 60_000;
 
 type Endpoint = NonNullable<ReturnType<Endpoints['get']>>;
 
@@ -34,17 +37,43 @@ export interface ApiServer extends AsyncDisposable {
 export async function serve(options: {
   readonly listen: ListenAddress;
   readonly endpoints: Endpoints;
+  /** from the first byte of a head to its end */
+  readonly headPatienceMs?: number | undefined;
 }): Promise<ApiServer> {
   const connections = new Map<Duplex, Connection>();
-  const http = createHttpServer(options.endpoints, (socket) => connections.get(socket));
+  const http = createHttpServer(
+    options.endpoints,
+    (socket) => connections.get(socket),
+    options.headPatienceMs,
+  );
   const listener = await listen(options.listen, (socket) => {
-    connections.set(socket, new Connection(socket));
+    const connection = new Connection(socket);
+    if (!makeRoom(connections)) return connection.closeWith(protocolReply(FULL));
+    connections.set(socket, connection);
     socket.once('close', () => connections.delete(socket));
-    http.emit('connection', socket);
+    // from here on Node counts the time of a head: a client may be silent for as long as it likes before
+    socket.once('readable', () => http.emit('connection', socket));
   });
   let closed: Promise<void> | undefined;
-  const close = (deadlineMs = CLOSE_DEADLINE_MS) => (closed ??= shutDown(listener, connections, deadlineMs));
+  const close = (deadlineMs = CLOSE_DEADLINE_MS) =>
+    (closed ??= shutDown(listener, connections, deadlineMs).finally(() => void http.close()));
   return { close, [Symbol.asyncDispose]: () => close() };
+}
+
+/** Connections at the same time: a quarter of the descriptors that this process may have. */
+const connectionsMax = (): number => Math.min(1024, descriptorLimit() / 4);
+
+const FULL = new ProtocolError(503, 'There are too many connections');
+
+/** Closes the oldest connection that never sent a request where there are too many. @returns false where all did */
+function makeRoom(connections: ReadonlyMap<Duplex, Connection>): boolean {
+  if (connections.size < connectionsMax()) return true;
+  for (const connection of connections.values()) {
+    if (connection.hasAsked) continue;
+    connection.destroy();
+    return true;
+  }
+  return false;
 }
 
 async function shutDown(
@@ -63,20 +92,24 @@ async function shutDown(
 
 /**
  * Node's HTTP server without a listener of its own: it is handed each connection by a `connection` event. It closes
- * no connection for being idle or slow, as clients keep one for the life of a VM.
+ * no connection for being idle, as clients keep one for the life of a VM; a head that was begun must end in time.
  */
 function createHttpServer(
   endpoints: Endpoints,
   connectionOf: (socket: Duplex) => Connection | undefined,
+  headPatienceMs = HEAD_PATIENCE_MS,
 ): Server {
   const server = createServer({
     keepAliveTimeout: 0,
-    headersTimeout: 0,
+    headersTimeout: headPatienceMs,
+    connectionsCheckingInterval: headPatienceMs / 4,
     requestTimeout: 0,
     maxHeaderSize: MAX_HEAD_BYTES,
     requireHostHeader: false,
     insecureHTTPParser: false,
   });
+  // Not in Node's documentation: with this event it begins to look at the time that heads take.
+  server.emit('listening');
   // Not in Node's documentation: a client that has closed its sending side still gets its answers.
   Object.assign(server, { httpAllowHalfOpen: true });
   const onRequest = (request: IncomingMessage, response: Exchange['response']) => {
@@ -148,6 +181,7 @@ async function call(name: string, endpoint: Endpoint, { method, body, files }: C
     }
     if (route.body !== 'required') return valueReply(await handle(undefined, files));
     if (body.length === 0) throw new ApiError('bad-request', 'Request body is missing');
+    route.check?.();
     return valueReply(await handle(route.decode(parseJson(body)), files));
   } catch (error) {
     return errorReply(name, error);
@@ -168,6 +202,9 @@ function checkVersion(request: IncomingMessage): void {
 
 /** What the parser found wrong with the bytes of a client; undefined for a failing socket. */
 function protocolFault(error: Error & { code?: string; reason?: string }): ProtocolError | undefined {
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new ProtocolError(408, 'The request head was not whole in time');
+  }
   if (error.code === 'HPE_HEADER_OVERFLOW') {
     return new ProtocolError(431, `Request head is larger than ${MAX_HEAD_BYTES} bytes`);
   }

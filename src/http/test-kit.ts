@@ -181,10 +181,10 @@ export class TestServer implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async start(endpoints: Endpoints = stubEndpoints()): Promise<TestServer> {
+  static async start(endpoints: Endpoints = stubEndpoints(), headPatienceMs?: number): Promise<TestServer> {
     const dir = new TempDir();
     const path = join(dir.path, 'api.sock');
-    return new TestServer(dir, path, await serve({ listen: { path }, endpoints }));
+    return new TestServer(dir, path, await serve({ listen: { path }, endpoints, headPatienceMs }));
   }
 
   client(): RawClient {

@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { joinSome, preview } from '../util/clip.ts';
+import { extentOf, VALUES_FOR_ALL_PROBLEMS } from './bounds.ts';
 import type { Field, Struct, ValueOf } from './field.ts';
 
 /** A value that does not fit its schema; `problems` name the member and the reason, e.g. `disks[0].readonly: expected true or false, got "yes"`. */
@@ -6,7 +8,7 @@ export class DecodeError extends Error {
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(problems.join('; '));
+    super(joinSome(problems, '; '));
     this.name = 'DecodeError';
     this.problems = problems;
   }
@@ -17,7 +19,10 @@ export class DecodeError extends Error {
  * @throws DecodeError
  */
 export function decode<S extends Struct>(schema: S, json: unknown): ValueOf<S> {
-  const result = v.safeParse(schema.schema, json);
+  const { values, problems } = extentOf(json);
+  if (problems.length > 0) throw new DecodeError(problems);
+  const abortEarly = values > VALUES_FOR_ALL_PROBLEMS;
+  const result = v.safeParse(schema.schema, json, { abortEarly });
   if (result.success) return result.output;
   throw new DecodeError(result.issues.map((issue) => describe(issue)));
 }
@@ -91,12 +96,7 @@ function describe(issue: v.BaseIssue<unknown>): string {
   const last = path.at(-1);
   if (issue.received === 'undefined' && last !== undefined) return `missing field "${where}"`;
   if (issue.expected === 'never' && last !== undefined) return `unknown field "${where}"`;
-  return `${where === '' ? '' : `${where}: `}${issue.message}, got ${shown(issue)}`;
-}
-
-function shown(issue: v.BaseIssue<unknown>): string {
-  const text = JSON.stringify(issue.input) ?? String(issue.input);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return `${where === '' ? '' : `${where}: `}${issue.message}, got ${preview(issue.input)}`;
 }
 
 /** `["disks", 0, "path"]` as `disks[0].path`. */

@@ -1,3 +1,5 @@
+import { clip } from './clip.ts';
+
 /** How much is written: `warn` without `-v`, `info`, `debug` and `trace` with one, two and three. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
@@ -48,7 +50,10 @@ function elapsed(): string {
   return ms < 1000 ? `${ms.toFixed(6)}ms` : `${(ms / 1000).toFixed(9)}s`;
 }
 
+/** Longest line in characters: a stack, or the command line of QEMU. */
+const LINE_MAX = 16_384;
+
 /** A guest's or client's text must not be able to forge a second line of log. */
 function oneLine(message: string): string {
-  return message.replaceAll('\r', '\\r').replaceAll('\n', '\\n');
+  return clip(message, LINE_MAX).replaceAll('\r', '\\r').replaceAll('\n', '\\n');
 }

@@ -1,7 +1,8 @@
-import { listenAt } from '../backends/vsock/unix-socket.ts';
+import { closeSync } from 'node:fs';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import { makeWayForSocket } from '../host/server-socket.ts';
+import { reasonOf } from '../util/errno.ts';
+import { listenAtPath } from '../util/listening-socket.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('gdb');
@@ -16,13 +17,15 @@ let socket: DebuggerSocket | undefined;
 
 /** Listens on a UNIX socket for a debugger; every QEMU of a VM with `gdb` serves it. Rejects with the path and the reason. */
 export async function openDebuggerSocket(path: string): Promise<Disposable> {
-  await makeWayForSocket(path);
-  const { fd, close } = listenAt(path);
+  const { fd, removeFile } = await listenAtPath(path, { mode: 0o600 }).catch((error: unknown) => {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  });
   socket = { path, fd };
   return {
     [Symbol.dispose]: () => {
       socket = undefined;
-      close();
+      removeFile();
+      closeSync(fd);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, type CollectFunction } from 'prom-client';
 import type { OnRequest } from '../api/observed.ts';
 import type { VmCounters } from '../api/replies.ts';
+import { watchStalls } from '../host/event-loop-stalls.ts';
 import { processUsage } from '../host/process-usage.ts';
 import { countersOf } from './counters.ts';
 import type { VmEvent } from './events.ts';
@@ -20,6 +21,9 @@ const STATES = ['none', 'Created', 'Running', 'Paused', 'Shutdown'] as const;
 
 /** Latencies from an answer out of memory up to a boot, in `seconds`. */
 const BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
+
+/** Up to what no request may take, and what clients notice, in `seconds`. */
+const STALL_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
 
 /** What devices count, under the names of vm.counters. */
 const DEVICE_COUNTERS = {
@@ -53,6 +57,13 @@ export function createMetrics(version: string, look: () => Vm | undefined): Metr
     labelNames: ['source', 'event'],
     registers,
   });
+  const stalls = new Histogram({
+    name: 'nephos_event_loop_stall_seconds',
+    help: 'How long the event loop was held up by one thing, looked at every 20 ms; without the time for which it had no processor',
+    buckets: STALL_BUCKETS,
+    registers,
+  });
+  watchStalls((seconds) => stalls.observe(seconds));
   addVm(gauge, look);
   addDevices(registry, look);
   addProcesses(registry, gauge, look);

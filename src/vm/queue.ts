@@ -13,6 +13,8 @@ export interface Queue {
    * called where they have not ended after a short time, and an operation that does not end even then is left behind.
    */
   readonly interrupt: (kill: () => void) => void;
+  /** Whether no operation runs or waits. */
+  readonly isIdle: () => boolean;
 }
 
 /** How long interrupted operations may take, in milliseconds; together with QEMU's end less than 5 s. */
@@ -56,6 +58,7 @@ export function createQueue(tidy: () => void = () => undefined, times = TIMES): 
       last = result.catch(() => undefined);
       return result;
     },
+    isIdle: () => open === 0,
     interrupt: (kill) => {
       const own = ends;
       ends = newEnds();

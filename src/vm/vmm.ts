@@ -2,6 +2,7 @@ import { ApiError, errorChain } from '../api/errors.ts';
 import { checkPhase, type Handlers } from '../api/handlers.ts';
 import type { PciDeviceInfo, VmCounters } from '../api/replies.ts';
 import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
+import type { Phase } from '../api/route.ts';
 import type { RouteName } from '../api/routes.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
@@ -99,6 +100,11 @@ export class Vmm {
   /** The VM that there is, for those who only look at it. */
   get vm(): Vm | undefined {
     return this.#vm;
+  }
+
+  /** What the VMM has; undefined while an operation may change it. */
+  get phaseNow(): Phase | undefined {
+    return this.#queue.isIdle() ? (this.#vm?.state ?? 'none') : undefined;
   }
 
   /** Settles when the VMM is to exit: vmm.shutdown, the guest's power-off, {@link shutdown}. */

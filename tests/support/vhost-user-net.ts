@@ -2,11 +2,12 @@
 // for its address. node vhost-user-net.js listen|connect <socket> <address> <queues>. It says what its rings are like.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
-import { allocate } from '../../src/backends/native.ts';
+import { allocate, close } from '../../src/backends/native.ts';
 import { Chain } from '../../src/backends/vhost-user/chain.ts';
 import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
 import { Session } from '../../src/backends/vhost-user/session.ts';
-import { acceptFrom, connectTo, listenAt } from '../../src/backends/vsock/unix-socket.ts';
+import { acceptFrom, connectTo } from '../../src/backends/vsock/unix-socket.ts';
+import { listenAtPath } from '../../src/util/listening-socket.ts';
 import { createLog } from '../../src/util/log.ts';
 import { answerTo } from './network-host.ts';
 
@@ -91,11 +92,12 @@ class NetDevice implements Device {
 
 /** The front-end's connection, once there is one. */
 async function connection(how: string, path: string): Promise<number> {
-  const listener = how === 'listen' ? listenAt(path) : undefined;
+  const listener = how === 'listen' ? await listenAtPath(path) : undefined;
   for (;;) {
     const fd = listener === undefined ? connectTo(path) : acceptFrom(listener.fd);
     if (fd >= 0) {
-      listener?.close();
+      listener?.removeFile();
+      if (listener !== undefined) close(listener.fd);
       return fd;
     }
     await delay(20);

@@ -1,5 +1,15 @@
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { allocate, close, EAGAIN, EPOLLET, EPOLLIN, EPOLLRDHUP, type Block } from '../native.ts';
+import {
+  allocate,
+  close,
+  EAGAIN,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLRDHUP,
+  type Block,
+} from '../native.ts';
 import { Deadlines } from './deadlines.ts';
 import { readGreeting } from './greeting.ts';
 import type { Resets } from './resets.ts';
@@ -8,6 +18,15 @@ import { acceptFrom, connectTo } from './unix-socket.ts';
 
 /** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */
 const RETRY = { ms: 10, times: 200 };
+
+/** Nothing more comes from the other end. */
+const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+/** How long a program may take to say which port it wants, in `ms`: enough to type it by hand. */
+const GREETING_MS = 30_000;
+
+/** After this many `ms` is tried again to accept, where this process could not have one more descriptor. */
+const SHORTAGE_MS = 100;
 
 /** No more connections are accepted in one turn. */
 const BUDGET = 64;
@@ -36,8 +55,10 @@ export class HostSide {
   readonly #streams: Streams;
   readonly #resets: Resets;
   readonly #block: Block = allocate(64);
-  /** programs that have not said yet which port they want */
+  /** programs that have not said yet which port they want, the oldest first */
   readonly #greeting = new Map<number, Watch>();
+  readonly #greetingEnds = new Deadlines<number>(GREETING_MS);
+  readonly #shortage = new Deadlines<'descriptors'>(SHORTAGE_MS);
   readonly #attempts = new Deadlines<Attempt>(RETRY.ms);
   readonly #watch: Watch;
   #isOpen = false;
@@ -75,8 +96,10 @@ export class HostSide {
       const fd = acceptFrom(this.#listener);
       if (fd < 0) {
         this.#isKnocking = false;
+        if (fd !== -EAGAIN) this.#shortage.start('descriptors', performance.now());
         break;
       }
+      this.#makeRoom();
       if (this.#isFull) close(fd);
       else this.#greet(fd);
     }
@@ -88,12 +111,17 @@ export class HostSide {
     this.#try({ ...attempt, times: 0 });
   }
 
+  /** Gives up what has taken too long, and tries again what may go now. */
   retry(now: number): void {
+    for (const fd of this.#greetingEnds.expired(now)) this.#turnAway(fd);
+    for (const _ of this.#shortage.expired(now)) this.#isKnocking = true;
     for (const attempt of this.#attempts.expired(now)) this.#try(attempt);
   }
 
   nextRetry(now: number): number | undefined {
-    return this.#attempts.next(now);
+    const waits = [this.#attempts, this.#greetingEnds, this.#shortage].map((one) => one.next(now));
+    const ends = waits.filter((wait) => wait !== undefined);
+    return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
   [Symbol.dispose](): void {
@@ -106,13 +134,18 @@ export class HostSide {
     return this.#streams.count + this.#greeting.size + this.#attempts.size >= MAX_CONNECTIONS;
   }
 
+  /** Where all places are taken, the program that has said nothing for longest loses its place. */
+  #makeRoom(): void {
+    const [oldest] = this.#greeting.keys();
+    if (this.#isFull && oldest !== undefined) this.#turnAway(oldest);
+  }
+
   #greet(fd: number): void {
-    const watch = this.#loop.watch(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, () => {
+    const watch = this.#loop.watch(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, (events) => {
       const port = readGreeting(fd, this.#block);
-      if (port === 'more') return;
-      if (port === 'wrong') return this.#turnAway(fd);
-      watch.stop();
-      this.#greeting.delete(fd);
+      if (port === 'more' && (events & GONE) === 0) return;
+      if (port === 'more' || port === 'wrong') return this.#turnAway(fd);
+      this.#forget(fd);
       this.#streams.open({
         fd,
         guestPort: port,
@@ -121,12 +154,19 @@ export class HostSide {
       });
     });
     this.#greeting.set(fd, watch);
+    this.#greetingEnds.start(fd, performance.now());
   }
 
   #turnAway(fd: number): void {
+    this.#forget(fd);
+    close(fd);
+  }
+
+  /** It no longer counts as one that has to say something. */
+  #forget(fd: number): void {
     this.#greeting.get(fd)?.stop();
     this.#greeting.delete(fd);
-    close(fd);
+    this.#greetingEnds.cancel(fd);
   }
 
   #try(attempt: Attempt): void {

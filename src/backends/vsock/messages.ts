@@ -2,8 +2,10 @@
 export interface VsockOptions {
   /** the guest's address */
   readonly cid: number;
-  /** path of the UNIX socket, which must not exist yet */
+  /** path of the UNIX socket; the guest's connections to port N go to `<path>_N` */
   readonly socket: string;
+  /** the UNIX socket, which the thread closes */
+  readonly listener: number;
 }
 
 /** The two ends of a stream. */

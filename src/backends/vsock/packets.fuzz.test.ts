@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
-import { array, assert as check, constantFrom, nat, oneof, property, record } from 'fast-check';
+import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
 import { close } from '../native.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, CID, LISTENED_PORT, play, receive, send } from './test-guest.ts';
@@ -37,10 +37,10 @@ const packet = record({
   bytes: constantFrom(0, 0, 1, 100, BUFFER_BYTES - HEADER_BYTES),
 });
 
-test('hostile packets are answered with right ones, and a stream of another still comes about', () => {
-  check(
-    property(array(packet, { minLength: 1, maxLength: 40 }), (packets) => {
-      using guest = bench();
+test('hostile packets are answered with right ones, and a stream of another still comes about', async () => {
+  await check(
+    asyncProperty(array(packet, { minLength: 1, maxLength: 40 }), async (packets) => {
+      using guest = await bench();
       const own = connectTo(guest.path);
       writeSync(own, 'CONNECT 5\nsome data that the guest may have room for or not');
       const steps = function* (): Generator<void> {
@@ -70,11 +70,11 @@ function checkAnswer({ sourceCid, targetCid, type, op }: Header): void {
   assert.ok(KNOWN_OPS.includes(op), `op ${op}`);
 }
 
-test('a guest gets no more than it says it has room for, whatever it says', () => {
+test('a guest gets no more than it says it has room for, whatever it says', async () => {
   const claim = record({ window: edge, forwarded: edge });
-  check(
-    property(array(claim, { maxLength: 12 }), (claims) => {
-      using guest = bench();
+  await check(
+    asyncProperty(array(claim, { maxLength: 12 }), async (claims) => {
+      using guest = await bench();
       const ports = { sourcePort: GUEST_PORT, targetPort: LISTENED_PORT };
       const steps = function* (): Generator<void> {
         send(guest, { ...ports, op: Op.Request, window: 10 }, 0);
@@ -101,8 +101,8 @@ test('a guest gets no more than it says it has room for, whatever it says', () =
   );
 });
 
-test('more than it was given room for ends the stream with a reset', () => {
-  using guest = bench();
+test('more than it was given room for ends the stream with a reset', async () => {
+  using guest = await bench();
   const ports = { sourcePort: GUEST_PORT, targetPort: LISTENED_PORT };
   const steps = function* (): Generator<void> {
     send(guest, { ...ports, op: Op.Request, window: 65_536 }, 0);

@@ -1,5 +1,7 @@
-import { closeSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
+import { limitLog } from '../../util/limited.ts';
+import { listenAtPath, type ListeningSocket } from '../../util/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { startThread } from '../../util/packaged.ts';
 import type { FromWorker, Past, ToWorker, VsockOptions } from './messages.ts';
@@ -8,6 +10,9 @@ const log = createLog('vsock');
 
 /** Adding anything to the eventfd makes the thread look for messages. */
 const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
+
+/** Connections that wait to be accepted, before the guest's driver is there as well; the kernel's own limit is as high. */
+const BACKLOG = 4096;
 
 /** A vsock device that waits for its QEMU. */
 export interface VsockService {
@@ -26,7 +31,20 @@ export interface VsockService {
 }
 
 /** Starts the thread of a vsock device; it listens when this returns. Rejects with the reason alone. */
-export async function startVsock(options: VsockOptions): Promise<VsockService> {
+export async function startVsock(options: Omit<VsockOptions, 'listener'>): Promise<VsockService> {
+  const listener = await listenAtPath(options.socket, { mode: 0o600, backlog: BACKLOG });
+  try {
+    return await startDevice({ ...options, listener: listener.fd }, listener);
+  } catch (error) {
+    listener.removeFile();
+    throw error;
+  }
+}
+
+async function startDevice(
+  options: VsockOptions,
+  { removeFile }: Pick<ListeningSocket, 'removeFile'>,
+): Promise<VsockService> {
   const worker = startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
   let hasEnded = false;
   const ended = new Promise<void>((resolve) => {
@@ -45,10 +63,7 @@ export async function startVsock(options: VsockOptions): Promise<VsockService> {
     writeSync(wake, WAKE);
   };
   // Node waits for its threads, and this one sleeps in the kernel until it is woken
-  const endAtExit = (): void => {
-    rmSync(options.socket, { force: true });
-    tell({ kind: 'stop' });
-  };
+  const endAtExit = (): void => tell({ kind: 'stop' });
   process.once('exit', endAtExit);
   const ask = async <K extends FromWorker['kind']>(message: ToWorker, kind: K): Promise<Reply<K>> => {
     // it says nothing any more, not even that it ends
@@ -68,6 +83,8 @@ export async function startVsock(options: VsockOptions): Promise<VsockService> {
       return next;
     },
     stop: async () => {
+      // while the thread has the socket open: see `ListeningSocket`
+      removeFile();
       process.off('exit', endAtExit);
       closeSync(current);
       tell({ kind: 'stop' });
@@ -100,7 +117,10 @@ function isKind<K extends FromWorker['kind']>(message: FromWorker, kind: K): mes
   return message.kind === kind;
 }
 
+/** What a guest can bring about by broken rules, as often as it likes. */
+const limitedLog = limitLog(log, 'a guest’s vsock driver');
+
 function report(message: FromWorker): void {
-  if (message.kind === 'log') log[message.level](message.message);
+  if (message.kind === 'log') limitedLog[message.level](message.message);
   if (message.kind === 'failed') log.error(`the device has stopped: ${message.message}`);
 }

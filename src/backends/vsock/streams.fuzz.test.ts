@@ -2,7 +2,7 @@
 // grants, each end reads what the other wrote, in order, and nobody sends more than the other has room for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { array, assert as check, constantFrom, nat, oneof, property, record } from 'fast-check';
+import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
 import { allocate, close, EAGAIN, errno, read, writev, putVector, type Block } from '../native.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, LISTENED_PORT, play, receive, send, type Bench } from './test-guest.ts';
@@ -91,11 +91,11 @@ const size = oneof(nat(100), nat(5000), nat(MOST));
 const step = record({ writes: size, reads: size, sends: size, grants: size });
 const windows = oneof(constantFrom(1, 43, 4052, 4096, 65_536, 262_144), nat(300_000));
 
-test('each end of a stream reads what the other wrote, within the room that there is', () => {
+test('each end of a stream reads what the other wrote, within the room that there is', async () => {
   const block = allocate(MOST + 16);
-  check(
-    property(windows, array(step, { maxLength: 120, size: 'max' }), (window, steps) => {
-      using guest = bench();
+  await check(
+    asyncProperty(windows, array(step, { maxLength: 120, size: 'max' }), async (window, steps) => {
+      using guest = await bench();
       const script = function* (): Generator<void> {
         send(guest, { ...PORTS, op: Op.Request, window }, 0);
         yield;

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { descriptorLimit } from '../../util/descriptor-limit.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
 import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Block } from '../native.ts';
 import type { Parts } from '../vhost-user/chain.ts';
@@ -10,8 +11,8 @@ import { Op, type Header } from './packet.ts';
 import type { Resets } from './resets.ts';
 import type { ToGuest } from './to-guest.ts';
 
-/** As many as the original has. */
-export const MAX_CONNECTIONS = 1023;
+/** As many as Cloud Hypervisor has, and at most half of the descriptors that this process may have. */
+export const MAX_CONNECTIONS = Math.min(1023, Math.floor(descriptorLimit() / 2));
 
 /** How long the guest may take to answer a request, and to confirm an end, in `ms`. */
 const PATIENCE_MS = 2000;

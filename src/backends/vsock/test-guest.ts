@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { listenAtPath } from '../../util/listening-socket.ts';
 import { EventLoop } from '../event-loop.ts';
 import { viewOf } from '../native.ts';
 import { GuestMemory } from '../vhost-user/memory.ts';
 import { Virtqueue } from '../vhost-user/queue.ts';
 import { VsockDevice } from './device.ts';
 import { decodeHeader, emptyHeader, encodeHeader, HEADER_BYTES, type Header } from './packet.ts';
-import { listenAt } from './unix-socket.ts';
 
 export const CID = 3;
 const SIZE = 16;
@@ -83,7 +83,7 @@ export interface Bench {
   readonly [Symbol.dispose]: () => void;
 }
 
-export function bench(): Bench {
+export async function bench(): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'packets-'));
   const path = join(folder, 'v');
   const fd = openSync(join(folder, 'ram'), 'w+');
@@ -91,8 +91,8 @@ export function bench(): Bench {
   const memory = new GuestMemory();
   memory.add({ guestAddress: 0, size: RAM, userAddress: USER, offset: 0 }, fd);
   closeSync(fd);
-  const listener = listenAt(path);
-  const host = listenAt(`${path}_${LISTENED_PORT}`);
+  const listener = await listenAtPath(path);
+  const host = await listenAtPath(`${path}_${LISTENED_PORT}`);
   const loop = new EventLoop();
   const quiet = (): void => undefined;
   const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
@@ -113,8 +113,10 @@ export function bench(): Bench {
     [Symbol.dispose]: () => {
       device[Symbol.dispose]();
       loop[Symbol.dispose]();
-      listener.close();
-      host.close();
+      for (const { fd, removeFile } of [listener, host]) {
+        removeFile();
+        closeSync(fd);
+      }
       memory.clear();
       rmSync(folder, { recursive: true });
     },

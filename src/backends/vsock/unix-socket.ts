@@ -1,13 +1,11 @@
-import { chmodSync, closeSync, constants, openSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import {
   accept4,
   AF_UNIX,
-  bind,
   close,
   connect,
   errno,
-  listen,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -17,49 +15,8 @@ import {
 
 const SOCKET_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
-/** Connections that wait to be accepted; the kernel's own limit is as high. */
-const LISTEN_BACKLOG = 4096;
-
 /** Bytes of a path in `struct sockaddr_un`, without the zero at its end. */
 const MAX_PATH_BYTES = 107;
-
-/** A UNIX socket that is listened on, with its file. */
-export interface Listener {
-  readonly fd: number;
-  /** Stops listening and removes the file, unless another has taken its place. */
-  readonly close: () => void;
-}
-
-/** Listens at a path that does not exist yet; only its owner may connect. */
-export function listenAt(path: string): Listener {
-  const address = addressOf(path);
-  const fd = openSocket();
-  let bound = false;
-  try {
-    if (bind(fd, address, address.length) < 0) throw systemError('bind');
-    bound = true;
-    // nobody can connect before it is listened on
-    chmodSync(path, 0o600);
-    const { dev, ino } = statSync(path);
-    if (listen(fd, LISTEN_BACKLOG) < 0) throw systemError('listen');
-    return {
-      fd,
-      close: () => {
-        close(fd);
-        removeIfSame(path, { dev, ino });
-      },
-    };
-  } catch (error) {
-    close(fd);
-    if (bound) unlinkSync(path);
-    throw error;
-  }
-}
-
-function removeIfSame(path: string, { dev, ino }: { dev: number; ino: number }): void {
-  const now = statSync(path, { throwIfNoEntry: false });
-  if (now?.dev === dev && now.ino === ino) unlinkSync(path);
-}
 
 /** The next connection of a listener. @returns the negative errno where there is none */
 export function acceptFrom(listener: number): number {
@@ -100,12 +57,6 @@ function connectLongPath(fd: number, path: string): number {
 
 const ENOENT = 2;
 const ENAMETOOLONG = 36;
-
-function openSocket(): number {
-  const fd = socket(AF_UNIX, SOCK_STREAM | SOCKET_FLAGS, 0);
-  if (fd < 0) throw systemError('socket');
-  return fd;
-}
 
 /** `struct sockaddr_un` with its zero at the end. */
 function addressOf(path: string): Uint8Array {

@@ -2,11 +2,10 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Log } from '../../util/log.ts';
 import { EventLoop } from '../event-loop.ts';
-import { EPOLLET, EPOLLIN, openEventfd } from '../native.ts';
+import { close, EPOLLET, EPOLLIN, openEventfd } from '../native.ts';
 import { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
 import type { FromWorker, ToWorker, VsockOptions } from './messages.ts';
-import { listenAt } from './unix-socket.ts';
 
 function post(message: FromWorker): void {
   // a port of Node's has no origin, unlike a window
@@ -20,13 +19,12 @@ function logToMain(): Log {
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 
-function run({ cid, socket: path }: VsockOptions): void {
+function run({ cid, socket: path, listener }: VsockOptions): void {
   const log = logToMain();
-  const listener = listenAt(path);
   try {
     const wake = openEventfd();
     using loop = new EventLoop();
-    using device = new VsockDevice({ cid, path, listener: listener.fd, loop, log });
+    using device = new VsockDevice({ cid, path, listener, loop, log });
     using sessions = new Sessions({ loop, device, log });
     loop.watch(wake, EPOLLIN | EPOLLET, () => {
       for (let told = nextTold(); told !== undefined; told = nextTold())
@@ -35,7 +33,7 @@ function run({ cid, socket: path }: VsockOptions): void {
     post({ kind: 'ready', frontEnd: sessions.open(), wake });
     loop.run(() => device.settle());
   } finally {
-    listener.close();
+    close(listener);
   }
 }
 

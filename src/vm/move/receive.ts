@@ -20,6 +20,9 @@ import { parseOffer, type Answer } from './messages.ts';
 
 const log = createLog('move');
 
+/** How long a sender may take to say what it sends, in milliseconds. */
+const OFFER_MS = 60_000;
+
 /**
  * Waits for another VMM to send its VM, and takes it: it is Paused, with all that it had. Rejects with ApiError and the reason,
  * which the sender is told as well, and leaves nothing behind. `signals` end it.
@@ -50,7 +53,7 @@ function refuse(link: Link, error: unknown): void {
 }
 
 async function takeVm(link: Link, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
-  const offer = parseOffer(await link.receive());
+  const offer = parseOffer(await link.receive(OFFER_MS));
   const { config } = decodeVmConfig(offer.config);
   const machine = parseDescription(offer.machine);
   const vm = createVm(config);

@@ -7,6 +7,7 @@ import { migrationStatus } from '../../qemu/device-state.ts';
 import { sendMachine, type SendOptions } from '../../qemu/migration.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
+import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
 import type { Run } from '../run.ts';
@@ -20,6 +21,9 @@ import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
 
 const log = createLog('move');
+
+/** How long a receiver may take until its QEMU waits, in milliseconds: it may wait for back-ends of its devices first. */
+const ANSWER_MS = 180_000;
 
 /**
  * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns; where it rejects, with ApiError and the
@@ -40,8 +44,8 @@ export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals)
     const config = encodeVmConfig(portableVmConfig(vm.config));
     const offer: Offer = { config, machine: await describeMachine(vm, run) };
     link.send(offer);
-    const { refused } = parseAnswer(await link.receive());
-    if (refused !== undefined) throw new Error(`the receiver refused: ${refused.join(': ')}`);
+    const { refused } = parseAnswer(await link.receive(ANSWER_MS));
+    if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
     const fd = await link.take();
     const options: SendOptions = {
       // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end

@@ -1,12 +1,13 @@
 import type { NetConfig, NetFacts } from '../../devices/net.ts';
-import { makeWayForSocket, removeUnusedSocket } from '../../host/server-socket.ts';
 import { waitForListener } from '../../host/wait-socket.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { makeWayForSocket, removeDeadSocket } from '../../util/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('net');
 
-/** Waits until a network's back-end listens. In server mode QEMU does that, and the machine waits for the back-end. */
+/** Waits until a network's back-end listens. In server mode QEMU listens, and the machine waits for the back-end. */
 export async function prepareVhostUserNet(
   config: NetConfig & { readonly mac: string },
   { id, signal }: PrepareContext,
@@ -23,8 +24,10 @@ export async function prepareVhostUserNet(
     await waitForListener(path, { signal });
     return prepared;
   }
-  await makeWayForSocket(path);
+  await makeWayForSocket(path).catch((error: unknown) => {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  });
   log.info(`net ${id}: ${path}: its back-end is waited for`);
   // QEMU removes it, unless it was killed
-  return { ...prepared, release: async () => void (await removeUnusedSocket(path)) };
+  return { ...prepared, release: () => removeDeadSocket(path) };
 }

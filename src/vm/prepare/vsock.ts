@@ -1,6 +1,5 @@
 import { startVsock } from '../../backends/vsock/service.ts';
 import { vsock } from '../../devices/vsock.ts';
-import { checkPathLength } from '../../host/socket-address.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { prepares } from './prepare.ts';
@@ -9,7 +8,6 @@ const log = createLog('vsock');
 
 export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id }) => {
   if (iommu) log.warn(`vsock ${id}: iommu: its back-end translates nothing, it stays outside of the vIOMMU`);
-  checkPathLength(socket);
   const { frontEnd, past, renew, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
     throw new Error(`${socket}: ${reasonOf(error)}`);
   });

@@ -1,0 +1,49 @@
+// Programs of the host that connect and do not say which port they want.
+import assert from 'node:assert/strict';
+import { writeSync } from 'node:fs';
+import { test } from 'node:test';
+import { close } from '../native.ts';
+import { Op } from './packet.ts';
+import { MAX_CONNECTIONS } from './streams.ts';
+import { bench, play, receive } from './test-guest.ts';
+import { connectTo } from './unix-socket.ts';
+
+const ROUNDS = MAX_CONNECTIONS + 100;
+
+/** Ports that the guest is asked for while each round of the host's is followed by a turn of the device. */
+async function portsAsked(round: (path: string) => void): Promise<number[]> {
+  using guest = await bench();
+  const ports: number[] = [];
+  const steps = function* (): Generator<void> {
+    for (let i = 0; i < ROUNDS; i++) {
+      round(guest.path);
+      yield;
+    }
+    const last = connectTo(guest.path);
+    writeSync(last, 'CONNECT 5\n');
+    for (let i = 0; i < 100 && ports.length === 0; i++) {
+      yield;
+      for (const { op, targetPort } of receive(guest)) if (op === Op.Request) ports.push(targetPort);
+    }
+    close(last);
+  };
+  play(guest, steps());
+  return ports;
+}
+
+test('programs that go before their greeting is whole keep no place', async () => {
+  const ports = await portsAsked((path) => {
+    const fd = connectTo(path);
+    writeSync(fd, 'CONN');
+    close(fd);
+  });
+  assert.deepEqual(ports, [5]);
+});
+
+test('programs that stay and say nothing make room for those that come later', async () => {
+  const silent: number[] = [];
+  const ports = await portsAsked((path) => silent.push(connectTo(path)));
+  for (const fd of silent) close(fd);
+  assert.equal(silent.filter((fd) => fd < 0).length, 0);
+  assert.deepEqual(ports, [5]);
+});

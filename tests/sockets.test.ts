@@ -1,0 +1,133 @@
+// Sockets that a VMM listens on: a live one is never taken over, a dead one never stops a start.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync, statSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { guestConfig } from './support/guest.ts';
+import { until } from './support/until.ts';
+import { assertStatus, makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
+
+const DAEMON = join(REPO, 'bin/cloud-hypervisor');
+
+/** Starts a VMM that is expected to end at once. */
+function run(...args: string[]): { readonly status: number | null; readonly stderr: string } {
+  return spawnSync(process.execPath, [DAEMON, ...args], { encoding: 'utf8', timeout: 60_000 });
+}
+
+async function connected(path: string): Promise<Socket> {
+  const socket = connect(path);
+  socket.on('error', () => undefined);
+  await until('the socket is connected', () => !socket.connecting && !socket.destroyed);
+  return socket.resume();
+}
+
+async function isRefused(
+  vmm: TestVmm,
+  config: Parameters<typeof guestConfig>[0],
+  pattern: RegExp,
+): Promise<void> {
+  assertStatus(await vmm.put('vm.create', guestConfig(config)), 204);
+  const answer = await vmm.put('vm.boot');
+  assertStatus(answer, 500);
+  assert.match(JSON.stringify(answer.json), pattern);
+  assertStatus(await vmm.put('vm.delete'), 204);
+}
+
+for (const [option, words] of [
+  ['--api-socket', (path: string) => [path]],
+  ['--api-socket path=', (path: string) => [`path=${path}`]],
+  ['--metrics', (path: string) => [path]],
+] as const) {
+  test(`a second VMM does not take over a live socket: ${option}`, async () => {
+    await using first = await startVmm();
+    const before = statSync(first.socket);
+    for (const end of ['is refused', 'is refused again']) {
+      const { status, stderr } = run(option.split(' ')[0] ?? '', ...words(first.socket));
+      assert.equal(status, 1, end);
+      assert.match(stderr, new RegExp(`s in use: process ${first.pid} \\(.*\\) listens there`, 'i'));
+      assert.equal(statSync(first.socket).ino, before.ino);
+      assertStatus(await first.get('vmm.ping'), 200);
+    }
+  });
+}
+
+test('a VMM whose API socket was removed and made by another leaves that one alone at its end', async () => {
+  await using first = await startVmm();
+  rmSync(first.socket);
+  await using second = await startVmm({ socket: first.socket });
+  first.kill('SIGTERM');
+  assert.equal(await first.exited, 0);
+  assertStatus(await second.get('vmm.ping'), 200);
+  second.kill('SIGINT');
+  assert.equal(await second.exited, 0);
+  assert.ok(!existsSync(first.socket));
+});
+
+test('sockets of a live VM are refused to another; those of a killed one are replaced', async () => {
+  const folder = makeFolder();
+  const at = (name: string): string => join(folder, `${name} "a", é`);
+  const all = ['api', 'metrics', 'serial', 'console', 'vsock'].map(at);
+  const config = {
+    serial: { mode: 'Socket', socket: at('serial') },
+    console: { mode: 'Socket', socket: at('console') },
+    vsock: { cid: 3, socket: at('vsock') },
+  };
+  const args = ['--metrics', at('metrics')];
+  try {
+    await using first = await startVmm({ socket: at('api'), args });
+    assertStatus(await first.put('vm.create', guestConfig(config)), 204);
+    assertStatus(await first.put('vm.boot'), 204);
+    const reader = await connected(at('serial'));
+    {
+      await using second = await startVmm();
+      const inUse = (place: string): RegExp =>
+        new RegExp(`${place}: .*is in use: process ${first.pid} \\(.*\\) listens there`);
+      const { serial, vsock } = config;
+      await isRefused(second, { serial }, inUse('serial _serial'));
+      await isRefused(second, { vsock }, inUse('vsock _vsock0'));
+      await isRefused(second, { console: { ...serial, socket: at('api') } }, inUse('console _console'));
+      const net = [{ vhost_user: true, vhost_socket: at('vsock'), vhost_mode: 'Server' }];
+      await isRefused(second, { net, memory: { size: 256 << 20, shared: true } }, inUse('net _net0'));
+      const receiving = await second.put('vm.receive-migration', { receiver_url: `unix:${at('serial')}` });
+      assertStatus(receiving, 500);
+      assert.match(JSON.stringify(receiving.json), /is in use: process/);
+    }
+    assert.ok(!reader.destroyed, 'the console’s client was disturbed');
+    assert.ok(all.every((path) => existsSync(path)));
+
+    first.kill('SIGKILL');
+    await first.exited;
+    assert.ok(all.every((path) => existsSync(path)));
+    await using again = await startVmm({ socket: at('api'), args });
+    assertStatus(await again.put('vm.create', guestConfig(config)), 204);
+    assertStatus(await again.put('vm.boot'), 204);
+    (await connected(at('vsock'))).destroy();
+    again.kill('SIGTERM');
+    assert.equal(await again.exited, 0);
+    assert.deepEqual(
+      all.filter((path) => existsSync(path)),
+      [],
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a waiting receiver keeps its socket, and removes it when it is told to end', async () => {
+  await using first = await startVmm();
+  await using second = await startVmm();
+  const path = join(first.folder, 'receiver');
+  const url = { receiver_url: `unix:${path}` };
+  const waiting = first.put('vm.receive-migration', url);
+  await until('the receiver listens', () => existsSync(path));
+  const refused = await second.put('vm.receive-migration', url);
+  assertStatus(refused, 500);
+  assert.match(JSON.stringify(refused.json), new RegExp(`is in use: process ${first.pid} `));
+  assert.ok(existsSync(path));
+  first.kill('SIGTERM');
+  await waiting.catch(() => undefined);
+  assert.equal(await first.exited, 0);
+  assert.ok(!existsSync(path));
+});

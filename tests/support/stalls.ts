@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+
+/** Nothing may hold up the VMM's event loop for longer, in seconds. */
+const LIMIT = '0.05';
+
+const NAME = 'nephos_event_loop_stall_seconds';
+
+/** How often the VMM's event loop was looked at, and how often it was held up for too long; see docs/metrics.md. */
+interface Stalls {
+  readonly looks: number;
+  readonly tooLong: number;
+  readonly page: string;
+}
+
+/** Reads the figures of a VMM that was started with `--metrics <socketPath>`. */
+async function stallsOf(socketPath: string): Promise<Stalls> {
+  const outgoing = request({ socketPath, path: '/metrics', agent: false }).end();
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  let page = '';
+  for await (const part of incoming.setEncoding('utf8')) page += String(part);
+  const figure = (name: string): number => {
+    const line = page.split('\n').find((one) => one.startsWith(`${name} `));
+    assert.ok(line !== undefined, `no ${name} in ${page}`);
+    return Number(line.split(' ')[1]);
+  };
+  const looks = figure(`${NAME}_count`);
+  return { looks, tooLong: looks - figure(`${NAME}_bucket{le="${LIMIT}"}`), page };
+}
+
+/** Fails where the VMM's event loop is held up for more than 50 ms by one thing while `act` runs. */
+export async function withoutStalls(metrics: string, act: () => Promise<void>): Promise<void> {
+  const before = await stallsOf(metrics);
+  await act();
+  const after = await stallsOf(metrics);
+  assert.ok(after.looks > before.looks, 'the event loop was not looked at');
+  const buckets = after.page.split('\n').filter((line) => line.startsWith(NAME));
+  assert.equal(after.tooLong - before.tooLong, 0, `stalls of more than ${LIMIT} s:\n${buckets.join('\n')}`);
+}

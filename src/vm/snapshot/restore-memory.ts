@@ -46,7 +46,8 @@ interface MappedFrom {
 
 /**
  * Decides for each region. RAM that another process must see cannot be a private mapping, nor can RAM that is given back to
- * the host (virtio-mem: it would have to punch holes into the snapshot), nor huge pages. A shared zone in a file is left as
+ * the host (virtio-mem: it would have to punch holes into the snapshot; a balloon that reports free pages: the snapshot's contents
+ * would come back where the guest expects zeros), nor huge pages. A shared zone in a file is left as
  * it is planned: its file has the contents.
  */
 export function mapMemory(
@@ -55,7 +56,7 @@ export function mapMemory(
   { memory, path, zones, isMappable }: MappedFrom,
 ): Pick<MemorySource, 'mapped' | 'copied'> {
   const all = [...steps, ...lateSteps];
-  const isNeededShared = needsSharedMemory(all);
+  const isNeededShared = needsSharedMemory(all) || all.some(reportsFreePages);
   const isShared = isNeededShared || isSharedAsAWhole(memory);
   const shrinking = new Set(all.map(virtioMemBackend));
   const canMap = (source: RamSource, shared: boolean): boolean => {
@@ -81,6 +82,10 @@ export function mapMemory(
 
 function isSharedAsAWhole({ shared, hugepages, zones = [] }: MemoryConfig): boolean {
   return shared || hugepages || zones.some((zone) => zone.shared || zone.hugepages);
+}
+
+function reportsFreePages(step: Step): boolean {
+  return step.kind === 'device' && step.props['free-page-reporting'] === true;
 }
 
 function virtioMemBackend(step: Step): unknown {

@@ -1,4 +1,4 @@
-// Every way in which a VM of the SDK can end, told by `vm.ended`.
+// `vm.ended` of the SDK settles for every end of a VM.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client, VirtualMachine, type VmConfig, type VmEnd } from 'nephos';
@@ -56,7 +56,7 @@ for (const [what, act, expected] of [
   ],
 ] satisfies readonly [string, (vm: VirtualMachine) => Promise<void>, VmEnd][]) {
   test(`vm.ended settles where ${what}, and not at a reboot before`, async () => {
-    // an event monitor of the user's own goes on working
+    // an event monitor of the user's own keeps working
     await using vm = await VirtualMachine.launch(GUEST, { args: ['--event-monitor', 'path=/dev/null'] });
     await vm.reboot();
     const before = await Promise.race([vm.ended, vm.info()]);

@@ -1,4 +1,4 @@
-// Outputs that nobody reads: a terminal stopped with Ctrl-S, pipes. The API, the signals and the end go on.
+// Unread outputs (a terminal stopped with Ctrl-S, pipes) do not hold up the API, signals and the exit.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
@@ -24,7 +24,7 @@ for (const [which, other] of [
   ['serial', 'console'],
   ['console', 'serial'],
 ] as const) {
-  test(`${which} on a terminal that nobody reads: the API answers, the other console works, SIGTERM ends it`, async () => {
+  test(`${which} on an unread terminal: the API answers, the other console works, SIGTERM ends it`, async () => {
     const terminal = await openPty();
     const settings = (): string => execFileSync('stty', ['-F', terminal.path, '-g'], { encoding: 'utf8' });
     execFileSync('stty', ['-F', terminal.path, 'sane']);
@@ -76,7 +76,7 @@ function endOf(child: ChildProcess): Promise<number | string> {
   });
 }
 
-test('standard output and error are pipes that nobody reads: the API answers, vmm.shutdown and SIGTERM end it', async () => {
+test('standard output and error are unread pipes: the API answers, vmm.shutdown and SIGTERM end it', async () => {
   const folder = makeFolder();
   const socket = join(folder, 'api.sock');
   // half a MiB, more than a pipe or socket takes
@@ -110,12 +110,13 @@ test('standard output and error are pipes that nobody reads: the API answers, vm
 });
 
 for (const fd of [1, 2]) {
-  test(`events on descriptor ${fd}, a terminal that nobody reads, hold up nothing`, async () => {
+  test(`events on descriptor ${fd}, an unread terminal, hold up nothing`, async () => {
     const terminal = await openPty();
     const slave = openSync(terminal.path, constants.O_RDWR | constants.O_NOCTTY);
     const folder = makeFolder();
     const socket = join(folder, 'api.sock');
-    const child = launch(socket, ['-v', '--event-monitor', `fd=${fd}`], ['ignore', slave, slave]);
+    const stdio = [0, 1, 2].map((one) => (one === fd ? slave : 'ignore'));
+    const child = launch(socket, ['--event-monitor', `fd=${fd}`], stdio);
     const exited = endOf(child);
     closeSync(slave);
     try {

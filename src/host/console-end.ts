@@ -7,7 +7,7 @@ export const RESUME_BYTES = HOLD_BYTES / 2;
 /** How much waits where the guest cannot be held back, in bytes; the oldest beyond is dropped. */
 export const MOST_BYTES = 2 * HOLD_BYTES;
 
-/** How much output is kept while nobody has the console open, in bytes: the newest stays. */
+/** How much output is kept while no client has the console open, in bytes: the newest is kept. */
 export const UNREAD_BYTES = 65_536;
 
 /** The host's end of a guest's console: a PTY, a UNIX socket or the VMM's own terminal. No method blocks. */
@@ -21,7 +21,7 @@ export interface ConsoleEnd {
   readonly onDrain: (resume: () => void) => void;
   /** Gives typed input to `take` from now on. */
   readonly onInput: (take: (bytes: Buffer) => void) => void;
-  /** Reads no input until `resumeInput`: whoever types waits, and nothing is lost. */
+  /** Stops reading input until `resumeInput`: the kernel holds back the client, and nothing is lost. */
   readonly pauseInput: () => void;
   readonly resumeInput: () => void;
   readonly dispose: () => void;

@@ -10,7 +10,7 @@ import { listenAtPath } from '../util/listening-socket.ts';
 const PIECE_BYTES = 16_384;
 
 /**
- * Listens on a UNIX socket as a console: one client at a time, and the next one takes the place of the one before. Its
+ * Listens on a UNIX socket as a console: one client at a time; the next client replaces it. Its
  * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
  */
 export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {

@@ -18,7 +18,7 @@ async function open(): Promise<TestPty> {
   return { pty, [Symbol.dispose]: pty.dispose };
 }
 
-/** What a client reads until nothing comes for a while. */
+/** Reads as a client until the PTY is silent for a while. */
 async function readUntilQuiet(client: number, quietMs = 300): Promise<Buffer> {
   const parts: Buffer[] = [];
   const buffer = Buffer.alloc(65_536);
@@ -56,7 +56,7 @@ test('bytes go through a PTY unchanged, both ways, and a reader may come late', 
   closeSync(client);
 });
 
-test('what nobody reads never blocks the VMM: the newest stays', async () => {
+test('unread output never blocks the VMM: the newest is kept', async () => {
   using opened = await open();
   const { pty } = opened;
   const all = numbered(8 * MIB);
@@ -123,7 +123,7 @@ test('input waits while it is not taken, and then arrives whole', async () => {
   assert.ok(Buffer.concat(taken).equals(paste));
 });
 
-test('clients come and go, and each is heard', async () => {
+test('input of each of several clients in turn is read', async () => {
   using opened = await open();
   const { pty } = opened;
   let typed = '';

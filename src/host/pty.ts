@@ -97,7 +97,7 @@ interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
   readonly stop: () => void;
 }
 
-/** Writes what the terminal takes, and queues the rest: all of it for a client, the newest for nobody. */
+/** Writes what the terminal takes, and queues the rest: all of it for a client, the newest without one. */
 function createOutput(master: number, hasClient: () => boolean): Output {
   const queue = createByteQueue();
   let timer: NodeJS.Timeout | undefined;

@@ -5,7 +5,7 @@ import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type ConsoleEnd } from './console
 const STDIN = 0;
 const STDOUT = 1;
 
-/** One for the process: output that was not read yet when a VM ended comes before that of the next. */
+/** One output for the process: unread output of a VM is written before that of the next VM. */
 let stdout: Output | undefined;
 
 /**

@@ -35,14 +35,14 @@ export interface VmSource {
   readonly vmmEnded: Promise<VmmEnd>;
 }
 
-/** Settles with the end of a VM, whoever brings it about; never rejects. A reboot is no end. */
+/** Settles with the end of a VM, whatever its cause; never rejects. A reboot is no end. */
 export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd> {
   return new Promise((resolve) => {
     let isEnding = false;
     let crash: string | undefined;
     void vmmEnded.then((end) => resolve({ ...end, reason: 'exit' }));
     const look = async (): Promise<void> => {
-      // what the VMM said last tells more than its exit code, which is about to come
+      // while the VMM ends, its exit code is what counts
       if (!(await isShutDown()) || isEnding) return;
       if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
       else resolve({ code: 1, signal: null, reason: 'crash', detail: crash });

@@ -1,6 +1,6 @@
 /** A callback that waits until a queue is short enough. */
 export interface Drain {
-  /** Calls `resume` once, when the queue has at most `most` bytes. A second call takes the place of the first. */
+  /** Calls `resume` once, when the queue has at most `most` bytes. A second call replaces the first. */
   readonly wait: (most: number, resume: () => void) => void;
   /** To be called whenever the queue may have become shorter. */
   readonly check: (length: number) => void;

@@ -28,7 +28,7 @@ export function openWriter(fd: number, status: Stats): Writer {
 /** Device number of /dev/ptmx (5:2): to open it again would make another terminal. */
 const PTMX = 0x502;
 
-/** An open file description of our own, where the file's permissions allow it (they may not, behind `sudo -u`). */
+/** Opens a file description of the VMM's own, where the file's permissions allow it (they may not, behind `sudo -u`). */
 function reopen(fd: number): number | undefined {
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);

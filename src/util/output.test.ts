@@ -48,7 +48,7 @@ function endsOf(written: number, read: number, remove?: () => void): Ends {
   };
 }
 
-/** Reads exactly so many bytes, while the output goes on writing. */
+/** Reads exactly so many bytes, while the output continues to write. */
 async function readAll(fd: number, length: number): Promise<Buffer> {
   const all = Buffer.alloc(length);
   let done = 0;
@@ -72,7 +72,7 @@ for (const [kind, open] of [
   ['pipe', async () => openPipe()],
   ['socket', openSocketPair],
 ] as const) {
-  test(`a ${kind} that nobody reads holds up nothing, keeps its blocking mode, and gets all when it is read`, async () => {
+  test(`a ${kind} without a reader blocks nothing, keeps its blocking mode, and gets all bytes once it is read`, async () => {
     using ends = await open();
     const output = createOutput(ends.written);
     const before = performance.now();
@@ -88,7 +88,7 @@ for (const [kind, open] of [
   });
 }
 
-test('a terminal that nobody reads holds up nothing, and gets all when it is read', async () => {
+test('an unread terminal blocks nothing, and gets all bytes once it is read', async () => {
   const pty = await openPty();
   const terminal = openSync(pty.path, constants.O_RDWR | constants.O_NOCTTY);
   try {
@@ -117,7 +117,7 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-test('lines that nobody reads are bounded; how many were dropped stands where they are missing', async () => {
+test('unread lines are bounded; how many were dropped stands where they are missing', async () => {
   using ends = openPipe();
   const lines = createLineOutput(ends.written, (dropped) => `dropped ${dropped}\n`);
   const line = `${'x'.repeat(99)}\n`;

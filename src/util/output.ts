@@ -7,15 +7,15 @@ import { openWriter, type Take } from './output-writer.ts';
 /** How soon a full output is tried again, in milliseconds: at once while it is read, then ever less often. */
 const RETRY_MS = { first: 1, last: 100 };
 
-/** How much is written at one go, in bytes: a reader that keeps up with us must not keep us from all else. */
+/** Most bytes written in one turn of the event loop: a fast reader must not starve other work. */
 const AT_ONCE_BYTES = 2 ** 18;
 
 /** How long an output that failed (its reader has gone) is not tried again, in milliseconds: each failure costs time. */
 const FAILED_MS = 100;
 
 /**
- * An inherited or opened file descriptor that is written without ever blocking: a terminal stopped with Ctrl-S and a pipe
- * that nobody reads hold up nothing. O_NONBLOCK is never set on the descriptor: its open file description may be shared,
+ * An inherited or opened file descriptor that is written without ever blocking: a terminal stopped with Ctrl-S and an
+ * unread pipe hold up nothing. O_NONBLOCK is never set on the descriptor: its open file description may be shared,
  * with the user's shell for instance.
  */
 export interface Output {
@@ -33,7 +33,7 @@ export interface Output {
   readonly close: () => void;
 }
 
-/** Those that a process's exit waits for. */
+/** Outputs that the exit of the process waits for. */
 const outputs = new Set<Output>();
 
 /** What a descriptor is to the output on it. */
@@ -61,7 +61,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
     try {
       if (writeQueue(queue, writer.take) > 0) pause = RETRY_MS.first;
     } catch {
-      // nobody can read it any more, or not yet again
+      // the reader has closed its end, for good or until the next reader
       failedUntil = performance.now() + FAILED_MS;
       queue.drop(queue.length());
     }

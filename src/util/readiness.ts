@@ -11,7 +11,7 @@ const EPOLL_CTL_MOD = 3;
 const EPOLL_CLOEXEC = 0o2000000;
 const EFD_CLOEXEC = 0o2000000;
 
-/** struct epoll_event is packed on x86-64: events, then 8 bytes of ours. */
+/** struct epoll_event is packed on x86-64: events, then 8 bytes of user data. */
 const EVENT_BYTES = 12;
 const EVENTS = 64;
 const WAKE = 0;

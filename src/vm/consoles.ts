@@ -10,7 +10,7 @@ import { qemuId } from '../machine/placement.ts';
 import { reasonOf } from '../util/errno.ts';
 import { logNotice } from '../util/log.ts';
 
-/** Our end of a serial port or virtio console: it outlives the QEMU behind it, so that a reboot keeps the PTY. */
+/** Host's end of a serial port, virtio console or debug port: it outlives QEMU, so that a reboot keeps the PTY. */
 interface Console {
   /** path of the PTY, where there is one */
   readonly path: string | undefined;
@@ -25,7 +25,7 @@ type Which = (typeof CONSOLES)[number];
 /** What is the same of all of them; only some can be on a socket. */
 type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: string | undefined };
 
-/** Opens our end where the mode has one: Pty, Tty and Socket. */
+/** Opens the host's end where the mode has one: Pty, Tty and Socket. */
 async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<Console | undefined> {
   switch (mode) {
     case 'Pty': {
@@ -49,11 +49,11 @@ function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
   return {
     path,
     attach: (guest) => {
-      // what the machine before has written and was held back comes first
+      // output of the previous machine that was held back is written first
       current?.resume();
       current = guest;
       guest.on('error', ignore);
-      // between two machines whoever types waits
+      // input is held back until the next machine is attached
       guest.once('close', () => current === guest && end.pauseInput());
       forwardOutput(guest, end, { canHold: which === 'serial' });
       forwardInput(end, guest);
@@ -66,8 +66,8 @@ function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
 }
 
 /**
- * Gives the guest's output to our end. Only a serial port can be held back: QEMU asks again when its socket has space. With the
- * other two all of QEMU would stand still, monitor included.
+ * Forwards the guest's output. Only a serial port can be held back: QEMU retries when its socket has space. With the
+ * other two, QEMU as a whole would stop, QMP included.
  */
 function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly canHold: boolean }): void {
   guest.on('data', (bytes: Buffer) => {
@@ -77,10 +77,10 @@ function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly c
   });
 }
 
-/** How much typed input is queued for a guest that does not read it, in bytes; then our end is not read any further. */
+/** How much typed input is queued for a guest that does not read it, in bytes; beyond that, input is held back. */
 const INPUT_BYTES = 65_536;
 
-/** Gives typed input to the guest; while the guest does not read it, whoever types waits. */
+/** Forwards typed input to the guest; while the guest does not read it, input is held back. */
 function forwardInput(end: ConsoleEnd, guest: Duplex): void {
   end.onInput((bytes) => {
     guest.write(bytes);
@@ -104,7 +104,7 @@ export interface Consoles {
   readonly dispose: () => void;
 }
 
-/** Opens our ends of the consoles; none stays open when one cannot be opened. */
+/** Opens the host's ends of the consoles; none stays open when one cannot be opened. */
 export async function openConsoles(config: VmConfig): Promise<Consoles> {
   const open = new Map<Which, Console>();
   const dispose = (): void => {

@@ -240,6 +240,7 @@ test('serial Socket: one client at a time, the newest output without one, the fi
     await until('the VM runs', async () => (await infoOf(vmm)).state === 'Running');
     const { serial } = (await infoOf(vmm)).config;
     assert.deepEqual([serial.mode, (serial as { socket?: string }).socket], ['Socket', path]);
+    assert.ok(vmm.output().includes(`INFO:console -- console: PTY ${await ptyOf(vmm, 'console')}\n`));
     using shell = await login(vmm, 'console');
     // what the guest said before anybody came
     using first = onSocket(path);

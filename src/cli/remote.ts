@@ -1,6 +1,10 @@
 import { buffer } from 'node:stream/consumers';
 
+import { clip } from '../util/clip.ts';
 import { runRemote } from './remote-run.ts';
+
+/** Longest error in characters. */
+const MOST = 16_384;
 
 /** The entry of `ch-remote`. */
 async function main(): Promise<void> {
@@ -9,7 +13,8 @@ async function main(): Promise<void> {
   const { stdout, stderr, code } = await runRemote(process.argv.slice(2), () => buffer(process.stdin));
   process.exitCode = code;
   if (stdout !== '') process.stdout.write(stdout);
-  if (stderr !== '') process.stderr.write(stderr);
+  // an argument of any length is part of what is said about it
+  if (stderr !== '') process.stderr.write(stderr.length > MOST ? `${clip(stderr, MOST)}\n` : stderr);
 }
 
 void main();

@@ -30,7 +30,7 @@ const TABLE: Readonly<Record<string, readonly [body: unknown, ...statuses: numbe
   'PUT vm.resize-zone': [{ id: 'none', desired_ram: 2 ** 28 }, 404, 405, 400, 400, 405],
   'PUT vm.resize-disk': [{ id: 'none', desired_size: 512 }, 404, 405, 404, 404, 405],
   'PUT vm.add-disk': [{ path: '/no/such', queue_size: 3 }, 404, 400, 400, 400, 400],
-  'PUT vm.add-net': [{ mac: 'no' }, 400, 400, 400, 400, 400],
+  'PUT vm.add-net': [{ mac: 'no' }, 404, 400, 400, 400, 400],
   'PUT vm.add-fs': [{ tag: 't', socket: '/no/such' }, 404, 400, 400, 400, 400],
   'PUT vm.add-pmem': [{ file: '/no/such', size: 1 }, 404, 400, 400, 400, 400],
   'PUT vm.add-vsock': [{ cid: 2 ** 33, socket: '/no/such' }, 404, 400, 400, 400, 400],

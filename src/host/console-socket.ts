@@ -14,8 +14,9 @@ const PIECE_BYTES = 16_384;
  * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
  */
 export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
-  // a client may close its sending side and still read: `socat -u`, `nc` without input
-  const server = createServer({ allowHalfOpen: true });
+  // a client that has closed its sending side counts as gone, as it cannot be told from one that has closed both: otherwise
+  // the output that follows would be lost
+  const server = createServer();
   const output = createOutput();
   const input = createInput();
   server.on('connection', (client) => {

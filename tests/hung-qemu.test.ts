@@ -165,6 +165,32 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
   });
 });
 
+test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', async () => {
+  const folder = makeFolder();
+  const target = join(folder, 'snapshot');
+  mkdirSync(target);
+  await using source = await startVmm();
+  assertStatus(await source.put('vm.create', guestConfig()), 204);
+  assertStatus(await source.put('vm.boot'), 204);
+  assertStatus(await source.put('vm.pause'), 204);
+  assertStatus(await source.put('vm.snapshot', { destination_url: `file://${target}` }), 204);
+
+  await using vmm = await startVmm({ env: silentQemu(folder) });
+  for (const [name, status] of [
+    ['vm.delete', 404],
+    ['vmm.shutdown', 204],
+  ] as const) {
+    const answer = answerOf(vmm.put('vm.restore', { source_url: `file://${target}` }));
+    await until('QEMU was started', () =>
+      childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
+    );
+    await within(END_MS, name, async () => assertStatus(await vmm.put(name), status));
+    assert.equal((await answer)?.status ?? 500, 500);
+    assert.deepEqual(childrenOf(vmm.pid), []);
+  }
+  assert.equal(await vmm.exited, 0);
+});
+
 test('a VM of the command line whose QEMU is never ready ends by SIGTERM with exit code 0', async () => {
   const folder = makeFolder();
   const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;

@@ -100,7 +100,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
     throw new EngineError(
       override === undefined
         ? 'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU'
-        : `QEMU cannot be started: NEPHOS_QEMU=${override}: ${whyNoProgram(override)}`,
+        : `NEPHOS_QEMU=${override}: ${whyNoProgram(override)}`,
     );
   }
   if (process.platform !== 'linux') return [qemu, ...args];

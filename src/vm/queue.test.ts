@@ -26,6 +26,16 @@ test('operations run in the order in which they came, also behind one that faile
   assert.deepEqual(order, [1, 2]);
 });
 
+test('an operation that throws at once fails as any other', async () => {
+  let tidied = 0;
+  const queue = createQueue(() => tidied++);
+  const thrown = queue.run((): Promise<void> => {
+    throw new Error('at once');
+  });
+  await assert.rejects(thrown, /^Error: at once$/);
+  assert.equal(tidied, 1);
+});
+
 test('tidying up follows each operation, and comes before the next', async () => {
   const order: string[] = [];
   const queue = createQueue(() => order.push('tidy'));

@@ -44,10 +44,8 @@ export function createQueue(tidy: () => void = () => undefined, times = TIMES): 
     if (own.kill.signal.aborted) throw interrupted();
     return new Promise<T>((resolve, reject) => {
       const stopListening = onAbort(own.abandon.signal, () => reject(interrupted()));
-      operation({ waits: own.waits.signal, kill: own.kill.signal })
-        .finally(tidy)
-        .finally(stopListening)
-        .then(resolve, reject);
+      const begin = async (): Promise<T> => operation({ waits: own.waits.signal, kill: own.kill.signal });
+      begin().finally(tidy).finally(stopListening).then(resolve, reject);
     });
   };
   return {

@@ -212,7 +212,7 @@ export class Vmm {
   }
 
   #shutDownVm(): Promise<void> {
-    const isBooted = this.#vm?.live !== undefined;
+    const isBooted = this.#vm?.state === 'Running' || this.#vm?.state === 'Paused';
     this.#interrupt();
     return this.#run(async () => {
       log.info('vm.shutdown');
@@ -313,7 +313,10 @@ export class Vmm {
     const whileThere = (act: Operation<void>): void => {
       this.#queue
         .run(async (signals) => (vm.live?.run === run ? act(signals) : undefined))
-        .catch((error: unknown) => log.error(errorChain(error).join(': ')));
+        .catch((error: unknown) => {
+          const isThere = vm.live?.run === run;
+          log[isThere ? 'error' : 'debug'](errorChain(error).join(': '));
+        });
     };
     const by = this.#conclusions;
     watchMachine(run, {

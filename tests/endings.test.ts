@@ -97,7 +97,7 @@ test('--on-reboot pause: the new machine waits before its first instruction', as
   await shell.login();
 });
 
-test('a reset that fails leaves a VM that is shut down, or is exit code 1 without an API', async () => {
+test('a reset after which no machine can be started leaves a VM that is shut down', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const { pid } = vmm;
@@ -107,4 +107,14 @@ test('a reset that fails leaves a VM that is shut down, or is exit code 1 withou
   unlimitDescriptors(pid);
   await until('it says so', async () => (await stateOf(vmm)) === 'Shutdown');
   assertStatus(await vmm.put('vm.boot'), 204);
+});
+
+test('without an API such a reset is exit code 1', async () => {
+  // a kernel that finds no init panics, and resets itself
+  const cmdline = ['--cmdline', 'console=ttyS0 panic=-1 rdinit=/none init=/none'];
+  await using vmm = await startVmm({ api: false, args: [...BY_COMMAND_LINE, ...cmdline] });
+  await until('the guest runs', () => vmm.output().includes('vm booted'));
+  limitDescriptors(vmm.pid, 4);
+  assert.equal(await vmm.exited, 1);
+  assert.match(vmm.output(), /^Error rebooting VM: /m);
 });

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, truncateSync, writeFileS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, isAlive, qemuOf } from './support/host.ts';
+import { childrenOf, commands, isAlive, qemuOf } from './support/host.ts';
 import { stateOf } from './support/info.ts';
 import { until } from './support/until.ts';
 import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
@@ -27,12 +27,24 @@ async function bootAndStop(vmm: TestVmm, more: Readonly<Record<string, unknown>>
 /** An answer, or nothing where the VMM has ended before. */
 const answerOf = (answer: Promise<Answer>): Promise<Answer | undefined> => answer.catch(() => undefined);
 
-/** A program in QEMU's place that never says anything. @returns the environment that names it */
+/** How long it says nothing, in seconds; its sleep is known by it. */
+const SILENCE = 100_000 + (process.pid % 10_000);
+
+/** Whether the program in QEMU's place runs, below whichever process. */
+const isSilenceThere = (): boolean => commands().some((command) => command === `sleep ${SILENCE}`);
+
+/** A program in QEMU's place that never says anything, with a child of its own. @returns the environment that names it */
 function silentQemu(folder: string): NodeJS.ProcessEnv {
   const path = join(folder, 'qemu "silent" ü');
-  writeFileSync(path, '#!/bin/sh\nexec sleep 100000\n');
+  writeFileSync(path, `#!/bin/sh\nsleep ${SILENCE}\n:\n`);
   chmodSync(path, 0o755);
   return { NEPHOS_QEMU: path };
+}
+
+/** Neither QEMU nor what took its place runs any more. */
+async function nothingRuns(vmm: TestVmm): Promise<void> {
+  assert.deepEqual(childrenOf(vmm.pid), []);
+  await until('its child is gone', () => !isSilenceThere());
 }
 
 test('a stopped QEMU: what only looks is answered, and whatever is under way, vm.shutdown and vm.delete end it', async (t) => {
@@ -145,7 +157,7 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
       await within(END_MS, name, async () => assertStatus(await vmm.put(name), status));
       const answer = await boot;
       assert.deepEqual(answer?.json, ['vm.boot failed', 'QEMU could not be started: the start was ended']);
-      assert.deepEqual(childrenOf(vmm.pid), []);
+      await nothingRuns(vmm);
       if (status === 405) assertStatus(await vmm.put('vm.delete'), 204);
     }
   });
@@ -153,7 +165,7 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
     const [boot] = await booting();
     const answer = await boot;
     assert.match(JSON.stringify(answer?.json), /QEMU was not ready within 30 s/);
-    assert.deepEqual(childrenOf(vmm.pid), []);
+    await nothingRuns(vmm);
     assert.equal(await stateOf(vmm), 'Created');
     assertStatus(await vmm.put('vm.delete'), 204);
   });
@@ -162,6 +174,7 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
     void boot?.catch(() => undefined);
     vmm.kill('SIGTERM');
     await within(END_MS, 'the end', async () => assert.equal(await vmm.exited, 0));
+    await nothingRuns(vmm);
   });
 });
 
@@ -186,7 +199,7 @@ test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', 
     );
     await within(END_MS, name, async () => assertStatus(await vmm.put(name), status));
     assert.equal((await answer)?.status ?? 500, 500);
-    assert.deepEqual(childrenOf(vmm.pid), []);
+    await nothingRuns(vmm);
   }
   assert.equal(await vmm.exited, 0);
 });

@@ -14,7 +14,7 @@ import { progressOf } from './progress.ts';
 import { openQmp, QmpError, usualPatience, type Qmp, type QmpEvent } from './qmp.ts';
 import { explainStart, EngineError } from './engine-error.ts';
 import { makeSteps } from './steps.ts';
-import { terminate } from './terminate.ts';
+import { killGroup, terminate } from './terminate.ts';
 import { openWaitingChannels, type WaitingChannels } from './waiting-channels.ts';
 
 const log = createLog('qemu');
@@ -68,7 +68,7 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
     reasonOfEnd({ ...end, shutdownReason, asked: quitting !== undefined, lastWords: lastWords() }),
   );
   const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended }));
-  const stopListening = onAbort(signals.kill, () => void child.kill('SIGKILL'));
+  const stopListening = onAbort(signals.kill, () => killGroup(child));
   try {
     const takeEvent = (event: QmpEvent): void => {
       if (event.event === 'SHUTDOWN') shutdownReason = String(event.data['reason']);

@@ -69,10 +69,11 @@ test('a QEMU that is stopped or hangs does not answer quit, and is killed before
 });
 
 test('one that not even SIGKILL ends is reported by its process id', async () => {
-  const child = { pid: 4711, kill: () => true };
+  // no process group has this number
+  const child = { pid: 2 ** 30, kill: () => true, exitCode: null, signalCode: null };
   const ended = new Promise(() => undefined);
   const ending = terminate({ child, qmp: undefined, ended }, { ...SHORT, kill: 10 });
-  await assert.rejects(ending, /QEMU \(pid 4711\) has not ended .* after SIGKILL/);
+  await assert.rejects(ending, /QEMU \(pid \d+\) has not ended .* after SIGKILL/);
 });
 
 test('one that has ended already is no problem, nor is a quit that fails', async () => {

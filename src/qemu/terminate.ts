@@ -17,8 +17,21 @@ export interface TerminationTimes {
 
 const TIMES: TerminationTimes = { answer: 1500, quit: 2500, kill: 1500 };
 
+type Child = Pick<ChildProcess, 'pid' | 'kill' | 'exitCode' | 'signalCode'>;
+
+/** Kills QEMU and what it started: it leads a process group, in which a script in its place may have others. */
+export function killGroup(child: Child): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // it leads no group yet
+    child.kill('SIGKILL');
+  }
+}
+
 interface Terminable {
-  readonly child: Pick<ChildProcess, 'pid' | 'kill'>;
+  readonly child: Child;
   /** undefined: QEMU has not run yet and has nothing to write out */
   readonly qmp: Pick<Qmp, 'execute'> | undefined;
   readonly ended: Promise<unknown>;
@@ -31,7 +44,7 @@ export async function terminate({ child, qmp, ended }: Terminable, times = TIMES
     if (problem === undefined) return;
     log.warn(`QEMU (pid ${child.pid}) ${problem}: it is killed`);
   }
-  child.kill('SIGKILL');
+  killGroup(child);
   if (await isWithin(ended, times.kill)) return;
   throw new EngineError(
     `QEMU (pid ${child.pid}) has not ended ${times.kill / 1000} s after SIGKILL: it is in an uninterruptible system call, ` +

@@ -52,7 +52,8 @@ function troubleOf({ event }: QmpEvent): string | undefined {
 
 /** The guest is to do nothing more until it is decided what follows. */
 function stopAtPanic({ qemu, config }: Run): void {
-  if (!config.pvpanic) log.warn('--on-panic: a panic is not seen, as the VM has no pvpanic device (--pvpanic)');
+  if (!config.pvpanic)
+    log.warn('--on-panic: a panic is not seen, as the VM has no pvpanic device (--pvpanic)');
   qemu.qmp.execute('set-action', { panic: 'pause' }).catch((error: unknown) => {
     log.warn(`a guest that panics does not stand still: ${reasonOf(error)}`);
   });

@@ -7,6 +7,11 @@ export function childrenOf(pid: number): { readonly pid: number; readonly comman
     .map((one) => ({ pid: one, command: readText(`/proc/${one}/cmdline`).replaceAll('\0', ' ') }));
 }
 
+/** What all processes were started as. */
+export function commands(): string[] {
+  return pids().map((one) => readText(`/proc/${one}/cmdline`).replaceAll('\0', ' ').trim());
+}
+
 /** The pid of a VMM's QEMU. */
 export function qemuOf(vmmPid: number): number {
   const found = childrenOf(vmmPid).find(({ command }) => command.includes('qemu-system'));

@@ -10,6 +10,10 @@ import { within } from './support/within.ts';
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0;
 
+/** How many events of a kind are recorded in an interval. */
+const TEN = 10;
+const INTERVAL_MS = 10_000;
+
 test('panics and resets of devices without end: ten of each are recorded, and how many were dropped', async () => {
   const path = join(makeFolder(), 'events');
   await using vmm = await startVmm({ args: ['-v', '--event-monitor', `path=${path}`] });
@@ -21,24 +25,25 @@ test('panics and resets of devices without end: ten of each are recorded, and ho
   await shell.run(
     'echo 1 >/sys/bus/pci/devices/$bdf/enable; at=$(head -n 1 /sys/bus/pci/devices/$bdf/resource)',
   );
-  const before = count(vmm.output(), /event GUEST_PANICKED/g);
+  const begun = performance.now();
   await shell.run('i=0; while [ $i -lt 300 ]; do devmem ${at%% *} 8 1; i=$((i + 1)); done');
+  // the first interval begins with the first panic
+  const most = TEN * (Math.ceil((performance.now() - begun) / INTERVAL_MS) + 1);
   await until('the panics are counted', () => /dropped/.test(events()), events);
   // rng's driver takes the device and lets it go
   const again =
     'cd /sys/bus/virtio/drivers/virtio_rng; for i in $(seq 100); do for d in virtio*; do :; done; echo $d >unbind; echo $d >bind; done; cd /';
   await shell.run(again);
-  await within(2000, 'vm.info', async () => assertStatus(await vmm.get('vm.info'), 200));
+  await within(5000, 'vm.info', async () => assertStatus(await vmm.get('vm.info'), 200));
   assertStatus(await vmm.put('vm.shutdown'), 204);
 
-  assert.equal(before, 0);
-  assert.ok(count(events(), /"event": "panic",\n  "properties"/g) <= 20, events());
+  assert.ok(count(events(), /"event": "panic",\n  "properties"/g) <= most, events());
   const dropped = [...events().matchAll(/"event": "(\w+)",\n(?: {4}"id": "\w+",\n)? {4}"count": "(\d+)"/g)];
   const of = (kind: string): number =>
     dropped.filter(([, event]) => event === kind).reduce((sum, [, , n]) => sum + Number(n), 0);
-  assert.ok(of('panic') >= 250, events());
+  assert.ok(of('panic') >= 300 - most, events());
   assert.ok(of('reset') + of('activated') > 0, events());
   assert.ok(statSync(path).size < 100_000, `${statSync(path).size} bytes of events`);
-  assert.ok(count(vmm.output(), /event GUEST_PANICKED/g) <= 20, 'each is in the log');
+  assert.ok(count(vmm.output(), /event GUEST_PANICKED \{/g) <= most, 'each is in the log');
   assert.match(vmm.output(), /event GUEST_PANICKED: \d+ further ones are not shown/);
 });

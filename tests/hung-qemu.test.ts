@@ -143,9 +143,7 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
   const booting = async (): Promise<Promise<Answer>[]> => {
     assertStatus(await vmm.put('vm.create', guestConfig()), 204);
     const answer = vmm.put('vm.boot');
-    await until('QEMU was started', () =>
-      childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
-    );
+    await until('QEMU was started', isSilenceThere);
     return [answer];
   };
   await t.test('by vm.shutdown, which the VM is not booted for, and vm.delete', async () => {
@@ -194,9 +192,7 @@ test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', 
     ['vmm.shutdown', 204],
   ] as const) {
     const answer = answerOf(vmm.put('vm.restore', { source_url: `file://${target}` }));
-    await until('QEMU was started', () =>
-      childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
-    );
+    await until('QEMU was started', isSilenceThere);
     await within(END_MS, name, async () => assertStatus(await vmm.put(name), status));
     assert.equal((await answer)?.status ?? 500, 500);
     await nothingRuns(vmm);
@@ -209,9 +205,7 @@ test('a VM of the command line whose QEMU is never ready ends by SIGTERM with ex
   const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;
   const args = ['--kernel', kernel?.path ?? '', '--initramfs', initramfs?.path ?? '', '--serial', 'null'];
   await using vmm = await startVmm({ api: false, args, env: silentQemu(folder) });
-  await until('QEMU was started', () =>
-    childrenOf(vmm.pid).some(({ command }) => command.startsWith('sleep ')),
-  );
+  await until('QEMU was started', isSilenceThere);
   vmm.kill('SIGTERM');
   await within(END_MS, 'the end', async () => assert.equal(await vmm.exited, 0));
 });

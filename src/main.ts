@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { isatty } from 'node:tty';
 import { setFlagsFromString } from 'node:v8';
 import { endpointsOf } from './api/handlers.ts';
 import { observed, type OnRequest } from './api/observed.ts';
@@ -201,7 +202,7 @@ async function openLog(verbosity: number, path: string | undefined): Promise<Dis
   const file = path === undefined ? undefined : await openLogFile(path);
   // a log that cannot be written (a full disk, a closed pipe, a stopped terminal) must not take the guest with it
   const output = createLineOutput(file?.fd ?? STDERR, droppedLines, { release: () => void file?.close() });
-  configureLog({ level, write: output.write });
+  configureLog({ level, write: output.write, isTerminal: file === undefined && isatty(STDERR) });
   process.on('uncaughtException', (error) => {
     log.error(`unexpected: ${error.stack ?? error.message}`);
     void exit(1);

@@ -87,7 +87,7 @@ test('5, 6, 7, 8: disks', () => {
     [
       'a back-end, RAM not shared',
       { disks: [user] },
-      ['disks[0]: Using vhost-user requires using shared memory'],
+      ['disks[0]: Using vhost-user requires using shared memory: set memory.shared (--memory shared=on)'],
     ],
     [
       'a back-end, nowhere',
@@ -125,7 +125,7 @@ test('9, 10, 11, 12, 13: networks', () => {
     [
       'a back-end, RAM not shared',
       { net: [{ vhost_user: true, vhost_socket: '/s' }] },
-      ['net[0]: Using vhost-user requires using shared memory'],
+      ['net[0]: Using vhost-user requires using shared memory: set memory.shared (--memory shared=on)'],
     ],
     ['one queue', { net: [{ num_queues: 1 }] }, ['net[0]: Number of queues to virtio_net less than 2']],
     [
@@ -193,7 +193,11 @@ test('what a network’s back-end does not know is refused', () => {
 test('14, 15: file systems', () => {
   const fs = { tag: 't', socket: '/s' };
   expectProblems([
-    ['RAM not shared', { fs: [fs] }, ['fs[0]: Using vhost-user requires using shared memory']],
+    [
+      'RAM not shared',
+      { fs: [fs] },
+      ['fs[0]: Using vhost-user requires using shared memory: set memory.shared (--memory shared=on)'],
+    ],
     ['RAM shared', { memory: SHARED, fs: [fs] }, []],
     [
       'more queues than vCPUs',

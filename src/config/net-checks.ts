@@ -3,7 +3,8 @@ import type { Report } from './checks.ts';
 import { isPowerOfTwo } from './numbers.ts';
 
 // the original's words, which its clients may look for
-export const SHARED_MEMORY = 'Using vhost-user requires using shared memory';
+export const SHARED_MEMORY =
+  'Using vhost-user requires using shared memory: set memory.shared (--memory shared=on)';
 export const TOO_MANY_QUEUES = 'Number of vCPUs is insufficient for number of queues';
 export const NO_SOCKET = 'No socket provided when using vhost-user';
 

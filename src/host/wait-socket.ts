@@ -14,6 +14,8 @@ interface WaitOptions {
   readonly signal: AbortSignal;
   /** in milliseconds */
   readonly patience?: number;
+  /** Called when a wait begins, with what is missing; its result is disposed of when the wait ends. */
+  readonly onWait?: (text: string) => Disposable;
 }
 
 /**
@@ -24,20 +26,26 @@ interface WaitOptions {
  */
 export async function waitForListener(
   path: string,
-  { signal, patience = PATIENCE_MS }: WaitOptions,
+  { signal, patience = PATIENCE_MS, onWait }: WaitOptions,
 ): Promise<void> {
   checkPathLength(path);
   const native = await loadNative();
+  const look = async (): Promise<string | undefined> =>
+    (await whatIsWrong(path)) ?? askForListener(native, path);
+  let missing = await look();
+  if (missing === undefined) return;
   const end = performance.now() + patience;
-  for (let looks = 0; ; looks++) {
-    const missing = (await whatIsWrong(path)) ?? askForListener(native, path);
-    // a socket that has only just come may be bound and not listened on yet
-    if (missing === undefined) return looks === 0 ? undefined : delay(LOOK_MS);
+  using _waiting = onWait?.(`${path}: ${missing} yet (${patience / 1000} s at most)`);
+  while (missing !== undefined) {
     if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
+    const reason = missing;
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
-      throw new Error(`${path}: ${missing}; the wait for it was ended`);
+      throw new Error(`${path}: ${reason}; the wait for it was ended`);
     });
+    missing = await look();
   }
+  // a socket that has only just come may be bound and not listened on yet
+  await delay(LOOK_MS);
 }
 
 /** @returns why to wait on; undefined where there is a socket */

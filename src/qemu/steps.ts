@@ -3,6 +3,7 @@ import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
 import { EngineError } from './engine-error.ts';
 import { QmpError, type Qmp } from './qmp.ts';
 import { isMessage, type QmpMessage } from './qmp-stream.ts';
+import { tellWaiting } from '../util/waiting.ts';
 
 /** One QMP command, with the descriptors that travel with it. */
 interface Command {
@@ -78,7 +79,8 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
  * standing still. There is no event to wait for.
  */
 async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
-  if (backend.type !== 'socket' || !backend.server) return;
+  if (backend.type !== 'socket' || !backend.server || (await isConnected(qmp, id))) return;
+  using _waiting = tellWaiting('net', `${backend.path}: its back-end has not connected yet`);
   while (!(await isConnected(qmp, id))) {
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
       throw new EngineError(`${backend.path}: no back-end has connected; the wait for it was ended`, id);

@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from './client.ts';
 import { LaunchError } from './errors.ts';
+import { findExecutable } from './executable.ts';
 import { TransportError } from './transport.ts';
 
 /** How the VMM is started. */
@@ -91,7 +92,7 @@ const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 /** Under `setpriv`, the kernel ends it when we end; it is found on every Linux that QEMU is started on. */
 function launch(socketPath: string, { executable = ownExecutable(), args = [] }: VmmOptions): ChildProcess {
   const words = [
-    executable,
+    findExecutable(executable),
     '--api-socket',
     `path=${socketPath}`,
     ...args,

@@ -16,10 +16,12 @@ export interface Log {
 
 interface LogSink {
   readonly level: LogLevel;
-  readonly write: (line: string) => void;
+  readonly write: (text: string) => void;
+  /** a person may be reading: see {@link logDots} */
+  readonly isTerminal?: boolean;
 }
 
-let sink: LogSink = { level: 'warn', write: (line) => void process.stderr.write(line) };
+let sink: LogSink = { level: 'warn', write: (text) => void process.stderr.write(text) };
 
 /** Sets where log lines go and how many; called once, by the entry point. */
 export function configureLog(options: LogSink): void {
@@ -40,9 +42,35 @@ export function logNotice(target: string, message: string): void {
 }
 
 function writeLine(level: LogLevel, target: string, message: string): void {
+  endDots();
   sink.write(
     `cloud-hypervisor: ${elapsed()}: <vmm> ${level.toUpperCase()}:${target} -- ${oneLine(message)}\n`,
   );
+}
+
+/** How often a dot is written, in milliseconds. */
+const DOT_MS = 1000;
+/** The last line of the log is one of dots. */
+let hasDots = false;
+
+/** Writes a dot a second where the log is a terminal, until it is disposed of. */
+export function logDots(): Disposable {
+  if (sink.isTerminal !== true) return { [Symbol.dispose]: () => undefined };
+  const timer = setInterval(() => {
+    hasDots = true;
+    sink.write('.');
+  }, DOT_MS).unref();
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      endDots();
+    },
+  };
+}
+
+function endDots(): void {
+  if (hasDots) sink.write('\n');
+  hasDots = false;
 }
 
 function elapsed(): string {

@@ -87,7 +87,7 @@ async function checkShared(qmp: Qmp): Promise<void> {
     typeof one === 'object' && one !== null && 'share' in one && one.share === true;
   if (Array.isArray(memory) && memory.every(isShared)) return;
   throw new EngineError(
-    'needs memory that is shared: memory.shared, or the device in the configuration at boot',
+    'needs shared memory: boot the VM with memory.shared (--memory shared=on), or with the device in its configuration',
   );
 }
 

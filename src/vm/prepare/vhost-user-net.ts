@@ -3,6 +3,7 @@ import { waitForListener } from '../../host/wait-socket.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { makeWayForSocket, removeDeadSocket } from '../../util/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
+import { tellWaiting } from '../../util/waiting.ts';
 import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('net');
@@ -21,13 +22,12 @@ export async function prepareVhostUserNet(
   const path = config.vhost_socket ?? '';
   const prepared = { facts: { mac: config.mac, fds: undefined }, config };
   if (config.vhost_mode === 'Client') {
-    await waitForListener(path, { signal });
+    await waitForListener(path, { signal, onWait: (text) => tellWaiting('net', `net ${id}: ${text}`) });
     return prepared;
   }
   await makeWayForSocket(path).catch((error: unknown) => {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   });
-  log.info(`net ${id}: ${path}: its back-end is waited for`);
   // QEMU removes it, unless it was killed
   return { ...prepared, release: () => removeDeadSocket(path) };
 }

@@ -96,10 +96,14 @@ for (const [form, image] of [
 ] as const) {
   test(`firmware in ${form} boots a disk, boots again, and goes on in a restored VM`, async () => {
     await using vmm = await startVmm();
-    const [firmware, disk] = [join(vmm.folder, 'firm, "ware"'), join(vmm.folder, 'disk')];
+    const [firmware, disk] = [join(vmm.folder, 'firm, "ware"_CODE'), join(vmm.folder, 'disk')];
     writeFileSync(firmware, image());
+    writeFileSync(join(vmm.folder, 'firm, "ware"_VARS'), 'variables');
     writeFileSync(disk, echoSector('BOOTED'));
-    await bootPayload(vmm, { payload: { firmware }, disks: [{ path: disk, readonly: true }] });
+    const payload = { firmware, cmdline: 'x' };
+    await bootPayload(vmm, { payload, disks: [{ path: disk, readonly: true }] });
+    assert.ok(vmm.output().includes(`${firmware}: cmdline: has no effect with firmware`));
+    assert.match(vmm.output(), /firm, "ware"_VARS is not used: EFI variables are kept in RAM/);
     let snapshot: string;
     {
       using serial = await serialOf(vmm);

@@ -29,6 +29,7 @@ import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { logWait } from './debugger.ts';
+import { noteFirmware } from './firmware-notes.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
 import { createLatest, type Latest } from './latest.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
@@ -295,6 +296,7 @@ async function openBootFiles(config: VmConfig): Promise<BootFiles> {
   const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
   const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
   try {
+    await noteFirmware(config, kernel.kind);
     const initramfs = await initramfsOf(config);
     await checkSize(config, kernel, initramfs);
     const files = initramfs === undefined ? [kernel] : [kernel, initramfs];

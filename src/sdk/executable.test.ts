@@ -32,7 +32,7 @@ test('a launch with a program that cannot be executed names it and the reason', 
   ] as const) {
     await assert.rejects(startVmm({ executable }), (error) => {
       assert.ok(error instanceof LaunchError);
-      assert.equal(error.message, `executable ${executable}: ${reason}`);
+      assert.equal(error.message, `the VMM did not start: ${executable}: ${reason}`);
       return true;
     });
   }

@@ -11,13 +11,14 @@ export function findExecutable(executable: string): string {
   if (executable.includes('/')) {
     const reason = whatIsWrong(executable);
     if (reason === undefined) return executable;
-    throw new LaunchError(`executable ${executable}: ${reason}`);
+    throw new LaunchError(`the VMM did not start: ${executable}: ${reason}`);
   }
   const folders = executable === '' ? [] : (process.env['PATH'] ?? '').split(delimiter);
   const found = folders
     .map((folder) => join(folder, executable))
     .find((path) => whatIsWrong(path) === undefined);
-  if (found === undefined) throw new LaunchError(`executable ${executable}: not found on the PATH`);
+  if (found === undefined)
+    throw new LaunchError(`the VMM did not start: ${executable}: not found on the PATH`);
   return found;
 }
 

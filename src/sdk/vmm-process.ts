@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, existsSync, rmSync } from 'node:fs';
-import { reasonOf } from '../util/errno.ts';
+import { existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -56,9 +55,9 @@ const EVENTS = 3;
  */
 export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   if (options.signal?.aborted === true) throw new LaunchError('the start was given up');
-  checkExecutable(options.executable);
+  const executable = findExecutable(options.executable ?? ownExecutable());
   const client = new Client(join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`));
-  const child = launch(client.socketPath, options);
+  const child = launch(client.socketPath, { ...options, executable });
   const ended = endOf(child);
   const lastWords = collectLastWords(child);
   const dispose = async (): Promise<void> => {
@@ -76,23 +75,17 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
 }
 
-/** A name without a slash is looked for in PATH, which the shell that starts it says. */
-function checkExecutable(executable: string | undefined): void {
-  if (executable === undefined || !executable.includes('/')) return;
-  try {
-    accessSync(executable, constants.X_OK);
-  } catch (error) {
-    throw new LaunchError(`the VMM did not start: ${executable}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
 /** The kernel's word counts from setpriv on: where we were killed before, there is no start. */
 const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 
+interface LaunchOptions extends VmmOptions {
+  readonly executable: string;
+}
+
 /** Under `setpriv`, the kernel ends it when we end; it is found on every Linux that QEMU is started on. */
-function launch(socketPath: string, { executable = ownExecutable(), args = [] }: VmmOptions): ChildProcess {
+function launch(socketPath: string, { executable, args = [] }: LaunchOptions): ChildProcess {
   const words = [
-    findExecutable(executable),
+    executable,
     '--api-socket',
     `path=${socketPath}`,
     ...args,

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { comingProcessorsArchive } from '../tests/support/acpi.ts';
+import { comingProcessorsArchive } from './acpi-archive.ts';
 import { INITRAMFS } from '../tests/support/guest.ts';
 import {
   MORE_VCPUS,
@@ -67,7 +67,7 @@ export async function benchHotplug([rounds = '20']: readonly string[]): Promise<
   try {
     const files: BootFiles = { folder, disk: diskImage(folder, 'first'), initramfs: INITRAMFS };
     const initramfs = await withComingProcessors(files);
-    await using ours = await startNephos({ ...files, initramfs });
+    await using ours = await startNephos(files);
     // an image belongs to one machine
     await using byHand = await startByHand({ folder, disk: diskImage(folder, 'second'), initramfs });
     await compare([ours, byHand], Math.min(Number(rounds), MORE_VCPUS / VCPUS_A_ROUND));

@@ -1,20 +1,13 @@
 // vCPUs, RAM and balloon of a running guest, seen in the guest.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { comingProcessorsArchive } from './support/acpi.ts';
 import { boot } from './support/boot.ts';
-import { INITRAMFS } from './support/guest.ts';
 import { infoOf } from './support/info.ts';
-import { type Shell } from './support/shell.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
-
-async function acpiTable(shell: Shell, name: string): Promise<Buffer> {
-  const dump = await shell.run(`od -An -v -tx1 /sys/firmware/acpi/tables/${name}`);
-  return Buffer.from(dump.replace(/\s/g, ''), 'hex');
-}
+import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 async function sees(shell: Shell, vcpus: number): Promise<void> {
   await until(
@@ -30,17 +23,19 @@ async function configured(vmm: TestVmm): Promise<number> {
   return config.cpus.boot_vcpus;
 }
 
-test('vCPUs come and go, and a reboot starts with those that were asked for last', async () => {
+/** Asks until the guest has ejected the vCPUs that it was asked for before; returns the last answer. */
+async function resizeVcpus(vmm: TestVmm, desired: number): Promise<Answer> {
+  let answer = await vmm.put('vm.resize', { desired_vcpus: desired });
+  await until('no vCPU is being removed', async () => {
+    if (answer.status === 429) answer = await vmm.put('vm.resize', { desired_vcpus: desired });
+    return answer.status !== 429;
+  });
+  return answer;
+}
+
+test('vCPUs are added and removed, also after a reboot and a restore', async () => {
   await using vmm = await startVmm();
-  const cpus = { boot_vcpus: 2, max_vcpus: 4 };
-  const initramfs = join(vmm.folder, 'initramfs');
-  {
-    using shell = await boot(vmm, { cpus });
-    const tables = { apic: await acpiTable(shell, 'APIC'), fadt: await acpiTable(shell, 'FACP') };
-    writeFileSync(initramfs, Buffer.concat([comingProcessorsArchive(tables), readFileSync(INITRAMFS)]));
-    assertStatus(await vmm.put('vm.delete'), 204);
-  }
-  using shell = await boot(vmm, { cpus, initramfs: { path: initramfs } });
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 4 } });
   const info = (await vmm.get('vm.info')).json;
   for (const desired of [0, 5, 255, 1000, -1, 1.5]) {
     const answer = await vmm.put('vm.resize', { desired_vcpus: desired });
@@ -50,22 +45,11 @@ test('vCPUs come and go, and a reboot starts with those that were asked for last
   assert.match(JSON.stringify(json), /desired_vcpus: must be from 1 to max_vcpus \(4\), got 5/);
   assert.deepEqual((await vmm.get('vm.info')).json, info);
 
-  assertStatus(await vmm.put('vm.resize', { desired_vcpus: 4 }), 204);
-  await sees(shell, 4);
-  assert.equal(await configured(vmm), 4);
-  assertStatus(await vmm.put('vm.resize', { desired_vcpus: 2 }), 204);
-  await sees(shell, 2);
-  // a vCPU that the guest no longer uses may still be on its way out; then QEMU's emulation forgets none that was,
-  // and more of them would be its end
-  let refused = await vmm.put('vm.resize', { desired_vcpus: 4 });
-  await until('the vCPUs are gone', async () => {
-    if (refused.status === 429) refused = await vmm.put('vm.resize', { desired_vcpus: 4 });
-    return refused.status !== 429;
-  });
-  assertStatus(refused, 500);
-  assert.match(JSON.stringify(refused.json), /0 more vCPUs in this life.*vm\.reboot/);
-  assert.equal(await configured(vmm), 2);
-
+  for (const vcpus of [4, 2, 4, 2]) {
+    assertStatus(await resizeVcpus(vmm, vcpus), 204);
+    await sees(shell, vcpus);
+    assert.equal(await configured(vmm), vcpus);
+  }
   assertStatus(await vmm.put('vm.reboot'), 204);
   await shell.login();
   await sees(shell, 2);
@@ -74,8 +58,61 @@ test('vCPUs come and go, and a reboot starts with those that were asked for last
   assertStatus(await vmm.put('vm.resume'), 204);
   await sees(shell, 3);
   // those that were there at boot go as well, but for the first
-  assertStatus(await vmm.put('vm.resize', { desired_vcpus: 1 }), 204);
+  assertStatus(await resizeVcpus(vmm, 1), 204);
   await sees(shell, 1);
+
+  const folder = join(vmm.folder, 'snapshot');
+  mkdirSync(folder);
+  assertStatus(await resizeVcpus(vmm, 2), 204);
+  await sees(shell, 2);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  assertStatus(await vmm.put('vm.delete'), 204);
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}`, resume: true }), 204);
+  using restored = openShell(await ptyOf(vmm));
+  for (const vcpus of [4, 1, 3]) {
+    assertStatus(await resizeVcpus(vmm, vcpus), 204);
+    await sees(restored, vcpus);
+  }
+});
+
+test('emulation starts four times max_vcpus vCPUs in one run of the machine, and refuses more', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
+  // 8 in all, of which the first was there at boot
+  for (let additions = 1; additions <= 7; additions++) {
+    assertStatus(await resizeVcpus(vmm, 2), 204);
+    await sees(shell, 2);
+    assertStatus(await resizeVcpus(vmm, 1), 204);
+    await sees(shell, 1);
+  }
+  const refused = await resizeVcpus(vmm, 2);
+  assertStatus(refused, 500);
+  assert.match(JSON.stringify(refused.json), /0 more vCPUs .*vm\.reboot/);
+  assert.equal(await configured(vmm), 1);
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  assertStatus(await resizeVcpus(vmm, 2), 204);
+  await sees(shell, 2);
+});
+
+test('a guest that cannot be given RAM later has no bounce buffers, its tables are whole, and its kernel is not tainted', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
+  const total = Number(await shell.run("awk '/MemTotal/ { print $2 }' /proc/meminfo"));
+  assert.ok(total >= 455_000, `MemTotal is ${total} kB`);
+  assert.equal(await shell.run('dmesg | grep -c SWIOTLB'), '0');
+  assert.equal(await shell.run('cat /proc/sys/kernel/tainted'), '0');
+  assert.doesNotMatch(
+    await shell.run("dmesg | grep -E 'ACPI.*(rror|arning|hecksum)'"),
+    /rror|arning|BIOS Bug/,
+  );
+});
+
+test('NEPHOS_ACPI=off leaves the tables as QEMU makes them', async () => {
+  await using vmm = await startVmm({ env: { NEPHOS_ACPI: 'off' } });
+  using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
+  assert.notEqual(await shell.run('dmesg | grep -c SWIOTLB'), '0');
 });
 
 /** The guest's RAM in MiB, without what its kernel keeps for itself. */

@@ -11,6 +11,9 @@ function reader(bytes: Buffer): ReadAt {
   return async (offset, length) => bytes.subarray(offset, offset + length);
 }
 
+/** The value of each note: an address. */
+const ENTRY = Buffer.from([0x30, 0x0a, 0x00, 0x01]);
+
 const PVH: Note = { owner: 'Xen\0', type: 18 };
 
 /** A 64-bit ELF whose only segment is one of notes, each with a value of four bytes. */
@@ -21,7 +24,7 @@ function elf(notes: readonly Note[], machine = 62): Buffer {
       name.write(owner, 'latin1');
       const head = Buffer.alloc(12);
       for (const [i, value] of [owner.length, 4, type].entries()) head.writeUInt32LE(value, 4 * i);
-      return Buffer.concat([head, name, Buffer.alloc(4)]);
+      return Buffer.concat([head, name, ENTRY]);
     }),
   );
   const file = Buffer.concat([Buffer.alloc(120), segment]);
@@ -38,9 +41,12 @@ function elf(notes: readonly Note[], machine = 62): Buffer {
 
 test('Linux is told by the notes of its build, whatever their order', async () => {
   const linux: Note = { owner: 'Linux\0', type: 256 };
-  assert.deepEqual(await readPvhKernel(reader(elf([linux, PVH]))), { isLinux: true });
-  assert.deepEqual(await readPvhKernel(reader(elf([PVH, linux]))), { isLinux: true });
-  assert.deepEqual(await readPvhKernel(reader(elf([{ owner: 'GNU\0', type: 3 }, PVH]))), { isLinux: false });
+  assert.deepEqual(await readPvhKernel(reader(elf([linux, PVH]))), { isLinux: true, entry: 0x100_0a30 });
+  assert.deepEqual(await readPvhKernel(reader(elf([PVH, linux]))), { isLinux: true, entry: 0x100_0a30 });
+  assert.deepEqual(await readPvhKernel(reader(elf([{ owner: 'GNU\0', type: 3 }, PVH]))), {
+    isLinux: false,
+    entry: 0x100_0a30,
+  });
 });
 
 test('an ELF that PVH cannot enter is refused with the reason', async () => {

@@ -1,3 +1,5 @@
+import { read as readDescriptor } from 'node:fs';
+import { promisify } from 'node:util';
 import { readRange, type OpenedFile } from './file-bytes.ts';
 
 /*
@@ -67,6 +69,8 @@ const CLASSES: ReadonlyMap<number, Layout> = new Map([
 interface Note {
   readonly owner: string;
   readonly type: number;
+  /** the value as a number, where it has four or eight bytes */
+  readonly value: number | undefined;
 }
 
 /** Whether bytes begin as an ELF file does. */
@@ -77,7 +81,11 @@ export function isElf(head: Buffer): boolean {
 /** How a kernel in an ELF is entered, and whether it is Linux. */
 export interface PvhKernel {
   readonly isLinux: boolean;
+  /** guest address of the first instruction; undefined: the note has a value of another length */
+  readonly entry: number | undefined;
 }
+
+const readFrom = promisify(readDescriptor);
 
 /** Reads a range of an ELF file; shorter where the file ends before it. */
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
@@ -87,21 +95,30 @@ export function readerOf(opened: OpenedFile): ReadAt {
   return (offset, length) => readRange({ ...opened, offset, length });
 }
 
+/** The way to the bytes behind a descriptor. */
+export function readerOfDescriptor(fd: number): ReadAt {
+  return async (offset, length) => {
+    const { buffer, bytesRead } = await readFrom(fd, Buffer.alloc(length), 0, length, offset);
+    return buffer.subarray(0, bytesRead);
+  };
+}
+
 /**
  * Reads the notes of an ELF kernel, and no more of it.
  * @throws where PVH cannot enter it, saying why
  */
-export async function readPvhKernel(read: ReadAt): Promise<PvhKernel> {
-  const header = await read(0, MAX_HEADER_BYTES);
+export async function readPvhKernel(readAt: ReadAt): Promise<PvhKernel> {
+  const header = await readAt(0, MAX_HEADER_BYTES);
   const layout = CLASSES.get(header[4] ?? 0);
   if (layout === undefined || header.length < layout.headerBytes) throw new Error('is a truncated ELF file');
   checkMachine(header);
-  const notes = await notesOf(header, layout, read);
-  if (!notes.some(({ owner, type }) => owner === PVH_ENTRY.owner && type === PVH_ENTRY.type)) {
+  const notes = await notesOf(header, layout, readAt);
+  const note = notes.find(({ owner, type }) => owner === PVH_ENTRY.owner && type === PVH_ENTRY.type);
+  if (note === undefined) {
     const bits = layout.headerBytes === 52 ? 'a 32-bit' : 'an';
     throw new Error(`is ${bits} ELF without a PVH note and cannot be entered: Linux needs CONFIG_PVH=y`);
   }
-  return { isLinux: notes.some(({ owner }) => owner === LINUX_OWNER) };
+  return { isLinux: notes.some(({ owner }) => owner === LINUX_OWNER), entry: note.value };
 }
 
 /** Whether PVH can enter an ELF. */
@@ -153,10 +170,17 @@ function parseNotes(segment: Buffer): Note[] {
     const ownerBytes = segment.readUInt32LE(at);
     const valueBytes = segment.readUInt32LE(at + 4);
     const owner = segment.toString('latin1', at + 12, at + 12 + Math.min(ownerBytes, 16));
-    notes.push({ owner, type: segment.readUInt32LE(at + 8) });
-    at += 12 + align4(ownerBytes) + align4(valueBytes);
+    const valueAt = at + 12 + align4(ownerBytes);
+    const value = valueOf(segment.subarray(valueAt, valueAt + valueBytes));
+    notes.push({ owner, type: segment.readUInt32LE(at + 8), value });
+    at = valueAt + align4(valueBytes);
   }
   return notes;
+}
+
+function valueOf(bytes: Buffer): number | undefined {
+  if (bytes.length === 4) return bytes.readUInt32LE();
+  return bytes.length === 8 ? Number(bytes.readBigUInt64LE()) : undefined;
 }
 
 function align4(bytes: number): number {

@@ -3,7 +3,7 @@ import { createLog } from '../util/log.ts';
 import { reasonOf } from '../util/errno.ts';
 import { asBootFile, openBootFile, type BootFile } from './boot-file.ts';
 import { findPayload, KERNEL_HEAD_BYTES, kernelKind, type Payload } from './bzimage.ts';
-import { hasPvhNote, readerOf, readPvhKernel } from './elf.ts';
+import { hasPvhNote, readerOf, readerOfDescriptor, readPvhKernel } from './elf.ts';
 import { readRange, type OpenedFile } from './file-bytes.ts';
 import { bootFilesFolder } from './files.ts';
 import { firmwareForm, VECTOR_BYTES, type FileEnds } from './firmware-image.ts';
@@ -20,6 +20,8 @@ const UNPACKED_BYTES = 512 * 2 ** 20;
 export interface BootableKernel extends BootFile {
   /** `linux` and `pvh` are ELF files that PVH enters; the others are firmware, by how QEMU holds it */
   readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm;
+  /** guest address where PVH enters a kernel, where it is known */
+  readonly entry?: number | undefined;
 }
 
 /**
@@ -32,13 +34,20 @@ export async function prepareKernel(path: string, folder = bootFilesFolder()): P
   try {
     const kind = await kindOf(given);
     const unpacked = kind === 'bzimage' ? await unpackImage(given, folder) : undefined;
-    if (unpacked === undefined) return { kind, ...asBootFile(given) };
+    if (unpacked === undefined) return await withEntry({ kind, ...asBootFile(given) });
     await given.file.close();
-    return { kind: 'linux', ...unpacked };
+    return await withEntry({ kind: 'linux', ...unpacked });
   } catch (error) {
     await given.file.close();
     throw error;
   }
+}
+
+/** Reads where an ELF kernel is entered. */
+async function withEntry(kernel: BootableKernel): Promise<BootableKernel> {
+  if (kernel.kind !== 'linux' && kernel.kind !== 'pvh') return kernel;
+  const { entry } = await readPvhKernel(readerOfDescriptor(kernel.fd));
+  return { ...kernel, entry };
 }
 
 async function kindOf(given: OpenedFile): Promise<BootableKernel['kind']> {

@@ -17,14 +17,18 @@ export interface MemoryLayout {
  * Lays the zones out. QEMU takes one object as the RAM of a machine without NUMA nodes, or one for each node: zones of
  * a node that are backed alike become one object. Those that are not get a node of their own behind the others,
  * without vCPUs and next to the node that they belong to: so only then a guest sees a node that nobody listed.
+ * `places`: how many vCPUs QEMU makes room for.
  */
-export function layOutMemory(config: MemorySource): MemoryLayout {
+export function layOutMemory(config: MemorySource, places = config.cpus.max_vcpus): MemoryLayout {
   const nodes = nodesOf(config);
   const parts = nodes.flatMap((_, node) => partsOf(config, node));
   const regions = parts.map(({ zones }, i) => regionOf(parts.length === 1 ? 'ram' : `ram${i}`, zones));
   if (config.numa === undefined && parts.length === 1) return { regions, numa: [] };
   const numa = numberNodes(nodes.length, parts);
-  return { regions, numa: [...planNodes(config, numa, regions), ...planDistances(nodes, numa)] };
+  return {
+    regions,
+    numa: [...planNodes(config, { nodes: numa, regions, places }), ...planDistances(nodes, numa)],
+  };
 }
 
 /** QEMU's number of the node that a zone belongs to; its numbers have no gaps. */
@@ -101,17 +105,17 @@ function numberNodes(count: number, parts: readonly Part[]): Node[] {
   ];
 }
 
-function planNodes(
-  config: MemorySource,
-  nodes: readonly Node[],
-  regions: readonly RamRegion[],
-): NumaOption[] {
+interface NodePlan {
+  readonly nodes: readonly Node[];
+  readonly regions: readonly RamRegion[];
+  readonly places: number;
+}
+
+function planNodes(config: MemorySource, { nodes, regions, places }: NodePlan): NumaOption[] {
   const users = nodesOf(config);
   const listed = new Set(users.flatMap(({ cpus = [] }) => cpus));
   // a guest takes those that are listed nowhere for the first node's
-  const rest = Array.from({ length: config.cpus.max_vcpus }, (_, cpu) => cpu).filter(
-    (cpu) => !listed.has(cpu),
-  );
+  const rest = Array.from({ length: places }, (_, cpu) => cpu).filter((cpu) => !listed.has(cpu));
   return nodes.map(({ part }, node) => ({
     kind: 'node',
     node,

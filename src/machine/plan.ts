@@ -13,6 +13,7 @@ import { planGroups } from '../devices/rate-limit-group.ts';
 import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
 import { withoutTimerCheck } from './kernel-command-line.ts';
+import { vcpuPlaces, type AcpiPatch } from './acpi-patch.ts';
 import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
 import { qemuId, type Placement } from './placement.ts';
@@ -27,7 +28,12 @@ export interface HostFacts {
   };
   /** the kernel as it can be started, or the firmware that is all that is left of it */
   readonly kernel:
-    | { readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm; readonly path: string }
+    | {
+        readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm;
+        readonly path: string;
+        /** guest address where PVH enters it */
+        readonly entry?: number | undefined;
+      }
     | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
   /** the initramfs as QEMU gets it */
   readonly initramfs: string | undefined;
@@ -38,6 +44,8 @@ export interface HostFacts {
   readonly debugger?: number | undefined;
   /** those of all these files that the engine gets open, by their paths */
   readonly handed?: ReadonlyMap<string, number>;
+  /** how the guest's ACPI tables are changed before its kernel starts */
+  readonly acpiPatch?: AcpiPatch | undefined;
   /** what the host found or made for each device, by its id */
   readonly facts: ReadonlyMap<string, unknown>;
 }
@@ -51,7 +59,7 @@ export function planMachine(
   const devices = iommuFirst(placements).map((placement) =>
     planDevice(placement, host.facts.get(placement.id), config.iommu),
   );
-  const { regions, numa } = layOutMemory(config);
+  const { regions, numa } = layOutMemory(config, vcpuPlaces(config.cpus, host.acpiPatch));
   const sgx = planSgx(config.sgx_epc ?? [], (section) => nodeOfSection(config, section));
   const [ram] = regions;
   const steps = [
@@ -143,21 +151,22 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
   };
 }
 
-function planTopology({ cpus, numa }: VmConfig, { accelerator }: HostFacts): Properties {
+function planTopology({ cpus, numa }: VmConfig, { accelerator, acpiPatch }: HostFacts): Properties {
   const { topology, boot_vcpus: boot, max_vcpus: max } = cpus;
+  const places = vcpuPlaces(cpus, acpiPatch);
   // Linux 6.9 and later take no further vCPU into a package that is there, unless they know the hypervisor,
   // and they do not know emulation; and no guest takes a package for part of two NUMA nodes
   const apart =
     (accelerator.name === 'tcg' && max > boot) || numa !== undefined
-      ? { sockets: max, cores: 1, threads: 1 }
+      ? { sockets: places, cores: 1, threads: 1 }
       : {};
   return {
     cpus: boot,
-    maxcpus: max,
+    maxcpus: places,
     ...(topology === undefined
       ? apart
       : {
-          sockets: topology.packages,
+          sockets: (topology.packages * places) / max,
           dies: topology.dies_per_package,
           cores: topology.cores_per_die,
           threads: topology.threads_per_core,

@@ -4,6 +4,7 @@ import { createLog } from '../util/log.ts';
 import { watchDrivers } from './driver-watch.ts';
 import { deviceRemoved, vmEventOf, type OnVmEvent } from './events.ts';
 import { noteEjected } from './hotplug/ejected.ts';
+import { noteVcpuEjected } from './hotplug/vcpu-release.ts';
 import { PANIC } from './machine-end.ts';
 import type { Run } from './run.ts';
 
@@ -29,6 +30,7 @@ export function watchMachine(run: Run, { emit, watchesDrivers, onEjected, onPani
   };
   run.qemu.onEvent((message) => {
     if (message.event === 'DEVICE_DELETED' && noteEjected(run, message.data)) onEjected();
+    noteVcpuEjected(run, message);
     // a guest may say so again and again
     const isNews = run.trouble === undefined;
     run.trouble = troubleOf(message) ?? run.trouble;

@@ -13,6 +13,7 @@ import { checkHostMemory, checkKernelFits } from '../host/ram-fit.ts';
 import { checkBacking } from '../host/ram-backing.ts';
 import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
+import { vcpuPlaces, type AcpiPatch } from '../machine/acpi-patch.ts';
 import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
 import { planMachine, type HostFacts } from '../machine/plan.ts';
 import { EngineError } from '../qemu/engine-error.ts';
@@ -23,6 +24,7 @@ import { checkVcpuAffinity, pinThreads } from './affinity.ts';
 import { readBalloon, setBalloon } from './balloon.ts';
 import { openGivenFiles } from './given-files.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
+import { chooseAcpiPatch, patchAcpiTables } from './acpi-patch.ts';
 import type { Consoles } from './consoles.ts';
 import { readCounters } from './counters.ts';
 import { switchOnDevices } from './early-devices.ts';
@@ -57,13 +59,17 @@ export interface Run {
   trouble: string | undefined;
   /** those that are taken out for a moment, without the guest's knowing, by QEMU's ids */
   readonly absent: Set<string>;
-  /** vCPUs that the guest was asked to let go and still has, by their path in QEMU's object tree */
-  readonly leavingVcpus: Set<string>;
+  /** vCPUs that the guest was asked to release, by number, and since when QEMU has none (`performance.now()`) */
+  readonly leavingVcpus: Map<number, number | undefined>;
   /** sizes in `bytes` of the DIMMs that were added in this life */
   readonly dimms: number[];
   /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
   spareVcpus: number;
   readonly accelerator: HostFacts['accelerator']['name'];
+  /** how the ACPI tables that the guest's kernel reads differ from those that QEMU makes */
+  readonly acpiPatch: AcpiPatch | undefined;
+  /** guest address of the kernel's first instruction, where the machine starts from one and it is known */
+  readonly kernelEntry: number | undefined;
   /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
   readonly firmware: BuiltInFirmware | 'own';
   /** what the machine had when it started: what came later was added */
@@ -107,6 +113,7 @@ export async function startRun(
     layout: placeDevices(config),
     rawImages,
     lookAtHost: () => lookAtHost(config),
+    chooseAcpiPatch: (facts) => chooseAcpiPatch(config, facts),
     adapt: (plan) => plan,
     begin: async (run) => {
       emit(turn('booting'));
@@ -122,6 +129,7 @@ async function startGuest(run: Run, holds: boolean): Promise<void> {
   const { qmp } = run.qemu;
   try {
     await switchOnDevices(run);
+    await patchAcpiTables(run);
     if (balloon !== undefined) await setBalloon(qmp, balloon.size);
     if (gdb === true) logWait();
     else if (!holds) await qmp.execute('cont');
@@ -150,6 +158,8 @@ export interface Start {
   /** ports that forwards had in the machine that this one replaces */
   readonly hostPorts?: HostPorts;
   readonly lookAtHost: () => Promise<BootFiles>;
+  /** Decides how the ACPI tables are changed, or says how they were. */
+  readonly chooseAcpiPatch: (facts: Pick<HostFacts, 'kernel' | 'accelerator'>) => AcpiPatch | undefined;
   /** The last word on the plan. */
   readonly adapt: (plan: MachinePlan) => MachinePlan;
   /** Brings a machine that has not run yet to where the VM is to be; where it rejects, the machine is ended. */
@@ -170,14 +180,15 @@ export async function launchRun(start: Start, consoles: Consoles, signals: EndSi
       await preparations.add(placement, contextOf(placement, start, signals.waits));
     }
     await using given = await openGivenFiles(config, boot.files);
-    const facts = { accelerator, ...boot, ...given.facts, facts: preparations.facts() };
+    const acpiPatch = start.chooseAcpiPatch({ kernel: boot.kernel, accelerator });
+    const facts = { accelerator, ...boot, ...given.facts, acpiPatch, facts: preparations.facts() };
     const plan = start.adapt(planMachine(shape, layout.placements, facts));
     const { regions } = layOutMemory(shape);
     checkSharedRam(plan, { placements: layout.placements, facts: facts.facts, regions });
     checkWanted(signals);
     const qemu = await launch(plan, { config: shape, layout }, signals);
-    const firmware = firmwareOf(plan.boot);
-    const run = newRun(start, { qemu, preparations, accelerator: accelerator.name, firmware });
+    const origin = { firmware: firmwareOf(plan.boot), kernelEntry: entryOf(boot), acpiPatch };
+    const run = newRun(start, { qemu, preparations, accelerator: accelerator.name, ...origin });
     await begin(run, start, { consoles, signals });
     tellAccelerator(accelerator);
     watchSharedBursts(run);
@@ -198,11 +209,15 @@ function firmwareOf(boot: BootSource): Run['firmware'] {
   return boot.kind === 'firmware' ? 'own' : boot.firmware;
 }
 
+function entryOf({ kernel }: BootFiles): number | undefined {
+  return kernel.kind === 'none' ? undefined : kernel.entry;
+}
+
 /** What a machine was made with. */
-type Made = Pick<Run, 'qemu' | 'preparations' | 'accelerator' | 'firmware'>;
+type Made = Pick<Run, 'qemu' | 'preparations' | 'accelerator' | 'acpiPatch' | 'kernelEntry' | 'firmware'>;
 
 function newRun({ config, layout, booted }: Start, made: Made): Run {
-  const { qemu, preparations, accelerator } = made;
+  const { qemu, preparations, accelerator, acpiPatch } = made;
   const run: Run = {
     ...made,
     config: withDevices(config, layout.placements, preparations.completed),
@@ -212,9 +227,10 @@ function newRun({ config, layout, booted }: Start, made: Made): Run {
     tellRemoved: () => undefined,
     trouble: undefined,
     absent: new Set(),
-    leavingVcpus: new Set(),
+    leavingVcpus: new Map(),
     dimms: [],
-    spareVcpus: accelerator === 'tcg' ? booted.cpus.max_vcpus - booted.cpus.boot_vcpus : Infinity,
+    spareVcpus:
+      accelerator === 'tcg' ? vcpuPlaces(booted.cpus, acpiPatch) - booted.cpus.boot_vcpus : Infinity,
     booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
     hostPorts: new Map(),
     balloonBytes: createLatest(() => readBalloon(qemu.qmp)),

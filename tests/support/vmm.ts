@@ -103,8 +103,16 @@ export async function startVmm({
       rmSync(folder, { recursive: true, force: true });
     },
   };
-  if (api) await until('the API answers', async () => (await vmm.get('vmm.ping')).status === 200);
+  if (api) await untilReady(vmm);
   return vmm;
+}
+
+/** Waits for the API; fails at once where the program ends. */
+async function untilReady(vmm: TestVmm): Promise<void> {
+  const answers = async (): Promise<boolean> => (await vmm.get('vmm.ping')).status === 200;
+  const hasEnded = (): boolean => vmm.exitCode() !== null;
+  await until('the API answers', async () => hasEnded() || (await answers()));
+  if (hasEnded()) assert.fail(`the program ended with ${vmm.exitCode()}: ${vmm.output()}`);
 }
 
 function programWords(program = process.env['NEPHOS_TEST_PROGRAM']): string[] {

@@ -9,11 +9,10 @@ import type { Run } from '../run.ts';
 const log = createLog('hotplug');
 
 /**
- * Notes that the guest has released something: QEMU's event names it by its id, where it has one, and by its path.
+ * Notes that the guest has released a device: QEMU's event names it by its id.
  * @returns whether there is a device for {@link giveBackEjected}
  */
-export function noteEjected(run: Run, { device, path }: QmpEvent['data']): boolean {
-  if (typeof path === 'string') run.leavingVcpus.delete(path);
+export function noteEjected(run: Run, { device }: QmpEvent['data']): boolean {
   // one that is taken out for a moment is not released: the event comes before the answer by which it is back
   if (typeof device !== 'string' || run.absent.has(device)) return false;
   const placement = run.layout.placements.find(({ id }) => qemuId(id) === device);

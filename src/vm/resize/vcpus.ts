@@ -3,6 +3,7 @@ import type { Qmp } from '../../qemu/qmp.ts';
 import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
 import { pinVcpus } from '../affinity.ts';
 import { waitWhile } from '../hotplug/release.ts';
+import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
 import type { Run } from '../run.ts';
 
 /** A place for a vCPU, taken or free, in the order of their numbers. */
@@ -33,9 +34,9 @@ export async function resizeVcpus(run: Run, desired: number, wait: VcpuWait): Pr
   }
   if (missing > 0) await pinVcpus(run);
   // those that were asked for before are asked for again: the guest may not have been listening
-  for (const { path = '' } of present.slice(desired).toReversed()) {
+  for (const { index, path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });
-    run.leavingVcpus.add(path);
+    run.leavingVcpus.set(index, undefined);
   }
 }
 
@@ -49,9 +50,17 @@ export interface VcpuWait {
 /** More vCPUs than stay can be had when the guest has released those that were removed before. */
 async function untilVcpusReleased(run: Run, desired: number, wait: VcpuWait): Promise<void> {
   if (run.leavingVcpus.size === 0) return;
-  const present = (await vcpuSlots(run.qemu.qmp)).filter(({ path }) => path !== undefined);
-  const staying = present.filter(({ path }) => !run.leavingVcpus.has(path ?? ''));
-  if (desired > staying.length) await waitWhile(run, () => run.leavingVcpus.size > 0, wait);
+  const isHeld = async (): Promise<boolean> => {
+    const slots = await vcpuSlots(run.qemu.qmp);
+    forgetRemovedVcpus(run, (vcpu) => slots[vcpu]?.path !== undefined);
+    return desired > stayingIn(run, slots).length && run.leavingVcpus.size > 0;
+  };
+  await waitWhile(run, isHeld, wait);
+}
+
+/** Those of the slots whose vCPU is there, and is not leaving. */
+function stayingIn({ leavingVcpus }: Run, slots: readonly VcpuSlot[]): VcpuSlot[] {
+  return slots.filter(({ index, path }) => path !== undefined && !leavingVcpus.has(index));
 }
 
 async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<void> {
@@ -72,8 +81,7 @@ interface Growth {
 }
 
 function checkGrowth(run: Run, { desired, present, missing }: Growth): void {
-  const staying = present.filter(({ path }) => !run.leavingVcpus.has(path ?? ''));
-  if (desired > staying.length && staying.length < present.length) {
+  if (desired > stayingIn(run, present).length && run.leavingVcpus.size > 0) {
     // the words that clients wait for
     throw new ApiError(
       'busy',
@@ -83,7 +91,7 @@ function checkGrowth(run: Run, { desired, present, missing }: Growth): void {
   if (missing > run.spareVcpus) {
     throw new ApiError(
       'failed',
-      `emulation can start ${run.spareVcpus} more vCPUs in this life of the machine, ${missing} are wanted; vm.reboot begins a new one`,
+      `emulation can start ${run.spareVcpus} more vCPUs until the VM is rebooted (vm.reboot), ${missing} are wanted`,
     );
   }
 }

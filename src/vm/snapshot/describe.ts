@@ -21,6 +21,7 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     engine: engineOf(run),
     accelerator: run.accelerator,
     firmware: run.firmware,
+    acpiPatch: run.acpiPatch,
     isInFirstSteps: await isInFirstSteps(run.qemu.qmp),
     shape: shapeOf(portableVmConfig(config)),
     booted: run.booted,

@@ -5,6 +5,7 @@ import { CpusConfig } from '../../devices/cpus.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { DEVICES } from '../../devices/index.ts';
 import { MemoryConfig } from '../../devices/memory.ts';
+import { vcpuPlaces } from '../../machine/acpi-patch.ts';
 import type { Layout, Placement } from '../../machine/placement.ts';
 import type { Step } from '../../devices/step.ts';
 import { decode } from '../../schema/decode.ts';
@@ -31,6 +32,7 @@ export function likeStart(
     layout: layoutLike(config, machine),
     rawImages,
     lookAtHost: () => lookLike(config, machine),
+    chooseAcpiPatch: () => machine.acpiPatch,
     adapt: (plan) => {
       const dimms = machine.dimms.flatMap((size, i) => planDimm(i, size, config));
       const steps = [...plan.steps, ...dimms].map((step) => addressed(step, machine.memoryAddresses));
@@ -76,10 +78,12 @@ function contiguous(vcpus: readonly number[]): number {
 async function takeOver(run: Run, { devices, vcpus, dimms }: MachineDescription): Promise<void> {
   run.dimms.push(...dimms);
   for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.add(id);
-  if (run.spareVcpus !== Infinity) run.spareVcpus = run.booted.cpus.max_vcpus - vcpus.length;
+  if (run.spareVcpus !== Infinity) {
+    run.spareVcpus = vcpuPlaces(run.booted.cpus, run.acpiPatch) - vcpus.length;
+  }
   if (vcpus.length <= run.config.cpus.boot_vcpus) return;
   const present = (await vcpuSlots(run.qemu.qmp)).filter(({ path }) => path !== undefined);
-  for (const { path = '' } of present.slice(run.config.cpus.boot_vcpus)) run.leavingVcpus.add(path);
+  for (const { index } of present.slice(run.config.cpus.boot_vcpus)) run.leavingVcpus.set(index, undefined);
 }
 
 /** What the machine began with; a zone's file is the one that the configuration names now. */

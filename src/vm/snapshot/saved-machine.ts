@@ -122,6 +122,13 @@ const MachineDescriptionSchema = v.object({
   accelerator: Name,
   /** see `Run` */
   firmware: v.picklist(['qboot.rom', 'bios-256k.bin', 'own']),
+  /** see `Run` */
+  acpiPatch: v.optional(
+    v.object({
+      dropsSrat: v.boolean(),
+      processors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(255))),
+    }),
+  ),
   /** the firmware may still need the kernel: see `qemu/first-steps.ts` */
   isInFirstSteps: v.optional(v.boolean(), false),
   /** what the configuration had that must not be edited; see `edits.ts` */

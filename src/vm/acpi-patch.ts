@@ -1,0 +1,41 @@
+import type { VmConfig } from '../config/vm-config.ts';
+import { openMemory } from '../host/process-memory.ts';
+import {
+  acpiPatchCode,
+  CODE_ADDRESS,
+  JUMP_BYTES,
+  jumpToCode,
+  planAcpiPatch,
+  type AcpiPatch,
+} from '../machine/acpi-patch.ts';
+import { layOutMemory } from '../machine/memory-layout.ts';
+import type { HostFacts } from '../machine/plan.ts';
+import { hostAddress } from '../qemu/ram-blocks.ts';
+import type { Run } from './run.ts';
+
+/**
+ * Decides how the ACPI tables of a machine that boots are changed. Only a Linux that PVH enters after qboot is known to be waiting for
+ * nothing else at its entry point. `NEPHOS_ACPI=off` leaves all tables as QEMU makes them.
+ */
+export function chooseAcpiPatch(
+  config: VmConfig,
+  { kernel, accelerator }: Pick<HostFacts, 'kernel' | 'accelerator'>,
+): AcpiPatch | undefined {
+  if (process.platform !== 'linux' || process.env['NEPHOS_ACPI'] === 'off') return undefined;
+  if (kernel.kind !== 'linux' || kernel.entry === undefined) return undefined;
+  return planAcpiPatch(config, { numa: layOutMemory(config).numa, isEmulated: accelerator.name === 'tcg' });
+}
+
+/** Puts the code that changes the tables before the kernel of a machine that has not run yet. */
+export async function patchAcpiTables(run: Run): Promise<void> {
+  const { acpiPatch: patch, kernelEntry: entry, qemu } = run;
+  if (patch === undefined || entry === undefined) return;
+  await using memory = await openMemory(qemu.pid, 'r+');
+  const entryAt = await hostAddress(qemu.qmp, entry);
+  const codeAt = await hostAddress(qemu.qmp, CODE_ADDRESS);
+  const original = Buffer.alloc(JUMP_BYTES);
+  await memory.read(original, 0, JUMP_BYTES, entryAt);
+  const code = acpiPatchCode(patch, entry, original);
+  await memory.write(code, 0, code.length, codeAt);
+  await memory.write(jumpToCode(entry), 0, JUMP_BYTES, entryAt);
+}

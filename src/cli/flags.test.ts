@@ -53,3 +53,22 @@ test('what cannot be understood is refused in one line that names it', () => {
     );
   }
 });
+
+test('a word that is no flag is answered with the flag that is meant', () => {
+  const hints: readonly (readonly [string[], string | undefined])[] = [
+    [['--kernal', 'k'], 'did you mean --kernel?'],
+    [['--drive', 'd'], 'did you mean --disk?'],
+    [['-kernel', 'k'], 'did you mean --kernel?'],
+    [['disk'], 'did you mean --disk?'],
+    [['--watchdog', 'on'], '--watchdog takes no value'],
+    [['--kernel', 'a', 'b'], '--kernel takes one value'],
+    [['--frobnicate'], undefined],
+  ];
+  for (const [argv, hint] of hints) {
+    assert.throws(
+      () => parse(...argv),
+      (error) => error instanceof UsageError && error.hint === hint,
+      argv.join(' '),
+    );
+  }
+});

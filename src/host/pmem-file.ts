@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { PmemConfig, PmemFacts } from '../devices/pmem.ts';
 import { reasonOf } from '../util/errno.ts';
+import { openFile } from '../util/open-file.ts';
 import { lengthOf } from './file-length.ts';
 
 /** pmem is mapped in large pages of this many `bytes`. */
@@ -27,14 +28,12 @@ async function look(config: PmemConfig): Promise<PmemFacts> {
     if (size === undefined) throw new Error('a folder needs a size');
     return { size, isFolder: true };
   }
-  // a FIFO would keep us waiting for its other end
-  const access = discard ? constants.O_RDONLY : constants.O_RDWR;
-  const file = await open(path, access | constants.O_NONBLOCK);
-  try {
-    return { size: sizeOf(await lengthOf(file), size), isFolder: false };
-  } finally {
-    await file.close();
-  }
+  await using file = await openFile(path, {
+    flags: discard ? constants.O_RDONLY : constants.O_RDWR,
+    kinds: ['file', 'block'],
+    refusal: 'is neither a file, a folder nor a block device',
+  });
+  return { size: sizeOf(await lengthOf(file), size), isFolder: false };
 }
 
 function sizeOf(length: number, size = length): number {

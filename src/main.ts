@@ -250,9 +250,12 @@ void main(process.argv.slice(2))
   .then(
     () => 0,
     (error: unknown) => {
-      print(clip(error instanceof Error ? error.message : String(error)), STDERR);
-      if (error instanceof UsageError) print(`${hintOf(error)}For more information try --help`, STDERR);
-      else if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
+      const message = clip(error instanceof Error ? error.message : String(error));
+      const help = error instanceof UsageError ? `\n${hintOf(error)}For more information try --help` : '';
+      // at once: of two writes the second may come first
+      print(`${message}${help}`, STDERR);
+      if (error instanceof UsageError) return 1;
+      if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
       return 1;
     },
   )

@@ -6,9 +6,7 @@ import { isPortFree } from '../host/free-port.ts';
 import { qemuId, type Placement } from '../machine/placement.ts';
 import { queryHostPorts } from '../qemu/host-ports.ts';
 import type { Qmp } from '../qemu/qmp.ts';
-import { createLog } from '../util/log.ts';
-
-const log = createLog('net');
+import { logNotice } from '../util/log.ts';
 
 /*
  * Forwards with `host_port` 0. The configuration keeps the 0, so that a clone gets ports of its own; vm.info shows the ports
@@ -36,7 +34,10 @@ export async function askHostPorts(qmp: Qmp, placements: readonly Placement[]): 
 
 function logPorts(id: string, forwards: readonly PortForward[], ports: readonly number[]): void {
   for (const [i, { protocol, host_address: address, guest_port: guest }] of forwards.entries())
-    log.info(`net ${id}: ${protocol} port ${ports[i]} of ${address} leads to port ${guest} of the guest`);
+    logNotice(
+      'net',
+      `net ${id}: ${protocol} port ${ports[i]} of ${address} leads to port ${guest} of the guest`,
+    );
 }
 
 /** A configuration with the ports of the machine that runs. */

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
 import { loadNative } from '../util/native.ts';
 import { deferred, type Deferred } from '../util/deferred.ts';
 import type { Qmp } from './qmp.ts';
@@ -19,6 +20,9 @@ export interface Registers {
   readonly read: (offset: number, width: Width) => Promise<number>;
   readonly write: (offset: number, width: Width, value: number) => Promise<void>;
 }
+
+/** How long QEMU may take to answer, in milliseconds: it does at once. */
+const ANSWER_MS = 60_000;
 
 /** What a processor can reach. Accesses are done in the order in which they are asked for. */
 export interface GuestBus {
@@ -56,10 +60,13 @@ async function openBus(qmp: Qmp): Promise<GuestBus> {
   return busOn(stream);
 }
 
-function busOn(stream: Socket): GuestBus {
+/** The buses behind a connection to QEMU. */
+export function busOn(stream: Duplex): GuestBus {
   const waiting: Deferred<string>[] = [];
-  createInterface({ input: stream }).on('line', (line) => waiting.shift()?.resolve(line));
-  stream.on('error', () => undefined);
+  const lines = createInterface({ input: stream });
+  lines.on('line', (line) => waiting.shift()?.resolve(line));
+  // a QEMU that crashes before it has read a line resets the connection, which readline tells again as its own error
+  for (const one of [lines, stream]) one.on('error', () => undefined);
   stream.once('close', () => {
     for (const one of waiting.splice(0)) one.reject(new Error('the machine has ended'));
   });
@@ -68,7 +75,9 @@ function busOn(stream: Socket): GuestBus {
     const answer = deferred<string>();
     waiting.push(answer);
     stream.write(`${line}\n`);
-    const [word, value = ''] = (await answer.promise).split(' ');
+    const late = new Error(`${line}: QEMU did not answer within ${ANSWER_MS / 1000} s: it hangs`);
+    const timer = setTimeout(() => answer.reject(late), ANSWER_MS).unref();
+    const [word, value = ''] = (await answer.promise.finally(() => clearTimeout(timer))).split(' ');
     if (word !== 'OK') throw new Error(`${line}: QEMU answered ${word} ${value}`);
     return value;
   };

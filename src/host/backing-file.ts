@@ -1,6 +1,6 @@
-import { realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { reasonOf } from '../util/errno.ts';
+import { resolveLinks } from '../util/path-calls.ts';
 import type { ImageFormat } from './image-format.ts';
 import type { Backing } from './qcow2-header.ts';
 
@@ -25,10 +25,10 @@ export async function locateBackingFile(
   if (/^[^/]*:/.test(name)) throw new Error(`${image}: its backing file "${name}" is no file name`);
   if (name.includes('\0')) throw new Error(`${image}: the name of its backing file has a NUL character`);
   const path = resolve(dirname(image), name);
-  const real = await realpath(path).catch((error: unknown) => {
+  const real = await resolveLinks(path).catch((error: unknown) => {
     throw new Error(`${image}: its backing file ${path}: ${reasonOf(error)}`, { cause: error });
   });
-  if (!anywhere && dirname(real) !== dirname(await realpath(image))) {
+  if (!anywhere && dirname(real) !== dirname(await resolveLinks(image))) {
     throw new Error(
       `${image}: its backing file ${path} is in another folder (backing_files=on allows any backing file)`,
     );

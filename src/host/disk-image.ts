@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
-import { realpath, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { ImageFacts, ImageLayer } from '../devices/image.ts';
 import { codeOf, reasonOf } from '../util/errno.ts';
+import { resolveLinks } from '../util/path-calls.ts';
 import { openFile } from '../util/open-file.ts';
 import { locateBackingFile } from './backing-file.ts';
 import { lengthOf } from './file-length.ts';
@@ -51,7 +52,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
   const { path, format, anyBackingFile } = request;
   const top = await examine(path, format, request);
   const found = [top];
-  const seen = new Set(top.backing === undefined ? [] : [await realpath(path)]);
+  const seen = new Set(top.backing === undefined ? [] : [await resolveLinks(path)]);
   for (let above = top; above.backing !== undefined;) {
     const name = above.layer.path;
     if (above.isGuessed && !anyBackingFile) throw guessedBacking(above, above.backing, above === top);

@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { reasonOf } from '../util/errno.ts';
+import { openFile } from '../util/open-file.ts';
+import { statPath } from '../util/path-calls.ts';
 
 /** Every place on disk that the program makes, in one list. What a user names (sockets, logs, images) is not ours. */
 
@@ -19,13 +19,13 @@ export function bootFilesFolder(env?: NodeJS.ProcessEnv): string {
 }
 
 /**
- * Looks whether a file can be read; a directory cannot.
+ * Looks whether bytes can be read from a path: of a file or a device. A FIFO may never have any.
  * @throws with the path and the reason
  */
 export async function checkReadable(path: string): Promise<void> {
   try {
-    await access(path, constants.R_OK);
-    if ((await stat(path)).isDirectory()) throw new Error('is a directory');
+    if ((await statPath(path)).isDirectory()) throw new Error('is a directory');
+    await using _file = await openFile(path, { kinds: ['file', 'character', 'block'] });
   } catch (error) {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }

@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import type { PmemConfig, PmemFacts } from '../devices/pmem.ts';
 import { reasonOf } from '../util/errno.ts';
 import { openFile } from '../util/open-file.ts';
 import { lengthOf } from './file-length.ts';
+import { isDirectory } from './ram-backing.ts';
 
 /** pmem is mapped in large pages of this many `bytes`. */
 const PAGE = 2 * 2 ** 20;
@@ -22,9 +22,7 @@ export async function inspectPmem(config: PmemConfig): Promise<PmemFacts> {
 
 async function look(config: PmemConfig): Promise<PmemFacts> {
   const { file: path, size, discard_writes: discard } = config;
-  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined);
-  if (folder !== undefined) {
-    await folder.close();
+  if (await isDirectory(path)) {
     if (size === undefined) throw new Error('a folder needs a size');
     return { size, isFolder: true };
   }

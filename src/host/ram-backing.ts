@@ -1,6 +1,7 @@
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { constants, readFile } from 'node:fs/promises';
 import type { MemoryZoneConfig } from '../devices/memory.ts';
 import { reasonOf } from '../util/errno.ts';
+import { checkAccess, statPath } from '../util/path-calls.ts';
 
 /**
  * Looks whether the host has what a zone of the RAM is to be made of.
@@ -19,8 +20,8 @@ export async function checkBacking({ file, size, host_numa_node: node }: MemoryZ
 
 /** QEMU would make a file that is missing and fill one that is empty: a slip in a path must not do that. */
 async function checkFile(path: string, size: number): Promise<void> {
-  const status = await stat(path);
-  await access(path, constants.R_OK | constants.W_OK);
+  const status = await statPath(path);
+  await checkAccess(path, constants.R_OK | constants.W_OK);
   if (status.isDirectory()) return;
   if (!status.isFile()) throw new Error('is neither a file nor a directory');
   if (status.size < size) throw new Error(`has ${status.size} bytes, ${size} are needed`);
@@ -28,7 +29,7 @@ async function checkFile(path: string, size: number): Promise<void> {
 
 /** Whether a path is a folder, where a file without a name is made; false where nothing is there. */
 export function isDirectory(path: string): Promise<boolean> {
-  return stat(path).then(
+  return statPath(path).then(
     (found) => found.isDirectory(),
     () => false,
   );

@@ -1,6 +1,9 @@
-import { lstat, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, reasonOf } from '../util/errno.ts';
+import { listFolder, lstatPath, statPath } from '../util/path-calls.ts';
+import { beforeDeadline } from '../util/path-deadline.ts';
 
 /**
  * What a snapshot's directory holds. The first three names are a contract: clients copy the directory, link the
@@ -44,7 +47,8 @@ export async function claimFolder(folder: string, { durable = false } = {}): Pro
   if (taken.length > 0) throw new Error(`${folder}: already holds ${taken.join(', ')}`);
   const made: string[] = [];
   const create = async (name: string): Promise<FileHandle> => {
-    const file = await open(join(folder, name), 'wx');
+    const path = join(folder, name);
+    const file = await beforeDeadline(path, () => open(path, 'wx'), { onLate: (late) => void late.close() });
     made.push(name);
     return file;
   };
@@ -71,18 +75,19 @@ export async function claimFolder(folder: string, { durable = false } = {}): Pro
 
 /** Waits until a file, or a directory's list of names, is on the disk. */
 export async function flush(path: string): Promise<void> {
-  await using file = await open(path, 'r');
+  // O_NONBLOCK: what has the name now may be another file than the one that was made
+  await using file = await beforeDeadline(path, () => open(path, constants.O_RDONLY | constants.O_NONBLOCK));
   await file.sync();
 }
 
 /** Rejects, with the path and the reason, where there is no directory. */
 export async function checkDirectory(folder: string): Promise<void> {
-  const found = await stat(folder).catch((error: unknown) => {
+  const found = await statPath(folder).catch((error: unknown) => {
     throw new Error(`${folder}: ${reasonOf(error)}`);
   });
   if (!found.isDirectory()) throw new Error(`${folder}: is not a directory`);
   // one that cannot be listed cannot be written either, and this says so before anything is done
-  await readdir(folder).catch((error: unknown) => {
+  await listFolder(folder).catch((error: unknown) => {
     throw new Error(`${folder}: ${reasonOf(error)}`);
   });
 }
@@ -90,7 +95,7 @@ export async function checkDirectory(folder: string): Promise<void> {
 async function existing(folder: string, names: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const name of names) {
-    const there = await lstat(join(folder, name)).catch((error: unknown) => {
+    const there = await lstatPath(join(folder, name)).catch((error: unknown) => {
       if (codeOf(error) === 'ENOENT') return undefined;
       throw error;
     });

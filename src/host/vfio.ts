@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
-import { access, readdir, readlink, realpath } from 'node:fs/promises';
+import { access, readdir, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { codeOf, reasonOf } from '../util/errno.ts';
+import { resolveLinks } from '../util/path-calls.ts';
 
 /** Drivers whose devices may share an IOMMU group with one that is passed through: none of them moves data by itself. */
 const HARMLESS = ['vfio-pci', 'pci-stub', 'pcieport'] as const;
@@ -17,7 +18,7 @@ export async function checkPassthrough(path: string, nodes = '/dev/vfio'): Promi
   const fail = (reason: string): never => {
     throw new Error(`${path}: ${reason}`);
   };
-  const sysfs = await realpath(path).catch((error: unknown) => fail(reasonOf(error)));
+  const sysfs = await resolveLinks(path).catch((error: unknown) => fail(reasonOf(error)));
   if ((await linkName(sysfs, 'subsystem')) !== 'pci') fail('is no PCI device in sysfs');
   const group = await linkName(sysfs, 'iommu_group');
   if (group === undefined) {

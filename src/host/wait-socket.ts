@@ -1,9 +1,9 @@
-import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { loadNative } from '../util/native.ts';
 import { checkPathLength } from '../util/socket-address.ts';
 import { askForListener } from '../util/socket-probe.ts';
+import { statPath } from '../util/path-calls.ts';
 
 /** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
 const PATIENCE_MS = 60_000;
@@ -51,7 +51,7 @@ export async function waitForListener(
 /** @returns why to wait on; undefined where there is a socket */
 async function whatIsWrong(path: string): Promise<string | undefined> {
   try {
-    if ((await stat(path)).isSocket()) return undefined;
+    if ((await statPath(path)).isSocket()) return undefined;
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return 'no such socket';
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });

@@ -153,7 +153,7 @@ test('a console is a descriptor: the path of its file is nowhere on the command 
   assert.equal(qmp, `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`);
   assert.equal(none, 'null,id=none');
   const fd = FIRST_DESCRIPTOR + 1;
-  assert.equal(file, `file,id=file,path=/dev/fdset/${fd}`);
+  assert.equal(file, `file,id=file,path=/dev/fdset/${fd},append=on`);
   assert.deepEqual(valuesOf(words, '-add-fd'), [`fd=${fd},set=${fd}`]);
   assert.equal(line, `socket,id=line,fd=${FIRST_DESCRIPTOR + 2}`);
   assert.ok(words.every((word) => !word.includes(NASTY)));

@@ -125,7 +125,9 @@ function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly De
       return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}`];
     case 'file': {
       const fd = descriptorOf(descriptors, id);
-      return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', `file,id=${id},path=/dev/fdset/${fd}`];
+      // QEMU would truncate what it does not append to, which fails for a FIFO or a device; the VMM has done it
+      const file = `file,id=${id},path=/dev/fdset/${fd},append=on`;
+      return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', file];
     }
     case 'descriptor': {
       const listens = backend.server ? ',server=on,wait=off' : '';

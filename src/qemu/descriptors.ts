@@ -59,10 +59,10 @@ export function descriptorOf(descriptors: readonly Descriptor[], id: string): nu
   return fd;
 }
 
-/** By what path QEMU opens a file. */
+/** By what path QEMU opens a file; only Linux has names for open files that open them anew. */
 export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
   const index = descriptors.findIndex((one) => one.use === 'handed' && one.path === path);
-  return index < 0 ? path : openedPath(index);
+  return index < 0 || process.platform !== 'linux' ? path : openedPath(index);
 }
 
 /** QEMU's words about files that it opened by descriptors, with the paths that the plan has. */

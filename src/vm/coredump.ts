@@ -1,8 +1,9 @@
-import { open, rm } from 'node:fs/promises';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
 import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/patience.ts';
 import { isMessage } from '../qemu/qmp-stream.ts';
 import { reasonOf } from '../util/errno.ts';
+import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Run } from './run.ts';
 import { folderOf } from './snapshot/location.ts';
 
@@ -16,9 +17,12 @@ const FILE = 'coredump';
 export async function dumpCore(run: Run, url: string): Promise<void> {
   const path = folderOf(url);
   // what is there is somebody's
-  const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
-    throw failure(path, reasonOf(error));
-  });
+  const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
+  const file = await beforeDeadline(path, create, { onLate: (late) => void late.close() }).catch(
+    (error: unknown) => {
+      throw failure(path, reasonOf(error));
+    },
+  );
   try {
     await run.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
     await writeDump(run);

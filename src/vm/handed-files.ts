@@ -1,14 +1,16 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
+import { ApiError } from '../api/errors.ts';
 import type { BootFile } from '../host/boot-file.ts';
 import { createMemfd, type Memfd } from '../host/memfd.ts';
 import { engineUser } from '../qemu/confinement.ts';
+import { reasonOf } from '../util/errno.ts';
 import { openFile } from '../util/open-file.ts';
 
 /*
- * With `--user` the engine may open less than the VMM. It gets what it starts from open; /proc lets it open such a file anew
- * whatever folders it is in, where the file itself allows that.
+ * QEMU gets the files that it starts from open: whatever happens to their names, it has those that were looked at. /proc lets
+ * it open such a file anew whatever folders it is in, where the file itself allows that: with `--user` it may not.
  */
 
 /** Files for QEMU, until it has its copies of the descriptors. */
@@ -60,19 +62,22 @@ export interface MappableFiles extends AsyncDisposable {
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Looks whether QEMU may map files, and opens them for one that is another user's. */
+/**
+ * Opens files that QEMU is to map, and looks whether it may: it gets them open, and looks no path up again.
+ * Rejects with the path and the reason.
+ */
 export async function openForEngine(paths: readonly string[]): Promise<MappableFiles> {
-  const user = engineUser();
   const files = new Map<string, FileHandle>();
   const dispose = async (): Promise<void> => {
     for (const file of files.values()) await file.close();
   };
   try {
-    for (const path of user === undefined ? [] : new Set(paths)) {
-      const file = await openFile(path);
+    for (const path of new Set(paths)) {
+      const file = await openFile(path).catch((error: unknown) => {
+        throw new ApiError('failed', `${path}: ${reasonOf(error)}`);
+      });
       files.set(path, file);
-      const { mode, gid } = await file.stat();
-      if ((mode & OTHERS_READ) !== 0 || (gid === user?.gid && (mode & GROUP_READS) !== 0)) continue;
+      if (await mayMap(file)) continue;
       files.delete(path);
       await file.close();
     }
@@ -81,8 +86,16 @@ export async function openForEngine(paths: readonly string[]): Promise<MappableF
     throw error;
   }
   return {
-    isMappable: (path) => user === undefined || files.has(path),
+    isMappable: (path) => files.has(path),
     fds: new Map([...files].map(([path, { fd }]) => [path, fd])),
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** Whether QEMU has the right to map an open file for reading. */
+async function mayMap(file: FileHandle): Promise<boolean> {
+  const user = engineUser();
+  if (user === undefined) return true;
+  const { mode, gid } = await file.stat();
+  return (mode & OTHERS_READ) !== 0 || (gid === user.gid && (mode & GROUP_READS) !== 0);
 }

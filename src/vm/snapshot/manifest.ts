@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { openFile, readText } from '../../util/open-file.ts';
+import { statPath } from '../../util/path-calls.ts';
 
 /** Version of the files' formats. */
 const FORMAT = 2;
@@ -139,8 +139,18 @@ function changed(folder: string): Error {
   return new Error(`${join(folder, SNAPSHOT_FILES.state)}: is not what was written (its checksum differs)`);
 }
 
+/** Size of a regular file. */
+async function sizeOf(path: string): Promise<number> {
+  try {
+    await using file = await openFile(path);
+    return (await file.stat()).size;
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
 function exists(path: string): Promise<boolean> {
-  return stat(path).then(
+  return statPath(path).then(
     () => true,
     () => false,
   );

@@ -1,10 +1,10 @@
-import { open } from 'node:fs/promises';
 import type { MachinePlan } from '../../devices/machine-plan.ts';
 import type { MemoryConfig } from '../../devices/memory.ts';
 import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/step.ts';
 import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
+import { openFile } from '../../util/open-file.ts';
 import type { Run } from '../run.ts';
 import { pmemMemory } from './pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
@@ -151,14 +151,14 @@ export async function fillMemory(run: Run, source: MemorySource, signal: AbortSi
   if (source.copied.length + source.overlays.length === 0) return;
   const blocks = await blocksOf(run);
   for (const { id, offset, length, path } of source.copied) {
-    await using file = await open(path, 'r');
+    await using file = await openFile(path);
     const block = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
     await using to = await targetOf(run.qemu.pid, block);
     await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, signal });
   }
   if (source.overlays.length === 0) return;
-  await using file = await open(source.path, 'r');
+  await using file = await openFile(source.path);
   for (const { id, offset, length, pages } of source.overlays) {
     const { address } = blockOf(blocks, id, length);
     await using memory = await openMemory(run.qemu.pid, 'r+');
@@ -186,7 +186,7 @@ export async function touchMemory(run: Run, source: MemorySource, signal: AbortS
   const blocks = await blocksOf(run);
   await using memory = await openMemory(run.qemu.pid, 'r');
   for (const { id, offset, length, path } of source.mapped) {
-    await using file = await open(path, 'r');
+    await using file = await openFile(path);
     const { address } = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
     await touchExtents({ file: memory, base: address }, extents, signal);

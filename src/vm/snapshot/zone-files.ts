@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { zonesOf, type MemoryZoneConfig } from '../../devices/memory.ts';
@@ -6,6 +5,7 @@ import { isFileOf, mappingAt } from '../../host/process-memory.ts';
 import { layOutMemory } from '../../machine/memory-layout.ts';
 import type { RamBlock } from '../../qemu/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
+import { statPath } from '../../util/path-calls.ts';
 import type { Run } from '../run.ts';
 import type { SavedRegion } from './saved-machine.ts';
 
@@ -67,7 +67,7 @@ export async function zoneRegions(
 }
 
 async function checkFile(path: string, length: number): Promise<void> {
-  const found = await stat(path);
+  const found = await statPath(path);
   if (!found.isFile()) throw new Error('is not the file that holds its RAM');
   if (found.size < length) throw new Error(`has ${found.size} bytes, the zone's RAM has ${length}`);
 }

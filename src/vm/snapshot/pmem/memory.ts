@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises';
 import { PmemConfig } from '../../../devices/pmem.ts';
 import type { AnyConfig } from '../../../devices/device.ts';
 import { isDirectory } from '../../../host/ram-backing.ts';
@@ -6,6 +5,7 @@ import { qemuId } from '../../../machine/placement.ts';
 import { isMessage } from '../../../qemu/qmp-stream.ts';
 import { hostAddress, type RamBlock } from '../../../qemu/ram-blocks.ts';
 import { decode } from '../../../schema/decode.ts';
+import { openFile } from '../../../util/open-file.ts';
 import type { Run } from '../../run.ts';
 import { pmemsOf } from './device.ts';
 
@@ -46,7 +46,7 @@ export async function homeOf(config: AnyConfig): Promise<'file' | keyof PmemMemo
 /** Brings what guests have written into the files of pmem devices to the disk, for who does not share this host's memory. */
 export async function flushPmems(run: Run): Promise<void> {
   for (const { config } of pmemsOf(run)) {
-    await using file = await open(decode(PmemConfig, config).file, 'r');
+    await using file = await openFile(decode(PmemConfig, config).file, { kinds: ['file', 'block'] });
     await file.sync();
   }
 }

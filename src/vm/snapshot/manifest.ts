@@ -164,15 +164,6 @@ export async function read(folder: string, name: string): Promise<string> {
   });
 }
 
-async function sizeOf(path: string): Promise<number> {
-  try {
-    await using file = await openFile(path);
-    return (await file.stat()).size;
-  } catch (error) {
-    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
 function parseManifest(path: string, text: string): Manifest {
   const manifest = parseAs(Manifest, text);
   if (manifest === undefined) throw new Error(`${path}: is not a snapshot's manifest`);

@@ -15,6 +15,7 @@ import { vsock } from '../devices/vsock.ts';
 import { deferred } from '../util/deferred.ts';
 import type { EndSignals } from '../util/end-signals.ts';
 import { createLog } from '../util/log.ts';
+import { hurryPathCalls } from '../util/path-deadline.ts';
 import { concludeEnd, concludePanic, type Conclusions } from './conclude.ts';
 import { dumpCore } from './coredump.ts';
 import { countersOf } from './counters.ts';
@@ -205,6 +206,7 @@ export class Vmm {
 
   /** Ends the operations before one that ends the machine: with all of QEMU, where they do not end soon. */
   #interrupt(): void {
+    hurryPathCalls();
     this.#queue.interrupt(() => {
       // that it cannot be ended is told by the operation that ends the machine
       this.#vm?.live?.run.qemu.quit().catch(() => undefined);

@@ -3,6 +3,7 @@ import { isMessage, type QmpMessage } from '../qemu/qmp-stream.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
+import { INFO_PATIENCE_MS } from './latest.ts';
 
 const log = createLog('vm');
 
@@ -18,9 +19,6 @@ export interface KnownResources {
 }
 
 export const NOTHING_KNOWN: KnownResources = { bySlot: new Map(), memory: new Map() };
-
-/** How long the engine may take to answer before what is known counts, in milliseconds. */
-const PATIENCE_MS = 100;
 
 /** How long an answer of the engine counts, in milliseconds: who asks thousands of times a second is not worth more. */
 const FRESH_MS = 20;
@@ -43,7 +41,7 @@ export function followResources(qmp: Qmp): () => Promise<KnownResources> {
   return async () => {
     if (asked === undefined && performance.now() - askedAt < FRESH_MS) return known;
     // an engine that is busy is not asked twice
-    await within((asked ??= update()), PATIENCE_MS);
+    await within((asked ??= update()), INFO_PATIENCE_MS);
     return known;
   };
 }

@@ -33,7 +33,7 @@ import { turn, type OnVmEvent } from './events.ts';
 import { logWait } from './debugger.ts';
 import { noteFirmware } from './firmware-notes.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
-import { createLatest, type Latest } from './latest.ts';
+import { createLatest, INFO_PATIENCE_MS, type Latest } from './latest.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
 import { createPreparations, type Preparations } from './prepare/preparations.ts';
 import { checkSharedRam } from './shared-ram.ts';
@@ -233,7 +233,7 @@ function newRun({ config, layout, booted }: Start, made: Made): Run {
       accelerator === 'tcg' ? vcpuPlaces(booted.cpus, acpiPatch) - booted.cpus.boot_vcpus : Infinity,
     booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
     hostPorts: new Map(),
-    balloonBytes: createLatest(() => readBalloon(qemu.qmp)),
+    balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_PATIENCE_MS),
     diskCounters: createLatest(() => readCounters(qemu.qmp, run.layout.placements)),
     resources: followResources(qemu.qmp),
     end: async () => {

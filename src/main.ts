@@ -8,6 +8,7 @@ import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
 import { daemonHelp } from './cli/daemon-help.ts';
 import { UsageError } from './cli/flags.ts';
 import { exitWith } from './cli/exit.ts';
+import { surviveLostTerminals } from './cli/lost-terminals.ts';
 import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
@@ -33,6 +34,7 @@ const STDERR = 2;
 class ExitError extends Error {}
 
 async function main(argv: readonly string[]): Promise<void> {
+  surviveLostTerminals();
   const options = readDaemonOptions(argv);
   if (options.show === 'help') return print(daemonHelp());
   if (options.show === 'version') return print(`cloud-hypervisor v${DIALECT_VERSION}\nNephos ${OWN_VERSION}`);

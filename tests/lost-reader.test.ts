@@ -1,0 +1,39 @@
+// Kata's shim reads what its VMM writes. When it was killed, nobody has the other end of the VMM's outputs any longer.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openPty } from '../src/host/pty.ts';
+import { guestConfig } from './support/guest.ts';
+import { stateOf } from './support/info.ts';
+import { openShell, ptyOf } from './support/shell.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { within } from './support/within.ts';
+
+const TTY = { serial: { mode: 'Tty' }, console: { mode: 'Pty' }, cmdline: { args: 'console=hvc0' } };
+
+/** Boots a guest with its serial port on the outputs, takes their reader away and lets the guest write and power off. */
+async function powerOffUnread(vmm: TestVmm, lose: () => void): Promise<void> {
+  assertStatus(await vmm.put('vm.create', guestConfig(TTY)), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm, 'console'));
+  await shell.login();
+  lose();
+  await shell.run('seq 1 20000 >/dev/ttyS0');
+  assert.equal(await stateOf(vmm), 'Running');
+  shell.type('poweroff -f\n');
+  assert.equal(await within(60_000, 'the end of the VMM', () => vmm.exited), 0);
+}
+
+test('a guest powers off when the terminal of its serial port has been closed: the VMM ends', async () => {
+  const pty = await openPty();
+  const onTerminal = ['sh', '-c', 'exec "$@" <&- >"$0" 2>&1', pty.path];
+  await using vmm = await startVmm({ through: onTerminal });
+  await powerOffUnread(vmm, pty.dispose);
+});
+
+test('a guest powers off when the pipe of its serial port has lost its reader: the VMM ends', async () => {
+  await using vmm = await startVmm();
+  await powerOffUnread(vmm, () => {
+    vmm.child.stdout?.destroy();
+    vmm.child.stderr?.destroy();
+  });
+});

@@ -1,5 +1,5 @@
 // `npm test`: the unit tests in one process, then the tests with real guests in a process per file.
-// With `unit` only the first, in this process; with `slow` those of tests/slow/ and nothing else.
+// With `unit` only the first, in this process; with `slow` those of tests/slow/ and nothing else, with `kata` those of tests/kata/.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
@@ -8,19 +8,24 @@ import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findProgram } from '../src/qemu/binary.ts';
+import { missingForKata } from '../tests/kata/support/home.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';
 
 /** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
 const HOST_WIDE = /\/(net|bad-input|rights)[^/]*\.test\.js$/;
 
-/** Those that take many minutes. */
-const SLOW = /\/slow\/[^/]*\.test\.js$/;
+/** Suites of their own: those that take many minutes, and those that need Kata Containers. */
+const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.js$/ } as const;
+type Suite = keyof typeof SUITES;
 
 if (process.argv[2] === 'unit') {
   for (const file of testFiles('build/src')) await import(pathToFileURL(resolve(file)).href);
 } else {
-  process.exitCode = await runAll(process.argv[2] === 'slow');
+  const suite = Object.keys(SUITES).find((name): name is Suite => name === process.argv[2]);
+  const missing = suite === 'kata' ? missingForKata() : [];
+  for (const reason of missing) console.error(`npm run test:kata: ${reason}`);
+  process.exitCode = missing.length > 0 ? 1 : await runAll(suite);
 }
 
 /** Tests that run at the same time. */
@@ -32,7 +37,9 @@ interface Turn {
 }
 
 function usualTurns(): Turn[] {
-  const usual = testFiles('build/tests').filter((file) => !SLOW.test(file));
+  const usual = testFiles('build/tests').filter(
+    (file) => !Object.values(SUITES).some((one) => one.test(file)),
+  );
   const [alone, together] = partition(usual, (file) => HOST_WIDE.test(file));
   return [
     { files: together, concurrency: 2, minutes: 10 },
@@ -40,11 +47,12 @@ function usualTurns(): Turn[] {
   ];
 }
 
-function slowTurns(): Turn[] {
-  return [{ files: testFiles('build/tests').filter((file) => SLOW.test(file)), concurrency: 1, minutes: 90 }];
+function suiteTurns(suite: Suite): Turn[] {
+  const files = testFiles('build/tests').filter((file) => SUITES[suite].test(file));
+  return [{ files, concurrency: 1, minutes: 90 }];
 }
 
-async function runAll(slow: boolean): Promise<number> {
+async function runAll(suite: Suite | undefined): Promise<number> {
   const run = randomUUID();
   const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
   // an engine of another user is started by a path through it
@@ -57,11 +65,11 @@ async function runAll(slow: boolean): Promise<number> {
     }).status === 0;
 
   const failed: string[] = [];
-  if (!slow) {
+  if (suite === undefined) {
     console.log('unit tests');
     if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
   }
-  for (const { files, concurrency, minutes } of slow ? slowTurns() : usualTurns()) {
+  for (const { files, concurrency, minutes } of suite === undefined ? usualTurns() : suiteTurns(suite)) {
     if (files.length === 0) continue;
     console.log(`guest tests, ${concurrency} at a time`);
     const options = ['--test', `--test-concurrency=${concurrency}`, `--test-timeout=${minutes * 60_000}`];

@@ -1,0 +1,109 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { KERNEL } from '../../support/guest.ts';
+import { REPO } from '../../support/vmm.ts';
+import { built, cniFolder } from './home.ts';
+
+/** The bridge of the pods' network, on the host. */
+export const BRIDGE = 'nephos-kata';
+
+const VMM = join(REPO, 'bin', 'cloud-hypervisor');
+
+/** Kernel parameters that a kernel without cgroup v1 needs, Debian's for one. */
+const CGROUPS = 'cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 agent.unified_cgroup_hierarchy=1';
+
+/** A value of TOML that JSON writes in the same way: texts, numbers, booleans, lists of these. */
+type Toml = string | number | boolean | readonly string[];
+
+/** Writes a TOML file of sections. */
+function writeToml(path: string, sections: Readonly<Record<string, Readonly<Record<string, Toml>>>>): void {
+  const lines = Object.entries(sections).flatMap(([name, members]) => [
+    ...(name === '' ? [] : [`[${name}]`]),
+    ...Object.entries(members).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
+  ]);
+  writeFileSync(path, `${lines.join('\n')}\n`);
+}
+
+/** Kinds of sandboxes. */
+export interface SandboxOptions {
+  /** with VM templates, which need a guest without shared folder */
+  readonly template?: string | undefined;
+  /** with all vCPUs and RAM of a pod's containers at its start */
+  readonly sizedAtStart?: boolean | undefined;
+}
+
+interface KataOptions extends SandboxOptions {
+  readonly initrd: string;
+}
+
+/** Writes configuration-clh.toml as docs/kubernetes.md has it for a machine without KVM. */
+export function writeKataConfig(path: string, { initrd, template, sizedAtStart = false }: KataOptions): void {
+  const shared = {
+    shared_fs: 'virtio-fs',
+    virtio_fs_daemon: built('virtiofsd'),
+    valid_virtio_fs_daemon_paths: [built('virtiofsd')],
+    virtio_fs_cache: 'auto',
+    virtio_fs_extra_args: ['--thread-pool-size=1', '--announce-submounts'],
+  };
+  writeToml(path, {
+    'hypervisor.clh': {
+      path: VMM,
+      valid_hypervisor_paths: [VMM],
+      kernel: KERNEL,
+      initrd,
+      kernel_params: CGROUPS,
+      default_vcpus: 1,
+      default_maxvcpus: 2,
+      default_memory: 512,
+      default_maxmemory: 2048,
+      disable_selinux: true,
+      disable_guest_selinux: true,
+      disable_block_device_use: false,
+      block_device_driver: 'virtio-blk',
+      ...(template === undefined ? shared : { shared_fs: 'none' }),
+    },
+    ...(template === undefined ? {} : { factory: { enable_template: true, template_path: template } }),
+    'agent.kata': { dial_timeout: 120 },
+    runtime: {
+      internetworking_model: 'tcfilter',
+      disable_guest_seccomp: true,
+      sandbox_cgroup_only: false,
+      static_sandbox_resource_mgmt: sizedAtStart,
+      disable_guest_empty_dir: true,
+      create_container_timeout: 300,
+    },
+  });
+}
+
+interface ContainerdOptions {
+  readonly folder: string;
+  readonly socket: string;
+  readonly kataConfig: string;
+  readonly image: string;
+}
+
+/** Writes containerd's configuration; the form of version 2 is read by containerd 1.6 to 2. */
+export function writeContainerdConfig(
+  path: string,
+  { folder, socket, kataConfig, image }: ContainerdOptions,
+): void {
+  const cri = 'plugins."io.containerd.grpc.v1.cri"';
+  const runtime = `${cri}.containerd.runtimes.kata`;
+  const network = join(folder, 'cni');
+  mkdirSync(network);
+  writeToml(path, {
+    '': { version: 2, root: join(folder, 'root'), state: join(folder, 'state') },
+    grpc: { address: socket },
+    [cri]: { sandbox_image: image },
+    [`${cri}.cni`]: { bin_dir: cniFolder() ?? '', conf_dir: network },
+    [`${cri}.containerd`]: { default_runtime_name: 'kata', snapshotter: 'overlayfs' },
+    [runtime]: { runtime_type: 'io.containerd.kata.v2', privileged_without_host_devices: true },
+    [`${runtime}.options`]: { ConfigPath: kataConfig },
+  });
+  const ipam = { type: 'host-local', dataDir: join(folder, 'addresses'), subnet: '10.231.0.0/24' };
+  const plugins = [{ type: 'bridge', bridge: BRIDGE, isGateway: true, ipam }];
+  writeFileSync(
+    join(network, '10-kata.conflist'),
+    JSON.stringify({ cniVersion: '0.4.0', name: 'kata', plugins }),
+  );
+}

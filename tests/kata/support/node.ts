@@ -1,0 +1,135 @@
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { addWitness, until } from '../../support/until.ts';
+import { makeFolder, REPO } from '../../support/vmm.ts';
+import { BRIDGE, writeContainerdConfig, writeKataConfig, type SandboxOptions } from './config.ts';
+import { built, KATA_PATH } from './home.ts';
+
+const run = promisify(execFile);
+
+/** How long one command may take, in milliseconds: a pod boots a guest. */
+const COMMAND_MS = 300_000;
+
+/** The image of all containers. */
+export const IMAGE = 'localhost/nephos-busybox:1';
+
+/** A node of a cluster in small: containerd with Kata's runtime, folders and a network of its own. */
+export interface KataNode extends AsyncDisposable {
+  readonly folder: string;
+  /** the configuration of Kata's runtime */
+  readonly kataConfig: string;
+  /** a folder with the files of {@link IMAGE} */
+  readonly rootfs: string;
+  readonly crictl: (...args: string[]) => Promise<string>;
+  readonly ctr: (...args: string[]) => Promise<string>;
+  readonly kataRuntime: (...args: string[]) => Promise<string>;
+}
+
+/** Starts a node; its end is the end of everything that it started. */
+export async function startNode(options: SandboxOptions = {}): Promise<KataNode> {
+  const folder = makeFolder();
+  const at = (name: string): string => join(folder, name);
+  const script = (name: string, ...args: string[]): void =>
+    void execFileSync('bash', [join(REPO, 'scripts/kata', name), ...args], { stdio: 'pipe' });
+  mkdirSync(at('rootfs'));
+  script('initrd.sh', built('kata-agent'), at('initrd'));
+  script('image.sh', IMAGE, at('image.tar'), at('rootfs'));
+  writeKataConfig(at('kata.toml'), { ...options, initrd: at('initrd') });
+  const socket = at('containerd.sock');
+  writeContainerdConfig(at('containerd.toml'), {
+    ...{ folder, socket, kataConfig: at('kata.toml'), image: IMAGE },
+  });
+  const endpoint = `unix://${socket}`;
+  writeFileSync(
+    at('crictl.yaml'),
+    `runtime-endpoint: ${endpoint}\nimage-endpoint: ${endpoint}\ntimeout: 300\n`,
+  );
+
+  const syslog = startSyslog(at('syslog'));
+  const containerd = startLogged('containerd', ['-c', at('containerd.toml')], at('containerd.log'));
+  const removeWitness = addWitness(() => lastLines(at('containerd.log')) + lastLines(at('syslog')));
+  const node: KataNode = {
+    folder,
+    kataConfig: at('kata.toml'),
+    rootfs: at('rootfs'),
+    crictl: (...args) => command(built('crictl'), ['-c', at('crictl.yaml'), ...args]),
+    ctr: (...args) => command('ctr', ['-a', socket, ...args]),
+    kataRuntime: (...args) => command(built('kata-runtime'), ['--config', at('kata.toml'), ...args]),
+    [Symbol.asyncDispose]: async () => {
+      removeWitness();
+      await endPods(node);
+      await end(containerd);
+      await syslog?.[Symbol.asyncDispose]();
+      for (const path of mountsBelow(folder)) execFileSync('umount', [path]);
+      await run('ip', ['link', 'delete', BRIDGE]).catch(String);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+  try {
+    await until('containerd answers', () => node.ctr('version').then(Boolean, () => false));
+    await node.ctr('-n', 'k8s.io', 'images', 'import', at('image.tar'));
+    return node;
+  } catch (error) {
+    await node[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Runs a command; rejects with what it said. Its standard input stays open: the shim and `ctr exec` race about its end. */
+async function command(program: string, args: readonly string[]): Promise<string> {
+  const env = { ...process.env, PATH: KATA_PATH };
+  const { stdout } = await run(program, [...args], { env, timeout: COMMAND_MS, maxBuffer: 2 ** 24 });
+  return stdout.trim();
+}
+
+/** Kata's programs end where there is no system log: one that takes their lines is put there. */
+function startSyslog(target: string): AsyncDisposable | undefined {
+  const socket = '/dev/log';
+  if (existsSync(socket)) return undefined;
+  const args = ['-u', `UNIX-RECV:${socket}`, `OPEN:${target},creat,append`];
+  const child = startLogged('socat', args, `${target}.errors`);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await end(child);
+      rmSync(socket, { force: true });
+    },
+  };
+}
+
+function startLogged(program: string, args: readonly string[], log: string): ChildProcess {
+  const out = openSync(log, 'a');
+  try {
+    const env = { ...process.env, PATH: KATA_PATH };
+    return spawn(program, args, { stdio: ['ignore', out, out], env });
+  } finally {
+    closeSync(out);
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  await ended;
+}
+
+async function endPods(node: KataNode): Promise<void> {
+  const pods = await node.crictl('pods', '-q').catch(() => '');
+  for (const pod of pods.split('\n').filter(Boolean)) await node.crictl('rmp', '-f', pod).catch(String);
+}
+
+function mountsBelow(folder: string): string[] {
+  return readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((path) => path.startsWith(`${folder}/`))
+    .toReversed();
+}
+
+/** The end of a log, without what the guest's agent says about each step. */
+function lastLines(path: string): string {
+  if (!existsSync(path)) return '';
+  return readFileSync(path, 'utf8').split('\n').slice(-40).join('\n');
+}

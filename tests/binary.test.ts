@@ -41,7 +41,12 @@ test('a guest runs with a PTY and vsock, which need the native library and a thr
   assert.match(await exchange(socket, `CONNECT ${ECHO_PORT}\nhello`), /^OK \d+\nhello$/);
   const { stdout } = await run(REMOTE, ['--api-socket', vmm.socket, 'info']);
   assert.match(stdout, /"state":"Running"/);
-  assert.doesNotMatch(vmm.output(), /WARN|ERROR/);
+  // but for the line that says why the guest is emulated
+  const problems = vmm
+    .output()
+    .split('\n')
+    .filter((line) => /WARN|ERROR/.test(line) && !line.includes('WARN:accel'));
+  assert.deepEqual(problems, []);
 });
 
 test('both run in a root folder that holds the executables and the libraries that they link to', async () => {

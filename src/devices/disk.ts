@@ -13,7 +13,7 @@ import {
 } from '../schema/field.ts';
 import { choice, flag, list, nested, path, readToggle, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { imageSteps, imageType, type ImageFacts } from './image.ts';
+import { imageProperties, imageSteps, imageType, type ImageFacts } from './image.ts';
 import { AFFINITY_SYNTAX, readAffinity, VirtQueueAffinity } from './host-cpus.ts';
 import { planQueueThreads } from './queue-threads.ts';
 import { onBus, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
@@ -64,7 +64,7 @@ export const DiskConfig = struct({
       optional(list(nested(VirtQueueAffinity), (text) => readAffinity('queue_index', text), AFFINITY_SYNTAX)),
     ),
     sparse: beyond(
-      optional(flag('What the guest discards is given back to the host’s file system; default: off')),
+      optional(flag('What the guest discards is given back to the host’s file system; default: on')),
     ),
     lock_granularity: lockGranularity(),
     disable_aio: beyond(
@@ -115,6 +115,7 @@ function planDisk(config: DiskConfig, at: PlanContext<DiskFacts>): readonly Step
         'num-queues': config.num_queues,
         'queue-size': config.queue_size,
         'write-cache': 'on',
+        ...imageProperties(config, at.facts),
         ...threads.props,
       },
     },

@@ -1,7 +1,7 @@
 import { optional } from '../schema/field.ts';
 import { choice } from '../schema/kinds.ts';
 import type { DiskConfig } from './disk.ts';
-import type { BlockdevStep } from './step.ts';
+import type { BlockdevStep, StepProps } from './step.ts';
 
 /** One file of a disk's image: the image itself, or one of its backing files. */
 export interface ImageLayer {
@@ -14,12 +14,25 @@ export interface ImageLayer {
   readonly visible?: number;
 }
 
+/** Sizes that a block device asks its users to heed, in `bytes`. */
+export interface BlockGeometry {
+  /** the least that can be written */
+  readonly logical: number;
+  /** the least that is written without reading first */
+  readonly physical: number;
+  /** preferred sizes of I/O; 0: none */
+  readonly minimum: number;
+  readonly optimal: number;
+}
+
 /** What a disk's image is. */
 export interface ImageFacts {
   /** the image first, then its backing file, that one’s and so on; never empty */
   readonly layers: readonly ImageLayer[];
   /** the disk's serial number as the guest sees it */
   readonly serial: string;
+  /** of a raw block device */
+  readonly geometry?: BlockGeometry | undefined;
   /** how QEMU talks to the host's files */
   readonly aio: 'io_uring' | 'threads';
 }
@@ -44,7 +57,7 @@ export function imageSteps(
 ): BlockdevStep[] {
   const nodes = facts.layers.map((layer, depth) => {
     const own = nodeName(name, depth);
-    const discard = sparse === true && depth === 0 ? { discard: 'unmap' } : {};
+    const discard = canDiscard({ readonly, sparse }, facts) && depth === 0 ? { discard: 'unmap' } : {};
     const access = { 'read-only': readonly || depth > 0, cache: { direct }, ...discard };
     const backing = depth + 1 < facts.layers.length ? nodeName(name, depth + 1) : null;
     return [
@@ -53,6 +66,39 @@ export function imageSteps(
     ];
   });
   return nodes.toReversed().flat();
+}
+
+/** Whether blocks that the guest discards are given back to the host. QEMU's drivers of VHD and VHDX cannot. */
+function canDiscard(
+  { readonly, sparse }: Pick<DiskConfig, 'readonly' | 'sparse'>,
+  { layers }: ImageFacts,
+): boolean {
+  const driver = layers[0]?.driver;
+  return sparse !== false && !readonly && (driver === 'raw' || driver === 'qcow2');
+}
+
+/** What a virtio-blk device tells its guest of the image: whether it may discard, and the sizes of blocks. */
+export function imageProperties(
+  config: Pick<DiskConfig, 'readonly' | 'sparse'>,
+  facts: ImageFacts,
+): StepProps {
+  const { geometry } = facts;
+  return {
+    discard: canDiscard(config, facts),
+    ...(geometry === undefined
+      ? {}
+      : {
+          logical_block_size: geometry.logical,
+          physical_block_size: Math.max(geometry.logical, geometry.physical),
+          min_io_size: wholeBlocks(geometry.minimum, geometry.logical),
+          opt_io_size: wholeBlocks(geometry.optimal, geometry.logical),
+        }),
+  };
+}
+
+/** QEMU refuses sizes of I/O that are no multiple of a block. */
+function wholeBlocks(bytes: number, block: number): number {
+  return bytes % block === 0 ? bytes : 0;
 }
 
 function nodeName(name: string, depth: number): string {

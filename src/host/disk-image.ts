@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { ImageFacts, ImageLayer } from '../devices/image.ts';
+import type { BlockGeometry, ImageFacts, ImageLayer } from '../devices/image.ts';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { resolveLinks } from '../util/path-calls.ts';
 import { openFile } from '../util/open-file.ts';
+import { readGeometry } from './block-geometry.ts';
 import { locateBackingFile } from './backing-file.ts';
 import { lengthOf } from './file-length.ts';
 import { detectForeign, foreignRefusal } from './foreign-format.ts';
@@ -73,6 +74,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
     detected: top.detected,
     identity: top.identity,
     bytes: top.bytes,
+    geometry: top.geometry,
     guessed: found
       .filter(({ isGuessed }) => isGuessed)
       .map(({ layer, format }) => ({ path: layer.path, format })),
@@ -106,6 +108,7 @@ interface Found {
   readonly detected: string;
   readonly identity: string;
   readonly bytes: number;
+  readonly geometry: BlockGeometry | undefined;
   readonly isGuessed: boolean;
   readonly isTorn: boolean;
 }
@@ -155,6 +158,7 @@ async function inspectFile(
     ...decision,
     identity,
     bytes,
+    geometry: isDevice && driver === 'raw' ? await readGeometry(Number(status.rdev)) : undefined,
     isTorn,
   };
 }

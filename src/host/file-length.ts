@@ -1,4 +1,5 @@
 import { readFile, type FileHandle } from 'node:fs/promises';
+import { blockDeviceFolder } from './block-geometry.ts';
 import { SECTOR_BYTES } from './image-reader.ts';
 
 /** Length of an open regular file or block device, in `bytes`. */
@@ -6,6 +7,5 @@ export async function lengthOf(file: FileHandle): Promise<number> {
   const status = await file.stat();
   if (status.isFile()) return status.size;
   if (!status.isBlockDevice()) throw new Error('is neither a file nor a block device');
-  const [major, minor] = [(status.rdev >> 8) & 0xfff, (status.rdev & 0xff) | ((status.rdev >> 12) & 0xfff00)];
-  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR_BYTES;
+  return Number(await readFile(`${blockDeviceFolder(status.rdev)}/size`, 'utf8')) * SECTOR_BYTES;
 }

@@ -31,10 +31,12 @@ export const prepareDisk = prepares(disk, async (config, context) => {
   if (expected !== undefined) checkSize(path, image.bytes, expected);
   warnOfGuesses(id, image);
   const { format, bytes } = image;
+  // the driver of a guest that runs knows the sizes of blocks that the disk had
+  const { geometry } = expected ?? image;
   const prepared = {
-    facts: { ...image, shared },
+    facts: { ...image, geometry, shared },
     config: settled(config, image),
-    image: { path, format, bytes },
+    image: { path, format, bytes, geometry },
   };
   if (format !== 'Raw') return prepared;
   rememberRaw(context.rawImages, image.identity);

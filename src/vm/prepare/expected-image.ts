@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { BlockGeometry } from '../../devices/image.ts';
 import type { ImageFormat } from '../../host/image-format.ts';
 
 /** Image that a device had when its machine's state was saved. */
@@ -8,6 +9,8 @@ export interface SavedImage {
   readonly format?: ImageFormat | undefined;
   /** size that the guest knows; undefined where an older snapshot does not tell */
   readonly bytes?: number | undefined;
+  /** sizes of blocks that the guest knows; undefined: those of an image file */
+  readonly geometry?: BlockGeometry | undefined;
 }
 
 /** Image that a device must have, because its machine takes a saved state. */

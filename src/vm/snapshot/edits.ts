@@ -18,7 +18,7 @@ const EDITABLE: ReadonlySet<string> = new Set([
   // how the host serves the machine, of which its guest sees nothing
   ...['cpus.affinity', 'gdb', 'landlock_enable', 'landlock_rules', 'pci_segments', 'numa[].pci_segments'],
   ...['memory', 'memory.zones[]'].flatMap((at) => [`${at}.prefault`, `${at}.thp`, `${at}.reserve`]),
-  ...['queue_affinity', 'sparse', 'lock_granularity', 'disable_aio'].map((name) => `disks[].${name}`),
+  ...['queue_affinity', 'lock_granularity', 'disable_aio'].map((name) => `disks[].${name}`),
   ...['disks[]', 'net[]', 'fs[]', 'pmem[]', 'devices[]', 'vsock'].map((at) => `${at}.pci_segment`),
   ...[
     'pmem[].file',

@@ -112,6 +112,8 @@ const SavedImage = v.object({
   path: v.string(),
   format: v.optional(v.picklist(['Raw', 'Qcow2', 'FixedVhd', 'DynamicVhd', 'Vhdx'])),
   bytes: v.optional(whole()),
+  /** see `BlockGeometry` */
+  geometry: v.optional(v.object({ logical: whole(), physical: whole(), minimum: whole(), optimal: whole() })),
 });
 export type SavedImage = v.InferOutput<typeof SavedImage>;
 

@@ -90,6 +90,10 @@ test('a pod with two containers starts, runs commands, gets RAM and a disk, and 
   await timed('update', node.crictl('update', '--memory', String(512 * MIB), one));
   await until('the guest has more RAM', async () => (await ramOf(node, one)) > before + 200);
 
+  const cpu = { linux: { resources: { cpu_period: 100_000, cpu_quota: 100_000 } } };
+  const busy = await startContainer(node, pod, 'busy', cpu);
+  assert.equal(await node.crictl('exec', busy, 'nproc'), '2', 'a vCPU is added for the limit');
+
   const image = join(node.folder, 'volume');
   writeFileSync(image, 'volume of the host');
   truncateSync(image, 4 * MIB);

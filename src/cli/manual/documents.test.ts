@@ -3,6 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { getSystemErrorMap } from 'node:util';
+import { VmConfig } from '../../config/vm-config.ts';
+import type { Struct } from '../../schema/field.ts';
 import { documents, shellBlocks, tableRows } from '../../../tests/support/markdown.ts';
 
 /** What tests/docs.test.ts leaves out, with the reason that the reader sees. */
@@ -53,14 +55,49 @@ test('files that the documents of the npm package name are in the package', () =
   assert.deepEqual(missing, []);
 });
 
-test('links between the documents lead somewhere', () => {
+/** Anchor of a heading, as GitHub and npm make it. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w\s-]/g, '')
+    .replaceAll(' ', '-');
+}
+
+test('links between the documents lead to a file and a heading', () => {
   for (const file of documents()) {
     const folder = file.replace(/[^/]*$/, '');
-    for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(
-      /\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g,
-    ))
-      assert.doesNotThrow(() => readFileSync(`${folder}${target}`), `${file}: ${target}`);
+    for (const [link, target = '', anchor] of readFileSync(file, 'utf8').matchAll(
+      /\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g,
+    )) {
+      const text = readFileSync(target === '' ? file : `${folder}${target}`, 'utf8');
+      const anchors = [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => anchorOf(heading));
+      assert.ok(anchor === undefined || anchors.includes(anchor), `${file}: ${link}`);
+    }
   }
+});
+
+/** Names of all members of a VM, at any depth. */
+function memberNames(struct: Struct): string[] {
+  return Object.entries(struct.fields).flatMap(([name, { nested }]) => [
+    name,
+    ...(nested === undefined ? [] : memberNames(nested)),
+  ]);
+}
+
+test('what the documents call ignored is unknown to the configuration', () => {
+  const cells = readFileSync('docs/compatibility.md', 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('|') && line.includes('ignored with a warning'))
+    .flatMap((line) => line.split('|').filter((cell) => !cell.includes('ignored with a warning')));
+  assert.ok(cells.length > 0);
+  const known = memberNames(VmConfig);
+  const named = cells.flatMap((cell) =>
+    [...cell.matchAll(/`(?:\w+\.)*(\w+)`/g)].map(([, name = '']) => name),
+  );
+  assert.deepEqual(
+    named.filter((name) => known.includes(name)),
+    [],
+  );
 });
 
 test('the messages that the troubleshooting cures are those of the sources', () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeVmConfig } from '../../config/vm-config.ts';
+import { zonesOf } from '../../devices/memory.ts';
 import { placeDevices } from '../../machine/placement.ts';
 import { planMachine } from '../../machine/plan.ts';
-import { mapMemory } from './restore-memory.ts';
+import { mapMemory, withMapped } from './restore-memory.ts';
 
 /** The regions that are mapped from a snapshot of a VM. */
 function mappedFor(more: object): string[] {
@@ -23,4 +24,47 @@ test('RAM is mapped from the snapshot, except where pages of it are given back t
   assert.deepEqual(mappedFor({}), ['ram']);
   assert.deepEqual(mappedFor({ balloon: { size: 0 } }), ['ram']);
   assert.deepEqual(mappedFor({ balloon: { size: 0, free_page_reporting: true } }), []);
+});
+
+/** The RAM's source for a zone in a file, and the back-ends that the plan has for it. */
+function zoneFor(zone: object, more: object = {}): unknown {
+  const mem0 = { id: 'mem0', size: 2 ** 28, file: '/zone', ...zone };
+  const { config } = decodeVmConfig({ kernel: { path: '/k' }, memory: { size: 0, zones: [mem0] }, ...more });
+  const plan = planMachine(config, placeDevices(config).placements, {
+    accelerator: { name: 'tcg', properties: {} },
+    kernel: { kind: 'linux', path: '/k' },
+    initramfs: undefined,
+    facts: new Map(),
+  });
+  const region = { id: 'ram', offset: 0, length: 2 ** 28, zone: 'mem0' };
+  const zones = zonesOf(config.memory).map((one) => ({ region, zone: { ...one, file: '/zone' } }));
+  const from = { memory: config.memory, path: '/snapshot', zones, isMappable: () => true };
+  const { mapped, copied } = mapMemory(plan, [region], from);
+  const made = withMapped(plan, { mapped, copied }).steps.flatMap((step) =>
+    step.kind === 'object' && step.props.id === 'ram' ? [step.props] : [],
+  );
+  return {
+    mapped: mapped.map(({ path }) => path),
+    copied: copied.map(({ path }) => path),
+    made: made.map((props) => [props['qom-type'], props['mem-path'], props['share'], props['readonly']]),
+  };
+}
+
+test('RAM in the file of a memory zone: shared as it is, private and read-only, or a copy that a back-end sees', () => {
+  const file = 'memory-backend-file';
+  assert.deepEqual(zoneFor({ shared: true }), {
+    mapped: [],
+    copied: [],
+    made: [[file, '/zone', true, undefined]],
+  });
+  assert.deepEqual(zoneFor({ shared: false }), {
+    mapped: ['/zone'],
+    copied: [],
+    made: [[file, '/zone', false, true]],
+  });
+  assert.deepEqual(zoneFor({ shared: false }, { balloon: { size: 0, free_page_reporting: true } }), {
+    mapped: [],
+    copied: ['/zone'],
+    made: [['memory-backend-memfd', undefined, true, undefined]],
+  });
 });

@@ -202,7 +202,7 @@ const LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug', 'trace'];
 async function openLog(verbosity: number, path: string | undefined): Promise<Disposable> {
   const level = LEVELS[Math.min(verbosity, LEVELS.length - 1)] ?? 'warn';
   const file = path === undefined ? undefined : await openLogFile(path);
-  // a log that cannot be written (a full disk, a closed pipe, a stopped terminal) must not take the guest with it
+  // a log that cannot be written (a full disk, a closed pipe, a stopped terminal) must not end the guest
   const output = createLineOutput(file?.fd ?? STDERR, droppedLines, { release: () => void file?.close() });
   configureLog({ level, write: output.write, isTerminal: file === undefined && isatty(STDERR) });
   process.on('uncaughtException', (error) => {

@@ -16,7 +16,7 @@ const MIB = 2 ** 20;
 const AWKWARD = 'a, "b" é';
 const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64, poll_queue: false };
 
-/** reference/api.md 8.2, from slot 2; all that have no name share one counter. */
+/** The order of slots, from slot 2; all that have no name share one counter. */
 const IN_ORDER = [
   ...['_console', 'mine', '_disk0', '_disk1', '_net2', '_rng', 'my, fs', '_pmem3'],
   ...['_watchdog', '_iommu'],

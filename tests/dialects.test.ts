@@ -11,7 +11,7 @@ import { join } from 'node:path';
 
 const UUID = '0f0e0d0c-0b0a-0908-0706-050403020100';
 
-/** vm.create as Kata's Go runtime of today sends it, with what other current clients add (reference/clients.md 2, 5). */
+/** vm.create as Kata's Go runtime of today sends it, with what other current clients add. */
 function body(image: string, tap: string): Record<string, unknown> {
   return {
     kernel: undefined,

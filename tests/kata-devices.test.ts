@@ -1,4 +1,4 @@
-// What Kata's runtime-rs does beside the usual life of a sandbox (reference/clients.md 3): the vsock and the shared
+// What Kata's runtime-rs does beside the usual life of a sandbox: the vsock and the shared
 // folder come later, and other sandboxes are made from it as a template.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,5 +1,4 @@
 // Kata Containers' three drivers of the API, each with all it calls in a sandbox's life and its own patience
-// (reference/clients.md 2 and 3, W12).
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';

@@ -1,5 +1,4 @@
 // libvirt's driver and Virtink, each with all it calls in a domain's life and its own patience
-// (reference/clients.md 4 and 5, W12).
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';

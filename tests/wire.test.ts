@@ -1,4 +1,4 @@
-// The wire rules that existing clients rely on (reference/clients.md 0), byte by byte against the real daemon.
+// The wire rules that existing clients rely on, byte by byte against the real daemon.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';

@@ -87,7 +87,7 @@ test('every route has its handler, or says why not', async () => {
   }
 });
 
-test('bodies are refused, ignored and required as in reference/api.md 2', () => {
+test('bodies are refused, ignored and required as in Cloud Hypervisor', () => {
   assert.deepEqual(routesWith('ignored'), ['vmm.ping', 'vmm.shutdown', 'vm.info']);
   assert.deepEqual(routesWith('refused'), [
     'vm.counters',

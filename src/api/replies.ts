@@ -55,7 +55,7 @@ const pciBdf = field({
   everything: { type: 'string' },
 });
 
-/** A node of the device tree (reference/api.md 6). */
+/** A node of the device tree. */
 export interface DeviceNode extends ValueOf<typeof DeviceNode> {}
 export const DeviceNode = struct({
   name: 'DeviceNode',
@@ -101,7 +101,7 @@ const counters = map(
   map('Counters by name', uint('Count since the VM was booted', { bits: 64, format: 'int64' })),
 );
 
-/** Counters by device id, then by counter, e.g. `_disk0` and `read_bytes` (reference/api.md 7). */
+/** Counters by device id, then by counter, e.g. `_disk0` and `read_bytes`. */
 export type VmCounters = v.InferOutput<typeof counters.schema>;
 export const VmCounters: NamedMap<typeof counters.schema> = {
   name: 'VmCounters',

@@ -98,14 +98,14 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'seccomp',
     takes: 'one',
-    doc: 'Confine the engine with seccomp (log: not confined, as the engine cannot only log)',
+    doc: 'Confine QEMU with seccomp (log: not confined, as QEMU cannot only log)',
     syntax: 'true|false|log',
     fallback: 'true',
   },
   {
     name: 'user',
     takes: 'one',
-    doc: 'Run the engine as another user, with that one\u2019s rights to files; needs root',
+    doc: 'Run QEMU as another user, with that one\u2019s rights to files; needs root',
     syntax: '<name>|<uid>:<gid>',
   },
   {
@@ -120,7 +120,7 @@ export const VMM_FLAGS: readonly Flag[] = [
 ];
 
 /**
- * Reads the command line (reference/cli.md 1-3). The VM's flags are looked at only when there is a `--kernel` or `--firmware`.
+ * Reads the command line. The VM's flags are looked at only when there is a `--kernel` or `--firmware`.
  * @throws UsageError
  */
 export function readDaemonOptions(argv: readonly string[]): DaemonOptions {

@@ -1,4 +1,4 @@
-// Every sub-command of reference/cli.md 8 and 9: the bytes of its request, and what becomes of the answer.
+// Every sub-command of Cloud Hypervisor's ch-remote: the bytes of its request, and what becomes of the answer.
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';

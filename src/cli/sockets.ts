@@ -19,7 +19,7 @@ export function readApiSocket(text: string): ListenAddress {
   return { path };
 }
 
-/** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form (reference/events.md 1). */
+/** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form. */
 export function readEventMonitor(text: string): MonitorTarget {
   const refuse = (why: string, hint?: string): UsageError =>
     new UsageError(`Error parsing --event-monitor: ${why}`, hint);

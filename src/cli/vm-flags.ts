@@ -6,7 +6,7 @@ import { NO_IGVM } from '../devices/payload.ts';
 import { syntaxOf } from '../schema/words.ts';
 import type { Flag } from './flags.ts';
 
-/** What the flags mean that may stand without a value (reference/cli.md 1). */
+/** What the flags mean that may stand without a value. */
 const FALLBACKS: Readonly<Record<string, string>> = {
   cpus: 'boot=1',
   memory: 'size=512M',

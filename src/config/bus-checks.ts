@@ -23,7 +23,7 @@ interface Machine {
   readonly report: Report;
 }
 
-/** The rules of the devices on the bus (reference/config.md 5.2: 5 to 15, and 8), and of their ids. */
+/** The rules of the devices on the bus, and of their ids. */
 export function checkBusDevices(config: VmConfig, report: Report): void {
   const machine: Machine = { vcpus: config.cpus.boot_vcpus, shared: config.memory.shared, report };
   (config.disks ?? []).forEach((disk, i) => checkDisk(`disks[${i}]`, disk, machine));

@@ -20,7 +20,7 @@ export interface Problem {
 export type Report = (place: string, reason: string, kind?: Problem['kind']) => void;
 
 /**
- * The rules that join several members (reference/config.md 5.2, 7 and 8), and those that the engine sets,
+ * The rules that join several members, and those that the engine sets,
  * as far as they can be told without looking at the host. Texts are the original's where it has the rule.
  */
 export function checkVmConfig(config: VmConfig): Problem[] {

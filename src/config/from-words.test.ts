@@ -16,7 +16,7 @@ const fault = (flags: FlagTexts, parse: (flags: FlagTexts) => unknown = vmConfig
   throw new Error(`was accepted: ${JSON.stringify(flags)}`);
 };
 
-/** Flags and the JSON that means the same: reference/config.md 12. */
+/** Flags and the JSON that means the same. */
 const SAME: [FlagTexts, object][] = [
   [{ cpus: ['boot=1,max=3'] }, { cpus: { boot_vcpus: 1, max_vcpus: 3 } }],
   [
@@ -199,7 +199,7 @@ const SAME: [FlagTexts, object][] = [
       ],
     },
   ],
-  // further ones, from sections 2, 4 and reference/acceptance.md
+  // further ones
   [{}, {}],
   [
     { cpus: ['boot=24,topology=2:6:1:2,kvm_hyperv=on,max_phys_bits=36'] },
@@ -318,7 +318,7 @@ test('of several console modes off wins, then pty, tty, null, file; a file that 
   assert.deepEqual(consoleOf('tty=foo'), { mode: 'Tty' });
 });
 
-test('texts of errors are Cloud Hypervisor’s, with the flag that is wrong (reference/config.md 6)', () => {
+test('texts of errors are Cloud Hypervisor’s, with the flag that is wrong', () => {
   const texts: [FlagTexts, string][] = [
     [{ cpus: ['4'] }, 'Error parsing --cpus: unknown option: 4'],
     [{ cpus: ['boot=300'] }, 'Error parsing --cpus: unable to parse 300 for boot'],

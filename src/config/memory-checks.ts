@@ -7,7 +7,7 @@ const PAGE = 4096;
 /** virtio-mem grows in steps of this many `bytes`. */
 const BLOCK = 128 * 2 ** 20;
 
-/** The rules of reference/config.md 5.2 (18, 19) and 7. */
+/** The rules of RAM and its zones. */
 export function checkMemory(memory: MemoryConfig, report: Report): void {
   const zones = memory.zones ?? [];
   if (memory.size > 0 && zones.length > 0)

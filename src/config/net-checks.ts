@@ -21,7 +21,7 @@ interface Machine {
   readonly report: Report;
 }
 
-/** The rules of a network (reference/config.md 5.2: 9 to 13), and those of its back-ends. */
+/** The rules of a network, and those of its back-ends. */
 export function checkNet(place: string, net: NetConfig, { vcpus, shared, report }: Machine): void {
   if (net.vhost_user && !shared) report(place, SHARED_MEMORY);
   if (net.vhost_user && net.vhost_socket === undefined) report(place, NO_SOCKET);

@@ -16,7 +16,7 @@ interface Known {
   readonly sections: readonly string[];
 }
 
-/** The rules of reference/config.md 8 for NUMA nodes and SGX sections. */
+/** The rules of NUMA nodes and SGX sections. */
 export function checkNuma(config: VmConfig, report: Report): void {
   const nodes = config.numa ?? [];
   const zones = config.memory.zones ?? [];

@@ -20,7 +20,7 @@ export interface PlanContext<H = unknown> {
 
 /** How a device is called when its configuration does not say. */
 export type IdRule =
-  /** prefix and the VM's counter, shared by all prefixes: `_disk0`, `_net1` (reference/api.md 8.1) */
+  /** prefix and the VM's counter, shared by all prefixes: `_disk0`, `_net1` */
   | { readonly prefix: string }
   /** there is one at most, always called so */
   | { readonly fixed: string }
@@ -50,9 +50,9 @@ export interface Device<
   /** flag of the command line without its dashes; `undefined`: none */
   readonly flag: string | undefined;
   readonly ids: IdRule;
-  /** is put on the PCI bus; the order of the slots is the order of the table (reference/api.md 8.2) */
+  /** is put on the PCI bus; the order of the slots is the order of the table */
   readonly takesSlot: boolean;
-  /** can be removed from a running VM (reference/api.md 8.5) */
+  /** can be removed from a running VM */
   readonly removable: boolean;
   /**
    * Devices that follow from a member which is no device of its own, e.g. from the RAM's zones. They have no id and no

@@ -48,7 +48,7 @@ type Access = Pick<DiskConfig, 'readonly' | 'direct' | 'sparse'>;
 
 /**
  * The nodes of an image, the deepest backing file first; the last is called `name`.
- * Each backing file is given by us: QEMU never follows a name that it finds in a file.
+ * The VMM gives QEMU each backing file: QEMU never follows a name in a file.
  */
 export function imageSteps(
   name: string,

@@ -18,7 +18,7 @@ import { SgxEpcConfig } from './sgx-epc.ts';
 import { DeviceConfig } from './vfio.ts';
 import { VsockConfig } from './vsock.ts';
 
-/** The least that makes each struct, and what it then is: reference/config.md 4. */
+/** The least that makes each struct, and what it then is. */
 const DEFAULTS: [Struct, object, object][] = [
   [CpusConfig, { boot_vcpus: 1, max_vcpus: 1 }, { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: false }],
   [
@@ -184,7 +184,7 @@ test('a misspelt rate limit is refused, not ignored', () => {
   assert.deepEqual(problems(RateLimiterConfig, { bandwidth: { ...bucket, further: 1 }, ops: null }), []);
 });
 
-test('slots are taken in the order of reference/api.md 8.2', () => {
+test('slots are taken in the order of the table', () => {
   const slots = DEVICES.filter(({ takesSlot }) => takesSlot).map(({ member }) => member);
   assert.deepEqual(slots, [
     'console',
@@ -205,7 +205,7 @@ test('slots are taken in the order of reference/api.md 8.2', () => {
   ]);
 });
 
-test('ids and what can be removed are as in reference/api.md 8.1 and 8.5', () => {
+test('ids and what can be removed are as in Cloud Hypervisor', () => {
   const ids = DEVICES.flatMap(({ ids }) => (ids === undefined ? [] : Object.values(ids)));
   const expected =
     '_balloon _console _debug_console _disk _fs _iommu _ivshmem _mem _net _pmem _pvpanic _rng _serial _tpm _vfio _vsock _watchdog';

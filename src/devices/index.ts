@@ -28,7 +28,7 @@ import { watchdog } from './watchdog.ts';
 
 /**
  * Every kind of device. Those that take a PCI slot get them in the order of this table, each kind in the order
- * of the configuration (reference/api.md 8.2); clients and guests count on it.
+ * of the configuration; clients and guests count on it.
  */
 export const DEVICES: readonly Device[] = [
   cpus,

@@ -151,7 +151,7 @@ function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFa
 
 /** `user` alone is the short form on the command line. */
 function backend() {
-  const inner = choice('What is behind it: a TAP, or `user`: NAT in the engine, which needs no rights', [
+  const inner = choice('What is behind it: a TAP, or `user`: NAT in QEMU, which needs no rights', [
     'tap',
     'user',
   ]);

@@ -66,7 +66,7 @@ export function rateOf({ size, refill_time }: TokenBucket): number | undefined {
   return rate > LARGEST_RATE ? undefined : rate;
 }
 
-/** A bucket without a size or without a refill time limits nothing (reference/config.md 4.7). */
+/** A bucket without a size or without a refill time limits nothing. */
 function readBucket(words: Words, prefix: 'bw' | 'ops'): unknown {
   const read = (key: string): number => words.convert(`${prefix}_${key}`, readDecimal) ?? 0;
   const bucket = {

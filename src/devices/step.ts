@@ -37,7 +37,7 @@ export interface NetdevStep {
  * Where the bytes of a character device go.
  *
  * - `null`: nowhere, and nothing is ever read
- * - `channel`: a socket pair, whose other end is ours (a PTY or the terminal is behind it);
+ * - `channel`: a socket pair, whose other end is the VMM's (a PTY or the terminal is behind it);
  *   with `waits` QEMU as a whole waits while the socket is full, for devices that would drop output
  * - `file`: into a file that we have opened, from its end
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of

@@ -14,7 +14,7 @@ export interface MonitoredEvent {
   readonly properties?: Readonly<Record<string, string>>;
 }
 
-/** A stream of events for another program (reference/events.md 2). */
+/** A stream of events for another program. */
 export interface EventMonitor extends Disposable {
   /** Records an event, with the time since the monitor was opened. A reader that does not keep up misses events; it never holds up the VM. */
   readonly record: (event: MonitoredEvent) => void;

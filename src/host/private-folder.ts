@@ -28,7 +28,7 @@ function parentsOf(path: string): string[] {
   return parent === path ? [] : [...parentsOf(parent), parent];
 }
 
-/** A folder that nobody but root and this user can rename or replace, nor what this user makes in it. */
+/** Checks that only root and this user can rename or replace a folder, and what this user makes in it. */
 async function checkParent(path: string): Promise<void> {
   const { mode, uid, isLink, isDirectory } = await lookOrMake(path);
   if (uid !== 0 && uid !== userId()) throw unusable(path, `belongs to user ${uid}`);

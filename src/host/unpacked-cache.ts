@@ -71,7 +71,7 @@ async function withinLimit(
   return undefined;
 }
 
-/** Any change of a file's content changes its ctime, which nobody can set back. */
+/** Any change of a file's content changes its ctime, which cannot be set back. */
 async function identityOf(file: FileHandle): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
   return [dev, ino, size, mtimeNs, ctimeNs].map((one) => one.toString(36)).join('-');

@@ -136,7 +136,7 @@ function madt(processors: number): CodePart[] {
   ];
 }
 
-/** A copy of ACPI 6.3's length, zero beyond the original's: Linux asks it whether "online capable" means anything. */
+/** A copy of the FADT with the length and version of ACPI 6.3, zero beyond QEMU's: only then Linux heeds "online capable". */
 const FADT: readonly CodePart[] = [
   { label: 'FACP' },
   [0xbd, ...dword(FADT_ADDRESS)], // mov ebp, FADT_ADDRESS

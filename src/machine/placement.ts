@@ -23,7 +23,7 @@ export interface Placement {
 /** Where all devices of one run of a VM are; a value: adding and removing make another. */
 export interface Layout {
   readonly placements: readonly Placement[];
-  /** what the next generated id ends with: numbers are not used again in a run (reference/api.md 8.1) */
+  /** what the next generated id ends with: numbers are not used again in a run */
   readonly nextNumber: number;
 }
 
@@ -34,7 +34,7 @@ interface NewDevice extends Pick<Placement, 'device' | 'config'> {
 
 /**
  * Gives every device its id and the lowest free slot, in the order of the device table.
- * Generated ids share one counter and step over those that the user took (reference/api.md 8.1).
+ * Generated ids share one counter and step over those that the user took.
  * @throws ApiError `failed` where no slot is left
  */
 export function placeDevices(config: VmConfig): Layout {

@@ -203,7 +203,7 @@ function iommuFirst(placements: readonly Placement[]): Placement[] {
 
 /**
  * What QEMU makes for one device: at boot and when it is added to a running machine. A device that is added is not
- * put behind the vIOMMU (reference/api.md 8.6), so `viommu` is for those at boot.
+ * put behind the vIOMMU, so `viommu` is for those at boot.
  */
 export function planDevice(
   { device, config, id, slot, added }: Placement,

@@ -45,7 +45,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
   ].flat();
 }
 
-/** A listening socket of ours, for a debugger. */
+/** A listening socket of the VMM, for a debugger. */
 function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
   const fd = descriptorOf(descriptors, DEBUGGER);
   return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];

@@ -37,7 +37,7 @@ export interface ParsedWords {
 }
 
 /**
- * Reads `key=value,key=value` for a struct (reference/config.md 1).
+ * Reads `key=value,key=value` for a struct.
  *
  * As in current versions of it, a list in brackets holds commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Beyond the original,
  * a value in double quotes may hold commas and equals signs, `path="/a,b=c"`.

@@ -110,7 +110,7 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Settles when the VM has ended, whoever brings it about: the guest's power-off, a client's vm.shutdown or vm.delete, a QEMU or a
+   * Settles when the VM has ended, whatever the cause: the guest's power-off, a client's vm.shutdown or vm.delete, a QEMU or a
    * VMM that crashes or is killed. Never rejects.
    */
   get ended(): Promise<VmEnd> {

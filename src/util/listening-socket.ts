@@ -20,7 +20,7 @@ const SOCK_STREAM = 1;
 
 /** A UNIX socket that is listened on, with its file. */
 export interface ListeningSocket {
-  /** Non-blocking, and closed in programs that we start. Whoever takes it closes it, after `removeFile`. */
+  /** Non-blocking and close-on-exec. The caller closes it, after `removeFile`. */
   readonly fd: number;
   /** Removes the file, unless another one has taken its place. To be called before `fd` is closed. */
   readonly removeFile: () => void;
@@ -52,7 +52,7 @@ export async function listenAtPath(path: string, options: ListenOptions = {}): P
 }
 
 /**
- * Makes way for a socket that another program of ours, QEMU, is to listen on: it would replace whatever has the path. Rejects as
+ * Makes way for a socket that QEMU is to listen on: it would replace whatever has the path. Rejects as
  * `listenAtPath` does.
  */
 export async function makeWayForSocket(path: string): Promise<void> {
@@ -60,7 +60,7 @@ export async function makeWayForSocket(path: string): Promise<void> {
   await clearPath(await loadNative(), path);
 }
 
-/** Removes the file of a socket that a program of ours listened on, unless a process holds a socket there again. */
+/** Removes the file of a socket that QEMU listened on, unless a process holds a socket there again. */
 export async function removeDeadSocket(path: string): Promise<void> {
   if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
   await removeIfDead(await loadNative(), path);
@@ -140,7 +140,7 @@ function bindAndListen({ koffi, libc }: Native, path: string, options: ListenOpt
     const bind = libc.func('int bind(int, const void *, unsigned int)');
     check('bind', bind(fd, address, address.length));
     file = ownFile(path);
-    // nobody can connect before it is listened on
+    // no client can connect before it is listened on
     if (options.mode !== undefined) chmodSync(path, options.mode);
     check('listen', libc.func('int listen(int, int)')(fd, options.backlog ?? BACKLOG));
     return { fd, removeFile: file.remove };

@@ -31,7 +31,7 @@ export function hurryPathCalls(): void {
 interface Limits<T> {
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** takes a result that comes when nobody waits for it any more */
+  /** takes a result that comes when no caller waits for it any longer */
   readonly onLate?: (late: T) => void;
 }
 

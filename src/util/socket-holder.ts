@@ -13,7 +13,7 @@ export interface Holder {
 
 /**
  * Finds the process that holds the socket at a path, from /proc: asking by a connection (SO_PEERCRED) would make a console, a
- * back-end or a migration take us for its client.
+ * back-end or a migration take this process for its client.
  * @returns undefined where it cannot be known: another user's process, another network namespace
  */
 export async function findHolder(path: string): Promise<Holder | undefined> {

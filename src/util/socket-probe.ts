@@ -8,7 +8,7 @@ const SOCK_DGRAM = 2;
  * the reason of the refusal tells a socket that is held (bound, listening, with a full backlog, of a stopped process) from
  * one that a dead process left. The call never waits, and the process sees nothing of it: a vhost-user back-end, a console or
  * a migration would take a real connection for its client.
- * @returns why nobody can be reached; undefined where the socket is held
+ * @returns why no process can be reached; undefined where the socket is held
  */
 export function askForListener({ koffi, libc }: Native, path: string): string | undefined {
   const probe: unknown = libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -18,7 +18,7 @@ export interface Conclusions {
   readonly restart: (vm: Vm, signals: EndSignals, holds: boolean) => Promise<void>;
 }
 
-/** Does what follows a machine's end that nobody asked for. `trouble` is what went wrong in its guest before. */
+/** Does what follows a machine's end without a request. `trouble` is what went wrong in its guest before. */
 export async function concludeEnd(
   by: Conclusions,
   vm: Vm,

@@ -3,7 +3,7 @@ import type { VmCounters } from '../api/replies.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { Run } from './run.ts';
 
-/** QEMU's statistics under the original's names (reference/api.md 7). */
+/** QEMU's statistics under the original's names. */
 const BLOCK_COUNTERS = {
   read_bytes: 'rd_bytes',
   write_bytes: 'wr_bytes',

@@ -10,7 +10,7 @@ export interface TreeContext {
 }
 
 /**
- * Returns the devices of a running VM by name (reference/api.md 6). A virtio device is carried by the PCI function
+ * Returns the devices of a running VM by name. A virtio device is carried by the PCI function
  * `_virtio-pci-<id>`, which has its address ranges; a host's device is its own function.
  */
 export function deviceTree(

@@ -10,7 +10,7 @@ const log = createLog('vm');
 /** How long a QEMU that no longer answers may take to be gone before the failure is told without it, in milliseconds. */
 const GONE_MS = 5000;
 
-/** How long it may take to say that it lives, in milliseconds. */
+/** How long QEMU may take to answer, in milliseconds. */
 const ANSWER_MS = 1000;
 
 /**

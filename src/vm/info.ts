@@ -18,7 +18,7 @@ interface Answered {
 const ANSWERED = new WeakMap<Vm, Answered>();
 
 /**
- * What vm.info answers: the configuration with every default, id and PTY filled in (reference/api.md 6). It is the
+ * What vm.info answers: the configuration with every default, id and PTY filled in. It is the
  * same frozen value for as long as nothing has changed: clients ask often.
  */
 export async function vmInfo(vm: Vm): Promise<VmInfo> {

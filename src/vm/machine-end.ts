@@ -25,7 +25,7 @@ export interface Outcome {
 }
 
 /**
- * Decides what follows an end that nobody asked for. A reset by which the guest's kernel or its watchdog answers a failure is a
+ * Decides what follows an end without a request. A reset by which the guest's kernel or its watchdog answers a failure is a
  * failure as well: `trouble` says which there was.
  */
 export function outcomeOf(
@@ -46,7 +46,7 @@ export function outcomeOf(
   }
 }
 
-/** A machine that is gone against all wishes: a VMM that no client can reach has nothing more to do. */
+/** An unexpected end: a VMM without an API socket has nothing more to do. */
 export function lost(problem: string, isServed: boolean): Outcome {
   return { action: isServed ? 'stop' : 'exit', problem };
 }

@@ -10,7 +10,7 @@ import type { Run } from './run.ts';
 
 const log = createLog('vm');
 
-/** What is to be heard of a machine while it runs. */
+/** Callbacks for the events of a running machine. */
 export interface MachineWatch {
   readonly emit: OnVmEvent;
   /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs QEMU something */

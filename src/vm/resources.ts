@@ -7,7 +7,7 @@ import { INFO_PATIENCE_MS } from './latest.ts';
 
 const log = createLog('vm');
 
-/** What one device takes of the machine's address spaces, as the device tree says it (reference/api.md 6). */
+/** What one device takes of the machine's address spaces, as the device tree says it. */
 export type Resources = DeviceNode['resources'];
 
 /** What the devices of one machine take, as far as is known. */

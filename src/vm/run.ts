@@ -53,7 +53,7 @@ export interface Run {
   readonly leaving: Set<string>;
   /** devices that the guest has released, whose slots and host resources are still to be given back */
   readonly ejected: Set<Placement>;
-  /** hears of a device when all that it had is free again */
+  /** called with a device when all that it had is free again */
   tellRemoved: (placement: Placement) => void;
   /** what went wrong in the guest in this life, e.g. a panic of its kernel */
   trouble: string | undefined;
@@ -331,7 +331,7 @@ async function checkSize({ memory }: VmConfig, kernel: BootableKernel, initramfs
   await naming('memory', checkKernelFits({ bytes: bootMemory(memory), elf, initramfs: initramfs?.fd }));
 }
 
-/** QEMU would pass over what only the processor can do, without a word. */
+/** QEMU would ignore features that need the host's processor, without a message. */
 function checkAccelerator({ cpus }: VmConfig, accelerator: Run['accelerator']): void {
   if (accelerator === 'kvm') return;
   const needsKvm = [

@@ -11,7 +11,7 @@ export interface Sandbox {
 const CMDLINE = 'console=ttyS0 panic=1 agent.log=debug';
 const MIB = 2 ** 20;
 
-/** vm.create as the Go runtime of Kata 2.2 sends it, in the API's first dialect (reference/clients.md 2). */
+/** vm.create as the Go runtime of Kata 2.2 sends it, in the API's first dialect. */
 export function kata22({ image, fs, vsock, tap }: Sandbox): unknown {
   return {
     kernel: { path: KERNEL },
@@ -53,7 +53,7 @@ export function kataGo({ image, fs, vsock }: Sandbox): unknown {
 
 const NO_CONSOLE = { file: null, mode: 'Off', iommu: false };
 
-/** vm.create as runtime-rs sends it: what is not set is `null` (reference/clients.md 3). */
+/** vm.create as runtime-rs sends it: what is not set is `null`. */
 export function kataRs({ image, fs, vsock }: Sandbox): unknown {
   return {
     // the kernel tells of each device that it finds: nobody logs in there

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 
-/** What one of its reads takes; each must be UTF-8 by itself (reference/cli.md 9). */
+/** What one of its reads takes; each must be UTF-8 by itself. */
 const READ_BYTES = 256;
 
 /** An answer that the client could read. */

@@ -55,6 +55,20 @@ test('files that the documents of the npm package name are in the package', () =
   assert.deepEqual(missing, []);
 });
 
+test('no text refers to documents outside the repository', () => {
+  const texts = ['src', 'tests', 'scripts', 'bench', 'examples', 'docs']
+    .flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+    )
+    .filter((name) => /\.(?:ts|sh|md)$/.test(name));
+  assert.ok(texts.length > 500);
+  const outside = /\breference\/[a-z-]+\.md|\.\.\/shared\b/;
+  assert.deepEqual(
+    texts.filter((name) => outside.test(readFileSync(name, 'utf8'))),
+    [],
+  );
+});
+
 /** Anchor of a heading, as GitHub and npm make it. */
 function anchorOf(heading: string): string {
   return heading

@@ -85,7 +85,7 @@ async function needOf({ layout }: Run, placement: Placement, added: NewDevice): 
 }
 
 async function holdsResource({ config }: Placement, added: NewDevice): Promise<boolean> {
-  // images that nobody writes can be had by several
+  // several devices may have the same read-only image
   if (isReadonly(config) && isReadonly(added.config)) return false;
   const resources = await resourcesOf(added.config);
   return [...(await resourcesOf(config))].some((one) => resources.has(one));

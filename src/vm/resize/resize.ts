@@ -21,7 +21,7 @@ interface Resizing extends Live {
   readonly waits: AbortSignal;
 }
 
-/** In the order in which they are done (reference/api.md 9.1). */
+/** In the order in which they are done. */
 const PARTS: readonly Part[] = [
   { name: 'desired_vcpus', check: checkVcpus, resize: applyVcpus },
   { name: 'desired_ram', check: checkRam, resize: resizeRam },

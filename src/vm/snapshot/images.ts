@@ -61,7 +61,7 @@ export function expectedImages(
 /** Takes the locks of the images of a machine whose state was loaded. Rejects with ApiError naming the disk. */
 export async function activateImages(run: Run): Promise<void> {
   for (const placement of run.layout.placements) {
-    // a vhost-user disk has no image of ours
+    // the image of a vhost-user disk is its back-end's
     if (placement.device !== disk || !run.preparations.images().has(placement.id)) continue;
     const node = topNode(run, placement);
     await activateNode(run.qemu.qmp, node, qemuId(placement.id)).catch((error: unknown) => {

@@ -9,7 +9,7 @@ import { descriptorsOf, qemuOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';
 import { type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
@@ -164,11 +164,22 @@ test('a network, persistent memory and a vsock come to a guest with NUMA nodes a
     cmdline: { args: 'console=ttyS0 memhp_default_state=online' },
   });
   const socket = join(vmm.folder, 'v, "s" é.sock');
-  const added = [
-    await vmm.put('vm.add-net', { tap: TAP, ip: '192.168.231.1', mac: MAC, iommu: true }),
-    await vmm.put('vm.add-pmem', { file: image(vmm, 'p, m.img', 128) }),
-    await vmm.put('vm.add-vsock', { cid: 5, socket }),
-  ];
+  const requests = [
+    ['vm.add-net', { tap: TAP, ip: '192.168.231.1', mac: MAC, iommu: true }],
+    ['vm.add-pmem', { file: image(vmm, 'p, m.img', 128) }],
+    ['vm.add-vsock', { cid: 5, socket }],
+  ] as const;
+  const added: Answer[] = [];
+  const drivers = (): Promise<string> => shell.run('ls -d /sys/bus/virtio/devices/*/driver | wc -l');
+  const drivenBefore = Number(await drivers());
+  for (const [path, body] of requests) {
+    added.push(await vmm.put(path, body));
+    // QEMU before 10.0.4 may abort where one vCPU sets up a device while another gives the next one its addresses
+    await until(
+      'a driver has the device',
+      async () => Number(await drivers()) === drivenBefore + added.length,
+    );
+  }
   assert.deepEqual(
     added.map(({ json }) => json),
     [

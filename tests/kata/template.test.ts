@@ -1,7 +1,7 @@
 // Kata Containers 4 as it is: a VM template, and pods that are clones of it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startNode, type KataNode } from './support/node.ts';
@@ -21,6 +21,7 @@ function mountRoot(node: KataNode, name: string): string {
 }
 
 const VMS = '/run/vc/vm';
+const SHARED = '/run/kata-containers/shared/sandboxes';
 
 /** Kata 4.1 makes no folder `shared` for a VM of a template whose guest shares none, and needs one. */
 function makeSharedFolders(): Disposable {
@@ -57,6 +58,9 @@ test('a template is made, and five VMs are cloned from it', async () => {
     for (const name of clones) {
       await node.ctr('task', 'rm', '-f', name).catch(String);
       await node.ctr('container', 'rm', name).catch(String);
+      // links that Kata leaves behind
+      rmSync(join(VMS, name), { force: true });
+      rmSync(join(SHARED, name), { recursive: true, force: true });
     }
     await node.kataRuntime('factory', 'destroy');
   }

@@ -1,4 +1,5 @@
 import { clip, preview } from '../util/clip.ts';
+import { reasonOf } from '../util/errno.ts';
 
 /**
  * Why a request failed. The status code that belongs to each is known by `http/reply.ts` alone.
@@ -40,7 +41,8 @@ export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
   while (at instanceof Error && messages.length < 16) {
-    messages.push(clip(at.message));
+    // an error that has the reason of its cause in its own message tells it once
+    if (messages.at(-1)?.includes(clip(reasonOf(at))) !== true) messages.push(clip(at.message));
     at = at.cause;
   }
   if (at !== undefined && !(at instanceof Error)) messages.push(preview(at));

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, reasonOf } from '../util/errno.ts';
-import { loadNative } from '../util/native.ts';
+import { loadNative, type Native } from '../util/native.ts';
 import { checkPathLength } from '../util/socket-address.ts';
 import { askForListener } from '../util/socket-probe.ts';
 import { statPath } from '../util/path-calls.ts';
@@ -30,8 +30,7 @@ export async function waitForListener(
 ): Promise<void> {
   checkPathLength(path);
   const native = await loadNative();
-  const look = async (): Promise<string | undefined> =>
-    (await whatIsWrong(path)) ?? askForListener(native, path);
+  const look = async (): Promise<string | undefined> => (await whatIsWrong(path)) ?? whyUnheard(native, path);
   let missing = await look();
   if (missing === undefined) return;
   const end = performance.now() + patience;
@@ -46,6 +45,15 @@ export async function waitForListener(
   }
   // a socket that has only just come may be bound and not listened on yet
   await delay(LOOK_MS);
+}
+
+/** @returns why nobody can be reached there, with the path where waiting cannot help */
+function whyUnheard(native: Native, path: string): string | undefined {
+  try {
+    return askForListener(native, path);
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
 /** @returns why to wait on; undefined where there is a socket */

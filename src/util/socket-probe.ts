@@ -9,10 +9,11 @@ const SOCK_DGRAM = 2;
  * one that a dead process left. The call never waits, and the process sees nothing of it: a vhost-user back-end, a console or
  * a migration would take a real connection for its client.
  * @returns why no process can be reached; undefined where the socket is held
+ * @throws with the reason alone where it cannot be told, or is another kind of socket
  */
 export function askForListener({ koffi, libc }: Native, path: string): string | undefined {
   const probe: unknown = libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (Number(probe) < 0) throw new Error(`${path}: no socket can be made (errno ${koffi.errno()})`);
+  if (Number(probe) < 0) throw new Error(`no socket can be made (errno ${koffi.errno()})`);
   try {
     const address = socketAddress(path);
     const connected: unknown = libc.func('int connect(int, const void *, unsigned int)')(
@@ -24,10 +25,8 @@ export function askForListener({ koffi, libc }: Native, path: string): string | 
     const { EPROTOTYPE, ECONNREFUSED, ENOENT, EACCES } = koffi.os.errno;
     if (errno === EPROTOTYPE) return undefined;
     if (errno === ECONNREFUSED || errno === ENOENT) return 'nobody listens there';
-    if (errno === EACCES) throw new Error(`${path}: permission denied`);
-    throw new Error(
-      `${path}: ${errno === undefined ? 'is no stream socket' : `cannot be connected to (errno ${errno})`}`,
-    );
+    if (errno === EACCES) throw new Error('permission denied');
+    throw new Error(errno === undefined ? 'is no stream socket' : `cannot be connected to (errno ${errno})`);
   } finally {
     libc.func('int close(int)')(probe);
   }

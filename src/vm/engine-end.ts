@@ -28,6 +28,15 @@ export async function orEnd<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Does something with QEMU. A command that it refused, or did not answer, is a failed operation and no fault of this program. */
+export async function orFailure<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw error instanceof QmpError ? new ApiError('failed', error.message, { cause: error }) : error;
+  }
+}
+
 /** How QEMU ended, where it did. One that does not answer has not ended. */
 async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
   const lives = await Promise.race([

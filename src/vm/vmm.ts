@@ -22,7 +22,7 @@ import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { giveBackEjected } from './hotplug/ejected.ts';
 import { removeDevice } from './hotplug/remove.ts';
-import { orEnd } from './engine-end.ts';
+import { orEnd, orFailure } from './engine-end.ts';
 import { turn, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
 import type { EndPolicies } from './machine-end.ts';
@@ -191,7 +191,7 @@ export class Vmm {
   #run<T>(operation: Operation<T>): Promise<T> {
     return this.#queue.run((signals) => {
       if (this.#isOver) throw new ApiError('failed', 'The VMM is at its end');
-      return operation(signals);
+      return orFailure(() => operation(signals));
     });
   }
 

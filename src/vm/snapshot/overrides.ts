@@ -47,6 +47,11 @@ function withItems<T extends { readonly id: string | undefined }, O extends { re
 ): T[] | undefined {
   const unknown = overrides?.find((override) => items?.some(({ id }) => id === override.id) !== true);
   if (unknown !== undefined) throw noDevice(`overrides.${member}`, unknown.id);
+  const ids = new Set<string>();
+  for (const { id } of overrides ?? []) {
+    if (ids.has(id)) throw new ApiError('invalid-config', `overrides.${member}: "${id}" is there twice`);
+    ids.add(id);
+  }
   return items?.map((item) => {
     const override = overrides?.find(({ id }) => id === item.id);
     return override === undefined ? item : apply(item, override);

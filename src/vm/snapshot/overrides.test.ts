@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decodeVmConfig } from '../../config/vm-config.ts';
+import { withOverrides } from './overrides.ts';
+
+test('a device is overridden once: of two, one would name the path and the other the format', () => {
+  const { config } = decodeVmConfig({ kernel: { path: '/k' }, disks: [{ id: 'd', path: '/a' }] });
+  const one = { id: 'd', path: '/b', image_type: undefined, backing_files: undefined };
+  const disks = [one, { ...one, image_type: 'Qcow2' as const }];
+  const others = { net: undefined, vsock: undefined, serial: undefined, console: undefined };
+  assert.throws(() => withOverrides(config, { ...others, disks }), {
+    code: 'invalid-config',
+    message: 'overrides.disks: "d" is there twice',
+  });
+  assert.equal(withOverrides(config, { ...others, disks: [one] }).disks?.[0]?.path, '/b');
+});

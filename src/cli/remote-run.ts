@@ -1,6 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { STATUS_CODES } from 'node:http';
 
+import { MAX_BODY_BYTES } from '../http/body.ts';
+import { readAtMost } from '../util/read-at-most.ts';
 import { UsageError } from './flags.ts';
 import { osText } from './os-text.ts';
 import { parseRemoteArguments } from './remote-arguments.ts';
@@ -12,6 +14,9 @@ import { remoteHelp } from './remote-commands.ts';
 import { OWN_VERSION } from './version.ts';
 
 const VERSION = `ch-remote ${OWN_VERSION}`;
+
+/** How much of a body is read, in bytes: of one that is too large enough for the server to say so. */
+export const BODY_READ_MAX = MAX_BODY_BYTES + 1;
 
 /** What a run leaves: text for both outputs and the exit code. */
 export interface RemoteResult {
@@ -66,7 +71,7 @@ async function bodyOf(
 
 async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buffer> {
   try {
-    return await (path === '-' ? stdin() : readFile(path));
+    return await (path === '-' ? stdin() : readAtMost(createReadStream(path), BODY_READ_MAX));
   } catch (error) {
     throw new CommandError(`Error reading ${path === '-' ? 'from stdin' : path}: ${osText(error)}`);
   }

@@ -157,6 +157,16 @@ test('a body that is too large gets the answer of the server', async () => {
   );
 });
 
+test(
+  'a body without an end is read as far as the server needs to refuse it',
+  { timeout: 60_000 },
+  async () => {
+    const [code, , stderr] = await call(['create', '/dev/zero']);
+    assert.equal(code, 1);
+    assert.match(stderr, /an error: PayloadTooLarge: .*Request body is larger than 4194304 bytes/);
+  },
+);
+
 test('a server that is not there', async () => {
   using dir = new TempDir();
   const path = join(dir.path, 'none.sock');

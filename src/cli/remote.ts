@@ -1,7 +1,6 @@
-import { buffer } from 'node:stream/consumers';
-
 import { clip } from '../util/clip.ts';
-import { runRemote } from './remote-run.ts';
+import { readAtMost } from '../util/read-at-most.ts';
+import { BODY_READ_MAX, runRemote } from './remote-run.ts';
 
 /** Longest error in characters. */
 const MOST = 16_384;
@@ -10,7 +9,9 @@ const MOST = 16_384;
 async function main(): Promise<void> {
   // A reader that has seen enough (`ch-remote info | head -1`) is no failure.
   process.stdout.on('error', () => {});
-  const { stdout, stderr, code } = await runRemote(process.argv.slice(2), () => buffer(process.stdin));
+  const { stdout, stderr, code } = await runRemote(process.argv.slice(2), () =>
+    readAtMost(process.stdin, BODY_READ_MAX),
+  );
   process.exitCode = code;
   if (stdout !== '') process.stdout.write(stdout);
   // an argument of any length is part of what is said about it

@@ -40,11 +40,14 @@ const ADDITIONS = 4;
 const MAX_PLACES = 254;
 
 /**
- * How many vCPUs QEMU makes room for. Under emulation that is how many it can ever start; the guest sees those that the patch marks, and
- * no others.
+ * How many vCPUs QEMU makes room for. Under emulation that is how many it can ever start. The guest can use those that the patch marks, and
+ * no others. A topology that the user gives is that of the machine: there is no further place in it.
  */
-export function vcpuPlaces({ max_vcpus: max }: VmConfig['cpus'], patch: AcpiPatch | undefined): number {
-  if (patch?.processors === undefined) return max;
+export function vcpuPlaces(
+  { max_vcpus: max, topology }: VmConfig['cpus'],
+  patch: AcpiPatch | undefined,
+): number {
+  if (patch?.processors === undefined || topology !== undefined) return max;
   return max * Math.max(1, Math.min(ADDITIONS, Math.floor(MAX_PLACES / max)));
 }
 
@@ -111,28 +114,48 @@ const SRAT: readonly CodePart[] = [
   { jump: 'always', to: 'checksum' },
 ];
 
-/** Revision 5, and "online capable" (bit 1) for each absent processor (type 0, bit 0 clear) with a number below `processors`. */
+/** Where `esi` and `edi` are kept meanwhile: behind the code. */
+const KEPT_ESI = CODE_ADDRESS + 0x800;
+const KEPT_EDI = KEPT_ESI + 4;
+
+/**
+ * Revision 5. An absent processor (type 0, bit 0 clear) with a number below `processors` becomes "online capable" (bit 1); those above
+ * are left out, and what follows moves up.
+ */
 function madt(processors: number): CodePart[] {
   return [
     { label: 'APIC' },
     [0xc6, 0x42, 0x08, 0x05], // mov byte [edx + 8], 5: its revision
-    [0x8b, 0x4a, 0x04], // mov ecx, [edx + 4]: its length
-    [0x01, 0xd1], // add ecx, edx: its end
-    [0x8d, 0x42, 0x2c], // lea eax, [edx + 44]: its first entry
+    [0x89, 0x35, ...dword(KEPT_ESI)], // mov [KEPT_ESI], esi
+    [0x89, 0x3d, ...dword(KEPT_EDI)], // mov [KEPT_EDI], edi
+    [0x8b, 0x42, 0x04], // mov eax, [edx + 4]: its length
+    [0x01, 0xd0], // add eax, edx: its end
+    [0x8d, 0x72, 0x2c], // lea esi, [edx + 44]: its first entry
+    [0x89, 0xf7], // mov edi, esi: where the entry goes
+    [0xfc], // cld
     { label: 'entry' },
-    [0x39, 0xc8], // cmp eax, ecx
-    { jump: 'ifNotBelow', to: 'checksum' },
-    [0x80, 0x38, 0x00], // cmp byte [eax], 0: its type
-    { jump: 'ifNotEqual', to: 'skip' },
-    [0x80, 0x78, 0x02, processors], // cmp byte [eax + 2], processors: its number
-    { jump: 'ifNotBelow', to: 'skip' },
-    [0xf6, 0x40, 0x04, 0x01], // test byte [eax + 4], 1: its flags
-    { jump: 'ifNotEqual', to: 'skip' },
-    [0x80, 0x48, 0x04, 0x02], // or byte [eax + 4], 2
-    { label: 'skip' },
-    [0x0f, 0xb6, 0x68, 0x01], // movzx ebp, byte [eax + 1]: its length
-    [0x01, 0xe8], // add eax, ebp
+    [0x39, 0xc6], // cmp esi, eax
+    { jump: 'ifNotBelow', to: 'shorten' },
+    [0x0f, 0xb6, 0x4e, 0x01], // movzx ecx, byte [esi + 1]: its length
+    [0x80, 0x3e, 0x00], // cmp byte [esi], 0: its type
+    { jump: 'ifNotEqual', to: 'keep' },
+    [0x80, 0x7e, 0x02, processors], // cmp byte [esi + 2], processors: its number
+    { jump: 'ifNotBelow', to: 'leave out' },
+    [0xf6, 0x46, 0x04, 0x01], // test byte [esi + 4], 1: its flags
+    { jump: 'ifNotEqual', to: 'keep' },
+    [0x80, 0x4e, 0x04, 0x02], // or byte [esi + 4], 2
+    { label: 'keep' },
+    [0xf3, 0xa4], // rep movsb
     { jump: 'always', to: 'entry' },
+    { label: 'leave out' },
+    [0x01, 0xce], // add esi, ecx
+    { jump: 'always', to: 'entry' },
+    { label: 'shorten' },
+    [0x29, 0xd7], // sub edi, edx
+    [0x89, 0x7a, 0x04], // mov [edx + 4], edi: its length
+    [0x8b, 0x35, ...dword(KEPT_ESI)], // mov esi, [KEPT_ESI]
+    [0x8b, 0x3d, ...dword(KEPT_EDI)], // mov edi, [KEPT_EDI]
+    { jump: 'always', to: 'checksum' },
   ];
 }
 

@@ -166,7 +166,7 @@ function planTopology({ cpus, numa }: VmConfig, { accelerator, acpiPatch }: Host
     ...(topology === undefined
       ? apart
       : {
-          sockets: (topology.packages * places) / max,
+          sockets: topology.packages,
           dies: topology.dies_per_package,
           cores: topology.cores_per_die,
           threads: topology.threads_per_core,

@@ -98,6 +98,7 @@ async function run(options: DaemonOptions): Promise<void> {
   });
   await using _server =
     apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm, metrics?.onRequest);
+  using _held = options.vm === undefined && options.restore === undefined ? undefined : holdEventLoop();
   try {
     await startFromCommandLine(vmm, options).catch((error: unknown) => {
       // a start that was ended by a signal has not failed
@@ -108,6 +109,12 @@ async function run(options: DaemonOptions): Promise<void> {
   } finally {
     await vmm.shutdown().catch((error: unknown) => log.error(errorChain(error).join(': ')));
   }
+}
+
+/** Keeps a VMM without API socket alive while its VM is shut down (`--no-shutdown`): nothing else does, and what is open must be closed. */
+function holdEventLoop(): Disposable {
+  const timer = setInterval(() => undefined, 2 ** 30);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function warnWithoutWork({ apiSocket, vm, restore, idleFlags }: DaemonOptions): void {

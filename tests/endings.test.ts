@@ -25,8 +25,19 @@ for (const signal of ['SIGKILL', 'SIGSEGV'] as const) {
     process.kill(qemuOf(vmm.pid), signal);
     assert.equal(await vmm.exited, 1);
     assert.match(vmm.output(), new RegExp(`^QEMU ended unexpectedly \\(signal ${signal}`, 'm'));
+    assert.match(vmm.output(), /vm crashed/);
   });
 }
+
+test('--no-shutdown without an API: the VMM stays until a signal, and closes what is open', async () => {
+  const cmdline = ['--cmdline', 'console=ttyS0 nephos.run="poweroff -f"'];
+  await using vmm = await startVmm({ api: false, args: [...BY_COMMAND_LINE, ...cmdline, '--no-shutdown'] });
+  await until('the guest powers itself off', () => vmm.output().includes('vm shutdown'));
+  await until('QEMU is gone', () => childrenOf(vmm.pid).length === 0);
+  process.kill(vmm.pid, 'SIGTERM');
+  assert.equal(await vmm.exited, 0);
+  assert.match(vmm.output(), /vmm shutdown/);
+});
 
 test('--on-panic and --on-reboot take what they say, and nothing else', async () => {
   for (const flag of ['--on-panic', '--on-reboot']) {

@@ -38,15 +38,29 @@ export function parseRemoteArguments(
   const [name, ...args] = positionals;
   if (values.help === true || name === 'help') return { kind: 'help' };
   if (values.version === true) return { kind: 'version' };
-  const command = findCommand(name);
-  const takes = ['api-socket', ...(command?.options ?? [])];
-  const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
-  if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', optionMeant(flag.name, takes, command));
+  const command = REMOTE_COMMANDS.find((row) => row.name === name);
+  checkFlags(argv, tokens, command, name === undefined ? [] : own);
+  // after the flags: the value of one that is mistyped is taken for the sub-command
+  if (name !== undefined && command === undefined) throw unrecognized(name);
   checkSurplus(command, args[command?.takes ?? 0]);
   if (command === undefined) throw new UsageError('A sub-command is required');
   const options = optionsOf(command, new Map(Object.entries(values)));
   checkMissing(command, args, options);
   return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options };
+}
+
+type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
+
+/** `others`: what counts as a flag as long as the command is not known. */
+function checkFlags(
+  argv: readonly string[],
+  tokens: readonly Token[],
+  command: RemoteCommand | undefined,
+  others: readonly string[],
+): void {
+  const takes = ['api-socket', ...(command?.options ?? others)];
+  const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
+  if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', optionMeant(flag.name, takes, command));
 }
 
 function checkSurplus(command: RemoteCommand | undefined, word: string | undefined): void {
@@ -96,12 +110,8 @@ function textOf(option: string, value: unknown): string {
   return value;
 }
 
-function findCommand(name: string | undefined): RemoteCommand | undefined {
-  const command = REMOTE_COMMANDS.find((row) => row.name === name);
-  if (name !== undefined && command === undefined) {
-    throw new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(commandMeant(name)));
-  }
-  return command;
+function unrecognized(name: string): UsageError {
+  return new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(commandMeant(name)));
 }
 
 /** Sub-commands as other programs call them. */

@@ -334,6 +334,11 @@ for (const [argv, message, hint] of [
     'did you mean --api-socket?',
   ],
   [
+    ['--api-sockt', '/x', 'ping'],
+    "Found argument '--api-sockt' which wasn't expected, or isn't valid in this context",
+    'did you mean --api-socket?',
+  ],
+  [
     ['resize', '2'],
     "Found argument '2' which wasn't expected, or isn't valid in this context",
     'expected resize [--cpus N] [--memory SIZE] [--balloon SIZE]',

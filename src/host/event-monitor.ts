@@ -1,5 +1,6 @@
-import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { constants, fstat } from 'node:fs';
+import { readFile, type FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { reasonOf } from '../util/errno.ts';
 import { createLineOutput } from '../util/line-output.ts';
 import { openFile, OUTPUT_KINDS } from '../util/open-file.ts';
@@ -25,13 +26,35 @@ export interface EventMonitor extends Disposable {
  * soon. Rejects with the path and the reason.
  */
 export async function openEventMonitor(target: MonitorTarget): Promise<EventMonitor> {
-  const { fd, file } = 'fd' in target ? { fd: target.fd, file: undefined } : await openRecord(target.path);
+  const { fd, file } = 'fd' in target ? await inheritedRecord(target.fd) : await openRecord(target.path);
   const opened = performance.now();
   const text = (event: MonitoredEvent): string => textOf(event, performance.now() - opened);
   const note = (dropped: number): string =>
     text({ source: 'vmm', event: 'events-dropped', properties: { count: String(dropped) } });
   const output = createLineOutput(fd, note, { release: () => void file?.close() });
   return { record: (event) => output.write(text(event)), [Symbol.dispose]: output.close };
+}
+
+/**
+ * Takes an inherited descriptor. One that the caller left closed has a number that Node may use for itself: the event
+ * loop's own descriptors are no kind of file that takes output.
+ */
+async function inheritedRecord(fd: number): Promise<{ fd: number; file: undefined }> {
+  try {
+    const status = await promisify(fstat)(fd);
+    const isOutput = status.isFile() || status.isFIFO() || status.isSocket() || status.isCharacterDevice();
+    if (!isOutput) throw new Error('is no file, pipe, socket or terminal that was passed to this process');
+    if (process.platform === 'linux' && !(await isWritable(fd))) throw new Error('is not open for writing');
+  } catch (error) {
+    throw new Error(`file descriptor ${fd}: ${reasonOf(error)}`, { cause: error });
+  }
+  return { fd, file: undefined };
+}
+
+/** The kernel writes the flags of an open file in octal. */
+async function isWritable(fd: number): Promise<boolean> {
+  const [, flags = '0'] = /^flags:\s*([0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return (Number.parseInt(flags, 8) & (constants.O_WRONLY | constants.O_RDWR)) !== 0;
 }
 
 async function openRecord(path: string): Promise<{ fd: number; file: FileHandle }> {

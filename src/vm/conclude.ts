@@ -41,18 +41,16 @@ export async function concludePanic(by: Conclusions, vm: Vm, signals: EndSignals
 async function conclude(
   by: Conclusions,
   vm: Vm,
-  { action, problem }: Outcome,
+  { action, problem, isLost = false }: Outcome,
   signals: EndSignals,
 ): Promise<void> {
+  if (isLost) by.emit({ source: 'vm', event: 'crashed', properties: { reason: String(problem) } });
   switch (action) {
     case 'exit':
       if (problem !== undefined) log.error(problem);
       return by.exit(vm, problem);
     case 'stop':
-      if (problem !== undefined) {
-        log.error(`${problem}: the VM is shut down and can be booted again`);
-        by.emit({ source: 'vm', event: 'crashed', properties: { reason: problem } });
-      }
+      if (problem !== undefined) log.error(`${problem}: the VM is shut down and can be booted again`);
       return stopVm(vm, by.emit);
     case 'restart':
     case 'pause':

@@ -25,7 +25,11 @@ test('a reset is what --on-reboot says; an exit after a panic is a failure', () 
 test('a QEMU that is lost is a problem, and the end of a VMM that no client can reach', () => {
   const end = { reason: 'crash', detail: 'signal SIGKILL' } as const;
   const problem = 'QEMU ended unexpectedly (signal SIGKILL)';
-  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem });
-  assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, isServed: false }), { action: 'exit', problem });
-  assert.deepEqual(lost('x', false), { action: 'exit', problem: 'x' });
+  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isLost: true });
+  assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, isServed: false }), {
+    action: 'exit',
+    problem,
+    isLost: true,
+  });
+  assert.deepEqual(lost('x', false), { action: 'exit', problem: 'x', isLost: true });
 });

@@ -22,6 +22,8 @@ export interface Outcome {
   /** `stop`: the VM is Shutdown, the VMM goes on */
   readonly action: GuestAction | 'stop';
   readonly problem?: string;
+  /** the machine is gone against all wishes */
+  readonly isLost?: boolean;
 }
 
 /**
@@ -48,5 +50,5 @@ export function outcomeOf(
 
 /** An unexpected end: a VMM without an API socket has nothing more to do. */
 export function lost(problem: string, isServed: boolean): Outcome {
-  return { action: isServed ? 'stop' : 'exit', problem };
+  return { action: isServed ? 'stop' : 'exit', problem, isLost: true };
 }

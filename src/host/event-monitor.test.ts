@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { test } from 'node:test';
+import { openEventMonitor } from './event-monitor.ts';
+
+test('a descriptor that Node has for itself takes no events', async () => {
+  const own = readdirSync('/proc/self/fd').find((fd) => linkOf(fd).startsWith('anon_inode:'));
+  assert.ok(own !== undefined);
+  await assert.rejects(openEventMonitor({ fd: Number(own) }), {
+    message: `file descriptor ${own}: is no file, pipe, socket or terminal that was passed to this process`,
+  });
+});
+
+test('a descriptor that is open for reading only takes no events', async () => {
+  const fd = openSync('/dev/null', 'r');
+  try {
+    await assert.rejects(openEventMonitor({ fd }), {
+      message: `file descriptor ${fd}: is not open for writing`,
+    });
+  } finally {
+    closeSync(fd);
+  }
+});
+
+test('a descriptor that is closed is named', async () => {
+  await assert.rejects(openEventMonitor({ fd: 999 }), {
+    message: 'file descriptor 999: bad file descriptor',
+  });
+});
+
+/** Of the descriptor that lists the folder nothing is left. */
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}

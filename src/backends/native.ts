@@ -1,15 +1,15 @@
-import { getSystemErrorMap } from 'node:util';
 import koffi from 'koffi';
+import * as util from '../util/errno.ts';
+
+import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../util/socket-address.ts';
+
+export { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from '../util/socket-address.ts';
 
 // The libc calls that back-ends need and Node lacks. Addresses are plain numbers: user space ends below 2^47.
 
 const libc = koffi.load(null);
 
 /** Values of Linux on x86-64. */
-export const AF_UNIX = 1;
-export const SOCK_STREAM = 1;
-export const SOCK_NONBLOCK = 0o4000;
-export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_PEEK = 0x2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
@@ -100,8 +100,7 @@ export const errno: () => number = () => koffi.errno();
 
 /** A failed call as an error in Node's form: `EADDRINUSE: address already in use, bind`. */
 export function systemError(call: string, number: number = errno()): Error {
-  const [code, text] = getSystemErrorMap().get(-number) ?? [`E${number}`, `error ${number}`];
-  return Object.assign(new Error(`${code}: ${text}, ${call}`), { code, errno: -number, syscall: call });
+  return util.systemError(call, number);
 }
 
 /** Passes a call's result on, or throws why it failed. */

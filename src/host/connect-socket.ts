@@ -1,9 +1,12 @@
 import { loadNative } from '../util/native.ts';
-import { AF_UNIX, checkPathLength, SOCK_CLOEXEC, socketAddress } from '../util/socket-address.ts';
-
-/** Values of Linux. */
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
+import {
+  AF_UNIX,
+  checkPathLength,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  socketAddress,
+} from '../util/socket-address.ts';
 
 /** A connection whose descriptor another process is given. */
 export interface Connection {

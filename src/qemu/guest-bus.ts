@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { loadNative } from '../util/native.ts';
+import { openSocketPair } from '../util/socket-pair.ts';
 import { deferred, type Deferred } from '../util/deferred.ts';
 import type { Qmp } from './qmp.ts';
 
@@ -44,7 +45,7 @@ export function guestBus(qmp: Qmp): Promise<GuestBus> {
 }
 
 async function openBus(qmp: Qmp): Promise<GuestBus> {
-  const [ours, theirs] = await socketPair();
+  const [ours, theirs] = openSocketPair(await loadNative());
   const stream = new Socket({ fd: ours });
   try {
     await qmp.execute('getfd', { fdname: NAME }, [theirs]);
@@ -95,19 +96,4 @@ function address(offset: number): string {
   if (!Number.isSafeInteger(offset))
     throw new Error(`the guest has a device at ${offset}, beyond all memory`);
   return String(offset);
-}
-
-const AF_UNIX = 1;
-const SOCK_STREAM_CLOEXEC = 0o2000001;
-
-async function socketPair(): Promise<[number, number]> {
-  const { libc } = await loadNative();
-  const pair = new Int32Array(2);
-  const result = Number(
-    libc.func('int socketpair(int, int, int, _Out_ int *)')(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair),
-  );
-  const [ours, theirs] = pair;
-  if (result !== 0 || ours === undefined || theirs === undefined)
-    throw new Error('no socket pair could be made');
-  return [ours, theirs];
 }

@@ -3,7 +3,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../util/errno.ts';
-import { loadNative } from '../util/native.ts';
+import { loadNative, type Native } from '../util/native.ts';
+import { openSocketPair } from '../util/socket-pair.ts';
 import type { Descriptor } from './descriptors.ts';
 import { EngineError } from './engine-error.ts';
 
@@ -30,7 +31,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
   const streams = new Map<string, Duplex>();
-  const calls = ids.length === 0 ? undefined : await loadCalls();
+  const native = ids.length === 0 ? undefined : await loadNative();
   let isOpen = false;
   const dispose = (): void => {
     if (isOpen) return;
@@ -39,10 +40,10 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
   };
   try {
     for (const id of ids) {
-      const [ours, end] = calls?.openPair() ?? [];
-      if (ours === undefined || end === undefined) throw new Error('no socket pair could be opened');
+      if (native === undefined) continue;
+      const [own, end] = openSocketPair(native);
       ends.set(id, end);
-      streams.set(id, new Socket({ fd: ours }));
+      streams.set(id, new Socket({ fd: own }));
     }
   } catch (error) {
     dispose();
@@ -54,7 +55,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
     makeWait: () => {
       isOpen = true;
       for (const fd of ends.values()) {
-        calls?.makeBlocking(fd);
+        if (native !== undefined) makeBlocking(native, fd);
         closeSync(fd);
       }
     },
@@ -73,30 +74,10 @@ function untilClosed(stream: Duplex): Promise<void> {
   return new Promise((resolve) => void stream.once('close', resolve));
 }
 
-interface Calls {
-  readonly openPair: () => [number, number] | undefined;
-  readonly makeBlocking: (fd: number) => void;
-}
-
-/** sys/socket.h, fcntl.h */
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
+/** fcntl.h */
 const F_SETFL = 4;
 
-async function loadCalls(): Promise<Calls> {
-  const { libc } = await loadNative();
-  const socketpair: (family: number, type: number, protocol: number, pair: Buffer) => number = libc.func(
-    'int socketpair(int, int, int, _Out_ void *)',
-  );
-  const fcntl = libc.func('int fcntl(int, int, ...)');
-  return {
-    openPair: () => {
-      const pair = Buffer.alloc(8);
-      if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) !== 0) return undefined;
-      return [pair.readInt32LE(0), pair.readInt32LE(4)];
-    },
-    // no other flag of a socket is set this way
-    makeBlocking: (fd) => void fcntl(fd, F_SETFL, 'int', 0),
-  };
+/** Clears O_NONBLOCK of a socket: no other flag of a socket is set this way. */
+function makeBlocking({ libc }: Native, fd: number): void {
+  libc.func('int fcntl(int, int, ...)')(fd, F_SETFL, 'int', 0);
 }

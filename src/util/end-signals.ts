@@ -6,12 +6,6 @@ export interface EndSignals {
   readonly kill: AbortSignal;
 }
 
-/** For what nothing ends early. */
-export function noEndSignals(): EndSignals {
-  const { signal } = new AbortController();
-  return { waits: signal, kill: signal };
-}
-
 /** Calls `act` when a signal is aborted, or at once where it is, until the returned function is called. */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
   if (signal.aborted) {

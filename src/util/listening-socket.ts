@@ -1,11 +1,17 @@
 import { chmodSync, closeSync, constants, lstatSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { getSystemErrorMap } from 'node:util';
-import { reasonOf } from './errno.ts';
+import { reasonOf, systemError } from './errno.ts';
 import { createLog } from './log.ts';
 import { loadNative, type Native } from './native.ts';
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCKET_PATH_MAX, socketAddress } from './socket-address.ts';
+import {
+  AF_UNIX,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOCKET_PATH_MAX,
+  socketAddress,
+} from './socket-address.ts';
 import { findHolder } from './socket-holder.ts';
 import { askForListener } from './socket-probe.ts';
 
@@ -15,8 +21,6 @@ const log = createLog('socket');
  * The one rule for every UNIX socket that this project listens on: a socket that a process holds is never replaced, one that a
  * dead process left is, anything else at its path is left alone; at the end the file is removed if it is still this one's.
  */
-
-const SOCK_STREAM = 1;
 
 /** A UNIX socket that is listened on, with its file. */
 export interface ListeningSocket {
@@ -129,7 +133,7 @@ async function lockFolder({ koffi, libc }: Native, folder: string): Promise<Disp
 
 function bindAndListen({ koffi, libc }: Native, path: string, options: ListenOptions): ListeningSocket {
   const check = (call: string, result: unknown): number => {
-    if (Number(result) < 0) throw systemError(koffi.errno(), call);
+    if (Number(result) < 0) throw systemError(call, koffi.errno());
     return Number(result);
   };
   const flags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
@@ -149,11 +153,6 @@ function bindAndListen({ koffi, libc }: Native, path: string, options: ListenOpt
     closeSync(fd);
     throw error;
   }
-}
-
-function systemError(errno: number, call: string): Error {
-  const [code, words] = getSystemErrorMap().get(-errno) ?? [`E${errno}`, `error ${errno}`];
-  return Object.assign(new Error(`${code}: ${words}, ${call}`), { code });
 }
 
 interface SocketFile {

@@ -1,5 +1,6 @@
 /** Values of Linux. */
 export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
 export const SOCK_CLOEXEC = 0o2_000_000;
 export const SOCK_NONBLOCK = 0o4_000;
 

@@ -10,13 +10,10 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socket,
-  systemError,
 } from '../native.ts';
+import { SOCKET_PATH_MAX, socketAddress } from '../../util/socket-address.ts';
 
 const SOCKET_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
-
-/** Bytes of a path in `struct sockaddr_un`, without the zero at its end. */
-const MAX_PATH_BYTES = 107;
 
 /** The next connection of a listener. @returns the negative errno where there is none */
 export function acceptFrom(listener: number): number {
@@ -29,13 +26,13 @@ export function connectTo(path: string): number {
   const fd = socket(AF_UNIX, SOCK_STREAM | SOCKET_FLAGS, 0);
   if (fd < 0) return -errno();
   const result =
-    Buffer.byteLength(path) <= MAX_PATH_BYTES ? connectPath(fd, path) : connectLongPath(fd, path);
+    Buffer.byteLength(path) <= SOCKET_PATH_MAX ? connectPath(fd, path) : connectLongPath(fd, path);
   if (result < 0) close(fd);
   return result < 0 ? result : fd;
 }
 
 function connectPath(fd: number, path: string): number {
-  const address = addressOf(path);
+  const address = socketAddress(path);
   return connect(fd, address, address.length) < 0 ? -errno() : 0;
 }
 
@@ -49,7 +46,7 @@ function connectLongPath(fd: number, path: string): number {
   }
   try {
     const short = `/proc/self/fd/${folder}/${basename(path)}`;
-    return Buffer.byteLength(short) <= MAX_PATH_BYTES ? connectPath(fd, short) : -ENAMETOOLONG;
+    return Buffer.byteLength(short) <= SOCKET_PATH_MAX ? connectPath(fd, short) : -ENAMETOOLONG;
   } finally {
     closeSync(folder);
   }
@@ -57,13 +54,3 @@ function connectLongPath(fd: number, path: string): number {
 
 const ENOENT = 2;
 const ENAMETOOLONG = 36;
-
-/** `struct sockaddr_un` with its zero at the end. */
-function addressOf(path: string): Uint8Array {
-  const bytes = Buffer.from(path);
-  if (bytes.length > MAX_PATH_BYTES) throw systemError('bind', ENAMETOOLONG);
-  const address = new Uint8Array(2 + bytes.length + 1);
-  address[0] = AF_UNIX;
-  address.set(bytes, 2);
-  return address;
-}

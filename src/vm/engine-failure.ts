@@ -28,11 +28,12 @@ function inPlainWords(message: string): string {
   return aboutLock(message) ?? aboutForward(message) ?? message;
 }
 
-/** The engine names the rule and no reason; there are only these two. */
+/** QEMU names the rule and no reason; there are only these three, and a free port can have one of them only. */
 function aboutForward(message: string): string | undefined {
   const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
   if (port === undefined) return undefined;
-  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE; host port 0 takes a free one`;
+  if (port.endsWith(':0')) return `forward: ${port} (${protocol}): this host has no such address`;
+  return `forward: ${port} (${protocol}) is in use by another program, no address of this host, or a port below 1024 that takes CAP_NET_BIND_SERVICE; host port 0 takes a free one`;
 }
 
 /** The engine's complaint of a lock; at boot it goes on with a question that names the file. */

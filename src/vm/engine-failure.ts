@@ -33,7 +33,7 @@ function aboutForward(message: string): string | undefined {
   const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
   if (port === undefined) return undefined;
   if (port.endsWith(':0')) return `forward: ${port} (${protocol}): this host has no such address`;
-  return `forward: ${port} (${protocol}) is in use by another program, no address of this host, or a port below 1024 that takes CAP_NET_BIND_SERVICE; host port 0 takes a free one`;
+  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE, or no address of this host; host port 0 takes a free one`;
 }
 
 /** The engine's complaint of a lock; at boot it goes on with a question that names the file. */

@@ -1,6 +1,5 @@
 import koffi from 'koffi';
 import * as util from '../util/errno.ts';
-
 import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../util/socket-address.ts';
 
 export { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from '../util/socket-address.ts';

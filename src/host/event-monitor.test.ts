@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { openEventMonitor } from './event-monitor.ts';
 
@@ -22,6 +22,13 @@ test('a descriptor that is open for reading only takes no events', async () => {
   }
 });
 
+test('a pipe of the event loop takes no events', async () => {
+  const all = readdirSync('/proc/self/fd');
+  const own = all.find((fd) => linkOf(fd).startsWith('pipe:') && isEventLoops(fd, all));
+  assert.ok(own !== undefined);
+  await assert.rejects(openEventMonitor({ fd: Number(own) }), /: is a pipe of this process itself$/);
+});
+
 test('a descriptor that is closed is named', async () => {
   await assert.rejects(openEventMonitor({ fd: 999 }), {
     message: 'file descriptor 999: bad file descriptor',
@@ -35,4 +42,10 @@ function linkOf(fd: string): string {
   } catch {
     return '';
   }
+}
+
+/** Its other end is here, and it is open for writing without blocking. */
+function isEventLoops(fd: string, all: readonly string[]): boolean {
+  const isShared = all.filter((other) => linkOf(other) === linkOf(fd)).length > 1;
+  return isShared && /^flags:\s*0*2004001$/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'));
 }

@@ -1,5 +1,5 @@
 import { constants, fstat } from 'node:fs';
-import { readFile, type FileHandle } from 'node:fs/promises';
+import { readdir, readFile, readlink, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { reasonOf } from '../util/errno.ts';
 import { createLineOutput } from '../util/line-output.ts';
@@ -44,17 +44,32 @@ async function inheritedRecord(fd: number): Promise<{ fd: number; file: undefine
     const status = await promisify(fstat)(fd);
     const isOutput = status.isFile() || status.isFIFO() || status.isSocket() || status.isCharacterDevice();
     if (!isOutput) throw new Error('is no file, pipe, socket or terminal that was passed to this process');
-    if (process.platform === 'linux' && !(await isWritable(fd))) throw new Error('is not open for writing');
+    if (process.platform === 'linux') await checkUse(fd);
   } catch (error) {
     throw new Error(`file descriptor ${fd}: ${reasonOf(error)}`, { cause: error });
   }
   return { fd, file: undefined };
 }
 
+async function checkUse(fd: number): Promise<void> {
+  const flags = await openFlags(fd);
+  if ((flags & (constants.O_WRONLY | constants.O_RDWR)) === 0) throw new Error('is not open for writing');
+  const link = await linkOf(fd);
+  // an inherited pipe's other end is elsewhere; that of a careless caller is here, too, but blocks
+  if (!link.startsWith('pipe:') || (flags & constants.O_NONBLOCK) === 0) return;
+  const links = await Promise.all((await readdir('/proc/self/fd')).map(linkOf));
+  if (links.filter((other) => other === link).length > 1) throw new Error('is a pipe of this process itself');
+}
+
 /** The kernel writes the flags of an open file in octal. */
-async function isWritable(fd: number): Promise<boolean> {
+async function openFlags(fd: number): Promise<number> {
   const [, flags = '0'] = /^flags:\s*([0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
-  return (Number.parseInt(flags, 8) & (constants.O_WRONLY | constants.O_RDWR)) !== 0;
+  return Number.parseInt(flags, 8);
+}
+
+/** Empty for a descriptor that was closed meanwhile. */
+function linkOf(fd: number | string): Promise<string> {
+  return readlink(`/proc/self/fd/${fd}`).catch(() => '');
 }
 
 async function openRecord(path: string): Promise<{ fd: number; file: FileHandle }> {

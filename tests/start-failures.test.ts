@@ -57,7 +57,11 @@ test('a boot, and a reboot, with any number of free descriptors works or is a 50
     assert.equal(await stateOf(vmm), 'Shutdown');
     assert.deepEqual(childrenOf(vmm.pid), []);
     assert.ok(!existsSync(socket));
-    await until('nothing is left open', () => descriptorsOf(vmm.pid).length <= open);
+    await until(
+      'nothing is left open',
+      () => descriptorsOf(vmm.pid).length <= open,
+      () => descriptorsOf(vmm.pid).join(' '),
+    );
   }
   assert.ok(boots > 0, 'none had enough descriptors');
   assertStatus(await vmm.put('vm.boot'), 204);
@@ -81,7 +85,7 @@ test('a QEMU or a setpriv that cannot be started is named, with the reason', asy
     [{ NEPHOS_QEMU: file('lost', '#!/no/such/program\n', 0o700) }, /lost/],
     [{ NEPHOS_QEMU: file('short', '#!/bin/sh\necho "no way" >&2; exit 3\n', 0o700) }, /no way/],
     [{ PATH: bare }, /setpriv was not found/],
-    [{ PATH: join(folder, 'empty') }, /qemu-system-x86_64 was not found/],
+    [{ PATH: join(folder, 'empty'), NEPHOS_QEMU: undefined }, /qemu-system-x86_64 was not found/],
   ];
   for (const [env, reason] of cases) {
     await using vmm = await startVmm({ env });

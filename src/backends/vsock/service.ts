@@ -45,7 +45,7 @@ async function startDevice(
   options: VsockOptions,
   { removeFile }: Pick<ListeningSocket, 'removeFile'>,
 ): Promise<VsockService> {
-  const worker = startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
+  const worker = startWorker(options);
   let hasEnded = false;
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => {
@@ -92,6 +92,16 @@ async function startDevice(
       closeSync(wake);
     },
   };
+}
+
+/** The thread closes the listening socket at its end; where there is no thread, nobody else would. */
+function startWorker(options: VsockOptions): Worker {
+  try {
+    return startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
+  } catch (error) {
+    closeSync(options.listener);
+    throw error;
+  }
 }
 
 type Reply<K extends FromWorker['kind']> = Extract<FromWorker, { kind: K }>;

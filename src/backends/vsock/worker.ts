@@ -21,8 +21,10 @@ function logToMain(): Log {
 
 function run({ cid, socket: path, listener }: VsockOptions): void {
   const log = logToMain();
+  let wake = -1;
+  let isReady = false;
   try {
-    const wake = openEventfd();
+    wake = openEventfd();
     using loop = new EventLoop();
     using device = new VsockDevice({ cid, path, listener, loop, log });
     using sessions = new Sessions({ loop, device, log });
@@ -31,9 +33,12 @@ function run({ cid, socket: path, listener }: VsockOptions): void {
         obey(told, { loop, device, sessions });
     });
     post({ kind: 'ready', frontEnd: sessions.open(), wake });
+    isReady = true;
     loop.run(() => device.settle());
   } finally {
     close(listener);
+    // the main thread closes it after that
+    if (wake >= 0 && !isReady) close(wake);
   }
 }
 

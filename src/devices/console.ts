@@ -1,5 +1,5 @@
 import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words } from '../schema/field.ts';
-import { choice, flag, nested, path } from '../schema/kinds.ts';
+import { choice, flag, nested, path, socketPath } from '../schema/kinds.ts';
 import { WordError } from '../schema/words.ts';
 import { defineDevice } from './device.ts';
 import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
@@ -40,7 +40,7 @@ export const ConsoleConfig = struct({
     socket: beyond(
       formed(
         { keys: ['socket'], syntax: '', read: (words) => readPath(words, 'socket') },
-        optional(path('UNIX socket that we listen on in mode Socket, for one client at a time')),
+        optional(socketPath('UNIX socket that we listen on in mode Socket, for one client at a time')),
       ),
     ),
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket']),

@@ -1,5 +1,5 @@
 import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
-import { flag, nested, path, text, uint } from '../schema/kinds.ts';
+import { flag, nested, socketPath, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onBusByBackend, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
 
@@ -19,7 +19,7 @@ export const VsockConfig = struct({
   wordsFirst: ['socket'],
   fields: {
     cid: uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
-    socket: path('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
+    socket: socketPath('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
     pci_segment: pciSegment(),

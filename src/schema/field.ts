@@ -53,6 +53,8 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly later: boolean;
   /** a path on the host */
   readonly isPath: boolean;
+  /** the VMM makes what is there: in another working directory it is another one */
+  readonly isMade: boolean;
   /** why it is refused, shown to the user */
   readonly refusal: string | undefined;
   /** returns why a value has no effect; the user is warned, and nothing is refused */
@@ -149,6 +151,7 @@ export function field<S extends v.GenericSchema>(
     defaultValue: undefined,
     later: false,
     isPath: false,
+    isMade: false,
     refusal: undefined,
     withoutEffect: undefined,
     beyond: false,

@@ -86,6 +86,11 @@ export function path(doc: string): Field<v.GenericSchema<string>> {
   return { ...text(doc, '<path>'), isPath: true };
 }
 
+/** A path on the host where the VMM makes a socket. */
+export function socketPath(doc: string): Field<v.GenericSchema<string>> {
+  return { ...path(doc), isMade: true };
+}
+
 /** A MAC address; lower case in answers. */
 export function mac(doc: string): Field<v.GenericSchema<string>> {
   return spelled(doc, '<mac>', {

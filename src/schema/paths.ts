@@ -1,7 +1,10 @@
 import { isAbsolute } from 'node:path';
 import type { Struct, ValueOf } from './field.ts';
 
-/** Returns a decoded value whose relative paths are absolute: they are relative to `folder`. */
+/**
+ * Returns a decoded value whose relative paths are absolute: they are relative to `folder`. Sockets that the VMM makes keep their
+ * paths: another VMM makes them where it runs.
+ */
 export function withAbsolutePaths<S extends Struct>(
   schema: S,
   value: ValueOf<S>,
@@ -15,7 +18,7 @@ function absolute(schema: Struct, value: unknown, folder: string): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const members = Object.entries(value).map(([name, member]: [string, unknown]) => {
     const field = Object.hasOwn(schema.fields, name) ? schema.fields[name] : undefined;
-    if (field?.isPath === true) return [name, absolutePath(member, folder)];
+    if (field?.isPath === true && !field.isMade) return [name, absolutePath(member, folder)];
     return [name, field?.nested === undefined ? member : absolute(field.nested, member, folder)];
   });
   return Object.fromEntries(members) as unknown;

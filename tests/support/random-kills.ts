@@ -196,8 +196,8 @@ async function signalAt(
   const pid = whom === 'VMM' ? vmm.pid : qemu?.pid;
   if (pid !== undefined && isAlive(pid)) process.kill(pid, signal);
   if (whom === 'VMM') await afterVmm(vmm, signal);
-  if (isAlive(vmm.pid)) await stillWorks(vmm, { site, answer, isStopped: signal === 'SIGSTOP' });
-  if (peer !== undefined) await end(peer);
+  if (isAlive(vmm.pid)) await stillWorks(vmm, { site, answer, isStopped: signal === 'SIGSTOP', peer });
+  if (peer !== undefined && isAlive(peer.pid)) await end(peer);
   await until('every QEMU is gone', () => all.every(({ pid }) => !isAlive(pid)));
   checkSnapshot(site, whom === 'VMM' && signal === 'SIGKILL');
   await nextBoots(site);
@@ -223,10 +223,12 @@ interface Survivor {
   readonly answer: Promise<Answer | undefined>;
   /** its QEMU, or itself for a moment */
   readonly isStopped: boolean;
+  /** the destination of a migration: where that succeeded it has the VM, and so the disk */
+  readonly peer: TestVmm | undefined;
 }
 
 /** A VMM that lives answers, ends its VM whatever has become of it, and boots another. */
-async function stillWorks(vmm: TestVmm, { site, answer, isStopped }: Survivor): Promise<void> {
+async function stillWorks(vmm: TestVmm, { site, answer, isStopped, peer }: Survivor): Promise<void> {
   const looks = async (): Promise<void> => {
     assert.ok([200, 404].includes((await vmm.get('vm.info')).status));
   };
@@ -242,6 +244,7 @@ async function stillWorks(vmm: TestVmm, { site, answer, isStopped }: Survivor): 
   await vmm.put('vm.delete');
   assert.deepEqual(childrenOf(vmm.pid), []);
   assertGone(site);
+  if (peer !== undefined) await end(peer);
   await boot(vmm, site);
   await end(vmm);
 }

@@ -29,12 +29,18 @@ async function stallsOf(socketPath: string): Promise<Stalls> {
   return { looks, tooLong: looks - figure(`${NAME}_bucket{le="${LIMIT}"}`), page };
 }
 
-/** Fails where the VMM's event loop is held up for more than 50 ms by one thing while `act` runs. */
+/** A request that holds up the event loop does so each time; a processor that others use is slow now and then. */
+const ATTEMPTS = 3;
+
+/** Fails where the VMM's event loop is held up for more than 50 ms by one thing whenever `act` runs. */
 export async function withoutStalls(metrics: string, act: () => Promise<void>): Promise<void> {
-  const before = await stallsOf(metrics);
-  await act();
-  const after = await stallsOf(metrics);
-  assert.ok(after.looks > before.looks, 'the event loop was not looked at');
-  const buckets = after.page.split('\n').filter((line) => line.startsWith(NAME));
-  assert.equal(after.tooLong - before.tooLong, 0, `stalls of more than ${LIMIT} s:\n${buckets.join('\n')}`);
+  for (let attempt = 1; ; attempt++) {
+    const before = await stallsOf(metrics);
+    await act();
+    const after = await stallsOf(metrics);
+    assert.ok(after.looks > before.looks, 'the event loop was not looked at');
+    if (after.tooLong === before.tooLong) return;
+    const buckets = after.page.split('\n').filter((line) => line.startsWith(NAME));
+    if (attempt === ATTEMPTS) assert.fail(`stalls of more than ${LIMIT} s:\n${buckets.join('\n')}`);
+  }
 }

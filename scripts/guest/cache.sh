@@ -6,7 +6,7 @@ guest_dir() { echo "${NEPHOS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nephos}/gues
 
 # What the initramfs is made of, besides the kernel: these scripts and busybox.
 guest_fingerprint() {
-  find "$guest_scripts" -type f | LC_ALL=C sort | xargs cat "$(command -v busybox || echo /dev/null)" | cksum
+  (cd "$guest_scripts" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 cat "$(command -v busybox || echo /dev/null)") | cksum
 }
 
 # The stamp's lines: the fingerprint, the kernel package's version. Without busybox (elsewhere than on Debian)

@@ -64,6 +64,46 @@ test('what is removed is listed until the guest has released it, and both lists 
   }
 });
 
+test('devices that are removed one after another, some twice, leave those that take their slots next alone', async () => {
+  await using vmm = await startVmm();
+  using _shell = await boot(vmm);
+  const paths = ['a', 'b', 'c'].map((name) => image(vmm, name));
+  for (let i = 0; i < 8; i++) {
+    for (const [k, path] of paths.entries()) {
+      assertStatus(await vmm.put('vm.add-disk', { path, id: `d${k}` }), 200);
+    }
+    for (const id of ['d0', 'd1', 'd2']) {
+      assertStatus(await vmm.put('vm.remove-device', { id }), 204);
+      // with the guest's answer on its way: gone already, or asked for again
+      const { status } = await vmm.put('vm.remove-device', { id });
+      assert.ok(status === 204 || status === 404, String(status));
+    }
+  }
+  assertStatus(await vmm.put('vm.add-disk', { path: paths[0], id: 'last' }), 200);
+  await until('the disks are gone, and one is there', async () => {
+    const { config, tree } = await listed(vmm, 'disks');
+    assert.deepEqual(config, tree);
+    return config.join() === 'last';
+  });
+});
+
+test('a device that the guest ejects by itself is gone from both lists, and its id, slot and file are free', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm);
+  const path = image(vmm, 'disk.raw');
+  const added = await vmm.put('vm.add-disk', { path, id: 'one' });
+  const { bdf } = added.json as { bdf: string };
+  const slot = Number.parseInt(bdf.slice(8, 10), 16);
+  await shell.run(`echo 0 > /sys/bus/pci/slots/${slot}/power`);
+  await until('it is gone', async () => {
+    const { config, tree } = await listed(vmm, 'disks');
+    assert.deepEqual(config, tree);
+    return config.length === 0;
+  });
+  const again = await vmm.put('vm.add-disk', { path, id: 'one' });
+  assert.deepEqual(again.json, { id: 'one', bdf });
+});
+
 test('with the bus full, an add waits for the slot of a device that is being removed', async () => {
   await using vmm = await startVmm();
   using _shell = await boot(vmm);

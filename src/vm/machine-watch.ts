@@ -1,3 +1,4 @@
+import type { Placement } from '../machine/placement.ts';
 import type { QmpEvent } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
@@ -17,15 +18,21 @@ export interface MachineWatch {
   readonly watchesDrivers: boolean;
   /** The guest has released devices: see `giveBackEjected`. */
   readonly onEjected: () => void;
+  /** Takes a device out of the VM's configuration, if it is still there: the machine has it no longer. */
+  readonly forget: (placement: Placement) => void;
   /** The guest's kernel has panicked, and the machine stands still; undefined: the guest runs on. */
   readonly onPanic: (() => void) | undefined;
 }
 
 /** Follows a machine's events until its end. */
-export function watchMachine(run: Run, { emit, watchesDrivers, onEjected, onPanic }: MachineWatch): void {
+export function watchMachine(
+  run: Run,
+  { emit, watchesDrivers, onEjected, forget, onPanic }: MachineWatch,
+): void {
   const drivers = watchesDrivers ? watchDrivers(run, emit) : undefined;
   run.tellRemoved = (placement) => {
     drivers?.gone(placement.id);
+    forget(placement);
     emit(deviceRemoved(placement));
   };
   run.qemu.onEvent((message) => {

@@ -49,8 +49,10 @@ export interface Run {
   /** where the devices are; another value when one is added or removed */
   layout: Layout;
   readonly preparations: Preparations;
-  /** devices that the guest was asked to release and still has */
-  readonly leaving: Set<string>;
+  /** devices that the guest was asked to release and still has, by id, and when it was asked last (`performance.now()`) */
+  readonly leaving: Map<string, number>;
+  /** whether the guest has released a device in this run, which says that its kernel has hot-plug */
+  hasReleased: boolean;
   /** devices that the guest has released, whose slots and host resources are still to be given back */
   readonly ejected: Set<Placement>;
   /** called with a device when all that it had is free again */
@@ -222,7 +224,8 @@ function newRun({ config, layout, booted }: Start, made: Made): Run {
     ...made,
     config: withDevices(config, layout.placements, preparations.completed),
     layout,
-    leaving: new Set(),
+    leaving: new Map(),
+    hasReleased: false,
     ejected: new Set(),
     tellRemoved: () => undefined,
     trouble: undefined,

@@ -20,6 +20,7 @@ import { concludeEnd, concludePanic, type Conclusions } from './conclude.ts';
 import { dumpCore } from './coredump.ts';
 import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
+import { withoutDevice } from '../config/merge.ts';
 import { giveBackEjected } from './hotplug/ejected.ts';
 import { removeDevice } from './hotplug/remove.ts';
 import { orEnd, orFailure } from './engine-end.ts';
@@ -167,7 +168,8 @@ export class Vmm {
         onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url, signals))),
       ),
     'vm.receive-migration': (request) => this.#run((signals) => this.#receive(request, signals)),
-    'vm.remove-device': ({ id }) => this.#operation('vm.remove-device', (vm) => removeDevice(vm, id)),
+    'vm.remove-device': ({ id }) =>
+      this.#operation('vm.remove-device', (vm, signals) => removeDevice(vm, id, signals)),
   };
 
   /**
@@ -325,6 +327,9 @@ export class Vmm {
       emit: this.#emit,
       watchesDrivers: this.#watchesDrivers,
       onEjected: () => whileThere(() => giveBackEjected(run)),
+      forget: ({ device, id }) => {
+        if (device.removable) vm.config = withoutDevice(vm.config, device, id);
+      },
       onPanic: by.policies.onPanic && (() => whileThere((signals) => concludePanic(by, vm, signals))),
     });
     run.qemu.onEvent(({ event }) => {

@@ -21,6 +21,7 @@ import { askHostPorts } from '../host-ports.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
 import { untilReleased } from './release.ts';
+import { untilSettled } from './settle.ts';
 
 const log = createLog('hotplug');
 
@@ -46,6 +47,7 @@ export async function addDevice(
   }
   const added = { device, config: part, id: givenId(part) };
   await untilReleased(vm, added, waits);
+  if (device.takesSlot) await untilSettled(vm, waits);
   const { layout, placement } = addPlacement(run.layout, added);
   const { rawImages } = vm;
   await run.preparations.add(placement, { vm: grown, rawImages, expected: undefined, signal: waits });

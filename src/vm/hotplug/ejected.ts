@@ -36,8 +36,11 @@ async function giveBack(run: Run, placement: Placement): Promise<void> {
     log.warn(`${id}: its back-end could not be removed: ${reasonOf(error)}`);
   });
   await run.preparations.release(id);
+  const wasAsked = run.leaving.has(id);
   run.layout = removePlacement(run.layout, id);
   run.hostPorts = new Map([...run.hostPorts].filter(([net]) => net !== id));
   run.leaving.delete(id);
-  log.info(`${id}: the guest has released it`);
+  run.hasReleased = true;
+  if (wasAsked) log.info(`${id}: the guest has released it`);
+  else log.warn(`${id}: the guest has ejected it by itself: the VM has it no longer`);
 }

@@ -77,7 +77,7 @@ function contiguous(vcpus: readonly number[]): number {
 /** What the other machine's run knew of its parts. */
 async function takeOver(run: Run, { devices, vcpus, dimms }: MachineDescription): Promise<void> {
   run.dimms.push(...dimms);
-  for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.add(id);
+  for (const { id, leaving } of devices) if (leaving !== undefined) run.leaving.set(id, performance.now());
   if (run.spareVcpus !== Infinity) {
     run.spareVcpus = vcpuPlaces(run.booted.cpus, run.acpiPatch) - vcpus.length;
   }

@@ -47,7 +47,7 @@ async function main(argv: readonly string[]): Promise<void> {
 async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
   if (seccomp === 'log') log.warn('--seccomp log: the engine cannot only log, it runs without a filter');
   confineEngines({
-    filter: seccomp === 'true' ? 'on' : 'off',
+    filter: seccomp === 'true' || seccomp === 'errno' ? 'on' : 'off',
     user: user === undefined ? undefined : await engineUserNamed(user),
   });
 }
@@ -117,7 +117,8 @@ function holdEventLoop(): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function warnWithoutWork({ apiSocket, vm, restore, idleFlags }: DaemonOptions): void {
+function warnWithoutWork({ apiSocket, vm, restore, idleFlags, ignoredFlags }: DaemonOptions): void {
+  for (const name of ignoredFlags) log.warn(`--${name} is ignored`);
   if (idleFlags.length > 0) {
     const names = idleFlags.map((name) => `--${name}`).join(', ');
     log.warn(`${names}: ignored, as a VM boots from the command line only with --kernel or --firmware`);
@@ -159,9 +160,10 @@ async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']
 
 async function restoreFromCommandLine(
   vmm: Vmm,
-  restore: NonNullable<DaemonOptions['restore']>,
+  { request, warnings }: NonNullable<DaemonOptions['restore']>,
 ): Promise<void> {
-  await vmm.handlers['vm.restore'](restore).catch((error: unknown) => {
+  for (const warning of warnings) log.warn(`--restore: ${warning}`);
+  await vmm.handlers['vm.restore'](request).catch((error: unknown) => {
     throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`);
   });
 }

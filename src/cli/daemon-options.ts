@@ -37,13 +37,33 @@ export interface DaemonOptions {
   readonly vm: DecodedVmConfig | undefined;
   /** flags of a VM that change nothing, as there is none to boot */
   readonly idleFlags: readonly string[];
+  /** flags that change nothing in any command line */
+  readonly ignoredFlags: readonly string[];
   /** a snapshot that is to be restored at once, where no VM is to boot */
-  readonly restore: RestoreConfig | undefined;
+  readonly restore: DecodedRestore | undefined;
 }
 
-const SECCOMP = ['true', 'false', 'log'] as const;
+/** A request to restore a VM, and the keys of it that change nothing. */
+interface DecodedRestore {
+  readonly request: RestoreConfig;
+  readonly warnings: readonly string[];
+}
+
+const SECCOMP = ['true', 'false', 'log', 'errno'] as const;
 /** What `--seccomp` takes. */
 export type Seccomp = (typeof SECCOMP)[number];
+
+/** Flags of later releases that are accepted, so that their users' command lines work, and change nothing. */
+const FLAGS_WITHOUT_EFFECT: readonly Flag[] = [
+  { name: 'log-format', takes: 'one', doc: 'Ignored: the log has one format', syntax: '<format>' },
+  {
+    name: 'rtc',
+    takes: 'one',
+    doc: 'Ignored: QEMU has no virtio-rtc device',
+    syntax: 'iommu=on|off',
+    fallback: '',
+  },
+];
 
 /** The flags that are not about the VM. */
 export const VMM_FLAGS: readonly Flag[] = [
@@ -98,8 +118,8 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'seccomp',
     takes: 'one',
-    doc: 'Confine QEMU with seccomp (log: not confined, as QEMU cannot only log)',
-    syntax: 'true|false|log',
+    doc: 'Confine QEMU with seccomp (log: not confined, as QEMU cannot only log; errno: as true)',
+    syntax: 'true|false|log|errno',
     fallback: 'true',
   },
   {
@@ -114,6 +134,7 @@ export const VMM_FLAGS: readonly Flag[] = [
     doc: 'Write the log to a file, not to standard error',
     syntax: '<path>',
   },
+  ...FLAGS_WITHOUT_EFFECT,
   { name: 'verbose', short: 'v', takes: 'none', doc: 'Log more: -v info, -vv debug, -vvv trace' },
   { name: 'help', short: 'h', takes: 'none', doc: 'Show this help' },
   { name: 'version', short: 'V', takes: 'none', doc: 'Show the version' },
@@ -143,6 +164,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     onPanic: readAction(flags, 'on-panic'),
     onReboot: readAction(flags, 'on-reboot') ?? 'restart',
     ...(show === undefined ? readStart(flags) : { vm: undefined, restore: undefined, idleFlags: [] }),
+    ignoredFlags: FLAGS_WITHOUT_EFFECT.map(({ name }) => name).filter((name) => flags.count(name) > 0),
   };
 }
 
@@ -160,9 +182,10 @@ function readIdleFlags(flags: ParsedFlags): readonly string[] {
   return VM_FLAGS.map(({ name }) => name).filter((name) => flags.count(name) > 0);
 }
 
-function readRestore(text: string): RestoreConfig {
+function readRestore(text: string): DecodedRestore {
   try {
-    return decode(RestoreConfig, parseFlag('restore', RestoreConfig, text).json);
+    const { json, warnings } = parseFlag('restore', RestoreConfig, text);
+    return { request: decode(RestoreConfig, json), warnings };
   } catch (error) {
     if (error instanceof ConfigError) throw new UsageError(error.message, error.hint);
     if (error instanceof DecodeError) throw new UsageError(`Error parsing --restore: ${error.message}`);

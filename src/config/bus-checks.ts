@@ -45,6 +45,9 @@ function checkFurther({ devices = [], tpm, landlock_rules: rules = [] }: VmConfi
   for (const [i, { x_nv_gpudirect_clique: clique = 0 }] of devices.entries()) {
     if (clique > CLIQUE_MAX) report(`devices[${i}].x_nv_gpudirect_clique`, `larger than ${CLIQUE_MAX}`);
   }
+  for (const { index, value, first } of duplicates(devices.map(({ path }) => path))) {
+    report(`devices[${index}].path`, `${value} is passed through as devices[${first}] already`);
+  }
   if (tpm?.socket === '') report('tpm.socket', 'must not be empty');
   for (const [i, { path, access }] of rules.entries()) {
     if (path === '') report(`landlock_rules[${i}].path`, 'must not be empty');
@@ -62,20 +65,25 @@ function checkIvshmem({ ivshmem }: VmConfig, report: Report): void {
 }
 
 function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
-  const { vcpus, shared, report } = machine;
+  const { vcpus, report } = machine;
   const noPath = disk.path === undefined || disk.path === '';
   if (noPath && !disk.vhost_user) report(`${place}.path`, 'a disk needs a path');
   if (disk.vhost_socket !== undefined && disk.path !== undefined) {
     report(place, 'Disk path and vhost socket both provided');
   }
   checkSerial(`${place}.serial`, disk, report);
-  if (disk.vhost_user && !shared) report(place, SHARED_MEMORY);
-  if (disk.vhost_user && disk.vhost_socket === undefined) {
-    report(place, NO_SOCKET);
-  }
+  if (disk.vhost_user) checkVhostUserDisk(place, disk, machine);
   if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
   if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
   checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
+}
+
+function checkVhostUserDisk(place: string, disk: DiskConfig, { shared, report }: Machine): void {
+  if (!shared) report(place, SHARED_MEMORY);
+  if (disk.vhost_socket === undefined) report(place, NO_SOCKET);
+  if (disk.rate_limiter_config !== undefined) {
+    report(`${place}.rate_limiter_config`, 'has no effect with vhost_user: only its back-end can limit it');
+  }
 }
 
 /** Rate limit groups have names of their own, and disks know them. */

@@ -4,7 +4,7 @@ import { checkAffinity } from './affinity-checks.ts';
 import { ITEMS_SHOWN } from '../util/clip.ts';
 import { checkBusDevices } from './bus-checks.ts';
 import { checkFwCfg } from './fw-cfg-checks.ts';
-import { checkMemory } from './memory-checks.ts';
+import { checkBalloon, checkMemory } from './memory-checks.ts';
 import { checkNuma } from './numa-checks.ts';
 import { checkSegments } from './segment-checks.ts';
 import type { VmConfig } from './vm-config.ts';
@@ -50,6 +50,7 @@ function checkAll(config: VmConfig, report: Report): void {
   checkConsoles(config, report);
   checkCpus(config, report);
   checkMemory(config.memory, report);
+  checkBalloon(config.balloon, config.memory, report);
   checkBusDevices(config, report);
   checkNuma(config, report);
   checkAffinity(config, report);

@@ -1,5 +1,6 @@
-import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory.ts';
+import { plannedMemory, type MemoryConfig, type MemoryZoneConfig } from '../devices/memory.ts';
 import type { Report } from './checks.ts';
+import type { BalloonConfig } from '../devices/balloon.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 
 /** RAM is mapped in pages of this many `bytes`. */
@@ -13,15 +14,19 @@ export function checkMemory(memory: MemoryConfig, report: Report): void {
   if (memory.size > 0 && zones.length > 0)
     report('memory.zones', 'memory.size must be 0 when zones are given');
   if (memory.size === 0 && zones.length === 0) report('memory.size', 'must not be 0 without memory zones');
-  if (memory.hugepage_size !== undefined && !memory.hugepages) {
-    report('memory.hugepage_size', 'Huge page size specified but huge pages not enabled');
-  }
   checkSizes('memory', memory, report);
   checkHotplug('memory', memory, { method: memory.hotplug_method, report });
   zones.forEach((zone, i) => checkZone(`memory.zones[${i}]`, zone, { memory, report }));
   for (const { index, value, first } of duplicates(zones.map((zone) => zone.id))) {
     report(`memory.zones[${index}].id`, `"${value}" is taken by memory.zones[${first}]`);
   }
+}
+
+/** A balloon leaves some of the RAM to the guest. */
+export function checkBalloon(balloon: BalloonConfig | undefined, memory: MemoryConfig, report: Report): void {
+  const ram = plannedMemory(memory);
+  if (balloon === undefined || ram === 0 || balloon.size < ram) return;
+  report('balloon.size', `must be less than the RAM (${ram}), got ${balloon.size}`);
 }
 
 interface ZoneContext {
@@ -47,6 +52,7 @@ type Sizes = Pick<MemoryConfig, 'size' | 'hugepages' | 'hugepage_size'>;
 function checkSizes(place: string, { size, hugepages, hugepage_size: page }: Sizes, report: Report): void {
   if (size % PAGE !== 0) report(`${place}.size`, `must be a multiple of ${PAGE}, got ${size}`);
   if (page === undefined) return;
+  if (!hugepages) report(`${place}.hugepage_size`, 'Huge page size specified but huge pages not enabled');
   if (!isPowerOfTwo(page)) report(`${place}.hugepage_size`, `Huge page size is not power of 2: ${page}`);
   else if (hugepages && size % page !== 0) {
     report(`${place}.size`, `must be a multiple of the huge page size ${page}, got ${size}`);

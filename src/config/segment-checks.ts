@@ -1,25 +1,80 @@
 import type { Report } from './checks.ts';
+import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
+
+/** PCI segments of a machine, at most. */
+const SEGMENTS_MAX = 96;
 
 /** Members that are devices, or lists of devices, with a `pci_segment`. */
 const WITH_SEGMENT = ['disks', 'net', 'fs', 'pmem', 'devices', 'vsock', 'ivshmem', 'pci_segments'] as const;
+/** Those of them that can be behind the virtual IOMMU. A shared folder cannot, and so is on none of its segments. */
+const WITH_IOMMU: readonly string[] = ['disks', 'net', 'fs', 'pmem', 'devices', 'vsock'];
 
-/** A segment that a device asks for is one of those that the platform says; see docs/devices.md for what comes of it. */
+/**
+ * The rules of PCI segments. A segment has no effect (docs/devices.md), but a configuration that Cloud Hypervisor refuses
+ * is refused here as well.
+ */
 export function checkSegments(config: VmConfig, report: Report): void {
-  const count = config.platform?.num_pci_segments ?? 1;
-  const check = (place: string, segment: number | undefined): void => {
-    if (segment === undefined || segment < count) return;
-    report(place, `there is no PCI segment ${segment} (platform.num_pci_segments is ${count})`);
-  };
+  checkDevices(config, report);
+  checkPlatform(config, report);
+  checkNodes(config, report);
+}
+
+/** What a device says about its place. */
+interface Placed {
+  readonly pci_segment?: number | undefined;
+  readonly iommu?: boolean;
+}
+
+function checkDevices(config: VmConfig, report: Report): void {
   for (const member of WITH_SEGMENT) {
-    const value = config[member];
-    if (Array.isArray(value)) {
-      for (const [i, one] of value.entries()) check(`${member}[${i}].pci_segment`, one.pci_segment);
-    } else if (value !== undefined && 'pci_segment' in value) {
-      check(`${member}.pci_segment`, value.pci_segment);
+    const value = config[member] ?? [];
+    const items = Array.isArray(value)
+      ? value.map((item, i): [string, Placed] => [`${member}[${i}]`, item])
+      : [[member, value] satisfies [string, Placed]];
+    for (const [place, item] of items) {
+      checkNumber(`${place}.pci_segment`, item.pci_segment ?? 0, config, report);
+      if (WITH_IOMMU.includes(member)) checkIommu(place, item, config, report);
     }
   }
-  for (const [i, { pci_segments: segments = [] }] of (config.numa ?? []).entries()) {
-    for (const [j, segment] of segments.entries()) check(`numa[${i}].pci_segments[${j}]`, segment);
+}
+
+/** A device on a segment of the virtual IOMMU is behind it. */
+function checkIommu(
+  place: string,
+  { pci_segment: segment = 0, iommu = false }: Placed,
+  { platform }: VmConfig,
+  report: Report,
+): void {
+  if (iommu || platform?.iommu_segments?.includes(segment) !== true) return;
+  report(place, `PCI segment ${segment} is behind the virtual IOMMU, the device is not (iommu=on)`);
+}
+
+function checkPlatform(config: VmConfig, report: Report): void {
+  const { num_pci_segments: count = 1, iommu_segments: behind = [] } = config.platform ?? {};
+  if (count > SEGMENTS_MAX) report('platform.num_pci_segments', `must be 1 to ${SEGMENTS_MAX}, got ${count}`);
+  for (const [i, segment] of behind.entries()) {
+    checkNumber(`platform.iommu_segments[${i}]`, segment, config, report);
   }
+}
+
+/** A segment is near one NUMA node at most, and segment 0 near node 0. */
+function checkNodes(config: VmConfig, report: Report): void {
+  const owned = (config.numa ?? []).flatMap(({ guest_numa_id: node, pci_segments: segments = [] }, i) =>
+    segments.map((segment, j) => ({ node, segment, place: `numa[${i}].pci_segments[${j}]` })),
+  );
+  for (const { node, segment, place } of owned) {
+    checkNumber(place, segment, config, report);
+    if (segment === 0 && node !== 0) report(place, 'PCI segment 0 belongs to NUMA node 0');
+  }
+  for (const { index, value, first } of duplicates(owned.map(({ segment }) => segment))) {
+    report(`${owned[index]?.place}`, `${value} is listed in ${owned[first]?.place} already`);
+  }
+}
+
+/** A segment that is asked for is one of those that the platform has. */
+function checkNumber(place: string, segment: number, { platform }: VmConfig, report: Report): void {
+  const count = platform?.num_pci_segments ?? 1;
+  if (segment < count) return;
+  report(place, `there is no PCI segment ${segment} (platform.num_pci_segments is ${count})`);
 }

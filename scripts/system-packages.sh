@@ -29,6 +29,7 @@ perl               perl-base
 mount              mount
 mkfs.ext4          e2fsprogs
 swtpm              swtpm
+patchelf           patchelf
 '
 
 is_debian() {

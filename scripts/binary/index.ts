@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { COMMON, PROGRAMS, THREADS } from '../bundles.ts';
+import { copyLibraries, setLibraryFolder } from './libraries.ts';
 
 const run = promisify(execFile);
 
@@ -39,6 +40,8 @@ async function buildAll(architecture: Architecture): Promise<void> {
       Object.entries(THREADS).map(([name, entry]) => bundle(name, entry, work)),
     );
     await mkdir(target, { recursive: true });
+    // those of another architecture are not on this machine
+    if (architecture === process.arch) await copyLibraries(node, target);
     for (const [name, entry] of Object.entries(PROGRAMS)) {
       const main = await bundle(name, entry, work);
       const isServer = name === 'cloud-hypervisor';
@@ -47,8 +50,10 @@ async function buildAll(architecture: Architecture): Promise<void> {
       const executable = join(target, name);
       await rm(executable, { force: true });
       await copyFile(node, executable);
-      await run('node_modules/.bin/postject', [executable, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE]);
       await chmod(executable, 0o755);
+      await run('node_modules/.bin/postject', [executable, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE]);
+      // last: postject loses what patchelf has moved
+      await setLibraryFolder(executable);
       console.log(`${executable}: ${Math.round((await readFile(executable)).length / 2 ** 20)} MiB`);
     }
   } finally {

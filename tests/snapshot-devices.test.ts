@@ -4,10 +4,14 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  closeSync,
+  readFileSync,
   readdirSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -58,6 +62,8 @@ test('each device works in a restored VM', async () => {
     net: [{ ...network, id: 'net' }],
     balloon: { size: 32 * MIB },
     watchdog: true,
+    pvpanic: true,
+    ivshmem: { path: image(vmm, 'shared, memory', 1), size: MIB },
   });
   assertStatus(
     await vmm.put('vm.add-disk', { path: image(vmm, 'later.raw', 4), id: 'later', iommu: true }),
@@ -70,6 +76,7 @@ test('each device works in a restored VM', async () => {
   );
   assert.equal(await behind(shell, vmm, 'front'), true);
   assert.equal(await behind(shell, vmm, 'later'), false);
+  await assertSharedMemory(vmm, shell, 'boot');
 
   const path = join(vmm.folder, 'snap');
   mkdirSync(path);
@@ -92,17 +99,36 @@ test('each device works in a restored VM', async () => {
   assert.equal(await again.run('head -c 5 /dev/vda; head -c 5 /dev/vdb'), 'imageimage');
   assert.equal(await behind(again, vmm, 'later'), false);
   await assertSizes(vmm, again);
+  await assertSharedMemory(vmm, again, 'next');
 
   await assertRefused(vmm);
 
-  // the watchdog that was fed bites when it no longer is; from the next boot on both disks are behind the vIOMMU
-  again.type('kill -9 $(pidof watchdog)\r');
+  // a panic is told, and the watchdog that is no longer fed resets the guest; from then on both disks are behind the vIOMMU
+  const panic = /event=panic/;
+  assert.doesNotMatch(vmm.output(), panic);
+  again.type('echo c >/proc/sysrq-trigger\r');
+  await until('the panic is told', () => panic.test(vmm.output()), vmm.output);
   await again.login();
   assert.equal(await stateOf(vmm), 'Running');
   assert.equal(await behind(again, vmm, 'later'), true);
   await again.run('modprobe virtio_net; until [ -e /sys/class/net/eth0 ]; do :; done');
   assert.equal(await again.run('cat /sys/class/net/eth0/address'), '2e:00:00:00:00:02');
 });
+
+/** Guest and host see each other's writes in the file; `word` has four letters. */
+async function assertSharedMemory(vmm: TestVmm, shell: Shell, word: string): Promise<void> {
+  const path = join(vmm.folder, 'shared, memory');
+  const device = await shell.run("grep -l 0x1110 /sys/bus/pci/devices/*/device | sed 's,/device$,,'");
+  // BAR 2
+  const [from] = (await shell.run(`echo 1 >${device}/enable; sed -n 3p ${device}/resource`)).split(' ');
+  const hex = `0x${Buffer.from(word).readUInt32LE().toString(16).toUpperCase()}`;
+  const file = openSync(path, 'r+');
+  writeSync(file, word, 64);
+  closeSync(file);
+  assert.equal(await shell.run(`devmem $((${from} + 64)) 32`), hex);
+  await shell.run(`devmem $((${from} + 128)) 32 ${hex}`);
+  assert.equal(readFileSync(path).toString('latin1', 128, 132), word);
+}
 
 /** Balloon and virtio-mem answer as before. */
 async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
@@ -129,6 +155,7 @@ test('what cannot be saved or sent is named before anything is written', async (
   await using _network = startNetBackend('listen', at('net'), network);
   const zone = { id: 'z', size: 128 * MIB, file: image(vmm, 'zone', 128), shared: true };
   const pmem = [{ file: image(vmm, 'lost', 4), discard_writes: true, id: 'lost' }];
+  const shared = { path: image(vmm, 'shared, memory', 1), size: MIB };
   const served = 'its vhost-user back-end has state of its own';
   const unsaved: [object, string][] = [
     [{ disks: [{ vhost_user: true, vhost_socket: at('disk') }] }, `disk _disk0: cannot FATE: ${served}`],
@@ -144,6 +171,7 @@ test('what cannot be saved or sent is named before anything is written', async (
   const unsent: [object, string][] = [
     [{ memory: { size: 0, zones: [zone] } }, `memory zone z: cannot FATE: it is the file ${zone.file}`],
     [{ pmem }, 'pmem lost: cannot FATE: what its guest writes is in no file'],
+    [{ ivshmem: shared }, 'ivshmem: cannot FATE: other programs may write its memory meanwhile'],
   ];
   for (const [config, reason] of [...unsaved, ...unsent]) {
     const memory = { size: 128 * MIB, shared: true };

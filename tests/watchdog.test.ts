@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
 import { stateOf } from './support/info.ts';
 import { openShell, ptyOf } from './support/shell.ts';
+import { until } from './support/until.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 test('a guest that hangs is reset, and the event is recorded', async () => {
@@ -18,6 +19,13 @@ test('a guest that hangs is reset, and the event is recorded', async () => {
 
   // fed, it does nothing for longer than it would wait
   await shell.run('watchdog -t 1 -T 4 /dev/watchdog; sleep 6');
+  assert.equal(await bootId(), before);
+  // a paused guest cannot feed it
+  assertStatus(await vmm.put('vm.pause'), 204);
+  const paused = performance.now();
+  await until('a pause is longer than the watchdog waits', () => performance.now() - paused > 6000);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await shell.run('sleep 2');
   assert.equal(await bootId(), before);
   assert.ok(!vmm.output().includes(event));
 

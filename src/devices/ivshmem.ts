@@ -29,18 +29,26 @@ export const ivshmem = defineDevice({
   ids: { fixed: '_ivshmem' },
   takesSlot: true,
   removable: false,
-  unsaved: () => 'its memory is shared with other programs',
   plan: (config, at) => [
     {
       kind: 'object',
       props: {
         'qom-type': 'memory-backend-file',
-        id: `${at.qemuId}.ram`,
+        id: ivshmemMemory(at.qemuId),
         'mem-path': config.path,
         size: config.size,
         share: true,
       },
     },
-    { kind: 'device', props: { driver: 'ivshmem-plain', ...onSlot(at), memdev: `${at.qemuId}.ram` } },
+    {
+      kind: 'device',
+      // without `master` QEMU saves no machine that has the device
+      props: { driver: 'ivshmem-plain', ...onSlot(at), memdev: ivshmemMemory(at.qemuId), master: 'on' },
+    },
   ],
 });
+
+/** Returns QEMU's name of a device's memory. */
+export function ivshmemMemory(qemuId: string): string {
+  return `${qemuId}.ram`;
+}

@@ -73,6 +73,9 @@ async function checkMovable({ config }: Vm, run: Run): Promise<void> {
     if ((await homeOf(pmem)) === 'file') continue;
     throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
   }
+  if (config.ivshmem !== undefined) {
+    throw new ApiError('failed', 'ivshmem: cannot be sent: other programs may write its memory meanwhile');
+  }
   for (const zone of zonesOf(config.memory)) {
     if (zone.file === undefined || !zone.shared || (await isDirectory(zone.file))) continue;
     throw new ApiError('failed', `memory zone ${zone.id}: cannot be sent: it is the file ${zone.file}`);

@@ -19,7 +19,8 @@ const EDITABLE: ReadonlySet<string> = new Set([
   ...['cpus.affinity', 'gdb', 'landlock_enable', 'landlock_rules', 'pci_segments', 'numa[].pci_segments'],
   ...['memory', 'memory.zones[]'].flatMap((at) => [`${at}.prefault`, `${at}.thp`, `${at}.reserve`]),
   ...['queue_affinity', 'lock_granularity', 'disable_aio'].map((name) => `disks[].${name}`),
-  ...['disks[]', 'net[]', 'fs[]', 'pmem[]', 'devices[]', 'vsock'].map((at) => `${at}.pci_segment`),
+  ...['disks[]', 'net[]', 'fs[]', 'pmem[]', 'devices[]', 'vsock', 'ivshmem'].map((at) => `${at}.pci_segment`),
+  'ivshmem.path',
   ...[
     'pmem[].file',
     'net[].tap',

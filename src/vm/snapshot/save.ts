@@ -3,9 +3,11 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/copy-extents.ts';
+import { ivshmem, ivshmemMemory } from '../../devices/ivshmem.ts';
 import { createMemfd } from '../../host/memfd.ts';
 import { openMemory } from '../../host/process-memory.ts';
 import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
+import { qemuId } from '../../machine/placement.ts';
 import { withRoms, writeDeviceState, type Rom } from '../../qemu/device-state.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
@@ -65,7 +67,7 @@ interface Writing {
 }
 
 async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal }: Writing): Promise<void> {
-  const blocks = await ramBlocks(run.qemu.qmp);
+  const blocks = await ownBlocks(run);
   const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
   log.info(`device state: ${stream.length} bytes`);
   const config = encodeVmConfig(portableVmConfig(vm.config));
@@ -92,6 +94,14 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal
   const state = withFacts(JSON.stringify(machine), facts);
   await folder.write(SNAPSHOT_FILES.state, state);
   await folder.finish(manifestOf(state, facts));
+}
+
+/** The machine's memory, without what it shares with programs on the host: that is in their file, and stays there. */
+async function ownBlocks({ qemu, layout }: Run): Promise<readonly RamBlock[]> {
+  const others = new Set(
+    layout.placements.filter(({ device }) => device === ivshmem).map(({ id }) => ivshmemMemory(qemuId(id))),
+  );
+  return (await ramBlocks(qemu.qmp)).filter(({ name }) => !others.has(name));
 }
 
 /** What QEMU tells of the devices, and the memory that it made by itself. */

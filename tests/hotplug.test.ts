@@ -239,6 +239,11 @@ test('every slot of the bus can be filled at once, and one more is refused', asy
     async () => (await shell.run('ls -d /sys/block/vd* | wc -l')) === '29',
     shell.shown,
   );
+  // vm.info does not wait for a QEMU that is slow to tell where the guest has placed a device
+  await until('vm.info tells where each is', async () => {
+    const tree = (await infoOf(vmm)).device_tree as Record<string, { resources: unknown[] }>;
+    return all.every((_, i) => tree[`_virtio-pci-_disk${i}`]?.resources.length === 2);
+  });
   const info = (await vmm.get('vm.info')).json;
   const refused = await vmm.put('vm.add-disk', { path, readonly: true });
   assertStatus(refused, 500);

@@ -6,12 +6,12 @@ _ch_remote_words() {
     '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
     --api-socket) echo '<file>' ;;
     create) echo '<file>' ;;
-    add-device) echo 'path= iommu= id= pci_segment= x_nv_gpudirect_clique=' ;;
-    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= queue_affinity= sparse= lock_granularity=' ;;
-    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment=' ;;
-    add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= offload_tso= offload_ufo= offload_csum=' ;;
-    add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment=' ;;
-    add-vsock) echo 'cid= socket= iommu= id= pci_segment=' ;;
+    add-device) echo 'path= iommu= id= pci_segment= pci_device_id= x_nv_gpudirect_clique=' ;;
+    add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
+    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment= pci_device_id=' ;;
+    add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= pci_device_id= offload_tso= offload_ufo= offload_csum=' ;;
+    add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment= pci_device_id=' ;;
+    add-vsock) echo 'cid= socket= iommu= id= pci_segment= pci_device_id=' ;;
     add-user-device) echo 'socket= id= pci_segment=' ;;
     add-vdpa) echo 'path= num_queues= iommu= id= pci_segment=' ;;
     add-generic-vhost-user) echo 'socket= device_type= queue_sizes= id= pci_segment=' ;;

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { INITRAMFS_WITH_TOOLS as INITRAMFS, KERNEL } from './support/guest.ts';
 import { createImage } from './support/images.ts';
+import { switchFeature } from './support/net-features.ts';
 import { attribute, interfaceName } from './support/network.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
@@ -24,6 +25,12 @@ function body(image: string, tap: string): Record<string, unknown> {
       serial_number: 'S/N 1, "two"',
       uuid: UUID,
       oem_strings: ['io.systemd.credential:a=b,c', 'zwölf'],
+      system_manufacturer: 'Maker, "M"',
+      system_product_name: 'Product',
+      system_version: 'Version',
+      system_family: 'Family',
+      system_sku_number: 'SKU',
+      chassis_asset_tag: 'Tag',
     },
     memory: { size: 2 ** 29, shared: true, hugepages: false },
     cpus: {
@@ -59,6 +66,9 @@ test('a configuration in today’s dialect boots, has its effects, and is answer
   assert.match(await shell.run('cat /proc/cmdline'), /^console=ttyS0 quiet,x=1/);
   const dmi = '/sys/class/dmi/id';
   assert.equal(await shell.run(`cat ${dmi}/product_serial ${dmi}/product_uuid`), `S/N 1, "two"\n${UUID}`);
+  const names = ['sys_vendor', 'product_name', 'product_version', 'product_family', 'product_sku'];
+  const described = [...names, 'chassis_asset_tag'].map((name) => `${dmi}/${name}`).join(' ');
+  assert.equal(await shell.run(`cat ${described}`), 'Maker, "M"\nProduct\nVersion\nFamily\nSKU\nTag');
   const strings = await shell.run(
     'cat /sys/firmware/dmi/tables/DMI | tr "\\0" "\\n" | grep -a -c -E "credential:a=b,c|^zw.*lf"',
   );
@@ -66,6 +76,10 @@ test('a configuration in today’s dialect boots, has its effects, and is answer
   assert.equal(await shell.run('cat /sys/block/vda/serial'), Buffer.from('disk "a", ü').toString('latin1'));
   assert.equal(await shell.run('cat /sys/class/net/eth0/mtu'), '1400');
   assert.equal(attribute(tap, 'mtu'), '1400');
+  // the driver asks for this through the control queue
+  for (const state of ['off', 'on'] as const) {
+    assert.equal(await switchFeature(shell, { dev: 'eth0', feature: 'rx-gro-hw', state }), state);
+  }
 
   const nmis = (): Promise<string> => shell.run("awk '/NMI:/ { print $2 }' /proc/interrupts");
   const before = await nmis();
@@ -112,7 +126,7 @@ test('what later releases added without an effect here is passed over, and each 
     disks: [{ path: '/no/such', queue_affinity: [], sparse: true, lock_granularity: 'Full' }],
     net: [{ offload_tso: true, offload_ufo: true, offload_csum: true }],
     devices: [device],
-    platform: { system_product_name: 'P' },
+    platform: { vfio_p2p_dma: true },
     pci_segments: [{ pci_segment: 0, mmio32_aperture_weight: 1 }],
     tpm: { socket: '/no/such' },
     rtc: {},
@@ -127,7 +141,7 @@ test('what later releases added without an effect here is passed over, and each 
   const named = [...vmm.output().matchAll(/unknown fields ignored: (.*?) *$/gm)].map(([, names]) => names);
   assert.deepEqual(
     named.map((names) => names?.split(', ').toSorted()),
-    [['cpus.core_scheduling', 'platform.system_product_name', 'rtc'], ['memory_restore_mode']],
+    [['cpus.core_scheduling', 'platform.vfio_p2p_dma', 'rtc'], ['memory_restore_mode']],
   );
   // known, and without an effect here
   for (const member of ['disks[0].lock_granularity', 'pci_segments', 'pvmemcontrol']) {

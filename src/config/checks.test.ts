@@ -408,3 +408,35 @@ test('all problems are told, not only the first', () => {
   const problems = check({ cpus: cpus(2, 1), memory: { size: 0 }, disks: [{}], cmdline: { args: '\n' } });
   assert.equal(problems.length, 4);
 });
+
+test('PCI slots: on the bus, not the chip set’s, each asked for once', () => {
+  const disk = (slot: number) => ({ path: '/a', pci_device_id: slot });
+  const possible = '2 to 31 are possible';
+  expectProblems([
+    ['any on the bus', { disks: [disk(2), disk(31)], rng: { src: '/r', pci_device_id: 7 } }, []],
+    [
+      'beyond the bus, reserved ones',
+      { disks: [disk(188), disk(32), disk(0), disk(1)] },
+      [
+        `disks[0].pci_device_id: Given PCI device ID (188) is out of the supported range of 0..32: ${possible}`,
+        `disks[1].pci_device_id: Given PCI device ID (32) is out of the supported range of 0..32: ${possible}`,
+        `disks[2].pci_device_id: Given PCI device ID (0) is reserved for the host bridge: ${possible}`,
+        `disks[3].pci_device_id: Given PCI device ID (1) is reserved for the chip set: ${possible}`,
+      ],
+    ],
+    [
+      'twice the same',
+      { disks: [disk(5)], balloon: { size: 0, pci_device_id: 5 } },
+      ['balloon.pci_device_id: Valid PCI device identifier but already used: 5: it is that of disks[0]'],
+    ],
+    ['of a serial port', { serial: { mode: 'Null', pci_device_id: 5 }, disks: [disk(5)] }, []],
+    ['of a console that is off', { console: { mode: 'Off', pci_device_id: 5 }, disks: [disk(5)] }, []],
+  ]);
+});
+
+test('texts of the platform are not empty', () => {
+  const members = ['serial_number', 'system_manufacturer', 'system_product_name', 'system_version'];
+  members.push('system_family', 'system_sku_number', 'chassis_asset_tag');
+  for (const member of members)
+    assert.deepEqual(check({ platform: { [member]: '' } }), [`platform.${member}: must not be empty`]);
+});

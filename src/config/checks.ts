@@ -7,6 +7,7 @@ import { checkFwCfg } from './fw-cfg-checks.ts';
 import { checkBalloon, checkMemory } from './memory-checks.ts';
 import { checkNuma } from './numa-checks.ts';
 import { checkSegments } from './segment-checks.ts';
+import { checkSlots } from './slot-checks.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** Something that a configuration gets wrong although its shape is right. */
@@ -55,6 +56,7 @@ function checkAll(config: VmConfig, report: Report): void {
   checkNuma(config, report);
   checkAffinity(config, report);
   checkSegments(config, report);
+  checkSlots(config, report);
   checkFwCfg(config, report);
 }
 
@@ -78,15 +80,26 @@ function checkPayload({ kernel, initramfs, cmdline, rng }: VmConfig, report: Rep
   if (cmdline.args.length > CMDLINE_MAX) report('cmdline.args', `longer than ${CMDLINE_MAX} bytes`);
 }
 
+const PLATFORM_TEXTS = [
+  'serial_number',
+  'system_manufacturer',
+  'system_product_name',
+  'system_version',
+  'system_family',
+  'system_sku_number',
+  'chassis_asset_tag',
+] as const;
+
 /** Strings of a structure of SMBIOS: their numbers have a byte. */
 const OEM_STRINGS_MAX = 255;
 
 function checkPlatform({ platform }: VmConfig, report: Report): void {
   if (platform === undefined) return;
-  const { uuid, serial_number: serial, oem_strings: strings = [] } = platform;
+  const { uuid, oem_strings: strings = [] } = platform;
   if (uuid !== undefined && !isUuid(uuid)) report('platform.uuid', `"${uuid}" is no UUID`);
   if (strings.length > OEM_STRINGS_MAX) report('platform.oem_strings', `more than ${OEM_STRINGS_MAX}`);
-  if (serial === '') report('platform.serial_number', 'must not be empty');
+  for (const member of PLATFORM_TEXTS)
+    if (platform[member] === '') report(`platform.${member}`, 'must not be empty');
   if (strings.includes('')) report('platform.oem_strings', 'must not be empty');
 }
 

@@ -264,9 +264,9 @@ test('unknown members are ignored with one warning', () => {
   const { warnings } = decodeVmConfig({
     ...KERNEL,
     rtc: {},
-    disks: [{ path: '/a', pci_device_id: 7, colour: 'red' }],
+    disks: [{ path: '/a', core_device_id: 7, colour: 'red' }],
   });
-  assert.deepEqual(warnings, ['unknown fields ignored: rtc, disks[0].pci_device_id, disks[0].colour']);
+  assert.deepEqual(warnings, ['unknown fields ignored: rtc, disks[0].core_device_id, disks[0].colour']);
 });
 
 test('members that change nothing are taken with a warning each, where they ask for something', () => {

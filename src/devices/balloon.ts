@@ -1,20 +1,21 @@
 import { beyond, defaulted, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, size } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
+import { onBus, pciDeviceId } from './pci.ts';
 
 /** The virtio balloon, which takes RAM back from the guest. */
 export interface BalloonConfig extends ValueOf<typeof BalloonConfig> {}
 export const BalloonConfig = struct({
   name: 'BalloonConfig',
   doc: 'The virtio balloon, which takes RAM back from the guest',
-  wordsIgnored: ['id', 'iommu', 'pci_segment', ...PCI_WORDS_IGNORED],
+  wordsIgnored: ['id', 'iommu', 'pci_segment'],
   fields: {
     size: wordDefaulted(size('Size of the balloon in `bytes`'), () => 0),
     deflate_on_oom: defaulted(flag('Gives RAM back when the guest runs out of it'), false),
     free_page_reporting: beyond(
       optional(flag('The guest tells the host which pages are free: the host takes them back; default: off')),
     ),
+    pci_device_id: pciDeviceId(),
   },
 });
 

@@ -2,7 +2,7 @@ import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words }
 import { choice, flag, nested, path, socketPath } from '../schema/kinds.ts';
 import { WordError } from '../schema/words.ts';
 import { defineDevice } from './device.ts';
-import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
+import { onBus, pciDeviceId } from './pci.ts';
 import type { ChardevBackend } from './step.ts';
 
 /** Where the bytes of a console go, in the order in which the command line's words win. */
@@ -33,7 +33,7 @@ export interface ConsoleConfig extends ValueOf<typeof ConsoleConfig> {}
 export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
   doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed',
-  wordsIgnored: ['id', 'pci_segment', ...PCI_WORDS_IGNORED],
+  wordsIgnored: ['id', 'pci_segment'],
   wordsMeant: CONSOLE_WORDS,
   fields: {
     file: consoleFile(),
@@ -45,6 +45,7 @@ export const ConsoleConfig = struct({
     ),
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket']),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
+    pci_device_id: pciDeviceId(),
   },
 });
 

@@ -16,7 +16,7 @@ import { defineDevice, type PlanContext } from './device.ts';
 import { imageProperties, imageSteps, imageType, type ImageFacts } from './image.ts';
 import { AFFINITY_SYNTAX, readAffinity, VirtQueueAffinity } from './host-cpus.ts';
 import { planQueueThreads } from './queue-threads.ts';
-import { onBus, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onBus, pciDeviceId, pciSegment } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { SharedLimits } from './rate-limit-group.ts';
 import type { Step } from './step.ts';
@@ -29,7 +29,6 @@ export const DiskConfig = struct({
   name: 'DiskConfig',
   doc: 'A virtio-blk disk: an image on the host, or a vhost-user back-end',
   aliases: { affinity: 'queue_affinity' },
-  wordsIgnored: PCI_WORDS_IGNORED,
   wordsMeant: {
     discard: 'sparse',
     file: 'path',
@@ -60,11 +59,16 @@ export const DiskConfig = struct({
     serial: beyond(optional(text('Serial number; default: from the image’s place on the host'))),
     backing_files: beyond(optional(flag('The image may have backing files in any folder'))),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
     queue_affinity: beyond(
       optional(list(nested(VirtQueueAffinity), (text) => readAffinity('queue_index', text), AFFINITY_SYNTAX)),
     ),
     sparse: beyond(
-      optional(flag('What the guest discards is given back to the host’s file system; default: on')),
+      optional(
+        flag(
+          'What the guest discards is given back to the host’s file system; off: a raw image gets all its blocks; default: on',
+        ),
+      ),
     ),
     lock_granularity: lockGranularity(),
     disable_aio: beyond(

@@ -10,7 +10,7 @@ import {
 import { flag, list, nested, path, readToggle, size, text, uint } from '../schema/kinds.ts';
 import { parseSize } from '../schema/size.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onSlot, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
 import type { Step } from './step.ts';
 
 // the document requires them although each has a default
@@ -21,7 +21,6 @@ export interface FsConfig extends ValueOf<typeof FsConfig> {}
 export const FsConfig = struct({
   name: 'FsConfig',
   doc: 'A virtio-fs share, served by a vhost-user daemon',
-  wordsIgnored: PCI_WORDS_IGNORED,
   wordsMeant: { name: 'tag', path: 'socket', sock: 'socket' },
   fields: {
     tag: text('Name by which the guest mounts it', '<tag>'),
@@ -34,6 +33,7 @@ export const FsConfig = struct({
     cache_size: required(cacheSize()),
     id: optional(text('Name of the device', '<id>')),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
   },
 });
 

@@ -1,7 +1,7 @@
 import { beyond, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { nested, path, size } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import { onSlot, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
 
 /** Size where nothing is said, in `bytes`. */
 const DEFAULT_SIZE = 128 * 2 ** 20;
@@ -11,12 +11,13 @@ export interface IvshmemConfig extends ValueOf<typeof IvshmemConfig> {}
 export const IvshmemConfig = struct({
   name: 'IvshmemConfig',
   doc: 'Memory that the guest shares with other guests and programs on the host: a file, seen as a BAR of a PCI device',
-  wordsIgnored: ['id', ...PCI_WORDS_IGNORED],
+  wordsIgnored: ['id'],
   wordsMeant: { file: 'path', memdev: 'path' },
   fields: {
     path: path('File that holds the memory; it must be at least as large'),
     size: wordDefaulted(size('Size in `bytes`; a power of two'), () => DEFAULT_SIZE),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
   },
 });
 

@@ -17,7 +17,7 @@ import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
 import { PortForward, readForwards } from './port-forward.ts';
 import { offloadProps, offloads } from './net-offloads.ts';
-import { onBus, onBusByBackend, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onBus, onBusByBackend, pciDeviceId, pciSegment } from './pci.ts';
 import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
 import { userNetwork } from './user-network.ts';
@@ -30,7 +30,6 @@ export const NetConfig = struct({
   doc: 'A virtio-net interface: a TAP of the host, passed descriptors, or a vhost-user back-end',
   // the original's JSON says `fds` where the document (and the command line) says `fd`
   aliases: { fds: 'fd' },
-  wordsIgnored: PCI_WORDS_IGNORED,
   wordsMeant: {
     addr: 'ip',
     fds: 'fd',
@@ -80,6 +79,7 @@ export const NetConfig = struct({
     ),
     rate_limiter_config: rateLimiterConfig,
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
     ...offloads,
   },
 });

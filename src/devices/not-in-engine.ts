@@ -2,7 +2,7 @@ import { beyond, defaulted, later, optional, struct, withoutEffect, type ValueOf
 import { anyObject, flag, list, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import { readIntegers } from './integers.ts';
-import { PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { pciSegment } from './pci.ts';
 
 /** Why what current versions have is refused, by its member of VmConfig. */
 export const NOT_IN_ENGINE = {
@@ -17,7 +17,7 @@ export interface UserDeviceConfig extends ValueOf<typeof UserDeviceConfig> {}
 export const UserDeviceConfig = struct({
   name: 'UserDeviceConfig',
   doc: 'A PCI device that another process emulates (vfio-user); refused',
-  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsIgnored: ['pci_device_id'],
   fields: {
     socket: path('Socket of the process'),
     id: optional(text('Name of the device', '<id>')),
@@ -30,7 +30,7 @@ export interface VdpaConfig extends ValueOf<typeof VdpaConfig> {}
 export const VdpaConfig = struct({
   name: 'VdpaConfig',
   doc: 'A virtio device that the host’s hardware serves (vDPA); refused',
-  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsIgnored: ['pci_device_id'],
   fields: {
     path: path('The device, e.g. /dev/vhost-vdpa-0'),
     num_queues: defaulted(uint('Queues', { bits: 64 }), 1),
@@ -46,7 +46,7 @@ export const GenericVhostUserConfig = struct({
   name: 'GenericVhostUserConfig',
   doc: 'A virtio device of any kind that a vhost-user back-end serves; refused',
   aliases: { virtio_id: 'device_type' },
-  wordsIgnored: PCI_WORDS_IGNORED,
+  wordsIgnored: ['pci_device_id'],
   wordsMeant: { virtio_id: 'device_type' },
   fields: {
     socket: path('Socket of the back-end'),

@@ -1,6 +1,6 @@
 import { beyond, optional, withoutEffect } from '../schema/field.ts';
 import { uint } from '../schema/kinds.ts';
-import type { PlanContext } from './device.ts';
+import type { AnyConfig, Device, PlanContext } from './device.ts';
 
 /** The member `pci_segment` of devices on the bus. */
 export function pciSegment() {
@@ -14,8 +14,30 @@ export function pciSegment() {
   );
 }
 
-/** Words of newer versions of Cloud Hypervisor for every device on the bus. */
-export const PCI_WORDS_IGNORED = ['pci_device_id'] as const;
+/** PCI slots of bus 0: slot 0 is the host bridge's, slot 1 the chip set's. */
+export const FIRST_SLOT = 2;
+export const LAST_SLOT = 31;
+
+/** The member `pci_device_id` of devices on the bus. */
+export function pciDeviceId() {
+  const slot = uint(`PCI slot, from ${FIRST_SLOT} to ${LAST_SLOT}; default: the lowest that is free`, {
+    bits: 8,
+    document: { minimum: FIRST_SLOT, maximum: LAST_SLOT },
+  });
+  return beyond(optional(slot));
+}
+
+/** A device and its configuration. */
+interface Configured {
+  readonly device: Pick<Device, 'takesSlot'>;
+  readonly config: AnyConfig;
+}
+
+/** The PCI slot that a device's configuration asks for; none for a device that is not on the bus. */
+export function askedSlot({ device, config }: Configured): number | undefined {
+  const slot = config === true || !device.takesSlot ? undefined : config['pci_device_id'];
+  return typeof slot === 'number' ? slot : undefined;
+}
 
 interface OnSlot {
   readonly id: string;

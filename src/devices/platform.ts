@@ -1,4 +1,13 @@
-import { beyond, defaulted, later, optional, struct, type ValueOf } from '../schema/field.ts';
+import {
+  beyond,
+  defaulted,
+  formed,
+  later,
+  optional,
+  struct,
+  type ValueOf,
+  type WordsForm,
+} from '../schema/field.ts';
 import { flag, list, nested, readTexts, text, uint } from '../schema/kinds.ts';
 import { readIntegers } from './integers.ts';
 import { defineDevice } from './device.ts';
@@ -8,6 +17,7 @@ export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}
 export const PlatformConfig = struct({
   name: 'PlatformConfig',
   doc: 'What the guest is told of its machine (SMBIOS), and its PCI segments',
+  aliases: { system_serial_number: 'serial_number', system_uuid: 'uuid' },
   wordsIgnored: ['iommu_address_width', 'iommufd', 'iommufd_fd', 'vfio_p2p_dma'],
   fields: {
     num_pci_segments: defaulted(
@@ -21,8 +31,11 @@ export const PlatformConfig = struct({
         '[<segment>,...]',
       ),
     ),
-    serial_number: optional(text('Serial number of the machine')),
-    uuid: optional(text('UUID of the machine', '<uuid>')),
+    serial_number: formed(
+      eitherWord('system_serial_number', 'serial_number'),
+      optional(text('Serial number of the machine')),
+    ),
+    uuid: formed(eitherWord('system_uuid', 'uuid'), optional(text('UUID of the machine', '<uuid>'))),
     tdx: later(
       optional(flag('Protected from the host by TDX')),
       'nothing here protects a guest from its host: QEMU 10 has no TDX',
@@ -32,6 +45,12 @@ export const PlatformConfig = struct({
       'nothing here protects a guest from its host: there is no processor with SEV-SNP to see it work',
     ),
     oem_strings: optional(list(text('A text for programs in the guest'), readTexts, '[<text>,<text>...]')),
+    system_manufacturer: optional(text('Who made the machine; default: `Cloud Hypervisor`')),
+    system_product_name: optional(text('Name of the product; default: `cloud-hypervisor`')),
+    system_version: optional(text('Version of the product')),
+    system_family: optional(text('Family of products')),
+    system_sku_number: optional(text('Number of the product in the maker’s lists')),
+    chassis_asset_tag: optional(text('Inventory number of the machine')),
   },
 });
 
@@ -46,12 +65,6 @@ export const platform = defineDevice({
   removable: false,
 });
 
-/** Handles of structures that QEMU does not take for its own. */
-const HANDLE = { system: 0x100, strings: 0xe00 } as const;
-
-/** Why the machine woke: its power switch (SMBIOS 3.7, 7.2). */
-const POWER_SWITCH = 6;
-
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** Whether a text is a UUID in its usual form. */
@@ -59,31 +72,8 @@ export function isUuid(uuid: string): boolean {
   return UUID.test(uuid);
 }
 
-/** The SMBIOS structures of a platform (DSP0134 3.7: 7.2 system, 7.12 OEM strings), one file each; none where nothing is said. */
-export function smbiosTables({
-  serial_number: serial,
-  uuid,
-  oem_strings: strings = [],
-}: PlatformConfig): Buffer[] {
-  const tables: Buffer[] = [];
-  if (serial !== undefined || uuid !== undefined) {
-    const id = Buffer.alloc(16);
-    Buffer.from((uuid ?? '').replaceAll('-', ''), 'hex').copy(id);
-    // the first three fields have the least byte first
-    id.subarray(0, 4).reverse();
-    id.subarray(4, 6).reverse();
-    id.subarray(6, 8).reverse();
-    const texts = ['Cloud Hypervisor', 'cloud-hypervisor', ...(serial === undefined ? [] : [serial])];
-    const numbers = Buffer.from([1, 2, 0, serial === undefined ? 0 : 3]);
-    tables.push(
-      structure(1, HANDLE.system, Buffer.concat([numbers, id, Buffer.from([POWER_SWITCH, 0, 0])]), texts),
-    );
-  }
-  if (strings.length > 0) tables.push(structure(11, HANDLE.strings, Buffer.from([strings.length]), strings));
-  return tables;
-}
-
-function structure(...[type, handle, body, texts]: [number, number, Buffer, readonly string[]]): Buffer {
-  const head = Buffer.from([type, 4 + body.length, handle & 0xff, handle >> 8]);
-  return Buffer.concat([head, body, ...texts.map((text) => Buffer.from(`${text}\0`)), Buffer.from([0])]);
+/** The word of today's Cloud Hypervisor, and the one that it had before. */
+function eitherWord(name: string, before: string): WordsForm {
+  const syntax = `${before}=<text>`;
+  return { keys: [name, before], syntax, read: (words) => words.text(name) ?? words.text(before) };
 }

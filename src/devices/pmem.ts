@@ -1,7 +1,7 @@
 import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, size, text } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onBus, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onBus, pciDeviceId, pciSegment } from './pci.ts';
 import type { Step } from './step.ts';
 
 /** What the host found under a pmem device's path. */
@@ -17,7 +17,6 @@ export interface PmemConfig extends ValueOf<typeof PmemConfig> {}
 export const PmemConfig = struct({
   name: 'PmemConfig',
   doc: 'A virtio-pmem device: a file of the host that the guest sees as persistent memory',
-  wordsIgnored: PCI_WORDS_IGNORED,
   wordsMeant: { path: 'file', readonly: 'discard_writes' },
   fields: {
     file: path('File, or directory for a temporary one'),
@@ -27,6 +26,7 @@ export const PmemConfig = struct({
     discard_writes: defaulted(flag('What the guest writes never reaches the file'), false),
     id: optional(text('Name of the device', '<id>')),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
   },
 });
 

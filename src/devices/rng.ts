@@ -1,7 +1,7 @@
 import { defaulted, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
-import { onBus, PCI_WORDS_IGNORED } from './pci.ts';
+import { onBus, pciDeviceId } from './pci.ts';
 
 const SOURCE = '/dev/urandom';
 
@@ -10,7 +10,7 @@ export interface RngConfig extends ValueOf<typeof RngConfig> {}
 export const RngConfig = struct({
   name: 'RngConfig',
   doc: 'The virtio entropy device; there always is one',
-  wordsIgnored: ['id', 'pci_segment', ...PCI_WORDS_IGNORED],
+  wordsIgnored: ['id', 'pci_segment'],
   wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
   fields: {
     src: wordDefaulted(
@@ -18,6 +18,7 @@ export const RngConfig = struct({
       () => SOURCE,
     ),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
+    pci_device_id: pciDeviceId(),
   },
 });
 

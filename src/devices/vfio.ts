@@ -1,20 +1,21 @@
 import { beyond, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onSlot, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
 
 /** A PCI device of the host, passed through to the guest. */
 export interface DeviceConfig extends ValueOf<typeof DeviceConfig> {}
 export const DeviceConfig = struct({
   name: 'DeviceConfig',
   doc: 'A PCI device of the host, passed through to the guest (VFIO)',
-  wordsIgnored: ['x_exclude_mmap_bars', ...PCI_WORDS_IGNORED],
+  wordsIgnored: ['x_exclude_mmap_bars'],
   wordsMeant: { host: 'path', sysfsdev: 'path' },
   fields: {
     path: path('The device in sysfs, e.g. /sys/bus/pci/devices/0000:01:00.0'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
     x_nv_gpudirect_clique: beyond(
       optional(uint('Group of NVIDIA devices that may reach each other (GPUDirect), 0 to 15', { bits: 8 })),
     ),

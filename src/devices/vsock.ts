@@ -1,7 +1,7 @@
 import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, socketPath, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
-import { onBusByBackend, PCI_WORDS_IGNORED, pciSegment } from './pci.ts';
+import { onBusByBackend, pciDeviceId, pciSegment } from './pci.ts';
 
 /** The host's side of the device, which runs before QEMU does. */
 export interface VsockFacts {
@@ -14,7 +14,6 @@ export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
 export const VsockConfig = struct({
   name: 'VsockConfig',
   doc: 'Sockets between host and guest, over a UNIX socket of the host',
-  wordsIgnored: PCI_WORDS_IGNORED,
   wordsMeant: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
   wordsFirst: ['socket'],
   fields: {
@@ -23,6 +22,7 @@ export const VsockConfig = struct({
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(text('Name of the device', '<id>')),
     pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
   },
 });
 

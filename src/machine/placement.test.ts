@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
 import { decodeVmConfig } from '../config/vm-config.ts';
 import { disk, type DiskConfig } from '../devices/disk.ts';
+import { DEVICES } from '../devices/index.ts';
 import { addPlacement, bdfOf, placeDevices, qemuId, removePlacement, withDevices } from './placement.ts';
 
 const KERNEL = { kernel: { path: '/k' }, serial: { mode: 'Null' }, console: { mode: 'Off' } };
@@ -86,6 +87,70 @@ test('a slot that was freed is the next one used, a number never is', () => {
   );
   assert.equal(bdfOf(5), '0000:00:05.0');
   assert.equal(bdfOf(31), '0000:00:1f.0');
+});
+
+test('a device has the slot that it asks for, and the others step over it', () => {
+  const config = {
+    console: { mode: 'Null', pci_device_id: 7 },
+    disks: [{ path: '/a' }, { path: '/b', pci_device_id: 2 }],
+    rng: { src: '/r', pci_device_id: 4 },
+    net: [{}, {}],
+  };
+  assert.deepEqual(
+    place(config).slots.map(({ id, slot }) => [id, slot]),
+    [
+      ['_console', 7],
+      ['_disk0', 3],
+      ['_disk1', 2],
+      ['_net2', 5],
+      ['_net3', 6],
+      ['_rng', 4],
+    ],
+  );
+});
+
+test('every kind of device on the bus can have a slot of its own', () => {
+  const asks = DEVICES.filter(
+    ({ struct, takesSlot }) => takesSlot && struct !== undefined && 'pci_device_id' in struct.fields,
+  );
+  assert.deepEqual(
+    asks.map(({ member }) => member),
+    ['console', 'disks', 'net', 'rng', 'fs', 'pmem', 'vsock', 'balloon', 'ivshmem', 'devices'],
+  );
+  const { slots } = place({
+    memory: { size: 2 ** 29, shared: true },
+    console: { mode: 'Null', pci_device_id: 30 },
+    disks: [{ path: '/d', pci_device_id: 29 }],
+    net: [{ pci_device_id: 28 }],
+    rng: { src: '/r', pci_device_id: 27 },
+    fs: [{ tag: 't', socket: '/s', pci_device_id: 26 }],
+    pmem: [{ file: '/p', pci_device_id: 25 }],
+    vsock: { cid: 3, socket: '/v', pci_device_id: 24 },
+    balloon: { size: 0, pci_device_id: 23 },
+    ivshmem: { path: '/i', size: 4096, pci_device_id: 22 },
+    devices: [{ path: '/h', pci_device_id: 21 }],
+  });
+  assert.deepEqual(
+    slots.map(({ slot }) => slot),
+    [30, 29, 28, 27, 26, 25, 24, 23, 22, 21],
+  );
+});
+
+test('a device that is added has the slot that it asks for, or is refused naming the slot’s owner', () => {
+  const layout = placeDevices(decodeVmConfig({ ...KERNEL, disks: disks(1) }).config);
+  const asking = (slot: number) => ({
+    device: disk,
+    config: { path: '/new', pci_device_id: slot } as DiskConfig,
+    id: 'mine',
+  });
+  assert.equal(addPlacement(layout, asking(31)).placement.slot, 31);
+  assert.throws(
+    () => addPlacement(layout, asking(2)),
+    (error: unknown) =>
+      error instanceof ApiError &&
+      error.code === 'failed' &&
+      error.message === 'device mine: Valid PCI device identifier but already used: 2: it is that of _disk0',
+  );
 });
 
 test('30 devices fit on the bus, the next is refused by name', () => {

@@ -3,10 +3,7 @@ import { ApiError } from '../api/errors.ts';
 import { deviceItems } from '../config/items.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
-
-/** Slot 0 is the host bridge, slot 1 the chip set's. */
-const FIRST_SLOT = 2;
-const LAST_SLOT = 31;
+import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/pci.ts';
 
 /** One device of one VM: what it is, what it is called and where it sits. */
 export interface Placement {
@@ -32,14 +29,23 @@ interface NewDevice extends Pick<Placement, 'device' | 'config'> {
   readonly id: string | undefined;
 }
 
+/** Ids and slots that configurations ask for: no other device gets them. */
+interface Taken {
+  readonly ids: ReadonlySet<string>;
+  readonly slots: ReadonlySet<number>;
+}
+
 /**
- * Gives every device its id and the lowest free slot, in the order of the device table.
+ * Gives every device its id and its slot, in the order of the device table: the slot it asks for, or the lowest free one.
  * Generated ids share one counter and step over those that the user took.
- * @throws ApiError `failed` where no slot is left
+ * @throws ApiError `failed` where no slot is left, or the slot is another device's
  */
 export function placeDevices(config: VmConfig): Layout {
   const items = deviceItems(config);
-  const taken = new Set(items.flatMap(({ id }) => (id === undefined ? [] : [id])));
+  const taken: Taken = {
+    ids: new Set(items.map(({ id }) => id).filter((id) => id !== undefined)),
+    slots: new Set(items.map((item) => askedSlot(item)).filter((slot) => slot !== undefined)),
+  };
   return items.reduce<Layout>((layout, item) => place(layout, item, taken), {
     placements: [],
     nextNumber: 0,
@@ -48,14 +54,14 @@ export function placeDevices(config: VmConfig): Layout {
 
 /**
  * Finds a place for a further device.
- * @throws ApiError `duplicate-id`, or `failed` where no slot is left
+ * @throws ApiError `duplicate-id`, or `failed` where no slot is left, or the slot is another device's
  */
 export function addPlacement(layout: Layout, device: NewDevice): { layout: Layout; placement: Placement } {
-  const taken = new Set(layout.placements.map(({ id }) => id));
-  if (device.id !== undefined && taken.has(device.id)) {
+  const ids = new Set(layout.placements.map(({ id }) => id));
+  if (device.id !== undefined && ids.has(device.id)) {
     throw new ApiError('duplicate-id', `The id "${device.id}" is taken`);
   }
-  const next = place(layout, device, taken);
+  const next = place(layout, device, { ids, slots: new Set() });
   const last = next.placements.at(-1);
   if (last === undefined) throw new Error('a placement was made');
   const placement = { ...last, added: true };
@@ -72,10 +78,10 @@ export function bdfOf(slot: number): string {
   return `0000:00:${slot.toString(16).padStart(2, '0')}.0`;
 }
 
-function place(layout: Layout, { device, config, id: given }: NewDevice, taken: ReadonlySet<string>): Layout {
+function place(layout: Layout, { device, config, id: given }: NewDevice, taken: Taken): Layout {
   const { id, nextNumber } =
-    given === undefined ? generateId(device, layout.nextNumber, taken) : { ...layout, id: given };
-  const slot = device.takesSlot ? freeSlot(layout, id) : undefined;
+    given === undefined ? generateId(device, layout.nextNumber, taken.ids) : { ...layout, id: given };
+  const slot = device.takesSlot ? slotFor(layout, { device, id, config }, taken.slots) : undefined;
   return { placements: [...layout.placements, { device, config, id, slot }], nextNumber };
 }
 
@@ -89,19 +95,34 @@ function generateId({ ids, member }: Device, from: number, taken: ReadonlySet<st
 
 /** Whether one more device finds a place on the bus. */
 export function hasFreeSlot(layout: Layout): boolean {
-  return lowestFreeSlot(layout) !== undefined;
+  return lowestFreeSlot(layout, new Set()) !== undefined;
 }
 
-function lowestFreeSlot({ placements }: Layout): number | undefined {
-  const used = new Set(placements.map(({ slot }) => slot));
+function lowestFreeSlot({ placements }: Layout, taken: ReadonlySet<number>): number | undefined {
+  const used = new Set([...taken, ...placements.map(({ slot }) => slot)]);
   for (let slot = FIRST_SLOT; slot <= LAST_SLOT; slot++) if (!used.has(slot)) return slot;
   return undefined;
 }
 
-function freeSlot(layout: Layout, id: string): number {
-  const slot = lowestFreeSlot(layout);
+function slotFor(
+  layout: Layout,
+  wanted: Pick<Placement, 'device' | 'id' | 'config'>,
+  taken: ReadonlySet<number>,
+): number {
+  const { id } = wanted;
+  const asked = askedSlot(wanted);
+  const owner = layout.placements.find(({ slot }) => slot !== undefined && slot === asked);
+  if (owner !== undefined) {
+    throw new ApiError('failed', `device ${id}: ${slotInUse(asked, owner.id)}`);
+  }
+  const slot = asked ?? lowestFreeSlot(layout, taken);
   if (slot !== undefined) return slot;
   throw new ApiError('failed', `device ${id}: no PCI slot is free (${LAST_SLOT - FIRST_SLOT + 1} at most)`);
+}
+
+/** Refusal of a slot that another device has; begins with the words of Cloud Hypervisor. */
+function slotInUse(slot: number | undefined, owner: string): string {
+  return `Valid PCI device identifier but already used: ${slot}: it is that of ${owner}`;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
-import { smbiosTables, type PlatformConfig } from '../devices/platform.ts';
+import type { PlatformConfig } from '../devices/platform.ts';
+import { smbiosTables } from '../devices/smbios-tables.ts';
 import { createMemfd, type Memfd } from '../host/memfd.ts';
 
 /** Files with SMBIOS structures, until QEMU has them. */

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
+import { askedSlot } from '../../devices/pci.ts';
 import { hasFreeSlot, type Placement } from '../../machine/placement.ts';
 import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
@@ -20,7 +21,7 @@ export interface NewDevice {
 
 /**
  * Waits until the guest has released the devices that were removed and hold what a new one needs: its id, its file or socket, the
- * last slot. Rejects with ApiError naming the device where the guest does not; a paused guest is not waited for.
+ * slot that it asks for, the last slot. Rejects with ApiError naming the device where the guest does not; a paused guest is not waited for.
  */
 export async function untilReleased(
   { live, state }: Vm,
@@ -81,7 +82,9 @@ async function needOf({ layout }: Run, placement: Placement, added: NewDevice): 
   if (placement.id === id) return 'id';
   if (!device.many && placement.device === device) return 'resource';
   if (await holdsResource(placement, added)) return 'resource';
-  return device.takesSlot && placement.slot !== undefined && !hasFreeSlot(layout) ? 'slot' : undefined;
+  const asked = askedSlot(added);
+  const needsSlot = asked === undefined ? !hasFreeSlot(layout) : placement.slot === asked;
+  return device.takesSlot && placement.slot !== undefined && needsSlot ? 'slot' : undefined;
 }
 
 async function holdsResource({ config }: Placement, added: NewDevice): Promise<boolean> {
@@ -110,7 +113,8 @@ async function resourcesOf(config: AnyConfig): Promise<ReadonlySet<string>> {
   return new Set([...real, ...others]);
 }
 
-function heldBy({ placement, need }: Holder, { id, device }: NewDevice): ApiError {
+function heldBy({ placement, need }: Holder, added: NewDevice): ApiError {
+  const { id, device } = added;
   const why = `${nameOf(placement.device)} ${placement.id} was removed, and the guest has not released it yet`;
   const what = `${nameOf(device)}${id === undefined ? '' : ` ${id}`}`;
   switch (need) {
@@ -119,8 +123,12 @@ function heldBy({ placement, need }: Holder, { id, device }: NewDevice): ApiErro
     case 'resource':
       return new ApiError('failed', `${what}: is in use by another device: ${why}`);
     case 'slot':
-      return new ApiError('failed', `${what}: no PCI slot is free: ${why}`);
+      return new ApiError('failed', `${what}: ${slotRefusal(askedSlot(added))}: ${why}`);
   }
+}
+
+function slotRefusal(asked: number | undefined): string {
+  return asked === undefined ? 'no PCI slot is free' : `PCI slot ${asked} is in use`;
 }
 
 function nameOf({ flag, member }: Device): string {

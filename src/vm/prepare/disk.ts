@@ -4,6 +4,8 @@ import { disk } from '../../devices/disk.ts';
 import { sharedLimits, type SharedLimits } from '../../devices/rate-limit-group.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../host/disk-image.ts';
 import type { ImageFormat } from '../../host/image-format.ts';
+import { preallocate } from '../../host/preallocate.ts';
+import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { checkQueueAffinity } from '../affinity.ts';
 import { checkFormat, checkSize, isFormatNamed, isSameImage, type ExpectedImage } from './expected-image.ts';
@@ -39,6 +41,8 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     image: { path, format, bytes, geometry },
   };
   if (format !== 'Raw') return prepared;
+  if (config.sparse === false && !readonly && image.layers[0]?.isDevice === false)
+    await preallocateImage(id, path, context.signal);
   rememberRaw(context.rawImages, image.identity);
   warnOfDisguise(`disk ${id}: ${path}`, image.detected);
   return {
@@ -48,6 +52,16 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     },
   };
 });
+
+/** Allocates the blocks of an image that is not to be sparse. Where the host cannot, the disk works all the same. */
+async function preallocateImage(id: string, path: string, signal: AbortSignal): Promise<void> {
+  try {
+    await preallocate(path, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn(`disk ${id}: ${path}: sparse=off: its blocks could not be allocated: ${reasonOf(error)}`);
+  }
+}
 
 /** The limits that a disk shares. The configuration was checked: there is such a group. */
 function groupOf({ rate_limit_group: id }: DiskConfig, vm: VmConfig): SharedLimits | undefined {

@@ -1,0 +1,34 @@
+import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/pci.ts';
+import type { Report } from './checks.ts';
+import { deviceItems } from './items.ts';
+import { duplicates } from './numbers.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** The slots that devices ask for are on the bus, and each is asked for once. */
+export function checkSlots(config: VmConfig, report: Report): void {
+  const asked = deviceItems(config).flatMap((item) => {
+    const slot = askedSlot(item);
+    return slot === undefined ? [] : [{ slot, place: item.place }];
+  });
+  for (const { slot, place } of asked) {
+    const refusal = refusalOf(slot);
+    if (refusal !== undefined) report(`${place}.pci_device_id`, refusal);
+  }
+  for (const { index, value, first } of duplicates(asked.map(({ slot }) => slot))) {
+    const place = `${asked[index]?.place}.pci_device_id`;
+    report(
+      place,
+      `Valid PCI device identifier but already used: ${value}: it is that of ${asked[first]?.place}`,
+    );
+  }
+}
+
+/** Why there is no such slot for a device. Texts begin with those of Cloud Hypervisor. */
+function refusalOf(slot: number): string | undefined {
+  const possible = `${FIRST_SLOT} to ${LAST_SLOT} are possible`;
+  if (slot > LAST_SLOT) {
+    return `Given PCI device ID (${slot}) is out of the supported range of 0..${LAST_SLOT + 1}: ${possible}`;
+  }
+  const owner = slot === 0 ? 'for the host bridge' : 'for the chip set';
+  return slot < FIRST_SLOT ? `Given PCI device ID (${slot}) is reserved ${owner}: ${possible}` : undefined;
+}

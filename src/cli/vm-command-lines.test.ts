@@ -165,7 +165,7 @@ const DISKS: Lines = [
       ],
     },
   ],
-  ['--disk path=/a,pci_device_id=8', { disks: [{ path: '/a' }] }],
+  ['--disk path=/a,pci_device_id=8', { disks: [{ path: '/a', pci_device_id: 8 }] }],
   [
     '--rate-limit-group id=bytes,bw_size=500,bw_refill_time=50 id=ops,ops_size=500,ops_refill_time=50 --disk path=/a,rate_limit_group=bytes path=/b,rate_limit_group=ops',
     {
@@ -222,15 +222,15 @@ const FURTHER: Lines = [
   ['--rng src=/dev/random', { rng: { src: '/dev/random' } }],
   [
     '--rng src=/dev/random,iommu=on,pci_segment=1,pci_device_id=7',
-    { iommu: true, rng: { src: '/dev/random', iommu: true } },
+    { iommu: true, rng: { src: '/dev/random', iommu: true, pci_device_id: 7 } },
   ],
   ['--rng iommu=on', { iommu: true, rng: { src: '/dev/urandom', iommu: true } }],
   [
     '--balloon size=128M,deflate_on_oom=on,free_page_reporting=on,pci_segment=1,pci_device_id=7',
-    { balloon: { size: 128 * MIB, deflate_on_oom: true, free_page_reporting: true } },
+    { balloon: { size: 128 * MIB, deflate_on_oom: true, free_page_reporting: true, pci_device_id: 7 } },
   ],
   ['--balloon size=0,iommu=on', { balloon: { size: 0 } }],
-  ['--ivshmem path=/m,size=2M,pci_device_id=7', { ivshmem: { path: '/m', size: 2 * MIB } }],
+  ['--ivshmem path=/m,size=2M,pci_device_id=7', { ivshmem: { path: '/m', size: 2 * MIB, pci_device_id: 7 } }],
   [
     '--memory shared=true --cpus boot=4 --fs tag=a,socket=/a.sock tag=b,socket=/b.sock,num_queues=4,queue_size=128',
     {
@@ -248,7 +248,7 @@ const FURTHER: Lines = [
   ],
   [
     '--serial null --console tty,pci_segment=0,pci_device_id=7',
-    { serial: { mode: 'Null' }, console: { mode: 'Tty' } },
+    { serial: { mode: 'Null' }, console: { mode: 'Tty', pci_device_id: 7 } },
   ],
   ['--serial tty --console off', { serial: { mode: 'Tty' }, console: { mode: 'Off' } }],
   ['--serial pty --console pty', { serial: { mode: 'Pty' }, console: { mode: 'Pty' } }],

@@ -9,7 +9,8 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, nested, readDecimal, readTexts, uint } from '../schema/kinds.ts';
+import { flag, list, nested, readDecimal, uint } from '../schema/kinds.ts';
+import { readTexts } from '../schema/lists.ts';
 import { AFFINITY_SYNTAX, CpuAffinity, readAffinity } from './host-cpus.ts';
 import { defineDevice } from './device.ts';
 
@@ -72,7 +73,7 @@ export const CpusConfig = struct({
     nested: beyond(
       optional(flag('The guest can run virtual machines of its own, where the host can; default: on')),
     ),
-    features: beyond(optional({ ...nested(CpuFeatures), read: readFeatures, syntax: 'amx' })),
+    features: beyond(optional({ ...nested(CpuFeatures), read: readFeatures, syntax: '[amx]' })),
   },
 });
 

@@ -1,5 +1,6 @@
 import { defaulted, optional, struct, withoutEffect, worded, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, text } from '../schema/kinds.ts';
+import { insideBrackets, splitOutside, unquoted } from '../schema/lists.ts';
 
 /** A file that a guest reads from the firmware configuration device. */
 export interface FwCfgItem extends ValueOf<typeof FwCfgItem> {}
@@ -46,18 +47,31 @@ function always(doc: string) {
   );
 }
 
-/** `[name=opt/a,file=/x:name=opt/b,string=text]` */
+/** Reads `[name=opt/a,file=/x:name=opt/b,string="a text"]`. */
 function readItemList(words: string): unknown[] {
-  const inner = /^\[(.*)\]$/s.exec(words)?.[1];
+  const inner = insideBrackets(words);
   if (inner === undefined) throw new Error('expected a list in brackets: [name=<name>,file=<path>:...]');
-  return inner.split(/:(?=name=)/).map((item) => Object.fromEntries(item.split(',').map(readPair)));
+  if (inner.trim() === '') return [];
+  return itemTexts(inner).map((item) => Object.fromEntries(splitOutside(item, ',').map(readPair)));
+}
+
+/** Splits at the colons that a name follows: a path may have others. */
+function itemTexts(inner: string): string[] {
+  const items: string[] = [];
+  for (const piece of splitOutside(inner, ':')) {
+    const last = items.pop();
+    if (last === undefined) items.push(piece);
+    else if (/^\s*name=/.test(piece)) items.push(last, piece);
+    else items.push(`${last}:${piece}`);
+  }
+  return items;
 }
 
 function readPair(pair: string): [string, string] {
-  const [, key, value] = /^(name|file|string)=(.*)$/s.exec(pair) ?? [];
+  const [, key, value] = /^(name|file|string)=(.*)$/s.exec(pair.trim()) ?? [];
   if (key === undefined || value === undefined)
     throw new Error('expected name=<name>, file=<path> or string=<text>');
-  return [key, value];
+  return [key, unquoted(value)];
 }
 
 /** QEMU's bound of a name in `bytes`; what it is made of can be no other option. */

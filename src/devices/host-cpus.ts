@@ -1,5 +1,6 @@
 import { struct, type ValueOf } from '../schema/field.ts';
-import { list, readDecimal, readTexts, uint } from '../schema/kinds.ts';
+import { list, readDecimal, uint } from '../schema/kinds.ts';
+import { readTexts } from '../schema/lists.ts';
 import { readIntegers } from './integers.ts';
 
 const hostCpus = () => list(uint('Processors of the host, by their numbers', { bits: 16 }));
@@ -34,6 +35,6 @@ export function readAffinity(name: 'vcpu' | 'queue_index', text: string): unknow
   return readTexts(text).map((item) => {
     const [number = '', cpus, ...rest] = item.split('@');
     if (cpus === undefined || rest.length > 0) throw new Error(`expected ${AFFINITY_SYNTAX}`);
-    return { [name]: readDecimal(number, 65_535), host_cpus: readIntegers(cpus) };
+    return { [name]: readDecimal(number.trim(), 65_535), host_cpus: readIntegers(cpus) };
   });
 }

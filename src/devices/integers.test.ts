@@ -7,10 +7,25 @@ test('numbers and ranges are listed one by one', () => {
   assert.deepEqual(readIntegers('3:7'), [3, 7]);
   assert.deepEqual(readIntegers('0-2:9'), [0, 1, 2, 9]);
   assert.deepEqual(readIntegers('5:10-11'), [5, 10, 11]);
+  assert.deepEqual(readIntegers('[5,10-11]'), [5, 10, 11]);
 });
 
 test('what is neither a number nor a rising range is refused', () => {
-  for (const text of ['', '3-3', '5-3', '1-2-3', '1:', ':1', '1,2', 'a', '-1', '1-', '0-99999999999']) {
+  for (const text of [
+    '',
+    '3-3',
+    '5-3',
+    '1-2-3',
+    '1:',
+    ':1',
+    '1,',
+    '[1',
+    '1]',
+    'a',
+    '-1',
+    '1-',
+    '0-99999999999',
+  ]) {
     assert.throws(() => readIntegers(text), text);
   }
 });

@@ -1,18 +1,5 @@
 import { beyond, defaulted, formed, optional, struct, worded, type ValueOf } from '../schema/field.ts';
-import {
-  choice,
-  flag,
-  ipv4,
-  list,
-  mac,
-  nameOrNone,
-  nested,
-  path,
-  readDecimal,
-  readTexts,
-  text,
-  uint,
-} from '../schema/kinds.ts';
+import { choice, flag, ipv4, list, mac, nameOrNone, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
 import { PortForward, readForwards } from './port-forward.ts';
@@ -64,8 +51,8 @@ export const NetConfig = struct({
     fd: optional(
       list(
         uint('TAP descriptors of this process', { bits: 31, format: 'int32' }),
-        readFds,
-        '<fd>:<fd>...|[<fd>,<fd>...]',
+        readIntegers,
+        '[<fd>,<fd>...]',
       ),
     ),
     forwards: beyond(
@@ -166,9 +153,4 @@ function backend() {
       defaulted(inner, 'tap'),
     ),
   );
-}
-
-/** `3:4` as earlier versions have it, `[3,4]` as current ones. */
-function readFds(text: string): number[] {
-  return text.startsWith('[') ? readTexts(text).map((fd) => readDecimal(fd)) : readIntegers(text);
 }

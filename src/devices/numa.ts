@@ -8,8 +8,9 @@ import {
   type ValueOf,
 } from '../schema/field.ts';
 import { list, nested, readDecimal, text, uint } from '../schema/kinds.ts';
+import { readItems } from '../schema/lists.ts';
 import { defineDevice } from './device.ts';
-import { readIntegers, readItems } from './integers.ts';
+import { readIntegers } from './integers.ts';
 
 /** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
 export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
@@ -34,7 +35,7 @@ export const NumaConfig = struct({
       list(uint('vCPUs of the node', { bits: 8, format: 'int32' }), readIntegers, '[<cpu>-<cpu>,<cpu>...]'),
     ),
     distances: optional(list(nested(NumaDistance), readDistances, '[<node>@<distance>,...]')),
-    memory_zones: optional(list(text('Memory zones of the node'), readNames, '[<zone_id>,...]')),
+    memory_zones: optional(list(text('Memory zones of the node'), readItems, '[<zone_id>,...]')),
     pci_segments: beyond(
       withoutEffect(
         optional(list(uint('PCI segments of the node', { bits: 16 }), readIntegers, '[<segment>,...]')),
@@ -44,7 +45,7 @@ export const NumaConfig = struct({
             : undefined,
       ),
     ),
-    sgx_epc_sections: optional(list(text('SGX sections of the node'), readNames, '[<id>,...]')),
+    sgx_epc_sections: optional(list(text('SGX sections of the node'), readItems, '[<id>,...]')),
   },
 });
 
@@ -64,14 +65,9 @@ function zero(doc: string, bits: 8 | 32) {
   return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
 }
 
-/** `[a,b]`, and `a:b` of earlier versions. */
-function readNames(text: string): string[] {
-  return readItems(text);
-}
-
 function readDistances(text: string): unknown[] {
   return readItems(text).map((pair) => {
-    const [destination, distance, ...rest] = pair.split('@').map((one) => readDecimal(one));
+    const [destination, distance, ...rest] = pair.split('@').map((one) => readDecimal(one.trim()));
     if (distance === undefined || rest.length > 0) throw new Error('expected <node>@<distance>');
     return { destination, distance };
   });

@@ -8,7 +8,8 @@ import {
   type ValueOf,
   type WordsForm,
 } from '../schema/field.ts';
-import { flag, list, nested, readTexts, text, uint } from '../schema/kinds.ts';
+import { flag, list, nested, text, uint } from '../schema/kinds.ts';
+import { readTexts } from '../schema/lists.ts';
 import { readIntegers } from './integers.ts';
 import { defineDevice } from './device.ts';
 

@@ -1,6 +1,7 @@
 import { defaulted, struct, type ValueOf } from '../schema/field.ts';
 import { expected } from '../util/nearest.ts';
 import { choice, ipv4, readDecimal, uint } from '../schema/kinds.ts';
+import { readTexts } from '../schema/lists.ts';
 
 /** A port of the host behind which a port of the guest is (`backend` `user`). */
 export interface PortForward extends ValueOf<typeof PortForward> {}
@@ -32,9 +33,10 @@ function forwardMeant(text: string): string | undefined {
 
 const FORWARD = /^(?:(tcp|udp):)?(?:([\d.]+):)?(\d+)-(\d+)$/;
 
-/** Reads `tcp:127.0.0.1:2222-22+udp:5353-53` as the command line takes it; protocol and address may be left out. */
+/** Reads `[tcp:127.0.0.1:2222-22,udp:5353-53]`, or those joined by `+`; protocol and address may be left out. */
 export function readForwards(text: string): unknown[] {
-  return text.split('+').map((one) => {
+  const items = readTexts(text).flatMap((item) => item.split('+'));
+  return items.map((one) => {
     const [, protocol, host, from, to] = FORWARD.exec(one) ?? [];
     if (from === undefined || to === undefined) {
       const form = '[tcp:|udp:][<ipv4>:]<host port>-<guest port>, joined by +';

@@ -8,7 +8,7 @@ export interface DeviceConfig extends ValueOf<typeof DeviceConfig> {}
 export const DeviceConfig = struct({
   name: 'DeviceConfig',
   doc: 'A PCI device of the host, passed through to the guest (VFIO)',
-  wordsIgnored: ['x_exclude_mmap_bars'],
+  wordsIgnored: ['fd', 'x_exclude_mmap_bars'],
   wordsMeant: { host: 'path', sysfsdev: 'path' },
   fields: {
     path: path('The device in sysfs, e.g. /sys/bus/pci/devices/0000:01:00.0'),

@@ -266,9 +266,3 @@ export function anyObject(doc: string): Field<v.GenericSchema<Readonly<Record<st
   const schema = v.record(v.string(), v.unknown(), 'expected an object');
   return field({ schema, doc, document: { type: 'object' } });
 }
-
-/** Reads `[a,b]` or `a,b` as its parts; brackets within stay together. */
-export function readTexts(text: string): string[] {
-  const inner = /^\[(.*)\]$/s.exec(text)?.[1] ?? text;
-  return inner.match(/(?:\[[^\]]*\]|[^,[])+/g) ?? [];
-}

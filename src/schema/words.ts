@@ -1,5 +1,6 @@
 import type { Field, Struct, Words } from './field.ts';
 import { keysOf, syntaxOfKey, unknownWordHint } from './word-hints.ts';
+import { endOfList, endOfQuotes } from './lists.ts';
 import { formatSize, parseSize } from './size.ts';
 
 interface WordErrorOptions extends ErrorOptions {
@@ -147,7 +148,8 @@ function collect(struct: Struct, text: string): Map<string, string> {
     const [key = '', value, ...rest] = parts;
     const needsValue = takesValue.get(key);
     if (needsValue === undefined) {
-      throw new WordError(`unknown option: ${key}`, { hint: unknownWordHint(struct, key, parts.slice(1)) });
+      const hint = openListHint(values) ?? unknownWordHint(struct, key, parts.slice(1));
+      throw new WordError(`unknown option: ${key}`, { hint });
     }
     if (needsValue && value === undefined) {
       throw new WordError(`invalid syntax:${piece}`, { hint: `expected ${key}=${syntaxOfKey(struct, key)}` });
@@ -162,6 +164,12 @@ function collect(struct: Struct, text: string): Map<string, string> {
   return values;
 }
 
+/** A list without its closing bracket ends at its first comma. */
+function openListHint(values: ReadonlyMap<string, string>): string | undefined {
+  const open = [...values].find(([, value]) => value.startsWith('[') && endOfList(value, 0) === undefined);
+  return open === undefined ? undefined : `the list ${open[0]}=${open[1]} has no closing bracket`;
+}
+
 interface Piece {
   /** as it was written */
   readonly piece: string;
@@ -169,22 +177,18 @@ interface Piece {
   readonly parts: readonly string[];
 }
 
-const KEY = /[^,=]*/y;
-// in quotes, in brackets, or up to the next comma or equals sign; a quote or bracket that does not end the piece is a letter like others
-const VALUE = /=(?:\s*"([^"]*)"\s*(?=,|$)|\s*(\[(?:[^[\]]|\[[^[\]]*\])*\])\s*(?=,|$)|([^,=]*))/y;
-
 /** Splits at commas and equals signs that are not in quotes or brackets. */
 function split(text: string): Piece[] {
   const pieces: Piece[] = [];
   let at = 0;
   while (at <= text.length) {
     const start = at;
-    const key = matchAt(KEY, text, at)?.[0] ?? '';
-    const parts = [key];
-    at += key.length;
-    for (let value = matchAt(VALUE, text, at); value !== null; value = matchAt(VALUE, text, at)) {
-      parts.push(value[1] ?? value[2] ?? value[3]?.trim() ?? '');
-      at += value[0].length;
+    at = endOfPlain(text, at);
+    const parts = [text.slice(start, at)];
+    while (text[at] === '=') {
+      const { value, end } = valueAt(text, at + 1);
+      parts.push(value);
+      at = end;
     }
     pieces.push({ piece: text.slice(start, at), parts });
     at += 1;
@@ -192,7 +196,25 @@ function split(text: string): Piece[] {
   return pieces;
 }
 
-function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
-  pattern.lastIndex = at;
-  return pattern.exec(text);
+/** The value that begins at `start`: in quotes, in brackets, or up to the next comma or equals sign. */
+function valueAt(text: string, start: number): { readonly value: string; readonly end: number } {
+  const at = skipBlanks(text, start);
+  const closed = endOfQuotes(text, at) ?? endOfList(text, at);
+  if (closed !== undefined) {
+    const end = skipBlanks(text, closed);
+    // a quote or bracket that does not end the piece is a letter like others
+    if (end === text.length || text[end] === ',')
+      return { value: text[at] === '"' ? text.slice(at + 1, closed - 1) : text.slice(at, closed), end };
+  }
+  const end = endOfPlain(text, start);
+  return { value: text.slice(start, end).trim(), end };
+}
+
+function endOfPlain(text: string, at: number): number {
+  const end = text.slice(at).search(/[,=]/);
+  return end < 0 ? text.length : at + end;
+}
+
+function skipBlanks(text: string, at: number): number {
+  return text.length - text.slice(at).trimStart().length;
 }

@@ -6,7 +6,7 @@ import { observed, type OnRequest } from './api/observed.ts';
 import { errorChain } from './api/errors.ts';
 import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
 import { daemonHelp } from './cli/daemon-help.ts';
-import { UsageError } from './cli/flags.ts';
+import { OptionError, USAGE_EXIT, UsageError } from './cli/flags.ts';
 import { exitWith } from './cli/exit.ts';
 import { surviveLostTerminals } from './cli/lost-terminals.ts';
 import { onEndSignals } from './cli/signals.ts';
@@ -265,7 +265,7 @@ void main(process.argv.slice(2))
       const help = error instanceof UsageError ? `\n${hintOf(error)}For more information try --help` : '';
       // at once: of two writes the second may come first
       print(`${message}${help}`, STDERR);
-      if (error instanceof UsageError) return 1;
+      if (error instanceof UsageError) return error instanceof OptionError ? 1 : USAGE_EXIT;
       if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');
       return 1;
     },

@@ -81,8 +81,6 @@ test('ch-remote takes a VM through its life', async () => {
 
 for (const [args, line] of [
   [['--foo'], /^found argument '--foo'/],
-  [['--kernel', KERNEL, '--cpus', 'boot=x'], /^Error parsing config: .*unable to parse x for boot/],
-  [['--kernel', '/nowhere'], /^Error booting VM: kernel \/nowhere: no such file or directory/],
   [
     ['--disk'],
     /^the argument '--disk <disk>' requires a value .*\n {2}expected path=<path>,\.\.\. For more information/,
@@ -90,6 +88,25 @@ for (const [args, line] of [
   [['--cpu', 'boot=2'], /^found argument '--cpu' which .*\n {2}did you mean --cpus\?/],
   [['--kernel', KERNEL, '--initrd', 'x'], /^found argument '--initrd' .*\n {2}did you mean --initramfs\?/],
   [['-kernel', KERNEL], /^found argument '-kernel' .*\n {2}did you mean --kernel\?/],
+  [['--seccomp', 'maybe'], /^'maybe' isn't a valid value for '--seccomp/],
+  [['--kernel', KERNEL, '--kernel', KERNEL], /^the argument '--kernel <kernel>' was provided more than once/],
+  [['--kernel', KERNEL, 'stray'], /^found argument 'stray' .*\n {2}--kernel takes one value/],
+  [['--watchdog=on'], /^the argument '--watchdog' takes no value/],
+  [['--kernel'], /^the argument '--kernel <kernel>' requires a value/],
+  [['-x'], /^found argument '-x'/],
+  [['--on-reboot', 'maybe'], /^'maybe' isn't a valid value for '--on-reboot/],
+] as const) {
+  test(`a command line that cannot be understood ends with 2 and says why: ${args.join(' ')}`, async () => {
+    const { code, stdout, stderr } = await run('cloud-hypervisor', ...args);
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, line);
+    assert.ok(stderr.trim().split('\n').length <= 2, stderr);
+  });
+}
+
+for (const [args, line] of [
+  [['--kernel', KERNEL, '--cpus', 'boot=x'], /^Error parsing config: .*unable to parse x for boot/],
+  [['--kernel', '/nowhere'], /^Error booting VM: kernel \/nowhere: no such file or directory/],
   [['--kernel', KERNEL, '--cpus', '2'], /--cpus: unknown option: 2\n {2}did you mean boot=2\?/],
   [['--kernel', KERNEL, '--disk', 'a.raw'], /--disk: unknown option: a\.raw\n {2}did you mean path=a\.raw\?/],
   [['--kernel', KERNEL, '--disk', 'file=/a'], /--disk: unknown option: file\n {2}did you mean path=\/a\?/],
@@ -109,7 +126,12 @@ for (const [args, line] of [
   ],
   [['--kernel', KERNEL, '--user-device', 'socket=/s'], /not supported yet: user_devices \(.*vfio-user\)/],
   [['--kernel', KERNEL, '--igvm', '/i'], /payload\.igvm: QEMU 10 cannot load IGVM files/],
-  [['--seccomp', 'maybe'], /^'maybe' isn't a valid value for '--seccomp/],
+  [
+    ['--kernel', KERNEL, '--numa', 'cpus=[0,1'],
+    /unknown option: 1\n {2}the list cpus=\[0 has no closing bracket/,
+  ],
+  [['--restore', 'source=file:///x'], /^Error parsing --restore: unknown option: source/],
+  [['--event-monitor', 'x'], /^Error parsing --event-monitor: unknown option: x/],
   [['--api-socket', 'fd=x'], /^Error parsing --api-socket/],
   [['--api-socket', '/nowhere/x.sock'], /^Failed to start the VMM thread: .*\/nowhere\/x\.sock/],
 ] as const) {
@@ -129,6 +151,25 @@ test('help and version of both commands', async () => {
   }
   assert.match((await run('cloud-hypervisor', '--version')).stdout, /^cloud-hypervisor v\d+\.\d+/);
   assert.match((await run('ch-remote', '--help')).stdout, /^ {4}power-button /m);
+  const [version] = (await run('cloud-hypervisor', '--version')).stdout.split('\n');
+  assert.equal(
+    (await run('ch-remote', '--version')).stdout,
+    `${version?.replace('cloud-hypervisor', 'ch-remote')}\n`,
+  );
+});
+
+test('ch-remote ends with 2 where its command line cannot be understood', async () => {
+  for (const args of [
+    [],
+    ['--foo'],
+    ['ping'],
+    ['--api-socket', '/x', 'fly'],
+    ['--api-socket', '/x', 'add-disk'],
+  ]) {
+    const { code, stdout, stderr } = await run('ch-remote', ...args);
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+    assert.match(stderr, /^error: /);
+  }
 });
 
 test('the API is served on a listening socket that was inherited', async () => {

@@ -244,3 +244,33 @@ test('a VMM that waits for a VM can be ended', async () => {
   assert.equal(await vmm.exited, 0);
   assert.ok(!existsSync(socket));
 });
+
+for (const [end, act] of [
+  ['SIGTERM', (vmm: TestVmm) => vmm.kill('SIGTERM')],
+  ['vmm.shutdown', async (vmm: TestVmm) => assertStatus(await vmm.put('vmm.shutdown'), 204)],
+] as const) {
+  test(`several requests that wait for a VM end with ${end}, also one whose client has gone`, async () => {
+    await using vmm = await startVmm();
+    const sockets = ['first', 'second', 'second'].map((name) => join(vmm.folder, name));
+    const urls = [...sockets.map((path) => `unix:${path}`), `tcp:127.0.0.1:${await freePort()}`];
+    const gone = connect(vmm.socket);
+    gone.on('error', () => undefined);
+    const body = JSON.stringify({ receiver_url: urls[0] });
+    gone.write(
+      `PUT /api/v1/vm.receive-migration HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await until('the first one listens', () => existsSync(sockets[0] ?? ''));
+    gone.destroy();
+    const waiting = urls.map((url) => vmm.put('vm.receive-migration', { receiver_url: url }));
+    // they are in the VMM's queue, behind the first
+    assertStatus(await vmm.get('vmm.ping'), 200);
+    assert.ok(!existsSync(sockets[1] ?? ''));
+    await act(vmm);
+    for (const answer of await Promise.all(waiting)) assertStatus(answer, 500);
+    assert.equal(await vmm.exited, 0);
+    assert.deepEqual(
+      [...sockets, vmm.socket].filter((path) => existsSync(path)),
+      [],
+    );
+  });
+}

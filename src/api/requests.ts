@@ -1,4 +1,5 @@
 import { imageType } from '../devices/image.ts';
+import { readIntegers } from '../devices/integers.ts';
 import { PortForward } from '../devices/port-forward.ts';
 import { DeviceConfig } from '../devices/vfio.ts';
 import {
@@ -11,7 +12,8 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, mac, nested, path, readDecimal, readTexts, size, text, uint } from '../schema/kinds.ts';
+import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
+import { readTexts } from '../schema/lists.ts';
 
 // the document forgets to require what the request makes no sense without
 const needed = <F extends Field>(inner: F): F => documentedAs('optional', inner);
@@ -180,6 +182,7 @@ export interface VmReceiveMigrationData extends ValueOf<typeof VmReceiveMigratio
 export const VmReceiveMigrationData = struct({
   name: 'VmReceiveMigrationData',
   doc: 'Where a VM is received',
+  wordsIgnored: ['memory_mode', 'tls_dir'],
   fields: { receiver_url: text('Socket to listen on, as `unix:<path>` or `tcp:<host>:<port>`', '<url>') },
 });
 
@@ -187,6 +190,9 @@ export interface VmSendMigrationData extends ValueOf<typeof VmSendMigrationData>
 export const VmSendMigrationData = struct({
   name: 'VmSendMigrationData',
   doc: 'Where the VM is sent',
+  wordsIgnored: [
+    ...['connections', 'downtime_ms', 'local', 'memory_mode', 'timeout_s', 'timeout_strategy', 'tls_dir'],
+  ],
   fields: {
     destination_url: text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
   },
@@ -196,7 +202,7 @@ export const VmSendMigrationData = struct({
 function readNetFds(text: string): unknown[] {
   return readTexts(text).map((item) => {
     const at = item.lastIndexOf('@');
-    const fds = readTexts(item.slice(at + 1)).map((fd) => readDecimal(fd));
+    const fds = readIntegers(item.slice(at + 1));
     if (at < 1 || fds.length === 0) throw new Error('expected <id>@[<fd>,...]');
     return { id: item.slice(0, at), num_fds: fds.length, fds };
   });

@@ -6,7 +6,7 @@ import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { didYouMean, nearest } from '../util/nearest.ts';
-import { parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
+import { OptionError, parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
 import { GUEST_ACTIONS, type GuestAction } from '../vm/machine-end.ts';
 import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
@@ -187,8 +187,8 @@ function readRestore(text: string): DecodedRestore {
     const { json, warnings } = parseFlag('restore', RestoreConfig, text);
     return { request: decode(RestoreConfig, json), warnings };
   } catch (error) {
-    if (error instanceof ConfigError) throw new UsageError(error.message, error.hint);
-    if (error instanceof DecodeError) throw new UsageError(`Error parsing --restore: ${error.message}`);
+    if (error instanceof ConfigError) throw new OptionError(error.message, error.hint);
+    if (error instanceof DecodeError) throw new OptionError(`Error parsing --restore: ${error.message}`);
     throw error;
   }
 }
@@ -202,7 +202,7 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     return { config: flags.count('gdb') === 0 ? config : { ...config, gdb: true }, warnings };
   } catch (error) {
     if (error instanceof ConfigError) {
-      throw new UsageError(`Error parsing config: ${error.message}`, error.hint);
+      throw new OptionError(`Error parsing config: ${error.message}`, error.hint);
     }
     throw error;
   }

@@ -27,6 +27,15 @@ export class UsageError extends Error {
   }
 }
 
+/**
+ * A flag's value that cannot be read, or describes no VM. As with Cloud Hypervisor, which parses values after its command
+ * line, this is no usage error: the exit code is that of a start that fails.
+ */
+export class OptionError extends UsageError {}
+
+/** Exit code of a command line that cannot be understood, in both programs. */
+export const USAGE_EXIT = 2;
+
 /** What was on a command line: each flag's values in order, and how often it was there. */
 export interface ParsedFlags {
   readonly values: (name: string) => readonly string[];

@@ -13,6 +13,8 @@ export interface RemoteCall {
   readonly args: readonly string[];
   /** the command's own options */
   readonly options: ReadonlyMap<string, string>;
+  /** its options that have no effect */
+  readonly ignored: readonly string[];
 }
 
 /**
@@ -23,10 +25,12 @@ export function parseRemoteArguments(
   argv: readonly string[],
 ): RemoteCall | { readonly kind: 'help' | 'version' } {
   const own = REMOTE_COMMANDS.flatMap(({ options }) => options);
+  const switches = REMOTE_COMMANDS.flatMap(({ ignored = [] }) => ignored);
   const { values, positionals, tokens } = parseArgs({
     args: [...argv],
     options: {
       ...Object.fromEntries(own.map((name) => [name, { type: 'string' as const }])),
+      ...Object.fromEntries(switches.map((name) => [name, { type: 'boolean' as const }])),
       'api-socket': { type: 'string', multiple: true },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'V' },
@@ -39,14 +43,15 @@ export function parseRemoteArguments(
   if (values.help === true || name === 'help') return { kind: 'help' };
   if (values.version === true) return { kind: 'version' };
   const command = REMOTE_COMMANDS.find((row) => row.name === name);
-  checkFlags(argv, tokens, command, name === undefined ? [] : own);
+  checkFlags(argv, tokens, command, name === undefined ? [] : [...own, ...switches]);
   // after the flags: the value of one that is mistyped is taken for the sub-command
   if (name !== undefined && command === undefined) throw unrecognized(name);
   checkSurplus(command, args[command?.takes ?? 0]);
   if (command === undefined) throw new UsageError('A sub-command is required');
   const options = optionsOf(command, new Map(Object.entries(values)));
   checkMissing(command, args, options);
-  return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options };
+  const ignored = (command.ignored ?? []).filter((one) => values[one] !== undefined);
+  return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options, ignored };
 }
 
 type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
@@ -58,7 +63,7 @@ function checkFlags(
   command: RemoteCommand | undefined,
   others: readonly string[],
 ): void {
-  const takes = ['api-socket', ...(command?.options ?? others)];
+  const takes = ['api-socket', ...(command?.options ?? others), ...(command?.ignored ?? [])];
   const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
   if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', optionMeant(flag.name, takes, command));
 }

@@ -1,11 +1,14 @@
 import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
+import { warningsOf } from '../config/vm-config.ts';
 import { net } from '../devices/net.ts';
 import { randomMac } from '../util/random-mac.ts';
 import type { Device } from '../devices/device.ts';
-import { decode, DecodeError } from '../schema/decode.ts';
+import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
+import type { Struct } from '../schema/field.ts';
 import { parseSize } from '../schema/size.ts';
+import { parseWords, WordError } from '../schema/words.ts';
 import { reasonOf } from '../util/errno.ts';
 import { fullBody } from './full-body.ts';
 
@@ -26,6 +29,8 @@ export interface CommandWords {
   /** empty where there is none */
   readonly argument: string;
   readonly options: ReadonlyMap<string, string>;
+  /** Tells what is taken and has no effect. */
+  readonly warn: (text: string) => void;
 }
 
 /** Makes a request's body from the words of the command line; throws CommandError. */
@@ -35,10 +40,13 @@ type DeviceBody = (words: CommandWords) => Readonly<Record<string, unknown>>;
 
 /** The configuration of a device from its option string, every default filled in; `what` is the original's word for it. */
 export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, what: string): DeviceBody {
-  return ({ argument }) => {
+  return ({ argument, warn }) => {
     if (flag === undefined || struct === undefined) throw new Error(`${what} has no option string`);
     try {
-      return fullBody(struct, decode(struct, parseFlag(flag, struct, argument).json));
+      const { json, warnings } = parseFlag(flag, struct, argument);
+      const config = decode(struct, json);
+      for (const text of [...warnings, ...membersWithoutEffect(struct, config)]) warn(text);
+      return fullBody(struct, config);
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof DecodeError)) throw error;
       throw new CommandError(`Error parsing ${what} syntax: ${error.message}`, hintOf(error));
@@ -47,16 +55,33 @@ export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, wh
 }
 
 /** A restore from its option string; what has no words (`overrides`) can be told by giving the JSON. */
-export const restoreBody: MakeBody = ({ argument: text }) => {
+export const restoreBody: MakeBody = ({ argument: text, warn }) => {
   try {
-    const json: unknown = text.startsWith('{')
-      ? JSON.parse(text)
-      : parseFlag('restore', RestoreConfig, text).json;
-    return fullBody(RestoreConfig, decode(RestoreConfig, json));
+    const { json, warnings } = text.startsWith('{')
+      ? { json: JSON.parse(text) as unknown, warnings: [] }
+      : parseFlag('restore', RestoreConfig, text);
+    const config = decode(RestoreConfig, json);
+    for (const one of [...warnings, ...warningsOf(RestoreConfig, json, config)]) warn(one);
+    return fullBody(RestoreConfig, config);
   } catch (error) {
     throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`, hintOf(error));
   }
 };
+
+/** A live migration's: a URL alone, or the option string of later releases, `destination_url=unix:/x,local=on`. */
+export function migrationBody(struct: Struct, member: string, what: string): MakeBody {
+  return ({ argument, warn }) => {
+    if (!/^[a-z_]+=/.test(argument)) return { [member]: argument };
+    try {
+      const { json, warnings } = parseWords(struct, argument);
+      for (const text of warnings) warn(text);
+      return json;
+    } catch (error) {
+      const hint = error instanceof WordError ? error.hint : undefined;
+      throw new CommandError(`Error parsing ${what} configuration: ${reasonOf(error)}`, hint);
+    }
+  };
+}
 
 function hintOf(error: unknown): string | undefined {
   return error instanceof ConfigError ? error.hint : undefined;

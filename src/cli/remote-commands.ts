@@ -1,3 +1,4 @@
+import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
 import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
@@ -8,6 +9,7 @@ import type { Flag } from './flags.ts';
 import {
   argumentBody,
   deviceBody,
+  migrationBody,
   netBody,
   resizeBody,
   resizeDiskBody,
@@ -26,6 +28,8 @@ export interface RemoteCommand {
   readonly takes: 0 | 1;
   /** its own options, each with a value */
   readonly options: readonly string[];
+  /** options without a value that are taken and have no effect */
+  readonly ignored?: readonly string[];
   /** What is sent. */
   readonly request: {
     readonly method: 'GET' | 'PUT';
@@ -101,8 +105,21 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   take('snapshot', '<destination_url>', 'Create a snapshot from VM', argumentBody('destination_url')),
   take('coredump', '<destination_url>', 'Create a coredump from VM', argumentBody('destination_url')),
   take('restore', '<restore_config>', 'Restore VM from a snapshot', restoreBody),
-  take('send-migration', '<destination_url>', 'Initiate a VM migration', argumentBody('destination_url')),
-  take('receive-migration', '<receiver_url>', 'Receive a VM migration', argumentBody('receiver_url')),
+  {
+    ...take(
+      'send-migration',
+      '<destination_url>',
+      'Initiate a VM migration',
+      migrationBody(VmSendMigrationData, 'destination_url', 'send migration'),
+    ),
+    ignored: ['local'],
+  },
+  take(
+    'receive-migration',
+    '<receiver_url>',
+    'Receive a VM migration',
+    migrationBody(VmReceiveMigrationData, 'receiver_url', 'receive migration'),
+  ),
 ];
 
 /** What may stand before the sub-command. */

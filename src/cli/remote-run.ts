@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 
 import { MAX_BODY_BYTES } from '../http/body.ts';
 import { readAtMost } from '../util/read-at-most.ts';
-import { UsageError } from './flags.ts';
+import { USAGE_EXIT, UsageError } from './flags.ts';
 import { osText } from './os-text.ts';
 import { parseRemoteArguments } from './remote-arguments.ts';
 import type { RemoteCall } from './remote-arguments.ts';
@@ -11,9 +11,10 @@ import { CommandError } from './remote-bodies.ts';
 import { callRemote, openRemote, type RemoteAnswer, type RemoteRequest } from './remote-connection.ts';
 import { takeDescriptors } from './remote-descriptors.ts';
 import { remoteHelp } from './remote-commands.ts';
-import { OWN_VERSION } from './version.ts';
+import { DIALECT_VERSION } from './version.ts';
 
-const VERSION = `ch-remote ${OWN_VERSION}`;
+/** As `cloud-hypervisor --version` says it. */
+const VERSION = `ch-remote v${DIALECT_VERSION}`;
 
 /** How much of a body is read, in bytes: of one that is too large enough for the server to say so. */
 export const BODY_READ_MAX = MAX_BODY_BYTES + 1;
@@ -22,7 +23,7 @@ export const BODY_READ_MAX = MAX_BODY_BYTES + 1;
 export interface RemoteResult {
   readonly stdout: string;
   readonly stderr: string;
-  readonly code: 0 | 1;
+  readonly code: 0 | 1 | typeof USAGE_EXIT;
 }
 
 /** Does what a `ch-remote` command line says. `stdin` is read only by a command that takes its body from there. */
@@ -30,27 +31,41 @@ export async function runRemote(
   argv: readonly string[],
   stdin: () => Promise<Buffer>,
 ): Promise<RemoteResult> {
+  const warnings: string[] = [];
   try {
     const action = parseRemoteArguments(argv);
-    if (action.kind === 'call') return success(outputOf(await send(action, stdin)));
-    return success(action.kind === 'help' ? remoteHelp(VERSION) : `${VERSION}\n`);
+    if (action.kind !== 'call') return success(action.kind === 'help' ? remoteHelp(VERSION) : `${VERSION}\n`);
+    const stdout = outputOf(await send(action, { stdin, warn: (text) => void warnings.push(text) }));
+    return { ...success(stdout), stderr: warningLines(warnings) };
   } catch (error) {
     if (error instanceof UsageError) {
-      return failure(`error: ${error.message}\n${hintLine(error)}\nFor more information try --help\n`);
+      const stderr = `error: ${error.message}\n${hintLine(error)}\nFor more information try --help\n`;
+      return { stdout: '', stderr, code: USAGE_EXIT };
     }
     if (error instanceof CommandError) {
-      return failure(`Error running command: ${error.message}\n${hintLine(error)}`);
+      const stderr = `${warningLines(warnings)}Error running command: ${error.message}\n${hintLine(error)}`;
+      return { stdout: '', stderr, code: 1 };
     }
     throw error;
   }
 }
 
+function warningLines(warnings: readonly string[]): string {
+  return warnings.map((text) => `warning: ${text}\n`).join('');
+}
+
+/** What a call needs of its surroundings. */
+interface CallContext {
+  readonly stdin: () => Promise<Buffer>;
+  readonly warn: (text: string) => void;
+}
+
 /** Connects first: a server that is not there is told before anything that is wrong with the words. */
-async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<RemoteAnswer> {
+async function send(call: RemoteCall, context: CallContext): Promise<RemoteAnswer> {
   const { method, endpoint } = call.command.request;
   const socket = await openRemote(call.socketPath);
   try {
-    const { body, fds } = await bodyOf(call, stdin);
+    const { body, fds } = await bodyOf(call, context);
     return await callRemote(socket, { method, endpoint, body, fds });
   } finally {
     socket.destroy();
@@ -58,12 +73,13 @@ async function send(call: RemoteCall, stdin: () => Promise<Buffer>): Promise<Rem
 }
 
 async function bodyOf(
-  { command, args, options }: RemoteCall,
-  stdin: () => Promise<Buffer>,
+  { command, args, options, ignored }: RemoteCall,
+  { stdin, warn }: CallContext,
 ): Promise<Pick<RemoteRequest, 'body' | 'fds'>> {
   const { request } = command;
+  for (const name of ignored) warn(`--${name} is ignored`);
   if (request.bodyFromFile === true) return { body: await readBody(args[0] ?? '-', stdin), fds: [] };
-  const json = request.body?.({ argument: args[0] ?? '', options });
+  const json = request.body?.({ argument: args[0] ?? '', options, warn });
   if (json === undefined) return { body: undefined, fds: [] };
   const { body, fds } = takeDescriptors(json);
   return { body: Buffer.from(JSON.stringify(body)), fds };
@@ -91,7 +107,7 @@ function readable(json: string): string {
   );
 }
 
-/** `MethodNotAllowed` for 405; Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 so, and calls all others unknown. */
+/** `MethodNotAllowed` for 405, `Conflict` for 409; Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 so, and calls all others unknown. */
 function kindOf(status: number): string {
   return STATUS_CODES[status]?.replaceAll(/[^A-Za-z]/g, '') ?? 'Unknown';
 }
@@ -102,8 +118,4 @@ function success(stdout: string): RemoteResult {
 
 function hintLine({ hint }: UsageError | CommandError): string {
   return hint === undefined ? '' : `  ${hint}\n`;
-}
-
-function failure(stderr: string): RemoteResult {
-  return { stdout: '', stderr, code: 1 };
 }

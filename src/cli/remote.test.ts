@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
 import type { Endpoints } from '../api/route.ts';
 import { CapturedLog, TempDir, TestServer } from '../http/test-kit.ts';
+import { REMOTE_COMMANDS } from './remote-commands.ts';
 import { runRemote } from './remote-run.ts';
+import { DIALECT_VERSION } from './version.ts';
 
 const noStdin = (): Promise<Buffer> => Promise.reject(new Error('stdin is not to be read'));
 const someStdin = () => Promise.resolve(Buffer.from('{"b":2}'));
@@ -27,6 +29,9 @@ const TAKING = [
     'restore',
     'send-migration',
     'receive-migration',
+    'add-user-device',
+    'add-vdpa',
+    'add-generic-vhost-user',
   ],
 ];
 
@@ -222,9 +227,48 @@ for (const [what, bytes, stdout, stderr] of [
   });
 }
 
+test('each status that the API has is named', async () => {
+  const names: readonly (readonly [number, string])[] = [
+    [400, 'BadRequest'],
+    [404, 'NotFound'],
+    [405, 'MethodNotAllowed'],
+    [409, 'Conflict'],
+    [413, 'PayloadTooLarge'],
+    [429, 'TooManyRequests'],
+    [431, 'RequestHeaderFieldsTooLarge'],
+    [500, 'InternalServerError'],
+    [501, 'NotImplemented'],
+    [503, 'ServiceUnavailable'],
+    [599, 'Unknown'],
+  ];
+  using dir = new TempDir();
+  const path = join(dir.path, 'statuses.sock');
+  let status = 0;
+  const other = createServer((socket) => {
+    socket.once('data', () => socket.write(`HTTP/1.1 ${status} \r\nContent-Length: 5\r\n\r\n["a"]`));
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => other.listen(path, resolve));
+  try {
+    for (const [code, name] of names) {
+      status = code;
+      const line = `Error running command: Server responded with an error: ${name}: ["a"]\n`;
+      assert.deepEqual(await run(['--api-socket', path, 'resume']), [1, '', line]);
+    }
+  } finally {
+    other.close();
+  }
+});
+
 for (const [argv, endpoint, body] of [
   [['send-migration', 'unix:/x, y'], 'vm.send-migration', { destination_url: 'unix:/x, y' }],
   [['receive-migration', 'tcp:h:1'], 'vm.receive-migration', { receiver_url: 'tcp:h:1' }],
+  [['send-migration', 'destination_url=unix:/x'], 'vm.send-migration', { destination_url: 'unix:/x' }],
+  [
+    ['receive-migration', 'receiver_url="unix:/x, y=z"'],
+    'vm.receive-migration',
+    { receiver_url: 'unix:/x, y=z' },
+  ],
   [['snapshot', 'file:///x'], 'vm.snapshot', { destination_url: 'file:///x' }],
   [
     ['restore', 'source_url=file:///x,prefault=on'],
@@ -273,7 +317,93 @@ for (const [argv, endpoint, body] of [
   });
 }
 
+/** Words of later releases, which the API ignores as well; the request goes out without them. */
+const IGNORED: readonly (readonly [argv: readonly string[], warnings: readonly string[]])[] = [
+  [
+    ['add-device', 'path=/x,pci_device_id=3,x_exclude_mmap_bars=[0,2],fd=5'],
+    ['fd', 'pci_device_id', 'x_exclude_mmap_bars'],
+  ],
+  ...[
+    ['add-disk', 'path=/x'],
+    ['add-fs', 'tag=t,socket=/s'],
+    ['add-net', 'tap=t0'],
+    ['add-pmem', 'file=/p'],
+    ['add-vsock', 'cid=3,socket=/s'],
+    ['add-user-device', 'socket=/s'],
+    ['add-vdpa', 'path=/x'],
+  ].map(([name = '', words = '']) => [[name, `${words},pci_device_id=3`], ['pci_device_id']] as const),
+  [['add-generic-vhost-user', 'socket=/s,device_type=1,pci_device_id=3'], ['pci_device_id']],
+  [
+    ['restore', 'source_url=file:///x,memory_restore_mode=ondemand,zone_updates=[a@[b,c]]'],
+    ['memory_restore_mode', 'zone_updates'],
+  ],
+  [
+    ['send-migration', 'destination_url=unix:/x,local=on,downtime_ms=1,timeout_s=1,connections=1'],
+    ['connections', 'downtime_ms', 'local', 'timeout_s'],
+  ],
+  [['send-migration', '--local', 'unix:/x'], ['--local']],
+  [['send-migration', 'unix:/x', '--local'], ['--local']],
+  [['receive-migration', 'receiver_url=unix:/x,memory_mode=precopy'], ['memory_mode']],
+];
+
+for (const [argv, words] of IGNORED) {
+  test(`${argv.join(' ')} is sent, with a warning of each word that is ignored`, async () => {
+    const calls: string[] = [];
+    const [code, stdout, stderr] = await call(argv, calls);
+    assert.deepEqual([code, stdout], [0, '']);
+    const lines = stderr.split('\n').slice(0, -1);
+    const named = lines.map((line) => /^warning: (?:--[a-z-]+: )?(\S+) is ignored$/.exec(line)?.[1] ?? line);
+    assert.deepEqual(new Set(named), new Set(words));
+    const [sent = ''] = calls;
+    for (const word of words) assert.ok(!sent.includes(word.replace('--', '"')), sent);
+  });
+}
+
+test('each command with an option string warns of what is ignored', () => {
+  const tried = new Set(IGNORED.map(([[name]]) => name));
+  const taking = REMOTE_COMMANDS.filter(({ name }) => /^(?:add-|restore|.*-migration)/.test(name));
+  assert.deepEqual(
+    taking.map(({ name }) => name).filter((name) => !tried.has(name)),
+    [],
+  );
+});
+
+test('members without effect are told as by the daemon, also those of a restore in JSON', async () => {
+  const [, , segment] = await call(['add-disk', 'path=/x,pci_segment=1']);
+  assert.match(segment, /^warning: pci_segment: all devices are on PCI segment 0/);
+  const [, , member] = await call(['restore', '{"source_url":"file:///x","colour":1}']);
+  assert.equal(member, 'warning: unknown fields ignored: colour\n');
+});
+
+test('warnings go before the error of the same command', async () => {
+  using dir = new TempDir();
+  const path = join(dir.path, 'refusing.sock');
+  const other = createServer((socket) => {
+    socket.once('data', () => socket.write('HTTP/1.1 404 \r\n\r\n'));
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => other.listen(path, resolve));
+  try {
+    const [code, , stderr] = await run(['--api-socket', path, 'add-disk', 'path=/x,pci_device_id=3']);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^warning: --disk: pci_device_id is ignored\nError running command: Server .*: NotFound\n$/,
+    );
+  } finally {
+    other.close();
+  }
+});
+
 for (const [argv, text] of [
+  [
+    ['send-migration', 'destination=unix:/x'],
+    'Error parsing send migration configuration: unknown option: destination\n',
+  ],
+  [
+    ['receive-migration', 'tls_dir=/x'],
+    'Error parsing receive migration configuration: receiver_url missing\n',
+  ],
   [['add-disk', 'foo=1'], 'Error parsing disk syntax: Error parsing --disk: unknown option: foo'],
   [['add-fs', 'tag=t'], 'Error parsing filesystem syntax: Error parsing --fs: socket missing'],
   [['add-vsock', 'cid=2,socket=/s'], 'Error parsing vsock syntax: cid: expected a whole number from 3'],
@@ -346,11 +476,11 @@ for (const [argv, message, hint] of [
 ] as readonly (readonly [readonly string[], string, string?])[]) {
   test(`a command line that makes no sense: ${argv.join(' ')}`, async () => {
     const text = `error: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}\nFor more information try --help\n`;
-    assert.deepEqual(await run(argv), [1, '', text]);
+    assert.deepEqual(await run(argv), [2, '', text]);
   });
 }
 
-test('help names every command, version the program', async () => {
+test('help names every command, version the program and the release whose API it speaks', async () => {
   for (const argv of [['--help'], ['-h'], ['help'], ['--api-socket', 'x', 'ping', '--help']]) {
     const [code, stdout, stderr] = await run(argv);
     assert.deepEqual([code, stderr], [0, '']);
@@ -359,5 +489,6 @@ test('help names every command, version the program', async () => {
     }
     for (const line of stdout.split('\n')) assert.ok(line.length <= 110, line);
   }
-  assert.match((await run(['-V']))[1], /^ch-remote \S+\n$/);
+  for (const flag of ['-V', '--version'])
+    assert.deepEqual(await run([flag]), [0, `ch-remote v${DIALECT_VERSION}\n`, '']);
 });

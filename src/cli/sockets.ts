@@ -1,6 +1,6 @@
 import type { MonitorTarget } from '../host/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
-import { UsageError } from './flags.ts';
+import { OptionError } from './flags.ts';
 
 /**
  * Reads `--api-socket path=P`, `fd=N`, or a bare path. What is neither is a path as a whole,
@@ -10,19 +10,19 @@ export function readApiSocket(text: string): ListenAddress {
   if (text.startsWith('fd=')) {
     const fd = Number(text.slice(3));
     if (!/^\d+$/.test(text.slice(3)) || !Number.isSafeInteger(fd)) {
-      throw new UsageError(`Error parsing --api-socket: invalid fd '${text.slice(3)}'`);
+      throw new OptionError(`Error parsing --api-socket: invalid fd '${text.slice(3)}'`);
     }
     return { fd };
   }
   const path = text.startsWith('path=') ? text.slice(5) : text;
-  if (path === '') throw new UsageError('Error parsing --api-socket: the path is empty');
+  if (path === '') throw new OptionError('Error parsing --api-socket: the path is empty');
   return { path };
 }
 
 /** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form. */
 export function readEventMonitor(text: string): MonitorTarget {
-  const refuse = (why: string, hint?: string): UsageError =>
-    new UsageError(`Error parsing --event-monitor: ${why}`, hint);
+  const refuse = (why: string, hint?: string): OptionError =>
+    new OptionError(`Error parsing --event-monitor: ${why}`, hint);
   const [, key, value = ''] = /^(path|fd)=(.*)$/s.exec(text) ?? [];
   if (key === undefined && text === '') throw refuse('path or fd required');
   if (key === undefined) {
@@ -38,6 +38,7 @@ export function readEventMonitor(text: string): MonitorTarget {
 /** Reads `path=P`, or a bare path, for a flag that names a socket. */
 export function readPathOption(flag: string, text: string): string {
   const path = text.startsWith('path=') ? text.slice(5) : text;
-  if (path === '') throw new UsageError(`Error parsing --${flag}: the path is empty`, 'expected path=<path>');
+  if (path === '')
+    throw new OptionError(`Error parsing --${flag}: the path is empty`, 'expected path=<path>');
   return path;
 }

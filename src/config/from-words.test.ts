@@ -412,7 +412,25 @@ test('paths with commas and equals signs are possible in quotes', () => {
 
 test('a polled queue without a back-end is worth a warning', () => {
   const { warnings } = parseVmConfig({ kernel: ['/k'], disk: ['path=/a,poll_queue=off'] });
-  assert.deepEqual(warnings, ['poll_queue is only used with vhost_user=on']);
+  assert.deepEqual(warnings, ['--disk: poll_queue is only used with vhost_user=on']);
+});
+
+test('words of later releases are ignored with a warning that names the flag, also a flag as a whole', () => {
+  const { warnings, config } = parseVmConfig({
+    kernel: ['/k'],
+    disk: ['path=/a,pci_device_id=3'],
+    cpus: ['boot=1,core_scheduling=vm,profile=host'],
+    device: ['path=/sys/d,fd=5'],
+    rtc: ['pci_segment=0'],
+  });
+  assert.deepEqual(warnings, [
+    '--rtc is ignored: the machine always has the clock of a PC',
+    '--disk: pci_device_id is ignored',
+    '--device: fd is ignored',
+    '--cpus: core_scheduling is ignored',
+    '--cpus: profile is ignored',
+  ]);
+  assert.ok(!('rtc' in config));
 });
 
 test('one flag can be read by itself, as ch-remote does', () => {

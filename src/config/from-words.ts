@@ -70,13 +70,16 @@ export function parseVmConfig(flags: FlagTexts): DecodedVmConfig {
   const { json, warnings } = vmConfigJson(flags);
   try {
     const decoded = decodeVmConfig(json);
-    return { config: decoded.config, warnings: [...warnings, ...decoded.warnings] };
+    const ignored = flags['rtc'] === undefined ? [] : [RTC_IGNORED];
+    return { config: decoded.config, warnings: [...ignored, ...warnings, ...decoded.warnings] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const problems = [`Error validating configuration: ${error.message}`];
     throw new ConfigError(error.kind, problems, { cause: error });
   }
 }
+
+const RTC_IGNORED = '--rtc is ignored: the machine always has the clock of a PC';
 
 /**
  * The JSON that vm.create would be sent for these flags, not checked yet.
@@ -113,7 +116,8 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
  */
 export function parseFlag(flag: string, struct: Struct, text: string): ParsedWords {
   try {
-    return parseWords(struct, text);
+    const { json, warnings } = parseWords(struct, text);
+    return { json, warnings: warnings.map((warning) => `--${flag}: ${warning}`) };
   } catch (error) {
     if (!(error instanceof WordError)) throw error;
     const prefix = error.validation ? 'Error validating configuration' : `Error parsing --${flag}`;

@@ -21,6 +21,8 @@ Made from the schema that the server checks with (\`npm run manual\`), not to be
 - Members that are not known are ignored with a warning in the log, unless a struct says that it refuses them.
 - In JSON, sizes are whole numbers of bytes. On the command line they take K, M or G (powers of 1024), switches take \`on\`
   and \`off\`, words are taken in any case, and a value with a comma or an equals sign is put in double quotes.
+- Lists on the command line are in brackets, \`[0-2,9]\`, also within others, \`[0@[1,2],1@[3-4]]\`. An item with a comma is
+  put in double quotes.
 `;
 
 /** docs/configuration.md: every member of every struct that a client sends. */

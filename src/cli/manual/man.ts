@@ -32,10 +32,8 @@ const DAEMON_PROSE: Prose = {
   files: [['~/.cache/nephos/boot/', 'unpacked kernels and initramfs archives, 1 GiB at most']],
   exit: [
     ['0', 'the guest powered itself off, vmm.shutdown, SIGTERM, SIGINT, SIGHUP; --help and --version'],
-    [
-      '1',
-      'a command line that cannot be understood, a VM on it that does not boot, a socket that cannot be had',
-    ],
+    ['1', 'a VM on the command line that cannot be read or does not boot, a socket that cannot be had'],
+    ['2', 'a command line that cannot be understood: an unknown flag, a value too few or too many'],
   ],
   examples: [
     ['cloud-hypervisor --api-socket /tmp/ch.sock'],
@@ -52,12 +50,17 @@ const REMOTE_PROSE: Prose = {
   description: [
     'Sends one request to the API of a running cloud-hypervisor and prints what it answers.',
     'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
+    'Words of later releases that have no effect are ignored with a warning on standard error.',
   ],
   environment: [],
   files: [],
   exit: [
     ['0', 'it was done'],
     ['1', 'it was refused, or could not be asked; the reason is on standard error'],
+    [
+      '2',
+      'a command line that cannot be understood: an unknown command or option, an argument too few or too many',
+    ],
   ],
   examples: [
     ['ch-remote --api-socket /tmp/vm.sock create vm.json && ch-remote --api-socket /tmp/vm.sock boot'],

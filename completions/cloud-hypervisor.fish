@@ -55,7 +55,6 @@ complete -c cloud-hypervisor -l user-device -x -a '(__cloud_hypervisor_value "so
 complete -c cloud-hypervisor -l vdpa -x -a '(__cloud_hypervisor_value "path=<file>" "num_queues=" "iommu=on" "iommu=off" "id=" "pci_segment=")' -d 'A virtio device that the host’s hardware serves (vDPA); refused'
 complete -c cloud-hypervisor -l generic-vhost-user -x -a '(__cloud_hypervisor_value "socket=<file>" "device_type=" "queue_sizes=" "id=" "pci_segment=")' -d 'A virtio device of any kind that a vhost-user back-end serves; refused'
 complete -c cloud-hypervisor -l pvmemcontrol -d 'A device by which the guest says what its memory is for; it gets none'
-complete -c cloud-hypervisor -l rtc -x -d 'Virtio clock of later releases; ignored: the machine always has the clock of a PC'
 complete -c cloud-hypervisor -l memory-zone -x -a '(__cloud_hypervisor_value "id=" "size=" "file=<file>" "mergeable=on" "mergeable=off" "shared=on" "shared=off" "hugepages=on" "hugepages=off" "hugepage_size=" "host_numa_node=" "hotplug_size=" "hotplugged_size=" "prefault=on" "prefault=off" "thp=on" "thp=off" "reserve=on" "reserve=off")' -d 'A part of the RAM with a backing of its own; needs memory.size to be 0'
 complete -c cloud-hypervisor -l api-socket -x -a '(__cloud_hypervisor_value "path=<file>" "fd=" "<file>")' -d 'Serve the API on a UNIX socket'
 complete -c cloud-hypervisor -l event-monitor -x -a '(__cloud_hypervisor_value "path=<file>" "fd=")' -d 'Record what happens to the VM, as JSON; may be given several times'

@@ -162,7 +162,7 @@ async function restoreFromCommandLine(
   vmm: Vmm,
   { request, warnings }: NonNullable<DaemonOptions['restore']>,
 ): Promise<void> {
-  for (const warning of warnings) log.warn(`--restore: ${warning}`);
+  for (const warning of warnings) log.warn(warning);
   await vmm.handlers['vm.restore'](request).catch((error: unknown) => {
     throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`);
   });

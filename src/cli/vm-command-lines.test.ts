@@ -447,10 +447,10 @@ test('a restore is read from its words, and what has no effect is warned of', ()
   ]);
   const ignored = `${url},memory_restore_mode=ondemand,zone_updates=[z@1],vfio_fds=[v@5],iommufd_fd=7`;
   assert.deepEqual(restore(ignored)?.warnings.toSorted(), [
-    'iommufd_fd is ignored',
-    'memory_restore_mode is ignored',
-    'vfio_fds is ignored',
-    'zone_updates is ignored',
+    '--restore: iommufd_fd is ignored',
+    '--restore: memory_restore_mode is ignored',
+    '--restore: vfio_fds is ignored',
+    '--restore: zone_updates is ignored',
   ]);
   assert.throws(() => restore('prefault=off'), /source_url missing/);
 });

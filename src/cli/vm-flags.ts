@@ -35,13 +35,6 @@ export const VM_FLAGS: readonly Flag[] = [
     syntax: syntaxOf(FwCfgConfig),
   },
   ...DEVICES.flatMap(flagOf),
-  {
-    name: 'rtc',
-    takes: 'one',
-    doc: 'Virtio clock of later releases; ignored: the machine always has the clock of a PC',
-    syntax: '<text>',
-    fallback: '',
-  },
   { name: 'memory-zone', takes: 'many', doc: MemoryZoneConfig.doc, syntax: syntaxOf(MemoryZoneConfig) },
 ];
 

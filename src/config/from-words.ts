@@ -70,16 +70,13 @@ export function parseVmConfig(flags: FlagTexts): DecodedVmConfig {
   const { json, warnings } = vmConfigJson(flags);
   try {
     const decoded = decodeVmConfig(json);
-    const ignored = flags['rtc'] === undefined ? [] : [RTC_IGNORED];
-    return { config: decoded.config, warnings: [...ignored, ...warnings, ...decoded.warnings] };
+    return { config: decoded.config, warnings: [...warnings, ...decoded.warnings] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const problems = [`Error validating configuration: ${error.message}`];
     throw new ConfigError(error.kind, problems, { cause: error });
   }
 }
-
-const RTC_IGNORED = '--rtc is ignored: the machine always has the clock of a PC';
 
 /**
  * The JSON that vm.create would be sent for these flags, not checked yet.

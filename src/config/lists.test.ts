@@ -141,9 +141,8 @@ const LISTS: readonly Row[] = [
           ],
         },
       ],
-      [['[]'], { item_list: [] }],
     ],
-    wrong: ['[name=opt/a', '[name=opt/a,]', '[file]', 'opt/a'],
+    wrong: ['[]', '[name=opt/a', '[name=opt/a,]', '[file]', 'opt/a'],
   },
   {
     struct: RestoreConfig,

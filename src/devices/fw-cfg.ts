@@ -51,7 +51,6 @@ function always(doc: string) {
 function readItemList(words: string): unknown[] {
   const inner = insideBrackets(words);
   if (inner === undefined) throw new Error('expected a list in brackets: [name=<name>,file=<path>:...]');
-  if (inner.trim() === '') return [];
   return itemTexts(inner).map((item) => Object.fromEntries(splitOutside(item, ',').map(readPair)));
 }
 

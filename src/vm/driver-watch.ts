@@ -20,6 +20,8 @@ const REST_MS = 1000;
 
 /** What is told of the guest's drivers. */
 export interface DriverWatch {
+  /** Settles once the devices that had a driver from the start are told of. */
+  readonly told: Promise<void>;
   /** The guest has let a device go: its driver did before, whether that was seen or not. */
   readonly gone: (id: string) => void;
 }
@@ -65,10 +67,11 @@ export function watchDrivers(run: Run, emit: OnVmEvent): DriverWatch {
     resting = false;
     await look();
   };
-  traceStatus(run, true).then(look, (error: unknown) => {
+  const told = traceStatus(run, true).then(look, (error: unknown) => {
     log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`);
   });
   return {
+    told,
     gone: (id) => {
       if (active.delete(id)) emit(driverEvent(id, false));
     },

@@ -24,11 +24,11 @@ export interface MachineWatch {
   readonly onPanic: (() => void) | undefined;
 }
 
-/** Follows a machine's events until its end. */
-export function watchMachine(
+/** Follows a machine's events until its end. Resolves once the devices that have a driver already are told of. */
+export async function watchMachine(
   run: Run,
   { emit, watchesDrivers, onEjected, forget, onPanic }: MachineWatch,
-): void {
+): Promise<void> {
   const drivers = watchesDrivers ? watchDrivers(run, emit) : undefined;
   run.tellRemoved = (placement) => {
     drivers?.gone(placement.id);
@@ -46,6 +46,7 @@ export function watchMachine(
     if (own !== undefined) emit(own);
   });
   if (onPanic !== undefined) stopAtPanic(run);
+  await drivers?.told;
 }
 
 function troubleOf({ event }: QmpEvent): string | undefined {

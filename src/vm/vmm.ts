@@ -4,7 +4,7 @@ import type { PciDeviceInfo, VmCounters } from '../api/replies.ts';
 import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import type { Phase } from '../api/route.ts';
 import type { RouteName } from '../api/routes.ts';
-import type { VmConfig } from '../config/vm-config.ts';
+import { dialectOf, type VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
@@ -22,6 +22,7 @@ import { countersOf } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { withoutDevice } from '../config/merge.ts';
 import { giveBackEjected } from './hotplug/ejected.ts';
+import { followDebugger } from './follow-debugger.ts';
 import { removeDevice } from './hotplug/remove.ts';
 import { orEnd, orFailure } from './engine-end.ts';
 import { turn, type OnVmEvent, type Turn } from './events.ts';
@@ -261,29 +262,36 @@ export class Vmm {
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
     const whole = withNetDescriptors(request, fds);
-    const { vm, run } = await this.#during(['restoring', 'restored'], () => restoreVm(whole, signals));
+    const { vm, run } = await restoreVm(whole, signals, (config) => {
+      if (dialectOf(config) === 'contract') this.#emit(turn('restoring'));
+    });
     this.#vm = vm;
-    this.#watch(vm, run);
+    await this.#watch(vm, run);
+    // in the current dialect the devices are activated before
+    if (dialectOf(vm.config) === 'current') this.#emit(turn('restoring'));
+    this.#emit(turn('restored'));
     if (request.resume) await resumeVm(vm, this.#emit);
   }
 
   async #receive({ receiver_url: url }: VmReceiveMigrationData, signals: EndSignals): Promise<void> {
     checkPhase('vm.receive-migration', this.#vm?.state ?? 'none');
     log.info('vm.receive-migration');
-    const { vm, run } = await this.#during(['restoring', 'restored'], () => receiveVm(url, signals));
+    this.#emit(turn('restoring'));
+    const { vm, run } = await receiveVm(url, signals);
     this.#vm = vm;
-    this.#watch(vm, run);
+    await this.#watch(vm, run);
+    this.#emit(turn('restored'));
     await resumeVm(vm, this.#emit);
   }
 
   async #boot(vm: Vm, signals: EndSignals): Promise<void> {
-    if (vm.live === undefined) this.#watch(vm, await bootVm(vm, { signals, emit: this.#emit }));
+    if (vm.live === undefined) void this.#watch(vm, await bootVm(vm, { signals, emit: this.#emit }));
     else await resumeVm(vm, this.#emit);
   }
 
   async #restart(vm: Vm, signals: EndSignals, holds: boolean): Promise<void> {
     if (vm.live === undefined) return;
-    this.#watch(vm, await restartVm(vm, vm.live, { signals, emit: this.#emit, holds }));
+    void this.#watch(vm, await restartVm(vm, vm.live, { signals, emit: this.#emit, holds }));
   }
 
   async #delete(vm: Vm): Promise<void> {
@@ -312,8 +320,11 @@ export class Vmm {
     return live === undefined ? {} : countersOf(live.run);
   }
 
-  /** What happens to a machine by itself is dealt with between operations, and only while it is the VM's. */
-  #watch(vm: Vm, run: Run): void {
+  /**
+   * What happens to a machine by itself is dealt with between operations, and only while it is the VM's. Resolves once the
+   * devices that have a driver already are told of.
+   */
+  #watch(vm: Vm, run: Run): Promise<void> {
     const whileThere = (act: Operation<void>): void => {
       this.#queue
         .run(async (signals) => (vm.live?.run === run ? act(signals) : undefined))
@@ -323,7 +334,7 @@ export class Vmm {
         });
     };
     const by = this.#conclusions;
-    watchMachine(run, {
+    const told = watchMachine(run, {
       emit: this.#emit,
       watchesDrivers: this.#watchesDrivers,
       onEjected: () => whileThere(() => giveBackEjected(run)),
@@ -338,13 +349,8 @@ export class Vmm {
     void run.qemu.ended.then((end) =>
       whileThere((signals) => concludeEnd(by, vm, { ...end, trouble: run.trouble }, signals)),
     );
+    return told;
   }
-}
-
-/** A debugger stops the vCPUs and lets them go on without the VMM's doing. */
-function followDebugger(vm: Vm, event: string): void {
-  if (event === 'STOP') vm.state = 'Paused';
-  if (event === 'RESUME') vm.state = 'Running';
 }
 
 /** Does something to the machine that runs; the route's phases have seen to it that one does. */

@@ -42,11 +42,16 @@ interface Snapshot {
 
 /**
  * Makes the VM of a snapshot, Paused. Rejects with ApiError, naming what is wrong with the snapshot or which device could
- * not be made, and leaves nothing behind.
+ * not be made, and leaves nothing behind. `onConfig` is called with the configuration before anything is made from it.
  */
-export async function restoreVm(request: RestoreConfig, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
+export async function restoreVm(
+  request: RestoreConfig,
+  signals: EndSignals,
+  onConfig: (config: VmConfig) => void,
+): Promise<{ vm: Vm; run: Run }> {
   const started = performance.now();
   const snapshot = await readSnapshot(request);
+  onConfig(snapshot.config);
   const consoles = await openConsoles(snapshot.config);
   const vm = createVm(snapshot.config);
   try {

@@ -77,6 +77,8 @@ export interface NetFacts {
   readonly mac: string;
   /** the TAP's queues; undefined where there is no TAP */
   readonly fds: readonly number[] | undefined;
+  /** path of the socket at which the VMM connects a vhost-user back-end to QEMU; undefined where there is none */
+  readonly frontEnd?: string | undefined;
   /** the forwards of backend `user`, with the host ports to ask for */
   readonly forwards?: readonly PortForward[] | undefined;
 }
@@ -128,7 +130,9 @@ function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] 
 const TAP_TX_QUEUE_SIZE = 256;
 
 function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {
-  if (config.vhost_user) return planVhostUserNet(config, { id, pairs: queuePairs(config) });
+  if (config.vhost_user) {
+    return planVhostUserNet({ id, pairs: queuePairs(config), frontEnd: facts.frontEnd ?? '' });
+  }
   if (config.backend === 'user') {
     const network = userNetwork({ ...config, forwards: facts.forwards });
     return [{ kind: 'netdev', props: { id, ...network } }];

@@ -43,7 +43,7 @@ export interface NetdevStep {
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
  * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
  *   with `once` it connects one time, before the next step: for devices that do not wait for the connection;
- *   with `server` QEMU listens there, and the next step comes when somebody has connected.
+ *   with `server` QEMU listens there, and the next step waits for the VMM, which connects.
  *   The path is the user's, so only QMP can carry it.
  */
 export type ChardevBackend =

@@ -1,19 +1,17 @@
 import type { Step } from './step.ts';
 
-/** What counts where another process serves a network. */
-interface VhostUserNet {
-  readonly vhost_socket?: string | undefined;
-  readonly vhost_mode: 'Client' | 'Server';
+interface Place {
+  readonly id: string;
+  readonly pairs: number;
+  /** path of the socket at which the VMM connects the back-end to QEMU */
+  readonly frontEnd: string;
 }
 
 /** The back-end of a network that another process serves. */
-export function planVhostUserNet(
-  { vhost_socket: path = '', vhost_mode: mode }: VhostUserNet,
-  { id, pairs }: { readonly id: string; readonly pairs: number },
-): readonly Step[] {
+export function planVhostUserNet({ id, pairs, frontEnd }: Place): readonly Step[] {
   const chardev = `${id}.socket`;
   return [
-    { kind: 'chardev', id: chardev, backend: { type: 'socket', path, server: mode === 'Server' } },
+    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: frontEnd, server: true } },
     { kind: 'netdev', props: { type: 'vhost-user', id, chardev, queues: pairs } },
   ];
 }

@@ -1,4 +1,5 @@
-import { loadNative } from '../util/native.ts';
+import { closeSync } from 'node:fs';
+import { loadNative, type Native } from '../util/native.ts';
 import {
   AF_UNIX,
   checkPathLength,
@@ -17,24 +18,24 @@ export interface Connection {
 /** Connects to a UNIX socket without waiting. Rejects with the path and the reason. */
 export async function connectSocket(path: string): Promise<Connection> {
   checkPathLength(path);
-  const { koffi, libc } = await loadNative();
-  const close = libc.func('int close(int)');
-  const fd = Number(
-    libc.func('int socket(int, int, int)')(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
-  );
-  if (fd < 0) throw new Error(`${path}: no socket could be made (errno ${koffi.errno()})`);
+  const native = await loadNative();
+  const fd = connectNow(native, path);
+  if (fd >= 0) return { fd, close: () => closeSync(fd) };
+  const reason = reasons(native.koffi.os.errno).get(-fd) ?? `cannot be connected to (errno ${-fd})`;
+  throw new Error(`${path}: ${reason}`);
+}
+
+/** Connects to a UNIX socket without waiting. @returns a non-blocking descriptor, or the negative errno */
+export function connectNow({ koffi, libc }: Native, path: string): number {
+  const type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  const fd = Number(libc.func('int socket(int, int, int)')(AF_UNIX, type, 0));
+  if (fd < 0) return -koffi.errno();
   const address = socketAddress(path);
-  const connected: unknown = libc.func('int connect(int, const void *, unsigned int)')(
-    fd,
-    address,
-    address.length,
-  );
-  if (connected === 0) return { fd, close: () => void close(fd) };
+  const connect = libc.func('int connect(int, const void *, unsigned int)');
+  if (Number(connect(fd, address, address.length)) === 0) return fd;
   const errno = koffi.errno();
-  close(fd);
-  throw new Error(
-    `${path}: ${reasons(koffi.os.errno).get(errno) ?? `cannot be connected to (errno ${errno})`}`,
-  );
+  closeSync(fd);
+  return -errno;
 }
 
 function reasons(errno: Readonly<Record<string, number>>): ReadonlyMap<number | undefined, string> {
@@ -42,6 +43,7 @@ function reasons(errno: Readonly<Record<string, number>>): ReadonlyMap<number | 
     [errno['ENOENT'], 'No such file or directory'],
     [errno['ECONNREFUSED'], 'nobody listens there'],
     [errno['EACCES'], 'Permission denied'],
+    [errno['EMFILE'], 'this process has no file descriptors left'],
     [errno['EAGAIN'], 'is busy with other connections'],
     [errno['EPROTOTYPE'], 'is no stream socket'],
     [errno['ENOTSOCK'], 'is not a socket'],

@@ -6,7 +6,7 @@ import { listenAtPath, type ListeningSocket } from '../util/listening-socket.ts'
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../util/readiness.ts';
-import { createReceive, type Receive } from './receive.ts';
+import { createReceive, type Receive } from '../util/receive-descriptors.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');

@@ -3,7 +3,6 @@ import type { ChardevStep, NetdevStep, Step } from '../devices/step.ts';
 import { EngineError } from './engine-error.ts';
 import { QmpError, type Qmp } from './qmp.ts';
 import { isMessage, type QmpMessage } from './qmp-stream.ts';
-import { tellWaiting } from '../util/waiting.ts';
 
 /** One QMP command, with the descriptors that travel with it. */
 interface Command {
@@ -14,7 +13,7 @@ interface Command {
 
 /**
  * Makes what steps describe in a running QEMU, in their order: the same steps are arguments at boot.
- * Where QEMU refuses one, what was made by then is taken away again; `signal` ends the wait for a back-end.
+ * Where QEMU refuses one, what was made by then is taken away again; `signal` ends the wait for a connection.
  * @throws EngineError naming the part
  */
 export async function makeSteps(
@@ -75,21 +74,20 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
 }
 
 /**
- * Waits until somebody has come to a socket that QEMU listens on. A device would wait as well, but with all of QEMU
+ * Waits until the VMM has connected to a socket that QEMU listens on. A device would wait as well, but with all of QEMU
  * standing still. There is no event to wait for.
  */
 async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
-  if (backend.type !== 'socket' || !backend.server || (await isConnected(qmp, id))) return;
-  using _waiting = tellWaiting('net', `${backend.path}: its back-end has not connected yet`);
+  if (backend.type !== 'socket' || !backend.server) return;
   while (!(await isConnected(qmp, id))) {
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
-      throw new EngineError(`${backend.path}: no back-end has connected; the wait for it was ended`, id);
+      throw new EngineError('its back-end is not connected; the wait for it was ended', id);
     });
   }
 }
 
-/** How often QEMU is asked whether somebody has connected, in milliseconds. */
-const LOOK_MS = 100;
+/** How often QEMU is asked whether it is connected, in milliseconds. */
+const LOOK_MS = 20;
 
 async function isConnected(qmp: Qmp, id: string): Promise<boolean> {
   const chardevs = await qmp.execute('query-chardev');

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
-import { descriptorOf, loadNative } from './native.ts';
+import { descriptorOf, loadNative, type Native } from './native.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -8,8 +8,34 @@ const SCM_RIGHTS = 1;
 const CMSG_HEADER = 16;
 const MSGHDR = 56;
 
+/** Sends what goes at once, with copies of descriptors. @returns how many bytes went, or the negative errno */
+export type Send = (fd: number, bytes: Buffer, fds: readonly number[]) => number;
+
+/** MSG_DONTWAIT, MSG_NOSIGNAL (sys/socket.h) */
+const NOW = 0x40 | 0x4000;
+
+/** Makes the call that sends descriptors (SCM_RIGHTS, unix(7)). */
+export function createSend({ koffi, libc }: Native): Send {
+  const sendmsg = libc.func('long sendmsg(int, const void *, int)');
+  return (fd, bytes, fds) => {
+    const control = fds.length === 0 ? undefined : controlOf(fds);
+    const vector = Buffer.alloc(16);
+    vector.writeBigUInt64LE(koffi.address(bytes), 0);
+    vector.writeBigUInt64LE(BigInt(bytes.length), 8);
+    const header = Buffer.alloc(MSGHDR);
+    header.writeBigUInt64LE(koffi.address(vector), 16);
+    header.writeBigUInt64LE(1n, 24);
+    if (control !== undefined) {
+      header.writeBigUInt64LE(koffi.address(control), 32);
+      header.writeBigUInt64LE(BigInt(control.length), 40);
+    }
+    const sent = Number(sendmsg(fd, header, NOW));
+    return sent < 0 ? -koffi.errno() : sent;
+  };
+}
+
 /**
- * Sends a message with copies of descriptors over a connected UNIX socket of Node's (SCM_RIGHTS, unix(7)).
+ * Sends a message with copies of descriptors over a connected UNIX socket of Node's.
  * Rejects where the socket is gone or does not take the message whole.
  */
 export async function sendDescriptors(
@@ -17,21 +43,11 @@ export async function sendDescriptors(
   message: Buffer,
   fds: readonly number[],
 ): Promise<void> {
-  const { koffi, libc } = await loadNative();
-  const sendmsg = libc.func('long sendmsg(int, const void *, int)');
+  const send = createSend(await loadNative());
   await flushed(stream);
-  const control = controlOf(fds);
-  const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(koffi.address(message), 0);
-  vector.writeBigUInt64LE(BigInt(message.length), 8);
-  const header = Buffer.alloc(MSGHDR);
-  header.writeBigUInt64LE(koffi.address(vector), 16);
-  header.writeBigUInt64LE(1n, 24);
-  header.writeBigUInt64LE(koffi.address(control), 32);
-  header.writeBigUInt64LE(BigInt(control.length), 40);
-  const sent: unknown = sendmsg(descriptorOf(stream), header, 0);
-  if (Number(sent) === message.length) return;
-  const reason = Number(sent) < 0 ? getSystemErrorName(-koffi.errno()) : 'the message did not go whole';
+  const sent = send(descriptorOf(stream), message, fds);
+  if (sent === message.length) return;
+  const reason = sent < 0 ? getSystemErrorName(sent) : 'the message did not go whole';
   throw new Error(`the descriptors ${fds.join(', ')} could not be sent: ${reason}`);
 }
 

@@ -43,12 +43,29 @@ export function startFsBackend(socket: string, folder: string): Backend {
 
 /** A network's back-end with its output: behind it one host answers pings to `address`. */
 export function startNetBackend(
-  how: 'listen' | 'connect',
+  how: 'listen' | 'serve' | 'connect',
   socket: string,
   { address, queues }: { readonly address: string; readonly queues: number },
 ): Backend & { readonly output: () => string } {
-  const program = join(REPO, 'build/tests/support/vhost-user-net.js');
-  const backend = start(process.execPath, [program, how, socket, address, String(queues)], 'pipe');
+  return startOwn('vhost-user-net', [how, socket, address, String(queues)]);
+}
+
+/**
+ * Starts what stands before a back-end at `behind` and refuses what rust-vmm's `vhost` refuses; its output has a line `refused: ...` for
+ * that, and `features ...` for each acknowledgement of features. A front-end connects to it, or it connects to a front-end.
+ */
+export function startStrictGate(
+  how: 'listen' | 'connect',
+  socket: string,
+  behind: string,
+): Backend & { readonly output: () => string } {
+  return startOwn('strict-gate', [how, socket, behind]);
+}
+
+/** A program of these tests, with its output. */
+function startOwn(name: string, words: readonly string[]): Backend & { readonly output: () => string } {
+  const program = join(REPO, `build/tests/support/${name}.js`);
+  const backend = start(process.execPath, [program, ...words], 'pipe');
   let output = '';
   backend.child.stdout?.on('data', (bytes: Buffer) => (output += bytes.toString('utf8')));
   return { ...backend, output: () => output };

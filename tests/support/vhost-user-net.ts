@@ -1,5 +1,6 @@
 // A vhost-user-net back-end of the tests, a process of its own: behind it is one host that answers ARP and ICMP echoes
-// for its address. node vhost-user-net.js listen|connect <socket> <address> <queues>. It says what its rings are like.
+// for its address. node vhost-user-net.js listen|serve|connect <socket> <address> <queues>: `listen` serves one connection, `serve`
+// one after the other. It says what its rings are like.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
 import { allocate, close } from '../../src/backends/native.ts';
@@ -90,24 +91,31 @@ class NetDevice implements Device {
   }
 }
 
-/** The front-end's connection, once there is one. */
-async function connection(how: string, path: string): Promise<number> {
-  const listener = how === 'listen' ? await listenAtPath(path) : undefined;
+/** Waits for a connection of a front-end. */
+async function connection(next: () => number): Promise<number> {
   for (;;) {
-    const fd = listener === undefined ? connectTo(path) : acceptFrom(listener.fd);
-    if (fd >= 0) {
-      listener?.removeFile();
-      if (listener !== undefined) close(listener.fd);
-      return fd;
-    }
+    const fd = next();
+    if (fd >= 0) return fd;
     await delay(20);
   }
 }
 
+function serve(fd: number, address: string, queues: number): void {
+  using loop = new EventLoop();
+  const device = new NetDevice(address, queues);
+  const end = (): void => loop.stop();
+  using _session = new Session({ fd, loop, device, log: createLog('net'), onEnd: end });
+  loop.run(() => device.settle());
+}
+
 const [how = '', path = '', address = '', queues = ''] = process.argv.slice(2);
-const fd = await connection(how, path);
-using loop = new EventLoop();
-const device = new NetDevice(address, Number(queues));
-const end = (): void => loop.stop();
-using _session = new Session({ fd, loop, device, log: createLog('net'), onEnd: end });
-loop.run(() => device.settle());
+const listener = how === 'connect' ? undefined : await listenAtPath(path);
+for (;;) {
+  const fd = await connection(() => (listener === undefined ? connectTo(path) : acceptFrom(listener.fd)));
+  if (how === 'listen') {
+    listener?.removeFile();
+    if (listener !== undefined) close(listener.fd);
+  }
+  serve(fd, address, Number(queues));
+  if (how !== 'serve') break;
+}

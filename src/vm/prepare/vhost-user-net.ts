@@ -1,14 +1,17 @@
+import { closeSync } from 'node:fs';
 import type { NetConfig, NetFacts } from '../../devices/net.ts';
+import { awaitBackEnds, reachBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
+import { startRelay } from '../../host/vhost-user/service.ts';
 import { waitForListener } from '../../host/wait-socket.ts';
+import { engineUser } from '../../qemu/confinement.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { makeWayForSocket, removeDeadSocket } from '../../util/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { tellWaiting } from '../../util/waiting.ts';
 import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('net');
 
-/** Waits until a network's back-end listens. In server mode QEMU listens, and the machine waits for the back-end. */
+/** Waits until a network's back-end listens, or has connected, and starts to relay between it and QEMU. */
 export async function prepareVhostUserNet(
   config: NetConfig & { readonly mac: string },
   { id, signal }: PrepareContext,
@@ -20,14 +23,40 @@ export async function prepareVhostUserNet(
   ];
   if (ignored.length > 0) log.warn(`net ${id}: ${ignored.join(', ')}: only its back-end can do this`);
   const path = config.vhost_socket ?? '';
-  const prepared = { facts: { mac: config.mac, fds: undefined }, config };
-  if (config.vhost_mode === 'Client') {
-    await waitForListener(path, { signal, onWait: (text) => tellWaiting('net', `net ${id}: ${text}`) });
-    return prepared;
+  const backEnds = await (config.vhost_mode === 'Client' ? listeningOne(path, id, signal) : listen(path));
+  let first: number | undefined;
+  try {
+    if (config.vhost_mode === 'Server') first = await connectedOne(path, backEnds, signal);
+    const { frontEnd, stop } = await startRelay({ name: `net ${id}`, backEnds, first, owner: engineUser() });
+    const release = async (): Promise<void> => {
+      await stop();
+      backEnds[Symbol.dispose]();
+    };
+    return { facts: { mac: config.mac, fds: undefined, frontEnd }, config, release };
+  } catch (error) {
+    if (first !== undefined) closeSync(first);
+    backEnds[Symbol.dispose]();
+    throw error;
   }
-  await makeWayForSocket(path).catch((error: unknown) => {
+}
+
+/** Does not connect yet: see `startRelay`. */
+async function listeningOne(path: string, id: string, signal: AbortSignal): Promise<BackEnds> {
+  await waitForListener(path, { signal, onWait: (text) => tellWaiting('net', `net ${id}: ${text}`) });
+  return reachBackEnds(path);
+}
+
+function listen(path: string): Promise<BackEnds> {
+  return awaitBackEnds(path).catch((error: unknown) => {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   });
-  // QEMU removes it, unless it was killed
-  return { ...prepared, release: () => removeDeadSocket(path) };
+}
+
+async function connectedOne(path: string, backEnds: BackEnds, signal: AbortSignal): Promise<number> {
+  using _waiting = tellWaiting('net', `${path}: its back-end has not connected yet`);
+  const fd = await backEnds.next(signal);
+  if (fd === undefined) {
+    throw new Error(`${path}: no back-end has connected; the wait for it was ended`);
+  }
+  return fd;
 }

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { loadNative } from '../util/native.ts';
+import { loadNative } from './native.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -27,8 +27,11 @@ export interface Received {
   readonly isCut: boolean;
 }
 
-/** Reads what there is, descriptors too (SCM_RIGHTS); undefined: nothing yet. Throws when the connection broke. */
-export type Receive = (fd: number) => Received | undefined;
+/**
+ * Reads what there is, `most` bytes of it (64 KiB unless given), descriptors too (SCM_RIGHTS); undefined: nothing yet.
+ * Throws when the connection broke.
+ */
+export type Receive = (fd: number, most?: number) => Received | undefined;
 
 /** All reads share one piece of memory outside of the heap. */
 export async function createReceive(): Promise<Receive> {
@@ -40,12 +43,12 @@ export async function createReceive(): Promise<Receive> {
   const [data, control] = [Buffer.alloc(DATA_BYTES), Buffer.alloc(CONTROL_BYTES)];
   const vector = Buffer.alloc(16);
   vector.writeBigUInt64LE(koffi.address(data), 0);
-  vector.writeBigUInt64LE(BigInt(DATA_BYTES), 8);
   const header = Buffer.alloc(MSGHDR_BYTES);
   header.writeBigUInt64LE(1n, 24);
   header.writeBigUInt64LE(koffi.address(control), 32);
 
-  return (fd) => {
+  return (fd, most = DATA_BYTES) => {
+    vector.writeBigUInt64LE(BigInt(Math.min(most, DATA_BYTES)), 8);
     // named anew at each call, which also keeps the vector from being collected
     header.writeBigUInt64LE(koffi.address(vector), 16);
     // the kernel writes back how much there is

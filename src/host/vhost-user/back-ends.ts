@@ -1,0 +1,47 @@
+import { closeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { listenAtPath } from '../../util/listening-socket.ts';
+import { loadNative } from '../../util/native.ts';
+import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../../util/socket-address.ts';
+import { connectNow } from '../connect-socket.ts';
+
+/** How often a back-end is looked for, in milliseconds: as often as Cloud Hypervisor does. */
+const LOOK_MS = 100;
+
+/** Connections to the back-ends of one device, one after the other. */
+export interface BackEnds extends Disposable {
+  /** Waits for a back-end. @returns a non-blocking descriptor; undefined where `signal` ended the wait */
+  readonly next: (signal: AbortSignal) => Promise<number | undefined>;
+}
+
+/** Back-ends that listen at a path. */
+export async function reachBackEnds(path: string): Promise<BackEnds> {
+  const native = await loadNative();
+  return {
+    next: (signal) => untilOne(() => connectNow(native, path), signal),
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+/** Back-ends that connect to a path, at which the VMM listens from now on. Rejects with the reason alone. */
+export async function awaitBackEnds(path: string): Promise<BackEnds> {
+  const { libc } = await loadNative();
+  const { fd, removeFile } = await listenAtPath(path);
+  const accept = libc.func('int accept4(int, void *, void *, int)');
+  return {
+    next: (signal) => untilOne(() => Number(accept(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK)), signal),
+    [Symbol.dispose]: () => {
+      removeFile();
+      closeSync(fd);
+    },
+  };
+}
+
+async function untilOne(look: () => number, signal: AbortSignal): Promise<number | undefined> {
+  while (!signal.aborted) {
+    const fd = look();
+    if (fd >= 0) return fd;
+    await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
+  }
+  return undefined;
+}

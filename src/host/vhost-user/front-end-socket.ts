@@ -1,0 +1,77 @@
+import { chownSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadNative } from '../../util/native.ts';
+import { SOCKET_PATH_MAX } from '../../util/socket-address.ts';
+import { askForListener } from '../../util/socket-probe.ts';
+import { connectNow } from '../connect-socket.ts';
+
+/** A socket on which QEMU listens for the VMM alone: its peer gets the guest's RAM. */
+export interface FrontEndSocket extends Disposable {
+  /** Where QEMU is to listen, in a folder that only its user can enter. */
+  readonly path: string;
+  /** Connects, where QEMU listens. @returns a non-blocking descriptor, or the negative errno */
+  readonly connect: () => number;
+  /** Removes file and folder once QEMU listens; `connect` works all the same. */
+  readonly hide: () => void;
+  /** Whether QEMU still has the hidden socket. */
+  readonly isHeld: () => boolean;
+}
+
+/** A user that QEMU runs as. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Makes the folder, for QEMU of `owner` where that is not the VMM's user. Rejects with the system's error. */
+export async function makeFrontEndSocket(owner: Owner | undefined): Promise<FrontEndSocket> {
+  const native = await loadNative();
+  const folder = mkdtempSync(join(shortFolder(), PREFIX));
+  const path = join(folder, FILE);
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  try {
+    if (owner !== undefined) chownSync(folder, owner.uid, owner.gid);
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  let hidden: number | undefined;
+  const reachable = (): string => (hidden === undefined ? path : `/proc/self/fd/${hidden}`);
+  return {
+    path,
+    connect: () => connectNow(native, reachable()),
+    hide: () => {
+      hidden ??= nameFile(path);
+      remove();
+    },
+    isHeld: () => hidden !== undefined && askForListener(native, reachable()) === undefined,
+    [Symbol.dispose]: () => {
+      remove();
+      if (hidden !== undefined) closeSync(hidden);
+      hidden = undefined;
+    },
+  };
+}
+
+const [PREFIX, FILE] = ['nephos-net-', 'front-end'];
+/** Bytes that follow the folder in the socket's path; mkdtemp adds six random ones. */
+const REST_BYTES = `/${PREFIX}XXXXXX/${FILE}`.length;
+
+/** The folder for temporary files, where a socket in it is not too long for an address. */
+function shortFolder(): string {
+  const folder = tmpdir();
+  return Buffer.byteLength(folder) + REST_BYTES <= SOCKET_PATH_MAX ? folder : '/tmp';
+}
+
+/** linux/fcntl.h: names a file without opening it */
+const O_PATH = 0o10_000_000;
+
+/** @returns a descriptor that names a file; undefined where there is none: QEMU has ended */
+function nameFile(path: string): number | undefined {
+  try {
+    return openSync(path, O_PATH);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,130 @@
+// Back-ends that are as strict as those on rust-vmm's crates, Cloud Hypervisor's own among them: each refusal ends the connection.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startBlockBackend, startFsBackend, startNetBackend, startStrictGate } from './support/backends.ts';
+import { guestConfig } from './support/guest.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+/** of the hosts behind the networks */
+const [LISTENING, CONNECTING, ADDED] = ['10.93.1.1', '10.93.2.1', '10.93.3.1'] as const;
+const macOf = (host: string): string => `2e:00:00:93:00:0${host.split('.')[2]}`;
+
+async function reaches(shell: Shell, host: string): Promise<void> {
+  const own = host.replace(/1$/, '2');
+  const find = `for d in /sys/class/net/*; do grep -q ${macOf(host)} $d/address && n=$(basename $d); done`;
+  await shell.run(`${find}; ip addr replace ${own}/24 dev $n; ip link set $n up`);
+  assert.match(await shell.run(`ping -c 2 -s 1400 -W 20 ${host}`), / 0% packet loss/, host);
+}
+
+async function works(shell: Shell): Promise<void> {
+  await reaches(shell, LISTENING);
+  await reaches(shell, CONNECTING);
+  assert.equal(
+    await shell.run('dd if=/dev/vda bs=512 count=1 iflag=direct 2>/dev/null | head -c 5'),
+    'image',
+  );
+  await shell.run('mkdir -p /mnt/shared; mount -t virtiofs shared /mnt/shared');
+  assert.equal(await shell.run('cat /mnt/shared/file'), 'of the host');
+  await shell.run('umount /mnt/shared');
+}
+
+test('strict back-ends serve networks, a disk and a folder: at boot, with a new driver, after a pause and a reboot', async () => {
+  await using vmm = await startVmm();
+  const at = (name: string): string => join(vmm.folder, name);
+  writeFileSync(at('image'), 'image of the host');
+  truncateSync(at('image'), 4 * MIB);
+  mkdirSync(at('folder'));
+  writeFileSync(join(at('folder'), 'file'), 'of the host');
+  await using _first = startNetBackend('serve', at('first'), { address: LISTENING, queues: 4 });
+  await using _second = startNetBackend('serve', at('second'), { address: CONNECTING, queues: 2 });
+  await using _disk = startBlockBackend(at('disk'), at('image'), { queues: 2 });
+  await using fs = startFsBackend(at('fs'), at('folder'));
+  await using _gates = {
+    listening: startStrictGate('listen', at('first, strict'), at('first')),
+    connecting: startStrictGate('connect', at('second, strict'), at('second')),
+    disk: startStrictGate('listen', at('disk, strict'), at('disk')),
+    fs: startStrictGate('listen', at('fs, strict'), at('fs')),
+    async [Symbol.asyncDispose]() {
+      for (const gate of [this.listening, this.connecting, this.disk, this.fs])
+        await gate[Symbol.asyncDispose]();
+    },
+  };
+  const gates = [_gates.listening, _gates.connecting, _gates.disk, _gates.fs];
+  const served = { vhost_user: true, num_queues: 2 };
+  const net = (host: string, name: string) => ({ ...served, mac: macOf(host), vhost_socket: at(name) });
+  const config = guestConfig({
+    cpus: { boot_vcpus: 2, max_vcpus: 2 },
+    memory: { size: 256 * MIB, shared: true },
+    net: [
+      { ...net(LISTENING, 'first, strict'), num_queues: 4 },
+      { ...net(CONNECTING, 'second, strict'), vhost_mode: 'Server' },
+    ],
+    disks: [{ ...served, vhost_socket: at('disk, strict') }],
+    fs: [{ tag: 'shared', socket: at('fs, strict') }],
+  });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  await works(shell);
+
+  await shell.run(
+    'for d in /sys/bus/virtio/drivers/virtio_net/virtio*; do d=$(basename $d); ' +
+      'for w in unbind bind; do echo $d >/sys/bus/virtio/drivers/virtio_net/$w; done; done',
+  );
+  await works(shell);
+  assertStatus(await vmm.put('vm.pause'), 204);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  await works(shell);
+  await addsNetwork(vmm, shell);
+
+  shell.type('reboot -f\r');
+  await fs.ended;
+  await using _fs = startFsBackend(at('fs'), at('folder'));
+  await shell.login();
+  await works(shell);
+  for (const gate of gates) {
+    assert.match(
+      gate.output(),
+      /^features [0-9a-f]*[4567c-f][0-9a-f]{7}$/m,
+      'the protocol features are acknowledged',
+    );
+    assert.doesNotMatch(gate.output(), /refused/);
+  }
+
+  // a back-end that is started anew is as strict
+  await _gates.listening[Symbol.asyncDispose]();
+  await using again = startStrictGate('listen', at('first, strict'), at('first'));
+  await until('it is found again', async () => {
+    await reaches(shell, LISTENING);
+    return true;
+  });
+  assert.doesNotMatch(again.output(), /refused/);
+});
+
+/** Adds a network while the VM runs, and removes it again. */
+async function addsNetwork(vmm: TestVmm, shell: Shell): Promise<void> {
+  const [behind, socket] = ['third', 'third, strict'].map((name) => join(vmm.folder, name));
+  await using _backend = startNetBackend('serve', behind ?? '', { address: ADDED, queues: 2 });
+  await using gate = startStrictGate('connect', socket ?? '', behind ?? '');
+  const added = {
+    vhost_user: true,
+    vhost_socket: socket,
+    vhost_mode: 'Server',
+    mac: macOf(ADDED),
+    id: 'added',
+  };
+  assertStatus(await vmm.put('vm.add-net', added), 200);
+  await until('the guest has it', async () =>
+    (await shell.run('cat /sys/class/net/*/address')).includes(macOf(ADDED)),
+  );
+  await reaches(shell, ADDED);
+  assertStatus(await vmm.put('vm.remove-device', { id: 'added' }), 204);
+  await until('its socket is gone', () => !existsSync(socket ?? ''));
+  assert.doesNotMatch(gate.output(), /refused/);
+}

@@ -36,11 +36,14 @@ export class ApiError extends Error {
   }
 }
 
+/** Messages of an error answer behind its first, which names the endpoint. */
+export const CAUSES_MAX = 16;
+
 /** The messages of an error and its causes, outermost first: the body of an error answer. */
 export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
-  while (at instanceof Error && messages.length < 16) {
+  while (at instanceof Error && messages.length < CAUSES_MAX) {
     // an error that has the reason of its cause in its own message tells it once
     if (messages.at(-1)?.includes(clip(reasonOf(at))) !== true) messages.push(clip(at.message));
     at = at.cause;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { NOT_IN_ENGINE } from '../devices/not-in-engine.ts';
 import { ApiError, errorChain } from './errors.ts';
 import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
-import type { Phase } from './route.ts';
+import type { Phase, RouteDefinition } from './route.ts';
 import { ROUTES, type RouteName } from './routes.ts';
 
 const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
@@ -169,4 +169,16 @@ test('a refusal says what the VM is and what it should be', () => {
     failure(() => checkPhase('vm.create', 'Paused')).message,
     'The VM is already created (it is Paused)',
   );
+});
+
+test('a wrong verb is 405, but where Cloud Hypervisor’s clients would meet the answer', () => {
+  for (const [name, { route }] of ENDPOINTS) {
+    for (const verb of ['POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'TRACE', 'get']) {
+      assert.equal(route.notAllowed?.(verb), true, `${verb} ${name}`);
+    }
+    const isBeyond = Object.entries<RouteDefinition>(ROUTES).some(
+      ([one, { beyond }]) => one === name && beyond,
+    );
+    for (const verb of ['GET', 'PUT']) assert.equal(route.notAllowed?.(verb), isBeyond, `${verb} ${name}`);
+  }
 });

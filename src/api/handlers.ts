@@ -86,7 +86,15 @@ function withCheck({ route, handle }: Endpoint, check: () => void): Endpoint {
 }
 
 function transport(route: RouteDefinition, body: Route['body'], decode: Route['decode']): Route {
-  return { method: route.method, body, decode };
+  return { method: route.method, body, decode, notAllowed: (verb) => isNotAllowed(route, verb) };
+}
+
+/** The verbs of Cloud Hypervisor's clients: where they send the other one, the answer is Cloud Hypervisor's. */
+const CLIENT_VERBS: readonly string[] = ['GET', 'PUT'] satisfies RouteDefinition['method'][];
+
+/** Whether a wrong verb is answered 405: where Cloud Hypervisor's clients never meet the answer. */
+function isNotAllowed({ beyond }: RouteDefinition, verb: string): boolean {
+  return beyond === true || !CLIENT_VERBS.includes(verb);
 }
 
 async function refuse(name: string, { answers }: RouteDefinition): Promise<never> {

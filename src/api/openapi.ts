@@ -1,6 +1,7 @@
 import { documentOf, nestedStructs, type DocumentView } from '../schema/document.ts';
 import type { DocumentFragment } from '../schema/field.ts';
-import { DeviceNode } from './replies.ts';
+import { allAnswers } from './answers.ts';
+import { DeviceNode, ErrorMessages, type NamedMap } from './replies.ts';
 import type { Endpoints, NamedSchema, RouteDefinition } from './route.ts';
 import { ROUTES } from './routes.ts';
 
@@ -30,7 +31,7 @@ export function openApiDocument(view: DocumentView): OpenApiDocument {
       version: '0.3.0',
     },
     servers: [{ url: 'http://localhost/api/v1' }],
-    paths: Object.fromEntries(routes.map(([name, route]) => [`/${name}`, pathOf(route)])),
+    paths: Object.fromEntries(routes.map(([name, route]) => [`/${name}`, pathOf(route, view)])),
     components: {
       schemas: schemasOf(
         routes.map(([, route]) => route),
@@ -42,14 +43,14 @@ export function openApiDocument(view: DocumentView): OpenApiDocument {
 
 /** The document as endpoints: the contract, and `openapi-everything.json` with what goes beyond it. */
 export function documentEndpoints(): Endpoints {
-  const route = { method: 'GET', body: 'ignored', decode: () => undefined } as const;
+  const route = { method: 'GET', body: 'ignored', decode: () => undefined, notAllowed: () => true } as const;
   return new Map([
     ['openapi.json', { route, handle: async () => openApiDocument('contract') }],
     ['openapi-everything.json', { route, handle: async () => openApiDocument('everything') }],
   ]);
 }
 
-function pathOf(route: RouteDefinition): DocumentFragment {
+function pathOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
   const { summary, operationId, request, requestDoc } = route;
   return {
     [route.method.toLowerCase()]: {
@@ -58,17 +59,30 @@ function pathOf(route: RouteDefinition): DocumentFragment {
       ...(request === undefined
         ? {}
         : { requestBody: { description: requestDoc, content: contentOf(request), required: true } }),
-      responses: Object.fromEntries(
-        Object.entries(route.answers).map(([code, description]) => [
-          code,
-          {
-            description,
-            ...(code === '200' && route.reply !== undefined ? { content: contentOf(route.reply) } : {}),
-          },
-        ]),
-      ),
+      responses: responsesOf(route, view),
     },
   };
+}
+
+/** The contract has few of the status codes and no schema for an error. */
+function responsesOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
+  const answers = view === 'contract' ? route.answers : allAnswers(route);
+  return Object.fromEntries(
+    Object.entries(answers).map(([code, description]) => {
+      const reply = view === 'everything' && Number(code) >= 400 ? ErrorMessages : route.reply;
+      const hasBody = code === '200' || reply === ErrorMessages;
+      const allow = view === 'everything' && code === '405' ? { headers: allowHeader(route) } : {};
+      return [
+        code,
+        { description, ...allow, ...(hasBody && reply !== undefined ? { content: contentOf(reply) } : {}) },
+      ];
+    }),
+  );
+}
+
+function allowHeader({ method }: RouteDefinition): DocumentFragment {
+  const description = 'The verb of this path, where the request had another one';
+  return { Allow: { description, schema: { type: 'string', enum: [method] } } };
 }
 
 function contentOf({ name }: NamedSchema): DocumentFragment {
@@ -84,11 +98,16 @@ function schemasOf(
     .filter((schema) => schema !== undefined)
     .flatMap((schema): NamedSchema[] => ('fields' in schema ? nestedStructs(schema, view) : [schema]));
   // the device tree maps names to it, so no field nests it
-  const all: readonly NamedSchema[] = [...named, DeviceNode];
+  const all: readonly NamedSchema[] = [
+    ...named,
+    DeviceNode,
+    ...(view === 'everything' ? [ErrorMessages] : []),
+  ];
   return Object.fromEntries(
-    all.map((schema) => [
-      schema.name,
-      'fields' in schema ? documentOf(schema, view) : { ...schema.document, description: schema.doc },
-    ]),
+    all.map((schema) => [schema.name, 'fields' in schema ? documentOf(schema, view) : mapOf(schema, view)]),
   );
+}
+
+function mapOf(schema: NamedMap, view: DocumentView): DocumentFragment {
+  return { ...(view === 'everything' ? schema.everything : schema.document), description: schema.doc };
 }

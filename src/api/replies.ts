@@ -1,7 +1,10 @@
 import * as v from 'valibot';
 import { VmConfig } from '../config/vm-config.ts';
+import { MESSAGE_MAX } from '../util/clip.ts';
+import { CAUSES_MAX } from './errors.ts';
 import {
   beyond,
+  bounded,
   documentedAs,
   field,
   optional,
@@ -18,6 +21,7 @@ export interface NamedMap<S extends v.GenericSchema = v.GenericSchema> {
   readonly doc: string;
   readonly schema: S;
   readonly document: DocumentFragment;
+  readonly everything: DocumentFragment;
 }
 
 // always there, although the document does not promise it
@@ -45,14 +49,14 @@ export const PciDeviceInfo = struct({
   },
 });
 
-const PCI_ADDRESS = /^[\da-f]{4}:[\da-f]{2}:[\da-f]{2}\.[0-7]$/;
+const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
 /** The contract has an integer, Cloud Hypervisor from v22 on a text: each VM is answered in the dialect of its vm.create. */
 const pciBdf = field({
   schema: v.union([v.number(), v.pipe(v.string(), v.regex(PCI_ADDRESS))]),
   doc: 'PCI address, e.g. `0000:00:02.0`; the slot times 8 where the VM was created with `kernel`',
   document: { type: 'integer', format: 'int32' },
-  everything: { type: 'string' },
+  everything: { type: 'string', pattern: PCI_ADDRESS.source },
 });
 
 /** A node of the device tree. */
@@ -108,4 +112,19 @@ export const VmCounters: NamedMap<typeof counters.schema> = {
   doc: counters.doc,
   schema: counters.schema,
   document: counters.document,
+  everything: counters.everything,
+};
+
+const messages = bounded(list(bounded(text('A message'), { maxLength: MESSAGE_MAX })), {
+  minItems: 1,
+  maxItems: 1 + CAUSES_MAX,
+});
+
+/** The body of an error answer: what failed, then why. */
+export const ErrorMessages: NamedMap<typeof messages.schema> = {
+  name: 'ErrorMessages',
+  doc: 'What failed, then why, outermost first',
+  schema: messages.schema,
+  document: messages.document,
+  everything: messages.everything,
 };

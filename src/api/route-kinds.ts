@@ -10,7 +10,7 @@ export const WITHOUT_VM: readonly Phase[] = ['none'];
 /** What the document says of an endpoint, and when it may be called. */
 export type Texts = Pick<
   RouteDefinition,
-  'summary' | 'operationId' | 'answers' | 'phases' | 'refusals' | 'beyond'
+  'summary' | 'operationId' | 'answers' | 'furtherAnswers' | 'phases' | 'refusals' | 'beyond'
 >;
 
 /** A request that changes nothing and answers something. */
@@ -59,6 +59,7 @@ export function add<Q extends Struct>(
   texts: AddTexts,
 ): RouteDefinition<Q, typeof PciDeviceInfo, true> & { readonly replyAfterBoot: true } {
   return {
+    furtherAnswers: { 409: 'The id of the device is taken.' },
     ...texts,
     method: 'PUT',
     body: 'required',

@@ -8,6 +8,11 @@ export interface Route {
   readonly method: 'GET' | 'PUT';
   /** `refused`: a body is an error (400); `ignored`: it is read and thrown away */
   readonly body: 'required' | 'refused' | 'ignored';
+  /**
+   * Whether another verb than `method` is answered 405 with `Allow`; without it, and for all other verbs, the answer is
+   * Cloud Hypervisor's: 400.
+   */
+  readonly notAllowed?: (verb: string) => boolean;
   /** Refuses a request that cannot be served now, before its body is looked at; throws `ApiError`. */
   readonly check?: () => void;
   /** Checks the parsed JSON body; throws `ApiError('bad-request')` naming the field. */
@@ -54,6 +59,8 @@ export interface RouteDefinition<
   readonly replyAfterBoot?: boolean;
   /** status codes of the document and what they mean there */
   readonly answers: Readonly<Record<number, string>>;
+  /** further status codes, which the contract's document does not list, and what they mean here */
+  readonly furtherAnswers?: Readonly<Record<number, string>>;
   /** what the VMM must have */
   readonly phases: readonly Phase[];
   /** how a phase is refused, where it is not `no-vm` without a VM and `wrong-state` with one */

@@ -157,6 +157,7 @@ export const ROUTES = {
       204: 'The VM instance was successfully resized.',
       404: 'The VM instance could not be resized because it is not created.',
     },
+    furtherAnswers: { 429: 'The guest has not released the vCPUs that were removed before: try again.' },
     phases: BOOTED,
   }),
   'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
@@ -223,7 +224,7 @@ export const ROUTES = {
   }),
   'vm.resize-disk': change(VmResizeDisk, 'The target size for the disk', {
     summary: 'Resize a disk',
-    answers: { 204: 'The disk was successfully resized.' },
+    answers: { 204: 'The disk was successfully resized.', 404: 'There is no VM, or it has no such disk.' },
     phases: BOOTED,
     beyond: true,
   }),

@@ -1,21 +1,23 @@
 import type { DiskConfig } from '../devices/disk.ts';
 import type { FsConfig } from '../devices/fs.ts';
 import { DEVICES } from '../devices/index.ts';
+import {
+  CLIQUE,
+  DISK_SERIAL,
+  FS_TAG,
+  LANDLOCK_ACCESS,
+  PMEM_SIZE,
+  QUEUES,
+  QUEUE_SIZE,
+  SHARED_SIZE,
+  VSOCK_CID,
+} from '../devices/limits.ts';
 import type { PmemConfig } from '../devices/pmem.ts';
 import type { Report } from './checks.ts';
 import { deviceItems } from './items.ts';
 import { checkNet, NO_SOCKET, SHARED_MEMORY, TOO_MANY_QUEUES } from './net-checks.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
-
-/** Descriptors of a virtio queue: the engine's bounds for disks and file systems. */
-const QUEUE = { least: 4, most: 1024 } as const;
-/** pmem is mapped in large pages of this many `bytes`. */
-const PMEM_PAGE = 2 * 2 ** 20;
-/** Memory is mapped in pages of this many `bytes`. */
-const PAGE = 4096;
-/** A guest's vsock address has 32 bits, and the last is "any". */
-const CID_MAX = 2 ** 32 - 2;
 
 interface Machine {
   readonly vcpus: number;
@@ -32,18 +34,17 @@ export function checkBusDevices(config: VmConfig, report: Report): void {
   (config.fs ?? []).forEach((fs, i) => checkFs(`fs[${i}]`, fs, machine));
   (config.pmem ?? []).forEach((pmem, i) => checkPmem(`pmem[${i}]`, pmem, report));
   const cid = config.vsock?.cid ?? 0;
-  if (cid > CID_MAX) report('vsock.cid', `larger than ${CID_MAX}`);
+  if (cid > VSOCK_CID.maximum) report('vsock.cid', `larger than ${VSOCK_CID.maximum}`);
   checkFurther(config, report);
   checkIvshmem(config, report);
   checkIds(config, report);
 }
 
-/** Groups of NVIDIA devices that QEMU knows. */
-const CLIQUE_MAX = 15;
-
 function checkFurther({ devices = [], tpm, landlock_rules: rules = [] }: VmConfig, report: Report): void {
   for (const [i, { x_nv_gpudirect_clique: clique = 0 }] of devices.entries()) {
-    if (clique > CLIQUE_MAX) report(`devices[${i}].x_nv_gpudirect_clique`, `larger than ${CLIQUE_MAX}`);
+    if (clique > CLIQUE.maximum) {
+      report(`devices[${i}].x_nv_gpudirect_clique`, `larger than ${CLIQUE.maximum}`);
+    }
   }
   for (const { index, value, first } of duplicates(devices.map(({ path }) => path))) {
     report(`devices[${index}].path`, `${value} is passed through as devices[${first}] already`);
@@ -51,7 +52,7 @@ function checkFurther({ devices = [], tpm, landlock_rules: rules = [] }: VmConfi
   if (tpm?.socket === '') report('tpm.socket', 'must not be empty');
   for (const [i, { path, access }] of rules.entries()) {
     if (path === '') report(`landlock_rules[${i}].path`, 'must not be empty');
-    if (!/^(?:r|w|rw|wr)$/.test(access))
+    if (!new RegExp(LANDLOCK_ACCESS.pattern).test(access))
       report(`landlock_rules[${i}].access`, `must be r, w or rw, got "${access}"`);
   }
 }
@@ -60,8 +61,8 @@ function checkIvshmem({ ivshmem }: VmConfig, report: Report): void {
   if (ivshmem === undefined) return;
   const { path, size } = ivshmem;
   if (path === '') report('ivshmem.path', 'must not be empty');
-  if (isPowerOfTwo(size) && size >= PAGE) return;
-  report('ivshmem.size', `must be a power of two from ${PAGE} on, got ${size}`);
+  if (isPowerOfTwo(size) && size >= SHARED_SIZE.minimum) return;
+  report('ivshmem.size', `must be a power of two from ${SHARED_SIZE.minimum} on, got ${size}`);
 }
 
 function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
@@ -74,8 +75,8 @@ function checkDisk(place: string, disk: DiskConfig, machine: Machine): void {
   checkSerial(`${place}.serial`, disk, report);
   if (disk.vhost_user) checkVhostUserDisk(place, disk, machine);
   if (disk.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
-  if (disk.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
-  checkQueueSize(place, disk.queue_size, { ...QUEUE, report });
+  if (disk.num_queues < QUEUES.minimum) report(`${place}.num_queues`, 'must not be 0');
+  checkQueueSize(place, disk.queue_size, report);
 }
 
 function checkVhostUserDisk(place: string, disk: DiskConfig, { shared, report }: Machine): void {
@@ -105,36 +106,30 @@ function checkGroups({ rate_limit_groups: groups = [], disks = [] }: VmConfig, r
   }
 }
 
-/** Bytes of a serial number that virtio-blk has room for. */
-const SERIAL_MAX = 20;
-
 function checkSerial(place: string, { serial, vhost_user: served }: DiskConfig, report: Report): void {
   if (serial === undefined) return;
   if (served) report(place, 'has no effect with vhost_user');
-  if (new TextEncoder().encode(serial).length > SERIAL_MAX) report(place, `longer than ${SERIAL_MAX} bytes`);
+  const { maxLength: most } = DISK_SERIAL;
+  if (new TextEncoder().encode(serial).length > most) report(place, `longer than ${most} bytes`);
 }
 
 function checkFs(place: string, fs: FsConfig, { vcpus, shared, report }: Machine): void {
   if (!shared) report(place, SHARED_MEMORY);
   if (fs.num_queues > vcpus) report(place, TOO_MANY_QUEUES);
-  if (fs.num_queues === 0) report(`${place}.num_queues`, 'must not be 0');
+  if (fs.num_queues < QUEUES.minimum) report(`${place}.num_queues`, 'must not be 0');
   const length = new TextEncoder().encode(fs.tag).length;
-  if (length === 0 || length > 36) report(`${place}.tag`, 'must have 1 to 36 bytes');
-  checkQueueSize(place, fs.queue_size, { ...QUEUE, report });
+  const { minLength: least, maxLength: most } = FS_TAG;
+  if (length < least || length > most) report(`${place}.tag`, `must have ${least} to ${most} bytes`);
+  checkQueueSize(place, fs.queue_size, report);
 }
 
 function checkPmem(place: string, { size }: PmemConfig, report: Report): void {
-  if (size === undefined || (size > 0 && size % PMEM_PAGE === 0)) return;
+  if (size === undefined || (size >= PMEM_SIZE.minimum && size % PMEM_SIZE.multipleOf === 0)) return;
   report(`${place}.size`, `must be a multiple of 2 MiB above 0, got ${size}`);
 }
 
-interface QueueBounds {
-  readonly least: number;
-  readonly most: number;
-  readonly report: Report;
-}
-
-function checkQueueSize(place: string, size: number, { least, most, report }: QueueBounds): void {
+function checkQueueSize(place: string, size: number, report: Report): void {
+  const { minimum: least, maximum: most } = QUEUE_SIZE;
   if (isPowerOfTwo(size) && size >= least && size <= most) return;
   report(`${place}.queue_size`, `must be a power of two from ${least} to ${most}, got ${size}`);
 }

@@ -1,4 +1,5 @@
 import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console.ts';
+import { CMDLINE, OEM_STRINGS } from '../devices/limits.ts';
 import { isUuid } from '../devices/platform.ts';
 import { checkAffinity } from './affinity-checks.ts';
 import { ITEMS_SHOWN } from '../util/clip.ts';
@@ -69,15 +70,14 @@ function checkExtent(config: VmConfig, report: Report): void {
   if (bytes > CONFIG_MAX) report('config', `has ${bytes} bytes of JSON, ${CONFIG_MAX} are possible`);
 }
 
-/** Largest kernel command line in `bytes`. */
-const CMDLINE_MAX = 65_536;
-
 function checkPayload({ kernel, initramfs, cmdline, rng }: VmConfig, report: Report): void {
   if (kernel.path === '') report('kernel.path', 'No kernel specified');
   if (initramfs?.path === '') report('initramfs.path', 'must not be empty');
   if (rng.src === '') report('rng.src', 'must not be empty');
-  if (!/^[\x20-\x7e]*$/.test(cmdline.args)) report('cmdline.args', 'only printable ASCII is possible');
-  if (cmdline.args.length > CMDLINE_MAX) report('cmdline.args', `longer than ${CMDLINE_MAX} bytes`);
+  if (!new RegExp(CMDLINE.pattern).test(cmdline.args))
+    report('cmdline.args', 'only printable ASCII is possible');
+  if (cmdline.args.length > CMDLINE.maxLength)
+    report('cmdline.args', `longer than ${CMDLINE.maxLength} bytes`);
 }
 
 const PLATFORM_TEXTS = [
@@ -90,14 +90,13 @@ const PLATFORM_TEXTS = [
   'chassis_asset_tag',
 ] as const;
 
-/** Strings of a structure of SMBIOS: their numbers have a byte. */
-const OEM_STRINGS_MAX = 255;
-
 function checkPlatform({ platform }: VmConfig, report: Report): void {
   if (platform === undefined) return;
   const { uuid, oem_strings: strings = [] } = platform;
   if (uuid !== undefined && !isUuid(uuid)) report('platform.uuid', `"${uuid}" is no UUID`);
-  if (strings.length > OEM_STRINGS_MAX) report('platform.oem_strings', `more than ${OEM_STRINGS_MAX}`);
+  if (strings.length > OEM_STRINGS.maxItems) {
+    report('platform.oem_strings', `more than ${OEM_STRINGS.maxItems}`);
+  }
   for (const member of PLATFORM_TEXTS)
     if (platform[member] === '') report(`platform.${member}`, 'must not be empty');
   if (strings.includes('')) report('platform.oem_strings', 'must not be empty');

@@ -1,16 +1,16 @@
 import { nameProblem } from '../devices/fw-cfg.ts';
+import { FW_CFG_ITEMS } from '../devices/limits.ts';
 import type { Report } from './checks.ts';
 import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
-
-/** QEMU has 32 places, and takes some itself. */
-const ITEMS_MAX = 16;
 
 /** Files of the firmware configuration device: named as QEMU takes them, each with one source. */
 export function checkFwCfg({ payload }: VmConfig, report: Report): void {
   const items = payload?.fw_cfg_config?.items?.item_list ?? [];
   const list = 'payload.fw_cfg_config.items.item_list';
-  if (items.length > ITEMS_MAX) return report(list, `more than ${ITEMS_MAX}: the device has no more places`);
+  if (items.length > FW_CFG_ITEMS.maxItems) {
+    return report(list, `more than ${FW_CFG_ITEMS.maxItems}: the device has no more places`);
+  }
   for (const [i, { name, file, string }] of items.entries()) {
     const problem = nameProblem(name);
     if (problem !== undefined) report(`${list}[${i}].name`, problem);

@@ -1,10 +1,9 @@
+import { RAM_SIZE } from '../devices/limits.ts';
 import { plannedMemory, type MemoryConfig, type MemoryZoneConfig } from '../devices/memory.ts';
 import type { Report } from './checks.ts';
 import type { BalloonConfig } from '../devices/balloon.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 
-/** RAM is mapped in pages of this many `bytes`. */
-const PAGE = 4096;
 /** virtio-mem grows in steps of this many `bytes`. */
 const BLOCK = 128 * 2 ** 20;
 
@@ -50,7 +49,8 @@ function checkZone(place: string, zone: MemoryZoneConfig, { memory, report }: Zo
 type Sizes = Pick<MemoryConfig, 'size' | 'hugepages' | 'hugepage_size'>;
 
 function checkSizes(place: string, { size, hugepages, hugepage_size: page }: Sizes, report: Report): void {
-  if (size % PAGE !== 0) report(`${place}.size`, `must be a multiple of ${PAGE}, got ${size}`);
+  const { multipleOf } = RAM_SIZE;
+  if (size % multipleOf !== 0) report(`${place}.size`, `must be a multiple of ${multipleOf}, got ${size}`);
   if (page === undefined) return;
   if (!hugepages) report(`${place}.hugepage_size`, 'Huge page size specified but huge pages not enabled');
   if (!isPowerOfTwo(page)) report(`${place}.hugepage_size`, `Huge page size is not power of 2: ${page}`);

@@ -1,3 +1,4 @@
+import { INTERFACE_NAME, NET_QUEUES, NET_QUEUE_SIZE, UNICAST_MAC } from '../devices/limits.ts';
 import type { NetConfig } from '../devices/net.ts';
 import type { Report } from './checks.ts';
 import { isPowerOfTwo } from './numbers.ts';
@@ -8,12 +9,8 @@ export const SHARED_MEMORY =
 export const TOO_MANY_QUEUES = 'Number of vCPUs is insufficient for number of queues';
 export const NO_SOCKET = 'No socket provided when using vhost-user';
 
-/** Descriptors of a queue: the engine's bounds. */
-const QUEUE = { least: 256, most: 1024 } as const;
 /** Descriptors of the standard streams. */
 const STANDARD_STREAMS = 2;
-/** The longest name of an interface in `bytes` (IFNAMSIZ without the end mark). */
-const NAME_MAX = 15;
 
 interface Machine {
   readonly vcpus: number;
@@ -25,9 +22,10 @@ interface Machine {
 export function checkNet(place: string, net: NetConfig, { vcpus, shared, report }: Machine): void {
   if (net.vhost_user && !shared) report(place, SHARED_MEMORY);
   if (net.vhost_user && net.vhost_socket === undefined) report(place, NO_SOCKET);
-  if (net.num_queues < 2) report(place, 'Number of queues to virtio_net less than 2');
+  if (net.num_queues < NET_QUEUES.minimum) report(place, 'Number of queues to virtio_net less than 2');
   if (Math.floor(net.num_queues / 2) > vcpus) report(place, TOO_MANY_QUEUES);
-  if (!isPowerOfTwo(net.queue_size) || net.queue_size < QUEUE.least || net.queue_size > QUEUE.most) {
+  const { minimum: least, maximum: most } = NET_QUEUE_SIZE;
+  if (!isPowerOfTwo(net.queue_size) || net.queue_size < least || net.queue_size > most) {
     report(`${place}.queue_size`, `must be 256, 512 or 1024, got ${net.queue_size}`);
   }
   checkDescriptors(place, net, report);
@@ -54,7 +52,7 @@ function checkMask(place: string, mask: string, report: Report): void {
 
 function checkMac(place: string, mac: string | undefined, report: Report): void {
   if (mac === undefined) return;
-  if ((Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
+  if (!new RegExp(UNICAST_MAC.pattern).test(mac)) {
     report(place, `${mac} is a multicast address (the lowest bit of the first byte is 1)`);
   }
   if (mac === '00:00:00:00:00:00') report(place, 'must not be all zeros');
@@ -63,9 +61,9 @@ function checkMac(place: string, mac: string | undefined, report: Report): void 
 /** What the kernel would refuse, or take for a template. */
 function checkName(place: string, name: string | undefined, report: Report): void {
   if (name === undefined) return;
-  if (new TextEncoder().encode(name).length > NAME_MAX) {
-    report(place, `"${name}" is longer than ${NAME_MAX} bytes`);
-  } else if (/[\s/:%]/.test(name) || name === '.' || name === '..') {
+  if (new TextEncoder().encode(name).length > INTERFACE_NAME.maxLength) {
+    report(place, `"${name}" is longer than ${INTERFACE_NAME.maxLength} bytes`);
+  } else if (!new RegExp(INTERFACE_NAME.pattern).test(name) || name === '.' || name === '..') {
     report(place, `"${name}" is no name of an interface`);
   }
 }

@@ -1,3 +1,4 @@
+import { NUMA_NODES } from '../devices/limits.ts';
 import { SINGLE_ZONE } from '../devices/memory.ts';
 import type { NumaConfig } from '../devices/numa.ts';
 import type { SgxEpcConfig } from '../devices/sgx-epc.ts';
@@ -7,8 +8,6 @@ import type { VmConfig } from './vm-config.ts';
 
 /** As ACPI counts. */
 const OWN_DISTANCE = 10;
-/** Of the engine. */
-const MOST_NODES = 128;
 
 interface Known {
   readonly nodes: readonly number[];
@@ -25,7 +24,7 @@ export function checkNuma(config: VmConfig, report: Report): void {
     zones: zones.length === 0 ? [SINGLE_ZONE] : zones.map((zone) => zone.id),
     sections: (config.sgx_epc ?? []).map((section) => section.id),
   };
-  if (nodes.length > MOST_NODES) report('numa', `more than ${MOST_NODES} nodes`);
+  if (nodes.length > NUMA_NODES.maxItems) report('numa', `more than ${NUMA_NODES.maxItems} nodes`);
   for (const { index, value, first } of duplicates(known.nodes)) {
     report(`numa[${index}].guest_numa_id`, `${value} is taken by numa[${first}]`);
   }

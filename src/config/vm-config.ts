@@ -36,6 +36,7 @@ import {
   beyond,
   defaulted,
   optional,
+  replaceable,
   struct,
   type InputOf,
   type Struct,
@@ -59,7 +60,8 @@ export const VmConfig = struct({
   fields: {
     cpus: cpus.field,
     memory: memory.field,
-    kernel: nested(KernelConfig),
+    // today's clients give `payload` instead
+    kernel: replaceable(nested(KernelConfig)),
     initramfs: optional(nested(InitramfsConfig)),
     cmdline: defaulted(nested(CmdLineConfig), { args: '' }),
     disks: disk.field,

@@ -1,4 +1,5 @@
 import {
+  bounded,
   beyond,
   defaulted,
   documentedAs,
@@ -13,8 +14,9 @@ import { flag, list, nested, readDecimal, uint } from '../schema/kinds.ts';
 import { readTexts } from '../schema/lists.ts';
 import { AFFINITY_SYNTAX, CpuAffinity, readAffinity } from './host-cpus.ts';
 import { defineDevice } from './device.ts';
+import { TOPOLOGY_PART } from './limits.ts';
 
-const part = (doc: string) => documentedAs('optional', uint(doc, { bits: 8 }));
+const part = (doc: string) => documentedAs('optional', bounded(uint(doc, { bits: 8 }), TOPOLOGY_PART));
 
 /** How the vCPUs are arranged; the product of the four is `max_vcpus`. */
 export interface CpuTopology extends ValueOf<typeof CpuTopology> {}

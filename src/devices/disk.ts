@@ -1,4 +1,5 @@
 import {
+  bounded,
   beyond,
   defaulted,
   documentedAs,
@@ -22,6 +23,7 @@ import type { SharedLimits } from './rate-limit-group.ts';
 import type { Step } from './step.ts';
 import { planThrottle } from './throttle.ts';
 import { planVhostUserDisk } from './vhost-user-disk.ts';
+import { DISK_SERIAL, NOT_EMPTY, QUEUES, QUEUE_SIZE } from './limits.ts';
 
 /** A virtio-blk disk: an image on the host, or a vhost-user back-end. */
 export interface DiskConfig extends ValueOf<typeof DiskConfig> {}
@@ -44,19 +46,24 @@ export const DiskConfig = struct({
     readonly: defaulted(flag('The guest cannot write'), false),
     direct: defaulted(flag('Around the host’s page cache (O_DIRECT)'), false),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
-    num_queues: defaulted(uint('Queues', { bits: 64 }), 1),
-    queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 128),
+    num_queues: defaulted(bounded(uint('Queues', { bits: 64 }), QUEUES), 1),
+    queue_size: defaulted(
+      bounded(uint('Descriptors of a queue; a power of two', { bits: 16 }), QUEUE_SIZE),
+      128,
+    ),
     vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
     vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
     poll_queue: pollQueue(),
     rate_limiter_config: rateLimiterConfig,
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     rate_limit_group: beyond(optional(text('Id of the rate limit group whose limits the disk shares'))),
     disable_io_uring: beyond(
       formed(hiddenWord('disable_io_uring'), defaulted(flag('Never use io_uring for the image'), false)),
     ),
     image_type: beyond(imageType('Format of the image; `Unknown`: detected')),
-    serial: beyond(optional(text('Serial number; default: from the image’s place on the host'))),
+    serial: beyond(
+      optional(bounded(text('Serial number; default: from the image’s place on the host'), DISK_SERIAL)),
+    ),
     backing_files: beyond(optional(flag('The image may have backing files in any folder'))),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),

@@ -1,4 +1,5 @@
 import {
+  bounded,
   defaulted,
   documentedAs,
   formed,
@@ -12,6 +13,7 @@ import { parseSize } from '../schema/size.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
 import type { Step } from './step.ts';
+import { FS_TAG, NOT_EMPTY, QUEUES, QUEUE_SIZE } from './limits.ts';
 
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);
@@ -23,15 +25,17 @@ export const FsConfig = struct({
   doc: 'A virtio-fs share, served by a vhost-user daemon',
   wordsMeant: { name: 'tag', path: 'socket', sock: 'socket' },
   fields: {
-    tag: text('Name by which the guest mounts it', '<tag>'),
+    tag: bounded(text('Name by which the guest mounts it', '<tag>'), FS_TAG),
     socket: path('Socket of the daemon'),
-    num_queues: required(defaulted(uint('Request queues', { bits: 64 }), 1)),
-    queue_size: required(defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 1024)),
+    num_queues: required(defaulted(bounded(uint('Request queues', { bits: 64 }), QUEUES), 1)),
+    queue_size: required(
+      defaulted(bounded(uint('Descriptors of a queue; a power of two', { bits: 16 }), QUEUE_SIZE), 1024),
+    ),
     dax: required(
       defaulted(flag('A window in which the guest maps files; accepted and reported only'), true),
     ),
     cache_size: required(cacheSize()),
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),
   },

@@ -1,6 +1,15 @@
-import { defaulted, optional, struct, withoutEffect, worded, type ValueOf } from '../schema/field.ts';
+import {
+  bounded,
+  defaulted,
+  optional,
+  struct,
+  withoutEffect,
+  worded,
+  type ValueOf,
+} from '../schema/field.ts';
 import { flag, list, nested, path, text } from '../schema/kinds.ts';
 import { insideBrackets, splitOutside, unquoted } from '../schema/lists.ts';
+import { FW_CFG_ITEMS, FW_CFG_NAME } from './limits.ts';
 
 /** A file that a guest reads from the firmware configuration device. */
 export interface FwCfgItem extends ValueOf<typeof FwCfgItem> {}
@@ -8,7 +17,7 @@ export const FwCfgItem = struct({
   name: 'FwCfgItem',
   doc: 'A file that the guest reads from the firmware configuration device: from a file of the host, or a text',
   fields: {
-    name: text('Name, usually below `opt/`', '<name>'),
+    name: bounded(text('Name, usually below `opt/`', '<name>'), FW_CFG_NAME),
     file: optional(path('File with the contents')),
     string: optional(text('The contents')),
   },
@@ -18,7 +27,7 @@ export interface FwCfgItemList extends ValueOf<typeof FwCfgItemList> {}
 export const FwCfgItemList = struct({
   name: 'FwCfgItemList',
   doc: 'Files that the guest reads from the firmware configuration device',
-  fields: { item_list: defaulted(list(nested(FwCfgItem)), []) },
+  fields: { item_list: defaulted(bounded(list(nested(FwCfgItem)), FW_CFG_ITEMS), []) },
 });
 
 /** The firmware configuration device, which the machine always has. */
@@ -74,7 +83,7 @@ function readPair(pair: string): [string, string] {
 }
 
 /** QEMU's bound of a name in `bytes`; what it is made of can be no other option. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,54}$/;
+const NAME = new RegExp(FW_CFG_NAME.pattern);
 
 /** Why a name cannot be one; undefined where it can. */
 export function nameProblem(name: string): string | undefined {

@@ -1,7 +1,8 @@
-import { beyond, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { bounded, beyond, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { nested, path, size } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
+import { NOT_EMPTY, SHARED_SIZE } from './limits.ts';
 
 /** Size where nothing is said, in `bytes`. */
 const DEFAULT_SIZE = 128 * 2 ** 20;
@@ -14,8 +15,8 @@ export const IvshmemConfig = struct({
   wordsIgnored: ['id'],
   wordsMeant: { file: 'path', memdev: 'path' },
   fields: {
-    path: path('File that holds the memory; it must be at least as large'),
-    size: wordDefaulted(size('Size in `bytes`; a power of two'), () => DEFAULT_SIZE),
+    path: bounded(path('File that holds the memory; it must be at least as large'), NOT_EMPTY),
+    size: wordDefaulted(bounded(size('Size in `bytes`; a power of two'), SHARED_SIZE), () => DEFAULT_SIZE),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),
   },

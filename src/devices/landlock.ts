@@ -1,6 +1,7 @@
-import { beyond, optional, struct, withoutEffect, type ValueOf } from '../schema/field.ts';
+import { bounded, beyond, optional, struct, withoutEffect, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, text } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
+import { LANDLOCK_ACCESS, NOT_EMPTY } from './limits.ts';
 
 const NOT_APPLIED =
   'Landlock is not applied; QEMU is confined by seccomp, and by --user to the files of another user';
@@ -11,8 +12,8 @@ export const LandlockConfig = struct({
   name: 'LandlockConfig',
   doc: 'A path that may be used under Landlock; checked only',
   fields: {
-    path: path('File or directory'),
-    access: text('`r`, `w` or `rw`', 'r|w|rw'),
+    path: bounded(path('File or directory'), NOT_EMPTY),
+    access: bounded(text('`r`, `w` or `rw`', 'r|w|rw'), LANDLOCK_ACCESS),
   },
 });
 

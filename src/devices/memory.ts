@@ -1,11 +1,26 @@
-import { beyond, defaulted, optional, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import {
+  bounded,
+  beyond,
+  defaulted,
+  optional,
+  struct,
+  wordDefaulted,
+  type Bounds,
+  type ValueOf,
+} from '../schema/field.ts';
 import { choice, flag, list, nested, path, size, text, uint } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
+import { HOTPLUG_SIZE, NOT_EMPTY, RAM_SIZE, ZONE_SIZE } from './limits.ts';
 
 /** Size of the RAM where nothing is said, in `bytes`. */
 export const DEFAULT_MEMORY = 512 * 2 ** 20;
 
-const ramSize = (doc: string) => wordDefaulted(size(doc, { default: '512 MB' }), () => DEFAULT_MEMORY);
+const ramSize = (doc: string, bounds: Bounds) =>
+  bounded(
+    wordDefaulted(size(doc, { default: '512 MB' }), () => DEFAULT_MEMORY),
+    { ...bounds, default: DEFAULT_MEMORY },
+  );
+const growth = (doc: string) => optional(bounded(size(doc), HOTPLUG_SIZE));
 
 /** A part of the RAM with a backing of its own; zones are used where `memory.size` is 0. */
 export interface MemoryZoneConfig extends ValueOf<typeof MemoryZoneConfig> {}
@@ -14,8 +29,8 @@ export const MemoryZoneConfig = struct({
   doc: 'A part of the RAM with a backing of its own; needs memory.size to be 0',
   wordsMeant: { mem: 'size', 'mem-path': 'file', path: 'file', share: 'shared' },
   fields: {
-    id: text('Name of the zone', '<zone_id>'),
-    size: ramSize('Size in `bytes`'),
+    id: bounded(text('Name of the zone', '<zone_id>'), NOT_EMPTY),
+    size: ramSize('Size in `bytes`', ZONE_SIZE),
     file: optional(path('File or directory that backs the zone')),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     shared: defaulted(flag('Mapped shared, so that other processes can map it as well'), false),
@@ -24,7 +39,7 @@ export const MemoryZoneConfig = struct({
     host_numa_node: optional(
       uint('NUMA node of the host to take the pages from', { bits: 32, format: 'int32' }),
     ),
-    hotplug_size: optional(size('Room to grow in `bytes`')),
+    hotplug_size: growth('Room to grow in `bytes`'),
     hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
     prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
     thp: beyond(
@@ -49,7 +64,7 @@ export const MemoryConfig = struct({
     share: 'shared',
   },
   fields: {
-    size: ramSize('Size in `bytes`; 0 where zones say it'),
+    size: ramSize('Size in `bytes`; 0 where zones say it', RAM_SIZE),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     hotplug_method: defaulted(
       choice('How RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
@@ -58,7 +73,7 @@ export const MemoryConfig = struct({
       }),
       'Acpi',
     ),
-    hotplug_size: optional(size('Room to grow in `bytes`')),
+    hotplug_size: growth('Room to grow in `bytes`'),
     hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
     shared: defaulted(flag('Mapped shared, so that vhost-user back-ends can map it as well'), false),
     hugepages: defaulted(flag('Backed by huge pages'), false),

@@ -1,4 +1,13 @@
-import { beyond, defaulted, formed, optional, struct, worded, type ValueOf } from '../schema/field.ts';
+import {
+  bounded,
+  beyond,
+  defaulted,
+  formed,
+  optional,
+  struct,
+  worded,
+  type ValueOf,
+} from '../schema/field.ts';
 import { choice, flag, ipv4, list, mac, nameOrNone, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { readIntegers } from './integers.ts';
@@ -9,6 +18,7 @@ import { rateLimiterConfig } from './rate-limit.ts';
 import type { Step } from './step.ts';
 import { userNetwork } from './user-network.ts';
 import { planVhostUserNet } from './vhost-user-net.ts';
+import { INTERFACE_NAME, NET_QUEUES, NET_QUEUE_SIZE, NOT_EMPTY, UNICAST_MAC } from './limits.ts';
 
 /** A virtio-net interface on a TAP of the host, on descriptors that were passed in, or on a vhost-user back-end. */
 export interface NetConfig extends ValueOf<typeof NetConfig> {}
@@ -30,15 +40,24 @@ export const NetConfig = struct({
     vhost_socket: 'socket',
   },
   fields: {
-    tap: nameOrNone('Name of the TAP on the host; default: one of its own', '<name>'),
+    tap: bounded(
+      nameOrNone('Name of the TAP on the host; default: one of its own', '<name>'),
+      INTERFACE_NAME,
+    ),
     ip: defaulted(ipv4('Address of the host’s side'), '192.168.249.1'),
     mask: defaulted(ipv4('Netmask of the host’s side'), '255.255.255.0'),
     backend: backend(),
-    mac: optional(mac('MAC address in the guest; default: a random one')),
-    host_mac: beyond(optional(mac('MAC address of the TAP on the host'))),
+    mac: optional(bounded(mac('MAC address in the guest; default: a random one'), UNICAST_MAC)),
+    host_mac: beyond(optional(bounded(mac('MAC address of the TAP on the host'), UNICAST_MAC))),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
-    num_queues: defaulted(uint('Queues: receiving and sending ones together', { bits: 64 }), 2),
-    queue_size: defaulted(uint('Descriptors of a queue; a power of two', { bits: 16 }), 256),
+    num_queues: defaulted(
+      bounded(uint('Queues: receiving and sending ones together', { bits: 64 }), NET_QUEUES),
+      2,
+    ),
+    queue_size: defaulted(
+      bounded(uint('Descriptors of a queue; a power of two', { bits: 16 }), NET_QUEUE_SIZE),
+      256,
+    ),
     vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
     vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
     vhost_mode: defaulted(
@@ -47,7 +66,7 @@ export const NetConfig = struct({
       }),
       'Client',
     ),
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     fd: optional(
       list(
         uint('TAP descriptors of this process', { bits: 31, format: 'int32' }),

@@ -1,4 +1,5 @@
 import {
+  bounded,
   beyond,
   documentedAs,
   optional,
@@ -11,6 +12,7 @@ import { list, nested, readDecimal, text, uint } from '../schema/kinds.ts';
 import { readItems } from '../schema/lists.ts';
 import { defineDevice } from './device.ts';
 import { readIntegers } from './integers.ts';
+import { NUMA_NODES } from './limits.ts';
 
 /** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
 export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
@@ -51,7 +53,7 @@ export const NumaConfig = struct({
 
 export const numa = defineDevice({
   member: 'numa',
-  field: optional(list(nested(NumaConfig))),
+  field: optional(bounded(list(nested(NumaConfig)), NUMA_NODES)),
   struct: NumaConfig,
   many: true,
   flag: 'numa',

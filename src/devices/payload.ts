@@ -1,6 +1,7 @@
-import { later, optional, struct, type ValueOf } from '../schema/field.ts';
+import { bounded, later, optional, struct, type ValueOf } from '../schema/field.ts';
 import { nested, path, text } from '../schema/kinds.ts';
 import { FwCfgConfig } from './fw-cfg.ts';
+import { CMDLINE, NOT_EMPTY } from './limits.ts';
 
 /** Why an IGVM file is refused. */
 export const NO_IGVM = 'QEMU 10 cannot load IGVM files';
@@ -9,7 +10,7 @@ export interface KernelConfig extends ValueOf<typeof KernelConfig> {}
 export const KernelConfig = struct({
   name: 'KernelConfig',
   doc: 'What the VM starts: a bzImage, an ELF with a PVH note, or a firmware image',
-  fields: { path: path('File with the kernel or firmware') },
+  fields: { path: bounded(path('File with the kernel or firmware'), NOT_EMPTY) },
 });
 
 /** How current clients say what the VM starts. */
@@ -18,10 +19,10 @@ export const PayloadConfig = struct({
   name: 'PayloadConfig',
   doc: 'What the VM starts, in one: takes the place of kernel, initramfs and cmdline',
   fields: {
-    firmware: optional(path('File with the firmware')),
-    kernel: optional(path('File with the kernel')),
-    cmdline: optional(text('Command line of the kernel')),
-    initramfs: optional(path('File with the initramfs')),
+    firmware: optional(bounded(path('File with the firmware'), NOT_EMPTY)),
+    kernel: optional(bounded(path('File with the kernel'), NOT_EMPTY)),
+    cmdline: optional(bounded(text('Command line of the kernel'), CMDLINE)),
+    initramfs: optional(bounded(path('File with the initramfs'), NOT_EMPTY)),
     igvm: later(optional(path('IGVM file')), NO_IGVM),
     host_data: later(
       optional(text('Data of the host for a guest with SEV-SNP')),
@@ -36,12 +37,12 @@ export const InitramfsConfig = struct({
   name: 'InitramfsConfig',
   doc: 'First file system of the kernel',
   document: { nullable: true },
-  fields: { path: path('File with the initramfs') },
+  fields: { path: bounded(path('File with the initramfs'), NOT_EMPTY) },
 });
 
 export interface CmdLineConfig extends ValueOf<typeof CmdLineConfig> {}
 export const CmdLineConfig = struct({
   name: 'CmdLineConfig',
   doc: 'Command line of the kernel',
-  fields: { args: text('Arguments; printable ASCII, at most 64 KiB') },
+  fields: { args: bounded(text('Arguments; printable ASCII, at most 64 KiB'), CMDLINE) },
 });

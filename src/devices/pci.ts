@@ -1,4 +1,4 @@
-import { beyond, optional, withoutEffect } from '../schema/field.ts';
+import { beyond, bounded, optional, withoutEffect } from '../schema/field.ts';
 import { uint } from '../schema/kinds.ts';
 import type { AnyConfig, Device, PlanContext } from './device.ts';
 
@@ -22,9 +22,8 @@ export const LAST_SLOT = 31;
 export function pciDeviceId() {
   const slot = uint(`PCI slot, from ${FIRST_SLOT} to ${LAST_SLOT}; default: the lowest that is free`, {
     bits: 8,
-    document: { minimum: FIRST_SLOT, maximum: LAST_SLOT },
   });
-  return beyond(optional(slot));
+  return beyond(optional(bounded(slot, { minimum: FIRST_SLOT, maximum: LAST_SLOT })));
 }
 
 /** A device and its configuration. */

@@ -1,4 +1,5 @@
 import {
+  bounded,
   beyond,
   defaulted,
   formed,
@@ -12,6 +13,7 @@ import { flag, list, nested, text, uint } from '../schema/kinds.ts';
 import { readTexts } from '../schema/lists.ts';
 import { readIntegers } from './integers.ts';
 import { defineDevice } from './device.ts';
+import { NOT_EMPTY, OEM_STRINGS, UUID } from './limits.ts';
 
 /** What the guest is told about the machine that it runs on. */
 export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}
@@ -34,9 +36,12 @@ export const PlatformConfig = struct({
     ),
     serial_number: formed(
       eitherWord('system_serial_number', 'serial_number'),
-      optional(text('Serial number of the machine')),
+      optional(bounded(text('Serial number of the machine'), NOT_EMPTY)),
     ),
-    uuid: formed(eitherWord('system_uuid', 'uuid'), optional(text('UUID of the machine', '<uuid>'))),
+    uuid: formed(
+      eitherWord('system_uuid', 'uuid'),
+      optional(bounded(text('UUID of the machine', '<uuid>'), UUID)),
+    ),
     tdx: later(
       optional(flag('Protected from the host by TDX')),
       'nothing here protects a guest from its host: QEMU 10 has no TDX',
@@ -45,13 +50,22 @@ export const PlatformConfig = struct({
       optional(flag('Protected from the host by SEV-SNP')),
       'nothing here protects a guest from its host: there is no processor with SEV-SNP to see it work',
     ),
-    oem_strings: optional(list(text('A text for programs in the guest'), readTexts, '[<text>,<text>...]')),
-    system_manufacturer: optional(text('Who made the machine; default: `Cloud Hypervisor`')),
-    system_product_name: optional(text('Name of the product; default: `cloud-hypervisor`')),
-    system_version: optional(text('Version of the product')),
-    system_family: optional(text('Family of products')),
-    system_sku_number: optional(text('Number of the product in the maker’s lists')),
-    chassis_asset_tag: optional(text('Inventory number of the machine')),
+    oem_strings: optional(
+      bounded(
+        list(bounded(text('A text for programs in the guest'), NOT_EMPTY), readTexts, '[<text>,<text>...]'),
+        OEM_STRINGS,
+      ),
+    ),
+    system_manufacturer: optional(
+      bounded(text('Who made the machine; default: `Cloud Hypervisor`'), NOT_EMPTY),
+    ),
+    system_product_name: optional(
+      bounded(text('Name of the product; default: `cloud-hypervisor`'), NOT_EMPTY),
+    ),
+    system_version: optional(bounded(text('Version of the product'), NOT_EMPTY)),
+    system_family: optional(bounded(text('Family of products'), NOT_EMPTY)),
+    system_sku_number: optional(bounded(text('Number of the product in the maker’s lists'), NOT_EMPTY)),
+    chassis_asset_tag: optional(bounded(text('Inventory number of the machine'), NOT_EMPTY)),
   },
 });
 
@@ -66,11 +80,9 @@ export const platform = defineDevice({
   removable: false,
 });
 
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
-
 /** Whether a text is a UUID in its usual form. */
 export function isUuid(uuid: string): boolean {
-  return UUID.test(uuid);
+  return new RegExp(UUID.pattern).test(uuid);
 }
 
 /** The word of today's Cloud Hypervisor, and the one that it had before. */

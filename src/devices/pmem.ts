@@ -1,8 +1,9 @@
-import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
+import { bounded, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, size, text } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onBus, pciDeviceId, pciSegment } from './pci.ts';
 import type { Step } from './step.ts';
+import { NOT_EMPTY, PMEM_SIZE } from './limits.ts';
 
 /** What the host found under a pmem device's path. */
 export interface PmemFacts {
@@ -20,11 +21,11 @@ export const PmemConfig = struct({
   wordsMeant: { path: 'file', readonly: 'discard_writes' },
   fields: {
     file: path('File, or directory for a temporary one'),
-    size: optional(size('Size in `bytes`, a multiple of 2 MiB; default: the file’s')),
+    size: optional(bounded(size('Size in `bytes`, a multiple of 2 MiB; default: the file’s'), PMEM_SIZE)),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     discard_writes: defaulted(flag('What the guest writes never reaches the file'), false),
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),
   },

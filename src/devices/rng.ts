@@ -1,7 +1,8 @@
-import { defaulted, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
+import { bounded, defaulted, struct, wordDefaulted, type ValueOf } from '../schema/field.ts';
 import { flag, nested, path } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import { onBus, pciDeviceId } from './pci.ts';
+import { NOT_EMPTY } from './limits.ts';
 
 const SOURCE = '/dev/urandom';
 
@@ -14,7 +15,10 @@ export const RngConfig = struct({
   wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
   fields: {
     src: wordDefaulted(
-      { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
+      bounded(
+        { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
+        { ...NOT_EMPTY, default: SOURCE },
+      ),
       () => SOURCE,
     ),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),

@@ -1,4 +1,5 @@
 import {
+  bounded,
   defaulted,
   documentedAs,
   optional,
@@ -10,6 +11,7 @@ import { flag, list, nested, size, text } from '../schema/kinds.ts';
 import { defineDevice } from './device.ts';
 import type { Properties } from './machine-plan.ts';
 import type { ObjectStep } from './step.ts';
+import { RAM_SIZE } from './limits.ts';
 
 /** A section of SGX enclave memory. */
 export interface SgxEpcConfig extends ValueOf<typeof SgxEpcConfig> {}
@@ -19,7 +21,10 @@ export const SgxEpcConfig = struct({
   fields: {
     id: text('Name of the section', '<id>'),
     // the document requires it, the original takes 0 (and fails at boot)
-    size: documentedAs('required', silentlyDefaulted(size('Size in `bytes`, a multiple of 4096'), 0)),
+    size: documentedAs(
+      'required',
+      silentlyDefaulted(bounded(size('Size in `bytes`, a multiple of 4096'), RAM_SIZE), 0),
+    ),
     prefault: defaulted(flag('All pages are taken from the host at once'), false),
   },
 });

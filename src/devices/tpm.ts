@@ -1,6 +1,7 @@
-import { beyond, optional, struct, type ValueOf } from '../schema/field.ts';
+import { bounded, beyond, optional, struct, type ValueOf } from '../schema/field.ts';
 import { nested, path } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
+import { NOT_EMPTY } from './limits.ts';
 
 /** A TPM of the guest, which a program on the host (swtpm) emulates. */
 export interface TpmConfig extends ValueOf<typeof TpmConfig> {}
@@ -8,7 +9,7 @@ export const TpmConfig = struct({
   name: 'TpmConfig',
   doc: 'A TPM 2.0 of the guest (CRB), which swtpm on the host emulates',
   wordsMeant: { path: 'socket', ctrl: 'socket' },
-  fields: { socket: path('Control socket of swtpm') },
+  fields: { socket: bounded(path('Control socket of swtpm'), NOT_EMPTY) },
 });
 
 /** The connection to the program that emulates the TPM. */

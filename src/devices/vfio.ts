@@ -1,7 +1,8 @@
-import { beyond, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
+import { bounded, beyond, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, list, nested, path, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
+import { CLIQUE, NOT_EMPTY } from './limits.ts';
 
 /** A PCI device of the host, passed through to the guest. */
 export interface DeviceConfig extends ValueOf<typeof DeviceConfig> {}
@@ -13,11 +14,13 @@ export const DeviceConfig = struct({
   fields: {
     path: path('The device in sysfs, e.g. /sys/bus/pci/devices/0000:01:00.0'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),
     x_nv_gpudirect_clique: beyond(
-      optional(uint('Group of NVIDIA devices that may reach each other (GPUDirect), 0 to 15', { bits: 8 })),
+      optional(
+        bounded(uint('Group of NVIDIA devices that may reach each other (GPUDirect)', { bits: 8 }), CLIQUE),
+      ),
     ),
   },
 });

@@ -1,7 +1,8 @@
-import { defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
+import { bounded, defaulted, optional, struct, type ValueOf } from '../schema/field.ts';
 import { flag, nested, socketPath, text, uint } from '../schema/kinds.ts';
 import { defineDevice, type PlanContext } from './device.ts';
 import { onBusByBackend, pciDeviceId, pciSegment } from './pci.ts';
+import { NOT_EMPTY, VSOCK_CID } from './limits.ts';
 
 /** The host's side of the device, which runs before QEMU does. */
 export interface VsockFacts {
@@ -17,10 +18,13 @@ export const VsockConfig = struct({
   wordsMeant: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
   wordsFirst: ['socket'],
   fields: {
-    cid: uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
+    cid: bounded(
+      uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
+      VSOCK_CID,
+    ),
     socket: socketPath('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
-    id: optional(text('Name of the device', '<id>')),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),
   },

@@ -138,7 +138,8 @@ export class Connection {
     const { request, response } = exchange;
     const last = endsConnection(exchange);
     // Even an answer that asks for headers only (HEAD) must have none that announce a body to simple clients.
-    const sent = request.method === 'HEAD' ? { status: reply.status } : reply;
+    const { body: _body, ...head } = reply;
+    const sent: Reply = request.method === 'HEAD' ? head : reply;
     await new Promise<void>((resolve) => {
       response.once('close', resolve);
       response.sendDate = false;

@@ -1,5 +1,6 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import type { ApiErrorCode } from '../api/errors.ts';
+import type { Route } from '../api/route.ts';
 import { clip } from '../util/clip.ts';
 import { createLog } from '../util/log.ts';
 
@@ -9,6 +10,8 @@ const log = createLog('http');
 export interface Reply {
   readonly status: number;
   readonly body?: string;
+  /** the verb that the path has, where another one was sent */
+  readonly allow?: string;
 }
 
 /** What is wrong with a request as HTTP, so that the connection cannot be used any further. */
@@ -80,17 +83,27 @@ export function errorReply(route: string, error: unknown): Reply {
   return messagesReply(status, chain);
 }
 
+/** The answer to a request for a path that the API has, with a verb that it does not have there. */
+export function wrongVerbReply(name: string, { method, notAllowed }: Route, verb: string): Reply {
+  const reply = errorReply(
+    name,
+    new ApiError('bad-request', `Method ${verb} is not allowed here, use ${method}`),
+  );
+  return notAllowed?.(verb) === true ? { ...reply, status: 405, allow: method } : reply;
+}
+
 /** The answer to what is not a request, or not one that can be told which route it was meant for. */
 export function protocolReply(error: ProtocolError): Reply {
   return messagesReply(error.status, [error.message]);
 }
 
 /**
- * The headers of an answer, names and values in turn. Clients of the original look for them byte by byte: this
- * order, this case, and a length wherever there is a body.
+ * The headers of an answer, names and values in turn. Clients of Cloud Hypervisor look for them byte by byte: this
+ * order, this case, and a length wherever there is a body. `Allow` stands where its server has it.
  */
 export function replyHeaders(reply: Reply, connection: 'keep-alive' | 'close'): string[] {
   const headers = ['Server', 'Cloud Hypervisor API', 'Connection', connection];
+  if (reply.allow !== undefined) headers.push('Allow', reply.allow);
   if (reply.body !== undefined) {
     const length = String(Buffer.byteLength(reply.body));
     headers.push('Content-Type', 'application/json', 'Content-Length', length);

@@ -11,7 +11,14 @@ import type { Exchange } from './connection.ts';
 import { parseJson } from './json.ts';
 import { listen } from './listener.ts';
 import type { ListenAddress, Listener } from './listener.ts';
-import { ProtocolError, errorReply, notFoundReply, protocolReply, valueReply } from './reply.ts';
+import {
+  ProtocolError,
+  errorReply,
+  notFoundReply,
+  protocolReply,
+  valueReply,
+  wrongVerbReply,
+} from './reply.ts';
 import type { HeldFiles } from './received-files.ts';
 import type { Reply } from './reply.ts';
 
@@ -173,9 +180,7 @@ interface Call {
 async function call(name: string, endpoint: Endpoint, { method, body, files }: Call): Promise<Reply> {
   try {
     const { route, handle } = endpoint;
-    if (method !== route.method) {
-      throw new ApiError('bad-request', `Method ${method} is not allowed here, use ${route.method}`);
-    }
+    if (method !== route.method) return wrongVerbReply(name, route, method);
     if (route.body === 'refused' && body.length > 0) {
       throw new ApiError('bad-request', 'Request body must be empty');
     }

@@ -7,10 +7,16 @@
 export const VALUES_MAX = 16_384;
 
 /** Items of a list of objects: the machine has a bus of 30 slots, and no list of the schema can be used with as many. */
-const OBJECTS_MAX = 256;
+export const OBJECTS_MAX = 256;
 
 /** Items of any other list, e.g. processors of the host. */
-const ITEMS_MAX = 1024;
+export const ITEMS_MAX = 1024;
+
+/** Characters of a text, e.g. of a kernel's command line. */
+export const TEXT_MAX = 131_072;
+
+/** Characters of a path: the kernel takes no longer one. */
+export const PATH_MAX = 4095;
 
 /** As deep as Cloud Hypervisor reads; no document of the API comes near it. */
 export const DEPTH_MAX = 128;

@@ -10,9 +10,10 @@ export function documentOf(schema: Struct, view: DocumentView): DocumentFragment
   return {
     type: 'object',
     description: schema.doc,
-    ...schema.document,
+    ...(view === 'contract' ? schema.document : {}),
+    ...(view === 'everything' && schema.strict ? { additionalProperties: false } : {}),
     ...(required.length === 0 ? {} : { required }),
-    properties: Object.fromEntries(fields.map(([name, field]) => [name, withDescription(field, view)])),
+    properties: Object.fromEntries(fields.map(([name, field]) => [name, memberOf(field, view)])),
   };
 }
 
@@ -32,12 +33,22 @@ function fieldsOf(schema: Struct, view: DocumentView): [string, Field][] {
 
 /** In the contract's view its own word counts, which says more or less than what we need. */
 function isRequired(field: Field, view: DocumentView): boolean {
-  return view === 'contract' ? (field.documentRequired ?? field.required) : field.required;
+  if (view === 'contract') return field.documentRequired ?? field.required;
+  return field.required && !field.replaceable;
 }
 
 /** OpenAPI 3.0 ignores what stands beside a `$ref`. */
-function withDescription(field: Field, view: DocumentView): DocumentFragment {
-  const { doc } = field;
-  const document = view === 'everything' ? (field.everything ?? field.document) : field.document;
-  return '$ref' in document ? document : { ...document, description: doc };
+function memberOf(field: Field, view: DocumentView): DocumentFragment {
+  if (view === 'everything') return boundedMember(field);
+  return '$ref' in field.document ? field.document : { ...field.document, description: field.doc };
+}
+
+function boundedMember({ everything, nullable, defaultValue, doc }: Field): DocumentFragment {
+  const orNull = nullable ? { nullable: true } : {};
+  if ('$ref' in everything)
+    return nullable ? { allOf: [everything], ...orNull, description: doc } : everything;
+  // an object's default is that of its members
+  const byDefault =
+    defaultValue === undefined || typeof defaultValue === 'object' ? {} : { default: defaultValue };
+  return { ...everything, ...byDefault, ...orNull, description: doc };
 }

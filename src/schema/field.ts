@@ -33,9 +33,12 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly schema: S;
   /** one line, noun phrase, unit in backticks */
   readonly doc: string;
+  /** fragment of the contract's document, word for word */
   readonly document: DocumentFragment;
-  /** what the document of everything says instead; undefined: the same */
-  readonly everything: DocumentFragment | undefined;
+  /** fragment of the document of everything: the type with the bounds that a request is held to */
+  readonly everything: DocumentFragment;
+  /** `null` counts as not given */
+  readonly nullable: boolean;
   /** reads the CLI form; without it (and without `form`) the member is not on the command line */
   readonly read: WordReader | undefined;
   /** shown in help for the value, e.g. `<size>`, `on|off` */
@@ -48,6 +51,8 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly required: boolean;
   /** what the contract's document says, where it is not what we need */
   readonly documentRequired: boolean | undefined;
+  /** a request may give other members in its place: the document of everything does not require it */
+  readonly replaceable: boolean;
   readonly defaultValue: unknown;
   /** accepted by the schema, but its capability is not there yet: refused by config/ when it is used */
   readonly later: boolean;
@@ -140,7 +145,8 @@ export function field<S extends v.GenericSchema>(
     schema: options.schema,
     doc: options.doc,
     document: options.document,
-    everything: options.everything,
+    everything: options.everything ?? options.document,
+    nullable: false,
     read: options.read,
     syntax: options.syntax ?? '',
     word: undefined,
@@ -148,6 +154,7 @@ export function field<S extends v.GenericSchema>(
     wordDefault: undefined,
     required: true,
     documentRequired: undefined,
+    replaceable: false,
     defaultValue: undefined,
     later: false,
     isPath: false,
@@ -163,7 +170,7 @@ export function field<S extends v.GenericSchema>(
 export function optional<S extends v.GenericSchema>(
   inner: Field<S>,
 ): Field<v.NullishSchema<S, () => undefined>> {
-  return { ...inner, schema: v.nullish(inner.schema, () => undefined), required: false };
+  return { ...inner, schema: v.nullish(inner.schema, () => undefined), nullable: true, required: false };
 }
 
 /** A member with a default: it may be absent, but not `null`. */
@@ -232,6 +239,29 @@ export function withoutEffect<F extends Field>(
 /** Marks a member that the contract's document does not know. */
 export function beyond<F extends Field>(inner: F): F {
   return { ...inner, beyond: true };
+}
+
+/** Marks a required member that a request may leave out where it gives others in its place. */
+export function replaceable<F extends Field>(inner: F): F {
+  return { ...inner, replaceable: true };
+}
+
+/** Bounds of a value in the words of JSON Schema. */
+export interface Bounds {
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly multipleOf?: number;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly pattern?: string;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly default?: number | string;
+}
+
+/** States bounds in the document of everything that config/ enforces, in words of its own. */
+export function bounded<F extends Field>(inner: F, bounds: Bounds): F {
+  return { ...inner, everything: { ...inner.everything, ...bounds } };
 }
 
 /** Says whether the contract's document requires the member, where we need more or less than it. */

@@ -9,6 +9,7 @@ import {
   type ValueOf,
 } from './field.ts';
 import { expected, nearest } from '../util/nearest.ts';
+import { ITEMS_MAX, OBJECTS_MAX, PATH_MAX, TEXT_MAX } from './bounds.ts';
 import { parseSize } from './size.ts';
 
 /** `on`, `off`, `true`, `false` on the command line, in any case. */
@@ -34,9 +35,11 @@ interface UintOptions {
 /** A whole number; decimal without a suffix on the command line. */
 export function uint(doc: string, options: UintOptions): Field<v.GenericSchema<number>> {
   const max = options.bits === 64 ? Number.MAX_SAFE_INTEGER : 2 ** options.bits - 1;
+  const min = options.min ?? 0;
   return field({
-    schema: wholeNumber(options.min ?? 0, max),
+    schema: wholeNumber(min, max),
     doc,
+    everything: { ...options.document, ...integer(min, max) },
     document: {
       type: 'integer',
       ...(options.format === undefined ? {} : { format: options.format }),
@@ -54,14 +57,22 @@ export function size(doc: string, document: DocumentFragment = {}): Field<v.Gene
     schema: wholeNumber(0, Number.MAX_SAFE_INTEGER),
     doc,
     document: { type: 'integer', format: 'int64', ...document },
+    everything: integer(0, Number.MAX_SAFE_INTEGER),
     read: parseSize,
     syntax: '<size>',
   });
 }
 
 /** Any text without NUL, which no path, id or argument of the host can carry. */
-export function text(doc: string, syntax = '<text>'): Field<v.GenericSchema<string>> {
-  return field({ schema: plainText(), doc, document: { type: 'string' }, read: (word) => word, syntax });
+export function text(doc: string, syntax = '<text>', maxLength = TEXT_MAX): Field<v.GenericSchema<string>> {
+  return field({
+    schema: plainText(maxLength),
+    doc,
+    document: { type: 'string' },
+    everything: { type: 'string', pattern: WITHOUT_NUL, maxLength },
+    read: (word) => word,
+    syntax,
+  });
 }
 
 /** An optional name whose documented default is the empty text: that means the same as none. */
@@ -78,12 +89,13 @@ export function nameOrNone(
     ...inner,
     schema,
     document: { type: 'string', default: '' },
+    everything: { ...inner.everything, default: '' },
   };
 }
 
 /** A path on the host. */
 export function path(doc: string): Field<v.GenericSchema<string>> {
-  return { ...text(doc, '<path>'), isPath: true };
+  return { ...text(doc, '<path>', PATH_MAX), isPath: true };
 }
 
 /** A path on the host where the VMM makes a socket. */
@@ -94,14 +106,14 @@ export function socketPath(doc: string): Field<v.GenericSchema<string>> {
 /** A MAC address; lower case in answers. */
 export function mac(doc: string): Field<v.GenericSchema<string>> {
   return spelled(doc, '<mac>', {
-    pattern: /^[\da-f]{2}(:[\da-f]{2}){5}$/i,
+    pattern: /^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/,
     expected: 'expected a MAC address such as 12:34:56:78:90:ab',
   });
 }
 
 /** A dotted quad. */
 export function ipv4(doc: string): Field<v.GenericSchema<string>> {
-  const part = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+  const part = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
   return spelled(doc, '<ipv4>', {
     pattern: new RegExp(`^${part}(\\.${part}){3}$`),
     expected: 'expected an IPv4 address such as 192.168.249.1',
@@ -146,7 +158,7 @@ export function choice<const C extends string>(
       type: 'string',
       enum: choices.filter((one) => options.beyond?.includes(one) !== true),
     },
-    ...(options.beyond === undefined ? {} : { everything: { type: 'string', enum: choices } }),
+    everything: { type: 'string', enum: choices },
     read,
     syntax: shown.join('|'),
   });
@@ -172,6 +184,7 @@ export function list<S extends v.GenericSchema>(
     schema: v.array(item.schema, 'expected a list'),
     doc: item.doc,
     document: { type: 'array', items: item.document },
+    everything: { type: 'array', maxItems: isObject(item) ? OBJECTS_MAX : ITEMS_MAX, items: item.everything },
     ...(read === undefined ? {} : { read }),
     syntax,
     ...(item.nested === undefined ? {} : { nested: item.nested }),
@@ -214,11 +227,23 @@ function wholeNumber(min: number, max: number): v.GenericSchema<number> {
   );
 }
 
-function plainText(): v.GenericSchema<string> {
+/** A whole number in a document: the format says how much a client's type has to hold. */
+function integer(minimum: number, maximum: number): DocumentFragment {
+  return { type: 'integer', format: maximum < 2 ** 31 ? 'int32' : 'int64', minimum, maximum };
+}
+
+const WITHOUT_NUL = '^[^\\x00]*$';
+
+function plainText(maxLength: number): v.GenericSchema<string> {
   return v.pipe(
     v.string('expected a string'),
     v.check((value) => !value.includes('\0'), 'expected a string without NUL characters'),
+    v.check((value) => value.length <= maxLength, `expected a string of at most ${maxLength} characters`),
   );
+}
+
+function isObject({ nested: inner, document }: Field): boolean {
+  return inner !== undefined || document['type'] === 'object';
 }
 
 interface Spelling {
@@ -241,7 +266,8 @@ function spelled(
     if (!pattern.test(word)) throw new Error(expected);
     return word.toLowerCase();
   };
-  return field({ schema, doc, document: { type: 'string' }, read, syntax });
+  const everything = { type: 'string', pattern: pattern.source };
+  return field({ schema, doc, document: { type: 'string' }, everything, read, syntax });
 }
 
 /** A choice that has another spelling for people (`virtio-mem`) is shown in that one. */
@@ -258,6 +284,7 @@ export function map<S extends v.GenericSchema>(
     schema: v.record(v.string(), value.schema, 'expected an object'),
     doc,
     document: { type: 'object', additionalProperties: value.document },
+    everything: { type: 'object', additionalProperties: value.everything },
   });
 }
 

@@ -32,7 +32,8 @@ const isNumber = (value: unknown): value is number => typeof value === 'number';
 function sampleOf({ everything, nested }: Field): unknown {
   const { type, enum: words, pattern, minimum, maxItems } = everything;
   if (nested !== undefined) return maxItems === undefined ? sampleStruct(nested) : [sampleStruct(nested)];
-  if (Array.isArray(words)) return words[0];
+  // a console that is off has no other members
+  if (Array.isArray(words)) return words.find((word) => word !== 'Off');
   if (type === 'string') return SAMPLES.find((text) => new RegExp(String(pattern)).test(text));
   if (type === 'integer') return isNumber(minimum) ? minimum : 0;
   if (type === 'boolean') return false;

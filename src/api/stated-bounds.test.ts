@@ -77,9 +77,9 @@ interface Probe {
 /** A request for each bound of each member, however deep, and the same request within it. */
 function probesOf(struct: Struct, around: Around, at: string): Probe[] {
   return Object.entries(struct.fields).flatMap(([name, field]): Probe[] => {
-    // it is refused whatever it says
-    if (field.later) return [];
     const place = `${at}.${name}`;
+    // refused whatever it says; and a serial port, which has the struct of the console, is not on the bus
+    if (field.later || place === 'VmConfig.serial.pci_device_id') return [];
     const here: Around = (value) => around({ ...sampleStruct(struct), [name]: value });
     const good = here(sampleOf(field));
     const own = beyondBounds(field.everything).map((bad) => ({ place, good, bad: here(bad) }));

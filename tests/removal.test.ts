@@ -106,12 +106,17 @@ test('a device that the guest ejects by itself is gone from both lists, and its 
 
 test('with the bus full, an add waits for the slot of a device that is being removed', async () => {
   await using vmm = await startVmm();
-  using _shell = await boot(vmm);
+  using shell = await boot(vmm);
   const path = image(vmm, 'shared.raw');
   for (let i = 0; i < 29; i++) {
     assertStatus(await vmm.put('vm.add-disk', { path, readonly: true, id: `d${i}` }), 200);
   }
   assertStatus(await vmm.put('vm.add-disk', { path, readonly: true }), 500);
+  // a guest that is still at work on the new disks releases none in time
+  await until(
+    'the guest has them all',
+    async () => (await shell.run('ls -d /sys/block/vd* | wc -l')) === '29',
+  );
   for (let i = 0; i < 5; i++) {
     assertStatus(await vmm.put('vm.remove-device', { id: `d${i}` }), 204);
     assertStatus(await vmm.put('vm.add-disk', { path, readonly: true }), 200);

@@ -79,7 +79,7 @@ test('a clone goes on with the TAPs that come with vm.restore, however they are 
     // what does not fit a VM that is there is closed
     send(client, 'vm.restore', request);
     assert.match(await client.answer(), /^HTTP\/1\.1 40[45] /);
-    assert.equal(taps(vmm.pid), 3);
+    await until('they are closed, a moment after the answer', () => taps(vmm.pid) === 3);
     assertStatus(await vmm.put('vm.delete'), 204);
     assert.equal(taps(vmm.pid), 0);
   }

@@ -1,26 +1,16 @@
 // Blocks of disks: those that a guest discards are free on the host, and sizes of block devices reach the guest.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
+import { attachLoop } from './support/loop.ts';
 import { openShell, ptyOf } from './support/shell.ts';
 import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const SIZE = 16 * MIB;
-
-/** A loop device over a file, until the test ends. */
-function attachLoop(file: string, blockBytes: number): Disposable & { readonly path: string } {
-  assert.ok(
-    process.getuid?.() === 0 && existsSync('/dev/loop-control'),
-    'this test needs root and loop devices',
-  );
-  const words = ['--find', '--show', '--sector-size', String(blockBytes), file];
-  const path = execFileSync('losetup', words, { encoding: 'utf8' }).trim();
-  return { path, [Symbol.dispose]: () => void execFileSync('losetup', ['--detach', path]) };
-}
 
 /** A file whose blocks are all there. */
 function fullFile(path: string): string {

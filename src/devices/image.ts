@@ -12,6 +12,8 @@ export interface ImageLayer {
   readonly isDevice: boolean;
   /** size of the disk in `bytes` where the file is longer: a footer, or less than a sector at the end */
   readonly visible?: number;
+  /** its length does not allow direct I/O: it is opened through the page cache */
+  readonly isBuffered?: boolean;
 }
 
 /** Sizes that a block device asks its users to heed, in `bytes`. */
@@ -58,7 +60,11 @@ export function imageSteps(
   const nodes = facts.layers.map((layer, depth) => {
     const own = nodeName(name, depth);
     const discard = canDiscard({ readonly, sparse }, facts) && depth === 0 ? { discard: 'unmap' } : {};
-    const access = { 'read-only': readonly || depth > 0, cache: { direct }, ...discard };
+    const access = {
+      'read-only': readonly || depth > 0,
+      cache: { direct: direct && layer.isBuffered !== true },
+      ...discard,
+    };
     const backing = depth + 1 < facts.layers.length ? nodeName(name, depth + 1) : null;
     return [
       fileNode(own, layer, { ...access, aio: facts.aio }),

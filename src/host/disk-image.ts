@@ -120,8 +120,10 @@ function examine(path: string, declared: ImageFormat | undefined, access: Access
   return naming(path, async () => {
     await using file = await openImage(path, flags);
     const found = await inspectFile(file, path, { declared, rawImages: access.rawImages });
-    if (access.direct) await checkDirect(path, flags);
-    return found;
+    if (!access.direct) return found;
+    await checkDirect(path, flags);
+    const isBuffered = !access.readonly && (await endsInSector(file));
+    return isBuffered ? { ...found, layer: { ...found.layer, isBuffered } } : found;
   });
 }
 
@@ -193,6 +195,14 @@ async function checkDirect(path: string, flags: number): Promise<void> {
     if (codeOf(error) !== 'EINVAL') throw error;
     throw new Error('its file system has no direct I/O (direct=on)', { cause: error });
   }
+}
+
+/** Whether a file ends within a sector of the device below it: QEMU cannot write such a file without the page cache. */
+async function endsInSector(file: FileHandle): Promise<boolean> {
+  const status = await file.stat();
+  if (!status.isFile()) return false;
+  const sector = (await readGeometry(status.dev))?.logical ?? SECTOR_BYTES;
+  return status.size % sector !== 0;
 }
 
 /** A guest that wrote such a header into its raw disk would read a file of the host. */

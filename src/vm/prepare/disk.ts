@@ -32,6 +32,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
   });
   if (expected !== undefined) checkSize(path, image.bytes, expected);
   warnOfGuesses(id, image);
+  warnOfBuffering(id, image);
   const { format, bytes } = image;
   // the driver of a guest that runs knows the sizes of blocks that the disk had
   const { geometry } = expected ?? image;
@@ -107,6 +108,14 @@ function warnOfGuesses(id: string, { guessed }: Image): void {
     log.warn(
       `disk ${id}: ${path}: format ${format} was detected from bytes that a guest may have written: ${cure}`,
     );
+  }
+}
+
+function warnOfBuffering(id: string, { layers }: Image): void {
+  for (const { path, isBuffered } of layers) {
+    if (isBuffered !== true) continue;
+    const reason = 'it ends within a sector of the host’s disk';
+    log.warn(`disk ${id}: ${path}: direct=on: ${reason}, and is opened through the page cache`);
   }
 }
 

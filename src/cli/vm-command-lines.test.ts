@@ -342,6 +342,7 @@ const REFUSED: readonly [line: string, reason: string][] = [
   ['--disk path=/a,queue_size=2', 'queue_size: must be a power of two from 4'],
   ['--disk path=/a,rate_limit_group=none', 'there is no rate limit group "none"'],
   [`--disk path=/a,serial=${'s'.repeat(21)}`, 'serial: longer than 20 bytes'],
+  ['--disk path=/a,id=__rng', 'disks[0].id: "__rng" is reserved'],
   ['--disk path=/a,id=same --pmem file=/b,id=same', '"same" is taken'],
   ['--disk path=/a,queue_affinity=[0@[1],1@[2]]', 'queue_affinity: has 2 items'],
   [

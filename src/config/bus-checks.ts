@@ -139,13 +139,15 @@ const RESERVED: readonly string[] = [
   '_ioapic',
   ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
 ];
-const RESERVED_PREFIX = '_virtio-pci-';
+/** Two underscores begin the ids of devices that are always there, in the current dialect. */
+const RESERVED_PREFIXES: readonly string[] = ['_virtio-pci-', '__'];
 
 function checkIds(config: VmConfig, report: Report): void {
   const named = deviceItems(config).flatMap(({ id, place }) => (id === undefined ? [] : [{ id, place }]));
   for (const { id, place } of named) {
     if (id === '') report(`${place}.id`, 'must not be empty');
-    if (RESERVED.includes(id) || id.startsWith(RESERVED_PREFIX)) report(`${place}.id`, `"${id}" is reserved`);
+    const isReserved = RESERVED.includes(id) || RESERVED_PREFIXES.some((prefix) => id.startsWith(prefix));
+    if (isReserved) report(`${place}.id`, `"${id}" is reserved`);
   }
   for (const { index, value, first } of duplicates(named.map(({ id }) => id))) {
     report(`${named[index]?.place}.id`, `"${value}" is taken by ${named[first]?.place}`, 'duplicate');

@@ -53,7 +53,7 @@ test('each device works in a restored VM', async () => {
       size: 0,
       hotplug_method: 'VirtioMem',
       zones: [
-        { id: 'a', size: 320 * MIB, hotplug_size: 128 * MIB },
+        { id: 'a', size: 320 * MIB, hotplug_size: 256 * MIB },
         { id: 'huge', size: 64 * MIB, hugepages: true },
       ],
     },
@@ -77,6 +77,7 @@ test('each device works in a restored VM', async () => {
   assert.equal(await behind(shell, vmm, 'front'), true);
   assert.equal(await behind(shell, vmm, 'later'), false);
   await assertSharedMemory(vmm, shell, 'boot');
+  await growZone(vmm, shell, 448 * MIB);
 
   const path = join(vmm.folder, 'snap');
   mkdirSync(path);
@@ -135,10 +136,15 @@ async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
   const actual = async (): Promise<number> =>
     ((await vmm.get('vm.info')).json as { memory_actual_size: number }).memory_actual_size;
   assertStatus(await vmm.put('vm.resize', { desired_balloon: 64 * MIB }), 204);
-  await until('the balloon has grown', async () => (await actual()) === (320 + 64 - 64) * MIB);
+  await until('the balloon has grown', async () => (await actual()) === (448 + 64 - 64) * MIB);
+  await growZone(vmm, shell, 576 * MIB);
+}
+
+/** Gives the zone `a` 128 MiB more, which the guest counts. */
+async function growZone(vmm: TestVmm, shell: Shell, bytes: number): Promise<void> {
   const total = 'read _ kib _ < /proc/meminfo; echo $kib';
   const before = Number(await shell.run(total));
-  assertStatus(await vmm.put('vm.resize-zone', { id: 'a', desired_ram: 448 * MIB }), 204);
+  assertStatus(await vmm.put('vm.resize-zone', { id: 'a', desired_ram: bytes }), 204);
   await until(
     'the guest has more',
     async () => Number(await shell.run(total)) > before + 100_000,

@@ -21,6 +21,8 @@ const MULTI_QUEUE = (1n << 22n) | (1n << 17n);
 /** Queues with an even index lead to the guest; the answer to a frame takes the other queue of its pair. */
 class NetDevice implements Device {
   readonly features = MULTI_QUEUE;
+  /** a guest need not use all pairs */
+  readonly fewest = 2;
   readonly queues: number;
   readonly #address: string;
   readonly #chain = new Chain();

@@ -22,6 +22,8 @@ export interface Device {
   readonly features: bigint;
   /** number of queues that the front-end gives to the back-end */
   readonly queues: number;
+  /** how many of them, from the first on, must be set up for the device to run; all unless given */
+  readonly fewest?: number;
   /** Its configuration space. */
   readonly config: () => Uint8Array;
   /** All queues run from now on. */

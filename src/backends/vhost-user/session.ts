@@ -246,17 +246,19 @@ export class Session {
   }
 
   #startIfReady(): void {
-    if (!this.#vrings.every((vring) => vring.ready)) return;
+    const missing = this.#vrings.findIndex((vring) => !vring.ready);
+    const used = missing < 0 ? this.#vrings : this.#vrings.slice(0, missing);
+    if (used.length < (this.#device.fewest ?? this.#vrings.length)) return;
     const carriesOn = this.#carriesOn;
     this.#carriesOn = false;
-    const resumed = carriesOn || this.#vrings.every((vring) => vring.unchanged);
+    const resumed = carriesOn || used.every((vring) => vring.unchanged);
     const rules = {
       eventIndex: this.#has(RingFeature.EventIndex),
       indirect: this.#has(RingFeature.IndirectDescriptors),
     };
     this.#running = true;
     try {
-      const queues: RunningQueue[] = this.#vrings.map((vring) => vring.start(this.#memory, rules, carriesOn));
+      const queues: RunningQueue[] = used.map((vring) => vring.start(this.#memory, rules, carriesOn));
       this.#device.start({ queues, memory: this.#memory, resumed });
       // what the guest was told last may have been lost with its old device
       if (carriesOn) for (const { notify } of queues) notify();

@@ -23,6 +23,7 @@ import { createOutput, flushOutputs } from './util/output.ts';
 import { limitEvents } from './vm/event-limits.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/metrics.ts';
+import { dialectOfVm } from './vm/vm.ts';
 import { Vmm } from './vm/vmm.ts';
 
 const log = createLog('main');
@@ -199,7 +200,14 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
   const { documentEndpoints } = await import('./api/openapi.ts');
-  const all = new Map([...endpointsOf(vmm.handlers, () => vmm.phaseNow), ...documentEndpoints()]);
+  const all = new Map([
+    ...endpointsOf(
+      vmm.handlers,
+      () => vmm.phaseNow,
+      () => dialectOfVm(vmm.vm),
+    ),
+    ...documentEndpoints(),
+  ]);
   const endpoints = onRequest === undefined ? all : observed(all, onRequest);
   return serve({ listen, endpoints }).catch((error: unknown) => {
     throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);

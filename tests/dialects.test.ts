@@ -47,6 +47,7 @@ function body(image: string, tap: string): Record<string, unknown> {
         image_type: 'Raw',
         serial: 'disk "a", ü',
         pci_segment: 0,
+        iommu: true,
         sparse: true,
       },
     ],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { dialectOf } from '../config/dialect.ts';
 import { NOT_IN_ENGINE } from '../devices/not-in-engine.ts';
 import { ApiError, errorChain } from './errors.ts';
 import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
@@ -181,4 +182,18 @@ test('a wrong verb is 405, but where Cloud Hypervisor’s clients would meet the
     );
     for (const verb of ['GET', 'PUT']) assert.equal(route.notAllowed?.(verb), isBeyond, `${verb} ${name}`);
   }
+});
+
+test('vm.resize takes a VM that is not booted where its dialect changes the configuration then', () => {
+  const [contract, current] = [dialectOf({ payload: undefined }), dialectOf({ payload: {} })];
+  for (const phase of ['Created', 'Shutdown'] as const) {
+    for (const name of ['vm.resize', 'vm.resize-zone'] as const) {
+      assert.equal(failure(() => checkPhase(name, phase, contract)).code, 'wrong-state');
+      assert.doesNotThrow(() => checkPhase(name, phase, current));
+    }
+    // what is not booted has no disk to resize, and counts nothing
+    for (const name of ['vm.resize-disk', 'vm.counters', 'vm.snapshot'] as const)
+      assert.equal(failure(() => checkPhase(name, phase, current)).code, 'wrong-state');
+  }
+  assert.equal(failure(() => checkPhase('vm.resize', 'none', undefined)).code, 'no-vm');
 });

@@ -1,3 +1,4 @@
+import type { Dialect } from '../config/dialect.ts';
 import { ConfigError } from '../config/errors.ts';
 import { decodeVmConfig, warningsOf } from '../config/vm-config.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
@@ -33,11 +34,13 @@ type AnyHandler = { handle(request: unknown, files?: ReceivedFiles): Promise<unk
 
 /**
  * The routes with their handlers, as the transport takes them; what is not there yet answers 501. `phaseNow` tells what the VMM
- * has, undefined while an operation may change it: then a request is refused when its turn comes.
+ * has, undefined while an operation may change it: then a request is refused when its turn comes. `dialectNow` tells the dialect
+ * of its VM.
  */
 export function endpointsOf(
   handlers: Handlers,
   phaseNow: () => Phase | undefined = () => undefined,
+  dialectNow: () => Dialect | undefined = () => undefined,
 ): Endpoints {
   const given = new Map<string, AnyHandler>(Object.entries(handlers));
   return new Map(
@@ -45,7 +48,7 @@ export function endpointsOf(
       name,
       withCheck(toEndpoint(name, route, given.get(name)), () => {
         const phase = phaseNow();
-        if (phase !== undefined) checkRoute(route, phase);
+        if (phase !== undefined) checkRoute(route, phase, dialectNow());
       }),
     ]),
   );
@@ -55,14 +58,15 @@ export function endpointsOf(
  * Says no where an endpoint cannot be called now.
  * @throws ApiError
  */
-export function checkPhase(name: RouteName, phase: Phase): void {
-  checkRoute(ROUTES[name], phase);
+export function checkPhase(name: RouteName, phase: Phase, dialect?: Dialect): void {
+  checkRoute(ROUTES[name], phase, dialect);
 }
 
-function checkRoute(route: RouteDefinition, phase: Phase): void {
-  if (route.phases.includes(phase)) return;
+function checkRoute(route: RouteDefinition, phase: Phase, dialect: Dialect | undefined): void {
+  const legal = (dialect?.resizesConfig === true ? route.phasesOfConfig : undefined) ?? route.phases;
+  if (legal.includes(phase)) return;
   const code = route.refusals?.[phase] ?? (phase === 'none' ? 'no-vm' : 'wrong-state');
-  throw new ApiError(code, refusal(phase, route.phases));
+  throw new ApiError(code, refusal(phase, legal));
 }
 
 function refusal(phase: Phase, legal: readonly Phase[]): string {

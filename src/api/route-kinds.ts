@@ -10,7 +10,14 @@ export const WITHOUT_VM: readonly Phase[] = ['none'];
 /** What the document says of an endpoint, and when it may be called. */
 export type Texts = Pick<
   RouteDefinition,
-  'summary' | 'operationId' | 'answers' | 'furtherAnswers' | 'phases' | 'refusals' | 'beyond'
+  | 'summary'
+  | 'operationId'
+  | 'answers'
+  | 'furtherAnswers'
+  | 'phases'
+  | 'phasesOfConfig'
+  | 'refusals'
+  | 'beyond'
 >;
 
 /** A request that changes nothing and answers something. */
@@ -51,7 +58,7 @@ export function change<Q extends Struct>(
   };
 }
 
-type AddTexts = Omit<Texts, 'phases'> & { readonly requestDoc: string };
+type AddTexts = Omit<Texts, 'phases' | 'phasesOfConfig'> & { readonly requestDoc: string };
 
 /** A request that adds a device: before the first boot the configuration grows, later the guest sees it. */
 export function add<Q extends Struct>(

@@ -63,6 +63,8 @@ export interface RouteDefinition<
   readonly furtherAnswers?: Readonly<Record<number, string>>;
   /** what the VMM must have */
   readonly phases: readonly Phase[];
+  /** what the VMM must have in the dialects in which a VM is resized by its configuration before it is booted */
+  readonly phasesOfConfig?: readonly Phase[];
   /** how a phase is refused, where it is not `no-vm` without a VM and `wrong-state` with one */
   readonly refusals?: Readonly<Partial<Record<Phase, ApiErrorCode>>>;
   /** `false`: answered 501 until its issue is done */

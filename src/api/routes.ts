@@ -159,6 +159,7 @@ export const ROUTES = {
     },
     furtherAnswers: { 429: 'The guest has not released the vCPUs that were removed before: try again.' },
     phases: BOOTED,
+    phasesOfConfig: WITH_VM,
   }),
   'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
     summary: 'Resize a memory zone',
@@ -167,6 +168,7 @@ export const ROUTES = {
       500: 'The memory zone could not be resized.',
     },
     phases: BOOTED,
+    phasesOfConfig: WITH_VM,
   }),
   'vm.add-device': add(VmAddDevice, {
     summary: 'Add a new device to the VM',

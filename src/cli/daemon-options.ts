@@ -198,8 +198,10 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     VM_FLAGS.filter(({ name }) => flags.count(name) > 0).map(({ name }) => [name, flags.values(name)]),
   );
   try {
-    const { config, warnings } = parseVmConfig(texts);
-    return { config: flags.count('gdb') === 0 ? config : { ...config, gdb: true }, warnings };
+    return parseVmConfig(texts, {
+      members: flags.count('gdb') === 0 ? {} : { gdb: true },
+      hasLaterFlags: flags.count('rtc') > 0,
+    });
   } catch (error) {
     if (error instanceof ConfigError) {
       throw new OptionError(`Error parsing config: ${error.message}`, error.hint);

@@ -295,8 +295,12 @@ const FURTHER: Lines = [
 
 test('a command line and the JSON of vm.create mean the same VM', () => {
   for (const [line, json] of [...CPUS_AND_MEMORY, ...DISKS, ...NETWORKS, ...FURTHER]) {
-    const expected = decodeVmConfig({ kernel: { path: KERNEL }, ...json }).config;
-    assert.deepEqual(encodeVmConfig(read(line).config), encodeVmConfig(expected), line);
+    const { config } = read(line);
+    // words that came after the contract have the form of their time
+    const form =
+      config.payload === undefined ? { kernel: { path: KERNEL } } : { payload: { kernel: KERNEL } };
+    const expected = decodeVmConfig({ ...form, ...json }).config;
+    assert.deepEqual(encodeVmConfig(config), encodeVmConfig(expected), line);
   }
 });
 

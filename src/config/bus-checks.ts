@@ -1,6 +1,5 @@
 import type { DiskConfig } from '../devices/disk.ts';
 import type { FsConfig } from '../devices/fs.ts';
-import { DEVICES } from '../devices/index.ts';
 import {
   CLIQUE,
   DISK_SERIAL,
@@ -14,7 +13,8 @@ import {
 } from '../devices/limits.ts';
 import type { PmemConfig } from '../devices/pmem.ts';
 import type { Report } from './checks.ts';
-import { deviceItems } from './items.ts';
+import { dialectOf } from './dialect.ts';
+import { checkIds } from './id-checks.ts';
 import { checkNet, NO_SOCKET, SHARED_MEMORY, TOO_MANY_QUEUES } from './net-checks.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
@@ -27,7 +27,7 @@ interface Machine {
 
 /** The rules of the devices on the bus, and of their ids. */
 export function checkBusDevices(config: VmConfig, report: Report): void {
-  const machine: Machine = { vcpus: config.cpus.boot_vcpus, shared: config.memory.shared, report };
+  const machine: Machine = { vcpus: config.cpus.boot_vcpus, shared: hasSharedRam(config), report };
   (config.disks ?? []).forEach((disk, i) => checkDisk(`disks[${i}]`, disk, machine));
   checkGroups(config, report);
   (config.net ?? []).forEach((net, i) => checkNet(`net[${i}]`, net, machine));
@@ -38,6 +38,13 @@ export function checkBusDevices(config: VmConfig, report: Report): void {
   checkFurther(config, report);
   checkIvshmem(config, report);
   checkIds(config, report);
+}
+
+/** Whether vhost-user back-ends can see the RAM, by the rule of the VM's dialect. */
+function hasSharedRam(config: VmConfig): boolean {
+  const { shared, hugepages, size, zones = [] } = config.memory;
+  if (shared || !dialectOf(config).countsSharedPages) return shared;
+  return hugepages || (size === 0 && zones.length > 0 && zones.every((one) => one.shared || one.hugepages));
 }
 
 function checkFurther({ devices = [], tpm, landlock_rules: rules = [] }: VmConfig, report: Report): void {
@@ -132,24 +139,4 @@ function checkQueueSize(place: string, size: number, report: Report): void {
   const { minimum: least, maximum: most } = QUEUE_SIZE;
   if (isPowerOfTwo(size) && size >= least && size <= most) return;
   report(`${place}.queue_size`, `must be a power of two from ${least} to ${most}, got ${size}`);
-}
-
-/** Names that the machine itself uses in the device tree. */
-const RESERVED: readonly string[] = [
-  '_ioapic',
-  ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
-];
-/** Two underscores begin the ids of devices that are always there, in the current dialect. */
-const RESERVED_PREFIXES: readonly string[] = ['_virtio-pci-', '__'];
-
-function checkIds(config: VmConfig, report: Report): void {
-  const named = deviceItems(config).flatMap(({ id, place }) => (id === undefined ? [] : [{ id, place }]));
-  for (const { id, place } of named) {
-    if (id === '') report(`${place}.id`, 'must not be empty');
-    const isReserved = RESERVED.includes(id) || RESERVED_PREFIXES.some((prefix) => id.startsWith(prefix));
-    if (isReserved) report(`${place}.id`, `"${id}" is reserved`);
-  }
-  for (const { index, value, first } of duplicates(named.map(({ id }) => id))) {
-    report(`${named[index]?.place}.id`, `"${value}" is taken by ${named[first]?.place}`, 'duplicate');
-  }
 }

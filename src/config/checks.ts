@@ -4,6 +4,7 @@ import { isUuid } from '../devices/platform.ts';
 import { checkAffinity } from './affinity-checks.ts';
 import { ITEMS_SHOWN } from '../util/clip.ts';
 import { checkBusDevices } from './bus-checks.ts';
+import { dialectOf } from './dialect.ts';
 import { checkFwCfg } from './fw-cfg-checks.ts';
 import { checkBalloon, checkMemory } from './memory-checks.ts';
 import { checkNuma } from './numa-checks.ts';
@@ -102,15 +103,20 @@ function checkPlatform({ platform }: VmConfig, report: Report): void {
   if (strings.includes('')) report('platform.oem_strings', 'must not be empty');
 }
 
-function checkConsoles({ serial, console, debug_console: debug }: VmConfig, report: Report): void {
+function checkConsoles(config: VmConfig, report: Report): void {
+  const { serial, console, debug_console: debug } = config;
+  if (!dialectOf(config).sharesTerminal) checkTerminal(config, report);
+  for (const [member, config] of Object.entries({ console, serial, debug_console: debug })) {
+    if (config !== undefined) checkPaths(member, config, report);
+  }
+}
+
+function checkTerminal({ serial, console, debug_console: debug }: VmConfig, report: Report): void {
   if (serial.mode === 'Tty' && console.mode === 'Tty') {
     report('console.mode', 'Console mode tty specified for both serial and console');
   }
   if (debug?.mode === 'Tty' && [serial.mode, console.mode].includes('Tty')) {
     report('debug_console.mode', 'the terminal is that of another console already');
-  }
-  for (const [member, config] of Object.entries({ console, serial, debug_console: debug })) {
-    if (config !== undefined) checkPaths(member, config, report);
   }
 }
 

@@ -370,10 +370,6 @@ test('what is read well but cannot be is told as a fault of the configuration', 
   );
   assert.equal(parseVmConfig({ firmware: ['/f'] }).config.kernel.path, '/f');
   assert.equal(
-    fault({ kernel: ['/k'], serial: ['tty'], console: ['tty'] }, parseVmConfig),
-    'Error validating configuration: console.mode: Console mode tty specified for both serial and console',
-  );
-  assert.equal(
     fault({ kernel: ['/k'], memory: ['size=0'] }, parseVmConfig),
     'Error validating configuration: memory.size: must not be 0 without memory zones',
   );

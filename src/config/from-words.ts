@@ -26,7 +26,7 @@ import { vsock } from '../devices/vsock.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
 import { ConfigError } from './errors.ts';
-import { decodeVmConfig, type DecodedVmConfig } from './vm-config.ts';
+import { decodeVmConfig, VmConfig, type DecodedVmConfig } from './vm-config.ts';
 
 /** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
@@ -62,14 +62,25 @@ const PARSE_ORDER: readonly Device[] = [
 /** Flags whose devices can be behind the virtual IOMMU. */
 const BEHIND_IOMMU: readonly string[] = ['disks', 'net', 'rng', 'pmem', 'console', 'devices', 'vsock'];
 
+/** What the command line says of a VM in flags that are not the VM's. */
+interface OtherWords {
+  /** members of its configuration */
+  readonly members?: Readonly<Record<string, unknown>>;
+  /** flags were ignored that came after the contract */
+  readonly hasLaterFlags?: boolean;
+}
+
 /**
  * Reads the flags that describe a VM, and checks what they add up to.
  * @throws ConfigError whose message is the original's, e.g. `Error parsing --disk: unknown option: foo`
  */
-export function parseVmConfig(flags: FlagTexts): DecodedVmConfig {
-  const { json, warnings } = vmConfigJson(flags);
+export function parseVmConfig(
+  flags: FlagTexts,
+  { members = {}, hasLaterFlags = false }: OtherWords = {},
+): DecodedVmConfig {
+  const { json, warnings, ignored = [] } = vmConfigJson(flags);
   try {
-    const decoded = decodeVmConfig(json);
+    const decoded = decodeInItsDialect({ ...json, ...members }, hasLaterFlags || ignored.length > 0);
     return { config: decoded.config, warnings: [...warnings, ...decoded.warnings] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -78,15 +89,73 @@ export function parseVmConfig(flags: FlagTexts): DecodedVmConfig {
   }
 }
 
+type Json = Readonly<Record<string, unknown>>;
+
 /**
- * The JSON that vm.create would be sent for these flags, not checked yet.
+ * Decodes a VM of the command line, which has the dialect of its words: the contract's where these are all the contract's and
+ * it allows what they add up to.
+ */
+function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig {
+  if (hasLaterWords || hasLaterMembers(VmConfig, json)) return decodeVmConfig(asPayload(json));
+  try {
+    return decodeVmConfig(json);
+  } catch (error) {
+    try {
+      // e.g. two consoles on the terminal
+      return decodeVmConfig(asPayload(json));
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/** Members beyond the contract's document that are no later ones: its revision has them, or they are ours. */
+const NOT_LATER: ReadonlySet<string> = new Set([
+  ...['kvm_hyperv', 'disable_io_uring', 'host_mac'],
+  ...['backend', 'forwards'],
+]);
+
+/** Whether JSON has members that came after the contract. */
+function hasLaterMembers(schema: Struct, value: unknown): boolean {
+  if (Array.isArray(value)) return value.some((item) => hasLaterMembers(schema, item));
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(value).some(([name, member]) => {
+    const field = schema.fields[name];
+    if (field === undefined || member === undefined) return false;
+    if (field.beyond && !NOT_LATER.has(name)) return true;
+    return field.nested !== undefined && hasLaterMembers(field.nested, member);
+  });
+}
+
+/** The same VM in the form of current clients. */
+function asPayload(json: Json): Json {
+  const { kernel, initramfs, cmdline, ...rest } = json;
+  if ('payload' in json) return json;
+  const payload = {
+    kernel: memberOf(kernel, 'path'),
+    initramfs: memberOf(initramfs, 'path'),
+    cmdline: memberOf(cmdline, 'args'),
+  };
+  return { ...rest, payload };
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value).find(([key]) => key === name)?.[1]
+    : undefined;
+}
+
+/**
+ * The JSON that vm.create would be sent for these flags in the contract's form, as far as that has them; not checked yet.
  * @throws ConfigError
  */
 export function vmConfigJson(flags: FlagTexts): ParsedWords {
   const warnings: string[] = [];
+  const ignored: string[] = [];
   const parse = (flag: string, struct: Struct, text: string): unknown => {
     const parsed = parseFlag(flag, struct, text);
     warnings.push(...parsed.warnings);
+    ignored.push(...(parsed.ignored ?? []));
     return parsed.json;
   };
   const json: Record<string, unknown> = {};
@@ -104,6 +173,7 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
   return {
     json: { ...json, ...payload(flags, fwCfg), iommu, watchdog: false, ...switches(flags) },
     warnings,
+    ignored,
   };
 }
 
@@ -113,8 +183,8 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
  */
 export function parseFlag(flag: string, struct: Struct, text: string): ParsedWords {
   try {
-    const { json, warnings } = parseWords(struct, text);
-    return { json, warnings: warnings.map((warning) => `--${flag}: ${warning}`) };
+    const parsed = parseWords(struct, text);
+    return { ...parsed, warnings: parsed.warnings.map((warning) => `--${flag}: ${warning}`) };
   } catch (error) {
     if (!(error instanceof WordError)) throw error;
     const prefix = error.validation ? 'Error validating configuration' : `Error parsing --${flag}`;

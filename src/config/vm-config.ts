@@ -46,7 +46,10 @@ import { flag, nested } from '../schema/kinds.ts';
 import { withAbsolutePaths } from '../schema/paths.ts';
 import { joinSome } from '../util/clip.ts';
 import { checkVmConfig, type Problem } from './checks.ts';
+import { dialectOf } from './dialect.ts';
 import { ConfigError } from './errors.ts';
+
+export { dialectOf } from './dialect.ts';
 
 /** A whole virtual machine: checked, every default filled in. */
 export interface VmConfig extends ValueOf<typeof VmConfig> {}
@@ -148,7 +151,7 @@ export function validateVmConfig(config: VmConfig): void {
  * vm.create again, it makes the same machine.
  */
 export function encodeVmConfig(config: VmConfig): VmConfig {
-  return inDialect(encode(VmConfig, config));
+  return inGivenForm(encode(VmConfig, config));
 }
 
 /** A configuration that means the same to a VMM in another folder: its relative paths are made absolute. */
@@ -156,17 +159,9 @@ export function portableVmConfig(config: VmConfig): VmConfig {
   return withAbsolutePaths(VmConfig, config, process.cwd());
 }
 
-/** `contract`: the VM was created with `kernel`; `current`: with `payload`, as Cloud Hypervisor's clients do from v28 on. */
-export type Dialect = 'contract' | 'current';
-
-/** Returns the dialect that a VM is answered in. */
-export function dialectOf({ payload }: Pick<VmConfig, 'payload'>): Dialect {
-  return payload === undefined ? 'contract' : 'current';
-}
-
-/** A configuration in the dialect in which it was given: with `payload`, or with `kernel`, `initramfs` and `cmdline`. */
-export function inDialect(config: VmConfig): VmConfig {
-  if (dialectOf(config) === 'contract') return config;
+/** A configuration in the form in which it was given: with `payload`, or with `kernel`, `initramfs` and `cmdline`. */
+export function inGivenForm(config: VmConfig): VmConfig {
+  if (dialectOf(config).name === 'contract') return config;
   const { kernel: _kernel, initramfs: _initramfs, cmdline: _cmdline, ...rest } = config;
   // what leaves here is JSON for clients, and decodes to the whole again
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion

@@ -10,12 +10,13 @@ let stdout: Output | undefined;
 
 /**
  * Takes the VMM's own standard input and output as a console: raw mode where standard input is a terminal, until `dispose`
- * restores its settings. Node restores them at every exit too. Other input is left alone, as Cloud Hypervisor does.
+ * restores its settings. Node restores them at every exit too. Other input is left alone, as Cloud Hypervisor does; so is that
+ * of a console that shares the terminal with the one that `takesInput`.
  */
-export function openTerminal(): ConsoleEnd {
+export function openTerminal({ takesInput = true } = {}): ConsoleEnd {
   stdout ??= createOutput(STDOUT);
   const output = stdout;
-  const input = isatty(STDIN) ? openInput() : undefined;
+  const input = takesInput && isatty(STDIN) ? openInput() : undefined;
   return {
     write: (bytes) => {
       output.write(bytes);

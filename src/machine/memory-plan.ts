@@ -4,7 +4,7 @@ import { bootMemory, growingZones, type MemoryConfig, type MemoryZoneConfig } fr
 import type { RamRegion } from '../devices/ram.ts';
 import { virtioMem, virtioMemRegion } from '../devices/virtio-mem.ts';
 import { layOutMemory } from './memory-layout.ts';
-import { qemuId, type Placement } from './placement.ts';
+import { qemuIdOf, type Placement } from './placement.ts';
 
 /** DIMMs that can be added to a running machine, as in the original. */
 const DIMMS = 8;
@@ -42,22 +42,24 @@ function roundUp(bytes: number): number {
 
 /** Every region of RAM of a machine: what it starts with, then what its virtio-mem devices can add. */
 export function ramRegions(config: VmConfig, placements: readonly Placement[]): readonly RamRegion[] {
-  const growing = virtioMems(placements).map(({ id, zone }) => virtioMemRegion(zone, qemuId(id)));
+  const growing = virtioMems(placements).map(({ qemuId, zone }) => virtioMemRegion(zone, qemuId));
   return [...layOutMemory(config).regions, ...growing];
 }
 
 /** A virtio-mem device and the zone that it makes larger. */
 export interface VirtioMemPlace {
-  /** as clients know it, e.g. `_mem0`; `qemuId(id)` is QEMU's */
+  /** as clients know it, e.g. `_mem0` */
   readonly id: string;
+  readonly qemuId: string;
   readonly zone: MemoryZoneConfig;
 }
 
 /** The virtio-mem devices of a machine, in the order of the zones. */
 export function virtioMems(placements: readonly Placement[]): readonly VirtioMemPlace[] {
-  return placements.flatMap(({ device, id, config }) =>
-    device === virtioMem && isZone(config) ? [{ id, zone: config }] : [],
-  );
+  return placements.flatMap((placement) => {
+    const { device, id, config } = placement;
+    return device === virtioMem && isZone(config) ? [{ id, qemuId: qemuIdOf(placement), zone: config }] : [];
+  });
 }
 
 function isZone(config: unknown): config is MemoryZoneConfig {

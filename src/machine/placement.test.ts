@@ -172,3 +172,41 @@ test('ids in QEMU’s alphabet: well-formed, and different for different ids', (
   for (const id of mapped) assert.match(id, /^[A-Za-z][A-Za-z0-9._-]{0,19}$/);
   assert.equal(new Set(mapped).size, ids.length, mapped.join(' '));
 });
+
+test('with a payload what a VM has once has its own names, and a virtio-mem device that of its zone', () => {
+  const zones = [
+    { id: 'low', size: 2 ** 28 },
+    { id: 'high', size: 2 ** 28, hotplug_size: 2 ** 28 },
+  ];
+  const more = {
+    console: { mode: 'Null' },
+    balloon: { size: 0 },
+    disks: disks(1),
+    memory: { size: 0, hotplug_method: 'VirtioMem', zones },
+  };
+  const idsOf = (form: object): string[] => {
+    const { config } = decodeVmConfig({ ...form, ...more });
+    const layout = placeDevices(config);
+    // the next number says whether the virtio-mem device took one
+    const next = addPlacement(layout, { device: disk, config: { path: '/x' }, id: undefined }).placement.id;
+    return [...layout.placements.map(({ id }) => id), next];
+  };
+  assert.deepEqual(idsOf({ kernel: { path: '/k' } }), [
+    '_serial',
+    '_console',
+    '_disk0',
+    '_rng',
+    '_mem1',
+    '_balloon',
+    '_disk2',
+  ]);
+  assert.deepEqual(idsOf({ payload: { kernel: '/k' } }), [
+    '__serial',
+    '__console',
+    '_disk0',
+    '__rng',
+    'high',
+    '__balloon',
+    '_disk1',
+  ]);
+});

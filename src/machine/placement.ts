@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ApiError } from '../api/errors.ts';
-import { deviceItems } from '../config/items.ts';
+import { dialectOf, fixedIdOf, type Dialect } from '../config/dialect.ts';
+import { deviceItems, type DeviceItem } from '../config/items.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
 import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/pci.ts';
@@ -10,7 +11,13 @@ export interface Placement {
   readonly device: Device;
   /** its part of the configuration */
   readonly config: AnyConfig;
+  /** as clients know it, in the VM's dialect */
   readonly id: string;
+  /**
+   * Name that the device's ids in QEMU are made from, where it is not `id`: a snapshot has RAM under these names, and can be
+   * restored in another dialect.
+   */
+  readonly qemuName?: string;
   /** PCI slot on bus 0; undefined for what is not on the bus */
   readonly slot: number | undefined;
   /** came while the machine ran: it is outside of the vIOMMU until the next boot */
@@ -41,7 +48,8 @@ interface Taken {
  * @throws ApiError `failed` where no slot is left, or the slot is another device's
  */
 export function placeDevices(config: VmConfig): Layout {
-  const items = deviceItems(config);
+  const dialect = dialectOf(config);
+  const items = deviceItems(config).map((item) => ({ ...item, id: item.id ?? givenName(item, dialect) }));
   const taken: Taken = {
     ids: new Set(items.map(({ id }) => id).filter((id) => id !== undefined)),
     slots: new Set(items.map((item) => askedSlot(item)).filter((slot) => slot !== undefined)),
@@ -57,7 +65,7 @@ export function placeDevices(config: VmConfig): Layout {
  * @throws ApiError `duplicate-id`, or `failed` where no slot is left, or the slot is another device's
  */
 export function addPlacement(layout: Layout, device: NewDevice): { layout: Layout; placement: Placement } {
-  const ids = new Set(layout.placements.map(({ id }) => id));
+  const ids = new Set(layout.placements.flatMap(({ id, qemuName = id }) => [id, qemuName]));
   if (device.id !== undefined && ids.has(device.id)) {
     throw new ApiError('duplicate-id', `The id "${device.id}" is taken`);
   }
@@ -85,9 +93,19 @@ function place(layout: Layout, { device, config, id: given }: NewDevice, taken: 
   return { placements: [...layout.placements, { device, config, id, slot }], nextNumber };
 }
 
+/** Returns the id that a device without one in the configuration has by what it is; undefined: it gets a generated one. */
+export function givenName(
+  { device, config }: Pick<DeviceItem, 'device' | 'config'>,
+  dialect: Dialect,
+): string | undefined {
+  if (device.ids !== undefined && 'fixed' in device.ids) return fixedIdOf(device.ids.fixed, dialect);
+  if (device.derive === undefined || !dialect.hasZoneIds || config === true) return undefined;
+  const { id } = config;
+  return typeof id === 'string' ? id : undefined;
+}
+
 function generateId({ ids, member }: Device, from: number, taken: ReadonlySet<string>) {
-  if (ids === undefined) return { id: member, nextNumber: from };
-  if ('fixed' in ids) return { id: ids.fixed, nextNumber: from };
+  if (ids === undefined || 'fixed' in ids) return { id: member, nextNumber: from };
   let number = from;
   while (taken.has(`${ids.prefix}${number}`)) number++;
   return { id: `${ids.prefix}${number}`, nextNumber: number + 1 };
@@ -153,6 +171,11 @@ export function completedPart({ device, id }: Placement, config: AnyConfig): Any
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
+}
+
+/** Returns the id of a device in QEMU's alphabet. */
+export function qemuIdOf({ id, qemuName = id }: Pick<Placement, 'id' | 'qemuName'>): string {
+  return qemuId(qemuName);
 }
 
 /** QEMU's node names have 31 characters; what belongs to a device has a suffix. */

@@ -16,7 +16,7 @@ import { withoutTimerCheck } from './kernel-command-line.ts';
 import { vcpuPlaces, type AcpiPatch } from './acpi-patch.ts';
 import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
-import { qemuId, type Placement } from './placement.ts';
+import { qemuIdOf, type Placement } from './placement.ts';
 
 /** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
 export interface HostFacts {
@@ -205,14 +205,11 @@ function iommuFirst(placements: readonly Placement[]): Placement[] {
  * What QEMU makes for one device: at boot and when it is added to a running machine. A device that is added is not
  * put behind the vIOMMU, so `viommu` is for those at boot.
  */
-export function planDevice(
-  { device, config, id, slot, added }: Placement,
-  facts: unknown,
-  viommu = false,
-): readonly Step[] {
+export function planDevice(placement: Placement, facts: unknown, viommu = false): readonly Step[] {
+  const { device, config, id, slot, added } = placement;
   const at = {
     id,
-    qemuId: qemuId(id),
+    qemuId: qemuIdOf(placement),
     addr: slot === undefined ? undefined : `0x${slot.toString(16)}`,
     facts,
     behindIommu: viommu && added !== true && config !== true && config['iommu'] === true,

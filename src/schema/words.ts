@@ -35,6 +35,8 @@ export interface ParsedWords {
   /** the struct's JSON; not checked yet, and without defaults */
   readonly json: Readonly<Record<string, unknown>>;
   readonly warnings: readonly string[];
+  /** words of later releases that were taken and ignored */
+  readonly ignored?: readonly string[];
 }
 
 /**
@@ -47,14 +49,15 @@ export interface ParsedWords {
 export function parseWords(struct: Struct, text: string): ParsedWords {
   const warnings: string[] = [];
   const values = collect(struct, text);
-  for (const key of struct.wordsIgnored) if (values.has(key)) warnings.push(`${key} is ignored`);
+  const ignored = struct.wordsIgnored.filter((key) => values.has(key));
+  for (const key of ignored) warnings.push(`${key} is ignored`);
   const words = lookUp(values, warnings);
   const members: Record<string, unknown> = {};
   for (const [name, field] of inWordOrder(struct)) {
     const value = readMember(name, field, { words, members });
     if (value !== undefined) members[name] = value;
   }
-  return { json: members, warnings };
+  return { json: members, warnings, ...(ignored.length === 0 ? {} : { ignored }) };
 }
 
 /** For the help of a command that takes option strings. */

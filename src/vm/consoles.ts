@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
+import { dialectOf, fixedIdOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ConsoleConfig } from '../devices/console.ts';
 import type { ConsoleEnd } from '../host/console-end.ts';
 import { openConsoleSocket } from '../host/console-socket.ts';
 import { openPty } from '../host/pty.ts';
 import { openTerminal } from '../host/terminal.ts';
-import { qemuId } from '../machine/placement.ts';
+import { qemuIdOf, type Placement } from '../machine/placement.ts';
 import { reasonOf } from '../util/errno.ts';
 import { logNotice } from '../util/log.ts';
 
@@ -25,8 +26,12 @@ type Which = (typeof CONSOLES)[number];
 /** What is the same of all of them; only some can be on a socket. */
 type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: string | undefined };
 
+/** Of the consoles that share the terminal, the first of these gets what is typed. */
+const TYPED_INTO: readonly Which[] = ['console', 'serial', 'debug_console'];
+
 /** Opens the host's end where the mode has one: Pty, Tty and Socket. */
-async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<Console | undefined> {
+async function openConsole(which: Which, config: VmConfig): Promise<Console | undefined> {
+  const { mode, socket }: AnyConsole = config[which] ?? { mode: 'Off', file: undefined };
   switch (mode) {
     case 'Pty': {
       const pty = await openPty();
@@ -34,7 +39,7 @@ async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<
       return createConsole(which, pty, pty.path);
     }
     case 'Tty':
-      return createConsole(which, openTerminal());
+      return createConsole(which, openTerminal({ takesInput: which === typedInto(config) }));
     case 'Socket':
       return createConsole(which, await openConsoleSocket(socket ?? ''));
     case 'Off':
@@ -42,6 +47,10 @@ async function openConsole(which: Which, { mode, socket }: AnyConsole): Promise<
     case 'File':
       return undefined;
   }
+}
+
+function typedInto(config: VmConfig): Which | undefined {
+  return TYPED_INTO.find((which) => config[which]?.mode === 'Tty');
 }
 
 function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
@@ -97,8 +106,8 @@ function ignore(): void {
 
 /** The consoles of a VM. */
 export interface Consoles {
-  /** Connects a new machine's channels, by the id of their chardev. */
-  readonly attach: (channels: ReadonlyMap<string, Duplex>) => void;
+  /** Connects a new machine's channels, which are found by QEMU's ids of the devices. */
+  readonly attach: (channels: ReadonlyMap<string, Duplex>, placements: readonly Placement[]) => void;
   /** The configuration with the PTYs' paths written into it. */
   readonly complete: (config: VmConfig) => VmConfig;
   readonly dispose: () => void;
@@ -112,11 +121,10 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
   };
   try {
     for (const which of CONSOLES) {
-      const one = await openConsole(which, config[which] ?? { mode: 'Off', file: undefined }).catch(
-        (error: unknown) => {
-          throw new ApiError('failed', `${which} _${which}: ${reasonOf(error)}`, { cause: error });
-        },
-      );
+      const one = await openConsole(which, config).catch((error: unknown) => {
+        const id = fixedIdOf(`_${which}`, dialectOf(config));
+        throw new ApiError('failed', `${which} ${id}: ${reasonOf(error)}`, { cause: error });
+      });
       if (one !== undefined) open.set(which, one);
     }
   } catch (error) {
@@ -124,10 +132,11 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
     throw error;
   }
   return {
-    attach: (channels) => {
-      for (const [which, one] of open) {
-        const channel = channels.get(qemuId(`_${which}`));
-        if (channel !== undefined) one.attach(channel);
+    attach: (channels, placements) => {
+      for (const placement of placements) {
+        const channel = channels.get(qemuIdOf(placement));
+        const one = CONSOLES.find((which) => which === placement.device.member);
+        if (channel !== undefined && one !== undefined) open.get(one)?.attach(channel);
       }
     },
     complete: (config) => ({

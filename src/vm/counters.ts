@@ -1,9 +1,13 @@
-import { qemuId, type Placement } from '../machine/placement.ts';
+import { qemuIdOf, type Placement } from '../machine/placement.ts';
 import type { VmCounters } from '../api/replies.ts';
+import type { Dialect } from '../config/dialect.ts';
+import { isMessage } from '../qemu/qmp-stream.ts';
 import type { Qmp } from '../qemu/qmp.ts';
+import { latencyCounters } from './latencies.ts';
 import type { Run } from './run.ts';
+import type { Vm } from './vm.ts';
 
-/** QEMU's statistics under the original's names. */
+/** QEMU's statistics under Cloud Hypervisor's names. */
 const BLOCK_COUNTERS = {
   read_bytes: 'rd_bytes',
   write_bytes: 'wr_bytes',
@@ -11,26 +15,41 @@ const BLOCK_COUNTERS = {
   write_ops: 'wr_operations',
 } as const;
 
+/** What all devices of a VM have moved; nothing where none runs. */
+export async function countersOfVm({ live }: Vm): Promise<VmCounters> {
+  return live === undefined ? {} : countersOf(live.run);
+}
+
 /**
  * What all devices of a machine have moved, under the names of vm.counters; of disks what was last known where QEMU does not
  * answer soon.
  */
-export async function countersOf({ diskCounters, preparations }: Run): Promise<VmCounters> {
+async function countersOf({ diskCounters, preparations }: Run): Promise<VmCounters> {
   return { ...(await diskCounters.read()), ...preparations.counters() };
 }
 
-/** Reads the counters of every disk. */
-export async function readCounters(qmp: Qmp, placements: readonly Placement[]): Promise<VmCounters> {
+/** Reads the counters of every disk: those of bytes and requests, and what else the dialect has. */
+export async function readCounters(
+  qmp: Qmp,
+  placements: readonly Placement[],
+  dialect?: Dialect,
+): Promise<VmCounters> {
   const answer = await qmp.execute('query-blockstats');
   const entries: readonly unknown[] = Array.isArray(answer) ? answer : [];
   const counters: VmCounters = {};
-  for (const { device, id } of placements) {
-    if (device.member !== 'disks') continue;
-    const entry = entries.find((one) => textOf(one, 'qdev').includes(`/${qemuId(id)}/`));
-    const stats = memberOf(entry, 'stats');
-    counters[id] = Object.fromEntries(
-      Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, Number(memberOf(stats, theirs) ?? 0)]),
-    );
+  for (const placement of placements) {
+    const { device, config } = placement;
+    // what a vhost-user back-end moves is not seen here
+    if (device.member !== 'disks' || config === true || config['vhost_user'] === true) continue;
+    const entry = entries.find((one) => textOf(one, 'qdev').includes(`/${qemuIdOf(placement)}/`));
+    const found = memberOf(entry, 'stats');
+    const stats = isMessage(found) ? found : {};
+    counters[placement.id] = {
+      ...Object.fromEntries(
+        Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, Number(stats[theirs] ?? 0)]),
+      ),
+      ...(dialect?.hasLatencies === true ? latencyCounters(stats) : {}),
+    };
   }
   return counters;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { qemuId } from '../machine/placement.ts';
+import { qemuIdOf } from '../machine/placement.ts';
 import { createLimiter } from '../util/limited.ts';
 import { createLog } from '../util/log.ts';
 import { reasonOf } from '../util/errno.ts';
@@ -87,8 +87,11 @@ function driverEvent(id: string, isActive: boolean): VmEvent {
 }
 
 async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<void> {
-  for (const id of run.layout.placements.map((placement) => placement.id)) {
-    const is = run.absent.has(qemuId(id)) ? undefined : await hasDriver(run, id);
+  // the layout can change meanwhile
+  for (const placement of [...run.layout.placements]) {
+    const { id } = placement;
+    const own = qemuIdOf(placement);
+    const is = run.absent.has(own) ? undefined : await hasDriver(run, own);
     if (is === undefined || is === active.has(id)) continue;
     if (is) active.add(id);
     else active.delete(id);
@@ -97,8 +100,8 @@ async function compare(run: Run, active: Set<string>, emit: OnVmEvent): Promise<
 }
 
 /** undefined: no virtio device, or gone */
-async function hasDriver({ qemu }: Run, id: string): Promise<boolean | undefined> {
-  const path = `/machine/peripheral/${qemuId(id)}/virtio-backend`;
+async function hasDriver({ qemu }: Run, qemuId: string): Promise<boolean | undefined> {
+  const path = `/machine/peripheral/${qemuId}/virtio-backend`;
   const answer = await qemu.qmp.execute('x-query-virtio-status', { path }).catch(() => undefined);
   // the driver's words on it: an array of texts that begin with the names of the specification
   return answer === undefined ? undefined : JSON.stringify(answer).includes('"VIRTIO_CONFIG_S_DRIVER_OK');

@@ -1,5 +1,5 @@
 import { ApiError } from '../api/errors.ts';
-import { qemuId, type Placement } from '../machine/placement.ts';
+import { qemuIdOf, type Placement } from '../machine/placement.ts';
 import { EngineError } from '../qemu/engine-error.ts';
 
 /**
@@ -9,7 +9,10 @@ import { EngineError } from '../qemu/engine-error.ts';
 export function engineFailure(error: unknown, placements: readonly Placement[], otherwise: string): ApiError {
   if (!(error instanceof EngineError)) return new ApiError('failed', otherwise, { cause: error });
   const { part, message } = error;
-  const placement = placements.find(({ id }) => part === qemuId(id) || part?.startsWith(`${qemuId(id)}.`));
+  const placement = placements.find((one) => {
+    const own = qemuIdOf(one);
+    return part === own || part?.startsWith(`${own}.`);
+  });
   if (placement === undefined) {
     return new ApiError('failed', part === undefined ? `${otherwise}: ${message}` : `${part}: ${message}`);
   }

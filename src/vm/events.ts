@@ -1,4 +1,4 @@
-import { qemuId, bdfOf, type Placement } from '../machine/placement.ts';
+import { qemuIdOf, bdfOf, type Placement } from '../machine/placement.ts';
 import type { QmpEvent } from '../qemu/qmp.ts';
 import { createLog } from '../util/log.ts';
 
@@ -96,7 +96,7 @@ export function vmEventOf({ event, data }: QmpEvent, placements: readonly Placem
 /** The engine names a disk by its place in the object tree, `/machine/peripheral/<id>/virtio-backend`. */
 function ownerOf({ 'qom-path': path }: QmpEvent['data'], placements: readonly Placement[]): string {
   const name = String(path).split('/')[3] ?? '';
-  return placements.find(({ id }) => qemuId(id) === name)?.id ?? name;
+  return placements.find((one) => qemuIdOf(one) === name)?.id ?? name;
 }
 
 const TROUBLE: Readonly<Partial<Record<VmEvent['event'], string>>> = {

@@ -1,5 +1,7 @@
 import type { VmInfo } from '../api/replies.ts';
-import { dialectOf, inDialect, type VmConfig } from '../config/vm-config.ts';
+import { dialectOf } from '../config/dialect.ts';
+import { answeredConfig } from '../config/answered-config.ts';
+import type { VmConfig } from '../config/vm-config.ts';
 import { withDevice } from '../config/merge.ts';
 import { completedPart, type Placement } from '../machine/placement.ts';
 import { plannedMemory } from '../devices/memory.ts';
@@ -33,7 +35,7 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: withPhysBits(inDialect(live === undefined ? config : shownConfig(config, live, leaving))),
+    config: answeredConfig(live === undefined ? config : shownConfig(config, live, leaving)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -60,12 +62,4 @@ function shownConfig(config: VmConfig, { consoles, run }: Live, leaving: readonl
     config,
   );
   return withHostPorts(consoles.complete(whole), run.hostPorts);
-}
-
-/** What current versions say where nothing was; some of their clients cannot read an answer without it. */
-const PHYS_BITS = 46;
-
-/** Every vCPU has a bound of its addresses. */
-function withPhysBits(config: VmConfig): VmConfig {
-  return { ...config, cpus: { ...config.cpus, max_phys_bits: config.cpus.max_phys_bits ?? PHYS_BITS } };
 }

@@ -3,7 +3,7 @@ import type { OnRequest } from '../api/observed.ts';
 import type { VmCounters } from '../api/replies.ts';
 import { watchStalls } from '../host/event-loop-stalls.ts';
 import { processUsage } from '../host/process-usage.ts';
-import { countersOf } from './counters.ts';
+import { countersOfVm } from './counters.ts';
 import type { VmEvent } from './events.ts';
 import { vmInfo } from './info.ts';
 import type { Vm } from './vm.ts';
@@ -125,7 +125,7 @@ function addDevices(registry: Registry, look: () => Vm | undefined): void {
 }
 
 async function readAll(vm: Vm | undefined): Promise<VmCounters> {
-  return vm?.live === undefined ? {} : countersOf(vm.live.run);
+  return vm === undefined ? {} : countersOfVm(vm);
 }
 
 function addProcesses(registry: Registry, gauge: AddGauge, look: () => Vm | undefined): void {

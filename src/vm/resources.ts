@@ -10,10 +10,20 @@ const log = createLog('vm');
 /** What one device takes of the machine's address spaces, as the device tree says it. */
 export type Resources = DeviceNode['resources'];
 
+/** An address range that a PCI function decodes. */
+export interface PciRegion {
+  /** number of the base address register */
+  readonly bar: number;
+  readonly type: 'Io' | 'Mmio32' | 'Mmio64';
+  readonly base: number;
+  readonly size: number;
+  readonly prefetchable: boolean;
+}
+
 /** What the devices of one machine take, as far as is known. */
 export interface KnownResources {
   /** of PCI functions, by slot: as the guest has placed them */
-  readonly bySlot: ReadonlyMap<number, Resources>;
+  readonly bySlot: ReadonlyMap<number, readonly PciRegion[]>;
   /** of pmem devices, by the engine's id: where their memory is */
   readonly memory: ReadonlyMap<string, Resources>;
 }
@@ -56,21 +66,22 @@ async function ask(qmp: Qmp): Promise<KnownResources> {
 }
 
 /** A region that the guest has not placed has no address. */
-function regionsOf(pciFunction: QmpMessage): Resources {
+function regionsOf(pciFunction: QmpMessage): PciRegion[] {
   return messagesOf(pciFunction['regions'])
     .filter(({ address }) => Number(address) > 0)
-    .map(({ type, address, size }) =>
-      range(type === 'io' ? 'PioAddressRange' : 'MmioAddressRange', address, size),
-    );
+    .map(({ bar, type, address, size, prefetch, mem_type_64: is64 }) => ({
+      bar: Number(bar),
+      type: type === 'io' ? 'Io' : is64 === true ? 'Mmio64' : 'Mmio32',
+      base: Number(address),
+      size: Number(size),
+      prefetchable: prefetch === true,
+    }));
 }
 
 function pmemRange({ type, data }: QmpMessage): [string, Resources][] {
   if (type !== 'virtio-pmem' || !isMessage(data)) return [];
-  return [[String(data['id']), [range('MmioAddressRange', data['memaddr'], data['size'])]]];
-}
-
-function range(kind: string, base: unknown, size: unknown): Resources[number] {
-  return { [kind]: { base: Number(base), size: Number(size) } };
+  const range = { base: Number(data['memaddr']), size: Number(data['size']) };
+  return [[String(data['id']), [{ MmioAddressRange: range }]]];
 }
 
 function messagesOf(value: unknown): readonly QmpMessage[] {

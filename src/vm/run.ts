@@ -1,5 +1,6 @@
 import { ApiError } from '../api/errors.ts';
 import type { VmCounters } from '../api/replies.ts';
+import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
 import { bootMemory, takenMemory, zonesOf } from '../devices/memory.ts';
@@ -27,6 +28,7 @@ import { watchBursts, watchSharedBursts } from './bursts.ts';
 import { chooseAcpiPatch, patchAcpiTables } from './acpi-patch.ts';
 import type { Consoles } from './consoles.ts';
 import { readCounters } from './counters.ts';
+import { countLatencies } from './latencies.ts';
 import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
@@ -237,7 +239,7 @@ function newRun({ config, layout, booted }: Start, made: Made): Run {
     booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
     hostPorts: new Map(),
     balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_PATIENCE_MS),
-    diskCounters: createLatest(() => readCounters(qemu.qmp, run.layout.placements)),
+    diskCounters: createLatest(() => readCounters(qemu.qmp, run.layout.placements, dialectOf(config))),
     resources: followResources(qemu.qmp),
     end: async () => {
       try {
@@ -280,8 +282,9 @@ interface Beginning {
 async function begin(run: Run, start: Start, { consoles, signals }: Beginning): Promise<void> {
   const stopListening = onAbort(signals.kill, () => void run.qemu.quit().catch(() => undefined));
   try {
-    consoles.attach(run.qemu.channels);
+    consoles.attach(run.qemu.channels, run.layout.placements);
     await pinThreads(run);
+    await countAllLatencies(run);
     run.hostPorts = await askHostPorts(run.qemu.qmp, run.layout.placements);
     await start.begin(run);
     checkWanted(signals);
@@ -291,6 +294,11 @@ async function begin(run: Run, start: Start, { consoles, signals }: Beginning): 
   } finally {
     stopListening();
   }
+}
+
+async function countAllLatencies({ config, qemu, layout }: Run): Promise<void> {
+  if (!dialectOf(config).hasLatencies) return;
+  for (const placement of layout.placements) await countLatencies(qemu.qmp, placement);
 }
 
 /** @throws ApiError where the start was ended: a wait that took too long must not start a machine afterwards */

@@ -1,8 +1,10 @@
 import { ApiError } from '../api/errors.ts';
 import type { VmState } from '../api/replies.ts';
+import { dialectOf, type Dialect } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
+import { orEnd } from './engine-end.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { activateImages } from './snapshot/images.ts';
 import { startRun, type Run, type StartOptions } from './run.ts';
@@ -27,6 +29,11 @@ export interface Live {
 /** A VM that is configured and nothing more. */
 export function createVm(config: VmConfig): Vm {
   return { config, state: 'Created', live: undefined, rawImages: new Set() };
+}
+
+/** Returns the dialect of the VM that there is. */
+export function dialectOfVm(vm: Vm | undefined): Dialect | undefined {
+  return vm === undefined ? undefined : dialectOf(vm.config);
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
@@ -115,6 +122,12 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
     vm.state = 'Shutdown';
     emit(turn('shutdown'));
   }
+}
+
+/** Does something to the machine that runs; the route's phases have seen to it that one does. */
+export async function onLive<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
+  if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
+  return orEnd(live.run.qemu, () => act(live));
 }
 
 function enter(vm: Vm, live: Live): Run {

@@ -1,10 +1,11 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import { checkPhase, type Handlers } from '../api/handlers.ts';
-import type { PciDeviceInfo, VmCounters } from '../api/replies.ts';
+import type { PciDeviceInfo } from '../api/replies.ts';
 import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import type { Phase } from '../api/route.ts';
 import type { RouteName } from '../api/routes.ts';
-import { dialectOf, type VmConfig } from '../config/vm-config.ts';
+import { dialectOf } from '../config/dialect.ts';
+import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
 import { disk } from '../devices/disk.ts';
 import { fs } from '../devices/fs.ts';
@@ -18,21 +19,21 @@ import { createLog } from '../util/log.ts';
 import { hurryPathCalls } from '../util/path-deadline.ts';
 import { concludeEnd, concludePanic, type Conclusions } from './conclude.ts';
 import { dumpCore } from './coredump.ts';
-import { countersOf } from './counters.ts';
+import { countersOfVm } from './counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { withoutDevice } from '../config/merge.ts';
 import { giveBackEjected } from './hotplug/ejected.ts';
 import { followDebugger } from './follow-debugger.ts';
 import { removeDevice } from './hotplug/remove.ts';
-import { orEnd, orFailure } from './engine-end.ts';
+import { orFailure } from './engine-end.ts';
 import { turn, type OnVmEvent, type Turn } from './events.ts';
 import { vmInfo } from './info.ts';
-import type { EndPolicies } from './machine-end.ts';
 import { watchMachine } from './machine-watch.ts';
 import { receiveVm } from './move/receive.ts';
 import { sendVm } from './move/send.ts';
 import { createQueue, type Operation } from './queue.ts';
 import { createReceivedDescriptors, withDescriptors } from './received-descriptors.ts';
+import { resizeConfig, resizeZoneOfConfig } from './resize/config.ts';
 import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
@@ -40,36 +41,22 @@ import type { Run } from './run.ts';
 import { withNetDescriptors } from './snapshot/restored-nets.ts';
 import { restoreVm } from './snapshot/restore.ts';
 import { snapshotVm } from './snapshot/save.ts';
+import type { VmmEnd, VmmOptions } from './vmm-options.ts';
 import {
   bootVm,
   createVm,
+  dialectOfVm,
   injectNmi,
+  onLive,
   pauseVm,
   pressPowerButton,
   restartVm,
   resumeVm,
   stopVm,
-  type Live,
   type Vm,
 } from './vm.ts';
 
 const log = createLog('vm');
-
-/** How the VMM's work ended; `problem` is undefined for a regular end. */
-export interface VmmEnd {
-  readonly problem: string | undefined;
-}
-
-/** What the VMM is made with. */
-export interface VmmOptions extends EndPolicies {
-  /** what vmm.ping answers */
-  readonly version: string;
-  readonly buildVersion: string;
-  /** called with each event, in order */
-  readonly onEvent: OnVmEvent;
-  /** see `MachineWatch` */
-  readonly watchesDrivers: boolean;
-}
 
 /**
  * The machine monitor: at most one VM, one operation at a time in order of arrival;
@@ -125,7 +112,7 @@ export class Vmm {
     }),
     'vmm.shutdown': () => this.shutdown(),
     'vm.info': async () => vmInfo(this.#present('vm.info')),
-    'vm.counters': () => this.#counters(),
+    'vm.counters': async () => countersOfVm(this.#present('vm.counters')),
     'vm.create': (config) => this.#run(() => this.#create(config)),
     'vm.boot': () => this.#operation('vm.boot', (vm, signals) => this.#boot(vm, signals)),
     'vm.pause': () => this.#operation('vm.pause', (vm) => pauseVm(vm, this.#emit)),
@@ -137,13 +124,19 @@ export class Vmm {
     'vm.power-button': () => this.#operation('vm.power-button', pressPowerButton),
     'vm.delete': () => this.#deleteVm(),
     'vm.resize': (sizes) =>
-      this.#operation('vm.resize', (vm, { waits }) =>
-        onLive(vm, (live) =>
-          this.#during(['resizing', 'resized'], () => resizeVm(vm, { ...live, waits }, sizes)),
-        ),
+      this.#operation('vm.resize', async (vm, { waits }) =>
+        vm.live === undefined
+          ? resizeConfig(vm, sizes)
+          : onLive(vm, (live) =>
+              this.#during(['resizing', 'resized'], () => resizeVm(vm, { ...live, waits }, sizes)),
+            ),
       ),
     'vm.resize-zone': (request) =>
-      this.#operation('vm.resize-zone', (vm) => onLive(vm, (live) => resizeZone(vm, live, request))),
+      this.#operation('vm.resize-zone', async (vm) =>
+        vm.live === undefined
+          ? resizeZoneOfConfig(vm, request)
+          : onLive(vm, (live) => resizeZone(vm, live, request)),
+      ),
     'vm.resize-disk': (request) =>
       this.#operation('vm.resize-disk', (vm) => onLive(vm, ({ run }) => resizeDisk(run, request))),
     'vm.add-device': (config) => this.#add('vm.add-device', vfio, config),
@@ -165,9 +158,7 @@ export class Vmm {
     'vm.restore': (request, files) =>
       this.#run((signals) => this.#restore(request, files?.take() ?? [], signals)),
     'vm.send-migration': ({ destination_url: url }) =>
-      this.#operation('vm.send-migration', (vm, signals) =>
-        onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url, signals))),
-      ),
+      this.#operation('vm.send-migration', (vm, signals) => this.#send(vm, url, signals)),
     'vm.receive-migration': (request) => this.#run((signals) => this.#receive(request, signals)),
     'vm.remove-device': ({ id }) =>
       this.#operation('vm.remove-device', (vm, signals) => removeDevice(vm, id, signals)),
@@ -237,7 +228,7 @@ export class Vmm {
   }
 
   #present(route: RouteName): Vm {
-    checkPhase(route, this.#vm?.state ?? 'none');
+    checkPhase(route, this.#vm?.state ?? 'none', dialectOfVm(this.#vm));
     // no route that gets here is legal without a VM
     if (this.#vm === undefined) throw new ApiError('no-vm', 'The VM is not created');
     return this.#vm;
@@ -263,12 +254,11 @@ export class Vmm {
     log.info('vm.restore');
     const whole = withNetDescriptors(request, fds);
     const { vm, run } = await restoreVm(whole, signals, (config) => {
-      if (dialectOf(config) === 'contract') this.#emit(turn('restoring'));
+      if (!dialectOf(config).tellsActivatedFirst) this.#emit(turn('restoring'));
     });
     this.#vm = vm;
     await this.#watch(vm, run);
-    // in the current dialect the devices are activated before
-    if (dialectOf(vm.config) === 'current') this.#emit(turn('restoring'));
+    if (dialectOf(vm.config).tellsActivatedFirst) this.#emit(turn('restoring'));
     this.#emit(turn('restored'));
     if (request.resume) await resumeVm(vm, this.#emit);
   }
@@ -282,6 +272,16 @@ export class Vmm {
     await this.#watch(vm, run);
     this.#emit(turn('restored'));
     await resumeVm(vm, this.#emit);
+  }
+
+  async #send(vm: Vm, url: string, signals: EndSignals): Promise<void> {
+    await onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url, signals)));
+    if (!dialectOf(vm.config).endsAfterSending) return;
+    log.info('the VM was sent: this VMM ends');
+    await this.#delete(vm).then(
+      () => this.#end(),
+      (error: unknown) => this.#end(errorChain(error).join(': ')),
+    );
   }
 
   async #boot(vm: Vm, signals: EndSignals): Promise<void> {
@@ -315,11 +315,6 @@ export class Vmm {
     return done;
   }
 
-  async #counters(): Promise<VmCounters> {
-    const { live } = this.#present('vm.counters');
-    return live === undefined ? {} : countersOf(live.run);
-  }
-
   /**
    * What happens to a machine by itself is dealt with between operations, and only while it is the VM's. Resolves once the
    * devices that have a driver already are told of.
@@ -351,10 +346,4 @@ export class Vmm {
     );
     return told;
   }
-}
-
-/** Does something to the machine that runs; the route's phases have seen to it that one does. */
-async function onLive<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
-  if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
-  return orEnd(live.run.qemu, () => act(live));
 }

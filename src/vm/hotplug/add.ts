@@ -1,6 +1,7 @@
 import type { PciDeviceInfo } from '../../api/replies.ts';
 import { ApiError } from '../../api/errors.ts';
 import { toApiError } from '../../api/handlers.ts';
+import { dialectOf } from '../../config/dialect.ts';
 import { ConfigError } from '../../config/errors.ts';
 import { withDevice } from '../../config/merge.ts';
 import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
@@ -13,6 +14,7 @@ import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
 import { pinQueues } from '../affinity.ts';
 import { watchBursts } from '../bursts.ts';
+import { countLatencies } from '../latencies.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -66,11 +68,16 @@ export async function addDevice(
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }
 
-async function plug({ qemu, preparations }: Run, placement: Placement, signal: AbortSignal): Promise<void> {
+async function plug(
+  { qemu, preparations, config }: Run,
+  placement: Placement,
+  signal: AbortSignal,
+): Promise<void> {
   const steps = planDevice(placement, preparations.facts().get(placement.id));
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
   await makeSteps(qemu.qmp, steps, signal);
   await pinQueues(qemu.qmp, placement);
+  if (dialectOf(config).hasLatencies) await countLatencies(qemu.qmp, placement);
 }
 
 /** The device is there: not to know its ports is no reason to fail. */

@@ -3,7 +3,6 @@ import type { VmResizeZone } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory.ts';
 import { virtioMems, type VirtioMemPlace } from '../../machine/memory-plan.ts';
-import { qemuId } from '../../machine/placement.ts';
 import type { Live, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';
 
@@ -71,9 +70,13 @@ function checkGrowth(name: string, desired: number, { size, hotplug_size: room =
 }
 
 /** The guest plugs and unplugs towards the size by itself, now or when its driver is there. */
-async function request(qmp: Live['run']['qemu']['qmp'], { id }: VirtioMemPlace, size: number): Promise<void> {
+async function request(
+  qmp: Live['run']['qemu']['qmp'],
+  { qemuId }: VirtioMemPlace,
+  size: number,
+): Promise<void> {
   await qmp.execute('qom-set', {
-    path: `/machine/peripheral/${qemuId(id)}`,
+    path: `/machine/peripheral/${qemuId}`,
     property: 'requested-size',
     value: size,
   });

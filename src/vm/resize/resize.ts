@@ -55,7 +55,8 @@ function partFailure(error: unknown, name: string, done: readonly string[]): Api
   return new ApiError(code, `${name} could not be reached; ${stays}`, { cause: error });
 }
 
-function checkVcpus(desired: number, { config }: Vm): void {
+/** @throws ApiError `invalid-config` naming the bound */
+export function checkVcpus(desired: number, { config }: Vm): void {
   const { max_vcpus: max } = config.cpus;
   if (desired >= 1 && desired <= max) return;
   throw new ApiError('invalid-config', `desired_vcpus: must be from 1 to max_vcpus (${max}), got ${desired}`);

@@ -33,9 +33,9 @@ export async function describeMachine({ config }: Vm, run: Run): Promise<Machine
     pmems: await savePmems(run),
     vsocks: await saveVsocks(run),
     devices: run.layout.placements.map((placement): SavedDevice => {
-      const { device, id, slot, added, config } = placement;
+      const { device, id, qemuName, slot, added, config } = placement;
       const leaving = run.leaving.has(id) ? { leaving: portable(device, config) } : {};
-      return { kind: kindOf(device), id, slot, added, ...leaving };
+      return { kind: kindOf(device), id, qemuName, slot, added, ...leaving };
     }),
   };
 }

@@ -14,6 +14,7 @@ import { pinVcpus } from '../affinity.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootedShape, type BootFiles, type Run, type Start } from '../run.ts';
+import { likeNames, type LikeNames } from './like-names.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 
 /**
@@ -105,17 +106,16 @@ function bootedLike(config: VmConfig, { booted }: MachineDescription): BootedSha
 
 function layoutLike(config: VmConfig, { devices, nextNumber }: MachineDescription): Layout {
   const left = [...deviceItems(config)];
-  const placements = devices.map((device) => placementLike(device, left));
+  const names = likeNames(config, nextNumber);
+  const placements = devices.map((device) => placementLike(device, left, names.nameOf));
   const [extra] = left;
   if (extra !== undefined) throw otherDevices(`${extra.place} was not in the machine`);
-  return { placements, nextNumber };
+  return { placements, nextNumber: names.nextNumber() };
 }
 
 /** Takes the device's item out of those that are left. */
-function placementLike(
-  { kind, id, slot, added = false, leaving }: SavedDevice,
-  left: DeviceItem[],
-): Placement {
+function placementLike(saved: SavedDevice, left: DeviceItem[], nameOf: LikeNames['nameOf']): Placement {
+  const { kind, id, slot, added = false, leaving } = saved;
   const device = DEVICES.find((one) => kindOf(one) === kind);
   if (device === undefined) throw otherDevices(`no device is called ${kind}`);
   if (leaving !== undefined) return { device, id, slot, added, config: leavingConfig(device, leaving) };
@@ -123,7 +123,7 @@ function placementLike(
   const at = left.findIndex((one) => one.device === device && (one.id === undefined || one.id === id));
   const [item] = at < 0 ? [] : left.splice(at, 1);
   if (item === undefined) throw otherDevices(`${device.member} ${id} is missing`);
-  return { device, id, slot, added, config: item.config };
+  return { device, ...nameOf(saved, item), slot, added, config: item.config };
 }
 
 function leavingConfig({ struct }: Device, saved: unknown): AnyConfig {

@@ -41,6 +41,8 @@ const SavedDevice = v.object({
   /** see `kindOf` */
   kind: Name,
   id: v.string(),
+  /** see `Placement` */
+  qemuName: v.optional(v.string()),
   slot: v.optional(whole(31)),
   /** see `Placement` */
   added: v.optional(v.boolean()),

@@ -1,0 +1,42 @@
+import { DEVICES } from '../devices/index.ts';
+import { growingZones } from '../devices/memory.ts';
+import type { Report } from './checks.ts';
+import { dialectOf, fixedIdOf } from './dialect.ts';
+import { deviceItems } from './items.ts';
+import { duplicates } from './numbers.ts';
+import type { VmConfig } from './vm-config.ts';
+
+/** Names that the machine itself uses in the device tree, as the contract has them. */
+const FIXED: readonly string[] = [
+  '_ioapic',
+  ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
+];
+/** Two underscores begin the ids of devices that are always there, in the current dialect. */
+const RESERVED_PREFIXES: readonly string[] = ['_virtio-pci-', '__'];
+
+/** Checks the ids of devices, and of the memory zones that share their names. */
+export function checkIds(config: VmConfig, report: Report): void {
+  const dialect = dialectOf(config);
+  const reserved = new Set(FIXED.map((id) => fixedIdOf(id, dialect)));
+  const isReserved = (id: string): boolean =>
+    reserved.has(id) || RESERVED_PREFIXES.some((prefix) => id.startsWith(prefix));
+  const named = deviceItems(config).flatMap(({ id, place }) => (id === undefined ? [] : [{ id, place }]));
+  for (const { id, place } of named) {
+    if (id === '') report(`${place}.id`, 'must not be empty');
+    if (isReserved(id)) report(`${place}.id`, `"${id}" is reserved`);
+  }
+  for (const { index, value, first } of duplicates(named.map(({ id }) => id))) {
+    report(`${named[index]?.place}.id`, `"${value}" is taken by ${named[first]?.place}`, 'duplicate');
+  }
+  if (!dialect.hasZoneIds) return;
+  const zones = new Set(namedZones(config));
+  for (const id of zones) if (isReserved(id)) report('memory.zones', `"${id}" is reserved`);
+  for (const { id, place } of named) {
+    if (zones.has(id)) report(`${place}.id`, `"${id}" is taken by a memory zone`, 'duplicate');
+  }
+}
+
+/** Ids of memory zones: of those in the configuration, and of the one that it does not name where a device has its id. */
+function namedZones({ memory }: VmConfig): string[] {
+  return [...(memory.zones ?? []), ...growingZones(memory)].map(({ id }) => id);
+}

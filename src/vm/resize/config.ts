@@ -1,0 +1,51 @@
+import { ApiError } from '../../api/errors.ts';
+import { toApiError } from '../../api/handlers.ts';
+import type { VmResize, VmResizeZone } from '../../api/requests.ts';
+import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import type { Vm } from '../vm.ts';
+import { checkBalloon } from './balloon.ts';
+import { checkVcpus } from './resize.ts';
+
+/**
+ * Gives a VM that is not booted other sizes: its next boot starts from them.
+ * @throws ApiError `invalid-config` where it cannot have one of them; nothing is changed then
+ */
+export function resizeConfig(vm: Vm, request: VmResize): void {
+  const { desired_vcpus: vcpus, desired_ram: ram, desired_balloon: balloon } = request;
+  const { cpus, memory } = vm.config;
+  if (vcpus !== undefined) checkVcpus(vcpus, vm);
+  const config: VmConfig = {
+    ...vm.config,
+    cpus: { ...cpus, boot_vcpus: vcpus ?? cpus.boot_vcpus },
+    memory: { ...memory, size: ram ?? memory.size },
+  };
+  if (balloon !== undefined) checkBalloon(balloon, { ...vm, config });
+  change(vm, {
+    ...config,
+    balloon:
+      config.balloon === undefined ? undefined : { ...config.balloon, size: balloon ?? config.balloon.size },
+  });
+}
+
+/**
+ * The same for one memory zone.
+ * @throws ApiError `invalid-config`
+ */
+export function resizeZoneOfConfig(vm: Vm, { id, desired_ram: size }: VmResizeZone): void {
+  const { memory } = vm.config;
+  const { zones = [] } = memory;
+  if (!zones.some((zone) => zone.id === id)) {
+    throw new ApiError('invalid-config', `id: no memory zone is called "${id}"`);
+  }
+  const resized = zones.map((zone) => (zone.id === id ? { ...zone, size } : zone));
+  change(vm, { ...vm.config, memory: { ...memory, zones: resized } });
+}
+
+function change(vm: Vm, config: VmConfig): void {
+  try {
+    validateVmConfig(config);
+  } catch (error) {
+    throw toApiError(error);
+  }
+  vm.config = config;
+}

@@ -1,0 +1,365 @@
+// Answers in both dialects: those of a VM that was created with `kernel`, and with `payload`.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startBlockBackend, startFsBackend } from './support/backends.ts';
+import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { createImage } from './support/images.ts';
+import { againstDocument } from './support/openapi.ts';
+import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { problemsOf } from './support/structs/decode.ts';
+import { AFTER_V17, V17 } from './support/structs/v17.ts';
+import { V40 } from './support/structs/v40.ts';
+import { V53 } from './support/structs/v53.ts';
+import { until } from './support/until.ts';
+import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+const CMDLINE = 'console=ttyS0 memhp_default_state=online';
+const FORMS = {
+  kernel: { kernel: { path: KERNEL }, initramfs: { path: INITRAMFS }, cmdline: { args: CMDLINE } },
+  payload: { payload: { kernel: KERNEL, initramfs: INITRAMFS, cmdline: CMDLINE } },
+} as const;
+
+interface Info {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly device_tree: Readonly<Record<string, { readonly pci_bdf?: unknown }>>;
+}
+
+const infoOf = async (vmm: TestVmm): Promise<Info> => (await vmm.get('vm.info')).json as Info;
+const idsOf = ({ device_tree: tree }: Info): string[] =>
+  Object.keys(tree).filter((id) => !id.startsWith('_virtio-pci-'));
+
+function image(vmm: TestVmm, name: string): string {
+  const path = join(vmm.folder, name);
+  writeFileSync(path, name);
+  truncateSync(path, 8 * MIB);
+  return path;
+}
+
+/** As many devices as a machine without special hardware can have, in members that both forms know. */
+function devices(vmm: TestVmm, at: (name: string) => string): Record<string, unknown> {
+  const limits = { bandwidth: { size: 2 ** 30, refill_time: 100 }, ops: { size: 1e6, refill_time: 100 } };
+  return {
+    cpus: {
+      boot_vcpus: 1,
+      max_vcpus: 2,
+      topology: { threads_per_core: 1, cores_per_die: 2, dies_per_package: 1, packages: 1 },
+    },
+    serial: { mode: 'Pty' },
+    console: { mode: 'Null', iommu: true },
+    disks: [
+      { path: image(vmm, 'plain.raw'), rate_limiter_config: limits },
+      { path: createImage(at('b.qcow2'), '4M', ['-f', 'qcow2']), id: 'mine', readonly: true },
+      { vhost_user: true, vhost_socket: at('blk') },
+    ],
+    net: [{ backend: 'user', rate_limiter_config: undefined }],
+    balloon: { size: 0 },
+    fs: [{ tag: 'shared', socket: at('fs') }],
+    pmem: [{ file: image(vmm, 'pmem.img') }],
+    vsock: { cid: 3, socket: at('vsock') },
+    watchdog: true,
+    iommu: true,
+  };
+}
+
+/** RAM in two zones, of which the second grows by a virtio-mem device. */
+const zones = (shared: boolean) => ({
+  size: 0,
+  hotplug_method: 'VirtioMem',
+  zones: [
+    { id: 'low', size: 256 * MIB, shared },
+    { id: 'mem0', size: 128 * MIB, shared, hotplug_size: 256 * MIB, hotplugged_size: 0 },
+  ],
+});
+
+const numa = [
+  { guest_numa_id: 0, cpus: [0], memory_zones: ['low'], distances: [{ destination: 1, distance: 25 }] },
+  { guest_numa_id: 1, cpus: [1], memory_zones: ['mem0'] },
+];
+
+async function bootWith(vmm: TestVmm, config: object): Promise<Shell> {
+  assertStatus(await vmm.put('vm.create', config), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  const shell = openShell(await ptyOf(vmm));
+  await shell.login();
+  return shell;
+}
+
+/** All places of a value in which one of these members stands. */
+function placesOf(value: unknown, names: readonly string[], at = ''): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => [
+    ...(names.includes(name) ? [`${at}.${name}`] : []),
+    ...placesOf(member, names, `${at}.${name}`),
+  ]);
+}
+
+test('with `payload`: each answer is v40’s, and can be read as v40 and v53 read it', async (t) => {
+  await using vmm = await startVmm();
+  const at = (name: string): string => join(vmm.folder, name);
+  mkdirSync(at('folder'));
+  await using _blk = startBlockBackend(at('blk'), image(vmm, 'served.raw'));
+  await using _fs = startFsBackend(at('fs'), at('folder'));
+  const config = {
+    ...FORMS.payload,
+    ...devices(vmm, at),
+    // zones that are shared are enough for the back-ends
+    memory: zones(true),
+    numa,
+    debug_console: { mode: 'File', file: at('debug') },
+    pvpanic: true,
+    platform: { num_pci_segments: 1, serial_number: 'S', oem_strings: ['a'] },
+    rate_limit_groups: [{ id: 'group', rate_limiter_config: { ops: { size: 1e6, refill_time: 100 } } }],
+  };
+  using shell = await bootWith(vmm, config);
+  const info = await infoOf(vmm);
+
+  await t.test('the names and addresses of devices', () => {
+    const fixed = ['__ioapic', '__serial', '__console', '__debug_console', '__rng', '__balloon'];
+    const more = ['__watchdog', '__pvpanic', '__iommu', 'mem0', 'mine'];
+    const numbered = ['_disk0', '_disk1', '_net2', '_fs3', '_pmem4', '_vsock5'];
+    assert.deepEqual(idsOf(info).toSorted(), [...fixed, ...more, ...numbered].toSorted());
+    const nodes = Object.entries(info.device_tree);
+    assert.ok(!nodes.some(([id]) => id === '_virtio-pci-__pvpanic'), 'pvpanic is its own function');
+    const onBus = nodes.filter(([id]) => id.startsWith('_virtio-pci-') || id === '__pvpanic');
+    assert.equal(onBus.length, 14);
+    for (const [id, { pci_bdf: bdf }] of onBus) assert.match(String(bdf), /^0000:00:[\da-f]{2}\.0$/, id);
+  });
+
+  await t.test('the structs and the document', async () => {
+    assert.deepEqual(problemsOf(V40, ['VmInfo', info], { complete: true }), []);
+    assert.deepEqual(problemsOf(V53, ['VmInfo', info]), []);
+    assert.deepEqual(await againstDocument(vmm, 'openapi-everything.json', ['VmInfo', info]), []);
+    const ping = (await vmm.get('vmm.ping')).json;
+    for (const structs of [V40, V53]) assert.deepEqual(problemsOf(structs, ['VmmPingResponse', ping]), []);
+    // what v40 has no more
+    assert.deepEqual(placesOf(info, ['poll_queue', 'dax', 'cache_size', 'kernel', 'initramfs']), [
+      '.config.payload.kernel',
+      '.config.payload.initramfs',
+    ]);
+  });
+
+  await t.test('vm.add-* and vm.remove-device', async () => {
+    const path = image(vmm, 'added.raw');
+    for (const [route, part] of [
+      ['vm.add-disk', { path, readonly: true }],
+      ['vm.add-net', { backend: 'user' }],
+      ['vm.add-pmem', { file: image(vmm, 'added.img') }],
+    ] as const) {
+      const added = await vmm.put(route, part);
+      assertStatus(added, 200);
+      for (const structs of [V40, V53])
+        assert.deepEqual(problemsOf(structs, ['PciDeviceInfo', added.json]), []);
+      const { id, bdf } = added.json as { id: string; bdf: string };
+      assert.equal((await infoOf(vmm)).device_tree[`_virtio-pci-${id}`]?.pci_bdf, bdf);
+    }
+    // virtio-mem took no number
+    assert.deepEqual(
+      idsOf(await infoOf(vmm)).filter((id) => /[678]$/.test(id)),
+      ['_disk6', '_net7', '_pmem8'],
+    );
+    for (const id of ['__rng', '__balloon', 'mem0', '_virtio-pci-__console'])
+      assertStatus(await vmm.put('vm.remove-device', { id }), 400);
+    assertStatus(await vmm.put('vm.remove-device', { id: '_rng' }), 404);
+    assertStatus(await vmm.put('vm.add-disk', { path, id: '__mine' }), 400);
+    assertStatus(await vmm.put('vm.add-disk', { path, id: 'mem0' }), 409);
+    assert.deepEqual(problemsOf(V40, ['VmInfo', await infoOf(vmm)], { complete: true }), []);
+  });
+
+  await t.test('counters with latencies', async () => {
+    await shell.run('dd if=/dev/vda of=/dev/null bs=4k count=64 iflag=direct 2>/dev/null');
+    await shell.run('dd if=/dev/zero of=/dev/vda bs=4k count=16 oflag=direct 2>/dev/null');
+    const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
+    assert.deepEqual(problemsOf(V40, ['u64{}{}', counters]), []);
+    assert.deepEqual(await againstDocument(vmm, 'openapi-everything.json', ['VmCounters', counters]), []);
+    const names = ['bytes', 'ops', 'latency_min', 'latency_max', 'latency_avg'];
+    assert.deepEqual(
+      Object.keys(counters['_disk0'] ?? {}).toSorted(),
+      ['read', 'write'].flatMap((kind) => names.map((name) => `${kind}_${name}`)).toSorted(),
+    );
+    // a read-only disk is never written; the back-end of another counts for itself
+    assert.equal(counters['mine']?.['write_latency_max'], 0);
+    assert.ok(!('_disk1' in counters));
+    for (const kind of ['read', 'write']) {
+      const [min, avg, max] = ['min', 'avg', 'max'].map(
+        (name) => counters['_disk0']?.[`${kind}_latency_${name}`] ?? -1,
+      ) as [number, number, number];
+      assert.ok(0 < avg && 0 <= min && min <= avg && avg <= max, `${kind}: ${min} ${avg} ${max}`);
+      // more than ten seconds for 4 KiB is no latency of a disk
+      assert.ok(max < 10_000_000, `${kind}: ${max}`);
+    }
+  });
+
+  await t.test('after vm.shutdown, vm.boot and vm.create', async () => {
+    const ids = idsOf(await infoOf(vmm)).toSorted();
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    const { config: kept } = await infoOf(vmm);
+    assert.deepEqual(problemsOf(V40, ['VmConfig', kept], { complete: true }), []);
+    // it ends with its front-end
+    await using _again = startFsBackend(at('fs'), at('folder'));
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assert.deepEqual(idsOf(await infoOf(vmm)).toSorted(), ids);
+    // an answer is a configuration
+    assertStatus(await vmm.put('vm.delete'), 204);
+    assertStatus(await vmm.put('vm.create', kept), 204);
+    assert.deepEqual((await infoOf(vmm)).config, kept);
+  });
+});
+
+test('with `kernel`: each answer is the contract’s', async (t) => {
+  await using vmm = await startVmm();
+  const at = (name: string): string => join(vmm.folder, name);
+  mkdirSync(at('folder'));
+  await using _blk = startBlockBackend(at('blk'), image(vmm, 'served.raw'));
+  await using _fs = startFsBackend(at('fs'), at('folder'));
+  // members that later clients send and that ask for nothing
+  const idle = { pvpanic: false, debug_console: { mode: 'Off' } };
+  const config = { ...FORMS.kernel, ...devices(vmm, at), ...idle, numa };
+  const served = { ...zones(true), shared: true };
+  const refused = await vmm.put('vm.create', { ...config, memory: zones(true) });
+  assertStatus(refused, 400);
+  assert.match(JSON.stringify(refused.json), /requires using shared memory/);
+  const disks = (config as unknown as { disks: object[] }).disks.map((disk) => ({ ...disk, pci_segment: 0 }));
+  using shell = await bootWith(vmm, { ...config, disks, memory: served });
+  const info = await infoOf(vmm);
+
+  await t.test('names, structs and document', async () => {
+    const fixed = ['_ioapic', '_serial', '_console', '_rng', '_balloon', '_watchdog', '_iommu', 'mine'];
+    const numbered = ['_disk0', '_disk1', '_net2', '_fs3', '_pmem4', '_vsock5', '_mem6'];
+    assert.deepEqual(idsOf(info).toSorted(), [...fixed, ...numbered].toSorted());
+    assert.deepEqual(problemsOf(V17, ['VmInfo', info], { complete: true }), []);
+    // the document requires what a disk of a back-end does not have
+    const pathless = 'VmInfo.config.disks[2].path: is missing';
+    assert.deepEqual(await againstDocument(vmm, 'openapi.json', ['VmInfo', info]), [pathless]);
+    assert.deepEqual(placesOf(info, AFTER_V17), []);
+  });
+
+  await t.test('vm.add-disk, vm.counters, vm.remove-device', async () => {
+    const added = await vmm.put('vm.add-disk', { path: image(vmm, 'added.raw'), pci_segment: 0 });
+    assert.deepEqual(problemsOf(V17, ['PciDeviceInfo', added.json]), []);
+    assert.equal((added.json as { id: string }).id, '_disk7');
+    await shell.run('dd if=/dev/vda of=/dev/null bs=4k count=4 iflag=direct 2>/dev/null');
+    const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
+    const names = ['read_bytes', 'write_bytes', 'read_ops', 'write_ops'];
+    assert.deepEqual(Object.keys(counters['_disk0'] ?? {}), names);
+    assert.deepEqual(await againstDocument(vmm, 'openapi.json', ['VmCounters', counters]), []);
+    assertStatus(await vmm.put('vm.remove-device', { id: '__rng' }), 404);
+    assertStatus(await vmm.put('vm.remove-device', { id: '_rng' }), 400);
+    assert.deepEqual(placesOf(await infoOf(vmm), AFTER_V17), []);
+  });
+
+  await t.test('a VM that is not booted cannot be resized', async () => {
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    assertStatus(await vmm.put('vm.resize', { desired_vcpus: 2 }), 405);
+    assertStatus(await vmm.put('vm.resize-zone', { id: 'low', desired_ram: 512 * MIB }), 405);
+  });
+});
+
+/** A VM whose RAM grows by virtio-mem, in one form. */
+const growing = (form: keyof typeof FORMS) => ({
+  ...FORMS[form],
+  serial: { mode: 'Pty' },
+  console: { mode: 'Off' },
+  memory: { size: 192 * MIB, hotplug_method: 'VirtioMem', hotplug_size: 512 * MIB },
+  balloon: { size: 0 },
+});
+
+/** Makes the guest's RAM 128 MiB larger, and sees it. */
+async function grows(vmm: TestVmm, shell: Shell): Promise<void> {
+  const total = async (): Promise<number> =>
+    Number(await shell.run('read _ kib _ </proc/meminfo; echo $kib'));
+  const before = await total();
+  const { memory } = (await infoOf(vmm)).config as { memory: { size: number; hotplugged_size?: number } };
+  const desired = memory.size + (memory.hotplugged_size ?? 0) + 128 * MIB;
+  assertStatus(await vmm.put('vm.resize', { desired_ram: desired }), 204);
+  await until('the guest has the RAM', async () => (await total()) > before + 100_000);
+}
+
+test('a snapshot is restored in the dialect of its configuration, also where that was edited', async () => {
+  await using vmm = await startVmm();
+  const CHAIN = [
+    { form: 'kernel', ids: ['_ioapic', '_serial', '_rng', '_mem0', '_balloon'] },
+    { form: 'payload', ids: ['__ioapic', '__serial', '__rng', 'mem0', '__balloon'] },
+    { form: 'payload', ids: ['__ioapic', '__serial', '__rng', 'mem0', '__balloon'] },
+    { form: 'kernel', ids: ['_ioapic', '_serial', '_rng', '_mem0', '_balloon'] },
+  ] as const;
+  let folder = '';
+  for (const [i, { form, ids }] of CHAIN.entries()) {
+    using shell = await (i === 0 ? bootWith(vmm, growing(form)) : restoreAs(vmm, folder, form));
+    const info = await infoOf(vmm);
+    assert.deepEqual(idsOf(info), ids, `${i}`);
+    assert.equal('payload' in info.config, form === 'payload');
+    await grows(vmm, shell);
+    if (i === CHAIN.length - 1) break;
+    folder = join(vmm.folder, `snapshot-${i}`);
+    mkdirSync(folder);
+    assertStatus(await vmm.put('vm.pause'), 204);
+    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  // a boot names devices by the dialect alone
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  assert.deepEqual(idsOf(await infoOf(vmm)), CHAIN[0].ids);
+});
+
+function readJson(path: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+}
+
+async function restoreAs(vmm: TestVmm, folder: string, form: keyof typeof FORMS): Promise<Shell> {
+  const path = join(folder, 'config.json');
+  const { payload: _p, kernel: _k, initramfs: _i, cmdline: _c, ...rest } = readJson(path);
+  writeFileSync(path, JSON.stringify({ ...rest, ...FORMS[form] }));
+  assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}`, resume: true }), 204);
+  return openShell(await ptyOf(vmm));
+}
+
+test('with `payload`: a VM that is not booted is resized by its configuration, and one that was sent ends its VMM', async () => {
+  await using source = await startVmm();
+  await using destination = await startVmm();
+  const config = {
+    ...FORMS.payload,
+    cpus: { boot_vcpus: 1, max_vcpus: 2 },
+    memory: { size: 256 * MIB },
+    balloon: { size: 0 },
+    serial: { mode: 'Pty' },
+    console: { mode: 'Off' },
+  };
+  assertStatus(await source.put('vm.create', config), 204);
+  const sizes = { desired_vcpus: 2, desired_ram: 192 * MIB, desired_balloon: MIB };
+  assertStatus(await source.put('vm.resize', sizes), 204);
+  const resized = async (): Promise<unknown[]> => {
+    const { cpus, memory, balloon } = (await infoOf(source)).config as {
+      cpus: { boot_vcpus: number };
+      memory: { size: number };
+      balloon: { size: number };
+    };
+    return [cpus.boot_vcpus, memory.size, balloon.size];
+  };
+  assert.deepEqual(await resized(), [2, 192 * MIB, MIB]);
+  for (const bad of [{ desired_vcpus: 3 }, { desired_ram: 1000 }, { desired_balloon: 512 * MIB }])
+    assertStatus(await source.put('vm.resize', { desired_vcpus: 1, ...bad }), 400);
+  assertStatus(await source.put('vm.resize-zone', { id: 'mem0', desired_ram: 256 * MIB }), 400);
+  assertStatus(await source.put('vm.resize-disk', { id: '_disk0', desired_size: 512 }), 405);
+  assert.deepEqual(await resized(), [2, 192 * MIB, MIB]);
+
+  assertStatus(await source.put('vm.boot'), 204);
+  using shell = openShell(await ptyOf(source));
+  await shell.login();
+  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
+  const before = idsOf(await infoOf(source));
+
+  const url = `unix:${join(destination.folder, 'migration')}`;
+  const receiving = destination.put('vm.receive-migration', { receiver_url: url });
+  await until('the destination waits', () => destination.output().includes(`${url}: waiting for a VM`));
+  assertStatus(await source.put('vm.send-migration', { destination_url: url }), 204);
+  assertStatus(await receiving, 204);
+  assert.equal(await source.exited, 0);
+  const info = await infoOf(destination);
+  assert.deepEqual(idsOf(info), before);
+  assert.deepEqual(problemsOf(V40, ['VmInfo', info], { complete: true }), []);
+  using moved = openShell(await ptyOf(destination));
+  assert.equal(await moved.run('grep -c ^processor /proc/cpuinfo'), '2');
+});

@@ -17,3 +17,12 @@ export function withoutTimerCheck(commandLine: string): string {
   const whole = `${kernel}${kernel === '' ? '' : ' '}${word}${init}`;
   return Buffer.byteLength(whole) > LIMIT_BYTES ? commandLine : whole;
 }
+
+/**
+ * Whether Linux reads the ACPI tables. Without them it finds its interrupt controllers in the MP table, which SeaBIOS writes
+ * and qboot does not.
+ */
+export function usesAcpi(commandLine: string): boolean {
+  const [kernel = ''] = commandLine.split(INIT_ARGUMENTS);
+  return !kernel.split(/\s/).includes('acpi=off');
+}

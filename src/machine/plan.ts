@@ -12,7 +12,7 @@ import { ramObject, shareRam } from '../devices/ram.ts';
 import { planGroups } from '../devices/rate-limit-group.ts';
 import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
-import { withoutTimerCheck } from './kernel-command-line.ts';
+import { usesAcpi, withoutTimerCheck } from './kernel-command-line.ts';
 import { vcpuPlaces, type AcpiPatch } from './acpi-patch.ts';
 import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-plan.ts';
@@ -190,7 +190,7 @@ function planBoot({ cmdline }: VmConfig, { kernel, initramfs, accelerator }: Hos
           accelerator.skipsTimerCheck === true && kernel.kind !== 'pvh'
             ? withoutTimerCheck(cmdline.args)
             : cmdline.args,
-        firmware: kernel.kind === 'pvh' ? 'bios-256k.bin' : 'qboot.rom',
+        firmware: kernel.kind === 'pvh' || !usesAcpi(cmdline.args) ? 'bios-256k.bin' : 'qboot.rom',
       };
   }
 }

@@ -8,6 +8,7 @@ import {
   planAcpiPatch,
   type AcpiPatch,
 } from '../machine/acpi-patch.ts';
+import { usesAcpi } from '../machine/kernel-command-line.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
 import type { HostFacts } from '../machine/plan.ts';
 import { hostAddress } from '../qemu/ram-blocks.ts';
@@ -22,7 +23,8 @@ export function chooseAcpiPatch(
   { kernel, accelerator }: Pick<HostFacts, 'kernel' | 'accelerator'>,
 ): AcpiPatch | undefined {
   if (process.platform !== 'linux' || process.env['NEPHOS_ACPI'] === 'off') return undefined;
-  if (kernel.kind !== 'linux' || kernel.entry === undefined) return undefined;
+  if (kernel.kind !== 'linux' || kernel.entry === undefined || !usesAcpi(config.cmdline.args))
+    return undefined;
   return planAcpiPatch(config, { numa: layOutMemory(config).numa, isEmulated: accelerator.name === 'tcg' });
 }
 

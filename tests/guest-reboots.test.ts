@@ -1,0 +1,79 @@
+// What a guest finds after a reboot of its own, what is told of its life, and a guest that uses no ACPI.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { boot } from './support/boot.ts';
+import { qemuOf } from './support/host.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
+
+const MIB = 2 ** 20;
+
+function fileSystem({ folder }: TestVmm, name: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, '');
+  truncateSync(path, 16 * MIB);
+  // a block is a page: the kernel complains of others on the console
+  execFileSync('mkfs.ext4', ['-q', '-b', '4096', path]);
+  return path;
+}
+
+/** Events in the order in which they were told, e.g. `vm/booted` or `virtio-device/activated _disk0`. */
+function eventsIn(path: string): string[] {
+  return readFileSync(path, 'utf8')
+    .split('\n\n')
+    .slice(0, -1)
+    .map((text) => {
+      const event = JSON.parse(text) as { source: string; event: string; properties: { id?: string } | null };
+      const id = event.properties?.id;
+      return `${event.source}/${event.event}${id === undefined ? '' : ` ${id}`}`;
+    });
+}
+
+test('after a reboot persistent memory has what was written, or has discarded it; each event is told', async () => {
+  const events = join(makeFolder(), 'events');
+  await using vmm = await startVmm({ args: ['--event-monitor', `path=${events}`] });
+  const [kept, discarded] = [fileSystem(vmm, 'kept'), fileSystem(vmm, 'discarded')];
+  using shell = await boot(vmm, {
+    disks: [{ path: fileSystem(vmm, 'disk') }],
+    pmem: [{ file: kept }, { file: discarded, size: 16 * MIB, discard_writes: true }],
+  });
+  const mountAll = async (): Promise<void> => {
+    await shell.run('modprobe -a nd_pmem ext4; until [ -b /dev/pmem1 ]; do :; done');
+    const mounts =
+      'mkdir -p /p0 /p1; mount -t ext4 /dev/pmem0 /p0 && mount -t ext4 /dev/pmem1 /p1 && echo done';
+    assert.equal(await shell.run(mounts), 'done');
+  };
+  await mountAll();
+  await shell.run('echo text >/p0/file; echo text >/p1/file; umount /p0 /p1');
+  shell.type('reboot\r');
+  await shell.login();
+  await mountAll();
+  assert.equal(await shell.run('cat /p0/file; cat /p1/file 2>/dev/null || echo none'), 'text\nnone');
+  await shell.run('umount /p0 /p1');
+  shell.type('poweroff\r');
+  assert.equal(await vmm.exited, 0);
+  const told = eventsIn(events);
+  assert.deepEqual(told.slice(0, 3), ['vmm/starting', 'vm/booting', 'vm/booted']);
+  assert.equal(told.filter((name) => name === 'virtio-device/activated _disk0').length, 2);
+  assert.deepEqual(told.slice(-3), ['vm/shutdown', 'vm/deleted', 'vmm/shutdown']);
+});
+
+test('a guest that uses no ACPI boots; each zone of its RAM is there at once with prefault', async () => {
+  await using vmm = await startVmm();
+  const zones = [192, 160].map((size, i) => ({ id: `mem${i}`, size: size * MIB, prefault: true }));
+  using shell = await boot(vmm, {
+    memory: { size: 0, zones },
+    cmdline: { args: 'console=ttyS0 acpi=off' },
+  });
+  assert.equal(await shell.run('nproc; ls /sys/firmware/acpi 2>/dev/null | wc -l'), '1\n0');
+  const ram = Number(await shell.run("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"));
+  assert.ok(ram > 270 && ram < 352, `${ram} MiB`);
+  const maps = readFileSync(`/proc/${qemuOf(vmm.pid)}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const resident = maps
+    .filter((map) => / rw-. .*memfd:/.test(map.split('\n')[0] ?? ''))
+    .map((map) => Number(/^Rss: +(\d+) kB/m.exec(map)?.[1]));
+  const total = resident.reduce((sum, kib) => sum + kib, 0);
+  assert.ok(total >= 352 * 1024, `${total} KiB are there`);
+});

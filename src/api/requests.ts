@@ -2,8 +2,10 @@ import { imageType } from '../devices/image.ts';
 import { readIntegers } from '../devices/integers.ts';
 import { PortForward } from '../devices/port-forward.ts';
 import { DeviceConfig } from '../devices/vfio.ts';
+import { FILE_URL, SOCKET_URL } from '../devices/limits.ts';
 import {
   beyond,
+  bounded,
   documentedAs,
   optional,
   silentlyDefaulted,
@@ -69,7 +71,7 @@ export const VmSnapshotConfig = struct({
   name: 'VmSnapshotConfig',
   doc: 'Where a snapshot goes',
   fields: {
-    destination_url: needed(text('Directory that is there, as `file://<path>`', '<url>')),
+    destination_url: needed(bounded(text('Directory that is there, as `file://<path>`', '<url>'), FILE_URL)),
     durable: beyond(
       silentlyDefaulted(flag('The answer comes when all is on the disk, not in its cache'), false),
     ),
@@ -168,7 +170,7 @@ export const RestoreConfig = struct({
   doc: 'Where a snapshot comes from',
   wordsIgnored: ['iommufd_fd', 'memory_restore_mode', 'vfio_fds', 'zone_updates'],
   fields: {
-    source_url: text('Directory with the snapshot, as `file://<path>`', '<url>'),
+    source_url: bounded(text('Directory with the snapshot, as `file://<path>`', '<url>'), FILE_URL),
     prefault: silentlyDefaulted(flag('All RAM is read before the VM runs, not when it is touched'), false),
     resume: beyond(silentlyDefaulted(flag('The VM runs at once; else it is Paused'), false)),
     net_fds: beyond(
@@ -183,7 +185,12 @@ export const VmReceiveMigrationData = struct({
   name: 'VmReceiveMigrationData',
   doc: 'Where a VM is received',
   wordsIgnored: ['memory_mode', 'tls_dir'],
-  fields: { receiver_url: text('Socket to listen on, as `unix:<path>` or `tcp:<host>:<port>`', '<url>') },
+  fields: {
+    receiver_url: bounded(
+      text('Socket to listen on, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
+      SOCKET_URL,
+    ),
+  },
 });
 
 export interface VmSendMigrationData extends ValueOf<typeof VmSendMigrationData> {}
@@ -194,7 +201,10 @@ export const VmSendMigrationData = struct({
     ...['connections', 'downtime_ms', 'local', 'memory_mode', 'timeout_s', 'timeout_strategy', 'tls_dir'],
   ],
   fields: {
-    destination_url: text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
+    destination_url: bounded(
+      text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
+      SOCKET_URL,
+    ),
   },
 });
 

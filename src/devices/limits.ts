@@ -74,3 +74,11 @@ export const UUID = { pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{
 
 /** What a Landlock rule allows. */
 export const LANDLOCK_ACCESS = { pattern: '^(r|w|rw|wr)$' } as const;
+
+/** Where a snapshot is. */
+export const FILE_URL = { pattern: '^file:///[^\\x00]*$' } as const;
+
+/** Where two VMMs meet; an IPv6 address is in brackets. */
+export const SOCKET_URL = {
+  pattern: '^(unix:[^\\x00]+|tcp:(\\[[^\\[\\]\\x00]+\\]|[^:\\[\\]\\x00]+):[0-9]{1,5})$',
+} as const;

@@ -61,9 +61,7 @@ export const NetConfig = struct({
     vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
     vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
     vhost_mode: defaulted(
-      choice('Who listens on the socket: `Client`: the back-end, `Server`: we', ['Client', 'Server'], {
-        document: { type: 'string', default: 'client' },
-      }),
+      vhostMode('Who listens on the socket: `Client`: the back-end, `Server`: we'),
       'Client',
     ),
     id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
@@ -157,6 +155,13 @@ function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFa
     return [{ kind: 'netdev', props: { id, ...network } }];
   }
   return [{ kind: 'netdev', props: { type: 'tap', id }, fds: facts.fds ?? [] }];
+}
+
+/** No enumeration in the document: Go's generators name a constant by its word, and `Client` is theirs. */
+function vhostMode(doc: string) {
+  const modes = ['Client', 'Server'] as const;
+  const inner = choice(doc, modes, { document: { type: 'string', default: 'client' } });
+  return { ...inner, everything: { type: 'string', pattern: `^(${modes.join('|')})$` } };
 }
 
 /** `user` alone is the short form on the command line. */

@@ -125,5 +125,10 @@ function statusOf(error: unknown): number {
 }
 
 function messagesReply(status: number, messages: readonly string[]): Reply {
-  return { status, body: asciiJson(messages.map((message) => clip(message))) };
+  return { status, body: asciiJson(messages.map((message) => withWholeCharacters(clip(message)))) };
+}
+
+/** A text that was cut, or that quotes what a client sent, may have half of a pair of UTF-16: strict clients refuse it. */
+function withWholeCharacters(text: string): string {
+  return text.replaceAll(/\p{Surrogate}/gu, '\ufffd');
 }

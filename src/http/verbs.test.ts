@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ApiError } from '../api/errors.ts';
 import { endpoint, golden, TestServer } from './test-kit.ts';
 
 /** A path whose wrong verbs are answered 405, but for GET: that is answered 400. */
@@ -37,4 +38,15 @@ test('a verb that a client of Cloud Hypervisor may send is answered as by Cloud 
   client.send(`GET ${PATH} HTTP/1.1\r\n\r\n`);
   const head = await client.expectMessages(400, 'vm.resize-disk failed', /^Method GET is not allowed here/);
   assert.doesNotMatch(head, /Allow/);
+});
+
+test('an error has no halves of characters, wherever a text was cut', async () => {
+  const { route, handle } = endpoint('PUT', 'required', async () => undefined);
+  const decode = (json: unknown): never => {
+    throw new ApiError('bad-request', `got ${String(json)}`);
+  };
+  await using api = await TestServer.start(new Map([['vm.create', { route: { ...route, decode }, handle }]]));
+  using client = api.client();
+  client.send('PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: 8\r\n\r\n"\\ud83d"');
+  await client.expectMessages(400, 'vm.create failed', 'got \ufffd');
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as v from 'valibot';
 import type { Field } from './field.ts';
-import { choice, flag, ipv4, mac, nameOrNone, readToggle, text, uint } from './kinds.ts';
+import { choice, flag, ipv4, mac, nameOrNone, path, readToggle, text, uint } from './kinds.ts';
 
 const accepts = (field: Field, value: unknown): boolean => v.safeParse(field.schema, value).success;
 const output = (field: Field, value: unknown): unknown => v.parse(field.schema, value);
@@ -71,4 +71,11 @@ test('choices refuse what is none of them, in JSON and in words', () => {
 test('text holds no NUL', () => {
   assert.ok(accepts(text(''), 'ä\n"'));
   assert.ok(!accepts(text(''), 'a\0'));
+});
+
+test('a text has whole characters, and no more than its bound', () => {
+  for (const value of ['', 'é \u{1f4a5}', 'a'.repeat(131_072)]) assert.ok(accepts(text(''), value));
+  for (const value of ['\ud83d', 'a\udca5b', 'a\0', 'a'.repeat(131_073)])
+    assert.ok(!accepts(text(''), value));
+  assert.ok(!accepts(path(''), 'a'.repeat(4096)));
 });

@@ -232,12 +232,19 @@ function integer(minimum: number, maximum: number): DocumentFragment {
   return { type: 'integer', format: maximum < 2 ** 31 ? 'int32' : 'int64', minimum, maximum };
 }
 
+/** Half of a character that takes two units of UTF-16: no path and no answer can carry it. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 const WITHOUT_NUL = '^[^\\x00]*$';
 
 function plainText(maxLength: number): v.GenericSchema<string> {
   return v.pipe(
     v.string('expected a string'),
     v.check((value) => !value.includes('\0'), 'expected a string without NUL characters'),
+    v.check(
+      (value) => !LONE_SURROGATE.test(value),
+      'expected a string of whole characters (it has half a pair)',
+    ),
     v.check((value) => value.length <= maxLength, `expected a string of at most ${maxLength} characters`),
   );
 }
@@ -291,5 +298,6 @@ export function map<S extends v.GenericSchema>(
 /** An object of which nothing is said. */
 export function anyObject(doc: string): Field<v.GenericSchema<Readonly<Record<string, unknown>>>> {
   const schema = v.record(v.string(), v.unknown(), 'expected an object');
-  return field({ schema, doc, document: { type: 'object' } });
+  const everything = { type: 'object', additionalProperties: true };
+  return field({ schema, doc, document: { type: 'object' }, everything });
 }

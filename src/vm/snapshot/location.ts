@@ -1,4 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
+import { FILE_URL } from '../../devices/limits.ts';
 
 const SCHEME = 'file://';
 
@@ -7,7 +8,6 @@ const SCHEME = 'file://';
  * @throws ApiError `bad-request`
  */
 export function folderOf(url: string): string {
-  const path = url.startsWith(SCHEME) ? url.slice(SCHEME.length) : '';
-  if (path.startsWith('/')) return path;
+  if (new RegExp(FILE_URL.pattern).test(url)) return url.slice(SCHEME.length);
   throw new ApiError('bad-request', `Could not extract path from URL: ${url} (expected file:///<directory>)`);
 }

@@ -136,7 +136,9 @@ export interface VmCoredumpData extends ValueOf<typeof VmCoredumpData> {}
 export const VmCoredumpData = struct({
   name: 'VmCoredumpData',
   doc: 'Where the guest’s memory goes',
-  fields: { destination_url: text('File that is not there yet, as `file://<path>`', '<url>') },
+  fields: {
+    destination_url: bounded(text('File that is not there yet, as `file://<path>`', '<url>'), FILE_URL),
+  },
 });
 
 /** A network of a restored VM whose TAP comes as descriptors. */

@@ -4,8 +4,8 @@ import { KERNEL } from '../../support/guest.ts';
 import { REPO } from '../../support/vmm.ts';
 import { built, cniFolder } from './home.ts';
 
-/** The bridge of the pods' network, on the host. */
-export const BRIDGE = 'nephos-kata';
+/** The bridge of the pods' network, in the network namespace of containerd. */
+const BRIDGE = 'nephos-kata';
 
 const VMM = join(REPO, 'bin', 'cloud-hypervisor');
 

@@ -11,6 +11,8 @@ const INSTALLED = {
   socat: 'socat',
   'mkfs.ext4': 'e2fsprogs',
   losetup: 'mount',
+  unshare: 'util-linux',
+  ip: 'iproute2',
 } as const;
 
 const CNI_FOLDERS = ['/usr/lib/cni', '/opt/cni/bin'];

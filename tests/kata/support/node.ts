@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { addWitness, until } from '../../support/until.ts';
 import { makeFolder, REPO } from '../../support/vmm.ts';
-import { BRIDGE, writeContainerdConfig, writeKataConfig, type SandboxOptions } from './config.ts';
+import { writeContainerdConfig, writeKataConfig, type SandboxOptions } from './config.ts';
 import { built, KATA_PATH } from './home.ts';
 
 const run = promisify(execFile);
@@ -25,6 +25,8 @@ export interface KataNode extends AsyncDisposable {
   readonly crictl: (...args: string[]) => Promise<string>;
   readonly ctr: (...args: string[]) => Promise<string>;
   readonly kataRuntime: (...args: string[]) => Promise<string>;
+  /** what `ip link` says in the network namespace of the node */
+  readonly interfaces: () => Promise<string>;
 }
 
 /** Starts a node; its end is the end of everything that it started. */
@@ -48,13 +50,17 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
   );
 
   const syslog = startSyslog(at('syslog'));
-  const containerd = startLogged('containerd', ['-c', at('containerd.toml')], at('containerd.log'));
+  const containerd = startLogged('unshare', containerdArgs(at('containerd.toml')), at('containerd.log'));
+  // crictl's streams are on an address that is containerd's alone
+  const inNetwork = ['--net', '--target', String(containerd.pid)];
   const removeWitness = addWitness(() => lastLines(at('containerd.log')) + lastLines(at('syslog')));
   const node: KataNode = {
     folder,
     kataConfig: at('kata.toml'),
     rootfs: at('rootfs'),
-    crictl: (...args) => command(built('crictl'), ['-c', at('crictl.yaml'), ...args]),
+    crictl: (...args) =>
+      command('nsenter', [...inNetwork, built('crictl'), '-c', at('crictl.yaml'), ...args]),
+    interfaces: () => command('nsenter', [...inNetwork, 'ip', '-br', 'link']),
     ctr: (...args) => command('ctr', ['-a', socket, ...args]),
     kataRuntime: (...args) => command(built('kata-runtime'), ['--config', at('kata.toml'), ...args]),
     [Symbol.asyncDispose]: async () => {
@@ -63,7 +69,6 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
       await end(containerd);
       await syslog?.[Symbol.asyncDispose]();
       for (const path of mountsBelow(folder)) execFileSync('umount', [path]);
-      await run('ip', ['link', 'delete', BRIDGE]).catch(String);
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -75,6 +80,11 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
     await node[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** containerd in a network namespace of its own: no interface of the pods is seen on the host, or stays there. */
+function containerdArgs(config: string): string[] {
+  return ['--net', 'sh', '-c', 'ip link set lo up && exec containerd -c "$1"', 'containerd', config];
 }
 
 /** Runs a command; rejects with what it said. Its standard input stays open: the shim and `ctr exec` race about its end. */

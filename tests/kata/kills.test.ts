@@ -1,0 +1,84 @@
+// Kata Containers 4 as it is: three pods, of which one loses its VMM, its QEMU or its shim.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { qemuOf } from '../support/host.ts';
+import { until } from '../support/until.ts';
+import { startNode } from './support/node.ts';
+import { runPod, startContainer } from './support/pods.ts';
+
+/** How often each process is killed. */
+const ROUNDS = 5;
+
+/** The pid of a process that has all these words on its command line. */
+function pidOf(...words: readonly string[]): number {
+  const pids = execFileSync('pgrep', ['-f', '--', words.join('.*')], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
+  const [pid] = pids;
+  assert.ok(pid !== undefined && pids.length === 1, `${words.join(' ')}: ${pids.join(' ')}`);
+  return Number(pid);
+}
+
+const vmmOf = (pod: string): number => pidOf('--api-socket', pod);
+
+/** Processes of a pod, each with the way to find it. */
+const VICTIMS: Readonly<Record<string, (pod: string) => number>> = {
+  'the VMM': vmmOf,
+  QEMU: (pod) => qemuOf(vmmOf(pod)),
+  'the shim': (pod) => pidOf('containerd-shim-kata-v2', '-id', pod),
+};
+
+/** Folders of Kata's own records. */
+const RECORDS = ['/run/vc/sbs', '/run/kata-containers/shared/sandboxes'];
+
+/** Returns what a pod has left on the host. */
+function remainsOf(pod: string): string[] {
+  const found = ['/run/vc/vm', ...RECORDS].map((folder) => join(folder, pod)).filter(existsSync);
+  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
+  found.push(...mounts.filter((line) => line.includes(pod)));
+  const processes = execFileSync('ps', ['-ww', '-eo', 'pid,args'], { encoding: 'utf8' }).split('\n');
+  found.push(...processes.filter((line) => line.includes(pod)));
+  return found;
+}
+
+/**
+ * Removes what Kata 4.1 forgets of a pod whose shim was killed: its clean-up asks the VMM with a client that it has not made
+ * (`isClhRunning`), and ends there.
+ */
+async function removeRecords(pod: string): Promise<void> {
+  await until('nothing is mounted', () => !readFileSync('/proc/mounts', 'utf8').includes(pod));
+  for (const folder of RECORDS) rmSync(join(folder, pod), { recursive: true, force: true });
+}
+
+test('of three pods one is killed: the others live, and nothing of it stays', async () => {
+  await using node = await startNode();
+  const others: string[] = [];
+  for (const name of ['first', 'second']) {
+    const pod = await runPod(node, { name });
+    others.push(await startContainer(node, pod, { name }));
+  }
+  const interfaces = await node.interfaces();
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [victim, find] of Object.entries(VICTIMS)) {
+      const started = performance.now();
+      const pod = await runPod(node, { name: `third-${round}` });
+      await startContainer(node, pod, { name: 'third' });
+      process.kill(find(pod.id), 'SIGKILL');
+      for (const other of others) assert.equal(await node.crictl('exec', other, 'echo', 'alive'), 'alive');
+      await node.crictl('stopp', pod.id);
+      await node.crictl('rmp', pod.id);
+      if (victim === 'the shim') await removeRecords(pod.id);
+      await until(
+        `nothing is left of the pod that lost ${victim}`,
+        () => remainsOf(pod.id).length === 0,
+        () => remainsOf(pod.id).join('\n'),
+      );
+      assert.equal(await node.interfaces(), interfaces);
+      console.log(`${victim}, round ${round + 1}: ${Math.round(performance.now() - started)} ms`);
+    }
+  }
+  for (const other of others) assert.equal(await node.crictl('exec', other, 'echo', 'alive'), 'alive');
+});

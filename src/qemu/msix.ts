@@ -24,10 +24,10 @@ export interface MsixState {
 export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixState | undefined> {
   const found = await findTable(space);
   if (found === undefined) return undefined;
-  const table: number[] = [];
-  await withMemory(space, async () => {
-    for (let i = 0; i < found.words; i++) table.push(await bus.memory.read(found.address + 4 * i, 4));
-  });
+  const words = Array.from({ length: found.words }, (_, i) => found.address + 4 * i);
+  const table = await withMemory(space, () =>
+    Promise.all(words.map((address) => bus.memory.read(address, 4))),
+  );
   return { control: await space.read(found.at + CONTROL, 2), table };
 }
 
@@ -39,11 +39,11 @@ export async function writeMsix(
 ): Promise<void> {
   const found = await findTable(space);
   if (found === undefined) return;
-  await withMemory(space, async () => {
-    for (const [i, word] of table.slice(0, found.words).entries()) {
-      await bus.memory.write(found.address + 4 * i, 4, word);
-    }
-  });
+  await withMemory(space, () =>
+    Promise.all(
+      table.slice(0, found.words).map((word, i) => bus.memory.write(found.address + 4 * i, 4, word)),
+    ),
+  );
   await space.write(found.at + CONTROL, 2, control);
 }
 
@@ -77,12 +77,12 @@ async function findTable(space: Registers): Promise<Table | undefined> {
 }
 
 /** The function answers at its place in memory meanwhile, also where its guest has that switched off. */
-async function withMemory(space: Registers, act: () => Promise<void>): Promise<void> {
+async function withMemory<T>(space: Registers, act: () => Promise<T>): Promise<T> {
   const command = await space.read(PCI.command, 2);
   if ((command & PCI_COMMAND.memory) !== 0) return act();
   await space.write(PCI.command, 2, command | PCI_COMMAND.memory);
   try {
-    await act();
+    return await act();
   } finally {
     await space.write(PCI.command, 2, command);
   }

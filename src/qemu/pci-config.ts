@@ -33,14 +33,14 @@ export async function onConfigSpace<T>(
   const select = (offset: number): Promise<void> =>
     ports.write(ADDRESS_PORT, 4, ENABLE + slot * 0x800 + (offset & 0xfc));
   try {
+    // both are asked for at once: they are done in this order, and each answer costs a turn of both processes
     return await act({
       read: async (offset, width) => {
-        await select(offset);
-        return ports.read(DATA_PORT + (offset & 3), width);
+        const [, value] = await Promise.all([select(offset), ports.read(DATA_PORT + (offset & 3), width)]);
+        return value;
       },
       write: async (offset, width, value) => {
-        await select(offset);
-        await ports.write(DATA_PORT + (offset & 3), width, value);
+        await Promise.all([select(offset), ports.write(DATA_PORT + (offset & 3), width, value)]);
       },
     });
   } finally {
@@ -49,15 +49,13 @@ export async function onConfigSpace<T>(
 }
 
 /** Reads where a guest has put a function's registers and interrupt. */
-export async function readPlaces(space: Registers): Promise<number[]> {
-  const places: number[] = [];
-  for (const offset of PLACES) places.push(await space.read(offset, 4));
-  return places;
+export function readPlaces(space: Registers): Promise<number[]> {
+  return Promise.all(PLACES.map((offset) => space.read(offset, 4)));
 }
 
 /** Puts them where another machine's guest had them. */
 export async function writePlaces(space: Registers, places: readonly number[]): Promise<void> {
-  for (const [i, offset] of PLACES.entries()) await space.write(offset, 4, places[i] ?? 0);
+  await Promise.all(PLACES.map((offset, i) => space.write(offset, 4, places[i] ?? 0)));
 }
 
 /** A capability of a function's: its kind, and where it is in the configuration space. */

@@ -89,23 +89,26 @@ async function readQueues(common: Registers): Promise<QueueState[]> {
   const count = await common.read(COMMON.queueCount, 2);
   const queues: QueueState[] = [];
   for (let i = 0; i < count; i++) {
-    await common.write(COMMON.queueSelect, 2, i);
-    queues.push({
-      size: await common.read(COMMON.queueSize, 2),
-      vector: await common.read(COMMON.queueVector, 2),
-      enabled: (await common.read(COMMON.queueEnable, 2)) !== 0,
-      areas: await readAreas(common),
-    });
+    const [, size, vector, enabled, areas] = await Promise.all([
+      common.write(COMMON.queueSelect, 2, i),
+      common.read(COMMON.queueSize, 2),
+      common.read(COMMON.queueVector, 2),
+      common.read(COMMON.queueEnable, 2),
+      readAreas(common),
+    ]);
+    queues.push({ size, vector, enabled: enabled !== 0, areas });
   }
   return queues;
 }
 
 async function writeQueue(common: Registers, index: number, queue: QueueState): Promise<void> {
-  await common.write(COMMON.queueSelect, 2, index);
-  await common.write(COMMON.queueSize, 2, queue.size);
-  await common.write(COMMON.queueVector, 2, queue.vector);
-  await writeAreas(common, queue.areas);
-  if (queue.enabled) await common.write(COMMON.queueEnable, 2, 1);
+  await Promise.all([
+    common.write(COMMON.queueSelect, 2, index),
+    common.write(COMMON.queueSize, 2, queue.size),
+    common.write(COMMON.queueVector, 2, queue.vector),
+    writeAreas(common, queue.areas),
+    ...(queue.enabled ? [common.write(COMMON.queueEnable, 2, 1)] : []),
+  ]);
 }
 
 async function select(common: Registers, selected: readonly number[]): Promise<void> {

@@ -47,18 +47,20 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
   };
   const window = placeOf(KIND.window).at;
   const aim = async (kind: number, offset: number, width: Width): Promise<void> => {
-    await space.write(window + 8, 4, placeOf(kind).offset + offset);
-    await space.write(window + 12, 4, width);
+    const { offset: start } = placeOf(kind);
+    await Promise.all([space.write(window + 8, 4, start + offset), space.write(window + 12, 4, width)]);
   };
   return {
     common: {
       read: async (offset, width) => {
-        await aim(KIND.common, offset, width);
-        return space.read(window + 16, width);
+        const [, value] = await Promise.all([
+          aim(KIND.common, offset, width),
+          space.read(window + 16, width),
+        ]);
+        return value;
       },
       write: async (offset, width, value) => {
-        await aim(KIND.common, offset, width);
-        await space.write(window + 16, width, value);
+        await Promise.all([aim(KIND.common, offset, width), space.write(window + 16, width, value)]);
       },
     },
     takeInterrupt: async () => {
@@ -89,31 +91,32 @@ async function structures(space: Registers): Promise<ReadonlyMap<number, Structu
 }
 
 /** Reads which features a driver took, the lower and the upper 32 bits. */
-export async function readFeatures(common: Registers): Promise<number[]> {
-  const features: number[] = [];
-  for (const half of [0, 1]) {
-    await common.write(COMMON.featureSelect, 4, half);
-    features.push(await common.read(COMMON.feature, 4));
-  }
-  return features;
+export function readFeatures(common: Registers): Promise<number[]> {
+  const features = [0, 1].map(async (half) => {
+    const [, bits] = await Promise.all([
+      common.write(COMMON.featureSelect, 4, half),
+      common.read(COMMON.feature, 4),
+    ]);
+    return bits;
+  });
+  return Promise.all(features);
 }
 
 /** Takes features as a driver does. */
 export async function writeFeatures(common: Registers, halves: readonly number[]): Promise<void> {
-  for (const [half, bits] of halves.entries()) {
-    await common.write(COMMON.featureSelect, 4, half);
-    await common.write(COMMON.feature, 4, bits);
-  }
+  const writes = [...halves].flatMap((bits, half) => [
+    common.write(COMMON.featureSelect, 4, half),
+    common.write(COMMON.feature, 4, bits),
+  ]);
+  await Promise.all(writes);
 }
 
 /** Reads where the areas of the selected queue are, each the lower and the upper 32 bits. */
-export async function readAreas(common: Registers): Promise<number[]> {
-  const areas: number[] = [];
-  for (const at of COMMON.queueAreas) areas.push(await common.read(at, 4), await common.read(at + 4, 4));
-  return areas;
+export function readAreas(common: Registers): Promise<number[]> {
+  return Promise.all(COMMON.queueAreas.flatMap((at) => [common.read(at, 4), common.read(at + 4, 4)]));
 }
 
 /** Says where the areas of the selected queue are. */
 export async function writeAreas(common: Registers, areas: readonly number[]): Promise<void> {
-  for (const [i, half] of areas.entries()) await common.write(COMMON.queueAreas[0] + 4 * i, 4, half);
+  await Promise.all(areas.map((half, i) => common.write(COMMON.queueAreas[0] + 4 * i, 4, half)));
 }

@@ -1,13 +1,12 @@
 // Kata Containers 4 as it is: three pods, of which one loses its VMM, its QEMU or its shim.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
 import { qemuOf } from '../support/host.ts';
 import { until } from '../support/until.ts';
 import { startNode } from './support/node.ts';
-import { runPod, startContainer } from './support/pods.ts';
+import { recordsOf, remainsOf, runPod, startContainer } from './support/pods.ts';
 
 /** How often each process is killed. */
 const ROUNDS = 5;
@@ -31,26 +30,16 @@ const VICTIMS: Readonly<Record<string, (pod: string) => number>> = {
   'the shim': (pod) => pidOf('containerd-shim-kata-v2', '-id', pod),
 };
 
-/** Folders of Kata's own records. */
-const RECORDS = ['/run/vc/sbs', '/run/kata-containers/shared/sandboxes'];
-
-/** Returns what a pod has left on the host. */
-function remainsOf(pod: string): string[] {
-  const found = ['/run/vc/vm', ...RECORDS].map((folder) => join(folder, pod)).filter(existsSync);
-  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
-  found.push(...mounts.filter((line) => line.includes(pod)));
-  const processes = execFileSync('ps', ['-ww', '-eo', 'pid,args'], { encoding: 'utf8' }).split('\n');
-  found.push(...processes.filter((line) => line.includes(pod)));
-  return found;
-}
-
 /**
  * Removes what Kata 4.1 forgets of a pod whose shim was killed: its clean-up asks the VMM with a client that it has not made
  * (`isClhRunning`), and ends there.
  */
 async function removeRecords(pod: string): Promise<void> {
   await until('nothing is mounted', () => !readFileSync('/proc/mounts', 'utf8').includes(pod));
-  for (const folder of RECORDS) rmSync(join(folder, pod), { recursive: true, force: true });
+  for (const path of recordsOf(pod)) {
+    if (path.startsWith('/sys/')) rmdirSync(path);
+    else rmSync(path, { recursive: true });
+  }
 }
 
 test('of three pods one is killed: the others live, and nothing of it stays', async () => {

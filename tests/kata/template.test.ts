@@ -7,6 +7,10 @@ import { test } from 'node:test';
 import { startNode, type KataNode } from './support/node.ts';
 
 const CLONES = 5;
+
+/** How often each clone is asked: their agents talk at the same addresses, each over a socket of its own. */
+const ROUNDS = 4;
+
 const MIB = 2 ** 20;
 
 /** Makes a mounted file system with the image's files: without a shared folder Kata plugs a container's root as a disk. */
@@ -50,9 +54,12 @@ test('a template is made, and five VMs are cloned from it', async () => {
       await node.ctr('run', '-d', ...kata, '--rootfs', root, name, '/bin/sleep', '86400');
       console.log(`${name}: ${Math.round(performance.now() - begun)} ms`);
     }
-    for (const name of clones) {
-      const command = ['/bin/sh', '-c', `echo ${name} >/name; /bin/cat /name`];
-      assert.equal(await node.ctr('task', 'exec', '--exec-id', 'e', name, ...command), name);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const name of clones) {
+        const command = ['/bin/sh', '-c', `echo ${name} >>/name; /bin/tail -n 1 /name; /bin/grep -c . /name`];
+        const said = await node.ctr('task', 'exec', '--exec-id', `e${round}`, name, ...command);
+        assert.equal(said, `${name}\n${round + 1}`);
+      }
     }
   } finally {
     for (const name of clones) {

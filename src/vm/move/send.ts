@@ -42,7 +42,8 @@ export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals)
     await flushPmems(run);
     using link = await connectLink(address, signal);
     const config = encodeVmConfig(portableVmConfig(vm.config));
-    const offer: Offer = { config, machine: await describeMachine(vm, run) };
+    const machine = await describeMachine(vm, run);
+    const offer: Offer = { config, machine };
     link.send(offer);
     const { refused } = parseAnswer(await link.receive(ANSWER_MS));
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
@@ -57,7 +58,9 @@ export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals)
       const { remaining, total } = await migrationStatus(run.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
-    await withoutInterrupts(run, () => withoutVsocks(run, () => sendMachine(run.qemu, fd, options)));
+    await withoutInterrupts(run, () =>
+      withoutVsocks(run, machine.vsocks, () => sendMachine(run.qemu, fd, options)),
+    );
   } catch (error) {
     if (stopsFirst) await run.qemu.qmp.execute('cont').catch(() => undefined);
     throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });

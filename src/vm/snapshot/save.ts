@@ -68,7 +68,10 @@ interface Writing {
 
 async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal }: Writing): Promise<void> {
   const blocks = await ownBlocks(run);
-  const stream = await withoutInterrupts(run, () => withoutVsocks(run, () => deviceState(run, blocks)));
+  const described = await describeMachine(vm, run);
+  const stream = await withoutInterrupts(run, () =>
+    withoutVsocks(run, described.vsocks, () => deviceState(run, blocks)),
+  );
   log.info(`device state: ${stream.length} bytes`);
   const config = encodeVmConfig(portableVmConfig(vm.config));
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(config, undefined, 2)}\n`);
@@ -80,7 +83,7 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal
   const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
   const memory = await saveMemory(run.qemu.pid, saving, file);
   const machine: SavedMachine = {
-    ...(await describeMachine(vm, run)),
+    ...described,
     regions: [...memory.regions],
     overlays: [...memory.overlays],
     deviceState: stream.toString('base64'),

@@ -26,6 +26,8 @@ function writeToml(path: string, sections: Readonly<Record<string, Readonly<Reco
 
 /** Kinds of sandboxes. */
 export interface SandboxOptions {
+  /** Kata's runtime: the one in Go, or runtime-rs */
+  readonly runtime?: 'go' | 'rs' | undefined;
   /** with VM templates, which need a guest without shared folder */
   readonly template?: string | undefined;
   /** with all vCPUs and RAM of a pod's containers at its start */
@@ -36,15 +38,20 @@ interface KataOptions extends SandboxOptions {
   readonly initrd: string;
 }
 
-/** Writes configuration-clh.toml as docs/kubernetes.md has it for a machine without KVM. */
-export function writeKataConfig(path: string, { initrd, template, sizedAtStart = false }: KataOptions): void {
-  const shared = {
+/** Members for a folder of the host that the guest's containers are in. */
+function sharedFolder(): Readonly<Record<string, Toml>> {
+  return {
     shared_fs: 'virtio-fs',
     virtio_fs_daemon: built('virtiofsd'),
     valid_virtio_fs_daemon_paths: [built('virtiofsd')],
     virtio_fs_cache: 'auto',
+    virtio_fs_queue_size: 1024,
     virtio_fs_extra_args: ['--thread-pool-size=1', '--announce-submounts'],
   };
+}
+
+/** Writes configuration-clh.toml as docs/kubernetes.md has it for a machine without KVM. */
+export function writeKataConfig(path: string, { initrd, template, sizedAtStart = false }: KataOptions): void {
   writeToml(path, {
     'hypervisor.clh': {
       path: VMM,
@@ -60,7 +67,7 @@ export function writeKataConfig(path: string, { initrd, template, sizedAtStart =
       disable_guest_selinux: true,
       disable_block_device_use: false,
       block_device_driver: 'virtio-blk',
-      ...(template === undefined ? shared : { shared_fs: 'none' }),
+      ...(template === undefined ? sharedFolder() : { shared_fs: 'none' }),
     },
     ...(template === undefined ? {} : { factory: { enable_template: true, template_path: template } }),
     'agent.kata': { dial_timeout: 120 },
@@ -75,7 +82,49 @@ export function writeKataConfig(path: string, { initrd, template, sizedAtStart =
   });
 }
 
+/** Writes configuration-clh-runtime-rs.toml likewise. A pod that is sized at its start has the overhead instead of the default. */
+export function writeRuntimeRsConfig(
+  path: string,
+  { initrd, template, sizedAtStart = false }: KataOptions,
+): void {
+  writeToml(path, {
+    'hypervisor.clh': {
+      path: VMM,
+      valid_hypervisor_paths: [VMM],
+      kernel: KERNEL,
+      initrd,
+      kernel_params: CGROUPS,
+      default_vcpus: 1,
+      default_maxvcpus: 2,
+      default_memory: 512,
+      default_maxmemory: 2048,
+      disable_selinux: true,
+      disable_guest_selinux: true,
+      overhead_vcpus: 1,
+      overhead_memory: 512,
+      block_device_driver: 'virtio-blk-pci',
+      queue_size: 128,
+      num_queues: 1,
+      ...(template === undefined ? sharedFolder() : {}),
+    },
+    ...(template === undefined
+      ? {}
+      : { 'hypervisor.clh.factory': { enable_template: true, template_path: template } }),
+    'agent.kata': { dial_timeout_ms: 10, reconnect_timeout_ms: 120_000, create_container_timeout: 300 },
+    runtime: {
+      name: 'virt_container',
+      hypervisor_name: 'clh',
+      agent_name: 'kata',
+      internetworking_model: 'tcfilter',
+      disable_guest_seccomp: true,
+      sandbox_cgroup_only: true,
+      static_sandbox_resource_mgmt: sizedAtStart,
+    },
+  });
+}
+
 interface ContainerdOptions {
+  readonly runtimeType: string;
   readonly folder: string;
   readonly socket: string;
   readonly kataConfig: string;
@@ -85,7 +134,7 @@ interface ContainerdOptions {
 /** Writes containerd's configuration; the form of version 2 is read by containerd 1.6 to 2. */
 export function writeContainerdConfig(
   path: string,
-  { folder, socket, kataConfig, image }: ContainerdOptions,
+  { runtimeType, folder, socket, kataConfig, image }: ContainerdOptions,
 ): void {
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
   const runtime = `${cri}.containerd.runtimes.kata`;
@@ -97,7 +146,7 @@ export function writeContainerdConfig(
     [cri]: { sandbox_image: image },
     [`${cri}.cni`]: { bin_dir: cniFolder() ?? '', conf_dir: network },
     [`${cri}.containerd`]: { default_runtime_name: 'kata', snapshotter: 'overlayfs' },
-    [runtime]: { runtime_type: 'io.containerd.kata.v2', privileged_without_host_devices: true },
+    [runtime]: { runtime_type: runtimeType, privileged_without_host_devices: true },
     [`${runtime}.options`]: { ConfigPath: kataConfig },
   });
   const ipam = { type: 'host-local', dataDir: join(folder, 'addresses'), subnet: '10.231.0.0/24' };

@@ -29,6 +29,11 @@ export function built(name: (typeof BUILT)[number]): string {
 /** `PATH` with the programs that were built before those of the system. */
 export const KATA_PATH = [join(KATA_HOME, 'bin'), process.env['PATH'] ?? ''].join(delimiter);
 
+/** Kata's runtimes that were built: the one in Go always, runtime-rs where its shim is there too. */
+export function builtRuntimes(): readonly ('go' | 'rs')[] {
+  return isProgram(join(KATA_HOME, 'bin/containerd-shim-kata-rs-v2')) ? ['go', 'rs'] : ['go'];
+}
+
 /** The folder with CNI's plug-ins. */
 export function cniFolder(): string | undefined {
   return CNI_FOLDERS.find((folder) => CNI_PLUGINS.every((name) => isProgram(join(folder, name))));

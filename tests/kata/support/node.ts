@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { addWitness, until } from '../../support/until.ts';
 import { makeFolder, REPO } from '../../support/vmm.ts';
-import { writeContainerdConfig, writeKataConfig, type SandboxOptions } from './config.ts';
+import {
+  writeContainerdConfig,
+  writeKataConfig,
+  writeRuntimeRsConfig,
+  type SandboxOptions,
+} from './config.ts';
 import { built, KATA_PATH } from './home.ts';
 
 const run = promisify(execFile);
@@ -14,6 +19,12 @@ const COMMAND_MS = 300_000;
 
 /** The image of all containers. */
 export const IMAGE = 'localhost/nephos-busybox:1';
+
+/** Kata's runtimes. containerd finds the shim of the type `io.containerd.<name>.v2` as `containerd-shim-<name>-v2`. */
+const RUNTIMES = {
+  go: { writeConfig: writeKataConfig, runtimeType: 'io.containerd.kata.v2' },
+  rs: { writeConfig: writeRuntimeRsConfig, runtimeType: 'io.containerd.kata-rs.v2' },
+} as const;
 
 /** A node of a cluster in small: containerd with Kata's runtime, folders and a network of its own. */
 export interface KataNode extends AsyncDisposable {
@@ -38,10 +49,11 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
   mkdirSync(at('rootfs'));
   script('initrd.sh', built('kata-agent'), at('initrd'));
   script('image.sh', IMAGE, at('image.tar'), at('rootfs'));
-  writeKataConfig(at('kata.toml'), { ...options, initrd: at('initrd') });
+  const { writeConfig, runtimeType } = RUNTIMES[options.runtime ?? 'go'];
+  writeConfig(at('kata.toml'), { ...options, initrd: at('initrd') });
   const socket = at('containerd.sock');
   writeContainerdConfig(at('containerd.toml'), {
-    ...{ folder, socket, kataConfig: at('kata.toml'), image: IMAGE },
+    ...{ runtimeType, folder, socket, kataConfig: at('kata.toml'), image: IMAGE },
   });
   const endpoint = `unix://${socket}`;
   writeFileSync(

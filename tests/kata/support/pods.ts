@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { commands } from '../../support/host.ts';
 import { IMAGE, type KataNode } from './node.ts';
 
 /** Prints how long a step took: the suite's log has the times. */
@@ -65,4 +66,20 @@ export async function startContainer(
   const id = await node.crictl('create', pod.id, request, pod.request);
   await timed(`container ${name}`, node.crictl('start', id));
   return id;
+}
+
+/** Returns Kata's own records of a pod that are there: its state, its shared folder, its cgroups. */
+export function recordsOf(pod: string): string[] {
+  const cgroups = readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}/k8s.io/kata_${pod}`);
+  return [`/run/vc/sbs/${pod}`, `/run/kata-containers/shared/sandboxes/${pod}`, ...cgroups].filter(
+    existsSync,
+  );
+}
+
+/** Returns what a pod has left on the host. */
+export function remainsOf(pod: string): string[] {
+  const found = [...[`/run/vc/vm/${pod}`, `/run/kata/${pod}`].filter(existsSync), ...recordsOf(pod)];
+  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
+  found.push(...mounts.filter((line) => line.includes(pod)));
+  return [...found, ...commands().filter((command) => command.includes(pod))];
 }

@@ -42,10 +42,13 @@ async function saveOne(
 
 /**
  * Does something with a paused machine while it has no vsock device. Its guest does not notice: the device is the same afterwards,
- * with all streams, whatever happens.
+ * with all streams, whatever happens. `saved` is what {@link saveVsocks} has read since the machine stands.
  */
-export async function withoutVsocks<T>(run: Run, act: () => Promise<T>): Promise<T> {
-  const saved = await saveVsocks(run);
+export async function withoutVsocks<T>(
+  run: Run,
+  saved: readonly SavedVsock[],
+  act: () => Promise<T>,
+): Promise<T> {
   const out: SavedVsock[] = [];
   try {
     for (const placement of vsocksOf(run)) {

@@ -9,6 +9,7 @@ import type {
 import { wantsHugePages } from '../devices/memory.ts';
 import { pmem } from '../devices/pmem.ts';
 import { ramObject, shareRam } from '../devices/ram.ts';
+import { POST_CODE_PORT, POST_CODE_STEPS } from '../devices/post-codes.ts';
 import { planGroups } from '../devices/rate-limit-group.ts';
 import { planSgx } from '../devices/sgx-epc.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/step.ts';
@@ -67,6 +68,7 @@ export function planMachine(
     ...sgx.steps,
     ...planGroups(config.rate_limit_groups),
     ...devices.filter((steps) => !needsQmp(steps)).flat(),
+    ...planPostCodes(config),
   ];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
@@ -86,6 +88,12 @@ export function planMachine(
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),
   };
+}
+
+/** A debug console at the same port takes its bytes. */
+function planPostCodes({ debug_console: debug }: VmConfig): readonly Step[] {
+  const isTaken = debug !== undefined && debug.mode !== 'Off' && debug.iobase === POST_CODE_PORT;
+  return isTaken ? [] : POST_CODE_STEPS;
 }
 
 function withProperties({ model, properties }: MachinePlan['cpu'], more: Properties): MachinePlan['cpu'] {

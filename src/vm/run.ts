@@ -3,6 +3,7 @@ import type { VmCounters } from '../api/replies.ts';
 import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
+import { POST_CODES } from '../devices/post-codes.ts';
 import { bootMemory, takenMemory, zonesOf } from '../devices/memory.ts';
 import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
@@ -27,6 +28,7 @@ import { openGivenFiles } from './given-files.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
 import { chooseAcpiPatch, patchAcpiTables } from './acpi-patch.ts';
 import type { Consoles } from './consoles.ts';
+import { logPostCodes } from './post-codes.ts';
 import { readCounters } from './counters.ts';
 import { countLatencies } from './latencies.ts';
 import { switchOnDevices } from './early-devices.ts';
@@ -173,6 +175,7 @@ export interface Start {
 /** Starts QEMU with all that its devices need of the host. Rejects with ApiError `failed`, and leaves nothing behind. */
 export async function launchRun(start: Start, consoles: Consoles, signals: EndSignals): Promise<Run> {
   const { config, layout, booted } = start;
+  const began = performance.now();
   const shape = { ...config, ...booted };
   const preparations = createPreparations();
   const accelerator = chooseAccelerator();
@@ -193,7 +196,7 @@ export async function launchRun(start: Start, consoles: Consoles, signals: EndSi
     const qemu = await launch(plan, { config: shape, layout }, signals);
     const origin = { firmware: firmwareOf(plan.boot), kernelEntry: entryOf(boot), acpiPatch };
     const run = newRun(start, { qemu, preparations, accelerator: accelerator.name, ...origin });
-    await begin(run, start, { consoles, signals });
+    await begin(run, start, { consoles, signals, began });
     tellAccelerator(accelerator);
     watchSharedBursts(run);
     for (const placement of layout.placements) watchBursts(run, placement);
@@ -277,12 +280,16 @@ function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly str
 interface Beginning {
   readonly consoles: Consoles;
   readonly signals: EndSignals;
+  /** when the machine began to be made (`performance.now()`) */
+  readonly began: number;
 }
 
-async function begin(run: Run, start: Start, { consoles, signals }: Beginning): Promise<void> {
+async function begin(run: Run, start: Start, { consoles, signals, began }: Beginning): Promise<void> {
   const stopListening = onAbort(signals.kill, () => void run.qemu.quit().catch(() => undefined));
   try {
     consoles.attach(run.qemu.channels, run.layout.placements);
+    const postCodes = run.qemu.channels.get(POST_CODES);
+    if (postCodes !== undefined) logPostCodes(postCodes, began);
     await pinThreads(run);
     await countAllLatencies(run);
     run.hostPorts = await askHostPorts(run.qemu.qmp, run.layout.placements);

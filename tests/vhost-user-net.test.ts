@@ -1,6 +1,8 @@
 // Networks that another process serves: we come to it, or it comes to us.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startBlockBackend, startNetBackend } from './support/backends.ts';
@@ -59,7 +61,10 @@ test('networks of back-ends that listen and that connect: traffic both ways, rin
   });
 
   await plugs(vmm, shell);
+  const adding = await addsSilent(vmm, shell);
   assertStatus(await vmm.put('vm.shutdown'), 204);
+  assertStatus(await adding.answer, 500);
+  await adding.end();
   assert.ok(!existsSync(connects));
 });
 
@@ -77,6 +82,21 @@ async function plugs(vmm: TestVmm, shell: Shell): Promise<void> {
   assertStatus(await vmm.put('vm.remove-device', { id: 'late' }), 204);
   await until('its socket is gone', () => !existsSync(socket));
   await backend.ended;
+}
+
+/** Adds one whose back-end never says anything: the guest goes on. */
+async function addsSilent(vmm: TestVmm, shell: Shell) {
+  const socket = join(vmm.folder, 'silent');
+  const server = createServer((connection) => connection.resume()).listen(socket);
+  await once(server, 'listening');
+  const connected = once(server, 'connection');
+  const answer = vmm.put('vm.add-net', { vhost_user: true, vhost_socket: socket, id: 'silent' });
+  await connected;
+  assert.equal(await shell.run('echo the guest goes on'), 'the guest goes on');
+  const end = async (): Promise<void> => {
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return { answer, end };
 }
 
 test('a network without its back-end does not boot, says why, and leaves nothing', async () => {

@@ -79,15 +79,19 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
  */
 async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
   if (backend.type !== 'socket' || !backend.server) return;
+  const end = performance.now() + CONNECT_MS;
   while (!(await isConnected(qmp, id))) {
+    if (performance.now() >= end)
+      throw new EngineError(`its back-end is not connected (waited ${CONNECT_MS / 1000} s for it)`, id);
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
       throw new EngineError('its back-end is not connected; the wait for it was ended', id);
     });
   }
 }
 
-/** How often QEMU is asked whether it is connected, in milliseconds. */
+/** How often QEMU is asked whether it is connected, and how long, in milliseconds. */
 const LOOK_MS = 20;
+const CONNECT_MS = 60_000;
 
 async function isConnected(qmp: Qmp, id: string): Promise<boolean> {
   const chardevs = await qmp.execute('query-chardev');

@@ -12,10 +12,10 @@ export interface FrontEndSocket extends Disposable {
   readonly path: string;
   /** Connects, where QEMU listens. @returns a non-blocking descriptor, or the negative errno */
   readonly connect: () => number;
-  /** Removes file and folder once QEMU listens; `connect` works all the same. */
-  readonly hide: () => void;
-  /** Whether QEMU still has the hidden socket. */
+  /** Whether QEMU has the socket. */
   readonly isHeld: () => boolean;
+  /** Removes file and folder, when QEMU has the socket; `connect` works all the same. */
+  readonly hide: () => void;
 }
 
 /** A user that QEMU runs as. */
@@ -45,7 +45,7 @@ export async function makeFrontEndSocket(owner: Owner | undefined): Promise<Fron
       hidden ??= nameFile(path);
       remove();
     },
-    isHeld: () => hidden !== undefined && askForListener(native, reachable()) === undefined,
+    isHeld: () => askForListener(native, reachable()) === undefined,
     [Symbol.dispose]: () => {
       remove();
       if (hidden !== undefined) closeSync(hidden);

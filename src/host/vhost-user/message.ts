@@ -1,5 +1,11 @@
-/** Requests that the relay looks at (vhost-user specification, front-end message types). */
-export const Request = { SetFeatures: 2, ResetOwner: 4, SetVringEnable: 18, ResetDevice: 34 } as const;
+/** Requests that the relay looks at, or makes (vhost-user specification, front-end message types). */
+export const Request = {
+  GetFeatures: 1,
+  SetFeatures: 2,
+  ResetOwner: 4,
+  SetVringEnable: 18,
+  ResetDevice: 34,
+} as const;
 
 /** Feature bit by which both sides agree on protocol features, and on enabling each ring. */
 export const PROTOCOL_FEATURES = 1n << 30n;
@@ -40,6 +46,11 @@ export function needsReply({ flags }: Message): boolean {
 /** The same message for which no acknowledgement is sent. */
 export function withoutReply(message: Message): Message {
   return { ...message, flags: message.flags & ~NEED_REPLY };
+}
+
+/** A request without a payload. */
+export function ask(request: number): Message {
+  return { request, flags: VERSION, payload: Buffer.alloc(0), fds: [] };
 }
 
 /** The acknowledgement of a request that was done. */

@@ -1,11 +1,12 @@
-import { closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
 import { limitLog } from '../../util/limited.ts';
 import { createLog } from '../../util/log.ts';
+import { closeReceived } from '../../util/receive-descriptors.ts';
 import type { BackEnds } from './back-ends.ts';
-import { loadChannelCalls, openChannel, type ChannelCalls } from './channel.ts';
+import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end-socket.ts';
+import { ask, Request } from './message.ts';
 import { relayMessages } from './relay.ts';
 
 const log = limitLog(createLog('net'), 'vhost-user back-ends');
@@ -15,6 +16,9 @@ const LOOK_MS = 20;
 
 /** How long QEMU may take to end after it has ended a connection before that is looked at, in milliseconds. */
 const SETTLE_MS = 100;
+
+/** How long a back-end may take to answer its first request, in milliseconds. */
+const ANSWER_MS = 10_000;
 
 /** The VMM's place between QEMU and the back-ends of one device. */
 export interface RelayService {
@@ -32,6 +36,8 @@ interface Options {
   readonly first: number | undefined;
   /** the user that QEMU runs as; undefined: the VMM's */
   readonly owner: Owner | undefined;
+  /** {@link ANSWER_MS} unless given */
+  readonly answerMs?: number;
 }
 
 /** Starts to relay between QEMU and back-ends: when one has gone, the next one gets a connection to QEMU. */
@@ -45,15 +51,14 @@ export async function startRelay(options: Options): Promise<RelayService> {
   const ended = serve(options, { calls, socket, signal: stopping.signal }).catch((error: unknown) => {
     log.error(`${options.name}: the connection to its back-end cannot be served: ${reasonOf(error)}`);
   });
-  return {
-    frontEnd: socket.path,
-    stop: async () => {
-      stopping.abort();
-      await ended;
-      socket[Symbol.dispose]();
-      calls.readiness.close();
-    },
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await ended;
+    socket[Symbol.dispose]();
+    calls.readiness.close();
   };
+  return { frontEnd: socket.path, stop: () => (stopped ??= stop()) };
 }
 
 interface Serving {
@@ -63,53 +68,75 @@ interface Serving {
 }
 
 /** Many back-ends serve one connection and end with it, so the first one is made when QEMU is there to use it. */
-async function serve({ name, backEnds, first }: Options, { calls, socket, signal }: Serving): Promise<void> {
-  let frontEnd = await untilConnected(socket, signal, () => true);
+async function serve({ first, ...options }: Options, serving: Serving): Promise<void> {
+  const { socket, signal } = serving;
+  while (!signal.aborted && !socket.isHeld()) await pause(LOOK_MS, signal);
   socket.hide();
-  let backEnd = frontEnd === undefined ? first : (first ?? (await backEnds.next(signal)));
-  while (frontEnd !== undefined && backEnd !== undefined) {
-    await relay(name, [frontEnd, backEnd], { calls, signal });
-    await delay(SETTLE_MS, undefined, { signal }).catch(() => undefined);
-    const isOver = signal.aborted || !socket.isHeld();
-    backEnd = isOver ? undefined : await backEnds.next(signal);
-    frontEnd = backEnd === undefined ? undefined : await untilConnected(socket, signal, socket.isHeld);
+  for (let next = first; ; next = undefined) {
+    const backEnd = next ?? (signal.aborted ? undefined : await options.backEnds.next(signal));
+    if (backEnd === undefined) return;
+    await serveOne(options, backEnd, serving);
+    await pause(SETTLE_MS, signal);
+    if (signal.aborted || !socket.isHeld()) return;
   }
-  for (const fd of [frontEnd, backEnd]) if (fd !== undefined) closeSync(fd);
 }
 
-/** @returns a connection to QEMU; undefined where `signal` ended the wait or there is no QEMU to wait for */
-async function untilConnected(
-  socket: FrontEndSocket,
-  signal: AbortSignal,
-  isThere: () => boolean,
-): Promise<number | undefined> {
-  while (!signal.aborted && isThere()) {
-    const fd = socket.connect();
-    if (fd >= 0) return fd;
-    await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
-  }
-  return undefined;
-}
-
-async function relay(
-  name: string,
-  fds: readonly [frontEnd: number, backEnd: number],
-  { calls, signal }: Pick<Serving, 'calls' | 'signal'>,
+/** Serves one connection of a back-end, to its end. */
+async function serveOne(
+  { name, answerMs = ANSWER_MS }: Omit<Options, 'first'>,
+  fd: number,
+  { calls, socket, signal }: Serving,
 ): Promise<void> {
-  using frontEnd = openChannel(fds[0], calls);
-  using backEnd = openChannel(fds[1], calls);
-  const end = (): void => {
-    frontEnd[Symbol.dispose]();
-    backEnd[Symbol.dispose]();
-  };
-  signal.addEventListener('abort', end, { once: true });
+  using backEnd = openChannel(fd, calls);
+  using _aborting = closedBy(signal, backEnd);
   try {
-    if (signal.aborted) end();
+    if (!(await answers(backEnd, answerMs))) {
+      if (!signal.aborted) log.warn(`${name}: its back-end does not answer`);
+      return;
+    }
+    const front = await untilConnected(socket, signal);
+    if (front === undefined) return;
+    using frontEnd = openChannel(front, calls);
+    using _closing = closedBy(signal, frontEnd);
     await relayMessages(frontEnd, backEnd);
     if (!signal.aborted) log.info(`${name}: the connection to its back-end has ended`);
   } catch (error) {
     log.warn(`${name}: the connection to its back-end is closed: ${reasonOf(error)}`);
-  } finally {
-    signal.removeEventListener('abort', end);
   }
+}
+
+/** QEMU stands still until it is answered: it gets no connection to a back-end that does not. */
+async function answers(backEnd: Channel, answerMs: number): Promise<boolean> {
+  const timer = setTimeout(() => backEnd[Symbol.dispose](), answerMs);
+  try {
+    if (!(await backEnd.send(ask(Request.GetFeatures)))) return false;
+    const reply = await backEnd.receive();
+    closeReceived(reply?.fds ?? []);
+    return reply?.request === Request.GetFeatures;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @returns a connection to QEMU; undefined where `signal` ended the wait or QEMU has ended */
+async function untilConnected(socket: FrontEndSocket, signal: AbortSignal): Promise<number | undefined> {
+  while (!signal.aborted && socket.isHeld()) {
+    const fd = socket.connect();
+    if (fd >= 0) return fd;
+    await pause(LOOK_MS, signal);
+  }
+  return undefined;
+}
+
+/** Closes a channel when the signal is aborted, until it is disposed of. */
+function closedBy(signal: AbortSignal, channel: Channel): Disposable {
+  const close = (): void => channel[Symbol.dispose]();
+  if (signal.aborted) close();
+  signal.addEventListener('abort', close, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', close) };
+}
+
+/** Waits, at most until the signal is aborted. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { loadNative } from '../../util/native.ts';
+import { openSocketPair } from '../../util/socket-pair.ts';
+import type { BackEnds } from './back-ends.ts';
+import { loadChannelCalls, openChannel, type Channel } from './channel.ts';
+import { Request } from './message.ts';
+import { startRelay } from './service.ts';
+
+const GET_QUEUE_NUM = 17;
+const ANSWER_MS = 100;
+
+/** Back-ends whose ends the test has, in the order in which they are connected to. */
+async function fakeBackEnds(count: number) {
+  const native = await loadNative();
+  const calls = await loadChannelCalls();
+  const pairs = Array.from({ length: count }, () => openSocketPair(native));
+  const own = pairs.map(([fd]) => openChannel(fd, calls));
+  const rest = pairs.map(([, fd]) => fd);
+  const backEnds: BackEnds = {
+    next: async (signal) => {
+      const fd = rest.shift();
+      if (fd === undefined) await delay(60_000, undefined, { signal }).catch(() => undefined);
+      return fd;
+    },
+    [Symbol.dispose]: () => undefined,
+  };
+  const close = (): void => {
+    for (const channel of own) channel[Symbol.dispose]();
+    calls.readiness.close();
+  };
+  return { own, backEnds, close };
+}
+
+async function answerFeatures(backEnd: Channel | undefined): Promise<void> {
+  const asked = await backEnd?.receive();
+  assert.equal(asked?.request, Request.GetFeatures);
+  await backEnd?.send({ request: Request.GetFeatures, flags: 5, payload: Buffer.alloc(8), fds: [] });
+}
+
+test('QEMU gets a connection to a back-end that answers, and to the next one after it; nothing is left in the file system', async () => {
+  const { own, backEnds, close } = await fakeBackEnds(3);
+  const [silent, answering, later] = own;
+  const options = { name: 'net a', backEnds, first: undefined, owner: undefined, answerMs: ANSWER_MS };
+  const { frontEnd, stop } = await startRelay(options);
+  const qemu = createServer().listen(frontEnd);
+  try {
+    const connected = once(qemu, 'connection');
+    // it has its connection closed, and QEMU is told nothing of it
+    assert.equal((await silent?.receive())?.request, Request.GetFeatures);
+    assert.equal(await silent?.receive(), undefined);
+    await answerFeatures(answering);
+    const [connection] = (await connected) as [Socket];
+    assert.ok(!existsSync(dirname(frontEnd)));
+    connection.write(Buffer.from([GET_QUEUE_NUM, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
+    assert.equal((await answering?.receive())?.request, GET_QUEUE_NUM);
+
+    const again = once(qemu, 'connection');
+    const closed = once(connection.resume(), 'close');
+    answering?.[Symbol.dispose]();
+    await closed;
+    await answerFeatures(later);
+    const [second] = (await again) as [Socket];
+    const ended = once(second.resume(), 'close');
+    await stop();
+    await ended;
+    assert.equal(await later?.receive(), undefined);
+  } finally {
+    await stop();
+    qemu.close();
+    close();
+  }
+});
+
+test('where QEMU never comes, no back-end is connected to and nothing is left', async () => {
+  const { own, backEnds, close } = await fakeBackEnds(1);
+  const { frontEnd, stop } = await startRelay({
+    name: 'net b',
+    backEnds,
+    first: undefined,
+    owner: undefined,
+  });
+  assert.ok(existsSync(dirname(frontEnd)));
+  await delay(50);
+  await stop();
+  assert.ok(!existsSync(dirname(frontEnd)));
+  const isAsked = await Promise.race([own[0]?.receive(), delay(50, 'not asked')]);
+  assert.equal(isAsked, 'not asked');
+  close();
+});

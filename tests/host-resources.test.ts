@@ -95,13 +95,14 @@ test('affinity, queue_affinity, prefault, thp, nested, ivshmem and fw_cfg_config
       boot_vcpus: 1,
       max_vcpus: 2,
       nested: false,
-      affinity: [0, 1].map((vcpu) => ({ vcpu, host_cpus: [cpu] })),
+      // the last is of no vCPU
+      affinity: [0, 1, 5].map((vcpu) => ({ vcpu, host_cpus: [cpu] })),
     },
     memory: { size: 256 * MIB, prefault: true, thp: false },
     disks: [
       {
         path: emptyFile(vmm, 'disk.raw', 8 * MIB),
-        queue_affinity: [{ queue_index: 0, host_cpus: [cpu] }],
+        queue_affinity: [0, 3].map((queue_index) => ({ queue_index, host_cpus: [cpu] })),
         disable_aio: true,
         lock_granularity: 'Full',
       },
@@ -119,6 +120,8 @@ test('affinity, queue_affinity, prefault, thp, nested, ivshmem and fw_cfg_config
   const [disk] = [...threads].filter(([name]) => name.startsWith('IO ') && name.endsWith('.q0'));
   assert.equal(disk?.[1], FIRST, [...threads].join('; '));
   assert.equal(vcpuProcessors(threads, 0), FIRST);
+  assert.match(vmm.output(), /cpus\.affinity: there is no vCPU 5 \(there are 2\)/);
+  assert.match(vmm.output(), /queue_affinity: there is no queue 3 \(there are 1\)/);
 
   assertStatus(await vmm.put('vm.resize', { desired_vcpus: 2 }), 204);
   assert.equal(vcpuProcessors(processorsOf(vmm), 1), FIRST, 'a vCPU that was added');

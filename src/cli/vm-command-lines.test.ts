@@ -348,7 +348,7 @@ const REFUSED: readonly [line: string, reason: string][] = [
   [`--disk path=/a,serial=${'s'.repeat(21)}`, 'serial: longer than 20 bytes'],
   ['--disk path=/a,id=__rng', 'disks[0].id: "__rng" is reserved'],
   ['--disk path=/a,id=same --pmem file=/b,id=same', '"same" is taken'],
-  ['--disk path=/a,queue_affinity=[0@[1],1@[2]]', 'queue_affinity: has 2 items'],
+  ['--disk path=/a,queue_affinity=[0@[1],0@[2]]', 'queue 0 is in disks[0].queue_affinity[0] already'],
   [
     '--memory shared=on --disk vhost_user=on,socket=/s,bw_size=1,bw_refill_time=1',
     'disks[0].rate_limiter_config: has no effect with vhost_user',

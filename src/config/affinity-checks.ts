@@ -2,17 +2,20 @@ import type { Report } from './checks.ts';
 import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** The processors of the host that vCPUs and queues ask for; whether the host has them is vm.boot's business. */
+/**
+ * The processors of the host that vCPUs and queues ask for. Whether the host has them is vm.boot's business; a vCPU or queue
+ * that the VM does not have is ignored there.
+ */
 export function checkAffinity({ cpus, disks = [] }: VmConfig, report: Report): void {
   const vcpus = (cpus.affinity ?? []).map(({ vcpu, host_cpus }) => ({ number: vcpu, host_cpus }));
-  checkItems('cpus.affinity', vcpus, { what: 'vCPU', member: 'vcpu', count: cpus.max_vcpus, report });
+  checkItems('cpus.affinity', vcpus, { what: 'vCPU', member: 'vcpu', report });
   for (const [i, disk] of disks.entries()) {
     const queues = (disk.queue_affinity ?? []).map(({ queue_index: number, host_cpus }) => ({
       number,
       host_cpus,
     }));
     const place = `disks[${i}].queue_affinity`;
-    checkItems(place, queues, { what: 'queue', member: 'queue_index', count: disk.num_queues, report });
+    checkItems(place, queues, { what: 'queue', member: 'queue_index', report });
     if (queues.length > 0 && disk.vhost_user) report(place, 'has no effect with vhost_user');
   }
 }
@@ -28,16 +31,11 @@ interface Item {
 interface Rule {
   readonly what: string;
   readonly member: string;
-  /** numbers are below it */
-  readonly count: number;
   readonly report: Report;
 }
 
-function checkItems(place: string, items: readonly Item[], { what, member, count, report }: Rule): void {
-  if (items.length > count) return report(place, `has ${items.length} items, there are ${count} ${what}s`);
-  for (const [i, { number, host_cpus: hostCpus }] of items.entries()) {
-    if (number >= count)
-      report(`${place}[${i}].${member}`, `there is no ${what} ${number} (there are ${count})`);
+function checkItems(place: string, items: readonly Item[], { what, member, report }: Rule): void {
+  for (const [i, { host_cpus: hostCpus }] of items.entries()) {
     if (hostCpus.length === 0) report(`${place}[${i}].host_cpus`, 'must not be empty');
     if (hostCpus.length > PROCESSORS_MAX) report(`${place}[${i}].host_cpus`, `more than ${PROCESSORS_MAX}`);
   }

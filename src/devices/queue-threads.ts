@@ -12,12 +12,16 @@ export interface QueueThread {
 
 type Queues = Pick<DiskConfig, 'num_queues' | 'queue_affinity'>;
 
-/** The threads of a disk with `queue_affinity`: one for each queue that is listed, and one for all others. */
+/**
+ * Returns the threads of a disk with `queue_affinity`: one for each queue that is listed, and one for all others. Queues that
+ * the disk does not have are left out.
+ */
 export function queueThreads(
   qemuId: string,
-  { num_queues: count, queue_affinity: wishes }: Queues,
+  { num_queues: count, queue_affinity: all = [] }: Queues,
 ): QueueThread[] {
-  if (wishes === undefined || wishes.length === 0) return [];
+  const wishes = all.filter(({ queue_index: queue }) => queue < count);
+  if (wishes.length === 0) return [];
   const listed = wishes.map(({ queue_index: queue, host_cpus: hostCpus }) => ({
     id: `${qemuId}.q${queue}`,
     queues: [queue],

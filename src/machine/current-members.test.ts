@@ -105,6 +105,16 @@ test('a queue with processors of its own has a thread, and all other queues of t
   ]);
 });
 
+test('a queue that the disk does not have gets no thread', () => {
+  const wish = [0, 1].map((queue_index) => ({ queue_index, host_cpus: [0] }));
+  const args = argumentsFor({ disks: [{ path: '/d', queue_affinity: wish }] });
+  assert.deepEqual(jsonOf(args, 'virtio-blk-pci')[0]?.['iothread-vq-mapping'], [
+    { iothread: 'n_disk0.q0', vqs: [0] },
+  ]);
+  const none = argumentsFor({ disks: [{ path: '/d', queue_affinity: wish.slice(1) }] });
+  assert.equal(jsonOf(none, 'virtio-blk-pci')[0]?.['iothread-vq-mapping'], undefined);
+});
+
 test('offloads that are off are not offered to the guest', () => {
   const off = (net: object): string[] => {
     const [device = {}] = jsonOf(argumentsFor({ net: [{ backend: 'user', ...net }] }), 'virtio-net-pci');

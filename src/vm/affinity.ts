@@ -7,6 +7,7 @@ import { pinThread, usableProcessors } from '../host/processors.ts';
 import { isMessage, type QmpMessage } from '../qemu/qmp-stream.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import { reasonOf } from '../util/errno.ts';
+import { joinSome } from '../util/clip.ts';
 import { createLog } from '../util/log.ts';
 import type { Run } from './run.ts';
 
@@ -14,7 +15,13 @@ const log = createLog('affinity');
 
 /** Looks whether the host has processors for the vCPUs. Rejects with ApiError `failed`. */
 export async function checkVcpuAffinity({ cpus }: Pick<VmConfig, 'cpus'>): Promise<void> {
-  for (const { vcpu, host_cpus: wanted } of cpus.affinity ?? []) {
+  const { affinity = [], max_vcpus: count } = cpus;
+  warnOfAbsent(
+    'cpus.affinity: there is no vCPU',
+    affinity.map(({ vcpu }) => vcpu),
+    count,
+  );
+  for (const { vcpu, host_cpus: wanted } of affinity.filter((item) => item.vcpu < count)) {
     await checkProcessors(`cpus.affinity: vCPU ${vcpu}`, wanted).catch((error: unknown) => {
       throw new ApiError('failed', reasonOf(error));
     });
@@ -22,10 +29,24 @@ export async function checkVcpuAffinity({ cpus }: Pick<VmConfig, 'cpus'>): Promi
 }
 
 /** The same for a disk's queues. Rejects with the reason. */
-export async function checkQueueAffinity({ queue_affinity: wishes = [] }: DiskConfig): Promise<void> {
-  for (const { queue_index: queue, host_cpus: wanted } of wishes) {
+export async function checkQueueAffinity({
+  queue_affinity: wishes = [],
+  num_queues: count,
+}: DiskConfig): Promise<void> {
+  warnOfAbsent(
+    'queue_affinity: there is no queue',
+    wishes.map(({ queue_index: queue }) => queue),
+    count,
+  );
+  for (const { queue_index: queue, host_cpus: wanted } of wishes.filter((item) => item.queue_index < count)) {
     await checkProcessors(`queue_affinity: queue ${queue}`, wanted);
   }
+}
+
+/** Numbers from `count` on are left out, as by Cloud Hypervisor. */
+function warnOfAbsent(what: string, numbers: readonly number[], count: number): void {
+  const absent = numbers.filter((number) => number >= count).map(String);
+  if (absent.length > 0) log.warn(`${what} ${joinSome(absent, ', ')} (there are ${count})`);
 }
 
 async function checkProcessors(what: string, wanted: readonly number[]): Promise<void> {

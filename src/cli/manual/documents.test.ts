@@ -131,3 +131,21 @@ test('the messages that the troubleshooting cures are those of the sources', () 
     assert.ok(sources.includes(longest), `no source says: ${longest}`);
   }
 });
+
+/** Path of a test file in tests/ or src/. */
+const TEST_FILE = /[\w./-]+\.test\.ts/g;
+
+test('each of Cloud Hypervisor’s tests has a verdict, and files that exist where it holds', () => {
+  const rows = tableRows('docs/cloud-hypervisor-tests.md', 'name');
+  assert.ok(rows.length > 300, String(rows.length));
+  const wrong = rows.flatMap(([name = '', holds = '', by = '']) => {
+    const files = by.match(TEST_FILE) ?? [];
+    const missing = files.filter(
+      (file) => !['tests', 'src'].some((folder) => existsSync(join(folder, file))),
+    );
+    const isOpen = !['yes', 'in part', 'no'].includes(holds) || by === '';
+    const isClaimed = holds === 'yes' && files.length === 0;
+    return isOpen || isClaimed || missing.length > 0 ? [[name, holds, ...missing].join(' ')] : [];
+  });
+  assert.deepEqual(wrong, []);
+});

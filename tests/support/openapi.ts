@@ -19,14 +19,16 @@ interface Context {
   readonly schemas: Readonly<Record<string, Json>>;
 }
 
-function problemsOf(schema: Json, value: unknown, context: Context): string[] {
+/** Returns what in a value is not as a schema says, which may name others of its document. */
+export function problemsOf(schema: Json, value: unknown, context: Context): string[] {
   const { at, schemas } = context;
-  const { $ref: ref } = schema;
+  const { $ref: ref, allOf: all } = schema;
   if (typeof ref === 'string') {
     const target = schemas[ref.slice(ref.lastIndexOf('/') + 1)];
     return target === undefined ? [`${at}: ${ref} is not there`] : problemsOf(target, value, context);
   }
   if (value === null) return schema['nullable'] === true ? [] : [`${at}: is null`];
+  if (Array.isArray(all)) return all.flatMap((one) => problemsOf(one as Json, value, context));
   const choices = schema['enum'];
   const fits = isOfType(schema, value) && (!Array.isArray(choices) || choices.includes(value));
   if (!fits) return [`${at}: ${JSON.stringify(value)} is not ${JSON.stringify(schema)}`];
@@ -41,13 +43,13 @@ function isOfType(schema: Json, value: unknown): boolean {
     case 'object':
       return isObject(value);
     case 'array':
-      return Array.isArray(value);
+      return Array.isArray(value) && hasLength(schema, value.length);
     case 'integer':
       return Number.isInteger(value) && isWithin(schema, Number(value));
     case 'number':
       return typeof value === 'number' && isWithin(schema, value);
     case 'string':
-      return typeof value === 'string' && matches(schema, value);
+      return typeof value === 'string' && matches(schema, value) && hasLength(schema, value.length);
     default:
       return schema['type'] === undefined || typeof value === schema['type'];
   }
@@ -74,6 +76,10 @@ const LARGEST: Readonly<Record<string, number>> = { int32: 2 ** 31 - 1, int64: 2
 function isWithin({ minimum, maximum, format }: Json, value: number): boolean {
   const most = typeof format === 'string' ? (LARGEST[format] ?? Infinity) : Infinity;
   return value >= Number(minimum ?? -most) && value <= Math.min(Number(maximum ?? Infinity), most);
+}
+
+function hasLength({ minItems, minLength, maxItems, maxLength }: Json, length: number): boolean {
+  return length >= Number(minItems ?? minLength ?? 0) && length <= Number(maxItems ?? maxLength ?? Infinity);
 }
 
 function matches({ pattern }: Json, value: unknown): boolean {

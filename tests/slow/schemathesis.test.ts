@@ -1,0 +1,105 @@
+// schemathesis reads the served documents and sends what they allow, and what they do not, with all of its checks.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { guestConfig, INITRAMFS, KERNEL } from '../support/guest.ts';
+import { findings, unmeant, type Meant } from '../support/schemathesis.ts';
+import { openTcpDoor } from '../support/tcp-door.ts';
+import { assertStatus, startVmm } from '../support/vmm.ts';
+
+/** Requests of each operation beside those at the bounds. */
+const EXAMPLES = Number(process.env['NEPHOS_SCHEMATHESIS_EXAMPLES'] ?? '25');
+
+/** Server error, request that was refused although the schema allows it, undeclared status, wrong verb. */
+const [ERROR, REFUSED, UNDECLARED, VERB] = ['ST101', 'ST202', 'ST103', 'ST204'];
+
+/** What is meant, in both documents. */
+const MEANT: readonly Meant[] = [
+  {
+    check: VERB ?? '',
+    operation: /^(GET|PUT) /,
+    text: /returned 400/,
+    reason: 'GET and PUT in place of each other on a path of the contract: as Cloud Hypervisor answers',
+  },
+  {
+    check: ERROR ?? '',
+    operation: /\/vm\.add-(user-device|vdpa|generic-vhost-user)$/,
+    text: /^\[501\]/m,
+    reason: 'QEMU cannot do it: the document says 501',
+  },
+  {
+    check: ERROR ?? '',
+    operation:
+      /\/vm\.(boot|add-\w+|remove-device|resize|snapshot|restore|coredump|send-migration|receive-migration)$/,
+    text: /^\[500\]/m,
+    reason: 'a file, socket or device of the host that is not there: the contract says 500',
+  },
+  {
+    check: REFUSED ?? '',
+    operation: /^PUT /,
+    text: /^\[405\]/m,
+    reason: 'the VM is in another state',
+  },
+  {
+    check: REFUSED ?? '',
+    operation:
+      /\/vm\.(create|add-\w+|restore|resize|resize-zone|resize-disk|remove-device|receive-migration|send-migration)$/,
+    text: /^\[400\]/m,
+    reason: 'a rule that joins members, or a bound of this VM: no schema can say it',
+  },
+];
+
+/** The contract's document, word for word, lacks much. */
+const MEANT_OF_CONTRACT: readonly Meant[] = [
+  ...MEANT,
+  {
+    check: UNDECLARED ?? '',
+    operation: /./,
+    text: /^\[(400|404|405|409|429|500|204)\]/m,
+    reason: 'the contract lists few status codes',
+  },
+];
+/** It ends the VMM; tests/endings.test.ts has it. The others would end the VM whose state is looked at. */
+const ENDINGS = [
+  '/vmm.shutdown',
+  '/vm.shutdown',
+  '/vm.delete',
+  '/vm.power-button',
+  '/vm.reboot',
+  '/vm.restore',
+];
+
+const cpus = { boot_vcpus: 1, max_vcpus: 2 };
+const CONFIGS = {
+  everything: {
+    cpus,
+    payload: { kernel: KERNEL, initramfs: INITRAMFS, cmdline: 'console=ttyS0' },
+    serial: { mode: 'Null' },
+    console: { mode: 'Off' },
+  },
+  contract: guestConfig({ cpus }),
+};
+const DOCUMENTS = { everything: 'openapi-everything.json', contract: 'openapi.json' };
+
+for (const view of ['everything', 'contract'] as const) {
+  for (const state of ['none', 'Created', 'Running'] as const) {
+    test(`${DOCUMENTS[view]}, VM: ${state}`, async () => {
+      // what is generated must not make interfaces on the host
+      await using vmm = await startVmm({ through: ['unshare', '--net'] });
+      await using door = await openTcpDoor(vmm.socket);
+      if (state !== 'none') assertStatus(await vmm.put('vm.create', CONFIGS[view]), 204);
+      if (state === 'Running') assertStatus(await vmm.put('vm.boot'), 204);
+      const booting = state === 'Created' ? ['/vm.boot'] : [];
+      const all = await findings({
+        document: `${door.url}/${DOCUMENTS[view]}`,
+        url: door.url,
+        folder: vmm.folder,
+        without: state === 'none' ? ['/vmm.shutdown'] : [...ENDINGS, ...booting],
+        examples: EXAMPLES,
+      });
+      const meant = view === 'contract' ? MEANT_OF_CONTRACT : MEANT;
+      const rest = unmeant(all, meant);
+      assert.deepEqual(rest, [], rest.map((one) => `${one.operation} ${one.check}\n${one.text}`).join('\n'));
+      assertStatus(await vmm.get('vmm.ping'), 200);
+    });
+  }
+}

@@ -257,6 +257,92 @@ test('with `kernel`: each answer is the contract’s', async (t) => {
   });
 });
 
+const MAC = '2e:00:00:00:00:03';
+
+/** Members that no machine of the tests has, or that change nothing in it: a configuration that is never booted. */
+const RARE = {
+  cpus: {
+    boot_vcpus: 2,
+    max_vcpus: 4,
+    max_phys_bits: 40,
+    affinity: [{ vcpu: 1, host_cpus: [0, 2] }],
+    features: { amx: true },
+    nested: false,
+  },
+  memory: {
+    size: 0,
+    hugepages: true,
+    hugepage_size: 2 * MIB,
+    mergeable: true,
+    reserve: true,
+    hotplug_method: 'virtio-mem',
+    zones: [
+      { id: 'a', size: 512 * MIB, file: '/z', host_numa_node: 0, hotplug_size: 512 * MIB, prefault: true },
+      { id: 'b', size: 512 * MIB, hugepages: true, hugepage_size: 2 * MIB, mergeable: true, shared: true },
+    ],
+  },
+  rate_limit_groups: [{ id: 'g' }, { id: 'h', rate_limiter_config: { ops: { size: 1, refill_time: 2 } } }],
+  disks: [
+    {
+      path: '/d',
+      serial: 'S',
+      rate_limit_group: 'g',
+      queue_affinity: [{ queue_index: 0, host_cpus: [1] }],
+      lock_granularity: 'Full',
+      image_type: 'Vhdx',
+      backing_files: true,
+      sparse: false,
+      pci_device_id: 9,
+    },
+    { path: '/e', rate_limiter_config: { bandwidth: { size: 1, one_time_burst: 3, refill_time: 2 } } },
+    { vhost_user: true, vhost_socket: '/s', disable_io_uring: true, disable_aio: true },
+  ],
+  net: [
+    { tap: 't', mac: '2e:00:00:00:00:01', host_mac: '2E:00:00:00:00:02', mtu: 1500, offload_tso: false },
+    { mac: MAC, vhost_user: true, vhost_socket: '/n', vhost_mode: 'Server', num_queues: 4 },
+    // a VM that has not been booted has no generated address
+    { mac: MAC, rate_limiter_config: { bandwidth: null, ops: null } },
+  ],
+  rng: { src: '/r', iommu: true },
+  balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },
+  fs: [{ tag: 't', socket: '/f', num_queues: 2, queue_size: 512, dax: false }],
+  pmem: [{ file: '/p', size: 2 * MIB, discard_writes: true, mergeable: true }],
+  serial: { mode: 'Socket', socket: '/serial' },
+  console: { mode: 'File', file: '/console' },
+  debug_console: { mode: 'Pty', iobase: 0x402 },
+  devices: [{ path: '/sys/bus/pci/devices/0000:00:1f.7', x_nv_gpudirect_clique: 1 }],
+  vsock: { cid: 2 ** 32 - 2, socket: '/v', iommu: true },
+  numa: [
+    { guest_numa_id: 0, cpus: [0, 1], memory_zones: ['a'], pci_segments: [0] },
+    { guest_numa_id: 1, cpus: [2], memory_zones: ['b'], distances: [{ destination: 0, distance: 20 }] },
+  ],
+  watchdog: true,
+  platform: { num_pci_segments: 2, uuid: '0f0e0d0c-0b0a-0908-0706-050403020100', oem_strings: ['x'] },
+  pci_segments: [{ pci_segment: 1, mmio32_aperture_weight: 2 }],
+  tpm: { socket: '/t' },
+  landlock_enable: false,
+  landlock_rules: [{ path: '/l', access: 'r' }],
+};
+
+test('every member of a configuration is answered in the type of its release', async () => {
+  await using vmm = await startVmm();
+  for (const payload of [{ kernel: '/k', cmdline: 'a' }, { firmware: '/f' }]) {
+    assertStatus(await vmm.put('vm.create', { payload, ...RARE }), 204);
+    const { config } = await infoOf(vmm);
+    assert.deepEqual(problemsOf(V40, ['VmConfig', config], { complete: true }), []);
+    assert.deepEqual(problemsOf(V53, ['VmConfig', config]), []);
+    assert.deepEqual(await againstDocument(vmm, 'openapi-everything.json', ['VmConfig', config]), []);
+    assertStatus(await vmm.put('vm.delete'), 204);
+  }
+  const { debug_console: _d, serial: _s, platform: _p, pci_segments: _g, ...rest } = RARE;
+  const memory = { ...RARE.memory, shared: true };
+  const kernel = { kernel: { path: '/k' }, ...rest, memory };
+  assertStatus(await vmm.put('vm.create', kernel), 204);
+  const { config } = await infoOf(vmm);
+  assert.deepEqual(problemsOf(V17, ['VmConfig', config], { complete: true }), []);
+  assert.deepEqual(placesOf(config, AFTER_V17), ['.cpus.features']);
+});
+
 /** A VM whose RAM grows by virtio-mem, in one form. */
 const growing = (form: keyof typeof FORMS) => ({
   ...FORMS[form],

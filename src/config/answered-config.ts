@@ -32,6 +32,7 @@ const CURRENT: Readonly<Record<string, Difference>> = {
   fs: { always: ON_SEGMENT, never: { dax: true, cache_size: 8 * 2 ** 30 } },
   pmem: { always: ON_SEGMENT, never: { mergeable: false } },
   devices: { always: ON_SEGMENT },
+  rate_limit_groups: { always: { rate_limiter_config: {} } },
   vsock: { always: ON_SEGMENT },
 };
 

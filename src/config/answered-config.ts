@@ -11,8 +11,6 @@ interface Difference {
   readonly always?: Json;
   /** members that it does not know, and their values where nothing was asked for: these are left out */
   readonly never?: Json;
-  /** members that it calls otherwise */
-  readonly renamed?: Readonly<Record<string, string>>;
 }
 
 const ON_SEGMENT = { pci_segment: 0 };
@@ -24,10 +22,7 @@ const CURRENT: Readonly<Record<string, Difference>> = {
   memory: { always: { prefault: false, thp: true } },
   'memory.zones': { always: { prefault: false }, never: { mergeable: false } },
   disks: { always: { ...ON_SEGMENT, disable_aio: false }, never: { poll_queue: true } },
-  net: {
-    always: { ...ON_SEGMENT, offload_tso: true, offload_ufo: true, offload_csum: true },
-    renamed: { fd: 'fds' },
-  },
+  net: { always: { ...ON_SEGMENT, offload_tso: true, offload_ufo: true, offload_csum: true } },
   balloon: { always: { free_page_reporting: false } },
   fs: { always: ON_SEGMENT, never: { dax: true, cache_size: 8 * 2 ** 30 } },
   pmem: { always: ON_SEGMENT, never: { mergeable: false } },
@@ -82,10 +77,10 @@ function withoutIdle(schema: Struct, value: unknown): unknown {
 }
 
 function changed(value: Json, at: string, differences: Readonly<Record<string, Difference>>): Json {
-  const { always = {}, never = {}, renamed = {} } = differences[at] ?? {};
+  const { always = {}, never = {} } = differences[at] ?? {};
   const members = Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
     if (member === undefined || (name in never && never[name] === member)) return [];
-    return [[renamed[name] ?? name, changedMember(member, at === '' ? name : `${at}.${name}`, differences)]];
+    return [[name, changedMember(member, at === '' ? name : `${at}.${name}`, differences)]];
   });
   return { ...always, ...Object.fromEntries(members) };
 }

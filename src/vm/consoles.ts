@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
-import { dialectOf, fixedIdOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ConsoleConfig } from '../devices/console.ts';
 import type { ConsoleEnd } from '../host/console-end.ts';
@@ -122,8 +121,7 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
   try {
     for (const which of CONSOLES) {
       const one = await openConsole(which, config).catch((error: unknown) => {
-        const id = fixedIdOf(`_${which}`, dialectOf(config));
-        throw new ApiError('failed', `${which} ${id}: ${reasonOf(error)}`, { cause: error });
+        throw new ApiError('failed', `${which} _${which}: ${reasonOf(error)}`, { cause: error });
       });
       if (one !== undefined) open.set(which, one);
     }

@@ -75,6 +75,9 @@ const ENDINGS = [
   '/vm.restore',
 ];
 
+/** It waits for a VMM that sends, for as long as that takes; tests/move.test.ts has it. */
+const WAITING = '/vm.receive-migration';
+
 const cpus = { boot_vcpus: 1, max_vcpus: 2 };
 const CONFIGS = {
   everything: {
@@ -100,7 +103,7 @@ for (const view of ['everything', 'contract'] as const) {
         document: `${door.url}/${DOCUMENTS[view]}`,
         url: door.url,
         folder: vmm.folder,
-        without: state === 'none' ? ['/vmm.shutdown'] : [...ENDINGS, ...booting],
+        without: state === 'none' ? ['/vmm.shutdown', WAITING] : [...ENDINGS, ...booting],
         examples: EXAMPLES,
       });
       const meant = view === 'contract' ? MEANT_OF_CONTRACT : MEANT;

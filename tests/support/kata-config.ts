@@ -53,7 +53,27 @@ export function kataGo({ image, fs, vsock }: Sandbox): unknown {
 
 const NO_CONSOLE = { file: null, mode: 'Off', iommu: false };
 
-/** vm.create as runtime-rs sends it: what is not set is `null`. */
+/** A disk as runtime-rs sends it: what is not set is `null`. */
+export function kataRsDisk(path: string): object {
+  return {
+    path,
+    readonly: true,
+    direct: false,
+    iommu: false,
+    num_queues: 1,
+    queue_size: 128,
+    vhost_user: false,
+    vhost_socket: null,
+    rate_limiter_config: null,
+    id: null,
+    disable_io_uring: false,
+    pci_segment: 0,
+    sparse: true,
+    image_type: 'Raw',
+  };
+}
+
+/** vm.create as runtime-rs sends it. */
 export function kataRs({ image, fs, vsock }: Sandbox): unknown {
   return {
     // the kernel tells of each device that it finds: nobody logs in there
@@ -62,67 +82,44 @@ export function kataRs({ image, fs, vsock }: Sandbox): unknown {
       kernel: KERNEL,
       cmdline: `${CMDLINE} ignore_loglevel`,
       initramfs: INITRAMFS,
+      mrconfigid: null,
+      host_data: null,
     },
     platform: {
-      num_pci_segments: 2,
+      num_pci_segments: 1,
       iommu_segments: null,
       serial_number: null,
       uuid: null,
       oem_strings: null,
+      tdx: false,
     },
     cpus: {
       boot_vcpus: 1,
       max_vcpus: 2,
-      topology: null,
+      topology: { threads_per_core: 1, cores_per_die: 2, dies_per_package: 1, packages: 1 },
       kvm_hyperv: false,
+      nested: true,
       max_phys_bits: 46,
-      affinity: null,
-      features: {},
+      features: { amx: false },
     },
     memory: {
       size: 512 * MIB,
       mergeable: false,
       hotplug_method: 'Acpi',
       hotplug_size: 512 * MIB,
-      hotplugged_size: null,
       shared: true,
       hugepages: false,
-      hugepage_size: null,
       prefault: false,
-      zones: null,
-      thp: true,
     },
-    balloon: null,
-    disks: [
-      {
-        path: image,
-        readonly: true,
-        direct: false,
-        iommu: false,
-        num_queues: 1,
-        queue_size: 1024,
-        vhost_user: false,
-        vhost_socket: null,
-        rate_limiter_config: null,
-        id: null,
-        disable_io_uring: false,
-        pci_segment: 0,
-        image_type: 'Raw',
-      },
-    ],
-    net: null,
+    balloon: { size: 0, deflate_on_oom: false, free_page_reporting: true },
+    disks: [kataRsDisk(image)],
     rng: { src: '/dev/urandom', iommu: false },
     fs: [{ tag: 'kataShared', socket: fs, num_queues: 1, queue_size: 1024, id: null, pci_segment: 0 }],
-    pmem: null,
     serial: { file: null, mode: 'Tty', iommu: false },
     console: NO_CONSOLE,
-    devices: null,
-    user_devices: null,
-    vdpa: null,
+    devices: [],
     vsock: { cid: 3, socket: vsock, iommu: false, id: null, pci_segment: 0 },
     iommu: false,
-    sgx_epc: null,
-    numa: null,
     watchdog: false,
   };
 }

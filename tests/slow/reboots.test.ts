@@ -1,12 +1,13 @@
 // Two hundred reboots by a guest with one network of each kind: each of them works after each reboot.
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startNetBackend, startStrictGate } from '../support/backends.ts';
 import { openTap } from '../support/descriptors.ts';
 import { guestConfig } from '../support/guest.ts';
-import { interfaceName, interfaces, ip, withInterface, attribute } from '../support/network.ts';
+import { interfaceName, ip, withInterface, attribute } from '../support/network.ts';
 import { openShell, ptyOf, type Shell } from '../support/shell.ts';
 import { until } from '../support/until.ts';
 import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
@@ -52,7 +53,6 @@ test(`a guest reboots ${REBOOTS} times, and each kind of network works after eac
   const device = `/dev/tap${attribute(macvtap, 'ifindex')}`;
   const queues = [openSync(device, 'r+'), openSync(device, 'r+')];
   try {
-    const before = interfaces();
     await using vmm = await startVmm({ inherited: [...given.fds, ...queues] });
     await using served = startServed(vmm);
     const config = guestConfig({
@@ -74,7 +74,10 @@ test(`a guest reboots ${REBOOTS} times, and each kind of network works after eac
     using shell = openShell(await ptyOf(vmm));
     for (let boots = 1; boots <= REBOOTS; boots++) await untilWorking(shell, boots);
     assertStatus(await vmm.put('vm.delete'), 204);
-    assert.deepEqual(interfaces(), before);
+    // other interfaces may come and go meanwhile
+    const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+    assert.ok(addresses.some(({ address }) => address === host(0)));
+    assert.ok(!addresses.some(({ address }) => address === host(1)), 'the TAP that the VMM made is gone');
     assert.doesNotMatch(served.refusals(), /refused/);
   } finally {
     for (const fd of queues) closeSync(fd);

@@ -147,3 +147,23 @@ test('a paused guest releases nothing, which an add says at once; snapshot, rest
   assert.deepEqual(await listed(vmm, 'disks'), { config: [], tree: [] });
   assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
 });
+
+test('devices that are added after removals of a paused VM stay, also where the pause was long', async () => {
+  await using vmm = await startVmm();
+  using shell = await boot(vmm);
+  const disks = Array.from({ length: 4 }, (_, i) => ({ path: image(vmm, `old${i}`), id: `old${i}` }));
+  for (const disk of disks) assertStatus(await vmm.put('vm.add-disk', disk), 200);
+  const count = (): Promise<string> => shell.run('ls -d /sys/block/vd* | wc -l');
+  await until('the guest has them all', async () => (await count()) === '4');
+  assertStatus(await vmm.put('vm.pause'), 204);
+  const removed = performance.now();
+  for (const { id } of disks) assertStatus(await vmm.put('vm.remove-device', { id }), 204);
+  assert.ok(performance.now() - removed < 5000, 'a paused guest is not waited for');
+  await until('the guest would have released them, if it ran', () => performance.now() - removed > 6000);
+  assertStatus(await vmm.put('vm.resume'), 204);
+  const added = Array.from({ length: 6 }, (_, i) => `new${i}`);
+  for (const id of added) assertStatus(await vmm.put('vm.add-disk', { path: image(vmm, id), id }), 200);
+  await until('the guest has the new ones', async () => (await count()) === '6');
+  assert.deepEqual(await listed(vmm, 'disks'), { config: added, tree: added });
+  assert.doesNotMatch(vmm.output(), /ejected it by itself/);
+});

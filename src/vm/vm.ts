@@ -6,6 +6,7 @@ import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
 import { orEnd } from './engine-end.ts';
 import { turn, type OnVmEvent } from './events.ts';
+import { restartPatience } from './hotplug/settle.ts';
 import { activateImages } from './snapshot/images.ts';
 import { startRun, type Run, type StartOptions } from './run.ts';
 
@@ -95,6 +96,7 @@ export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
 async function startVcpus(run: Run): Promise<void> {
   // a VM that was sent to another VMM has given its images up
   await activateImages(run);
+  restartPatience(run);
   await run.qemu.qmp.execute('cont').catch((error: unknown) => {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   });

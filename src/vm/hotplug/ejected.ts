@@ -5,6 +5,7 @@ import { backendsOf, dropSteps } from '../../qemu/steps.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Run } from '../run.ts';
+import { restartPatience } from './settle.ts';
 
 const log = createLog('hotplug');
 
@@ -40,6 +41,7 @@ async function giveBack(run: Run, placement: Placement): Promise<void> {
   run.layout = removePlacement(run.layout, id);
   run.hostPorts = new Map([...run.hostPorts].filter(([net]) => net !== id));
   run.leaving.delete(id);
+  if (!run.hasReleased) restartPatience(run);
   run.hasReleased = true;
   if (wasAsked) log.info(`${id}: the guest has released it`);
   else log.warn(`${id}: the guest has ejected it by itself: the VM has it no longer`);

@@ -3,7 +3,7 @@ import type { Vm } from '../vm.ts';
 import { RELEASE_PATIENCE_MS, waitWhile } from './release.ts';
 
 /** How long a guest that has never released a device may take, in milliseconds: it may have no hot-plug. */
-const UNKNOWN_PATIENCE_MS = 1000;
+const UNKNOWN_PATIENCE_MS = 2000;
 
 /**
  * Waits until the guest has released the devices that it was asked for, before its next hot-plug interrupt.
@@ -11,7 +11,7 @@ const UNKNOWN_PATIENCE_MS = 1000;
  * At each such interrupt, for a device that is added or removed, the guest's ACPI code asks for every slot whose removal is
  * pending, and so more than once for the same slot. The guest carries out each request, the last perhaps when the slot has
  * another device already, which it would eject. A paused guest takes no interrupt and is not waited for; one that keeps a
- * device is waited for once.
+ * device is waited for once, and so is one without hot-plug.
  */
 export async function untilSettled({ live, state }: Vm, waits: AbortSignal): Promise<void> {
   if (live === undefined || state === 'Paused') return;
@@ -20,7 +20,16 @@ export async function untilSettled({ live, state }: Vm, waits: AbortSignal): Pro
 }
 
 function isBusy({ leaving, hasReleased }: Run): boolean {
-  const patience = hasReleased ? RELEASE_PATIENCE_MS : UNKNOWN_PATIENCE_MS;
   const now = performance.now();
-  return [...leaving.values()].some((asked) => now - asked < patience);
+  const waited = [...leaving.values()].map((asked) => now - asked);
+  if (hasReleased) return waited.some((ms) => ms < RELEASE_PATIENCE_MS);
+  return waited.length > 0 && waited.every((ms) => ms < UNKNOWN_PATIENCE_MS);
+}
+
+/**
+ * Counts the time for all pending releases from now on: the guest begins to carry them out, as it is resumed or has shown that
+ * it has hot-plug.
+ */
+export function restartPatience({ leaving }: Pick<Run, 'leaving'>): void {
+  for (const id of leaving.keys()) leaving.set(id, performance.now());
 }

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -20,6 +28,23 @@ test('a file gets all its blocks and keeps its bytes and its size; a folder and 
     assert.equal(readFileSync(path, 'utf8').slice(0, 6), 'bytes\0');
     await assert.rejects(preallocate(folder, new AbortController().signal));
     await assert.rejects(preallocate(path, AbortSignal.abort()));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('a file for which the file system lacks the space takes none of it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'preallocate-'));
+  try {
+    const path = join(folder, 'file');
+    writeFileSync(path, '');
+    const { bavail, bsize } = statfsSync(folder);
+    truncateSync(path, bavail * bsize + 2 ** 30);
+    await assert.rejects(
+      preallocate(path, new AbortController().signal),
+      /^Error: ENOSPC: it needs \d+ bytes more, and \d+ are free on its file system/,
+    );
+    assert.equal(statSync(path).blocks, 0);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -6,7 +6,7 @@ import type { Qmp } from '../qemu/qmp.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
 import { orEnd } from './engine-end.ts';
 import { turn, type OnVmEvent } from './events.ts';
-import { restartPatience } from './hotplug/settle.ts';
+import { restartPatience } from './hotplug/patience.ts';
 import { activateImages } from './snapshot/images.ts';
 import { startRun, type Run, type StartOptions } from './run.ts';
 

@@ -5,7 +5,7 @@ import { backendsOf, dropSteps } from '../../qemu/steps.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Run } from '../run.ts';
-import { restartPatience } from './settle.ts';
+import { restartPatience } from './patience.ts';
 
 const log = createLog('hotplug');
 

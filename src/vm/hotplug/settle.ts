@@ -25,11 +25,3 @@ function isBusy({ leaving, hasReleased }: Run): boolean {
   if (hasReleased) return waited.some((ms) => ms < RELEASE_PATIENCE_MS);
   return waited.length > 0 && waited.every((ms) => ms < UNKNOWN_PATIENCE_MS);
 }
-
-/**
- * Counts the time for all pending releases from now on: the guest begins to carry them out, as it is resumed or has shown that
- * it has hot-plug.
- */
-export function restartPatience({ leaving }: Pick<Run, 'leaving'>): void {
-  for (const id of leaving.keys()) leaving.set(id, performance.now());
-}

@@ -257,8 +257,6 @@ test('with `kernel`: each answer is the contract’s', async (t) => {
   });
 });
 
-const MAC = '2e:00:00:00:00:03';
-
 /** Members that no machine of the tests has, or that change nothing in it: a configuration that is never booted. */
 const RARE = {
   cpus: {
@@ -299,9 +297,9 @@ const RARE = {
   ],
   net: [
     { tap: 't', mac: '2e:00:00:00:00:01', host_mac: '2E:00:00:00:00:02', mtu: 1500, offload_tso: false },
-    { mac: MAC, vhost_user: true, vhost_socket: '/n', vhost_mode: 'Server', num_queues: 4 },
-    // a VM that has not been booted has no generated address
-    { mac: MAC, rate_limiter_config: { bandwidth: null, ops: null } },
+    { mac: '2e:00:00:00:00:03', vhost_user: true, vhost_socket: '/n', vhost_mode: 'Server', num_queues: 4 },
+    // its address is generated with the VM
+    { rate_limiter_config: { bandwidth: null, ops: null } },
   ],
   rng: { src: '/r', iommu: true },
   balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },

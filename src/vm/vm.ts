@@ -3,6 +3,7 @@ import type { VmState } from '../api/replies.ts';
 import { dialectOf, type Dialect } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { Qmp } from '../qemu/qmp.ts';
+import { withAddresses } from './addresses.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
 import { orEnd } from './engine-end.ts';
 import { turn, type OnVmEvent } from './events.ts';
@@ -29,7 +30,7 @@ export interface Live {
 
 /** A VM that is configured and nothing more. */
 export function createVm(config: VmConfig): Vm {
-  return { config, state: 'Created', live: undefined, rawImages: new Set() };
+  return { config: withAddresses(config), state: 'Created', live: undefined, rawImages: new Set() };
 }
 
 /** Returns the dialect of the VM that there is. */

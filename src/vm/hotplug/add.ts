@@ -12,6 +12,7 @@ import { planDevice } from '../../machine/plan.ts';
 import { EngineError } from '../../qemu/engine-error.ts';
 import type { Qmp } from '../../qemu/qmp.ts';
 import { makeSteps } from '../../qemu/steps.ts';
+import { withAddresses } from '../addresses.ts';
 import { pinQueues } from '../affinity.ts';
 import { watchBursts } from '../bursts.ts';
 import { countLatencies } from '../latencies.ts';
@@ -40,7 +41,7 @@ export async function addDevice(
 ): Promise<PciDeviceInfo | undefined> {
   const grown = checked(vm.config, device, part);
   if (vm.live === undefined) {
-    vm.config = grown;
+    vm.config = withAddresses(grown);
     return undefined;
   }
   const { run } = vm.live;

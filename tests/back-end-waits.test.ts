@@ -1,7 +1,10 @@
 // Back-ends that have not come: the wait for them is told at once, and a shutdown ends it.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
@@ -28,6 +31,37 @@ test('a device whose back-end is missing says at once what is waited for, and fo
     await until(text, () => vmm.output().includes(text), vmm.output);
     assertStatus(await vmm.put('vm.delete'), 204);
     assertStatus(await booting, 500);
+  }
+});
+
+test('a back-end that listens and never answers stops neither a guest nor the API, and keeps no VM from its end', async () => {
+  await using vmm = await startVmm();
+  const socket = join(vmm.folder, 'silent');
+  const connections = new Set<Socket>();
+  const silent = createServer((connection) => connections.add(connection.on('error', () => undefined)));
+  await once(silent.listen(socket), 'listening');
+  try {
+    for (const [route, part] of [
+      ['vm.add-disk', { vhost_user: true, vhost_socket: socket }],
+      ['vm.add-fs', { tag: 't', socket }],
+    ] as const) {
+      using shell = await boot(vmm, { memory: { size: 256 * 2 ** 20, shared: true } });
+      const connected = once(silent, 'connection');
+      const adding = vmm.put(route, part);
+      await connected;
+      assert.equal((await shell.run('echo alive')).trim(), 'alive');
+      assert.equal((await vmm.get('vm.info')).status, 200);
+      const asked = performance.now();
+      assertStatus(await vmm.put('vm.shutdown'), 204);
+      assert.ok(performance.now() - asked < 5000);
+      assertStatus(await adding, 500);
+      const { config } = (await vmm.get('vm.info')).json as { config: object };
+      assert.ok(!('disks' in config) && !('fs' in config));
+      assertStatus(await vmm.put('vm.delete'), 204);
+    }
+  } finally {
+    for (const connection of connections) connection.destroy();
+    silent.close();
   }
 });
 

@@ -22,6 +22,7 @@ import { rateLimiterConfig } from './rate-limit.ts';
 import type { SharedLimits } from './rate-limit-group.ts';
 import type { Step } from './step.ts';
 import { planThrottle } from './throttle.ts';
+import type { BackEndFacts } from './vhost-user.ts';
 import { planVhostUserDisk } from './vhost-user-disk.ts';
 import { DISK_SERIAL, NOT_EMPTY, QUEUES, QUEUE_SIZE } from './limits.ts';
 
@@ -102,8 +103,8 @@ export const disk = defineDevice({
   takesSlot: true,
   removable: true,
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
-  plan: (config, at: PlanContext<DiskFacts | undefined>) =>
-    at.facts === undefined ? planVhostUserDisk(config, at) : planDisk(config, { ...at, facts: at.facts }),
+  plan: (config, { facts, ...at }: PlanContext<DiskFacts | BackEndFacts>) =>
+    'frontEnd' in facts ? planVhostUserDisk(config, { ...at, facts }) : planDisk(config, { ...at, facts }),
 });
 
 function planDisk(config: DiskConfig, at: PlanContext<DiskFacts>): readonly Step[] {

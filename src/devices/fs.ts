@@ -11,6 +11,7 @@ import {
 import { flag, list, nested, path, readToggle, size, text, uint } from '../schema/kinds.ts';
 import { parseSize } from '../schema/size.ts';
 import { defineDevice, type PlanContext } from './device.ts';
+import type { BackEndFacts } from './vhost-user.ts';
 import { onSlot, pciDeviceId, pciSegment } from './pci.ts';
 import type { Step } from './step.ts';
 import { FS_TAG, NOT_EMPTY, QUEUES, QUEUE_SIZE } from './limits.ts';
@@ -55,14 +56,10 @@ export const fs = defineDevice({
 });
 
 /** The window that `dax` asks for is nothing QEMU has: guests mount without it. */
-function planFs(config: FsConfig, at: PlanContext): readonly Step[] {
+function planFs(config: FsConfig, at: PlanContext<BackEndFacts>): readonly Step[] {
   const chardev = `${at.qemuId}.socket`;
   return [
-    {
-      kind: 'chardev',
-      id: chardev,
-      backend: { type: 'socket', path: config.socket, server: false, once: true },
-    },
+    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: at.facts.frontEnd } },
     {
       kind: 'device',
       props: {

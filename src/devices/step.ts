@@ -41,17 +41,14 @@ export interface NetdevStep {
  *   with `waits` QEMU as a whole waits while the socket is full, for devices that would drop output
  * - `file`: into a file that we have opened, from its end
  * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
- * - `socket`: a UNIX socket that QEMU connects to, and again when the other side was restarted;
- *   with `once` it connects one time, before the next step: for devices that do not wait for the connection;
- *   with `server` QEMU listens there, and the next step waits for the VMM, which connects.
- *   The path is the user's, so only QMP can carry it.
+ * - `socket`: a UNIX socket that QEMU listens on; the next step waits for the VMM, which connects.
  */
 export type ChardevBackend =
   | { readonly type: 'null' }
   | { readonly type: 'channel'; readonly waits: boolean }
   | { readonly type: 'file'; readonly path: string }
   | { readonly type: 'descriptor'; readonly fd: number; readonly server: boolean }
-  | { readonly type: 'socket'; readonly path: string; readonly server: boolean; readonly once?: boolean };
+  | { readonly type: 'socket'; readonly path: string };
 
 /** A character back-end. `-chardev` takes no JSON, so a path is opened by us and passed as a descriptor. */
 export interface ChardevStep {

@@ -1,23 +1,19 @@
 import type { PlanContext } from './device.ts';
 import { onBusByBackend } from './pci.ts';
+import type { BackEndFacts } from './vhost-user.ts';
 import type { Step } from './step.ts';
 
 /** What of a disk's configuration counts where a back-end serves it: the rest is the back-end's own matter. */
 interface VhostUserDisk {
-  readonly vhost_socket?: string | undefined;
   readonly num_queues: number;
   readonly queue_size: number;
 }
 
 /** A disk that a vhost-user-blk back-end serves. */
-export function planVhostUserDisk(config: VhostUserDisk, at: PlanContext): readonly Step[] {
+export function planVhostUserDisk(config: VhostUserDisk, at: PlanContext<BackEndFacts>): readonly Step[] {
   const chardev = `${at.qemuId}.socket`;
   return [
-    {
-      kind: 'chardev',
-      id: chardev,
-      backend: { type: 'socket', path: config.vhost_socket ?? '', server: false },
-    },
+    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: at.facts.frontEnd } },
     {
       kind: 'device',
       props: {

@@ -11,7 +11,7 @@ interface Place {
 export function planVhostUserNet({ id, pairs, frontEnd }: Place): readonly Step[] {
   const chardev = `${id}.socket`;
   return [
-    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: frontEnd, server: true } },
+    { kind: 'chardev', id: chardev, backend: { type: 'socket', path: frontEnd } },
     { kind: 'netdev', props: { type: 'vhost-user', id, chardev, queues: pairs } },
   ];
 }

@@ -78,7 +78,7 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
  * standing still. There is no event to wait for.
  */
 async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
-  if (backend.type !== 'socket' || !backend.server) return;
+  if (backend.type !== 'socket') return;
   const end = performance.now() + CONNECT_MS;
   while (!(await isConnected(qmp, id))) {
     if (performance.now() >= end)
@@ -150,12 +150,8 @@ function chardevCommands({ id, backend }: ChardevStep): Command[] {
       return [
         add('socket', {
           addr: { type: 'unix', data: { path: backend.path } },
-          server: backend.server,
-          ...(backend.server
-            ? { wait: false }
-            : backend.once === true
-              ? {}
-              : { 'reconnect-ms': RECONNECT_MS }),
+          server: true,
+          wait: false,
         }),
       ];
     case 'descriptor':
@@ -168,9 +164,6 @@ function chardevCommands({ id, backend }: ChardevStep): Command[] {
       throw new Error(`chardev ${id}: a ${backend.type} is only made at boot`);
   }
 }
-
-/** How often a back-end that went away is looked for again, in milliseconds: as often as the original does. */
-const RECONNECT_MS = 100;
 
 function passCommand(name: string, fd: number): Command {
   return { command: 'getfd', args: { fdname: name }, fds: [fd] };

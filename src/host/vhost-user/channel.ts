@@ -3,7 +3,7 @@ import { loadNative } from '../../util/native.ts';
 import { createReadiness, type Readiness } from '../../util/readiness.ts';
 import { closeReceived, createReceive, type Receive, type Received } from '../../util/receive-descriptors.ts';
 import { createSend, type Send } from '../../util/send-descriptors.ts';
-import { encode, HEADER_BYTES, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
+import { encode, HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 
 /** The calls that channels are made of. */
 export interface ChannelCalls {
@@ -107,6 +107,8 @@ async function readBytes(socket: Socket, length: number, fds: number[]): Promise
     }
     fds.push(...got.fds);
     if (got.isCut) throw new Error('file descriptors of a message were lost');
+    if (fds.length > MAX_DESCRIPTORS)
+      throw new Error(`a message of ${fds.length} file descriptors, ${MAX_DESCRIPTORS} at most`);
     if (got.bytes.length === 0) return undefined;
     have += got.bytes.copy(bytes, have);
   }

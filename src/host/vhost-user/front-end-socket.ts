@@ -54,7 +54,7 @@ export async function makeFrontEndSocket(owner: Owner | undefined): Promise<Fron
   };
 }
 
-const [PREFIX, FILE] = ['nephos-net-', 'front-end'];
+const [PREFIX, FILE] = ['nephos-vhost-', 'front-end'];
 /** Bytes that follow the folder in the socket's path; mkdtemp adds six random ones. */
 const REST_BYTES = `/${PREFIX}XXXXXX/${FILE}`.length;
 

@@ -21,6 +21,9 @@ export const HEADER_BYTES = 12;
 /** No payload is larger: the limit of rust-vmm's `vhost`. */
 export const MAX_PAYLOAD_BYTES = 4096;
 
+/** No message has more descriptors: the limit of rust-vmm's `vhost`. QEMU sends 8 at most. */
+export const MAX_DESCRIPTORS = 32;
+
 /** A message with the descriptors that came with it, which belong to the function that takes the message. */
 export interface Message {
   readonly request: number;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { closeSync, fstatSync, openSync, readdirSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadNative } from '../../util/native.ts';
 import { openSocketPair } from '../../util/socket-pair.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
-import { HEADER_BYTES, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
+import { HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 import { relayMessages } from './relay.ts';
 
 const SET_VRING_KICK = 12;
@@ -45,6 +45,17 @@ async function withRelay(act: (ends: Ends) => Promise<void>): Promise<void> {
 
 function openFiles(): number {
   return readdirSync('/proc/self/fd').length;
+}
+
+function isOpen(path: string): boolean {
+  return readdirSync('/proc/self/fd').some((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path;
+    } catch {
+      // the list's own descriptor is closed by now
+      return false;
+    }
+  });
 }
 
 test('messages arrive whole and in order, with their descriptors, in both directions', async () => {
@@ -116,6 +127,20 @@ test('a message that is too long ends the connections', async () => {
     writeSync(backEndFd, header);
     await assert.rejects(relayed, /a message of 4097 bytes, 4096 at most/);
     assert.equal(await qemu.receive(), undefined);
+  });
+});
+
+test('a message cannot gather descriptors without an end: the connections end, and none is kept', async () => {
+  await withRelay(async ({ backEndFd, calls, relayed }) => {
+    // nothing else has this device open
+    const copied = openSync('/dev/full', 'r');
+    // a message whose bytes come one by one can bring descriptors with each
+    for (let sent = 0; sent <= MAX_DESCRIPTORS; sent += 11) {
+      assert.equal(calls.send(backEndFd, Buffer.alloc(1), Array<number>(11).fill(copied)), 1);
+    }
+    closeSync(copied);
+    await assert.rejects(relayed, /a message of 33 file descriptors, 32 at most/);
+    assert.ok(!isOpen('/dev/full'));
   });
 });
 

@@ -77,6 +77,30 @@ test('QEMU gets a connection to a back-end that answers, and to the next one aft
   }
 });
 
+test('QEMU gets one connection alone, to the first back-end that answers, where its device is not made for another', async () => {
+  const { own, backEnds, close } = await fakeBackEnds(3);
+  const [silent, answering, later] = own;
+  const options = { name: 'fs a', backEnds, first: undefined, owner: undefined, answerMs: ANSWER_MS };
+  const { frontEnd, stop } = await startRelay({ ...options, once: true });
+  const qemu = createServer().listen(frontEnd);
+  try {
+    const connected = once(qemu, 'connection');
+    assert.equal((await silent?.receive())?.request, Request.GetFeatures);
+    await answerFeatures(answering);
+    const [connection] = (await connected) as [Socket];
+    const closed = once(connection.resume(), 'close');
+    answering?.[Symbol.dispose]();
+    await closed;
+    // as long as the next one would have taken to be asked
+    const isAsked = await Promise.race([later?.receive(), delay(500, 'not asked')]);
+    assert.equal(isAsked, 'not asked');
+  } finally {
+    await stop();
+    qemu.close();
+    close();
+  }
+});
+
 test('where QEMU never comes, no back-end is connected to and nothing is left', async () => {
   const { own, backEnds, close } = await fakeBackEnds(1);
   const { frontEnd, stop } = await startRelay({

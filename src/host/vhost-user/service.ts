@@ -9,7 +9,7 @@ import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end
 import { ask, Request } from './message.ts';
 import { relayMessages } from './relay.ts';
 
-const log = limitLog(createLog('net'), 'vhost-user back-ends');
+const log = limitLog(createLog('vhost-user'), 'vhost-user back-ends');
 
 /** How often QEMU's socket is tried, in milliseconds. */
 const LOOK_MS = 20;
@@ -36,6 +36,8 @@ interface Options {
   readonly first: number | undefined;
   /** the user that QEMU runs as; undefined: the VMM's */
   readonly owner: Owner | undefined;
+  /** the device is not made for another connection after the first one */
+  readonly once?: boolean;
   /** {@link ANSWER_MS} unless given */
   readonly answerMs?: number;
 }
@@ -75,27 +77,30 @@ async function serve({ first, ...options }: Options, serving: Serving): Promise<
   for (let next = first; ; next = undefined) {
     const backEnd = next ?? (signal.aborted ? undefined : await options.backEnds.next(signal));
     if (backEnd === undefined) return;
-    await serveOne(options, backEnd, serving);
+    const isServed = await serveOne(options, backEnd, serving);
+    if (isServed && options.once === true) return;
     await pause(SETTLE_MS, signal);
     if (signal.aborted || !socket.isHeld()) return;
   }
 }
 
-/** Serves one connection of a back-end, to its end. */
+/** Serves one connection of a back-end, to its end. @returns whether QEMU got one */
 async function serveOne(
   { name, answerMs = ANSWER_MS }: Omit<Options, 'first'>,
   fd: number,
   { calls, socket, signal }: Serving,
-): Promise<void> {
+): Promise<boolean> {
   using backEnd = openChannel(fd, calls);
   using _aborting = closedBy(signal, backEnd);
+  let isServed = false;
   try {
     if (!(await answers(backEnd, answerMs))) {
       if (!signal.aborted) log.warn(`${name}: its back-end does not answer`);
-      return;
+      return false;
     }
     const front = await untilConnected(socket, signal);
-    if (front === undefined) return;
+    if (front === undefined) return false;
+    isServed = true;
     using frontEnd = openChannel(front, calls);
     using _closing = closedBy(signal, frontEnd);
     await relayMessages(frontEnd, backEnd);
@@ -103,6 +108,7 @@ async function serveOne(
   } catch (error) {
     log.warn(`${name}: the connection to its back-end is closed: ${reasonOf(error)}`);
   }
+  return isServed;
 }
 
 /** QEMU stands still until it is answered: it gets no connection to a back-end that does not. */

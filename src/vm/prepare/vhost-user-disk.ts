@@ -1,7 +1,6 @@
 import type { DiskConfig } from '../../devices/disk.ts';
-import { waitForListener } from '../../host/wait-socket.ts';
 import { createLog } from '../../util/log.ts';
-import { tellWaiting } from '../../util/waiting.ts';
+import { relayBackEnd } from './back-end.ts';
 import type { PrepareContext } from './prepare.ts';
 
 const log = createLog('disk');
@@ -17,7 +16,5 @@ export async function prepareVhostUserDisk(config: DiskConfig, { id, signal }: P
     ...(config.poll_queue ? [] : ['poll_queue']),
   ];
   if (ignored.length > 0) log.warn(`disk ${id}: ${ignored.join(', ')}: only its back-end can do this`);
-  const onWait = (text: string): Disposable => tellWaiting('disk', `disk ${id}: ${text}`);
-  await waitForListener(config.vhost_socket ?? '', { signal, onWait });
-  return { facts: undefined };
+  return relayBackEnd(config.vhost_socket ?? '', { part: 'disk', id, signal });
 }

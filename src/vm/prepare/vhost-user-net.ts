@@ -1,12 +1,12 @@
 import { closeSync } from 'node:fs';
 import type { NetConfig, NetFacts } from '../../devices/net.ts';
-import { awaitBackEnds, reachBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
+import { awaitBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
 import { startRelay } from '../../host/vhost-user/service.ts';
-import { waitForListener } from '../../host/wait-socket.ts';
 import { engineUser } from '../../qemu/confinement.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { tellWaiting } from '../../util/waiting.ts';
+import { listeningBackEnds } from './back-end.ts';
 import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('net');
@@ -23,7 +23,9 @@ export async function prepareVhostUserNet(
   ];
   if (ignored.length > 0) log.warn(`net ${id}: ${ignored.join(', ')}: only its back-end can do this`);
   const path = config.vhost_socket ?? '';
-  const backEnds = await (config.vhost_mode === 'Client' ? listeningOne(path, id, signal) : listen(path));
+  const backEnds = await (config.vhost_mode === 'Client'
+    ? listeningBackEnds(path, { part: 'net', id, signal })
+    : listen(path));
   let first: number | undefined;
   try {
     if (config.vhost_mode === 'Server') first = await connectedOne(path, backEnds, signal);
@@ -38,12 +40,6 @@ export async function prepareVhostUserNet(
     backEnds[Symbol.dispose]();
     throw error;
   }
-}
-
-/** Does not connect yet: see `startRelay`. */
-async function listeningOne(path: string, id: string, signal: AbortSignal): Promise<BackEnds> {
-  await waitForListener(path, { signal, onWait: (text) => tellWaiting('net', `net ${id}: ${text}`) });
-  return reachBackEnds(path);
 }
 
 function listen(path: string): Promise<BackEnds> {

@@ -67,6 +67,20 @@ test('a boot, and a reboot, with any number of free descriptors works or is a 50
   assertStatus(await vmm.put('vm.boot'), 204);
 });
 
+test('a boot that is refused when kernel and initramfs are open closes both', async () => {
+  await using vmm = await startVmm();
+  // less than the kernel takes when it is loaded
+  const config = guestConfig({ memory: { size: 32 * 2 ** 20 } });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  for (let i = 0; i < 5; i++) {
+    const { status, json } = await vmm.put('vm.boot');
+    assert.equal(status, 500);
+    assert.match(JSON.stringify(json), /of RAM is too small: the kernel/);
+    const bootFiles = descriptorsOf(vmm.pid).filter((target) => /kernel|initramfs|vmlinu/.test(target));
+    assert.deepEqual(bootFiles, []);
+  }
+});
+
 test('a QEMU or a setpriv that cannot be started is named, with the reason', async () => {
   const folder = makeFolder();
   const file = (name: string, text: string, mode: number): string => {

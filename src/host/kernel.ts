@@ -43,11 +43,16 @@ export async function prepareKernel(path: string, folder = bootFilesFolder()): P
   }
 }
 
-/** Reads where an ELF kernel is entered. */
+/** Reads where an ELF kernel is entered. Closes the kernel where that fails. */
 async function withEntry(kernel: BootableKernel): Promise<BootableKernel> {
   if (kernel.kind !== 'linux' && kernel.kind !== 'pvh') return kernel;
-  const { entry } = await readPvhKernel(readerOfDescriptor(kernel.fd));
-  return { ...kernel, entry };
+  try {
+    const { entry } = await readPvhKernel(readerOfDescriptor(kernel.fd));
+    return { ...kernel, entry };
+  } catch (error) {
+    await kernel[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function kindOf(given: OpenedFile): Promise<BootableKernel['kind']> {

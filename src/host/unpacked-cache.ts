@@ -94,6 +94,16 @@ function openEntry(folder: string, name: string): Promise<FileHandle | undefined
   return openFile(join(folder, name), { flags: constants.O_NOFOLLOW }).catch(() => undefined);
 }
 
+/** Awaits work on an open file, which is closed where the work fails. */
+async function closedOnFailure<T>(file: FileHandle, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
 type NoEntry = Extract<Indexed, { noneWithin: number }>;
 
 interface Place {
@@ -131,7 +141,8 @@ async function openVerified(folder: string, prefix: string): Promise<Entry | und
   for (const name of (await readdir(folder)).filter((one) => one.startsWith(prefix))) {
     const file = await openEntry(folder, name);
     if (file !== undefined) {
-      if ((await digestOf({ file, path: join(folder, name) })) === digestInName(name)) return { name, file };
+      const digest = await closedOnFailure(file, digestOf({ file, path: join(folder, name) }));
+      if (digest === digestInName(name)) return { name, file };
       await file.close();
     }
     await rm(join(folder, name), { force: true, recursive: true });
@@ -150,7 +161,7 @@ async function make(unpacking: Unpacking, folder: string, prefix: string): Promi
     const name = `${prefix}${digest}`;
     // opened anew, for reading only, before another VMM can replace it under its name
     const reading = await openFile(half, { flags: constants.O_NOFOLLOW });
-    await rename(half, join(folder, name));
+    await closedOnFailure(reading, rename(half, join(folder, name)));
     return { name, file: reading };
   } catch (error) {
     if (error instanceof TooLargeError) return { noneWithin: unpacking.limit };

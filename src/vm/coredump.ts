@@ -5,7 +5,7 @@ import { isMessage } from '../qemu/qmp-stream.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Run } from './run.ts';
-import { folderOf } from './snapshot/location.ts';
+import { pathOf } from './snapshot/location.ts';
 
 /** The engine's name of the descriptor that it writes to. */
 const FILE = 'coredump';
@@ -15,7 +15,7 @@ const FILE = 'coredump';
  * Rejects with ApiError naming the path, and then there is no file.
  */
 export async function dumpCore(run: Run, url: string): Promise<void> {
-  const path = folderOf(url);
+  const path = pathOf(url, 'file');
   // what is there is somebody's
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
   const file = await beforeDeadline(path, create, { onLate: (late) => void late.close() }).catch(

@@ -4,16 +4,9 @@ import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../devices/machine-plan.ts';
 import { POST_CODES } from '../devices/post-codes.ts';
-import { bootMemory, takenMemory, zonesOf } from '../devices/memory.ts';
 import type { RamRegion } from '../devices/ram.ts';
 import { chooseAccelerator } from '../host/accelerator.ts';
 import { tellAccelerator } from './accelerator-line.ts';
-import type { BootFile } from '../host/boot-file.ts';
-import { prepareInitramfs } from '../host/initramfs.ts';
-import { prepareKernel, type BootableKernel } from '../host/kernel.ts';
-import { checkHostMemory, checkKernelFits } from '../host/ram-fit.ts';
-import { checkBacking } from '../host/ram-backing.ts';
-import { checkSgx } from '../host/sgx.ts';
 import { layOutMemory } from '../machine/memory-layout.ts';
 import { vcpuPlaces, type AcpiPatch } from '../machine/acpi-patch.ts';
 import { placeDevices, withDevices, type Layout, type Placement } from '../machine/placement.ts';
@@ -27,6 +20,7 @@ import { readBalloon, setBalloon } from './balloon.ts';
 import { openGivenFiles } from './given-files.ts';
 import { watchBursts, watchSharedBursts } from './bursts.ts';
 import { chooseAcpiPatch, patchAcpiTables } from './acpi-patch.ts';
+import { lookAtHost, type BootFiles } from './boot-files.ts';
 import type { Consoles } from './consoles.ts';
 import { logPostCodes } from './post-codes.ts';
 import { readCounters } from './counters.ts';
@@ -35,7 +29,6 @@ import { switchOnDevices } from './early-devices.ts';
 import { engineFailure } from './engine-failure.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { logWait } from './debugger.ts';
-import { noteFirmware } from './firmware-notes.ts';
 import { askHostPorts, type HostPorts } from './host-ports.ts';
 import { createLatest, INFO_PATIENCE_MS, type Latest } from './latest.ts';
 import type { ExpectedImage } from './prepare/expected-image.ts';
@@ -142,12 +135,6 @@ async function startGuest(run: Run, holds: boolean): Promise<void> {
   } catch (error) {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   }
-}
-
-/** What the machine's firmware starts from. */
-export interface BootFiles extends Pick<HostFacts, 'kernel' | 'initramfs'>, AsyncDisposable {
-  /** those that are open; the others come with QEMU, which finds them by their names */
-  readonly files: readonly BootFile[];
 }
 
 /** How a machine comes to be: booted, or from the state of another. */
@@ -311,64 +298,4 @@ async function countAllLatencies({ config, qemu, layout }: Run): Promise<void> {
 /** @throws ApiError where the start was ended: a wait that took too long must not start a machine afterwards */
 function checkWanted({ kill }: EndSignals): void {
   if (kill.aborted) throw new ApiError('failed', 'The start was ended: the VM is to be shut down');
-}
-
-/** What vm.create must not look at and vm.boot must: what the machine starts from and what its RAM is made of. */
-export async function lookAtHost(config: VmConfig): Promise<BootFiles> {
-  const accelerator = chooseAccelerator().name;
-  checkAccelerator(config, accelerator);
-  for (const zone of zonesOf(config.memory)) await naming(`memory zone ${zone.id}`, checkBacking(zone));
-  await naming('memory', checkHostMemory(takenMemory(config.memory)));
-  for (const { id } of config.sgx_epc ?? []) {
-    await naming(`sgx_epc ${id}`, checkSgx(accelerator));
-  }
-  return openBootFiles(config);
-}
-
-/** Opens what the machine starts from; none stays open when one cannot be opened. */
-async function openBootFiles(config: VmConfig): Promise<BootFiles> {
-  const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
-  const kernel = await naming(`${member} ${config.kernel.path}`, prepareKernel(config.kernel.path));
-  try {
-    await noteFirmware(config, kernel.kind);
-    const initramfs = await initramfsOf(config);
-    await checkSize(config, kernel, initramfs);
-    const files = initramfs === undefined ? [kernel] : [kernel, initramfs];
-    const dispose = async (): Promise<void> => {
-      for (const file of files) await file[Symbol.asyncDispose]();
-    };
-    return { kernel, initramfs: initramfs?.path, files, [Symbol.asyncDispose]: dispose };
-  } catch (error) {
-    await kernel[Symbol.asyncDispose]();
-    throw error;
-  }
-}
-
-async function checkSize({ memory }: VmConfig, kernel: BootableKernel, initramfs?: BootFile): Promise<void> {
-  const elf = kernel.kind === 'linux' || kernel.kind === 'pvh' ? kernel.fd : undefined;
-  await naming('memory', checkKernelFits({ bytes: bootMemory(memory), elf, initramfs: initramfs?.fd }));
-}
-
-/** QEMU would ignore features that need the host's processor, without a message. */
-function checkAccelerator({ cpus }: VmConfig, accelerator: Run['accelerator']): void {
-  if (accelerator === 'kvm') return;
-  const needsKvm = [
-    ...(cpus.kvm_hyperv ? ['cpus.kvm_hyperv'] : []),
-    ...(cpus.features?.amx === true ? ['cpus.features.amx'] : []),
-  ];
-  if (needsKvm.length === 0) return;
-  throw new ApiError('failed', `${needsKvm.join(', ')}: needs KVM, the machine would run on ${accelerator}`);
-}
-
-/** A failure's reason behind the name of what it is about. */
-function naming<T>(what: string, look: Promise<T>): Promise<T> {
-  return look.catch((error: unknown) => {
-    throw new ApiError('failed', `${what}: ${reasonOf(error)}`);
-  });
-}
-
-async function initramfsOf({ initramfs, memory }: VmConfig): Promise<BootFile | undefined> {
-  if (initramfs === undefined) return undefined;
-  const prepared = prepareInitramfs(initramfs.path, { memory: bootMemory(memory) });
-  return naming(`initramfs: ${initramfs.path}`, prepared);
 }

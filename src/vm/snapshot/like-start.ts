@@ -13,7 +13,8 @@ import { kindOf } from './describe.ts';
 import { pinVcpus } from '../affinity.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
-import { lookAtHost, type BootedShape, type BootFiles, type Run, type Start } from '../run.ts';
+import { lookAtHost, type BootFiles } from '../boot-files.ts';
+import type { BootedShape, Run, Start } from '../run.ts';
 import { likeNames, type LikeNames } from './like-names.ts';
 import type { MachineDescription, SavedDevice } from './saved-machine.ts';
 

@@ -18,7 +18,7 @@ import { launchRun, type Run } from '../run.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { checkEngine } from './describe.ts';
 import { firstDifference, shapeOf } from './edits.ts';
-import { folderOf } from './location.ts';
+import { pathOf } from './location.ts';
 import { read, readChecked } from './manifest.ts';
 import { openForEngine } from '../handed-files.ts';
 import { activateImages, expectedImages } from './images.ts';
@@ -71,7 +71,7 @@ export async function restoreVm(
 }
 
 async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Promise<Snapshot> {
-  const folder = folderOf(url);
+  const folder = pathOf(url, 'directory');
   try {
     await checkDirectory(folder);
     const { state, memoryBytes } = await readChecked(folder);

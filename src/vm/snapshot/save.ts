@@ -19,7 +19,7 @@ import type { Run } from '../run.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from './saveable.ts';
 import { describeMachine } from './describe.ts';
-import { folderOf } from './location.ts';
+import { pathOf } from './location.ts';
 import { manifestOf, withFacts } from './manifest.ts';
 import { withoutInterrupts } from './pmem/device.ts';
 import { pmemMemory } from './pmem/memory.ts';
@@ -40,7 +40,7 @@ export async function snapshotVm(
   request: VmSnapshotConfig,
   { kill: signal }: EndSignals,
 ): Promise<void> {
-  const path = folderOf(request.destination_url);
+  const path = pathOf(request.destination_url, 'directory');
   await checkSaveable(run, 'be in a snapshot');
   const started = performance.now();
   const amount = { done: 0, total: 0 };

@@ -49,25 +49,32 @@ test('a guest runs with a PTY and vsock, which need the native library and a thr
   assert.deepEqual(problems, []);
 });
 
-test('both run in a root folder that holds the C library alone beside them', async () => {
-  assert.equal(process.getuid?.(), 0, 'this test needs root: it calls chroot');
+test('both run from a copied folder in a root folder that has the C library alone, and /proc', async () => {
+  assert.equal(process.getuid?.(), 0, 'this test needs root: it calls mount and chroot');
   const root = makeFolder();
-  cpSync(FOLDER, root, { recursive: true });
+  // a copy in / would find its `lib` among the system's own
+  const folder = '/opt/my programs';
+  cpSync(FOLDER, join(root, folder), { recursive: true });
   for (const library of await cLibrary(PROGRAM)) {
     mkdirSync(join(root, dirname(library)), { recursive: true });
     copyFileSync(library, join(root, library));
   }
-  mkdirSync(join(root, 'tmp'));
+  for (const name of ['tmp', 'proc']) mkdirSync(join(root, name));
+  const through = ['unshare', '--mount', 'sh', '-ec', MOUNT_AND_ENTER, root];
   await using vmm = await startVmm({
-    program: '/cloud-hypervisor',
-    through: ['chroot', root],
+    program: `${folder}/cloud-hypervisor`,
+    through,
     socket: join(root, 'api'),
     socketInside: '/api',
   });
   assertStatus(await vmm.get('vmm.ping'), 200);
-  const { stdout } = await run('chroot', [root, '/ch-remote', '--api-socket', '/api', 'ping']);
+  const [command = '', ...args] = through;
+  const { stdout } = await run(command, [...args, `${folder}/ch-remote`, '--api-socket', '/api', 'ping']);
   assert.match(stdout, /^\{"version":/);
 });
+
+/** Shell commands for `unshare --mount`: mount /proc in the root folder `$0`, whose loader needs it, and run "$@" there. */
+const MOUNT_AND_ENTER = 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"';
 
 /** The package of glibc has these, and no C++ runtime. */
 const C_LIBRARY = /^(?:ld-linux.*|libc|libm|libdl|libpthread|librt)\.so\.\d+$/;

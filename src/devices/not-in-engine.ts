@@ -7,9 +7,9 @@ import { pciSegment } from './pci.ts';
 /** Why what current versions have is refused, by its member of VmConfig. */
 export const NOT_IN_ENGINE = {
   user_devices: 'Userspace devices are not supported: QEMU 10 cannot be a client of vfio-user',
-  vdpa: 'vDPA devices are not supported: they could not be tested, for want of a vDPA device',
+  vdpa: 'vDPA devices are not supported: no test machine has one to try them with',
   generic_vhost_user:
-    'Generic vhost-user devices are not supported: use --disk, --fs or --net with a vhost-user back-end',
+    'Generic vhost-user devices are not supported: QEMU has vhost-user front-ends for disks, fs and net only',
 } as const;
 
 /** A PCI device that another process emulates (vfio-user). */

@@ -42,7 +42,7 @@ test('--no-shutdown without an API: the VMM stays until a signal, and closes wha
 test('--on-panic and --on-reboot take what they say, and nothing else', async () => {
   for (const flag of ['--on-panic', '--on-reboot']) {
     await using vmm = await startVmm({ api: false, args: [flag, 'explode'] });
-    assert.equal(await vmm.exited, 1);
+    assert.equal(await vmm.exited, 2);
     assert.match(
       vmm.output(),
       /'explode' isn't a valid value for '--on-\w+ <on-\w+>' \(exit, restart, pause\)/,

@@ -33,7 +33,16 @@ test('panics and resets of devices without end: ten of each are recorded, and ho
   // rng's driver takes the device and lets it go
   const again =
     'cd /sys/bus/virtio/drivers/virtio_rng; for i in $(seq 100); do for d in virtio*; do :; done; echo $d >unbind; echo $d >bind; done; cd /';
-  await shell.run(again);
+  // a busy VMM does not see what is undone at once (docs/compatibility.md), and so drops it later or not at all
+  const isCounted = (): boolean => /"event": "dropped",[^}]*"event": "(?:reset|activated)"/.test(events());
+  await until(
+    'resets are counted',
+    async () => {
+      await shell.run(again);
+      return isCounted();
+    },
+    events,
+  );
   await within(5000, 'vm.info', async () => assertStatus(await vmm.get('vm.info'), 200));
   assertStatus(await vmm.put('vm.shutdown'), 204);
 

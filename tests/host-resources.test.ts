@@ -228,6 +228,27 @@ test('a debugged guest waits, and has a TPM; its free pages and discarded blocks
   assert.ok(statSync(thick ?? '').blocks * 512 >= 16 * MIB, 'and are not without sparse=on');
 });
 
+test('a TPM is there after vm.reboot, a reset by the guest, and vm.shutdown with a further boot', async () => {
+  await using vmm = await startVmm();
+  await using tpm = await startSwtpm(vmm.folder);
+  using shell = await boot(vmm, { tpm: { socket: tpm.socket } });
+  const seesTpm = async (): Promise<void> => {
+    assert.equal(await shell.run('cat /sys/class/tpm/tpm0/tpm_version_major'), '2');
+  };
+  await seesTpm();
+  assertStatus(await vmm.put('vm.reboot'), 204);
+  await shell.login();
+  await seesTpm();
+  shell.type('reboot -f\n');
+  await shell.login();
+  await seesTpm();
+  assertStatus(await vmm.put('vm.shutdown'), 204);
+  assertStatus(await vmm.put('vm.boot'), 204);
+  using again = openShell(await ptyOf(vmm));
+  await again.login();
+  assert.equal(await again.run('cat /sys/class/tpm/tpm0/tpm_version_major'), '2');
+});
+
 /** A file whose blocks are all there. */
 function filledFile(vmm: TestVmm, name: string, bytes: number): string {
   const path = join(vmm.folder, name);

@@ -26,7 +26,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     // `CPU 0/KVM` and so on, for whoever pins or watches the vCPUs
     ['-name', 'debug-threads=on'],
     // the VMM decides what a reset or power-off means: QEMU ends and says why; after a panic the guest decides
-    ['-action', 'reboot=shutdown,shutdown=poweroff,panic=none'],
+    ['-action', `reboot=shutdown,shutdown=${hasTpm(plan) ? 'pause' : 'poweroff'},panic=none`],
     ['-machine', keyValues(plan.machine.type, { ...plan.machine.properties, ...flashProperties(plan.boot) })],
     ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
     ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
@@ -43,6 +43,11 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ...plan.steps.map((step) => stepArguments(step, descriptors)),
     ...plan.numa.map((option) => ['-numa', numaArgument(option)]),
   ].flat();
+}
+
+/** Whether QEMU would end the TPM's emulator at its own end: such a QEMU is killed instead. */
+export function hasTpm({ steps }: MachinePlan): boolean {
+  return steps.some(({ kind }) => kind === 'tpmdev');
 }
 
 /** A listening socket of the VMM, for a debugger. */

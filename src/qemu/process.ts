@@ -2,8 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../devices/machine-plan.ts';
 import { onAbort, type EndSignals } from '../util/end-signals.ts';
+import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
-import { renderArguments } from './arguments.ts';
+import { hasTpm, renderArguments } from './arguments.ts';
 import { tooOld } from './binary.ts';
 import { confinementArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
@@ -65,13 +66,17 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
   let qmp: Qmp | undefined;
   let quitting: Promise<void> | undefined;
   const ended = endOf(child, waiting).then((end) =>
-    reasonOfEnd({ ...end, shutdownReason, asked: quitting !== undefined, lastWords: lastWords() }),
+    reasonOfEnd({ ...end, shutdownReason, byKill, asked: quitting !== undefined, lastWords: lastWords() }),
   );
-  const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended }));
+  const byKill = hasTpm(plan);
+  const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended, byKill }));
   const stopListening = onAbort(signals.kill, () => killGroup(child));
   try {
     const takeEvent = (event: QmpEvent): void => {
-      if (event.event === 'SHUTDOWN') shutdownReason = String(event.data['reason']);
+      if (event.event === 'SHUTDOWN') {
+        shutdownReason = String(event.data['reason']);
+        if (byKill) killAfterShutdown({ child, qmp, ended, byKill });
+      }
       events.tell(event);
     };
     const patience = usualPatience(progressOf(child.pid ?? 0));
@@ -95,6 +100,11 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
   const channels = new Map([...channelsOf(child, descriptors), ...waiting.streams]);
   const [onEvent, onTrace] = [events.add, traces.add];
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
+}
+
+/** After a guest's power-off or reset QEMU stands still where SIGKILL is its usual end. */
+function killAfterShutdown(qemu: Parameters<typeof terminate>[0]): void {
+  terminate(qemu).catch((error: unknown) => log.warn(reasonOf(error)));
 }
 
 interface Listeners<T> {
@@ -151,16 +161,19 @@ async function endOf(child: ChildProcess, { drained }: WaitingChannels): Promise
 
 interface Ending extends ProcessEnd {
   readonly shutdownReason: string;
+  /** SIGKILL is its usual end */
+  readonly byKill: boolean;
   readonly asked: boolean;
   readonly lastWords: string;
 }
 
 /** The reasons are QEMU's ShutdownCause (qapi/run-state.json). */
-function reasonOfEnd({ code, signal, shutdownReason, asked, lastWords }: Ending): QemuEnd {
+function reasonOfEnd({ code, signal, shutdownReason, byKill, asked, lastWords }: Ending): QemuEnd {
+  const isOrderly = code === 0 || (byKill && signal === 'SIGKILL');
   const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
   const detail = lastWords === '' ? how : `${how}: ${lastWords}`;
   if (asked) return { reason: 'quit', detail };
-  if (code === 0 && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
-  if (code === 0 && shutdownReason === 'guest-reset') return { reason: 'reset', detail };
+  if (isOrderly && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
+  if (isOrderly && shutdownReason === 'guest-reset') return { reason: 'reset', detail };
   return { reason: 'crash', detail };
 }

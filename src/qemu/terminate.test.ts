@@ -46,6 +46,14 @@ test('a QEMU that takes quit gets no signal', async () => {
   assert.equal(endOf(child), 7);
 });
 
+test('where SIGKILL is its usual end it is stopped first, which writes its caches out', async () => {
+  const { child, ended } = await start('');
+  const asked: string[] = [];
+  await terminate({ child, qmp: qmpOf(asked), ended, byKill: true }, LONG);
+  assert.deepEqual(asked, ['stop']);
+  assert.equal(endOf(child), 'SIGKILL');
+});
+
 test('without a control connection it is killed at once', async () => {
   const { child, ended } = await start("process.on('SIGTERM', () => process.exit(8))");
   await terminate({ child, qmp: undefined, ended }, LONG);

@@ -35,11 +35,22 @@ interface Terminable {
   /** undefined: QEMU has not run yet and has nothing to write out */
   readonly qmp: Pick<Qmp, 'execute'> | undefined;
   readonly ended: Promise<unknown>;
+  /** SIGKILL is its usual end, after `stop`: on `quit` QEMU would end the emulator of its TPM as well */
+  readonly byKill?: boolean;
 }
 
-/** Ends QEMU, whatever it does: by `quit`, which writes its caches out, else by SIGKILL. Rejects with EngineError where even that fails. */
-export async function terminate({ child, qmp, ended }: Terminable, times = TIMES): Promise<void> {
-  if (qmp !== undefined) {
+/**
+ * Ends QEMU, whatever it does: by `quit` or `stop`, which write its caches out, else by SIGKILL. Rejects with EngineError where
+ * even that fails.
+ */
+export async function terminate(
+  { child, qmp, ended, byKill = false }: Terminable,
+  times = TIMES,
+): Promise<void> {
+  if (qmp !== undefined && byKill) {
+    const stopped = qmp.execute('stop').catch(() => undefined);
+    await isWithin(Promise.race([stopped, ended]), times.quit);
+  } else if (qmp !== undefined) {
     const problem = await endsByQuit(qmp, ended, times);
     if (problem === undefined) return;
     log.warn(`QEMU (pid ${child.pid}) ${problem}: it is killed`);

@@ -46,6 +46,23 @@ test('defaults are filled in and an absent or null optional member reads undefin
   assert.equal(JSON.stringify(value), '{"path":"/x","load":512,"open":false,"pull":"Ox"}');
 });
 
+test('a member is read under its other name too, also beside a null; under both, its own name counts', () => {
+  const Boat = struct({
+    name: 'Boat',
+    doc: 'A boat',
+    aliases: { paddles: 'oars' },
+    fields: { oars: optional(uint('Number', { bits: 8 })) },
+  });
+  const cases: [object, number | undefined][] = [
+    [{ paddles: 2 }, 2],
+    [{ oars: null, paddles: 2 }, 2],
+    [{ oars: 4, paddles: null }, 4],
+    [{ oars: 4, paddles: 2 }, 4],
+    [{ oars: null, paddles: null }, undefined],
+  ];
+  for (const [json, oars] of cases) assert.equal(decode(Boat, json).oars, oars, JSON.stringify(json));
+});
+
 test('choices are read in any case and by their aliases, and answered in one spelling', () => {
   assert.equal(decode(Cart, { path: '/x', pull: 'WATERBUFFALO' }).pull, 'WaterBuffalo');
   assert.equal(decode(Cart, { path: '/x', pull: 'water-buffalo' }).pull, 'WaterBuffalo');

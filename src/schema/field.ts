@@ -277,7 +277,10 @@ function renamed(
   json: Readonly<Record<string, unknown>>,
   aliases: StructTraits['aliases'],
 ): Readonly<Record<string, unknown>> {
-  const used = Object.entries(aliases).filter(([alias, name]) => alias in json && !(name in json));
+  // generated clients send null for a member that is not set
+  const used = Object.entries(aliases).filter(
+    ([alias, name]) => alias in json && (json[name] === undefined || json[name] === null),
+  );
   if (used.length === 0) return json;
   return { ...json, ...Object.fromEntries(used.map(([alias, name]) => [name, json[alias]])) };
 }

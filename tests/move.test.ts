@@ -92,6 +92,7 @@ test('a VM moves while its guest counts, and back over TCP; what fails leaves it
   const one = await counted(shell);
   await until('the guest counts on', async () => (await counted(shell)) > one);
   assert.equal(await stateOf(here), 'Running');
+  assert.deepEqual(turnsOf(here), [], 'nothing happened to the VM');
 
   // 2. a stranger at the receiver's door
   const socket = join(there.folder, 'move, "1" é');
@@ -180,6 +181,12 @@ async function assertRefused(here: TestVmm, there: TestVmm, added: string): Prom
   assert.equal(await stateOf(here), 'Running');
 }
 
+/** The events that tell of a VM's pauses, as the log has them. */
+function turnsOf(vmm: TestVmm): string[] {
+  const events = vmm.output().matchAll(/<vmm> INFO:event -- vm (paus\w+|resum\w+)/g);
+  return [...events].map(([, name]) => name ?? '');
+}
+
 /** A connection that a relay cuts when some of the RAM has gone through; both sides can be used again. */
 async function assertCut(here: TestVmm, there: TestVmm, shell: Shell): Promise<void> {
   const [near, far] = [join(here.folder, 'near'), join(there.folder, 'far')];
@@ -199,6 +206,7 @@ async function assertCut(here: TestVmm, there: TestVmm, shell: Shell): Promise<v
     });
   }).listen(near);
   await until('the relay listens', () => existsSync(near));
+  const told = turnsOf(here).length;
   const sent = await here.put('vm.send-migration', { destination_url: `unix:${near}` });
   relay.close();
   const received = await receiving;
@@ -208,6 +216,7 @@ async function assertCut(here: TestVmm, there: TestVmm, shell: Shell): Promise<v
   assert.deepEqual(childrenOf(there.pid), []);
   assertStatus(await there.get('vm.info'), 404);
   assert.equal(await stateOf(here), 'Running');
+  assert.deepEqual(turnsOf(here).slice(told), ['pausing', 'resuming', 'resumed']);
   const before = await counted(shell);
   await until('the guest counts on after the cut', async () => (await counted(shell)) > before);
   await shell.run(persist('before'));

@@ -275,7 +275,7 @@ export class Vmm {
   }
 
   async #send(vm: Vm, url: string, signals: EndSignals): Promise<void> {
-    await onLive(vm, ({ run }) => this.#during(['pausing', 'paused'], () => sendVm(vm, run, url, signals)));
+    await onLive(vm, ({ run }) => sendVm(vm, run, { url, signals, emit: this.#emit }));
     if (!dialectOf(vm.config).endsAfterSending) return;
     log.info('the VM was sent: this VMM ends');
     await this.#delete(vm).then(

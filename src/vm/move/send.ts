@@ -16,6 +16,7 @@ import { pmemsOf, withoutInterrupts } from '../snapshot/pmem/device.ts';
 import { flushPmems, homeOf } from '../snapshot/pmem/memory.ts';
 import { checkSaveable } from '../snapshot/saveable.ts';
 import { vsocksOf, withoutVsocks } from '../snapshot/vsock/device.ts';
+import { turn, type OnVmEvent } from '../events.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
@@ -25,16 +26,24 @@ const log = createLog('move');
 /** How long a receiver may take until its QEMU waits, in milliseconds: it may wait for back-ends of its devices first. */
 const ANSWER_MS = 180_000;
 
+/** Where a VM is sent, and who is told. */
+export interface Sending {
+  readonly url: string;
+  readonly signals: EndSignals;
+  readonly emit: OnVmEvent;
+}
+
 /**
  * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns; where it rejects, with ApiError and the
- * reason, it runs on.
+ * reason, it runs on. Events tell of it once the other side takes the VM.
  */
-export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals): Promise<void> {
+export async function sendVm(vm: Vm, run: Run, { url, signals, emit }: Sending): Promise<void> {
   const address = addressOf(url);
   await checkMovable(vm, run);
   const started = performance.now();
   const { waits: signal } = signals;
   // a guest that runs could release a device that the receiver was told of
+  let isTold = false;
   const stopsFirst = pmemsOf(run).length + vsocksOf(run).length + run.leaving.size > 0;
   try {
     // what we tell of devices that QEMU does not save must be their last word
@@ -48,6 +57,8 @@ export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals)
     const { refused } = parseAnswer(await link.receive(ANSWER_MS));
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
     const fd = await link.take();
+    emit(turn('pausing'));
+    isTold = true;
     const options: SendOptions = {
       // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end
       live: run.accelerator !== 'tcg',
@@ -63,9 +74,11 @@ export async function sendVm(vm: Vm, run: Run, url: string, signals: EndSignals)
     );
   } catch (error) {
     if (stopsFirst) await run.qemu.qmp.execute('cont').catch(() => undefined);
+    if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(turn(event));
     throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
   }
   vm.state = 'Paused';
+  emit(turn('paused'));
   log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
 }
 

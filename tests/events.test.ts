@@ -14,7 +14,9 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
+import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { createImage } from './support/images.ts';
+import { waitsForVm } from './support/migration.ts';
 import { until } from './support/until.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
@@ -130,6 +132,26 @@ test('a life from boot to delete is told in order, and in the log', async () => 
   );
   assert.ok((times[0] ?? 1) < 0.5, 'time does not count from the start');
   rmSync(folder, { recursive: true });
+});
+
+test('a VM with payload that is received is told of in the order of its dialect, and not before it comes', async () => {
+  await using source = await startVmm();
+  const record = join(source.folder, 'events.json');
+  await using vmm = await startVmm({ args: ['--event-monitor', `path=${record}`] });
+  const names = (): string[] => parse(readFileSync(record, 'utf8')).map(named);
+  const payload = { kernel: KERNEL, initramfs: INITRAMFS, cmdline: 'console=ttyS0' };
+  using _shell = await boot(source, { payload, kernel: undefined, initramfs: undefined, cmdline: undefined });
+  const url = `unix:${join(source.folder, 'link')}`;
+  const receiving = vmm.put('vm.receive-migration', { receiver_url: url });
+  await waitsForVm(vmm, url);
+  assert.ok(!names().includes('vm/restoring'));
+  assertStatus(await source.put('vm.send-migration', { destination_url: url }), 204);
+  assertStatus(await receiving, 204);
+  const seen = names().filter((name) => name.startsWith('v') && !name.startsWith('vmm/'));
+  assert.deepEqual(seen, [
+    'virtio-device/activated __rng',
+    ...['vm/restoring', 'vm/restored', 'vm/resuming', 'vm/resumed'],
+  ]);
 });
 
 /** Devices that have a driver in a snapshot are told of before the answer: in today's dialect before `restoring`, as by Cloud Hypervisor. */

@@ -253,23 +253,26 @@ export class Vmm {
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
     const whole = withNetDescriptors(request, fds);
-    const { vm, run } = await restoreVm(whole, signals, (config) => {
-      if (!dialectOf(config).tellsActivatedFirst) this.#emit(turn('restoring'));
-    });
+    const { vm, run } = await restoreVm(whole, signals, (config) => this.#tellRestoring(config, false));
     this.#vm = vm;
     await this.#watch(vm, run);
-    if (dialectOf(vm.config).tellsActivatedFirst) this.#emit(turn('restoring'));
+    this.#tellRestoring(vm.config, true);
     this.#emit(turn('restored'));
     if (request.resume) await resumeVm(vm, this.#emit);
+  }
+
+  /** Tells `restoring`, where a configuration's dialect has it at this moment: before its devices are active, or after. */
+  #tellRestoring(config: VmConfig, areActive: boolean): void {
+    if (dialectOf(config).tellsActivatedFirst === areActive) this.#emit(turn('restoring'));
   }
 
   async #receive({ receiver_url: url }: VmReceiveMigrationData, signals: EndSignals): Promise<void> {
     checkPhase('vm.receive-migration', this.#vm?.state ?? 'none');
     log.info('vm.receive-migration');
-    this.#emit(turn('restoring'));
-    const { vm, run } = await receiveVm(url, signals);
+    const { vm, run } = await receiveVm(url, signals, (config) => this.#tellRestoring(config, false));
     this.#vm = vm;
     await this.#watch(vm, run);
+    this.#tellRestoring(vm.config, true);
     this.#emit(turn('restored'));
     await resumeVm(vm, this.#emit);
   }

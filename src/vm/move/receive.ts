@@ -1,6 +1,6 @@
 import type { NetConnectOpts } from 'node:net';
 import { ApiError, errorChain } from '../../api/errors.ts';
-import { decodeVmConfig } from '../../config/vm-config.ts';
+import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { acceptLink, type Link } from '../../host/link.ts';
 import { receiveMachine } from '../../qemu/migration.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
@@ -25,14 +25,19 @@ const OFFER_MS = 60_000;
 
 /**
  * Waits for another VMM to send its VM, and takes it: it is Paused, with all that it had. Rejects with ApiError and the reason,
- * which the sender is told as well, and leaves nothing behind. `signals` end it.
+ * which the sender is told as well, and leaves nothing behind. `signals` end it. `onConfig` is called with the configuration before
+ * anything is made from it.
  */
-export async function receiveVm(url: string, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
+export async function receiveVm(
+  url: string,
+  signals: EndSignals,
+  onConfig: (config: VmConfig) => void,
+): Promise<{ vm: Vm; run: Run }> {
   const address = addressOf(url);
   log.info(`${url}: waiting for a VM`);
   try {
     using link = await accept(url, address, signals.waits);
-    return await takeVm(link, signals).catch((error: unknown) => {
+    return await takeVm(link, signals, onConfig).catch((error: unknown) => {
       refuse(link, error);
       throw error;
     });
@@ -52,9 +57,14 @@ function refuse(link: Link, error: unknown): void {
   link.send(answer);
 }
 
-async function takeVm(link: Link, signals: EndSignals): Promise<{ vm: Vm; run: Run }> {
+async function takeVm(
+  link: Link,
+  signals: EndSignals,
+  onConfig: (config: VmConfig) => void,
+): Promise<{ vm: Vm; run: Run }> {
   const offer = parseOffer(await link.receive(OFFER_MS));
   const { config } = decodeVmConfig(offer.config);
+  onConfig(config);
   const machine = parseDescription(offer.machine);
   const vm = createVm(config);
   const start = likeStart(config, machine, vm.rawImages);

@@ -61,8 +61,10 @@ export function shellOn(line: Line): Shell {
       () => shown.slice(from),
       patience,
     );
-    const start = shown.indexOf(begin, from) + begin.length;
-    return shown.slice(start, answered()).trimEnd();
+    const begun = shown.indexOf(begin, from);
+    if (begun < 0)
+      throw new Error(`the answer to ${command} has no begin: ${JSON.stringify(shown.slice(from))}`);
+    return shown.slice(begun + begin.length, answered()).trimEnd();
   };
   return {
     shown: () => shown,
@@ -85,7 +87,8 @@ export function shellOn(line: Line): Shell {
       );
       // from here on what is typed is not shown, and each answer stands alone; getty leaves CR as it is when it
       // saw the name end otherwise, and without an echo the shell has nothing but the line's settings
-      type('stty sane -echo; echo quiet""-now\r');
+      // a message of the kernel's, e.g. of added memory, would come in the middle of an answer: only those of a panic are shown
+      type('stty sane -echo; dmesg -n 1; echo quiet""-now\r');
       await until(
         'the echo is off',
         () => /^quiet-now\n.*# /ms.test(shown.slice(asked)),

@@ -94,6 +94,9 @@ test('each machine tells its codes from its own boot on, and a flood of codes hi
   await shell.login();
   await shell.run(MAKE_PORT_PROGRAM);
   await shell.run(write('c'));
-  const anew = await untilTold('Userspace code 0x63');
-  assert.ok(anew > 0 && anew * 1000 < performance.now() - rebooted, `${anew} ${flooded}`);
+  const afterReboot = await untilTold('Userspace code 0x63');
+  assert.ok(
+    afterReboot > 0 && afterReboot * 1000 < performance.now() - rebooted,
+    `${afterReboot} ${flooded}`,
+  );
 });

@@ -97,7 +97,7 @@ test('strict back-ends serve networks, a disk and a folder: at boot, with a new 
     assert.doesNotMatch(gate.output(), /refused/);
   }
 
-  // a back-end that is started anew is as strict
+  // a back-end that is started again is as strict
   await _gates.listening[Symbol.asyncDispose]();
   await using again = startStrictGate('listen', at('first, strict'), at('first'));
   await until('it is found again', async () => {

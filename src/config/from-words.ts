@@ -31,7 +31,7 @@ import { decodeVmConfig, VmConfig, type DecodedVmConfig } from './vm-config.ts';
 /** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
 
-/** The original's order: of several wrong flags the first of these is reported. */
+/** Cloud Hypervisor's order: of several wrong flags the first of these is reported. */
 const PARSE_ORDER: readonly Device[] = [
   disk,
   net,

@@ -17,7 +17,7 @@ const failure = (json: unknown): ConfigError => {
 
 const KERNEL = { kernel: { path: '/boot/vmlinux' } };
 
-/** What the original makes of a kernel alone, with what was not given left out. */
+/** Configuration that Cloud Hypervisor makes of a kernel alone; members that were not given are left out. */
 const DEFAULTS = {
   cpus: { boot_vcpus: 1, max_vcpus: 1, kvm_hyperv: false },
   memory: {

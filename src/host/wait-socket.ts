@@ -47,7 +47,7 @@ export async function waitForListener(
   await delay(LOOK_MS);
 }
 
-/** @returns why nobody can be reached there, with the path where waiting cannot help */
+/** @returns why the socket cannot be reached, with the path where waiting cannot help */
 function whyUnheard(native: Native, path: string): string | undefined {
   try {
     return askForListener(native, path);

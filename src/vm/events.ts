@@ -4,7 +4,7 @@ import { createLog } from '../util/log.ts';
 
 const log = createLog('event');
 
-/** Turns in the life of a VM, in the original's words. */
+/** Turns in the life of a VM, in Cloud Hypervisor's words. */
 export type Turn =
   | 'booting'
   | 'booted'

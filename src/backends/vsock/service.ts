@@ -94,7 +94,7 @@ async function startDevice(
   };
 }
 
-/** The thread closes the listening socket at its end; where there is no thread, nobody else would. */
+/** The thread closes the listening socket at its end; without a thread nothing else would. */
 function startWorker(options: VsockOptions): Worker {
   try {
     return startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);

@@ -2,27 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
+import { hasRam } from './support/guest-ram.ts';
 import type { Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const ONLINE = { args: 'console=ttyS0 memhp_default_state=online' };
-
-const ramOf = async (shell: Shell): Promise<number> =>
-  Number(await shell.run("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"));
-
-async function hasRam(shell: Shell, least: number, most: number): Promise<void> {
-  let ram = 0;
-  await until(
-    `the guest has ${least} to ${most} MiB`,
-    async () => {
-      ram = await ramOf(shell);
-      return ram >= least && ram <= most;
-    },
-    () => `it has ${ram} MiB`,
-  );
-}
 
 async function hasVcpus(shell: Shell, count: number): Promise<void> {
   await until(

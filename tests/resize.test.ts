@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { infoOf } from './support/info.ts';
+import { hasRam } from './support/guest-ram.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { until } from './support/until.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
@@ -114,23 +115,6 @@ test('NEPHOS_ACPI=off leaves the tables as QEMU makes them', async () => {
   using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 2 } });
   assert.notEqual(await shell.run('dmesg | grep -c SWIOTLB'), '0');
 });
-
-/** The guest's RAM in MiB, without what its kernel keeps for itself. */
-async function ramOf(shell: Shell): Promise<number> {
-  return Number(await shell.run('read _ kib _ </proc/meminfo; echo $((kib / 1024))'));
-}
-
-async function hasRam(shell: Shell, least: number, most: number): Promise<void> {
-  let ram = 0;
-  await until(
-    `the guest has ${least} to ${most} MiB`,
-    async () => {
-      ram = await ramOf(shell);
-      return ram >= least && ram <= most;
-    },
-    () => `it has ${ram} MiB`,
-  );
-}
 
 const MIB = 2 ** 20;
 const ONLINE = { args: 'console=ttyS0 memhp_default_state=online' };

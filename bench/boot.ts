@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chooseAccelerator } from '../src/host/accelerator.ts';
+import { chooseAccelerator } from '../src/host/system/accelerator.ts';
 import { ENTRY_MARK, markEntry } from './entry-mark.ts';
 import { inMs, printRow } from './table.ts';
 

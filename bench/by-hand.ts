@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Duplex } from 'node:stream';
-import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
-import { isMessage } from '../src/qemu/qmp-stream.ts';
+import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
+import { isMessage } from '../src/qemu/qmp/messages.ts';
 
 /** The processor of guests under emulation by hand, as ours is: what it can do is not what is compared. */
 export const CPU = 'max,erms=off,fsrm=off,fsrs=off,fzrm=off';

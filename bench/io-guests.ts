@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Duplex } from 'node:stream';
-import { chooseAccelerator } from '../src/host/accelerator.ts';
-import { openQmp, type Qmp } from '../src/qemu/qmp.ts';
+import { chooseAccelerator } from '../src/host/system/accelerator.ts';
+import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
 import { guestConfig, INITRAMFS_WITH_TOOLS, KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
 import { startVmm } from '../tests/support/vmm.ts';

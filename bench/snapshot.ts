@@ -11,8 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { isMessage } from '../src/qemu/qmp-stream.ts';
-import { parseSavedMachine } from '../src/vm/snapshot/saved-machine.ts';
+import { isMessage } from '../src/qemu/qmp/messages.ts';
+import { parseSavedMachine } from '../src/vm/machine-state/machine-description.ts';
 import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/host.ts';
 import { openShell, ptyOf } from '../tests/support/shell.ts';

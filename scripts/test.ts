@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findProgram } from '../src/qemu/binary.ts';
+import { findProgram } from '../src/qemu/process/program.ts';
 import { missingForKata } from '../tests/kata/support/home.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';

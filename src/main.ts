@@ -11,18 +11,18 @@ import { exitWith } from './cli/exit.ts';
 import { surviveLostTerminals } from './cli/lost-terminals.ts';
 import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
-import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/event-monitor.ts';
+import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/system/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
-import { confineEngines, type EngineUser } from './qemu/confinement.ts';
+import { confineEngines, type EngineUser } from './qemu/process/confinement.ts';
 import { clip } from './util/clip.ts';
 import { reasonOf } from './util/errno.ts';
-import { createLineOutput } from './util/line-output.ts';
+import { createLineOutput } from './native/line-output.ts';
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
-import { createOutput, flushOutputs } from './util/output.ts';
+import { createOutput, flushOutputs } from './native/output.ts';
 import { limitEvents } from './vm/event-limits.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
-import type { Metrics } from './vm/metrics.ts';
+import type { Metrics } from './vm/observe/metrics.ts';
 import { dialectOfVm } from './vm/vm.ts';
 import { Vmm } from './vm/vmm.ts';
 
@@ -55,7 +55,7 @@ async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
 
 async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
   if (process.platform !== 'linux') throw new ExitError('--user: needs Linux');
-  const { findUser } = await import('./host/user.ts');
+  const { findUser } = await import('./host/system/user.ts');
   const user = await findUser(text).catch((error: unknown) => {
     throw new ExitError(`--user ${text}: ${reasonOf(error)}`);
   });
@@ -171,7 +171,7 @@ async function restoreFromCommandLine(
 
 async function openDebugger(path: string | undefined): Promise<Disposable | undefined> {
   if (path === undefined) return undefined;
-  const { openDebuggerSocket } = await import('./vm/debugger.ts');
+  const { openDebuggerSocket } = await import('./vm/launch/debugger.ts');
   return openDebuggerSocket(path).catch((error: unknown) => {
     throw new ExitError(`Failed to serve --gdb: ${reasonOf(error)}`);
   });
@@ -182,7 +182,7 @@ async function serveFigures(
   path: string,
   vmm: Vmm,
 ): Promise<AsyncDisposable & { readonly metrics: Metrics }> {
-  const { createMetrics } = await import('./vm/metrics.ts');
+  const { createMetrics } = await import('./vm/observe/metrics.ts');
   const { serveMetrics } = await import('./http/metrics-server.ts');
   const metrics = createMetrics(OWN_VERSION, () => vmm.vm);
   try {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { hasIoUring } from '../src/host/io-uring.ts';
+import { hasIoUring } from '../src/host/disk/io-uring.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf, openFlagsOf, qemuOf } from './support/host.ts';
 import { createImage, writeFirstSector } from './support/images.ts';

@@ -7,22 +7,23 @@ import { test } from 'node:test';
 import { makeFolder } from './support/vmm.ts';
 
 const BELOW_API = ['util', 'schema', 'devices', 'config'];
-const BELOW_MACHINE = [...BELOW_API, 'api'];
+const BELOW_PLAN = [...BELOW_API, 'api'];
 
 /** The folders that each folder of src/ may import from, beside itself; cli/ may import from all. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   util: [],
-  backends: ['util'],
+  native: ['util'],
+  backends: ['util', 'native'],
   schema: ['util'],
   devices: ['util', 'schema'],
   config: ['util', 'schema', 'devices'],
   api: BELOW_API,
-  machine: BELOW_MACHINE,
-  qemu: BELOW_MACHINE,
-  host: BELOW_MACHINE,
-  vm: [...BELOW_MACHINE, 'machine', 'qemu', 'host', 'backends'],
-  http: BELOW_MACHINE,
-  sdk: BELOW_MACHINE,
+  plan: BELOW_PLAN,
+  qemu: [...BELOW_PLAN, 'native'],
+  host: [...BELOW_PLAN, 'native'],
+  vm: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends'],
+  http: [...BELOW_PLAN, 'native'],
+  sdk: [...BELOW_PLAN, 'native'],
 };
 const FOLDERS = [...Object.keys(ALLOWED), 'cli'];
 

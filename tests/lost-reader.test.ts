@@ -1,7 +1,7 @@
 // Kata's shim reads what its VMM writes. When it was killed, nobody has the other end of the VMM's outputs any longer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openPty } from '../src/host/pty.ts';
+import { openPty } from '../src/host/console/pty.ts';
 import { guestConfig } from './support/guest.ts';
 import { stateOf } from './support/info.ts';
 import { openShell, ptyOf } from './support/shell.ts';

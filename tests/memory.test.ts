@@ -233,7 +233,7 @@ test('memory that the host does not have is refused at boot, naming what it is f
   assert.deepEqual(readdirSync(vmm.folder), before);
 });
 
-// no machine of this project has SGX: what QEMU is told is in src/machine/plan.test.ts
+// no machine of this project has SGX: what QEMU is told is in src/plan/machine-plan.test.ts
 test('without SGX on the host enclave memory is refused, naming the section and what is missing', async () => {
   await using vmm = await startVmm();
   assert.equal(existsSync('/dev/sgx_vepc'), false);

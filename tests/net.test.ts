@@ -5,7 +5,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
-import { openTap } from '../src/host/tap.ts';
+import { openTap } from '../src/host/net/tap.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/host.ts';
 import { infoOf } from './support/info.ts';

@@ -4,7 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openPty } from '../src/host/pty.ts';
+import { openPty } from '../src/host/console/pty.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { stateOf } from './support/info.ts';
 import { openShell, ptyOf } from './support/shell.ts';

@@ -1,8 +1,8 @@
-import { imageType } from '../devices/image.ts';
-import { readIntegers } from '../devices/integers.ts';
-import { PortForward } from '../devices/port-forward.ts';
-import { DeviceConfig } from '../devices/vfio.ts';
-import { FILE_URL, SOCKET_URL } from '../devices/limits.ts';
+import { imageType } from '../devices/disk/image.ts';
+import { readIntegers } from '../devices/common/integers.ts';
+import { PortForward } from '../devices/net/port-forward.ts';
+import { DeviceConfig } from '../devices/vfio/index.ts';
+import { FILE_URL, SOCKET_URL } from '../devices/common/limits.ts';
 import {
   beyond,
   bounded,

@@ -4,12 +4,12 @@ import {
   GenericVhostUserConfig,
   UserDeviceConfig,
   VdpaConfig,
-} from '../devices/not-in-engine.ts';
-import { DiskConfig } from '../devices/disk.ts';
-import { FsConfig } from '../devices/fs.ts';
-import { NetConfig } from '../devices/net.ts';
-import { PmemConfig } from '../devices/pmem.ts';
-import { VsockConfig } from '../devices/vsock.ts';
+} from '../devices/unsupported/index.ts';
+import { DiskConfig } from '../devices/disk/index.ts';
+import { FsConfig } from '../devices/fs/index.ts';
+import { NetConfig } from '../devices/net/index.ts';
+import { PmemConfig } from '../devices/pmem/index.ts';
+import { VsockConfig } from '../devices/vsock/index.ts';
 import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
 import {
   RestoreConfig,

@@ -11,7 +11,7 @@ import {
   openEpoll,
   systemError,
   type Block,
-} from './native.ts';
+} from '../native/libc.ts';
 
 /** How many events one wait brings at most. */
 const EVENTS = 64;

@@ -2,12 +2,12 @@ import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag, parseVmConfig, type FlagTexts } from '../config/from-words.ts';
 import type { DecodedVmConfig } from '../config/vm-config.ts';
-import type { MonitorTarget } from '../host/event-monitor.ts';
+import type { MonitorTarget } from '../host/system/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { didYouMean, nearest } from '../util/nearest.ts';
 import { OptionError, parseFlags, UsageError, type Flag, type ParsedFlags } from './flags.ts';
-import { GUEST_ACTIONS, type GuestAction } from '../vm/machine-end.ts';
+import { GUEST_ACTIONS, type GuestAction } from '../vm/guest-exit/outcome.ts';
 import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 

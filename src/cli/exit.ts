@@ -1,4 +1,4 @@
-import { loadNative } from '../util/native.ts';
+import { loadNative } from '../native/load.ts';
 import { hasHangingCalls } from '../util/path-deadline.ts';
 
 /**

@@ -2,7 +2,7 @@ import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
 import { warningsOf } from '../config/vm-config.ts';
-import { net } from '../devices/net.ts';
+import { net } from '../devices/net/index.ts';
 import { randomMac } from '../util/random-mac.ts';
 import type { Device } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';

@@ -1,10 +1,10 @@
 import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
-import { disk } from '../devices/disk.ts';
-import { fs } from '../devices/fs.ts';
-import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/not-in-engine.ts';
-import { pmem } from '../devices/pmem.ts';
-import { vfio } from '../devices/vfio.ts';
-import { vsock } from '../devices/vsock.ts';
+import { disk } from '../devices/disk/index.ts';
+import { fs } from '../devices/fs/index.ts';
+import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/unsupported/index.ts';
+import { pmem } from '../devices/pmem/index.ts';
+import { vfio } from '../devices/vfio/index.ts';
+import { vsock } from '../devices/vsock/index.ts';
 import type { Flag } from './flags.ts';
 import {
   argumentBody,

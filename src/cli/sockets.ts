@@ -1,4 +1,4 @@
-import type { MonitorTarget } from '../host/event-monitor.ts';
+import type { MonitorTarget } from '../host/system/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { OptionError } from './flags.ts';
 

@@ -1,8 +1,8 @@
 import type { Device } from '../devices/device.ts';
-import { FwCfgConfig } from '../devices/fw-cfg.ts';
+import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES } from '../devices/index.ts';
-import { MemoryZoneConfig } from '../devices/memory.ts';
-import { NO_IGVM } from '../devices/payload.ts';
+import { MemoryZoneConfig } from '../devices/memory/index.ts';
+import { NO_IGVM } from '../devices/payload/index.ts';
 import { syntaxOf } from '../schema/words.ts';
 import type { Flag } from './flags.ts';
 

@@ -1,5 +1,5 @@
-import type { DiskConfig } from '../devices/disk.ts';
-import type { FsConfig } from '../devices/fs.ts';
+import type { DiskConfig } from '../devices/disk/index.ts';
+import type { FsConfig } from '../devices/fs/index.ts';
 import {
   CLIQUE,
   DISK_SERIAL,
@@ -10,8 +10,8 @@ import {
   QUEUE_SIZE,
   SHARED_SIZE,
   VSOCK_CID,
-} from '../devices/limits.ts';
-import type { PmemConfig } from '../devices/pmem.ts';
+} from '../devices/common/limits.ts';
+import type { PmemConfig } from '../devices/pmem/index.ts';
 import type { Report } from './checks.ts';
 import { dialectOf } from './dialect.ts';
 import { checkIds } from './id-checks.ts';

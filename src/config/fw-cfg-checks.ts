@@ -1,5 +1,5 @@
-import { nameProblem } from '../devices/fw-cfg.ts';
-import { FW_CFG_ITEMS } from '../devices/limits.ts';
+import { nameProblem } from '../devices/payload/fw-cfg.ts';
+import { FW_CFG_ITEMS } from '../devices/common/limits.ts';
 import type { Report } from './checks.ts';
 import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';

@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RestoreConfig, VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
-import { CpusConfig } from '../devices/cpus.ts';
-import { DiskConfig } from '../devices/disk.ts';
-import { FwCfgConfig } from '../devices/fw-cfg.ts';
+import { CpusConfig } from '../devices/cpus/index.ts';
+import { DiskConfig } from '../devices/disk/index.ts';
+import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES } from '../devices/index.ts';
-import { MemoryZoneConfig } from '../devices/memory.ts';
-import { NetConfig } from '../devices/net.ts';
-import { GenericVhostUserConfig } from '../devices/not-in-engine.ts';
-import { NumaConfig } from '../devices/numa.ts';
-import { PlatformConfig } from '../devices/platform.ts';
+import { MemoryZoneConfig } from '../devices/memory/index.ts';
+import { NetConfig } from '../devices/net/index.ts';
+import { GenericVhostUserConfig } from '../devices/unsupported/index.ts';
+import { NumaConfig } from '../devices/numa/index.ts';
+import { PlatformConfig } from '../devices/platform/index.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError } from '../schema/words.ts';
 

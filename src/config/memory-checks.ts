@@ -1,7 +1,7 @@
-import { RAM_SIZE } from '../devices/limits.ts';
-import { plannedMemory, type MemoryConfig, type MemoryZoneConfig } from '../devices/memory.ts';
+import { RAM_SIZE } from '../devices/common/limits.ts';
+import { plannedMemory, type MemoryConfig, type MemoryZoneConfig } from '../devices/memory/index.ts';
 import type { Report } from './checks.ts';
-import type { BalloonConfig } from '../devices/balloon.ts';
+import type { BalloonConfig } from '../devices/balloon/index.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 
 /** virtio-mem grows in steps of this many `bytes`. */

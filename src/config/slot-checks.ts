@@ -1,4 +1,4 @@
-import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/pci.ts';
+import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
 import type { Report } from './checks.ts';
 import { deviceItems } from './items.ts';
 import { duplicates } from './numbers.ts';

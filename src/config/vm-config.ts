@@ -1,29 +1,35 @@
-import { balloon } from '../devices/balloon.ts';
-import { console } from '../devices/console.ts';
-import { cpus } from '../devices/cpus.ts';
-import { debugConsole } from '../devices/debug-console.ts';
-import { disk } from '../devices/disk.ts';
-import { fs } from '../devices/fs.ts';
-import { iommu } from '../devices/iommu.ts';
-import { memory } from '../devices/memory.ts';
-import { net } from '../devices/net.ts';
-import { ivshmem } from '../devices/ivshmem.ts';
-import { landlock, landlockRules } from '../devices/landlock.ts';
-import { genericVhostUser, pvmemcontrol, userDevice, vdpa } from '../devices/not-in-engine.ts';
-import { numa } from '../devices/numa.ts';
-import { CmdLineConfig, InitramfsConfig, KernelConfig, NO_IGVM, PayloadConfig } from '../devices/payload.ts';
-import { pciSegments } from '../devices/pci-segments.ts';
-import { platform } from '../devices/platform.ts';
-import { pmem } from '../devices/pmem.ts';
-import { pvpanic } from '../devices/pvpanic.ts';
-import { rateLimitGroup } from '../devices/rate-limit-group.ts';
-import { rng } from '../devices/rng.ts';
-import { serial } from '../devices/serial.ts';
-import { sgxEpc } from '../devices/sgx-epc.ts';
-import { tpm } from '../devices/tpm.ts';
-import { vfio } from '../devices/vfio.ts';
-import { vsock } from '../devices/vsock.ts';
-import { watchdog } from '../devices/watchdog.ts';
+import { balloon } from '../devices/balloon/index.ts';
+import { console } from '../devices/console/index.ts';
+import { cpus } from '../devices/cpus/index.ts';
+import { debugConsole } from '../devices/debug-console/index.ts';
+import { disk } from '../devices/disk/index.ts';
+import { fs } from '../devices/fs/index.ts';
+import { iommu } from '../devices/iommu/index.ts';
+import { memory } from '../devices/memory/index.ts';
+import { net } from '../devices/net/index.ts';
+import { ivshmem } from '../devices/ivshmem/index.ts';
+import { landlock, landlockRules } from '../devices/landlock/index.ts';
+import { genericVhostUser, pvmemcontrol, userDevice, vdpa } from '../devices/unsupported/index.ts';
+import { numa } from '../devices/numa/index.ts';
+import {
+  CmdLineConfig,
+  InitramfsConfig,
+  KernelConfig,
+  NO_IGVM,
+  PayloadConfig,
+} from '../devices/payload/index.ts';
+import { pciSegments } from '../devices/pci-segments/index.ts';
+import { platform } from '../devices/platform/index.ts';
+import { pmem } from '../devices/pmem/index.ts';
+import { pvpanic } from '../devices/pvpanic/index.ts';
+import { rateLimitGroup } from '../devices/rate-limit-group/index.ts';
+import { rng } from '../devices/rng/index.ts';
+import { serial } from '../devices/serial/index.ts';
+import { sgxEpc } from '../devices/sgx-epc/index.ts';
+import { tpm } from '../devices/tpm/index.ts';
+import { vfio } from '../devices/vfio/index.ts';
+import { vsock } from '../devices/vsock/index.ts';
+import { watchdog } from '../devices/watchdog/index.ts';
 import {
   decode,
   DecodeError,

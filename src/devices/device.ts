@@ -1,6 +1,6 @@
 import type { InferOutput } from 'valibot';
 import type { Field, Struct, ValueOf } from '../schema/field.ts';
-import type { Step } from './step.ts';
+import type { Step } from './common/step.ts';
 
 /**
  * What a plan may know beside the device's own configuration. `H` is what the host found or made for the device

@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, DecodeError } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';
-import { BalloonConfig } from './balloon.ts';
-import { ConsoleConfig } from './console.ts';
-import { CpusConfig } from './cpus.ts';
-import { DiskConfig } from './disk.ts';
-import { FsConfig } from './fs.ts';
+import { BalloonConfig } from './balloon/index.ts';
+import { ConsoleConfig } from './console/index.ts';
+import { CpusConfig } from './cpus/index.ts';
+import { DiskConfig } from './disk/index.ts';
+import { FsConfig } from './fs/index.ts';
 import { DEVICES } from './index.ts';
-import { MemoryConfig, MemoryZoneConfig } from './memory.ts';
-import { NetConfig } from './net.ts';
-import { NumaConfig, NumaDistance } from './numa.ts';
-import { PmemConfig } from './pmem.ts';
-import { RateLimiterConfig } from './rate-limit.ts';
-import { RngConfig } from './rng.ts';
-import { SgxEpcConfig } from './sgx-epc.ts';
-import { DeviceConfig } from './vfio.ts';
-import { VsockConfig } from './vsock.ts';
+import { MemoryConfig, MemoryZoneConfig } from './memory/index.ts';
+import { NetConfig } from './net/index.ts';
+import { NumaConfig, NumaDistance } from './numa/index.ts';
+import { PmemConfig } from './pmem/index.ts';
+import { RateLimiterConfig } from './common/rate-limit.ts';
+import { RngConfig } from './rng/index.ts';
+import { SgxEpcConfig } from './sgx-epc/index.ts';
+import { DeviceConfig } from './vfio/index.ts';
+import { VsockConfig } from './vsock/index.ts';
 
 /** The least that makes each struct, and what it then is. */
 const DEFAULTS: [Struct, object, object][] = [

@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 
-import { listenAtPath, type ListeningSocket } from '../util/listening-socket.ts';
+import { listenAtPath, type ListeningSocket } from '../native/listening-socket.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
-import { createReadiness, type Readiness } from '../util/readiness.ts';
-import { createReceive, type Receive } from '../util/receive-descriptors.ts';
+import { createReadiness, type Readiness } from '../native/readiness.ts';
+import { createReceive, type Receive } from '../native/receive-descriptors.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');

@@ -1,5 +1,5 @@
 import type { ReceivedFiles } from '../api/route.ts';
-import { closeReceived } from '../util/receive-descriptors.ts';
+import { closeReceived } from '../native/receive-descriptors.ts';
 
 /** A request's descriptors, until somebody takes them or the request is done with. */
 export interface HeldFiles extends ReceivedFiles {

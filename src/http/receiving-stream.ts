@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { descriptorLimit } from '../util/descriptor-limit.ts';
-import type { Readiness, Watch } from '../util/readiness.ts';
-import { closeReceived, type Receive, type Received } from '../util/receive-descriptors.ts';
+import type { Readiness, Watch } from '../native/readiness.ts';
+import { closeReceived, type Receive, type Received } from '../native/receive-descriptors.ts';
 
 /**
  * How long more bytes are looked for before the kernel is asked to tell of them, in milliseconds: a client that asks again

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { openPty } from '../host/pty.ts';
+import { openPty } from '../host/console/pty.ts';
 import { openPtyStream } from './pty-stream.ts';
 
 test('a PTY is a stream in both directions; more than it takes at once arrives whole, and its end closes the stream', async () => {

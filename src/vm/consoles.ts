@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { ConsoleConfig } from '../devices/console.ts';
-import type { ConsoleEnd } from '../host/console-end.ts';
-import { openConsoleSocket } from '../host/console-socket.ts';
-import { openPty } from '../host/pty.ts';
-import { openTerminal } from '../host/terminal.ts';
-import { qemuIdOf, type Placement } from '../machine/placement.ts';
+import type { ConsoleConfig } from '../devices/console/index.ts';
+import type { ConsoleEnd } from '../host/console/console-end.ts';
+import { openConsoleSocket } from '../host/console/console-socket.ts';
+import { openPty } from '../host/console/pty.ts';
+import { openTerminal } from '../host/console/terminal.ts';
+import { qemuIdOf, type Placement } from '../plan/placement.ts';
 import { reasonOf } from '../util/errno.ts';
 import { logNotice } from '../util/log.ts';
 

@@ -1,11 +1,12 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
-import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/patience.ts';
-import { isMessage } from '../qemu/qmp-stream.ts';
+import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/qmp/progress-deadline.ts';
+import { isMessage } from '../qemu/qmp/messages.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
-import type { Run } from './run.ts';
-import { pathOf } from './snapshot/location.ts';
+import type { Machine } from './launch/machine.ts';
+import type { Live } from './vm.ts';
+import { pathOf } from './snapshot/url-path.ts';
 
 /** The engine's name of the descriptor that it writes to. */
 const FILE = 'coredump';
@@ -14,7 +15,7 @@ const FILE = 'coredump';
  * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The guest stands still meanwhile.
  * Rejects with ApiError naming the path, and then there is no file.
  */
-export async function dumpCore(run: Run, url: string): Promise<void> {
+export async function dumpCore({ machine }: Live, url: string): Promise<void> {
   const path = pathOf(url, 'file');
   // what is there is somebody's
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
@@ -24,8 +25,8 @@ export async function dumpCore(run: Run, url: string): Promise<void> {
     },
   );
   try {
-    await run.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
-    await writeDump(run);
+    await machine.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
+    await writeDump(machine);
   } catch (error) {
     await rm(path, { force: true });
     throw failure(path, reasonOf(error));
@@ -35,7 +36,7 @@ export async function dumpCore(run: Run, url: string): Promise<void> {
 }
 
 /** The end of a dump is told by an event, as it may take longer than an answer. */
-async function writeDump({ qemu }: Run): Promise<void> {
+async function writeDump({ qemu }: Machine): Promise<void> {
   let forget = (): void => undefined;
   let stopWatch = (): void => undefined;
   const done = new Promise<string | undefined>((resolve) => {

@@ -1,5 +1,5 @@
-import { qemuIdOf, bdfOf, type Placement } from '../machine/placement.ts';
-import type { QmpEvent } from '../qemu/qmp.ts';
+import { qemuIdOf, bdfOf, type Placement } from '../plan/placement.ts';
+import type { QmpEvent } from '../qemu/qmp/connection.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('event');

@@ -1,4 +1,4 @@
-import type { Amount } from '../host/copy-extents.ts';
+import type { Amount } from '../host/memory/copy-extents.ts';
 import { reasonOf } from '../util/errno.ts';
 import type { Log } from '../util/log.ts';
 

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import type { NetConfig } from '../devices/net.ts';
+import type { NetConfig } from '../devices/net/index.ts';
 import { createLog } from '../util/log.ts';
 import type { Vm } from './vm.ts';
 
@@ -32,7 +32,7 @@ export function createReceivedDescriptors(): ReceivedDescriptors {
 
 /** A network that is leaving is no longer in the configuration and still in the machine. */
 function inUse(vm: Vm | undefined): ReadonlySet<number> {
-  const placements = vm?.live?.run.layout.placements ?? [];
+  const placements = vm?.live?.machine.layout.placements ?? [];
   const placed = placements.map(({ config }) => (config === true ? undefined : config['fd']));
   const configured = (vm?.config.net ?? []).map(({ fd }) => fd);
   return new Set([...placed, ...configured].flatMap((fds) => (Array.isArray(fds) ? fds.map(Number) : [])));

@@ -2,14 +2,14 @@ import { ApiError } from '../api/errors.ts';
 import type { VmState } from '../api/replies.ts';
 import { dialectOf, type Dialect } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { Qmp } from '../qemu/qmp.ts';
+import type { Qmp } from '../qemu/qmp/connection.ts';
 import { withAddresses } from './addresses.ts';
 import { openConsoles, type Consoles } from './consoles.ts';
-import { orEnd } from './engine-end.ts';
+import { orEnd } from './guest-exit/qemu-exit.ts';
 import { turn, type OnVmEvent } from './events.ts';
 import { restartPatience } from './hotplug/patience.ts';
-import { activateImages } from './snapshot/images.ts';
-import { startRun, type Run, type StartOptions } from './run.ts';
+import { activateImages } from './machine-state/images.ts';
+import { startMachine, type Machine, type StartOptions } from './launch/machine.ts';
 
 /** What vm.create made and vm.delete takes away. */
 export interface Vm {
@@ -25,7 +25,7 @@ export interface Vm {
 /** A machine that runs, and our ends of its consoles, which stay when another takes its place. */
 export interface Live {
   readonly consoles: Consoles;
-  readonly run: Run;
+  readonly machine: Machine;
 }
 
 /** A VM that is configured and nothing more. */
@@ -39,11 +39,14 @@ export function dialectOfVm(vm: Vm | undefined): Dialect | undefined {
 }
 
 /** Created or Shutdown to Running; a failure leaves the VM as it was. */
-export async function bootVm(vm: Vm, options: StartOptions): Promise<Run> {
+export async function bootVm(vm: Vm, options: StartOptions): Promise<Machine> {
   const consoles = await openConsoles(vm.config);
   try {
     const { rawImages } = vm;
-    return enter(vm, { consoles, run: await startRun(vm.config, consoles, { ...options, rawImages }) });
+    return enter(vm, {
+      consoles,
+      machine: await startMachine(vm.config, consoles, { ...options, rawImages }),
+    });
   } catch (error) {
     consoles.dispose();
     throw error;
@@ -51,18 +54,22 @@ export async function bootVm(vm: Vm, options: StartOptions): Promise<Run> {
 }
 
 /** A new machine from the same configuration behind the same PTYs; a failure leaves the VM Shutdown. */
-export async function restartVm(vm: Vm, { consoles, run }: Live, options: StartOptions): Promise<Run> {
+export async function restartVm(
+  vm: Vm,
+  { consoles, machine }: Live,
+  options: StartOptions,
+): Promise<Machine> {
   // out of the way first: the end of the old machine is no surprise
   vm.live = undefined;
   try {
-    await run.end();
+    await machine.end();
     options.emit(turn('shutdown'));
     const started = enter(vm, {
       consoles,
-      run: await startRun(vm.config, consoles, {
+      machine: await startMachine(vm.config, consoles, {
         ...options,
         rawImages: vm.rawImages,
-        hostPorts: run.hostPorts,
+        hostPorts: machine.hostPorts,
       }),
     });
     if (options.holds === true) {
@@ -89,16 +96,16 @@ export async function pauseVm(vm: Vm, emit: OnVmEvent): Promise<void> {
 /** Lets the vCPUs go on where they stopped. Rejects with ApiError, naming a disk that another VM has since opened for writing. */
 export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(turn('resuming'));
-  if (vm.live !== undefined) await startVcpus(vm.live.run);
+  if (vm.live !== undefined) await startVcpus(vm.live.machine);
   vm.state = 'Running';
   emit(turn('resumed'));
 }
 
-async function startVcpus(run: Run): Promise<void> {
+async function startVcpus(machine: Machine): Promise<void> {
   // a VM that was sent to another VMM has given its images up
-  await activateImages(run);
-  restartPatience(run);
-  await run.qemu.qmp.execute('cont').catch((error: unknown) => {
+  await activateImages(machine);
+  restartPatience(machine);
+  await machine.qemu.qmp.execute('cont').catch((error: unknown) => {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   });
 }
@@ -119,7 +126,7 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   if (live === undefined) return;
   vm.live = undefined;
   try {
-    await live.run.end();
+    await live.machine.end();
   } finally {
     live.consoles.dispose();
     vm.state = 'Shutdown';
@@ -130,17 +137,17 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
 /** Does something to the machine that runs; the route's phases have seen to it that one does. */
 export async function onLive<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
   if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
-  return orEnd(live.run.qemu, () => act(live));
+  return orEnd(live.machine.qemu, () => act(live));
 }
 
-function enter(vm: Vm, live: Live): Run {
-  vm.config = live.run.config;
+function enter(vm: Vm, live: Live): Machine {
+  vm.config = live.machine.config;
   vm.live = live;
   // a guest that is debugged has not run yet
-  vm.state = live.run.config.gdb === true ? 'Paused' : 'Running';
-  return live.run;
+  vm.state = live.machine.config.gdb === true ? 'Paused' : 'Running';
+  return live.machine;
 }
 
 function qmpOf(vm: Vm): Qmp | undefined {
-  return vm.live?.run.qemu.qmp;
+  return vm.live?.machine.qemu.qmp;
 }

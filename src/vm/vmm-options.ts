@@ -1,5 +1,5 @@
 import type { OnVmEvent } from './events.ts';
-import type { EndPolicies } from './machine-end.ts';
+import type { EndPolicies } from './guest-exit/outcome.ts';
 
 /** How the VMM's work ended; `problem` is undefined for a regular end. */
 export interface VmmEnd {

@@ -7,37 +7,37 @@ import type { RouteName } from '../api/routes.ts';
 import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
-import { disk } from '../devices/disk.ts';
-import { fs } from '../devices/fs.ts';
-import { net, type NetConfig } from '../devices/net.ts';
-import { pmem } from '../devices/pmem.ts';
-import { vfio } from '../devices/vfio.ts';
-import { vsock } from '../devices/vsock.ts';
+import { disk } from '../devices/disk/index.ts';
+import { fs } from '../devices/fs/index.ts';
+import { net, type NetConfig } from '../devices/net/index.ts';
+import { pmem } from '../devices/pmem/index.ts';
+import { vfio } from '../devices/vfio/index.ts';
+import { vsock } from '../devices/vsock/index.ts';
 import { deferred } from '../util/deferred.ts';
 import type { EndSignals } from '../util/end-signals.ts';
 import { createLog } from '../util/log.ts';
 import { hurryPathCalls } from '../util/path-deadline.ts';
-import { concludeEnd, concludePanic, type Conclusions } from './conclude.ts';
+import { concludeEnd, concludePanic, type Conclusions } from './guest-exit/conclude.ts';
 import { dumpCore } from './coredump.ts';
-import { countersOfVm } from './counters.ts';
+import { countersOfVm } from './observe/counters.ts';
 import { addDevice } from './hotplug/add.ts';
 import { withoutDevice } from '../config/merge.ts';
 import { giveBackEjected } from './hotplug/ejected.ts';
-import { followDebugger } from './follow-debugger.ts';
+import { followDebugger } from './observe/follow-debugger.ts';
 import { removeDevice } from './hotplug/remove.ts';
-import { orFailure } from './engine-end.ts';
+import { orFailure } from './guest-exit/qemu-exit.ts';
 import { turn, type OnVmEvent, type Turn } from './events.ts';
-import { vmInfo } from './info.ts';
-import { watchMachine } from './machine-watch.ts';
-import { receiveVm } from './move/receive.ts';
-import { sendVm } from './move/send.ts';
-import { createQueue, type Operation } from './queue.ts';
+import { vmInfo } from './observe/info.ts';
+import { watchMachine } from './observe/machine-watch.ts';
+import { receiveVm } from './migration/receive.ts';
+import { sendVm } from './migration/send.ts';
+import { createQueue, type Operation } from './operation-queue.ts';
 import { createReceivedDescriptors, withDescriptors } from './received-descriptors.ts';
 import { resizeConfig, resizeZoneOfConfig } from './resize/config.ts';
 import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
-import type { Run } from './run.ts';
+import type { Machine } from './launch/machine.ts';
 import { withNetDescriptors } from './snapshot/restored-nets.ts';
 import { restoreVm } from './snapshot/restore.ts';
 import { snapshotVm } from './snapshot/save.ts';
@@ -138,7 +138,7 @@ export class Vmm {
           : onLive(vm, (live) => resizeZone(vm, live, request)),
       ),
     'vm.resize-disk': (request) =>
-      this.#operation('vm.resize-disk', (vm) => onLive(vm, ({ run }) => resizeDisk(run, request))),
+      this.#operation('vm.resize-disk', (vm) => onLive(vm, ({ machine }) => resizeDisk(machine, request))),
     'vm.add-device': (config) => this.#add('vm.add-device', vfio, config),
     'vm.add-disk': (config) => this.#add('vm.add-disk', disk, config),
     'vm.add-fs': (config) => this.#add('vm.add-fs', fs, config),
@@ -147,13 +147,13 @@ export class Vmm {
     'vm.add-vsock': (config) => this.#add('vm.add-vsock', vsock, config),
     'vm.snapshot': (request) =>
       this.#operation('vm.snapshot', (vm, signals) =>
-        onLive(vm, ({ run }) =>
-          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, run, request, signals)),
+        onLive(vm, ({ machine }) =>
+          this.#during(['snapshotting', 'snapshotted'], () => snapshotVm(vm, machine, request, signals)),
         ),
       ),
     'vm.coredump': ({ destination_url: url }) =>
       this.#operation('vm.coredump', (vm) =>
-        onLive(vm, ({ run }) => this.#during(['coredumping', 'coredumped'], () => dumpCore(run, url))),
+        onLive(vm, (live) => this.#during(['coredumping', 'coredumped'], () => dumpCore(live, url))),
       ),
     'vm.restore': (request, files) =>
       this.#run((signals) => this.#restore(request, files?.take() ?? [], signals)),
@@ -193,7 +193,7 @@ export class Vmm {
   #operation<T>(route: RouteName, act: (vm: Vm, signals: EndSignals) => Promise<T>): Promise<T> {
     return this.#run(async (signals) => {
       log.info(route);
-      if (this.#vm?.live !== undefined) await giveBackEjected(this.#vm.live.run);
+      if (this.#vm?.live !== undefined) await giveBackEjected(this.#vm.live.machine);
       return act(this.#present(route), signals);
     });
   }
@@ -203,7 +203,7 @@ export class Vmm {
     hurryPathCalls();
     this.#queue.interrupt(() => {
       // that it cannot be ended is told by the operation that ends the machine
-      this.#vm?.live?.run.qemu.quit().catch(() => undefined);
+      this.#vm?.live?.machine.qemu.quit().catch(() => undefined);
     });
   }
 
@@ -253,9 +253,9 @@ export class Vmm {
     checkPhase('vm.restore', this.#vm?.state ?? 'none');
     log.info('vm.restore');
     const whole = withNetDescriptors(request, fds);
-    const { vm, run } = await restoreVm(whole, signals, (config) => this.#tellRestoring(config, false));
+    const { vm, machine } = await restoreVm(whole, signals, (config) => this.#tellRestoring(config, false));
     this.#vm = vm;
-    await this.#watch(vm, run);
+    await this.#watch(vm, machine);
     this.#tellRestoring(vm.config, true);
     this.#emit(turn('restored'));
     if (request.resume) await resumeVm(vm, this.#emit);
@@ -269,16 +269,16 @@ export class Vmm {
   async #receive({ receiver_url: url }: VmReceiveMigrationData, signals: EndSignals): Promise<void> {
     checkPhase('vm.receive-migration', this.#vm?.state ?? 'none');
     log.info('vm.receive-migration');
-    const { vm, run } = await receiveVm(url, signals, (config) => this.#tellRestoring(config, false));
+    const { vm, machine } = await receiveVm(url, signals, (config) => this.#tellRestoring(config, false));
     this.#vm = vm;
-    await this.#watch(vm, run);
+    await this.#watch(vm, machine);
     this.#tellRestoring(vm.config, true);
     this.#emit(turn('restored'));
     await resumeVm(vm, this.#emit);
   }
 
   async #send(vm: Vm, url: string, signals: EndSignals): Promise<void> {
-    await onLive(vm, ({ run }) => sendVm(vm, run, { url, signals, emit: this.#emit }));
+    await onLive(vm, ({ machine }) => sendVm(vm, machine, { url, signals, emit: this.#emit }));
     if (!dialectOf(vm.config).endsAfterSending) return;
     log.info('the VM was sent: this VMM ends');
     await this.#delete(vm).then(
@@ -322,30 +322,30 @@ export class Vmm {
    * What happens to a machine by itself is dealt with between operations, and only while it is the VM's. Resolves once the
    * devices that have a driver already are told of.
    */
-  #watch(vm: Vm, run: Run): Promise<void> {
+  #watch(vm: Vm, machine: Machine): Promise<void> {
     const whileThere = (act: Operation<void>): void => {
       this.#queue
-        .run(async (signals) => (vm.live?.run === run ? act(signals) : undefined))
+        .run(async (signals) => (vm.live?.machine === machine ? act(signals) : undefined))
         .catch((error: unknown) => {
-          const isThere = vm.live?.run === run;
+          const isThere = vm.live?.machine === machine;
           log[isThere ? 'error' : 'debug'](errorChain(error).join(': '));
         });
     };
     const by = this.#conclusions;
-    const told = watchMachine(run, {
+    const told = watchMachine(machine, {
       emit: this.#emit,
       watchesDrivers: this.#watchesDrivers,
-      onEjected: () => whileThere(() => giveBackEjected(run)),
+      onEjected: () => whileThere(() => giveBackEjected(machine)),
       forget: ({ device, id }) => {
         if (device.removable) vm.config = withoutDevice(vm.config, device, id);
       },
       onPanic: by.policies.onPanic && (() => whileThere((signals) => concludePanic(by, vm, signals))),
     });
-    run.qemu.onEvent(({ event }) => {
-      if (vm.config.gdb === true && vm.live?.run === run) followDebugger(vm, event);
+    machine.qemu.onEvent(({ event }) => {
+      if (vm.config.gdb === true && vm.live?.machine === machine) followDebugger(vm, event);
     });
-    void run.qemu.ended.then((end) =>
-      whileThere((signals) => concludeEnd(by, vm, { ...end, trouble: run.trouble }, signals)),
+    void machine.qemu.ended.then((end) =>
+      whileThere((signals) => concludeEnd(by, vm, { ...end, trouble: machine.trouble }, signals)),
     );
     return told;
   }

@@ -75,7 +75,7 @@ const ENDINGS = [
   '/vm.restore',
 ];
 
-/** It waits for a VMM that sends, for as long as that takes; tests/move.test.ts has it. */
+/** It waits for a VMM that sends, for as long as that takes; tests/migration.test.ts has it. */
 const WAITING = '/vm.receive-migration';
 
 const cpus = { boot_vcpus: 1, max_vcpus: 2 };

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { openQmp, type Qmp } from '../../src/qemu/qmp.ts';
+import { openQmp, type Qmp } from '../../src/qemu/qmp/connection.ts';
 import { makeFolder } from './vmm.ts';
 
 /** A way of the test's own into the QEMU of a VMM, which has none for others. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { openPty } from '../../src/host/pty.ts';
+import { openPty } from '../../src/host/console/pty.ts';
 import { shellOn, type Shell } from './shell.ts';
 
 /** A user's terminal with a program's standard input and output behind it. */

@@ -3,12 +3,12 @@
 // one after the other. It says what its rings are like.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
-import { allocate, close } from '../../src/backends/native.ts';
+import { allocate, close } from '../../src/native/libc.ts';
 import { Chain } from '../../src/backends/vhost-user/chain.ts';
 import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
 import { Session } from '../../src/backends/vhost-user/session.ts';
 import { acceptFrom, connectTo } from '../../src/backends/vsock/unix-socket.ts';
-import { listenAtPath } from '../../src/util/listening-socket.ts';
+import { listenAtPath } from '../../src/native/listening-socket.ts';
 import { createLog } from '../../src/util/log.ts';
 import { answerTo } from './network-host.ts';
 

@@ -1,4 +1,4 @@
-import { allocate, memcpy, putVector, type Block } from '../native.ts';
+import { allocate, memcpy, putVector, type Block } from '../../native/libc.ts';
 
 /** The kernel takes no more parts in one readv or writev. */
 export const MAX_PARTS = 1024;

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { Chain, QueueError } from './chain.ts';
 import { GuestMemory } from './memory.ts';
 import { Virtqueue, type RingRules } from './queue.ts';
-import { viewOf } from '../native.ts';
+import { viewOf } from '../../native/libc.ts';
 
 const SIZE = 16;
 const RAM = 64 * 1024;

@@ -1,4 +1,4 @@
-import { allocate, memcpy, viewOf, type Block } from '../native.ts';
+import { allocate, memcpy, viewOf, type Block } from '../../native/libc.ts';
 import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './chain.ts';
 import type { GuestMemory } from './memory.ts';
 import type { RingAddresses } from './message.ts';

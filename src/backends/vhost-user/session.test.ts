@@ -27,7 +27,7 @@ import {
   SOCK_CLOEXEC,
   SOCK_STREAM,
   socketpair,
-} from '../native.ts';
+} from '../../native/libc.ts';
 import type { Device, Start } from './device.ts';
 import { encodeState, encodeU64, Request } from './message.ts';
 import { Session } from './session.ts';

@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { close, closeAll, EPOLLIN } from '../native.ts';
+import { close, closeAll, EPOLLIN } from '../../native/libc.ts';
 import { QueueError } from './chain.ts';
 import type { Device, RunningQueue } from './device.ts';
 import { GuestMemory, MAX_REGIONS } from './memory.ts';

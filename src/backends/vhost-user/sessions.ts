@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { AF_UNIX, checked, SOCK_CLOEXEC, SOCK_STREAM, socketpair } from '../native.ts';
+import { AF_UNIX, checked, SOCK_CLOEXEC, SOCK_STREAM, socketpair } from '../../native/libc.ts';
 import type { Device } from './device.ts';
 import { Session } from './session.ts';
 

@@ -11,7 +11,7 @@ import {
   send,
   systemError,
   type Block,
-} from '../native.ts';
+} from '../../native/libc.ts';
 import { decodeHeader, HEADER_BYTES, MAX_PAYLOAD_BYTES, ProtocolError, type Header } from './message.ts';
 
 /** A message as it arrived; its descriptors belong to whoever takes it. */

@@ -1,5 +1,5 @@
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { closeAll, EPOLLET, EPOLLIN, eventfdWrite } from '../native.ts';
+import { closeAll, EPOLLET, EPOLLIN, eventfdWrite } from '../../native/libc.ts';
 import type { RunningQueue } from './device.ts';
 import type { GuestMemory } from './memory.ts';
 import type { RingAddresses } from './message.ts';

@@ -11,7 +11,7 @@ import {
   SOCK_STREAM,
   socketpair,
   type Block,
-} from '../native.ts';
+} from '../../native/libc.ts';
 import { Backlog } from './backlog.ts';
 
 /** Calls `use` with both ends of a connection that never block. */

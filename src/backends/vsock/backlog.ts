@@ -1,4 +1,4 @@
-import { allocate, EAGAIN, errno, memcpy, putVector, writev, type Block } from '../native.ts';
+import { allocate, EAGAIN, errno, memcpy, putVector, writev, type Block } from '../../native/libc.ts';
 
 /**
  * What the guest sent and a program of the host has not taken yet: a ring of bytes outside of the JavaScript heap.

@@ -12,7 +12,7 @@ import {
   shutdown,
   writev,
   type Block,
-} from '../native.ts';
+} from '../../native/libc.ts';
 import type { Parts } from '../vhost-user/chain.ts';
 import { Backlog } from './backlog.ts';
 import { Credit } from './credit.ts';

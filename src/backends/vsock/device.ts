@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { allocate, type Block } from '../native.ts';
+import { allocate, type Block } from '../../native/libc.ts';
 import { QueueError, type Parts } from '../vhost-user/chain.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/memory.ts';

@@ -1,4 +1,4 @@
-import { allocate, type Block } from '../native.ts';
+import { allocate, type Block } from '../../native/libc.ts';
 import { Chain } from '../vhost-user/chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { decodeHeader, emptyHeader, HEADER_BYTES, type Header } from './packet.ts';

@@ -1,4 +1,4 @@
-import { EAGAIN, errno, MSG_PEEK, recv, type Block } from '../native.ts';
+import { EAGAIN, errno, MSG_PEEK, recv, type Block } from '../../native/libc.ts';
 
 /** No line that asks for a connection is longer, in bytes. */
 const MAX_LINE_BYTES = 32;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
-import { close } from '../native.ts';
+import { close } from '../../native/libc.ts';
 import { Op } from './packet.ts';
 import { MAX_CONNECTIONS } from './streams.ts';
 import { bench, play, receive } from './test-guest.ts';

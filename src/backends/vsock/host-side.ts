@@ -9,7 +9,7 @@ import {
   EPOLLIN,
   EPOLLRDHUP,
   type Block,
-} from '../native.ts';
+} from '../../native/libc.ts';
 import { Deadlines } from './deadlines.ts';
 import { readGreeting } from './greeting.ts';
 import type { Resets } from './resets.ts';

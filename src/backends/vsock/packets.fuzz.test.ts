@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
-import { close } from '../native.ts';
+import { close } from '../../native/libc.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, CID, LISTENED_PORT, play, receive, send } from './test-guest.ts';
 import { acceptFrom, connectTo } from './unix-socket.ts';

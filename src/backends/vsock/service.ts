@@ -1,7 +1,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import { limitLog } from '../../util/limited.ts';
-import { listenAtPath, type ListeningSocket } from '../../util/listening-socket.ts';
+import { listenAtPath, type ListeningSocket } from '../../native/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { startThread } from '../../util/packaged.ts';
 import type { FromWorker, Past, ToWorker, VsockOptions } from './messages.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
-import { allocate, close, EAGAIN, errno, read, writev, putVector, type Block } from '../native.ts';
+import { allocate, close, EAGAIN, errno, read, writev, putVector, type Block } from '../../native/libc.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, LISTENED_PORT, play, receive, send, type Bench } from './test-guest.ts';
 import { acceptFrom } from './unix-socket.ts';

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { descriptorLimit } from '../../util/descriptor-limit.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Block } from '../native.ts';
+import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Block } from '../../native/libc.ts';
 import type { Parts } from '../vhost-user/chain.ts';
 import { Connection, type Served } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';

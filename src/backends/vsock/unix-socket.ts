@@ -10,8 +10,8 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socket,
-} from '../native.ts';
-import { SOCKET_PATH_MAX, socketAddress } from '../../util/socket-address.ts';
+} from '../../native/libc.ts';
+import { SOCKET_PATH_MAX, socketAddress } from '../../native/socket-address.ts';
 
 const SOCKET_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 

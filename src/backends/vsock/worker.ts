@@ -2,7 +2,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Log } from '../../util/log.ts';
 import { EventLoop } from '../event-loop.ts';
-import { close, EPOLLET, EPOLLIN, openEventfd } from '../native.ts';
+import { close, EPOLLET, EPOLLIN, openEventfd } from '../../native/libc.ts';
 import { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
 import type { FromWorker, ToWorker, VsockOptions } from './messages.ts';

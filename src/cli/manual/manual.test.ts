@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { findProgram } from '../../qemu/binary.ts';
+import { findProgram } from '../../qemu/process/program.ts';
 import { manualFiles } from './files.ts';
 import { readSyntax } from './option-string.ts';
 

@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { listenAtPath } from '../../util/listening-socket.ts';
-import { loadNative } from '../../util/native.ts';
-import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../../util/socket-address.ts';
-import { connectNow } from '../connect-socket.ts';
+import { listenAtPath } from '../../native/listening-socket.ts';
+import { loadNative } from '../../native/load.ts';
+import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../../native/socket-address.ts';
+import { connectNow } from '../net/connect-socket.ts';
 
 /** How often a back-end is looked for, in milliseconds: as often as Cloud Hypervisor does. */
 const LOOK_MS = 100;

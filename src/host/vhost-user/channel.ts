@@ -1,8 +1,13 @@
 import { closeSync } from 'node:fs';
-import { loadNative } from '../../util/native.ts';
-import { createReadiness, type Readiness } from '../../util/readiness.ts';
-import { closeReceived, createReceive, type Receive, type Received } from '../../util/receive-descriptors.ts';
-import { createSend, type Send } from '../../util/send-descriptors.ts';
+import { loadNative } from '../../native/load.ts';
+import { createReadiness, type Readiness } from '../../native/readiness.ts';
+import {
+  closeReceived,
+  createReceive,
+  type Receive,
+  type Received,
+} from '../../native/receive-descriptors.ts';
+import { createSend, type Send } from '../../native/send-descriptors.ts';
 import { encode, HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 
 /** The calls that channels are made of. */

@@ -1,10 +1,10 @@
 import { chownSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadNative } from '../../util/native.ts';
-import { SOCKET_PATH_MAX } from '../../util/socket-address.ts';
-import { askForListener } from '../../util/socket-probe.ts';
-import { connectNow } from '../connect-socket.ts';
+import { loadNative } from '../../native/load.ts';
+import { SOCKET_PATH_MAX } from '../../native/socket-address.ts';
+import { askForListener } from '../../native/socket-probe.ts';
+import { connectNow } from '../net/connect-socket.ts';
 
 /** A socket on which QEMU listens for the VMM alone: its peer gets the guest's RAM. */
 export interface FrontEndSocket extends Disposable {

@@ -6,22 +6,22 @@ import { ConfigError } from '../../config/errors.ts';
 import { withDevice } from '../../config/merge.ts';
 import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { addPlacement, bdfOf, completedPart, type Placement } from '../../machine/placement.ts';
-import { needsSharedMemory } from '../../devices/step.ts';
-import { planDevice } from '../../machine/plan.ts';
-import { EngineError } from '../../qemu/engine-error.ts';
-import type { Qmp } from '../../qemu/qmp.ts';
-import { makeSteps } from '../../qemu/steps.ts';
+import { addPlacement, bdfOf, completedPart, type Placement } from '../../plan/placement.ts';
+import { needsSharedMemory } from '../../devices/common/step.ts';
+import { planDevice } from '../../plan/machine-plan.ts';
+import { EngineError } from '../../qemu/process/qemu-error.ts';
+import type { Qmp } from '../../qemu/qmp/connection.ts';
+import { makeSteps } from '../../qemu/qmp/steps.ts';
 import { withAddresses } from '../addresses.ts';
-import { pinQueues } from '../affinity.ts';
-import { watchBursts } from '../bursts.ts';
-import { countLatencies } from '../latencies.ts';
+import { pinQueues } from '../launch/affinity.ts';
+import { watchBursts } from '../devices/disk/bursts.ts';
+import { countLatencies } from '../observe/latencies.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { engineFailure } from '../engine-failure.ts';
-import { askHostPorts } from '../host-ports.ts';
-import type { Run } from '../run.ts';
+import { engineFailure } from '../qemu-failure.ts';
+import { askHostPorts } from '../devices/net/host-ports.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilReleased } from './release.ts';
 import { untilSettled } from './settle.ts';
@@ -44,33 +44,37 @@ export async function addDevice(
     vm.config = withAddresses(grown);
     return undefined;
   }
-  const { run } = vm.live;
+  const { machine } = vm.live;
   if (vm.config.iommu && part !== true && part['iommu'] === true) {
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }
   const added = { device, config: part, id: givenId(part) };
   await untilReleased(vm, added, waits);
   if (device.takesSlot) await untilSettled(vm, waits);
-  const { layout, placement } = addPlacement(run.layout, added);
+  const { layout, placement } = addPlacement(machine.layout, added);
   const { rawImages } = vm;
-  await run.preparations.add(placement, { vm: grown, rawImages, expected: undefined, signal: waits });
-  await plug(run, placement, waits).catch(async (error: unknown) => {
-    await run.preparations.release(placement.id);
+  await machine.preparations.add(placement, { vm: grown, rawImages, expected: undefined, signal: waits });
+  await plug(machine, placement, waits).catch(async (error: unknown) => {
+    await machine.preparations.release(placement.id);
     throw engineFailure(
       error,
       [placement],
       `${device.flag ?? device.member} ${placement.id} could not be added`,
     );
   });
-  run.layout = layout;
-  await showHostPorts(run, placement);
-  watchBursts(run, placement);
-  vm.config = withDevice(vm.config, device, completedPart(placement, run.preparations.completed(placement)));
+  machine.layout = layout;
+  await showHostPorts(machine, placement);
+  watchBursts(machine, placement);
+  vm.config = withDevice(
+    vm.config,
+    device,
+    completedPart(placement, machine.preparations.completed(placement)),
+  );
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }
 
 async function plug(
-  { qemu, preparations, config }: Run,
+  { qemu, preparations, config }: Machine,
   placement: Placement,
   signal: AbortSignal,
 ): Promise<void> {
@@ -82,9 +86,12 @@ async function plug(
 }
 
 /** The device is there: not to know its ports is no reason to fail. */
-async function showHostPorts(run: Run, placement: Placement): Promise<void> {
+async function showHostPorts(machine: Machine, placement: Placement): Promise<void> {
   try {
-    run.hostPorts = new Map([...run.hostPorts, ...(await askHostPorts(run.qemu.qmp, [placement]))]);
+    machine.hostPorts = new Map([
+      ...machine.hostPorts,
+      ...(await askHostPorts(machine.qemu.qmp, [placement])),
+    ]);
   } catch (error) {
     log.warn(`net ${placement.id}: the ports of the host are not known: ${reasonOf(error)}`);
   }

@@ -2,9 +2,9 @@ import { realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { askedSlot } from '../../devices/pci.ts';
-import { hasFreeSlot, type Placement } from '../../machine/placement.ts';
-import type { Run } from '../run.ts';
+import { askedSlot } from '../../devices/common/pci.ts';
+import { hasFreeSlot, type Placement } from '../../plan/placement.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
 import { giveBackEjected } from './ejected.ts';
 
@@ -29,10 +29,10 @@ export async function untilReleased(
   waits: AbortSignal,
 ): Promise<void> {
   if (live === undefined) return;
-  const { run } = live;
-  const isHeld = async (): Promise<boolean> => (await holdersOf(run, added)).length > 0;
-  await waitWhile(run, isHeld, { waits, patience: state === 'Paused' ? 0 : PATIENCE_MS });
-  const [holder] = await holdersOf(run, added);
+  const { machine } = live;
+  const isHeld = async (): Promise<boolean> => (await holdersOf(machine, added)).length > 0;
+  await waitWhile(machine, isHeld, { waits, patience: state === 'Paused' ? 0 : PATIENCE_MS });
+  const [holder] = await holdersOf(machine, added);
   if (holder !== undefined) throw heldBy(holder, added);
 }
 
@@ -44,16 +44,16 @@ interface WaitOptions {
 
 /** Waits while something is held that the guest is to release, at most as long as `patience` says. */
 export async function waitWhile(
-  run: Run,
+  machine: Machine,
   isHeld: () => boolean | Promise<boolean>,
   { waits, patience }: WaitOptions,
 ): Promise<void> {
   const end = performance.now() + patience;
-  await giveBackEjected(run);
+  await giveBackEjected(machine);
   while ((await isHeld()) && !waits.aborted && performance.now() < end) {
-    const hasEnded = await Promise.race([delay(LOOK_MS, false), run.qemu.ended.then(() => true)]);
+    const hasEnded = await Promise.race([delay(LOOK_MS, false), machine.qemu.ended.then(() => true)]);
     if (hasEnded) return;
-    await giveBackEjected(run);
+    await giveBackEjected(machine);
   }
 }
 
@@ -68,16 +68,20 @@ interface Holder {
   readonly need: Need;
 }
 
-async function holdersOf(run: Run, added: NewDevice): Promise<Holder[]> {
+async function holdersOf(machine: Machine, added: NewDevice): Promise<Holder[]> {
   const holders: Holder[] = [];
-  for (const placement of run.layout.placements) {
-    const need = run.leaving.has(placement.id) ? await needOf(run, placement, added) : undefined;
+  for (const placement of machine.layout.placements) {
+    const need = machine.leaving.has(placement.id) ? await needOf(machine, placement, added) : undefined;
     if (need !== undefined) holders.push({ placement, need });
   }
   return holders;
 }
 
-async function needOf({ layout }: Run, placement: Placement, added: NewDevice): Promise<Need | undefined> {
+async function needOf(
+  { layout }: Machine,
+  placement: Placement,
+  added: NewDevice,
+): Promise<Need | undefined> {
   const { id, device } = added;
   if (placement.id === id) return 'id';
   if (!device.many && placement.device === device) return 'resource';

@@ -1,9 +1,9 @@
 import { ApiError } from '../../api/errors.ts';
 import { withoutDevice } from '../../config/merge.ts';
 import { deviceItems } from '../../config/items.ts';
-import { qemuId, type Placement } from '../../machine/placement.ts';
+import { qemuId, type Placement } from '../../plan/placement.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
-import type { Run } from '../run.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilSettled } from './settle.ts';
 
@@ -22,22 +22,22 @@ const ASK_AGAIN_MS = 1000;
 export async function removeDevice(vm: Vm, name: string, { waits }: EndSignals): Promise<void> {
   const id = name.startsWith(CARRIER) ? name.slice(CARRIER.length) : name;
   if (vm.live === undefined) return removeFromConfig(vm, id);
-  const { run } = vm.live;
-  const placement = run.layout.placements.find((one) => one.id === id);
+  const { machine } = vm.live;
+  const placement = machine.layout.placements.find((one) => one.id === id);
   if (placement === undefined) throw unknownDevice(name);
   checkRemovable(placement);
   await untilSettled(vm, waits);
-  if (run.layout.placements.includes(placement)) await askForRelease(run, id);
+  if (machine.layout.placements.includes(placement)) await askForRelease(machine, id);
   vm.config = withoutDevice(vm.config, placement.device, id);
 }
 
-async function askForRelease(run: Run, id: string): Promise<void> {
+async function askForRelease(machine: Machine, id: string): Promise<void> {
   // a guest that handles a first request would take a second one for a device that is in the slot afterwards
-  if (performance.now() - (run.leaving.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
-  await run.qemu.qmp.execute('device_del', { id: qemuId(id) }).catch((error: unknown) => {
+  if (performance.now() - (machine.leaving.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
+  await machine.qemu.qmp.execute('device_del', { id: qemuId(id) }).catch((error: unknown) => {
     throw new ApiError('failed', `${id}: the guest could not be asked to release it`, { cause: error });
   });
-  run.leaving.set(id, performance.now());
+  machine.leaving.set(id, performance.now());
 }
 
 function removeFromConfig(vm: Vm, id: string): void {

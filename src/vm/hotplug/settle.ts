@@ -1,4 +1,4 @@
-import type { Run } from '../run.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
 import { RELEASE_PATIENCE_MS, waitWhile } from './release.ts';
 
@@ -15,11 +15,11 @@ const UNKNOWN_PATIENCE_MS = 2000;
  */
 export async function untilSettled({ live, state }: Vm, waits: AbortSignal): Promise<void> {
   if (live === undefined || state === 'Paused') return;
-  const { run } = live;
-  await waitWhile(run, () => isBusy(run), { waits, patience: RELEASE_PATIENCE_MS });
+  const { machine } = live;
+  await waitWhile(machine, () => isBusy(machine), { waits, patience: RELEASE_PATIENCE_MS });
 }
 
-function isBusy({ leaving, hasReleased }: Run): boolean {
+function isBusy({ leaving, hasReleased }: Machine): boolean {
   const now = performance.now();
   const waited = [...leaving.values()].map((asked) => now - asked);
   if (hasReleased) return waited.some((ms) => ms < RELEASE_PATIENCE_MS);

@@ -1,8 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { bootMemory } from '../../devices/memory.ts';
+import { bootMemory } from '../../devices/memory/index.ts';
 import type { Live, Vm } from '../vm.ts';
-import { setBalloon } from '../balloon.ts';
+import { setBalloon } from '../observe/balloon.ts';
 
 /** A balloon takes whole pages of this many `bytes`. */
 const PAGE = 4096;
@@ -17,8 +17,8 @@ export function checkBalloon(desired: number, { config }: Vm): void {
 }
 
 /** Tells the balloon its new size; the guest's driver goes there by itself, also later. */
-export async function resizeBalloon(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
-  await setBalloon(run.qemu.qmp, desired);
+export async function resizeBalloon(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
+  await setBalloon(machine.qemu.qmp, desired);
   return {
     ...config,
     ...(config.balloon === undefined ? {} : { balloon: { ...config.balloon, size: desired } }),

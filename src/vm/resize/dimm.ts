@@ -1,13 +1,13 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { SINGLE_ZONE, zonesOf, type MemoryConfig } from '../../devices/memory.ts';
-import { ramObject, type RamRegion } from '../../devices/ram.ts';
-import type { Step } from '../../devices/step.ts';
-import { nodeOfZone } from '../../machine/memory-layout.ts';
-import { isMessage } from '../../qemu/qmp-stream.ts';
-import type { Qmp } from '../../qemu/qmp.ts';
-import { makeSteps } from '../../qemu/steps.ts';
-import type { Run } from '../run.ts';
+import { SINGLE_ZONE, zonesOf, type MemoryConfig } from '../../devices/memory/index.ts';
+import { ramObject, type RamRegion } from '../../devices/memory/ram.ts';
+import type { Step } from '../../devices/common/step.ts';
+import { nodeOfZone } from '../../plan/memory-layout.ts';
+import { isMessage } from '../../qemu/qmp/messages.ts';
+import type { Qmp } from '../../qemu/qmp/connection.ts';
+import { makeSteps } from '../../qemu/qmp/steps.ts';
+import type { Machine } from '../launch/machine.ts';
 
 /** A guest takes RAM by the DIMM in blocks of this many `bytes`. */
 const BLOCK = 128 * 2 ** 20;
@@ -16,23 +16,23 @@ const MOST = 8;
 const PAGE = 4096;
 
 /** @throws ApiError `invalid-config` where a DIMM for the difference cannot be added */
-export function checkDimm(desired: number, memory: MemoryConfig, run: Run): void {
-  const now = currentRam(run);
+export function checkDimm(desired: number, memory: MemoryConfig, machine: Machine): void {
+  const now = currentRam(machine);
   const page = memory.hugepage_size ?? PAGE;
   if (desired === 0 || desired % page !== 0) {
     throw refusal(`must be a multiple of ${page} above 0, got ${desired}`);
   }
   // less than now is for the next boot
-  if (desired > now) checkGrowth(desired, now, { memory, run });
+  if (desired > now) checkGrowth(desired, now, { memory, machine });
 }
 
-interface Machine {
+interface DimmHolder {
   readonly memory: MemoryConfig;
-  readonly run: Run;
+  readonly machine: Machine;
 }
 
-function checkGrowth(desired: number, now: number, { memory, run }: Machine): void {
-  const most = run.booted.memory.size + (memory.hotplug_size ?? 0);
+function checkGrowth(desired: number, now: number, { memory, machine }: DimmHolder): void {
+  const most = machine.booted.memory.size + (memory.hotplug_size ?? 0);
   if (desired > most) {
     const bound =
       memory.hotplug_size === undefined ? 'hotplug_size is not set' : 'size at boot and hotplug_size';
@@ -41,7 +41,7 @@ function checkGrowth(desired: number, now: number, { memory, run }: Machine): vo
   if ((desired - now) % BLOCK !== 0) {
     throw refusal(`must be ${now} (what the guest has) and a multiple of 128 MiB, got ${desired}`);
   }
-  if (run.dimms.length >= MOST) {
+  if (machine.dimms.length >= MOST) {
     throw refusal(`the ${MOST} DIMMs that a machine can be given are used up; vm.reboot begins anew`);
   }
 }
@@ -50,13 +50,13 @@ function checkGrowth(desired: number, now: number, { memory, run }: Machine): vo
  * Adds a DIMM of what is missing to the desired RAM. A guest that has more already keeps it until the next boot, as by
  * the original: a DIMM is not taken away.
  */
-export async function addDimm(desired: number, config: VmConfig, run: Run): Promise<void> {
-  const size = desired - currentRam(run);
+export async function addDimm(desired: number, config: VmConfig, machine: Machine): Promise<void> {
+  const size = desired - currentRam(machine);
   if (size <= 0) return;
-  const { qmp } = run.qemu;
-  const steps = planDimm(run.dimms.length, size, config);
+  const { qmp } = machine.qemu;
+  const steps = planDimm(machine.dimms.length, size, config);
   await makeSteps(qmp, onBlock(steps, await endOfMemoryDevices(qmp)));
-  run.dimms.push(size);
+  machine.dimms.push(size);
 }
 
 /** Where the last of the memory devices ends that QEMU has; 0 where there are none. */
@@ -79,7 +79,7 @@ function onBlock(steps: readonly Step[], end: number): readonly Step[] {
 }
 
 /** RAM of this life of the machine, in `bytes`. */
-function currentRam({ booted, dimms }: Run): number {
+function currentRam({ booted, dimms }: Machine): number {
   return dimms.reduce((total, size) => total + size, booted.memory.size);
 }
 

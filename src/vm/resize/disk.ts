@@ -1,12 +1,12 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResizeDisk } from '../../api/requests.ts';
-import { disk, type DiskConfig } from '../../devices/disk.ts';
-import { qemuId, type Placement } from '../../machine/placement.ts';
-import { planDevice } from '../../machine/plan.ts';
-import { isMessage } from '../../qemu/qmp-stream.ts';
-import type { Qmp } from '../../qemu/qmp.ts';
+import { disk, type DiskConfig } from '../../devices/disk/index.ts';
+import { qemuId, type Placement } from '../../plan/placement.ts';
+import { planDevice } from '../../plan/machine-plan.ts';
+import { isMessage } from '../../qemu/qmp/messages.ts';
+import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
-import type { Run } from '../run.ts';
+import type { Machine } from '../launch/machine.ts';
 
 /** Disks have whole sectors of this many `bytes`. */
 const SECTOR = 512;
@@ -15,18 +15,18 @@ const SECTOR = 512;
  * Gives a disk another size: its image on the host and what the guest sees. Only a raw image can become smaller.
  * Rejects with ApiError, and then the disk is as it was.
  */
-export async function resizeDisk(run: Run, { id, desired_size: size }: VmResizeDisk): Promise<void> {
-  const placement = run.layout.placements.find((one) => one.device === disk && one.id === id);
+export async function resizeDisk(machine: Machine, { id, desired_size: size }: VmResizeDisk): Promise<void> {
+  const placement = machine.layout.placements.find((one) => one.device === disk && one.id === id);
   if (placement === undefined) throw new ApiError('unknown-device', `No disk is called "${id}"`);
   // the disk's own struct has checked it
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   checkResizable(id, placement.config as DiskConfig, size);
-  const { format, bytes } = await imageOf(run.qemu.qmp, qemuId(id));
+  const { format, bytes } = await imageOf(machine.qemu.qmp, qemuId(id));
   if (size < bytes && format !== 'raw') {
     throw refusal(id, `a ${format} image cannot become smaller: it has ${bytes} bytes, got ${size}`);
   }
-  const node = topNode(run, placement);
-  await run.qemu.qmp.execute('block_resize', { 'node-name': node, size }).catch((error: unknown) => {
+  const node = topNode(machine, placement);
+  await machine.qemu.qmp.execute('block_resize', { 'node-name': node, size }).catch((error: unknown) => {
     throw new ApiError('failed', `disk ${id}: cannot have ${size} bytes: ${reasonOf(error)}`);
   });
 }
@@ -40,8 +40,8 @@ function checkResizable(id: string, config: DiskConfig, size: number): void {
 }
 
 /** The node that the guest's device has: a limit on top of the image hands a new size on. */
-export function topNode(run: Run, placement: Placement): string {
-  const steps = planDevice(placement, run.preparations.facts().get(placement.id));
+export function topNode(machine: Machine, placement: Placement): string {
+  const steps = planDevice(placement, machine.preparations.facts().get(placement.id));
   const drives = steps.flatMap((step) => (step.kind === 'device' ? [step.props['drive']] : []));
   return String(drives[0]);
 }

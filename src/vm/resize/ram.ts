@@ -1,8 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResizeZone } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory.ts';
-import { virtioMems, type VirtioMemPlace } from '../../machine/memory-plan.ts';
+import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory/index.ts';
+import { virtioMems, type VirtioMemPlace } from '../../plan/memory-steps.ts';
 import type { Live, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';
 
@@ -10,43 +10,43 @@ import { addDimm, checkDimm } from './dimm.ts';
 const BLOCK = 2 * 2 ** 20;
 
 /** @throws ApiError `invalid-config` where the VM cannot have so much RAM, or so little */
-export function checkRam(desired: number, { config }: Vm, { run }: Live): void {
+export function checkRam(desired: number, { config }: Vm, { machine }: Live): void {
   const { memory } = config;
   if (memory.size === 0) {
     throw refusal('desired_ram', 'the RAM of this VM is in zones: vm.resize-zone changes one');
   }
-  if (memory.hotplug_method === 'Acpi') checkDimm(desired, memory, run);
+  if (memory.hotplug_method === 'Acpi') checkDimm(desired, memory, machine);
   else checkGrowth('desired_ram', desired, { ...memory, id: '' });
 }
 
 /** Gives the guest more or less RAM, and its configuration the new size. */
-export async function resizeRam(desired: number, { config }: Vm, { run }: Live): Promise<VmConfig> {
+export async function resizeRam(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
   const { memory } = config;
   if (memory.hotplug_method === 'Acpi') {
-    await addDimm(desired, config, run);
+    await addDimm(desired, config, machine);
     return { ...config, memory: { ...memory, size: desired } };
   }
   const more = desired - memory.size;
-  const [place] = virtioMems(run.layout.placements);
-  if (place !== undefined) await request(run.qemu.qmp, place, more);
+  const [place] = virtioMems(machine.layout.placements);
+  if (place !== undefined) await request(machine.qemu.qmp, place, more);
   return { ...config, memory: { ...memory, hotplugged_size: more === 0 ? undefined : more } };
 }
 
 /** Gives a zone another size: what it has at boot and what its virtio-mem device adds, together. */
 export async function resizeZone(
   vm: Vm,
-  { run }: Live,
+  { machine }: Live,
   { id, desired_ram: desired }: VmResizeZone,
 ): Promise<void> {
   const { memory } = vm.config;
   const zone = memory.zones?.find((one) => one.id === id);
   if (zone === undefined) throw refusal('id', `no memory zone is called "${id}"`);
   checkGrowth('desired_ram', desired, zone);
-  const place = virtioMems(run.layout.placements).find((one) => one.zone.id === id);
+  const place = virtioMems(machine.layout.placements).find((one) => one.zone.id === id);
   if (place === undefined)
     throw refusal('id', `zone "${id}" has no room to grow: it was booted without hotplug_size`);
   const more = desired - zone.size;
-  await request(run.qemu.qmp, place, more);
+  await request(machine.qemu.qmp, place, more);
   vm.config = { ...vm.config, memory: withHotplugged(memory, zone, more) };
 }
 
@@ -71,7 +71,7 @@ function checkGrowth(name: string, desired: number, { size, hotplug_size: room =
 
 /** The guest plugs and unplugs towards the size by itself, now or when its driver is there. */
 async function request(
-  qmp: Live['run']['qemu']['qmp'],
+  qmp: Live['machine']['qemu']['qmp'],
   { qemuId }: VirtioMemPlace,
   size: number,
 ): Promise<void> {

@@ -65,9 +65,9 @@ export function checkVcpus(desired: number, { config }: Vm): void {
 async function applyVcpus(
   desired: number,
   { config, state }: Vm,
-  { run, waits }: Resizing,
+  { machine, waits }: Resizing,
 ): Promise<VmConfig> {
   // a paused guest releases none
-  await resizeVcpus(run, desired, { waits, patience: state === 'Paused' ? 0 : RELEASE_PATIENCE_MS });
+  await resizeVcpus(machine, desired, { waits, patience: state === 'Paused' ? 0 : RELEASE_PATIENCE_MS });
   return { ...config, cpus: { ...config.cpus, boot_vcpus: desired } };
 }

@@ -1,10 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
-import type { Qmp } from '../../qemu/qmp.ts';
-import { isMessage, type QmpMessage } from '../../qemu/qmp-stream.ts';
-import { pinVcpus } from '../affinity.ts';
+import type { Qmp } from '../../qemu/qmp/connection.ts';
+import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
+import { pinVcpus } from '../launch/affinity.ts';
 import { waitWhile } from '../hotplug/release.ts';
 import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
-import type { Run } from '../run.ts';
+import type { Machine } from '../launch/machine.ts';
 
 /** A place for a vCPU, taken or free, in the order of their numbers. */
 export interface VcpuSlot {
@@ -20,23 +20,23 @@ export interface VcpuSlot {
  * Adds vCPUs, or asks the guest to let the last ones go: each is gone when the guest has ejected it.
  * Rejects with ApiError `busy` while vCPUs that the guest was asked for are still there and more are wanted.
  */
-export async function resizeVcpus(run: Run, desired: number, wait: VcpuWait): Promise<void> {
-  const { qmp } = run.qemu;
-  await untilVcpusReleased(run, desired, wait);
+export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
+  const { qmp } = machine.qemu;
+  await untilVcpusReleased(machine, desired, wait);
   const slots = await vcpuSlots(qmp);
   const present = slots.filter(({ path }) => path !== undefined);
   const missing = Math.max(0, desired - present.length);
-  checkGrowth(run, { desired, present, missing });
+  checkGrowth(machine, { desired, present, missing });
   const free = slots.filter(({ path }) => path === undefined);
   for (const slot of free.slice(0, missing)) {
     await addVcpu(qmp, slot);
-    run.spareVcpus--;
+    machine.spareVcpus--;
   }
-  if (missing > 0) await pinVcpus(run);
+  if (missing > 0) await pinVcpus(machine);
   // those that were asked for before are asked for again: the guest may not have been listening
   for (const { index, path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });
-    run.leavingVcpus.set(index, undefined);
+    machine.leavingVcpus.set(index, undefined);
   }
 }
 
@@ -48,18 +48,18 @@ export interface VcpuWait {
 }
 
 /** More vCPUs than stay can be had when the guest has released those that were removed before. */
-async function untilVcpusReleased(run: Run, desired: number, wait: VcpuWait): Promise<void> {
-  if (run.leavingVcpus.size === 0) return;
+async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
+  if (machine.leavingVcpus.size === 0) return;
   const isHeld = async (): Promise<boolean> => {
-    const slots = await vcpuSlots(run.qemu.qmp);
-    forgetRemovedVcpus(run, (vcpu) => slots[vcpu]?.path !== undefined);
-    return desired > stayingIn(run, slots).length && run.leavingVcpus.size > 0;
+    const slots = await vcpuSlots(machine.qemu.qmp);
+    forgetRemovedVcpus(machine, (vcpu) => slots[vcpu]?.path !== undefined);
+    return desired > stayingIn(machine, slots).length && machine.leavingVcpus.size > 0;
   };
-  await waitWhile(run, isHeld, wait);
+  await waitWhile(machine, isHeld, wait);
 }
 
 /** Those of the slots whose vCPU is there, and is not leaving. */
-function stayingIn({ leavingVcpus }: Run, slots: readonly VcpuSlot[]): VcpuSlot[] {
+function stayingIn({ leavingVcpus }: Machine, slots: readonly VcpuSlot[]): VcpuSlot[] {
   return slots.filter(({ index, path }) => path !== undefined && !leavingVcpus.has(index));
 }
 
@@ -80,18 +80,18 @@ interface Growth {
   readonly missing: number;
 }
 
-function checkGrowth(run: Run, { desired, present, missing }: Growth): void {
-  if (desired > stayingIn(run, present).length && run.leavingVcpus.size > 0) {
+function checkGrowth(machine: Machine, { desired, present, missing }: Growth): void {
+  if (desired > stayingIn(machine, present).length && machine.leavingVcpus.size > 0) {
     // the words that clients wait for
     throw new ApiError(
       'busy',
       'Too Many Requests: the guest has not let go the vCPUs that were removed before',
     );
   }
-  if (missing > run.spareVcpus) {
+  if (missing > machine.spareVcpus) {
     throw new ApiError(
       'failed',
-      `emulation can start ${run.spareVcpus} more vCPUs until the VM is rebooted (vm.reboot), ${missing} are wanted`,
+      `emulation can start ${machine.spareVcpus} more vCPUs until the VM is rebooted (vm.reboot), ${missing} are wanted`,
     );
   }
 }

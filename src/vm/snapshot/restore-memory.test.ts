@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeVmConfig } from '../../config/vm-config.ts';
-import { zonesOf } from '../../devices/memory.ts';
-import { placeDevices } from '../../machine/placement.ts';
-import { planMachine } from '../../machine/plan.ts';
+import { zonesOf } from '../../devices/memory/index.ts';
+import { placeDevices } from '../../plan/placement.ts';
+import { planMachine } from '../../plan/machine-plan.ts';
 import { mapMemory, withMapped } from './restore-memory.ts';
 
 /** The regions that are mapped from a snapshot of a VM. */

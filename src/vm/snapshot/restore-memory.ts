@@ -1,14 +1,14 @@
-import type { MachinePlan } from '../../devices/machine-plan.ts';
-import type { MemoryConfig } from '../../devices/memory.ts';
-import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/step.ts';
-import { copyExtents, touchExtents, type CopyEnd } from '../../host/copy-extents.ts';
-import { mappingAt, openMapped, openMemory } from '../../host/process-memory.ts';
-import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
+import type { MachinePlan } from '../../devices/common/machine-plan.ts';
+import type { MemoryConfig } from '../../devices/memory/index.ts';
+import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/common/step.ts';
+import { copyExtents, touchExtents, type CopyEnd } from '../../host/memory/copy-extents.ts';
+import { mappingAt, openMapped, openMemory } from '../../host/memory/process-memory.ts';
+import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { openFile } from '../../util/open-file.ts';
-import type { Run } from '../run.ts';
-import { pmemMemory } from './pmem/memory.ts';
+import type { Machine } from '../launch/machine.ts';
+import { pmemMemory } from '../devices/pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
-import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
+import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';
 import type { ZoneRegion } from './zone-files.ts';
 
 /** A region of RAM and the file that holds its contents. */
@@ -147,21 +147,21 @@ function kept(props: ObjectStep['props']): Readonly<Record<string, unknown>> {
 }
 
 /** Gives the regions that are not mapped their contents; the machine has not run yet. */
-export async function fillMemory(run: Run, source: MemorySource, signal: AbortSignal): Promise<void> {
+export async function fillMemory(machine: Machine, source: MemorySource, signal: AbortSignal): Promise<void> {
   if (source.copied.length + source.overlays.length === 0) return;
-  const blocks = await blocksOf(run);
+  const blocks = await blocksOf(machine);
   for (const { id, offset, length, path } of source.copied) {
     await using file = await openFile(path);
     const block = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
-    await using to = await targetOf(run.qemu.pid, block);
+    await using to = await targetOf(machine.qemu.pid, block);
     await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, signal });
   }
   if (source.overlays.length === 0) return;
   await using file = await openFile(source.path);
   for (const { id, offset, length, pages } of source.overlays) {
     const { address } = blockOf(blocks, id, length);
-    await using memory = await openMemory(run.qemu.pid, 'r+');
+    await using memory = await openMemory(machine.qemu.pid, 'r+');
     const to = { file: memory, base: address };
     await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false, signal });
   }
@@ -182,9 +182,13 @@ async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyE
 }
 
 /** Loads what is mapped into memory, and into QEMU's page tables; it stays shared with other clones. */
-export async function touchMemory(run: Run, source: MemorySource, signal: AbortSignal): Promise<void> {
-  const blocks = await blocksOf(run);
-  await using memory = await openMemory(run.qemu.pid, 'r');
+export async function touchMemory(
+  machine: Machine,
+  source: MemorySource,
+  signal: AbortSignal,
+): Promise<void> {
+  const blocks = await blocksOf(machine);
+  await using memory = await openMemory(machine.qemu.pid, 'r');
   for (const { id, offset, length, path } of source.mapped) {
     await using file = await openFile(path);
     const { address } = blockOf(blocks, id, length);
@@ -193,9 +197,9 @@ export async function touchMemory(run: Run, source: MemorySource, signal: AbortS
   }
 }
 
-async function blocksOf(run: Run): Promise<ReadonlyMap<string, RamBlock>> {
-  const { nameless, discarding } = await pmemMemory(run);
-  const blocks = [...(await ramBlocks(run.qemu.qmp)), ...nameless, ...discarding];
+async function blocksOf(machine: Machine): Promise<ReadonlyMap<string, RamBlock>> {
+  const { nameless, discarding } = await pmemMemory(machine);
+  const blocks = [...(await ramBlocks(machine.qemu.qmp)), ...nameless, ...discarding];
   return new Map(blocks.map((block) => [block.name, block]));
 }
 

@@ -3,31 +3,31 @@ import { toApiError } from '../../api/handlers.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { join } from 'node:path';
 import { ConfigError } from '../../config/errors.ts';
-import { zonesOf } from '../../devices/memory.ts';
+import { zonesOf } from '../../devices/memory/index.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
-import { createMemfd } from '../../host/memfd.ts';
-import { checkDirectory, SNAPSHOT_FILES } from '../../host/snapshot-folder.ts';
-import { readDeviceState } from '../../qemu/device-state.ts';
+import { createMemfd } from '../../native/memfd.ts';
+import { checkDirectory, SNAPSHOT_FILES } from '../../host/memory/snapshot-folder.ts';
+import { readDeviceState } from '../../qemu/qmp/device-state.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
-import { orEnd } from '../engine-end.ts';
-import type { ExpectedImage } from '../prepare/expected-image.ts';
-import { launchRun, type Run } from '../run.ts';
+import { orEnd } from '../guest-exit/qemu-exit.ts';
+import type { ExpectedImage } from '../devices/disk/expected-image.ts';
+import { launchMachine, type Machine } from '../launch/machine.ts';
 import { createVm, type Vm } from '../vm.ts';
-import { checkEngine } from './describe.ts';
-import { firstDifference, shapeOf } from './edits.ts';
-import { pathOf } from './location.ts';
+import { checkEngine } from '../machine-state/describe-machine.ts';
+import { firstDifference, shapeOf } from '../machine-state/editable-config.ts';
+import { pathOf } from './url-path.ts';
 import { read, readChecked } from './manifest.ts';
-import { openForEngine } from '../handed-files.ts';
-import { activateImages, expectedImages } from './images.ts';
-import { likeStart } from './like-start.ts';
+import { openForEngine } from '../launch/passed-files.ts';
+import { activateImages, expectedImages } from '../machine-state/images.ts';
+import { likeStart } from '../machine-state/restored-machine.ts';
 import { withOverrides } from './overrides.ts';
-import { restorePmems } from './pmem/device.ts';
+import { restorePmems } from '../devices/pmem/state.ts';
 import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
-import { planWithoutVsocks, restoreVsocks } from './vsock/device.ts';
-import { parseSavedMachine, type SavedMachine } from './saved-machine.ts';
+import { planWithoutVsocks, restoreVsocks } from '../devices/vsock/state.ts';
+import { parseSavedMachine, type SavedMachine } from '../machine-state/machine-description.ts';
 import { zoneRegions } from './zone-files.ts';
 
 const log = createLog('restore');
@@ -36,7 +36,7 @@ const log = createLog('restore');
 interface Snapshot {
   readonly folder: string;
   readonly config: VmConfig;
-  readonly machine: SavedMachine;
+  readonly description: SavedMachine;
   readonly images: ReadonlyMap<string, ExpectedImage>;
 }
 
@@ -48,7 +48,7 @@ export async function restoreVm(
   request: RestoreConfig,
   signals: EndSignals,
   onConfig: (config: VmConfig) => void,
-): Promise<{ vm: Vm; run: Run }> {
+): Promise<{ vm: Vm; machine: Machine }> {
   const started = performance.now();
   const snapshot = await readSnapshot(request);
   onConfig(snapshot.config);
@@ -57,12 +57,12 @@ export async function restoreVm(
   try {
     const { rawImages } = vm;
     const { prefault } = request;
-    const run = await restoreRun(snapshot, { consoles, prefault, rawImages, signals });
-    vm.config = run.config;
+    const machine = await restoreMachine(snapshot, { consoles, prefault, rawImages, signals });
+    vm.config = machine.config;
     vm.state = 'Paused';
-    vm.live = { consoles, run };
+    vm.live = { consoles, machine };
     log.info(`${snapshot.folder}: restored in ${Math.round(performance.now() - started)} ms`);
-    return { vm, run };
+    return { vm, machine };
   } catch (error) {
     consoles.dispose();
     if (error instanceof ApiError) throw error;
@@ -78,11 +78,11 @@ async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Prom
     const path = join(folder, SNAPSHOT_FILES.config);
     const saved = readConfig(path, await read(folder, SNAPSHOT_FILES.config));
     const config = withOverrides(saved, overrides);
-    const machine = readMachine(folder, state, memoryBytes);
+    const description = readMachine(folder, state, memoryBytes);
     // an older snapshot has in it what may be edited today
-    const edited = firstDifference(shapeOf(machine.shape), shapeOf(config));
+    const edited = firstDifference(shapeOf(description.shape), shapeOf(config));
     if (edited !== undefined) throw new Error(`${path}: the machine would be another: ${edited}`);
-    return { folder, config, machine, images: expectedImages(machine, saved, overrides) };
+    return { folder, config, description, images: expectedImages(description, saved, overrides) };
   } catch (error) {
     if (error instanceof ApiError) throw error;
     // what is wrong with the snapshot's own configuration was put into words; this is the request's
@@ -115,39 +115,39 @@ interface Restoring extends Pick<Vm, 'rawImages'> {
   readonly signals: EndSignals;
 }
 
-async function restoreRun(
-  { folder, config, machine, images }: Snapshot,
+async function restoreMachine(
+  { folder, config, description, images }: Snapshot,
   { consoles, prefault, rawImages, signals }: Restoring,
-): Promise<Run> {
-  const start = likeStart(config, machine, rawImages);
+): Promise<Machine> {
+  const start = likeStart(config, description, rawImages);
   const path = join(folder, SNAPSHOT_FILES.memory);
-  const zones = await zoneRegions(config, machine.regions);
-  const inSnapshot = machine.regions.some(({ zone }) => zone === undefined) ? [path] : [];
+  const zones = await zoneRegions(config, description.regions);
+  const inSnapshot = description.regions.some(({ zone }) => zone === undefined) ? [path] : [];
   const inZones = zones.flatMap(({ zone }) => (zone.shared ? [] : [zone.file]));
   await using files = await openForEngine([...inSnapshot, ...inZones]);
   const { isMappable } = files;
-  let memory: MemorySource = { path, mapped: [], copied: [], overlays: machine.overlays };
-  return await launchRun(
+  let memory: MemorySource = { path, mapped: [], copied: [], overlays: description.overlays };
+  return await launchMachine(
     {
       ...start,
       images,
       adapt: (plan) => {
         const like = start.adapt(plan);
         const from = { memory: config.memory, path, zones, isMappable };
-        memory = { ...memory, ...mapMemory(like, machine.regions, from) };
+        memory = { ...memory, ...mapMemory(like, description.regions, from) };
         const handed = new Map([...like.handed, ...files.fds]);
         return planWithoutVsocks({ ...like, ...withMapped(like, memory), handed }, start.layout);
       },
-      begin: (run) =>
-        orEnd(run.qemu, async () => {
-          checkEngine(run, machine, 'The snapshot cannot be restored');
-          await start.begin(run);
-          await fillMemory(run, memory, signals.kill);
-          await loadState(run, folder, machine);
-          await activateImages(run);
-          await restorePmems(run, machine.pmems);
-          await restoreVsocks(run, machine.vsocks);
-          if (prefault || isPrefaulted(config)) await touchMemory(run, memory, signals.kill);
+      begin: (machine) =>
+        orEnd(machine.qemu, async () => {
+          checkEngine(machine, description, 'The snapshot cannot be restored');
+          await start.begin(machine);
+          await fillMemory(machine, memory, signals.kill);
+          await loadState(machine, folder, description);
+          await activateImages(machine);
+          await restorePmems(machine, description.pmems);
+          await restoreVsocks(machine, description.vsocks);
+          if (prefault || isPrefaulted(config)) await touchMemory(machine, memory, signals.kill);
         }),
     },
     consoles,
@@ -160,7 +160,7 @@ function isPrefaulted({ memory }: VmConfig): boolean {
   return zonesOf(memory).some((zone) => zone.prefault);
 }
 
-async function loadState({ qemu }: Run, folder: string, { deviceState }: SavedMachine): Promise<void> {
+async function loadState({ qemu }: Machine, folder: string, { deviceState }: SavedMachine): Promise<void> {
   using source = await createMemfd('device-state');
   await writeFile(source.path, Buffer.from(deviceState, 'base64'));
   await using reading = await open(source.path, 'r');

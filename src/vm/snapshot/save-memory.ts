@@ -1,9 +1,15 @@
 import type { FileHandle } from 'node:fs/promises';
-import { copyExtents, type Amount } from '../../host/copy-extents.ts';
-import { dataExtents, joinExtents, type Extent } from '../../host/extents.ts';
-import { mappingAt, openMapped, openMemory, ownPages, type Mapping } from '../../host/process-memory.ts';
-import type { RamBlock } from '../../qemu/ram-blocks.ts';
-import type { SavedOverlay, SavedRegion } from './saved-machine.ts';
+import { copyExtents, type Amount } from '../../host/memory/copy-extents.ts';
+import { dataExtents, joinExtents, type Extent } from '../../native/extents.ts';
+import {
+  mappingAt,
+  openMapped,
+  openMemory,
+  ownPages,
+  type Mapping,
+} from '../../host/memory/process-memory.ts';
+import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
+import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';
 import type { ZoneFile } from './zone-files.ts';
 
 /** Where regions begin in the file: a huge page's boundary. */

@@ -2,30 +2,30 @@ import { open, readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
-import type { Amount } from '../../host/copy-extents.ts';
-import { ivshmem, ivshmemMemory } from '../../devices/ivshmem.ts';
-import { createMemfd } from '../../host/memfd.ts';
-import { openMemory } from '../../host/process-memory.ts';
-import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/snapshot-folder.ts';
-import { qemuId } from '../../machine/placement.ts';
-import { withRoms, writeDeviceState, type Rom } from '../../qemu/device-state.ts';
-import { ramBlocks, type RamBlock } from '../../qemu/ram-blocks.ts';
+import type { Amount } from '../../host/memory/copy-extents.ts';
+import { ivshmem, ivshmemMemory } from '../../devices/ivshmem/index.ts';
+import { createMemfd } from '../../native/memfd.ts';
+import { openMemory } from '../../host/memory/process-memory.ts';
+import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/memory/snapshot-folder.ts';
+import { qemuId } from '../../plan/placement.ts';
+import { withRoms, writeDeviceState, type Rom } from '../../qemu/qmp/device-state.ts';
+import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import type { EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
-import { showEngine } from '../handed-files.ts';
-import type { Run } from '../run.ts';
+import { showEngine } from '../launch/passed-files.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
-import { checkSaveable } from './saveable.ts';
-import { describeMachine } from './describe.ts';
-import { pathOf } from './location.ts';
+import { checkSaveable } from '../machine-state/saveable.ts';
+import { describeMachine } from '../machine-state/describe-machine.ts';
+import { pathOf } from './url-path.ts';
 import { manifestOf, withFacts } from './manifest.ts';
-import { withoutInterrupts } from './pmem/device.ts';
-import { pmemMemory } from './pmem/memory.ts';
+import { withoutInterrupts } from '../devices/pmem/state.ts';
+import { pmemMemory } from '../devices/pmem/memory.ts';
 import { saveMemory } from './save-memory.ts';
-import { withoutVsocks } from './vsock/device.ts';
-import type { SavedMachine } from './saved-machine.ts';
+import { withoutVsocks } from '../devices/vsock/state.ts';
+import type { SavedMachine } from '../machine-state/machine-description.ts';
 import { zoneFilesOf } from './zone-files.ts';
 
 const log = createLog('snapshot');
@@ -36,12 +36,12 @@ const log = createLog('snapshot');
  */
 export async function snapshotVm(
   vm: Vm,
-  run: Run,
+  machine: Machine,
   request: VmSnapshotConfig,
   { kill: signal }: EndSignals,
 ): Promise<void> {
   const path = pathOf(request.destination_url, 'directory');
-  await checkSaveable(run, 'be in a snapshot');
+  await checkSaveable(machine, 'be in a snapshot');
   const started = performance.now();
   const amount = { done: 0, total: 0 };
   using _progress = tellProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
@@ -49,7 +49,7 @@ export async function snapshotVm(
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {
-    await writeSnapshot(vm, run, { folder, amount, durable: request.durable, signal });
+    await writeSnapshot(vm, machine, { folder, amount, durable: request.durable, signal });
     const took = Math.round(performance.now() - started);
     log.info(`${path}: ${Math.round(amount.done / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
@@ -66,23 +66,27 @@ interface Writing {
   readonly signal: AbortSignal;
 }
 
-async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal }: Writing): Promise<void> {
-  const blocks = await ownBlocks(run);
-  const described = await describeMachine(vm, run);
-  const stream = await withoutInterrupts(run, () =>
-    withoutVsocks(run, described.vsocks, () => deviceState(run, blocks)),
+async function writeSnapshot(
+  vm: Vm,
+  machine: Machine,
+  { folder, amount, durable, signal }: Writing,
+): Promise<void> {
+  const blocks = await ownBlocks(machine);
+  const described = await describeMachine(vm, machine);
+  const stream = await withoutInterrupts(machine, () =>
+    withoutVsocks(machine, described.vsocks, () => deviceState(machine, blocks)),
   );
   log.info(`device state: ${stream.length} bytes`);
   const config = encodeVmConfig(portableVmConfig(vm.config));
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(config, undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
   await showEngine(file);
-  const { nameless, discarding } = await pmemMemory(run);
+  const { nameless, discarding } = await pmemMemory(machine);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
-  const zones = await zoneFilesOf(run, blocks);
+  const zones = await zoneFilesOf(machine, blocks);
   const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
-  const memory = await saveMemory(run.qemu.pid, saving, file);
-  const machine: SavedMachine = {
+  const memory = await saveMemory(machine.qemu.pid, saving, file);
+  const description: SavedMachine = {
     ...described,
     regions: [...memory.regions],
     overlays: [...memory.overlays],
@@ -92,15 +96,15 @@ async function writeSnapshot(vm: Vm, run: Run, { folder, amount, durable, signal
     log.warn(`memory zone ${zone}: ${path} is part of the snapshot; a guest that runs on changes it`);
     if (durable) await flush(path);
   }
-  const engine = `QEMU ${run.qemu.qmp.version.join('.')}`;
-  const facts = { engine, memorySize: memory.size, regions: machine.regions };
-  const state = withFacts(JSON.stringify(machine), facts);
+  const engine = `QEMU ${machine.qemu.qmp.version.join('.')}`;
+  const facts = { engine, memorySize: memory.size, regions: description.regions };
+  const state = withFacts(JSON.stringify(description), facts);
   await folder.write(SNAPSHOT_FILES.state, state);
   await folder.finish(manifestOf(state, facts));
 }
 
 /** The machine's memory, without what it shares with programs on the host: that is in their file, and stays there. */
-async function ownBlocks({ qemu, layout }: Run): Promise<readonly RamBlock[]> {
+async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]> {
   const others = new Set(
     layout.placements.filter(({ device }) => device === ivshmem).map(({ id }) => ivshmemMemory(qemuId(id))),
   );
@@ -108,7 +112,7 @@ async function ownBlocks({ qemu, layout }: Run): Promise<readonly RamBlock[]> {
 }
 
 /** What QEMU tells of the devices, and the memory that it made by itself. */
-export async function deviceState({ qemu }: Run, blocks: readonly RamBlock[]): Promise<Buffer> {
+export async function deviceState({ qemu }: Machine, blocks: readonly RamBlock[]): Promise<Buffer> {
   using target = await createMemfd('device-state');
   await using writing = await open(target.path, 'w');
   await writeDeviceState(qemu, writing.fd);

@@ -1,13 +1,13 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { zonesOf, type MemoryZoneConfig } from '../../devices/memory.ts';
-import { isFileOf, mappingAt } from '../../host/process-memory.ts';
-import { layOutMemory } from '../../machine/memory-layout.ts';
-import type { RamBlock } from '../../qemu/ram-blocks.ts';
+import { zonesOf, type MemoryZoneConfig } from '../../devices/memory/index.ts';
+import { isFileOf, mappingAt } from '../../host/memory/process-memory.ts';
+import { layOutMemory } from '../../plan/memory-layout.ts';
+import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { statPath } from '../../util/path-calls.ts';
-import type { Run } from '../run.ts';
-import type { SavedRegion } from './saved-machine.ts';
+import type { Machine } from '../launch/machine.ts';
+import type { SavedRegion } from '../machine-state/machine-description.ts';
 
 /** A memory zone that lies in a file of the user's. */
 export interface ZoneFile {
@@ -20,7 +20,7 @@ export interface ZoneFile {
  * replaced under its name holds nothing.
  */
 export async function zoneFilesOf(
-  { config, booted, qemu }: Run,
+  { config, booted, qemu }: Machine,
   blocks: readonly RamBlock[],
 ): Promise<ReadonlyMap<string, ZoneFile>> {
   const found = new Map<string, ZoneFile>();

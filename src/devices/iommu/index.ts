@@ -1,0 +1,17 @@
+import { defaulted } from '../../schema/field.ts';
+import { flag } from '../../schema/kinds.ts';
+import { defineDevice } from '../device.ts';
+import { onBus } from '../common/pci.ts';
+
+/** The virtual IOMMU; the devices behind it say so themselves. On the command line it follows from theirs. */
+export const iommu = defineDevice({
+  member: 'iommu',
+  field: defaulted(flag('A virtual IOMMU, for the devices that say iommu'), false),
+  struct: undefined,
+  many: false,
+  flag: undefined,
+  ids: { fixed: '_iommu' },
+  takesSlot: true,
+  removable: false,
+  plan: (_, at) => [{ kind: 'device', props: { driver: 'virtio-iommu-pci', ...onBus(at) } }],
+});

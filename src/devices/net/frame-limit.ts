@@ -1,0 +1,97 @@
+import { rateOf, type RateLimiterConfig, type TokenBucket } from '../common/rate-limit.ts';
+
+/**
+ * The limits of one direction of a network as one bucket of tokens, which is what the kernel's tbf is: it refills with
+ * `rate` tokens per second, and each frame takes tokens.
+ */
+export interface FrameLimit {
+  /** tokens per second */
+  readonly rate: number;
+  /** tokens that the bucket holds */
+  readonly burst: number;
+  /** tokens of frames that wait; what comes on top is dropped, as from a full queue */
+  readonly backlog: number;
+  /** what a frame takes: its `bytes`, but no less than `least`; or one token */
+  readonly cost: { readonly least: number } | 'one';
+  /** the bucket at the start, until one of what it counts is used up */
+  readonly first?: { readonly burst: number; readonly bytes: number; readonly frames: number };
+}
+
+/** The longest frame, a segment that the host's card is to cut, in `bytes`: in a smaller bucket it would never fit. */
+const LONGEST_FRAME = 65_550;
+/** Takes the same for each frame, because none is longer. */
+const WHOLE_FRAME = 131_072;
+/** Below this many frames per second a whole number of tokens is too coarse. */
+const FINE_RATE = 100;
+/** Frames that may wait at least. */
+const BACKLOG_FRAMES = 64;
+/** What a lasting overload may wait, in seconds. */
+const BACKLOG_SECONDS = 0.25;
+/** The kernel's counters of a bucket have 32 bits, tokens have to fit in them. */
+const MOST_TOKENS = 2 ** 32 - 1;
+const MOST_LEAST = 2 ** 31;
+
+type Limiting = TokenBucket & { readonly rate: number };
+
+/** What limits each direction; undefined where nothing does. */
+export function planFrameLimit(config: RateLimiterConfig | undefined): FrameLimit | undefined {
+  const bandwidth = limiting(config?.bandwidth);
+  const ops = limiting(config?.ops);
+  if (bandwidth !== undefined && ops !== undefined) return limitBoth(bandwidth, ops);
+  if (bandwidth !== undefined) return limitOne(bandwidth, { least: 0 }, 'bytes');
+  if (ops === undefined) return undefined;
+  return limitOne(ops, ops.rate < FINE_RATE ? { least: WHOLE_FRAME } : 'one', 'frames');
+}
+
+function limiting(bucket: TokenBucket | undefined): Limiting | undefined {
+  const rate = bucket === undefined ? undefined : rateOf(bucket);
+  return bucket === undefined || rate === undefined ? undefined : { ...bucket, rate };
+}
+
+function limitOne(bucket: Limiting, cost: FrameLimit['cost'], counts: 'bytes' | 'frames'): FrameLimit {
+  const unit = cost === 'one' ? 1 : cost.least || 1;
+  const { rate, size, one_time_burst: extra = 0 } = bucket;
+  return {
+    ...bounded(rate * unit, size * unit, cost),
+    ...(extra > 0 && {
+      first: { burst: tokens(extra * unit, cost), ...used({ [counts]: extra }) },
+    }),
+  };
+}
+
+/**
+ * One bucket for both: a frame takes its bytes, and no less than the bytes of the time that an operation takes. Neither
+ * limit is ever exceeded; long and short frames mixed get less than two buckets would give.
+ */
+function limitBoth(bandwidth: Limiting, ops: Limiting): FrameLimit {
+  const cost = { least: Math.min(Math.ceil(bandwidth.rate / ops.rate), MOST_LEAST) };
+  const rate = Math.min(bandwidth.rate, ops.rate * cost.least);
+  const [bytes = 0, frames = 0] = [bandwidth.one_time_burst, ops.one_time_burst];
+  const burst = Math.min(bytes || bandwidth.size, (frames || ops.size) * cost.least);
+  return {
+    ...bounded(rate, Math.min(bandwidth.size, ops.size * cost.least), cost),
+    ...(bytes + frames > 0 && { first: { burst: tokens(burst, cost), ...used({ bytes, frames }) } }),
+  };
+}
+
+function bounded(rate: number, burst: number, cost: FrameLimit['cost']): Omit<FrameLimit, 'first'> {
+  const frame = cost === 'one' ? 1 : Math.max(cost.least, 4096);
+  const backlog = Math.max(rate * BACKLOG_SECONDS, BACKLOG_FRAMES * frame);
+  return {
+    rate: Math.max(1, Math.round(rate)),
+    burst: tokens(burst, cost),
+    backlog: Math.min(Math.ceil(backlog), MOST_TOKENS),
+    cost,
+  };
+}
+
+/** A frame for which a bucket is too small would be dropped for good. */
+function tokens(burst: number, cost: FrameLimit['cost']): number {
+  const frame = cost === 'one' ? 1 : Math.max(cost.least, LONGEST_FRAME);
+  return Math.min(Math.max(burst, frame), MOST_TOKENS);
+}
+
+/** What is not counted is never used up. */
+function used({ bytes = 0, frames = 0 }: { readonly bytes?: number; readonly frames?: number }) {
+  return { bytes: bytes || Infinity, frames: frames || Infinity };
+}

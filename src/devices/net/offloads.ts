@@ -1,0 +1,37 @@
+import { beyond, optional } from '../../schema/field.ts';
+import { flag } from '../../schema/kinds.ts';
+import type { Properties } from '../common/machine-plan.ts';
+
+/** What a guest may leave to the host, which has it done by the hardware or not at all. */
+export const offloads = {
+  offload_tso: beyond(optional(flag('TCP packets are cut to size by the host; default: on'))),
+  offload_ufo: beyond(optional(flag('UDP packets are cut to size by the host; default: on'))),
+  offload_csum: beyond(
+    optional(flag('Checksums are left to the host, and with off all cutting too; default: on')),
+  ),
+};
+
+interface Offloads {
+  readonly offload_tso?: boolean | undefined;
+  readonly offload_ufo?: boolean | undefined;
+  readonly offload_csum?: boolean | undefined;
+}
+
+/** QEMU's names: `host_`, and `csum`, for what the guest sends, `guest_` for what it receives. */
+const TSO = ['host_tso4', 'host_tso6', 'host_ecn', 'guest_tso4', 'guest_tso6', 'guest_ecn'];
+const UFO = ['host_ufo', 'host_uso', 'guest_ufo', 'guest_uso4', 'guest_uso6'];
+const CSUM = ['csum', 'guest_csum', 'ctrl_guest_offloads'];
+
+/** The properties of virtio-net that are switched off; a packet that is cut needs a new checksum. */
+export function offloadProps({
+  offload_tso: tso,
+  offload_ufo: ufo,
+  offload_csum: csum,
+}: Offloads): Properties {
+  const off = [
+    ...(tso === false || csum === false ? TSO : []),
+    ...(ufo === false || csum === false ? UFO : []),
+    ...(csum === false ? CSUM : []),
+  ];
+  return Object.fromEntries(off.map((name) => [name, false]));
+}

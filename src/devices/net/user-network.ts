@@ -1,0 +1,31 @@
+import type { PortForward } from './port-forward.ts';
+import type { StepProps } from '../common/step.ts';
+
+interface UserNetwork {
+  /** the host's address as the guest sees it; the guest gets one of the same network by DHCP */
+  readonly ip: string;
+  readonly mask: string;
+  readonly forwards: readonly PortForward[] | undefined;
+}
+
+/** The engine's NAT: the guest reaches what the host reaches, the host reaches the guest through forwards. */
+export function userNetwork({ ip, mask, forwards = [] }: UserNetwork): StepProps & { readonly type: 'user' } {
+  const bits = toNumber(mask);
+  return {
+    type: 'user',
+    // the parts are checked numbers and addresses: nothing in them can be taken for an option
+    net: `${toAddress((toNumber(ip) & bits) >>> 0)}/${mask}`,
+    host: ip,
+    hostfwd: forwards.map((one) => ({
+      str: `${one.protocol}:${one.host_address}:${one.host_port}-:${one.guest_port}`,
+    })),
+  };
+}
+
+function toNumber(address: string): number {
+  return address.split('.').reduce((number, part) => ((number << 8) | Number(part)) >>> 0, 0);
+}
+
+function toAddress(number: number): string {
+  return [24, 16, 8, 0].map((shift) => (number >>> shift) & 0xff).join('.');
+}

@@ -1,0 +1,48 @@
+import { bounded, later, optional, struct, type ValueOf } from '../../schema/field.ts';
+import { nested, path, text } from '../../schema/kinds.ts';
+import { FwCfgConfig } from './fw-cfg.ts';
+import { CMDLINE, NOT_EMPTY } from '../common/limits.ts';
+
+/** Why an IGVM file is refused. */
+export const NO_IGVM = 'QEMU 10 cannot load IGVM files';
+
+export interface KernelConfig extends ValueOf<typeof KernelConfig> {}
+export const KernelConfig = struct({
+  name: 'KernelConfig',
+  doc: 'What the VM starts: a bzImage, an ELF with a PVH note, or a firmware image',
+  fields: { path: bounded(path('File with the kernel or firmware'), NOT_EMPTY) },
+});
+
+/** How current clients say what the VM starts. */
+export interface PayloadConfig extends ValueOf<typeof PayloadConfig> {}
+export const PayloadConfig = struct({
+  name: 'PayloadConfig',
+  doc: 'What the VM starts, in one: takes the place of kernel, initramfs and cmdline',
+  fields: {
+    firmware: optional(bounded(path('File with the firmware'), NOT_EMPTY)),
+    kernel: optional(bounded(path('File with the kernel'), NOT_EMPTY)),
+    cmdline: optional(bounded(text('Command line of the kernel'), CMDLINE)),
+    initramfs: optional(bounded(path('File with the initramfs'), NOT_EMPTY)),
+    igvm: later(optional(path('IGVM file')), NO_IGVM),
+    host_data: later(
+      optional(text('Data of the host for a guest with SEV-SNP')),
+      'there is no processor with SEV-SNP to see it work',
+    ),
+    fw_cfg_config: optional(nested(FwCfgConfig)),
+  },
+});
+
+export interface InitramfsConfig extends ValueOf<typeof InitramfsConfig> {}
+export const InitramfsConfig = struct({
+  name: 'InitramfsConfig',
+  doc: 'First file system of the kernel',
+  document: { nullable: true },
+  fields: { path: bounded(path('File with the initramfs'), NOT_EMPTY) },
+});
+
+export interface CmdLineConfig extends ValueOf<typeof CmdLineConfig> {}
+export const CmdLineConfig = struct({
+  name: 'CmdLineConfig',
+  doc: 'Command line of the kernel',
+  fields: { args: bounded(text('Arguments; printable ASCII, at most 64 KiB'), CMDLINE) },
+});

@@ -1,0 +1,17 @@
+import { beyond, optional } from '../../schema/field.ts';
+import { flag } from '../../schema/kinds.ts';
+import { defineDevice } from '../device.ts';
+import { onSlot } from '../common/pci.ts';
+
+/** By what the guest's kernel says that it has panicked; the event monitor then records `panic`. */
+export const pvpanic = defineDevice({
+  member: 'pvpanic',
+  field: beyond(optional(flag('A device by which the guest’s kernel says that it has panicked'))),
+  struct: undefined,
+  many: false,
+  flag: 'pvpanic',
+  ids: { fixed: '_pvpanic' },
+  takesSlot: true,
+  removable: false,
+  plan: (_, at) => [{ kind: 'device', props: { driver: 'pvpanic-pci', ...onSlot(at) } }],
+});

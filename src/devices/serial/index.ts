@@ -1,0 +1,21 @@
+import { defaulted } from '../../schema/field.ts';
+import { nested } from '../../schema/kinds.ts';
+import { consoleBackend, ConsoleConfig } from '../console/index.ts';
+import { defineDevice } from '../device.ts';
+
+/** The 16550 serial port, ttyS0 of the guest. */
+export const serial = defineDevice({
+  member: 'serial',
+  field: defaulted(nested(ConsoleConfig), { mode: 'Null' }),
+  struct: ConsoleConfig,
+  many: false,
+  flag: 'serial',
+  ids: { fixed: '_serial' },
+  takesSlot: false,
+  removable: false,
+  present: ({ mode }) => mode !== 'Off',
+  plan: (config, at) => [
+    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
+    { kind: 'device', props: { driver: 'isa-serial', chardev: at.qemuId } },
+  ],
+});

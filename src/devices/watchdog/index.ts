@@ -1,0 +1,20 @@
+import { defaulted } from '../../schema/field.ts';
+import { flag } from '../../schema/kinds.ts';
+import { defineDevice } from '../device.ts';
+import { onSlot } from '../common/pci.ts';
+
+/**
+ * A watchdog that restarts the VM when the guest no longer feeds it: Intel's 6300ESB, which every kernel has a
+ * driver for. How long it waits is the guest's to say.
+ */
+export const watchdog = defineDevice({
+  member: 'watchdog',
+  field: defaulted(flag('A watchdog that restarts the VM when the guest no longer feeds it'), false),
+  struct: undefined,
+  many: false,
+  flag: 'watchdog',
+  ids: { fixed: '_watchdog' },
+  takesSlot: true,
+  removable: false,
+  plan: (_, at) => [{ kind: 'device', props: { driver: 'i6300esb', ...onSlot(at) } }],
+});

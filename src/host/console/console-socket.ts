@@ -1,0 +1,139 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createByteQueue, keepNewest, type ByteQueue } from '../../util/byte-queue.ts';
+import { createDrain } from '../../util/drain.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { listenAtPath } from '../../native/listening-socket.ts';
+
+/** Output is handed to a client in pieces of this many bytes, and each when the client has taken the one before. */
+const PIECE_BYTES = 16_384;
+
+/**
+ * Listens on a UNIX socket as a console: one client at a time; the next client replaces it. Its
+ * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
+ */
+export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
+  // a client that has closed its sending side counts as gone, as it cannot be told from one that has closed both: otherwise
+  // the output that follows would be lost
+  const server = createServer();
+  const output = createOutput();
+  const input = createInput();
+  server.on('connection', (client) => {
+    // its end is told by `close`
+    client.on('error', () => undefined);
+    output.to(client);
+    input.from(client);
+  });
+  const removeFile = await listen(server, path);
+  return {
+    write: output.write,
+    onDrain: output.onDrain,
+    onInput: input.onInput,
+    pauseInput: input.pause,
+    resumeInput: input.resume,
+    dispose: () => {
+      removeFile();
+      server.close();
+      output.stop();
+    },
+  };
+}
+
+/** @returns how to remove the socket's file */
+async function listen(server: Server, path: string): Promise<() => void> {
+  try {
+    const { fd, removeFile } = await listenAtPath(path);
+    server.listen({ fd });
+    await once(server, 'listening');
+    return removeFile;
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+interface Input {
+  /** From now on input comes from this client. */
+  readonly from: (client: Socket) => void;
+  readonly onInput: ConsoleEnd['onInput'];
+  readonly pause: () => void;
+  readonly resume: () => void;
+}
+
+function createInput(): Input {
+  let client: Socket | undefined;
+  let take: ((bytes: Buffer) => void) | undefined;
+  let isPaused = false;
+  const apply = (): void => {
+    if (isPaused || take === undefined) client?.pause();
+    else client?.resume();
+  };
+  return {
+    from: (next) => {
+      client = next;
+      next.on('data', (bytes: Buffer) => take?.(bytes));
+      apply();
+    },
+    onInput: (next) => {
+      take = next;
+      apply();
+    },
+    pause: () => {
+      isPaused = true;
+      apply();
+    },
+    resume: () => {
+      isPaused = false;
+      apply();
+    },
+  };
+}
+
+interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
+  /** From now on the output goes to this client. */
+  readonly to: (client: Socket) => void;
+  readonly stop: () => void;
+}
+
+/** Gives output to the client as fast as it takes it, and keeps the newest while there is none. */
+function createOutput(): Output {
+  const queue = createByteQueue();
+  let client: Socket | undefined;
+  const drain = createDrain();
+
+  const flush = (): void => {
+    if (client === undefined) keepNewest(queue, UNREAD_BYTES);
+    else handOn(client, queue);
+    drain.check(queue.length());
+  };
+  return {
+    to: (next) => {
+      client?.destroy();
+      client = next;
+      next.on('drain', flush);
+      next.on('close', () => {
+        if (client !== next) return;
+        client = undefined;
+        flush();
+      });
+      flush();
+    },
+    write: (bytes) => {
+      queue.push(bytes);
+      flush();
+      keepNewest(queue, MOST_BYTES);
+      return queue.length() <= HOLD_BYTES;
+    },
+    onDrain: (resume) => drain.wait(RESUME_BYTES, resume),
+    stop: () => client?.destroy(),
+  };
+}
+
+/** Hands on what a client takes now. */
+function handOn(client: Socket, queue: ByteQueue): void {
+  while (queue.length() > 0 && client.writable && !client.writableNeedDrain) {
+    const piece = queue.front().subarray(0, PIECE_BYTES);
+    queue.drop(piece.length);
+    client.write(piece);
+  }
+}

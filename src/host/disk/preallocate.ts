@@ -1,0 +1,52 @@
+import { constants } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { systemError } from '../../util/errno.ts';
+import { loadNative } from '../../native/load.ts';
+import { openFile } from '../../util/open-file.ts';
+import { beforeDeadline, pathError } from '../../util/path-deadline.ts';
+
+/** How long a file system may take to allocate the blocks of a file, in milliseconds. */
+const DEADLINE_MS = 60_000;
+
+/**
+ * Allocates all blocks of a file (fallocate(2)); what it holds stays as it is. Rejects with the reason: not every file
+ * system can do this, and a full one cannot.
+ */
+export async function preallocate(path: string, signal: AbortSignal): Promise<void> {
+  const file = await openFile(path, { flags: constants.O_RDWR, kinds: ['file'], signal });
+  let allocation = Promise.resolve();
+  try {
+    const { size, blocks } = await file.stat();
+    if (size === 0) return;
+    await checkSpace(path, size - blocks * STAT_BLOCK, signal);
+    const call = (): Promise<void> => (allocation = allocate(file.fd, size));
+    await beforeDeadline(path, call, { deadlineMs: DEADLINE_MS, signal });
+  } finally {
+    // a call that is no longer waited for has the descriptor still: another file must not get its number
+    void allocation.catch(() => undefined).then(() => file.close());
+  }
+}
+
+/** Unit of a file's `blocks`, in bytes. */
+const STAT_BLOCK = 512;
+
+/** Rejects where a file system lacks the space: ext4 and XFS would give a file all that they have and fail then. */
+async function checkSpace(path: string, needed: number, signal: AbortSignal): Promise<void> {
+  const { blocks, bavail, bsize } = await beforeDeadline(path, () => statfs(path), { signal });
+  const free = bavail * bsize;
+  // some file systems do not tell their size
+  if (blocks === 0 || needed <= free) return;
+  throw pathError('ENOSPC', `it needs ${needed} bytes more, and ${free} are free on its file system`, path);
+}
+
+/** A large file takes seconds: the call is made on a thread of koffi's. */
+async function allocate(fd: number, bytes: number): Promise<void> {
+  const { koffi, libc } = await loadNative();
+  const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)');
+  await new Promise<void>((resolve, reject) => {
+    fallocate.async(fd, 0, 0, bytes, (error: unknown, result: unknown) => {
+      if (error === null && result === 0) resolve();
+      else reject(error instanceof Error ? error : systemError('fallocate', koffi.errno()));
+    });
+  });
+}

@@ -1,0 +1,43 @@
+import { constants } from 'node:fs';
+import type { PmemConfig, PmemFacts } from '../../devices/pmem/index.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { openFile } from '../../util/open-file.ts';
+import { lengthOf } from '../disk/file-length.ts';
+import { isDirectory } from './ram-backing.ts';
+
+/** pmem is mapped in large pages of this many `bytes`. */
+const PAGE = 2 * 2 ** 20;
+
+/**
+ * Looks at what a pmem device is to be made of.
+ * @throws with the path and the reason where it cannot be used
+ */
+export async function inspectPmem(config: PmemConfig): Promise<PmemFacts> {
+  try {
+    return await look(config);
+  } catch (error) {
+    throw new Error(`${config.file}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function look(config: PmemConfig): Promise<PmemFacts> {
+  const { file: path, size, discard_writes: discard } = config;
+  if (await isDirectory(path)) {
+    if (size === undefined) throw new Error('a folder needs a size');
+    return { size, isFolder: true };
+  }
+  await using file = await openFile(path, {
+    flags: discard ? constants.O_RDONLY : constants.O_RDWR,
+    kinds: ['file', 'block'],
+    refusal: 'is neither a file, a folder nor a block device',
+  });
+  return { size: sizeOf(await lengthOf(file), size), isFolder: false };
+}
+
+function sizeOf(length: number, size = length): number {
+  if (size > length) throw new Error(`has ${length} bytes, ${size} are asked for`);
+  if (size === 0 || size % PAGE !== 0) {
+    throw new Error(`has ${length} bytes: without a size its length must be a multiple of 2 MiB above 0`);
+  }
+  return size;
+}

@@ -1,0 +1,47 @@
+import { constants, readFile } from 'node:fs/promises';
+import type { MemoryZoneConfig } from '../../devices/memory/index.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { checkAccess, statPath } from '../../util/path-calls.ts';
+
+/**
+ * Looks whether the host has what a zone of the RAM is to be made of.
+ * @throws with the reason, and the path where there is one
+ */
+export async function checkBacking({ file, size, host_numa_node: node }: MemoryZoneConfig): Promise<void> {
+  if (file !== undefined) {
+    await checkFile(file, size).catch((error: unknown) => {
+      throw new Error(`${file}: ${reasonOf(error)}`, { cause: error });
+    });
+  }
+  if (node !== undefined && !(await hostNodes()).includes(node)) {
+    throw new Error(`the host has no NUMA node ${node}`);
+  }
+}
+
+/** QEMU would make a file that is missing and fill one that is empty: a slip in a path must not do that. */
+async function checkFile(path: string, size: number): Promise<void> {
+  const status = await statPath(path);
+  await checkAccess(path, constants.R_OK | constants.W_OK);
+  if (status.isDirectory()) return;
+  if (!status.isFile()) throw new Error('is neither a file nor a directory');
+  if (status.size < size) throw new Error(`has ${status.size} bytes, ${size} are needed`);
+}
+
+/** Whether a path is a folder, where a file without a name is made; false where nothing is there. */
+export function isDirectory(path: string): Promise<boolean> {
+  return statPath(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+const NODES = '/sys/devices/system/node/online';
+
+/** The NUMA nodes of this host; 0 alone where the kernel tells of none. */
+async function hostNodes(): Promise<number[]> {
+  const text = await readFile(NODES, 'utf8').catch(() => '0');
+  return text.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}

@@ -1,0 +1,131 @@
+import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { loadNative } from '../../native/load.ts';
+
+/** linux/sockios.h: requests about a network interface, each with a struct ifreq. */
+const SIOCGIFFLAGS = 0x8913;
+const SIOCSIFFLAGS = 0x8914;
+const SIOCSIFADDR = 0x8916;
+const SIOCSIFNETMASK = 0x891c;
+const SIOCSIFHWADDR = 0x8924;
+const SIOCGIFHWADDR = 0x8927;
+const SIOCSIFMTU = 0x8922;
+
+const IFF_UP = 1;
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+
+/** struct ifreq: the name, then a union: flags, a struct sockaddr, ... */
+const IFREQ_BYTES = 40;
+/** Longest name of an interface, in `bytes`. */
+export const NAME_MAX = 15;
+const UNION = 16;
+/** of a struct sockaddr: behind the family, and behind the port of an Internet address */
+const SOCKADDR = { hardware: UNION + 2, internet: UNION + 4 };
+const MAC_BYTES = 6;
+
+/** A struct ifreq for an interface; an empty name leaves the choice to the kernel. */
+export function ifreqFor(name: string): Buffer {
+  const request = Buffer.alloc(IFREQ_BYTES);
+  request.write(name, 0, NAME_MAX);
+  return request;
+}
+
+/** The interface's name in a struct ifreq. */
+export function nameIn(request: Buffer): string {
+  return request.toString('utf8', 0, request.indexOf(0));
+}
+
+/** ioctl(2) with a buffer that the kernel reads and writes. Rejects with what failed and the reason, and the code. */
+export async function ioctl(fd: number, request: number, argument: Buffer): Promise<void> {
+  const { koffi, libc } = await loadNative();
+  const call = libc.func('int ioctl(int, unsigned long, _Inout_ void *)');
+  if (call(fd, request, argument) === 0) return;
+  const code = koffi.errno();
+  const [name = String(code)] = Object.entries(koffi.os.errno).find(([, value]) => value === code) ?? [];
+  throw Object.assign(new Error(libc.func('const char *strerror(int)')(code)), { code: name });
+}
+
+/** The host's interfaces. */
+export function interfaceNames(): string[] {
+  return readdirSync('/sys/class/net');
+}
+
+/** Whether the host has an interface of that name. */
+export function interfaceExists(name: string): boolean {
+  return existsSync(`/sys/class/net/${name}`);
+}
+
+/** One attribute of an interface, e.g. `tun_flags`; undefined where it has none such. */
+export function interfaceAttribute(name: string, attribute: string): string | undefined {
+  try {
+    return readFileSync(`/sys/class/net/${name}/${attribute}`, 'utf8').trim();
+  } catch {
+    // not every kind of interface has every attribute, and one that is down has no carrier
+    return undefined;
+  }
+}
+
+/** The hardware address of an interface. */
+export async function macOf(name: string): Promise<string> {
+  const request = ifreqFor(name);
+  await onInterface(request, SIOCGIFHWADDR);
+  const bytes = request.subarray(SOCKADDR.hardware, SOCKADDR.hardware + MAC_BYTES);
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** Gives an interface another hardware address. */
+export async function setMac(name: string, mac: string): Promise<void> {
+  const request = ifreqFor(name);
+  // the family in the address says what kind of interface it is: that stays
+  await onInterface(request, SIOCGIFHWADDR);
+  Buffer.from(mac.replaceAll(':', ''), 'hex').copy(request, SOCKADDR.hardware);
+  await onInterface(request, SIOCSIFHWADDR);
+}
+
+/** Gives an interface another largest packet, in `bytes`. */
+export async function setMtu(name: string, mtu: number): Promise<void> {
+  const request = ifreqFor(name);
+  request.writeInt32LE(mtu, UNION);
+  await onInterface(request, SIOCSIFMTU);
+}
+
+/** Gives an interface its IPv4 address and netmask. */
+export async function setAddress(name: string, ip: string, mask: string): Promise<void> {
+  await onInterface(withAddress(name, ip), SIOCSIFADDR);
+  await onInterface(withAddress(name, mask), SIOCSIFNETMASK);
+}
+
+/** Whether an interface is up. */
+export async function isUp(name: string): Promise<boolean> {
+  const request = ifreqFor(name);
+  await onInterface(request, SIOCGIFFLAGS);
+  return (request.readUInt16LE(UNION) & IFF_UP) !== 0;
+}
+
+/** Sets an interface up. */
+export async function setUp(name: string): Promise<void> {
+  const request = ifreqFor(name);
+  await onInterface(request, SIOCGIFFLAGS);
+  request.writeUInt16LE(request.readUInt16LE(UNION) | IFF_UP, UNION);
+  await onInterface(request, SIOCSIFFLAGS);
+}
+
+function withAddress(name: string, address: string): Buffer {
+  const request = ifreqFor(name);
+  request.writeUInt16LE(AF_INET, UNION);
+  Buffer.from(address.split('.').map(Number)).copy(request, SOCKADDR.internet);
+  return request;
+}
+
+/** Any socket will do: the request names its interface. */
+async function onInterface(request: Buffer, which: number): Promise<void> {
+  const { libc } = await loadNative();
+  const fd: unknown = libc.func('int socket(int, int, int)')(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (typeof fd !== 'number' || fd < 0) throw new Error('no socket could be opened');
+  try {
+    await ioctl(fd, which, request);
+  } finally {
+    closeSync(fd);
+  }
+}

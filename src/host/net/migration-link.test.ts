@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { closeSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { acceptLink, connectLink } from './migration-link.ts';
+
+const FOLDER = mkdtempSync(join(tmpdir(), 'link-'));
+after(() => rmSync(FOLDER, { recursive: true, force: true }));
+const NEVER = new AbortController().signal;
+
+async function appears(path: string): Promise<void> {
+  while (!existsSync(path)) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('two ends speak in turns, then the connection is another one’s', async () => {
+  const path = join(FOLDER, 'a, "b" é');
+  const accepting = acceptLink({ path }, NEVER);
+  await appears(path);
+  const [near, far] = [await connectLink({ path }, NEVER), await accepting];
+  assert.ok(!existsSync(path));
+  const long = { text: 'é'.repeat(300_000) };
+  near.send(long);
+  assert.deepEqual(await far.receive(), long);
+  // what is said last goes out before the connection is given away
+  const taken = await far.take({ ready: true });
+  assert.deepEqual(await near.receive(), { ready: true });
+  closeSync(taken);
+  await assert.rejects(near.receive(), /closed the connection/);
+  near[Symbol.dispose]();
+});
+
+for (const [what, bytes, reason] of [
+  ['another protocol', 'GET / HTTP/1.1\r\n\r\n', /does not speak this protocol/],
+  ['the beginning of a message', 'NEPHOS-1\0\0\0\x09{', /closed the connection/],
+  ['too long a message', 'NEPHOS-1\xff\0\0\0', /too long/],
+  ['no JSON', 'NEPHOS-1\0\0\0\x01{', /JSON/],
+] as const) {
+  test(`refused: ${what}`, async () => {
+    const path = join(FOLDER, 'stranger');
+    const server = createServer((socket) => void socket.end(Buffer.from(bytes, 'latin1')));
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    using link = await connectLink({ path }, NEVER);
+    await assert.rejects(link.receive(), reason);
+    server.close();
+  });
+}
+
+test('one that connects and says nothing is not waited for for ever', async () => {
+  const path = join(FOLDER, 'silent');
+  const accepting = acceptLink({ path }, NEVER);
+  await appears(path);
+  using _silent = await connectLink({ path }, NEVER);
+  using link = await accepting;
+  await assert.rejects(link.receive(20), /said nothing for 0\.02 s/);
+});
+
+test('who cannot meet says why, and a wait can be ended', async () => {
+  await assert.rejects(connectLink({ path: join(FOLDER, 'none') }, NEVER), {
+    message: 'no such file or directory',
+  });
+  const file = join(FOLDER, 'file');
+  writeFileSync(file, '');
+  await assert.rejects(connectLink({ path: file }, NEVER), { message: 'connection refused' });
+  await assert.rejects(acceptLink({ path: file }, NEVER), /not a socket is there/);
+  const wait = new AbortController();
+  const path = join(FOLDER, 'wait');
+  const accepting = acceptLink({ path }, wait.signal);
+  wait.abort();
+  await assert.rejects(accepting, /was ended/);
+  assert.ok(!existsSync(path));
+});

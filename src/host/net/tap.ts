@@ -1,0 +1,184 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import { codeOf, reasonOf } from '../../util/errno.ts';
+import {
+  ifreqFor,
+  interfaceAttribute,
+  interfaceExists,
+  ioctl,
+  isUp,
+  macOf,
+  nameIn,
+  setAddress,
+  setMac,
+  setMtu,
+  setUp,
+} from './interface.ts';
+
+/** linux/if_tun.h */
+const TUNSETIFF = 0x4004_54ca;
+const TUNGETIFF = 0x8004_54d2;
+const TUNSETQUEUE = 0x4004_54d9;
+const IFF_TAP = 0x0002;
+const IFF_MULTI_QUEUE = 0x0100;
+const IFF_ATTACH_QUEUE = 0x0200;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+/** of the flags in a struct ifreq, in `bytes` */
+const FLAGS_AT = 16;
+/** closes a descriptor in whatever a process becomes (ioctl_tty(2)) */
+const FIOCLEX = 0x5451;
+
+/** The kernel puts the lowest free number in the place of `%d`. */
+const TEMPLATE = 'vmtap%d';
+
+/** What a TAP is to be like. */
+export interface TapWish {
+  /** undefined: a new one with a name of the template */
+  readonly name: string | undefined;
+  /** of the host's side, where the TAP is new */
+  readonly ip: string;
+  readonly mask: string;
+  /** undefined: it keeps the one that it has */
+  readonly hostMac: string | undefined;
+  /** in `bytes`; undefined: it keeps the one that it has */
+  readonly mtu: number | undefined;
+  /** pairs of a receiving and a sending queue */
+  readonly pairs: number;
+}
+
+/** A TAP with one open descriptor for each pair of queues. One that was new is gone when they are closed. */
+export interface Tap {
+  readonly name: string;
+  readonly hostMac: string;
+  readonly fds: readonly number[];
+  readonly close: () => void;
+}
+
+/** Opens a TAP, makes it where there is none of that name, and sets it up. Rejects, and leaves nothing, naming it. */
+export async function openTap(wish: TapWish): Promise<Tap> {
+  const isNew = wish.name === undefined || !interfaceExists(wish.name);
+  if (wish.name !== undefined && !isNew) checkExisting(wish.name, wish.pairs);
+  const fds: number[] = [];
+  const close = (): void => {
+    for (const fd of fds.splice(0)) closeSync(fd);
+  };
+  try {
+    let name = wish.name ?? TEMPLATE;
+    for (let i = 0; i < wish.pairs; i++) {
+      fds.push(openDevice());
+      name = await attach(fds[i] ?? -1, name, wish.pairs > 1);
+    }
+    await arrange(name, wish, isNew);
+    return { name, hostMac: await macOf(name), fds: [...fds], close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * Looks at descriptors that were given to this process; QEMU gets copies, and they stay open for the next boot.
+ * Rejects naming the first that is no TAP.
+ * @returns the name of their interface
+ */
+export async function inspectTapDescriptors(fds: readonly number[]): Promise<string> {
+  const names = new Set<string>();
+  for (const fd of fds) {
+    const request = ifreqFor('');
+    await ioctl(fd, TUNGETIFF, request).catch((error: unknown) => {
+      throw new Error(`fd ${fd} is no TAP of this process: ${reasonOf(error)}`);
+    });
+    await attachQueue(fd);
+    // QEMU gets its own copies by number; the ones that were inherited must not leak into it
+    await ioctl(fd, FIOCLEX, Buffer.alloc(8));
+    names.add(nameIn(request));
+  }
+  const [name = '', ...others] = names;
+  if (others.length > 0) throw new Error(`the descriptors belong to several TAPs: ${[...names].join(', ')}`);
+  if (new Set(fds).size !== fds.length) throw new Error('a descriptor is there twice');
+  return name;
+}
+
+/**
+ * Attaches a queue that an earlier QEMU detached because its guest used fewer. The state belongs to the open file, which
+ * outlives that QEMU, and the next one expects each queue to be attached: it would abort.
+ */
+async function attachQueue(fd: number): Promise<void> {
+  const request = ifreqFor('');
+  request.writeUInt16LE(IFF_ATTACH_QUEUE, FLAGS_AT);
+  await ioctl(fd, TUNSETQUEUE, request).catch((error: unknown) => {
+    // the kernel's answer where the queue is attached already, or is the only one
+    if (codeOf(error) !== 'EINVAL') throw error;
+  });
+}
+
+function openDevice(): number {
+  try {
+    return openSync('/dev/net/tun', constants.O_RDWR | constants.O_NONBLOCK);
+  } catch (error) {
+    const cure = 'load the module tun and let this user open it';
+    throw new Error(`/dev/net/tun: ${reasonOf(error)}: ${cure}, or use backend=user`, { cause: error });
+  }
+}
+
+/** @returns the name that the kernel chose */
+async function attach(fd: number, name: string, multiQueue: boolean): Promise<string> {
+  const request = ifreqFor(name);
+  request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0), FLAGS_AT);
+  await ioctl(fd, TUNSETIFF, request).catch((error: unknown) => {
+    throw new Error(`${name === TEMPLATE ? 'a TAP of its own' : `tap ${name}`}: ${whyNot(error, name)}`, {
+      cause: error,
+    });
+  });
+  return nameIn(request);
+}
+
+function whyNot(error: unknown, name: string): string {
+  const code = codeOf(error);
+  if (code === 'EBUSY') return 'is in use by another program';
+  if (code !== 'EPERM') return reasonOf(error);
+  const prepared = name === TEMPLATE ? 'NAME' : name;
+  return (
+    'no right to use it: grant CAP_NET_ADMIN, let root prepare it ' +
+    `(ip tuntap add dev ${prepared} mode tap user ${process.getuid?.() ?? 'USER'}; ip link set dev ${prepared} up), ` +
+    'or use backend=user'
+  );
+}
+
+/** Tells what TUNSETIFF would only call an invalid argument. */
+function checkExisting(name: string, pairs: number): void {
+  const text = interfaceAttribute(name, 'tun_flags');
+  const flags = Number(text ?? 0);
+  if ((flags & IFF_TAP) === 0) throw new Error(`tap ${name}: is an interface of another kind, not a TAP`);
+  const multiQueue = (flags & IFF_MULTI_QUEUE) !== 0;
+  if (multiQueue && pairs === 1) {
+    throw new Error(`tap ${name}: was made with multi_queue: num_queues must be at least 4`);
+  }
+  if (!multiQueue && pairs > 1) {
+    throw new Error(`tap ${name}: was made without multi_queue: num_queues can only be 2`);
+  }
+  // the kernel would let another program's queues and ours stand side by side
+  if (interfaceAttribute(name, 'carrier') === '1') {
+    throw new Error(`tap ${name}: is in use by another program`);
+  }
+}
+
+/** What is right already is left alone: a TAP that root prepared needs no rights then. */
+async function arrange(name: string, { ip, mask, hostMac, mtu }: TapWish, isNew: boolean): Promise<void> {
+  const change = async (what: string, act: () => Promise<void>): Promise<void> => {
+    await act().catch((error: unknown) => {
+      const cure = codeOf(error) === 'EPERM' ? ': grant CAP_NET_ADMIN, or let root do it beforehand' : '';
+      throw new Error(`tap ${name}: its ${what} could not be set: ${reasonOf(error)}${cure}`, {
+        cause: error,
+      });
+    });
+  };
+  if (isNew) await change(`address ${ip}/${mask}`, () => setAddress(name, ip, mask));
+  if (mtu !== undefined && interfaceAttribute(name, 'mtu') !== String(mtu)) {
+    await change(`mtu ${mtu}`, () => setMtu(name, mtu));
+  }
+  if (hostMac !== undefined && (await macOf(name)) !== hostMac) {
+    await change(`host_mac ${hostMac}`, () => setMac(name, hostMac));
+  }
+  if (!(await isUp(name))) await change('state up', () => setUp(name));
+}

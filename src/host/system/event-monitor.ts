@@ -1,0 +1,90 @@
+import { constants, fstat } from 'node:fs';
+import { readdir, readFile, readlink, type FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { reasonOf } from '../../util/errno.ts';
+import { createLineOutput } from '../../native/line-output.ts';
+import { openFile, OUTPUT_KINDS } from '../../util/open-file.ts';
+
+/** Where events are recorded: a file or FIFO, or a descriptor that was inherited. */
+export type MonitorTarget = { readonly path: string } | { readonly fd: number };
+
+/** What is recorded of an event. */
+export interface MonitoredEvent {
+  readonly source: string;
+  readonly event: string;
+  readonly properties?: Readonly<Record<string, string>>;
+}
+
+/** A stream of events for another program. */
+export interface EventMonitor extends Disposable {
+  /** Records an event, with the time since the monitor was opened. A reader that does not keep up misses events; it never holds up the VM. */
+  readonly record: (event: MonitoredEvent) => void;
+}
+
+/**
+ * Opens a monitor. A file is written from its start and not cut off, as Cloud Hypervisor does; a FIFO must have a reader
+ * soon. Rejects with the path and the reason.
+ */
+export async function openEventMonitor(target: MonitorTarget): Promise<EventMonitor> {
+  const { fd, file } = 'fd' in target ? await inheritedRecord(target.fd) : await openRecord(target.path);
+  const opened = performance.now();
+  const text = (event: MonitoredEvent): string => textOf(event, performance.now() - opened);
+  const note = (dropped: number): string =>
+    text({ source: 'vmm', event: 'events-dropped', properties: { count: String(dropped) } });
+  const output = createLineOutput(fd, note, { release: () => void file?.close() });
+  return { record: (event) => output.write(text(event)), [Symbol.dispose]: output.close };
+}
+
+/**
+ * Takes an inherited descriptor. One that the caller left closed has a number that Node may use for itself: the event
+ * loop's own descriptors are no kind of file that takes output.
+ */
+async function inheritedRecord(fd: number): Promise<{ fd: number; file: undefined }> {
+  try {
+    const status = await promisify(fstat)(fd);
+    const isOutput = status.isFile() || status.isFIFO() || status.isSocket() || status.isCharacterDevice();
+    if (!isOutput) throw new Error('is no file, pipe, socket or terminal that was passed to this process');
+    if (process.platform === 'linux') await checkUse(fd);
+  } catch (error) {
+    throw new Error(`file descriptor ${fd}: ${reasonOf(error)}`, { cause: error });
+  }
+  return { fd, file: undefined };
+}
+
+async function checkUse(fd: number): Promise<void> {
+  const flags = await openFlags(fd);
+  if ((flags & (constants.O_WRONLY | constants.O_RDWR)) === 0) throw new Error('is not open for writing');
+  const link = await linkOf(fd);
+  // an inherited pipe's other end is elsewhere; that of a careless caller is here, too, but blocks
+  if (!link.startsWith('pipe:') || (flags & constants.O_NONBLOCK) === 0) return;
+  const links = await Promise.all((await readdir('/proc/self/fd')).map(linkOf));
+  if (links.filter((other) => other === link).length > 1) throw new Error('is a pipe of this process itself');
+}
+
+/** The kernel writes the flags of an open file in octal. */
+async function openFlags(fd: number): Promise<number> {
+  const [, flags = '0'] = /^flags:\s*([0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return Number.parseInt(flags, 8);
+}
+
+/** Empty for a descriptor that was closed meanwhile. */
+function linkOf(fd: number | string): Promise<string> {
+  return readlink(`/proc/self/fd/${fd}`).catch(() => '');
+}
+
+async function openRecord(path: string): Promise<{ fd: number; file: FileHandle }> {
+  const flags = constants.O_WRONLY | constants.O_CREAT;
+  try {
+    const file = await openFile(path, { flags, mode: 0o600, kinds: OUTPUT_KINDS });
+    return { fd: file.fd, file };
+  } catch (error) {
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** One object, indented by two, and a blank line. */
+function textOf({ source, event, properties }: MonitoredEvent, elapsed: number): string {
+  const nanoseconds = Math.round(elapsed * 1e6);
+  const timestamp = { secs: Math.floor(nanoseconds / 1e9), nanos: nanoseconds % 1e9 };
+  return `${JSON.stringify({ timestamp, source, event, properties: properties ?? null }, undefined, 2)}\n\n`;
+}

@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises';
+import { loadNative } from '../../native/load.ts';
+
+/** Bits of the mask that sched_setaffinity(2) is given: more than any Linux has processors. */
+const MASK_BITS = 8192;
+
+/**
+ * The processors of a wish that this process, and so QEMU, may use.
+ * @throws where none of them can be used
+ */
+export async function usableProcessors(wanted: readonly number[]): Promise<number[]> {
+  const allowed = await allowedProcessors();
+  const usable = wanted.filter((one) => allowed.includes(one));
+  if (usable.length > 0) return usable;
+  throw new Error(
+    `the host has no processor ${wanted.join(', ')} to run it on (it has ${allowed.join(', ')})`,
+  );
+}
+
+/** Binds a thread, by its number on the host, to processors. Rejects where the kernel refuses. */
+export async function pinThread(thread: number, processors: readonly number[]): Promise<void> {
+  const { koffi, libc } = await loadNative();
+  const mask = Buffer.alloc(MASK_BITS / 8);
+  for (const one of processors) mask[one >> 3] = (mask[one >> 3] ?? 0) | (1 << (one & 7));
+  const result: unknown = libc.func('int sched_setaffinity(int, size_t, const void *)')(
+    thread,
+    mask.length,
+    mask,
+  );
+  if (result !== 0) throw new Error(`sched_setaffinity failed (errno ${koffi.errno()})`);
+}
+
+/** By `taskset`, a cgroup or the hardware. */
+async function allowedProcessors(): Promise<number[]> {
+  const status = await readFile('/proc/self/status', 'utf8');
+  const [, list = '0'] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}

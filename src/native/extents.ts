@@ -1,0 +1,41 @@
+import { loadNative } from './load.ts';
+
+/** A run of bytes in a file or in a region of memory, in `bytes`. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** whence of lseek(2): Node has no seek at all */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/** Where a sparse file has data within a range; what lies between reads as zeros. Offsets are the file's. */
+export async function dataExtents(fd: number, range: Extent): Promise<Extent[]> {
+  const { libc } = await loadNative();
+  const lseek = libc.func('int64_t lseek(int, int64_t, int)');
+  const seek = (offset: number, whence: number): number => Number(lseek(fd, offset, whence));
+  const end = range.offset + range.length;
+  const extents: Extent[] = [];
+  for (let at = range.offset; at < end;) {
+    const data = seek(at, SEEK_DATA);
+    // ENXIO: no more data
+    if (data < 0 || data >= end) break;
+    const hole = Math.min(seek(data, SEEK_HOLE), end);
+    if (hole <= data) throw new Error('the file changed while its data was looked for');
+    extents.push({ offset: data, length: hole - data });
+    at = hole;
+  }
+  return extents;
+}
+
+/** Joins runs that are at most `gap` bytes apart: one long copy is cheaper than many short ones. */
+export function joinExtents(extents: readonly Extent[], gap: number): Extent[] {
+  const joined: Extent[] = [];
+  for (const extent of extents) {
+    const last = joined.at(-1);
+    if (last === undefined || extent.offset - (last.offset + last.length) > gap) joined.push(extent);
+    else joined[joined.length - 1] = { ...last, length: extent.offset + extent.length - last.offset };
+  }
+  return joined;
+}

@@ -1,0 +1,156 @@
+import type { VmConfig } from '../config/vm-config.ts';
+import type { NumaOption } from '../devices/common/machine-plan.ts';
+import { zonesOf, type MemoryZoneConfig } from '../devices/memory/index.ts';
+import type { NumaConfig } from '../devices/numa/index.ts';
+import type { RamRegion } from '../devices/memory/ram.ts';
+
+/** What a layout is made from. */
+export type MemorySource = Pick<VmConfig, 'memory' | 'numa' | 'cpus'>;
+
+/** The RAM that the guest starts with, and its NUMA nodes as QEMU numbers them. */
+export interface MemoryLayout {
+  readonly regions: readonly RamRegion[];
+  readonly numa: readonly NumaOption[];
+}
+
+/**
+ * Lays the zones out. QEMU takes one object as the RAM of a machine without NUMA nodes, or one for each node: zones of
+ * a node that are backed alike become one object. Those that are not get a node of their own behind the others,
+ * without vCPUs and next to the node that they belong to: so only then a guest sees a node that nobody listed.
+ * `places`: how many vCPUs QEMU makes room for.
+ */
+export function layOutMemory(config: MemorySource, places = config.cpus.max_vcpus): MemoryLayout {
+  const nodes = nodesOf(config);
+  const parts = nodes.flatMap((_, node) => partsOf(config, node));
+  const regions = parts.map(({ zones }, i) => regionOf(parts.length === 1 ? 'ram' : `ram${i}`, zones));
+  if (config.numa === undefined && parts.length === 1) return { regions, numa: [] };
+  const numa = numberNodes(nodes.length, parts);
+  return {
+    regions,
+    numa: [...planNodes(config, { nodes: numa, regions, places }), ...planDistances(nodes, numa)],
+  };
+}
+
+/** QEMU's number of the node that a zone belongs to; its numbers have no gaps. */
+export function nodeOfZone(config: MemorySource, zone: string): number {
+  const found = nodesOf(config).findIndex(({ memory_zones: zones }) => zones?.includes(zone));
+  return Math.max(0, found);
+}
+
+/** The same for an SGX section. */
+export function nodeOfSection(config: MemorySource, section: string): number {
+  const found = nodesOf(config).findIndex(({ sgx_epc_sections: sections }) => sections?.includes(section));
+  return Math.max(0, found);
+}
+
+/** The guest's nodes in QEMU's order; one of which nothing is said where there are none. */
+function nodesOf({ numa = [] }: Pick<MemorySource, 'numa'>): readonly Partial<NumaConfig>[] {
+  return numa.length === 0 ? [{}] : numa.toSorted((a, b) => a.guest_numa_id - b.guest_numa_id);
+}
+
+/** Zones that are one object. */
+interface Part {
+  /** the user's node that they belong to */
+  readonly node: number;
+  readonly zones: readonly MemoryZoneConfig[];
+}
+
+function partsOf(config: MemorySource, node: number): Part[] {
+  const parts = new Map<string, MemoryZoneConfig[]>();
+  for (const zone of zonesOf(config.memory)) {
+    if (nodeOfZone(config, zone.id) !== node) continue;
+    const key = backingKey(zone);
+    parts.set(key, [...(parts.get(key) ?? []), zone]);
+  }
+  return [...parts.values()].map((zones) => ({ node, zones }));
+}
+
+/** The same for zones that can be one object; a file is one zone's alone. */
+function backingKey({ id, file, ...zone }: MemoryZoneConfig): string {
+  const { shared, mergeable, hugepages, hugepage_size: page, host_numa_node: node } = zone;
+  return JSON.stringify([file === undefined ? [shared, mergeable, hugepages, page, node] : id]);
+}
+
+function regionOf(id: string, zones: readonly MemoryZoneConfig[]): RamRegion {
+  const [backing] = zones;
+  if (backing === undefined) throw new Error('a region holds a zone');
+  return {
+    id,
+    size: zones.reduce((total, { size }) => total + size, 0),
+    zones: zones.map((zone) => zone.id),
+    // what the guest does not see may not decide about its nodes
+    backing: {
+      ...backing,
+      prefault: zones.some((zone) => zone.prefault),
+      reserve: zones.every((zone) => zone.reserve !== false),
+    },
+    sparse: false,
+  };
+}
+
+/** One of QEMU's nodes. */
+interface Node {
+  /** the user's node that it is, or is next to */
+  readonly base: number;
+  /** which part is its RAM */
+  readonly part: number | undefined;
+}
+
+/** The user's nodes with the first part of each, then those for the further parts. */
+function numberNodes(count: number, parts: readonly Part[]): Node[] {
+  const first = Array.from({ length: count }, (_, base) => parts.findIndex(({ node }) => node === base));
+  return [
+    ...first.map((part, base) => ({ base, part: part < 0 ? undefined : part })),
+    ...parts.flatMap(({ node }, part) => (first.includes(part) ? [] : [{ base: node, part }])),
+  ];
+}
+
+interface NodePlan {
+  readonly nodes: readonly Node[];
+  readonly regions: readonly RamRegion[];
+  readonly places: number;
+}
+
+function planNodes(config: MemorySource, { nodes, regions, places }: NodePlan): NumaOption[] {
+  const users = nodesOf(config);
+  const listed = new Set(users.flatMap(({ cpus = [] }) => cpus));
+  // a guest takes those that are listed nowhere for the first node's
+  const rest = Array.from({ length: places }, (_, cpu) => cpu).filter((cpu) => !listed.has(cpu));
+  return nodes.map(({ part }, node) => ({
+    kind: 'node',
+    node,
+    cpus: rangesOf([...(users[node]?.cpus ?? []), ...(node === 0 ? rest : [])]),
+    memory: part === undefined ? undefined : regions[part]?.id,
+  }));
+}
+
+/** `[0, 1, 2, 9]` as 0-2 and 9-9. */
+function rangesOf(numbers: readonly number[]): [number, number][] {
+  const ranges: [number, number][] = [];
+  for (const number of numbers.toSorted((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last?.[1] === number - 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges;
+}
+
+/** As ACPI's SLIT counts: a node to itself, to the nearest other, and to one of which nothing is said. */
+const OWN = 10;
+const NEXT = 11;
+const OTHER = 20;
+
+function planDistances(users: readonly Partial<NumaConfig>[], nodes: readonly Node[]): NumaOption[] {
+  const given = users.some(({ distances = [] }) => distances.length > 0);
+  if (!given && nodes.length === users.length) return [];
+  const between = (from: number, to: number): number => {
+    const destination = users[to]?.guest_numa_id;
+    return users[from]?.distances?.find((one) => one.destination === destination)?.distance ?? OTHER;
+  };
+  return nodes.flatMap((a, from) =>
+    nodes.map((b, to): NumaOption => {
+      const distance = from === to ? OWN : a.base === b.base ? NEXT : between(a.base, b.base);
+      return { kind: 'distance', from, to, distance };
+    }),
+  );
+}

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { Duplex } from 'node:stream';
+import { test } from 'node:test';
+import { busOn } from './bus.ts';
+
+/** QEMU's end of the connection, which reads nothing. */
+class DeafQemu extends Duplex {
+  override _read(): void {
+    return undefined;
+  }
+  override _write(_chunk: Buffer, _encoding: string, done: () => void): void {
+    done();
+  }
+}
+
+test('a QEMU that crashes resets the connection: what waits is rejected, and nothing else happens', async () => {
+  const stream = new DeafQemu();
+  const answer = busOn(stream).ports.read(0xcf8, 4);
+  stream.destroy(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
+  await assert.rejects(answer, /the machine has ended/);
+});

@@ -1,0 +1,122 @@
+import type { Registers, Width } from './bus.ts';
+import { capabilitiesOf } from './pci-config.ts';
+
+/*
+ * The registers of a virtio device on PCI (virtio 1.2, 4.1.4), through the window that its configuration space has for
+ * whoever cannot reach memory (4.1.4.9): it works before the guest has placed the device anywhere.
+ */
+
+/** Registers of the common structure (4.1.4.3). */
+export const COMMON = {
+  featureSelect: 8,
+  feature: 12,
+  configVector: 16,
+  queueCount: 18,
+  status: 20,
+  queueSelect: 22,
+  queueSize: 24,
+  queueVector: 26,
+  queueEnable: 28,
+  /** each of the queue's areas has 64 bits */
+  queueAreas: [32, 40, 48],
+} as const;
+
+/** Bits of the status (2.1). */
+export const STATUS = { driver: 3, featuresOk: 8 } as const;
+
+/** Kinds of structures (4.1.4). */
+const KIND = { common: 1, notify: 2, isr: 3, window: 5 } as const;
+
+const VENDOR_SPECIFIC = 9;
+
+export interface VirtioRegisters {
+  readonly common: Registers;
+  /** Reads, and by that clears, what the device has to tell; its interrupt falls. */
+  readonly takeInterrupt: () => Promise<void>;
+  /** Tells the device so many times that its first queue has something. */
+  readonly kick: (times: number) => Promise<void>;
+}
+
+/** Finds the registers by what a device's configuration space tells. */
+export async function virtioRegisters(space: Registers): Promise<VirtioRegisters> {
+  const places = await structures(space);
+  const placeOf = (kind: number): Structure => {
+    const place = places.get(kind);
+    if (place === undefined) throw new Error('the device has no such registers');
+    return place;
+  };
+  const window = placeOf(KIND.window).at;
+  const aim = async (kind: number, offset: number, width: Width): Promise<void> => {
+    const { offset: start } = placeOf(kind);
+    await Promise.all([space.write(window + 8, 4, start + offset), space.write(window + 12, 4, width)]);
+  };
+  return {
+    common: {
+      read: async (offset, width) => {
+        const [, value] = await Promise.all([
+          aim(KIND.common, offset, width),
+          space.read(window + 16, width),
+        ]);
+        return value;
+      },
+      write: async (offset, width, value) => {
+        await Promise.all([aim(KIND.common, offset, width), space.write(window + 16, width, value)]);
+      },
+    },
+    takeInterrupt: async () => {
+      await aim(KIND.isr, 0, 1);
+      await space.read(window + 16, 1);
+    },
+    kick: async (times) => {
+      await aim(KIND.notify, 0, 2);
+      // they are done in order; nobody need wait for each
+      await Promise.all(Array.from({ length: times }, () => space.write(window + 16, 2, 0)));
+    },
+  };
+}
+
+/** Where a structure is described in the configuration space, and where it is in the device's memory. */
+interface Structure {
+  readonly at: number;
+  readonly offset: number;
+}
+
+async function structures(space: Registers): Promise<ReadonlyMap<number, Structure>> {
+  const found = new Map<number, Structure>();
+  for (const { kind, at } of await capabilitiesOf(space)) {
+    if (kind !== VENDOR_SPECIFIC) continue;
+    found.set(await space.read(at + 3, 1), { at, offset: await space.read(at + 8, 4) });
+  }
+  return found;
+}
+
+/** Reads which features a driver took, the lower and the upper 32 bits. */
+export function readFeatures(common: Registers): Promise<number[]> {
+  const features = [0, 1].map(async (half) => {
+    const [, bits] = await Promise.all([
+      common.write(COMMON.featureSelect, 4, half),
+      common.read(COMMON.feature, 4),
+    ]);
+    return bits;
+  });
+  return Promise.all(features);
+}
+
+/** Takes features as a driver does. */
+export async function writeFeatures(common: Registers, halves: readonly number[]): Promise<void> {
+  const writes = [...halves].flatMap((bits, half) => [
+    common.write(COMMON.featureSelect, 4, half),
+    common.write(COMMON.feature, 4, bits),
+  ]);
+  await Promise.all(writes);
+}
+
+/** Reads where the areas of the selected queue are, each the lower and the upper 32 bits. */
+export function readAreas(common: Registers): Promise<number[]> {
+  return Promise.all(COMMON.queueAreas.flatMap((at) => [common.read(at, 4), common.read(at + 4, 4)]));
+}
+
+/** Says where the areas of the selected queue are. */
+export async function writeAreas(common: Registers, areas: readonly number[]): Promise<void> {
+  await Promise.all(areas.map((half, i) => common.write(COMMON.queueAreas[0] + 4 * i, 4, half)));
+}

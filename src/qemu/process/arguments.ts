@@ -1,0 +1,153 @@
+import type {
+  BootSource,
+  FirmwareForm,
+  MachinePlan,
+  MemoryPlan,
+  NumaOption,
+  Properties,
+} from '../../devices/common/machine-plan.ts';
+import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../../devices/common/step.ts';
+import {
+  DEBUGGER,
+  descriptorOf,
+  descriptorsOf,
+  FIRST_DESCRIPTOR,
+  pathInQemu,
+  type Descriptor,
+} from './descriptors.ts';
+
+/**
+ * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
+ * a comma in a path can never become an option.
+ */
+export function renderArguments(plan: MachinePlan, descriptors: readonly Descriptor[]): string[] {
+  return [
+    ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    // `CPU 0/KVM` and so on, for whoever pins or watches the vCPUs
+    ['-name', 'debug-threads=on'],
+    // the VMM decides what a reset or power-off means: QEMU ends and says why; after a panic the guest decides
+    ['-action', `reboot=shutdown,shutdown=${hasTpm(plan) ? 'pause' : 'poweroff'},panic=none`],
+    ['-machine', keyValues(plan.machine.type, { ...plan.machine.properties, ...flashProperties(plan.boot) })],
+    ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
+    ['-cpu', keyValues(plan.cpu.model, plan.cpu.properties)],
+    ['-smp', keyValues(undefined, plan.smp)],
+    ['-m', memoryArgument(plan.memory)],
+    bootArguments(plan.boot, descriptors),
+    ...plan.smbios.map((file) => ['-smbios', `file=${pathInQemu(descriptors, file)}`]),
+    // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
+    ['-global', 'migration.send-configuration=off'],
+    plan.incoming ? ['-incoming', 'defer'] : [],
+    plan.debugger === undefined ? [] : debuggerArguments(descriptors),
+    ...plan.fwCfg.map(({ name, file }) => ['-fw_cfg', `name=${name},file=${pathInQemu(descriptors, file)}`]),
+    ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
+    ...plan.steps.map((step) => stepArguments(step, descriptors)),
+    ...plan.numa.map((option) => ['-numa', numaArgument(option)]),
+  ].flat();
+}
+
+/** Whether QEMU would end the TPM's emulator at its own end: such a QEMU is killed instead. */
+export function hasTpm({ steps }: MachinePlan): boolean {
+  return steps.some(({ kind }) => kind === 'tpmdev');
+}
+
+/** A listening socket of the VMM, for a debugger. */
+function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
+  const fd = descriptorOf(descriptors, DEBUGGER);
+  return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];
+}
+
+function memoryArgument({ size, slots, max }: MemoryPlan): string {
+  if (max === size) return `${size}b`;
+  return keyValues(`${size}b`, { ...(slots === 0 ? {} : { slots }), maxmem: `${max}b` });
+}
+
+function numaArgument(option: NumaOption): string {
+  if (option.kind === 'distance') {
+    return keyValues('dist', { src: option.from, dst: option.to, val: option.distance });
+  }
+  const cpus = option.cpus.map(([first, last]) => `cpus=${first}-${last}`);
+  const memory = option.memory === undefined ? [] : [`memdev=${option.memory}`];
+  return ['node', `nodeid=${option.node}`, ...cpus, ...memory].join(',');
+}
+
+/** Node of the image in the machine's first flash device, whose end is the end of the first 4 GiB. */
+const FLASH_NODE = 'firmware';
+
+function flashProperties(boot: BootSource): Properties {
+  return boot.kind === 'firmware' && boot.form === 'flash' ? { pflash0: FLASH_NODE } : {};
+}
+
+function bootArguments(boot: BootSource, descriptors: readonly Descriptor[]): string[] {
+  if (boot.kind === 'none') return ['-bios', boot.firmware];
+  const path = pathInQemu(descriptors, boot.path);
+  if (boot.kind === 'firmware') return firmwareArguments(boot.form, path);
+  return [
+    ...['-bios', boot.firmware, '-kernel', path],
+    ...(boot.initramfs === undefined ? [] : ['-initrd', pathInQemu(descriptors, boot.initramfs)]),
+    ...['-append', boot.cmdline],
+  ];
+}
+
+function firmwareArguments(form: FirmwareForm, path: string): string[] {
+  if (form === 'rom') return ['-bios', path];
+  const image = { driver: 'file', 'node-name': FLASH_NODE, filename: path, 'read-only': true };
+  return ['-blockdev', JSON.stringify(image)];
+}
+
+function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {
+  switch (step.kind) {
+    case 'object':
+      return ['-object', JSON.stringify(objectProperties(step, descriptors))];
+    case 'blockdev':
+    case 'device':
+      return [`-${step.kind}`, JSON.stringify(step.props)];
+    case 'netdev':
+      return netdevArguments(step, descriptors);
+    case 'chardev':
+      return chardevArguments(step, descriptors);
+    case 'tpmdev':
+      return ['-tpmdev', `emulator,id=${step.id},chardev=${step.chardev}`];
+  }
+}
+
+function objectProperties({ props }: ObjectStep, descriptors: readonly Descriptor[]): ObjectStep['props'] {
+  const path = props['mem-path'];
+  return typeof path === 'string' ? { ...props, 'mem-path': pathInQemu(descriptors, path) } : props;
+}
+
+function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descriptor[]): string[] {
+  if (fds === undefined) return ['-netdev', JSON.stringify(props)];
+  const numbers = descriptorsOf(descriptors, props.id).join(':');
+  return ['-netdev', JSON.stringify({ ...props, fds: numbers })];
+}
+
+/** `-chardev` takes no JSON: nothing but our own ids and numbers is ever put into it. */
+function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly Descriptor[]): string[] {
+  switch (backend.type) {
+    case 'null':
+      return ['-chardev', `null,id=${id}`];
+    case 'channel':
+      return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}`];
+    case 'file': {
+      const fd = descriptorOf(descriptors, id);
+      // QEMU would truncate what it does not append to, which fails for a FIFO or a device; the VMM has done it
+      const file = `file,id=${id},path=/dev/fdset/${fd},append=on`;
+      return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', file];
+    }
+    case 'descriptor': {
+      const listens = backend.server ? ',server=on,wait=off' : '';
+      return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}${listens}`];
+    }
+    case 'socket':
+      throw new Error(`chardev ${id}: a socket's path can only be told over QMP`);
+  }
+}
+
+function keyValues(head: string | undefined, properties: Properties): string {
+  const pairs = Object.entries(properties).map(([key, value]) => `${key}=${onOff(value)}`);
+  return [...(head === undefined ? [] : [head]), ...pairs].join(',');
+}
+
+function onOff(value: string | number | boolean): string {
+  return typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+}

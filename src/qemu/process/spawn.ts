@@ -1,0 +1,127 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { codeOf, reasonOf } from '../../util/errno.ts';
+import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
+import { createLog } from '../../util/log.ts';
+import { withoutHugePages } from '../../native/no-huge-pages.ts';
+import { findProgram, whyNoProgram } from './program.ts';
+import { userArguments } from './confinement.ts';
+import type { Descriptor } from './descriptors.ts';
+import { EngineError } from './qemu-error.ts';
+
+const log = createLog('qemu');
+
+/**
+ * Starts QEMU's process with its descriptors from 3 on; `ends` are those that the VMM has opened for it, by the id of their part.
+ * Without `hugePages` it has no transparent huge pages. Rejects with EngineError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
+ */
+export async function launch(
+  args: readonly string[],
+  descriptors: readonly Descriptor[],
+  ends: ReadonlyMap<string, number>,
+  hugePages: boolean,
+): Promise<ChildProcess> {
+  const [command, ...words] = commandLine(args);
+  const inherited = descriptors.map((one) => {
+    if (one.use === 'given' || one.use === 'handed') return one.fd;
+    return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
+  });
+  log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
+  const start = (): Promise<ChildProcess> => spawned(command, words, inherited);
+  return hugePages ? start() : (await withoutHugePages())(start);
+}
+
+/** Node tells of a failed start by an event or by throwing; where it has no descriptors left, the child has no streams either. */
+function spawned(command: string, words: string[], inherited: (number | 'pipe')[]): Promise<ChildProcess> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => reject(startFailure(command, error));
+    try {
+      requireProgramDescriptors(inherited.length);
+      const child = spawn(command, words, {
+        stdio: ['ignore', 'ignore', 'pipe', ...inherited],
+        env: environment(),
+        // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
+        detached: true,
+      });
+      child.once('error', (error) => {
+        for (const stream of streamsOf(child)) stream.destroy();
+        fail(error);
+      });
+      child.once('spawn', () => resolve(child));
+      // an end before QMP is open is told by `exit`
+      child.on('error', () => undefined);
+    } catch (error) {
+      fail(error);
+    }
+  });
+}
+
+function startFailure(command: string, error: unknown): EngineError {
+  const code = codeOf(error);
+  const reason = (code === undefined ? undefined : SHORTAGES[code]) ?? reasonOf(error);
+  return new EngineError(`${command}: ${reason}`, undefined, { cause: error });
+}
+
+/** Errors of starting a process that say what the host lacks. */
+const SHORTAGES: Readonly<Record<string, string>> = {
+  EMFILE: 'the VMM has too many open files (raise its limit: ulimit -n)',
+  ENFILE: 'the host has too many open files (raise fs.file-max)',
+  ENOMEM: 'the host has not enough memory',
+  EAGAIN: 'the host cannot start another process now (limits: ulimit -u, pids.max of the cgroup)',
+  ENOENT: 'no such file',
+  EACCES: 'permission denied',
+};
+
+function streamsOf(child: ChildProcess): Duplex[] {
+  // `stdio` is not there where no pipe could be made
+  const all: readonly unknown[] | undefined = child.stdio;
+  return (all ?? []).filter(isDuplex);
+}
+
+/** One of the descriptors that are streams between QEMU and the VMM. */
+export function streamOf(child: ChildProcess, fd: number): Duplex {
+  const stream: unknown = child.stdio[fd];
+  if (!isDuplex(stream)) throw new EngineError('QEMU could not be started');
+  return stream;
+}
+
+function isDuplex(value: unknown): value is Duplex {
+  return typeof value === 'object' && value !== null && 'pipe' in value;
+}
+
+/** The kernel's word counts from setpriv on: a VMM that was killed before must not leave a QEMU either. */
+const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+
+/** QEMU must not outlive the VMM, not even one that was killed: the kernel sees to it where it can. */
+function commandLine(args: readonly string[]): [string, ...string[]] {
+  const override = process.env['NEPHOS_QEMU'];
+  const qemu = findProgram('qemu-system-x86_64', override);
+  if (qemu === undefined) {
+    throw new EngineError(
+      override === undefined
+        ? 'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU'
+        : `NEPHOS_QEMU=${override}: ${whyNoProgram(override)}`,
+    );
+  }
+  if (process.platform !== 'linux') return [qemu, ...args];
+  const setpriv = findProgram('setpriv');
+  if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
+  return [
+    setpriv,
+    ...userArguments(),
+    '--pdeathsig',
+    'KILL',
+    '--',
+    '/bin/sh',
+    '-c',
+    UNLESS_ORPHAN,
+    String(process.pid),
+    qemu,
+    ...args,
+  ];
+}
+
+/** Nothing of the VMM's environment is QEMU's business. */
+function environment(): NodeJS.ProcessEnv {
+  return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
+}

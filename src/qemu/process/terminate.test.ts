@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { terminate } from './terminate.ts';
+import type { Qmp } from '../qmp/connection.ts';
+
+/** Short ones for processes that are to be killed, long ones for those that are not. */
+const SHORT = { answer: 50, quit: 100, kill: 10_000 };
+const LONG = { answer: 10_000, quit: 20_000, kill: 10_000 };
+
+/** A process that says when it is ready; `script` runs before. */
+async function start(script: string) {
+  const child = spawn(
+    process.execPath,
+    ['-e', `${script}; setInterval(() => 0, 1e6); console.log('ready')`],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  const ended = once(child, 'close');
+  await once(child.stdout, 'data');
+  return { child, ended };
+}
+
+/** A control connection that notes what it is asked, and may do something about it. */
+function qmpOf(asked: string[], act: () => unknown = () => undefined): Qmp {
+  return {
+    version: [10, 0, 0],
+    execute: async (command) => {
+      asked.push(command);
+      return act();
+    },
+  };
+}
+
+function endOf({ exitCode, signalCode }: ChildProcess): number | string | null {
+  return exitCode ?? signalCode;
+}
+
+test('a QEMU that takes quit gets no signal', async () => {
+  const { child, ended } = await start("process.on('SIGUSR1', () => process.exit(7))");
+  const asked: string[] = [];
+  await terminate({ child, qmp: qmpOf(asked, () => child.kill('SIGUSR1')), ended }, LONG);
+  assert.deepEqual(asked, ['quit']);
+  assert.equal(endOf(child), 7);
+});
+
+test('where SIGKILL is its usual end it is stopped first, which writes its caches out', async () => {
+  const { child, ended } = await start('');
+  const asked: string[] = [];
+  await terminate({ child, qmp: qmpOf(asked), ended, byKill: true }, LONG);
+  assert.deepEqual(asked, ['stop']);
+  assert.equal(endOf(child), 'SIGKILL');
+});
+
+test('without a control connection it is killed at once', async () => {
+  const { child, ended } = await start("process.on('SIGTERM', () => process.exit(8))");
+  await terminate({ child, qmp: undefined, ended }, LONG);
+  assert.equal(endOf(child), 'SIGKILL');
+});
+
+test('a QEMU that answers quit and does not end is killed', async () => {
+  const { child, ended } = await start('');
+  const asked: string[] = [];
+  await terminate({ child, qmp: qmpOf(asked), ended }, SHORT);
+  assert.deepEqual(asked, ['quit']);
+  assert.equal(endOf(child), 'SIGKILL');
+});
+
+test('a QEMU that is stopped or hangs does not answer quit, and is killed before its time to end is over', async () => {
+  const { child, ended } = await start('');
+  child.kill('SIGSTOP');
+  const never = qmpOf([], () => new Promise(() => undefined));
+  await terminate({ child, qmp: never, ended }, { answer: 50, quit: 60_000, kill: 10_000 });
+  assert.equal(endOf(child), 'SIGKILL');
+});
+
+test('one that not even SIGKILL ends is reported by its process id', async () => {
+  // no process group has this number
+  const child = { pid: 2 ** 30, kill: () => true, exitCode: null, signalCode: null };
+  const ended = new Promise(() => undefined);
+  const ending = terminate({ child, qmp: undefined, ended }, { ...SHORT, kill: 10 });
+  await assert.rejects(ending, /QEMU \(pid \d+\) has not ended .* after SIGKILL/);
+});
+
+test('one that has ended already is no problem, nor is a quit that fails', async () => {
+  const { child, ended } = await start('');
+  child.kill('SIGKILL');
+  await ended;
+  const qmp = { execute: () => Promise.reject(new Error('gone')) };
+  await terminate({ child, qmp, ended }, LONG);
+  assert.equal(endOf(child), 'SIGKILL');
+});

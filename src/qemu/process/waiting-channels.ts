@@ -1,0 +1,83 @@
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../../util/errno.ts';
+import { loadNative, type Native } from '../../native/load.ts';
+import { openSocketPair } from '../../native/socket-pair.ts';
+import type { Descriptor } from './descriptors.ts';
+import { EngineError } from './qemu-error.ts';
+
+/*
+ * QEMU drops the output of a virtio console that its socket does not take at once: hvc drivers write under a spin lock, so it
+ * never makes the guest wait. Under load that is output lost before the VMM could read it. It makes its sockets non-blocking
+ * when it opens them, once. That mode belongs to the open file description, which the VMM shares: set back to blocking, QEMU's
+ * write waits until the VMM has read, which it always does at once.
+ */
+
+/** Socket pairs between QEMU and the VMM in which QEMU's writes wait for the VMM. */
+export interface WaitingChannels extends Disposable {
+  /** QEMU's ends, by the id of the chardev; the VMM's copies are closed by `makeWait` or the disposal */
+  readonly ends: ReadonlyMap<string, number>;
+  readonly streams: ReadonlyMap<string, Duplex>;
+  /** To be called when QEMU has opened its ends. */
+  readonly makeWait: () => void;
+  /** Settles when all that a QEMU that has ended wrote has been read, after a second at the latest. */
+  readonly drained: () => Promise<void>;
+}
+
+/** Opens a pair for each channel that waits; where there is none, the C library is not loaded. Rejects with EngineError. */
+export async function openWaitingChannels(descriptors: readonly Descriptor[]): Promise<WaitingChannels> {
+  const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
+  const ends = new Map<string, number>();
+  const streams = new Map<string, Duplex>();
+  const native = ids.length === 0 ? undefined : await loadNative();
+  let isOpen = false;
+  const dispose = (): void => {
+    if (isOpen) return;
+    for (const fd of ends.values()) closeSync(fd);
+    for (const stream of streams.values()) stream.destroy();
+  };
+  try {
+    for (const id of ids) {
+      if (native === undefined) continue;
+      const [own, end] = openSocketPair(native);
+      ends.set(id, end);
+      streams.set(id, new Socket({ fd: own }));
+    }
+  } catch (error) {
+    dispose();
+    throw new EngineError(`QEMU could not be started: ${reasonOf(error)}`, undefined, { cause: error });
+  }
+  return {
+    ends,
+    streams,
+    makeWait: () => {
+      isOpen = true;
+      for (const fd of ends.values()) {
+        if (native !== undefined) makeBlocking(native, fd);
+        closeSync(fd);
+      }
+    },
+    drained: async () => {
+      const closed = [...streams.values()].filter((stream) => isOpen && !stream.closed).map(untilClosed);
+      await Promise.race([Promise.all(closed), delay(OUTPUT_MS, undefined, { ref: false })]);
+    },
+    [Symbol.dispose]: dispose,
+  };
+}
+
+/** How long the rest of QEMU's output is waited for after its end, in milliseconds. */
+const OUTPUT_MS = 1000;
+
+function untilClosed(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => void stream.once('close', resolve));
+}
+
+/** fcntl.h */
+const F_SETFL = 4;
+
+/** Clears O_NONBLOCK of a socket: no other flag of a socket is set this way. */
+function makeBlocking({ libc }: Native, fd: number): void {
+  libc.func('int fcntl(int, int, ...)')(fd, F_SETFL, 'int', 0);
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { Duplex } from 'node:stream';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { deferred } from '../../util/deferred.ts';
+import type { Patience } from './progress-deadline.ts';
+import { openQmp, QmpError, type QmpEvent, type QmpPatience } from './connection.ts';
+
+const GREETING = { QMP: { version: { qemu: { major: 10, minor: 0, micro: 2 } }, capabilities: ['oob'] } };
+
+/** QEMU's side of the connection, played by the test. */
+class FakeQemu extends Duplex {
+  readonly asked: { execute: string; arguments?: unknown; id: number }[] = [];
+  /** answers that are given at once, by command */
+  readonly returns = new Map<string, unknown>([['qmp_capabilities', {}]]);
+
+  override _read(): void {
+    return undefined;
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    for (const line of chunk.toString('utf8').trimEnd().split('\n')) {
+      const message = JSON.parse(line) as (typeof this.asked)[number];
+      this.asked.push(message);
+      if (this.returns.has(message.execute))
+        this.says({ return: this.returns.get(message.execute), id: message.id });
+    }
+    done();
+  }
+
+  says(message: unknown): void {
+    this.push(`${JSON.stringify(message)}\r\n`);
+  }
+
+  idOf(command: string): number | undefined {
+    return this.asked.find(({ execute }) => execute === command)?.id;
+  }
+}
+
+async function open(events: QmpEvent[] = [], patience?: QmpPatience) {
+  const qemu = new FakeQemu();
+  const opening = openQmp(qemu, (event) => events.push(event), patience);
+  qemu.says(GREETING);
+  return { qemu, qmp: await opening };
+}
+
+test('the greeting gives the version, and negotiation is done before anything else', async () => {
+  const { qemu, qmp } = await open();
+  assert.deepEqual(qmp.version, [10, 0, 2]);
+  assert.deepEqual(
+    qemu.asked.map(({ execute }) => execute),
+    ['qmp_capabilities'],
+  );
+});
+
+test('answers find their commands by id, in whatever order they come', async () => {
+  const { qemu, qmp } = await open();
+  const [first, second] = [qmp.execute('query-status'), qmp.execute('device_del', { id: 'é, "x"' })];
+  assert.deepEqual(qemu.asked.at(-1)?.arguments, { id: 'é, "x"' });
+  assert.ok(!('arguments' in (qemu.asked.at(-2) ?? {})));
+  qemu.says({ return: 2, id: qemu.idOf('device_del') });
+  qemu.says({ return: { status: 'running' }, id: qemu.idOf('query-status') });
+  assert.deepEqual(await Promise.all([first, second]), [{ status: 'running' }, 2]);
+});
+
+test('what QEMU refuses is an error with its words and the command', async () => {
+  const { qemu, qmp } = await open();
+  const answer = qmp.execute('device_del', { id: 'none' });
+  qemu.says({
+    error: { class: 'DeviceNotFound', desc: "Device 'none' not found" },
+    id: qemu.idOf('device_del'),
+  });
+  await assert.rejects(answer, (error: unknown) => {
+    assert.ok(error instanceof QmpError);
+    assert.equal(error.command, 'device_del');
+    return error.message === "device_del: Device 'none' not found";
+  });
+});
+
+test('events come in order, with their data, also between a command and its answer', async () => {
+  const events: QmpEvent[] = [];
+  const { qemu, qmp } = await open(events);
+  const answer = qmp.execute('cont');
+  qemu.says({ event: 'RESUME', timestamp: {} });
+  qemu.says({ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } });
+  qemu.says({ return: {}, id: qemu.idOf('cont') });
+  await answer;
+  assert.deepEqual(events, [
+    { event: 'RESUME', data: {} },
+    { event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } },
+  ]);
+});
+
+test('an answer may come in pieces, even through the middle of a character', async () => {
+  const { qemu, qmp } = await open();
+  const answer = qmp.execute('query-name');
+  const bytes = Buffer.from(`${JSON.stringify({ return: 'größe Ω 🜁', id: qemu.idOf('query-name') })}\n`);
+  for (const byte of bytes) {
+    qemu.push(Buffer.from([byte]));
+    await turn();
+  }
+  assert.equal(await answer, 'größe Ω 🜁');
+});
+
+test('several messages may come in one piece', async () => {
+  const events: QmpEvent[] = [];
+  const { qemu } = await open(events);
+  qemu.push('{"event":"A"}\r\n{"event":"B"}\r\n\r\n{"event":"C"}\r\n');
+  await turn();
+  assert.deepEqual(
+    events.map(({ event }) => event),
+    ['A', 'B', 'C'],
+  );
+});
+
+test('a connection that ends rejects what waits for an answer, and what is asked later', async () => {
+  const { qemu, qmp } = await open();
+  const waiting = [qmp.execute('stop'), qmp.execute('cont')];
+  qemu.destroy();
+  for (const [i, name] of ['stop', 'cont'].entries()) {
+    await assert.rejects(waiting[i] ?? Promise.resolve(), new RegExp(`^QmpError: ${name}: QEMU ended`));
+  }
+  await assert.rejects(qmp.execute('quit'), /^QmpError: quit: QEMU has ended/);
+});
+
+test('a connection that ends, or fails, before the greeting rejects', async () => {
+  for (const error of [undefined, new Error('reset')]) {
+    const qemu = new FakeQemu();
+    const opening = openQmp(qemu, () => undefined);
+    qemu.destroy(error);
+    await assert.rejects(opening, /QEMU ended before it was ready/);
+  }
+});
+
+for (const garbage of ['hello', '[1]', '"text"', 'null', '{"a":']) {
+  test(`a line that is no message ends the connection: ${garbage}`, async () => {
+    const { qemu, qmp } = await open();
+    const answer = qmp.execute('stop');
+    qemu.push(`${garbage}\n`);
+    await assert.rejects(answer, QmpError);
+    assert.ok(qemu.destroyed);
+  });
+}
+
+test('an answer that nobody waits for is passed over', async () => {
+  const { qemu, qmp } = await open();
+  qemu.says({ return: {}, id: 4711 });
+  qemu.says({ return: {} });
+  qemu.returns.set('query-status', 'fine');
+  assert.equal(await qmp.execute('query-status'), 'fine');
+});
+
+/** The look-out for a QEMU that hangs keeps no process alive. */
+function keepLoop(): Disposable {
+  const timer = setInterval(() => undefined, 60_000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+const SHORT: Patience = { first: 5, look: 5, most: 60_000 };
+
+test('a QEMU that does not greet, or does not answer, and makes no progress hangs', async () => {
+  using _loop = keepLoop();
+  const patience = { readProgress: async () => 'VmRSS: 1 kB', start: SHORT, answer: SHORT };
+  const silent = openQmp(new FakeQemu(), () => undefined, patience);
+  await assert.rejects(silent, (error: unknown) => error instanceof QmpError && error.hangs);
+  const { qmp } = await open([], { ...patience, start: { ...SHORT, first: 60_000 } });
+  await assert.rejects(qmp.execute('stop'), (error: unknown) => error instanceof QmpError && error.hangs);
+});
+
+test('a command takes as long as QEMU makes progress, up to a limit', async () => {
+  using _loop = keepLoop();
+  let looks = 0;
+  const fifth = deferred<void>();
+  const readProgress = async (): Promise<string> => {
+    if (++looks === 5) fifth.resolve();
+    return `VmRSS: ${looks} kB`;
+  };
+  const { qemu, qmp } = await open([], { readProgress, start: SHORT, answer: SHORT });
+  const answer = qmp.execute('object-add');
+  await fifth.promise;
+  qemu.says({ return: 'made', id: qemu.idOf('object-add') });
+  assert.equal(await answer, 'made');
+  const limited = { readProgress, start: SHORT, answer: { ...SHORT, most: 30 } };
+  const { qmp: other } = await open([], limited);
+  await assert.rejects(
+    other.execute('object-add'),
+    (error: unknown) => error instanceof QmpError && error.hangs,
+  );
+});

@@ -1,0 +1,175 @@
+import type { Duplex } from 'node:stream';
+import { deferred } from '../../util/deferred.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { limitCalls, OUTSIDE_LIMIT } from '../../util/limited.ts';
+import { createLog } from '../../util/log.ts';
+import { sendDescriptors } from '../../native/send-descriptors.ts';
+import {
+  ANSWER_PATIENCE,
+  leastSeconds,
+  START_PATIENCE,
+  watchProgress,
+  type Patience,
+} from './progress-deadline.ts';
+import type { ReadProgress } from './progress.ts';
+import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './messages.ts';
+
+const log = createLog('qmp');
+
+/** What QEMU refused, or a connection that ended before the answer. */
+export class QmpError extends Error {
+  readonly command: string;
+  /** QEMU's words */
+  readonly reason: string;
+  /** QEMU gave no answer in time */
+  readonly hangs: boolean;
+
+  constructor(command: string, reason: string, { hangs = false } = {}) {
+    super(`${command}: ${reason}`);
+    this.name = 'QmpError';
+    this.command = command;
+    this.reason = reason;
+    this.hangs = hangs;
+  }
+}
+
+/** An asynchronous message of QEMU, e.g. `SHUTDOWN`. */
+export interface QmpEvent {
+  readonly event: string;
+  readonly data: QmpMessage;
+}
+
+/** The control connection to one QEMU (docs/interop/qmp-spec in QEMU's documentation). */
+export interface Qmp {
+  /** QEMU's version as `[major, minor, micro]`, from its greeting. */
+  readonly version: readonly [number, number, number];
+  /**
+   * Runs a command and returns what it returned; `fds` travel with it (for `getfd`), and stay open here.
+   * Throws QmpError; a second call does not wait for the first.
+   */
+  readonly execute: (command: string, args?: QmpMessage, fds?: readonly number[]) => Promise<unknown>;
+}
+
+interface Pending {
+  readonly command: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  /** ends the look-out for a QEMU that hangs */
+  readonly stopWatch: () => void;
+}
+
+/** How long QEMU is waited for. */
+export interface QmpPatience {
+  readonly readProgress: ReadProgress;
+  readonly start: Patience;
+  readonly answer: Patience;
+}
+
+/** The usual times, for a QEMU whose progress is read by `readProgress`. */
+export function usualPatience(readProgress: ReadProgress): QmpPatience {
+  return { readProgress, start: START_PATIENCE, answer: ANSWER_PATIENCE };
+}
+
+/**
+ * Greets QEMU and leaves capability negotiation behind.
+ * `onEvent` gets every event from then on, in order. Rejects with QmpError where the stream ends before the greeting, or
+ * QEMU hangs.
+ */
+export async function openQmp(
+  stream: Duplex,
+  onEvent: (event: QmpEvent) => void,
+  { readProgress, start, answer }: QmpPatience = usualPatience(async () => ''),
+): Promise<Qmp> {
+  const pending = new Map<number, Pending>();
+  const greeting = deferred<QmpMessage>();
+  const logEvent = createEventLog();
+  const takeEvent = (event: string, data: unknown): void => {
+    logEvent(event, data);
+    onEvent({ event, data: isMessage(data) ? data : {} });
+  };
+  let nextId = 1;
+
+  readMessages(stream, (message) => {
+    if (isMessage(message['QMP'])) greeting.resolve(message['QMP']);
+    else if (typeof message['event'] === 'string') takeEvent(message['event'], message['data']);
+    else settle(pending, message);
+  });
+  stream.on('error', (error) => log.debug(`connection: ${error.message}`));
+  stream.on('close', () => {
+    greeting.reject(new QmpError('greeting', 'QEMU ended before it was ready'));
+    for (const one of pending.values()) fail(one, 'QEMU ended before it answered');
+    pending.clear();
+  });
+
+  const execute: Qmp['execute'] = (command, args, fds = []) =>
+    new Promise((resolve, reject) => {
+      if (stream.destroyed) return reject(new QmpError(command, 'QEMU has ended'));
+      const id = nextId++;
+      const stopWatch = watchProgress(readProgress, answer, () => {
+        pending.delete(id);
+        const reason = `QEMU did not answer within ${leastSeconds(answer)} s: it hangs`;
+        reject(new QmpError(command, reason, { hangs: true }));
+      });
+      pending.set(id, { command, resolve, reject, stopWatch });
+      log.trace(`> ${command}`);
+      const message = { execute: command, ...(args === undefined ? {} : { arguments: args }), id };
+      if (fds.length === 0) return writeMessage(stream, message);
+      sendDescriptors(stream, encodeMessage(message), fds).catch((error: unknown) => {
+        settle(pending, { id, error: { desc: reasonOf(error) } });
+      });
+    });
+
+  const stopWatch = watchProgress(readProgress, start, () =>
+    greeting.reject(new QmpError('greeting', stuck(start), { hangs: true })),
+  );
+  const version = versionOf(await greeting.promise.finally(stopWatch));
+  await execute('qmp_capabilities');
+  return { version, execute };
+}
+
+function stuck(patience: Patience): string {
+  const what = 'it waits for something of the host, e.g. a disk image or a file that cannot be read';
+  return `QEMU was not ready within ${leastSeconds(patience)} s: ${what}`;
+}
+
+/** Lines about one event of QEMU; guests can cause many of them without end. */
+type LogEvent = (data: unknown) => void;
+
+function createEventLog(): (event: string, data: unknown) => void {
+  const logs = new Map<string, LogEvent>();
+  return (event, data) => {
+    const known = logs.get(event);
+    const one = known ?? limitedLog(event);
+    if (known === undefined) logs.set(event, one);
+    one(data);
+  };
+}
+
+function limitedLog(event: string): LogEvent {
+  return limitCalls((data: unknown) => log.debug(`event ${event} ${JSON.stringify(data ?? {})}`), {
+    ...OUTSIDE_LIMIT,
+    onDropped: (count) => log.debug(`event ${event}: ${count} further ones are not shown`),
+  });
+}
+
+function settle(pending: Map<number, Pending>, message: QmpMessage): void {
+  const id = Number(message['id']);
+  const one = pending.get(id);
+  if (one === undefined) return;
+  pending.delete(id);
+  one.stopWatch();
+  const error = message['error'];
+  if (isMessage(error)) one.reject(new QmpError(one.command, String(error['desc'])));
+  else one.resolve(message['return']);
+}
+
+function fail(one: Pending, reason: string): void {
+  one.stopWatch();
+  one.reject(new QmpError(one.command, reason));
+}
+
+function versionOf(greeting: QmpMessage): readonly [number, number, number] {
+  const version = greeting['version'];
+  const qemu = isMessage(version) && isMessage(version['qemu']) ? version['qemu'] : {};
+  return [Number(qemu['major']), Number(qemu['minor']), Number(qemu['micro'])];
+}

@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { planGroup, sharedLimits } from '../../../devices/rate-limit-group/index.ts';
+import type { OneTimeBurst, Step } from '../../../devices/common/step.ts';
+import type { Placement } from '../../../plan/placement.ts';
+import { planDevice } from '../../../plan/machine-plan.ts';
+import { reasonOf } from '../../../util/errno.ts';
+import { createLog } from '../../../util/log.ts';
+import { readCounters } from '../../observe/counters.ts';
+import type { Machine } from '../../launch/machine.ts';
+
+const log = createLog('disk');
+
+/** How often is looked whether a burst is used up, in milliseconds: what a guest may wait at its end. */
+const LOOK_MS = 20;
+
+/** A throttle group in its one-time burst. */
+interface Burst extends OneTimeBurst {
+  readonly group: string;
+}
+
+/** The disks that use a burst; undefined where they are gone for good. */
+type Users = () => readonly Placement[] | undefined;
+
+/** Ends the one-time bursts of a device when its guest has used them up; returns at once. */
+export function watchBursts(machine: Machine, placement: Placement): void {
+  const steps = planDevice(placement, machine.preparations.facts().get(placement.id));
+  watch(machine, placement.id, {
+    bursts: burstsOf(steps),
+    users: () => (machine.layout.placements.includes(placement) ? [placement] : undefined),
+  });
+}
+
+/** Ends the one-time bursts that disks share when they have used them up together; returns at once. */
+export function watchSharedBursts(machine: Machine): void {
+  for (const [id, shared] of sharedLimits(machine.config.rate_limit_groups)) {
+    watch(machine, id, {
+      bursts: burstsOf(planGroup(shared)),
+      users: () => machine.layout.placements.filter(({ config }) => isOf(config, id)),
+    });
+  }
+}
+
+function isOf(config: Placement['config'], group: string): boolean {
+  return config !== true && config['rate_limit_group'] === group;
+}
+
+function burstsOf(steps: readonly Step[]): Burst[] {
+  return steps.flatMap((step) =>
+    step.kind === 'object' && step.burst !== undefined ? [{ ...step.burst, group: step.props.id }] : [],
+  );
+}
+
+interface Watched {
+  readonly bursts: readonly Burst[];
+  readonly users: Users;
+}
+
+function watch(machine: Machine, name: string, watched: Watched): void {
+  follow(machine, watched).catch((error: unknown) => {
+    // the machine has ended, or the device was just taken away
+    log.debug(`${name}: bursts are no longer watched: ${reasonOf(error)}`);
+  });
+}
+
+async function follow(machine: Machine, { bursts, users }: Watched): Promise<void> {
+  const { qmp } = machine.qemu;
+  let open = bursts;
+  while (open.length > 0) {
+    await sleep(LOOK_MS, undefined, { ref: false });
+    const placements = users();
+    if (placements === undefined) return;
+    const all = Object.values(await readCounters(qmp, placements));
+    const over = open.filter(({ counts, tokens }) => usedOf(all, counts) >= tokens);
+    for (const { group, lasting } of over) {
+      await qmp.execute('qom-set', { path: `/objects/${group}`, property: 'limits', value: lasting });
+    }
+    open = open.filter((burst) => !over.includes(burst));
+  }
+}
+
+function usedOf(all: readonly Readonly<Record<string, number>>[], counts: OneTimeBurst['counts']): number {
+  const used = (counters: Readonly<Record<string, number>>): number =>
+    (counters[`read_${counts}`] ?? 0) + (counters[`write_${counts}`] ?? 0);
+  return all.reduce((sum, counters) => sum + used(counters), 0);
+}

@@ -1,0 +1,125 @@
+import type { VmConfig } from '../../../config/vm-config.ts';
+import type { DiskConfig } from '../../../devices/disk/index.ts';
+import { disk } from '../../../devices/disk/index.ts';
+import { sharedLimits, type SharedLimits } from '../../../devices/rate-limit-group/index.ts';
+import { detectDiskImage, inspectDiskImage, type Image } from '../../../host/disk/disk-image.ts';
+import type { ImageFormat } from '../../../host/disk/image-format.ts';
+import { preallocate } from '../../../host/disk/preallocate.ts';
+import { reasonOf } from '../../../util/errno.ts';
+import { createLog } from '../../../util/log.ts';
+import { checkQueueAffinity } from '../../launch/affinity.ts';
+import { checkFormat, checkSize, isFormatNamed, isSameImage, type ExpectedImage } from './expected-image.ts';
+import { prepares } from '../prepare.ts';
+import { prepareVhostUserDisk } from './prepare-vhost-user.ts';
+
+const log = createLog('disk');
+
+export const prepareDisk = prepares(disk, async (config, context) => {
+  if (config.vhost_user) return prepareVhostUserDisk(config, context);
+  const { id, expected } = context;
+  const { path, readonly, direct } = config;
+  if (path === undefined) throw new Error('has no path');
+  await checkQueueAffinity(config);
+  const shared = groupOf(config, context.vm);
+  const image = await inspectDiskImage({
+    path,
+    readonly,
+    direct,
+    format: await formatOf(path, config, expected),
+    anyBackingFile: config.backing_files === true,
+    ioUring: !config.disable_io_uring,
+    rawImages: context.rawImages,
+  });
+  if (expected !== undefined) checkSize(path, image.bytes, expected);
+  warnOfGuesses(id, image);
+  warnOfBuffering(id, image);
+  const { format, bytes } = image;
+  // the driver of a guest that runs knows the sizes of blocks that the disk had
+  const { geometry } = expected ?? image;
+  const prepared = {
+    facts: { ...image, geometry, shared },
+    config: settled(config, image),
+    image: { path, format, bytes, geometry },
+  };
+  if (format !== 'Raw') return prepared;
+  if (config.sparse === false && !readonly && image.layers[0]?.isDevice === false)
+    await preallocateImage(id, path, context.signal);
+  rememberRaw(context.rawImages, image.identity);
+  warnOfDisguise(`disk ${id}: ${path}`, image.detected);
+  return {
+    ...prepared,
+    release: async () => {
+      if (!readonly) warnOfDisguise(`disk ${id}: ${path}`, await detectDiskImage(path));
+    },
+  };
+});
+
+/** Allocates the blocks of an image that is not to be sparse. Where the host cannot, the disk works all the same. */
+async function preallocateImage(id: string, path: string, signal: AbortSignal): Promise<void> {
+  try {
+    await preallocate(path, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn(`disk ${id}: ${path}: sparse=off: its blocks could not be allocated: ${reasonOf(error)}`);
+  }
+}
+
+/** The limits that a disk shares. The configuration was checked: there is such a group. */
+function groupOf({ rate_limit_group: id }: DiskConfig, vm: VmConfig): SharedLimits | undefined {
+  return id === undefined ? undefined : sharedLimits(vm.rate_limit_groups).get(id);
+}
+
+/** Format that an image must have; undefined: the detected one. A machine with a saved state keeps its disks' formats. */
+async function formatOf(
+  path: string,
+  { image_type: type }: DiskConfig,
+  expected: ExpectedImage | undefined,
+): Promise<ImageFormat | undefined> {
+  const declared = type === 'Unknown' ? undefined : type;
+  if (expected === undefined || isFormatNamed(expected, declared)) return declared;
+  if (!isSameImage(path, expected)) checkFormat(path, await detectDiskImage(path), expected);
+  return expected.format ?? declared;
+}
+
+/**
+ * The format of a disk is decided at its first boot: whatever its guest writes into it, the next boot of this VM, and a VM
+ * that is created from vm.info, opens it in the same way.
+ */
+function settled(config: DiskConfig, { format }: Image): DiskConfig {
+  return format === 'DynamicVhd' ? config : { ...config, image_type: format };
+}
+
+/** How many images are remembered: a VM has far fewer disks. */
+const REMEMBERED_MAX = 1024;
+
+function rememberRaw(rawImages: Set<string>, identity: string): void {
+  rawImages.delete(identity);
+  rawImages.add(identity);
+  const [oldest = ''] = rawImages;
+  if (rawImages.size > REMEMBERED_MAX) rawImages.delete(oldest);
+}
+
+function warnOfGuesses(id: string, { guessed }: Image): void {
+  for (const { path, format } of guessed) {
+    const cure =
+      format === 'DynamicVhd'
+        ? 'convert it to qcow2 to declare its format'
+        : `declare image_type=${format.toLowerCase()}, or record the format of a backing file with qemu-img rebase -u -F`;
+    log.warn(
+      `disk ${id}: ${path}: format ${format} was detected from bytes that a guest may have written: ${cure}`,
+    );
+  }
+}
+
+function warnOfBuffering(id: string, { layers }: Image): void {
+  for (const { path, isBuffered } of layers) {
+    if (isBuffered !== true) continue;
+    const reason = 'it ends within a sector of the host’s disk';
+    log.warn(`disk ${id}: ${path}: direct=on: ${reason}, and is opened through the page cache`);
+  }
+}
+
+function warnOfDisguise(what: string, detected: string): void {
+  if (detected === 'Raw') return;
+  log.warn(`${what}: raw, but looks like ${detected} now: a new VM must be told image_type=Raw`);
+}

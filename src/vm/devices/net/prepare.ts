@@ -1,0 +1,66 @@
+import { net, queuePairs, type NetConfig, type NetFacts } from '../../../devices/net/index.ts';
+import { planFrameLimit } from '../../../devices/net/frame-limit.ts';
+import { clearFrameLimits, limitFrames } from '../../../host/net/frame-limits.ts';
+import { inspectTapDescriptors, openTap } from '../../../host/net/tap.ts';
+import { countFrames } from '../../../host/net/frame-counters.ts';
+import { randomMac } from '../../../util/random-mac.ts';
+import { keepPorts } from './host-ports.ts';
+import { prepares, type Prepared } from '../prepare.ts';
+import { prepareVhostUserNet } from './prepare-vhost-user.ts';
+
+/** Networks get their MAC address here, and their TAP where they have one. */
+export const prepareNet = prepares(net, async (given, context) => {
+  const config = { ...given, mac: given.mac ?? randomMac() };
+  if (config.vhost_user) return prepareVhostUserNet(config, context);
+  if (config.backend === 'user') {
+    const forwards = await keepPorts(config.forwards, context.hostPorts);
+    return { facts: { ...factsOf(config), forwards }, config };
+  }
+  return config.fd === undefined ? prepareTap(config) : prepareDescriptors(config, config.fd);
+});
+
+type Named = NetConfig & { readonly mac: string };
+type PreparedNet = Prepared<NetConfig, NetFacts>;
+
+async function prepareTap(config: Named): Promise<PreparedNet> {
+  const tap = await openTap({
+    name: config.tap,
+    ip: config.ip,
+    mask: config.mask,
+    hostMac: config.host_mac,
+    mtu: config.mtu,
+    pairs: queuePairs(config),
+  });
+  try {
+    const unlimit = await limit(tap.name, config);
+    return {
+      facts: factsOf(config, tap.fds),
+      config: { ...config, host_mac: tap.hostMac },
+      counters: countFrames(tap.name),
+      release: async () => {
+        await unlimit().finally(tap.close);
+      },
+    };
+  } catch (error) {
+    tap.close();
+    throw error;
+  }
+}
+
+/** They were opened by whoever started this process, and stay open for the next boot. */
+async function prepareDescriptors(config: Named, fds: readonly number[]): Promise<PreparedNet> {
+  const name = await inspectTapDescriptors(fds);
+  const release = await limit(name, config);
+  return { facts: factsOf(config, fds), config, counters: countFrames(name), release };
+}
+
+/** @returns takes the limits away */
+async function limit(tap: string, { rate_limiter_config: wish }: NetConfig): Promise<() => Promise<void>> {
+  await clearFrameLimits(tap);
+  const frames = planFrameLimit(wish);
+  return frames === undefined ? async () => {} : limitFrames(tap, frames);
+}
+
+function factsOf({ mac }: Named, fds?: readonly number[]): NetFacts {
+  return { mac, fds };
+}

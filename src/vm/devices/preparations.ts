@@ -1,0 +1,102 @@
+import type { Past } from '../../backends/vsock/messages.ts';
+import { ApiError } from '../../api/errors.ts';
+import type { VmCounters } from '../../api/replies.ts';
+import type { AnyConfig } from '../../devices/device.ts';
+import type { Placement } from '../../plan/placement.ts';
+import { createLog } from '../../util/log.ts';
+import { reasonOf } from '../../util/errno.ts';
+import type { SavedImage } from './disk/expected-image.ts';
+import { PREPARERS } from './index.ts';
+import type { PrepareContext, Prepared } from './prepare.ts';
+
+const log = createLog('host');
+
+/** What the devices of one run were given by the host: opened and made here, given back here. */
+export interface Preparations {
+  /** Prepares one device. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
+  readonly add: (placement: Placement, context: Omit<PrepareContext, 'id'>) => Promise<void>;
+  /** what a device's plan is told, by its id */
+  readonly facts: () => ReadonlyMap<string, unknown>;
+  /** A device's configuration with what was found out about it. */
+  readonly completed: (placement: Placement) => AnyConfig;
+  /** The images of devices that have one, by their ids. */
+  readonly images: () => ReadonlyMap<string, SavedImage>;
+  /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
+  readonly counters: () => VmCounters;
+  /** The past of a vsock device; see `Sockets`. */
+  readonly past: (id: string) => Promise<Past | undefined>;
+  /** Makes the facts of a vsock device anew; see `Sockets`. */
+  readonly renew: (id: string, past: Past | undefined) => Promise<void>;
+  /** Gives back what one device was given. */
+  readonly release: (id: string) => Promise<void>;
+  /** Gives back everything, the newest first. */
+  readonly releaseAll: () => Promise<void>;
+}
+
+/** Starts with nothing. */
+export function createPreparations(): Preparations {
+  const prepared = new Map<string, Prepared>();
+  const release = async (id: string): Promise<void> => {
+    const one = prepared.get(id);
+    prepared.delete(id);
+    try {
+      await within(Promise.resolve(one?.release?.()));
+    } catch (error) {
+      // the rest must be given back all the same
+      log.warn(`${id}: could not be given back: ${reasonOf(error)}`);
+    }
+  };
+  return {
+    add: async (placement, context) => {
+      prepared.set(placement.id, await prepare(placement, context));
+    },
+    facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
+    completed: ({ id, config }) => prepared.get(id)?.config ?? config,
+    images: () =>
+      new Map([...prepared].flatMap(([id, { image }]) => (image === undefined ? [] : [[id, image]]))),
+    counters: () =>
+      Object.fromEntries(
+        [...prepared].flatMap(([id, { counters }]) =>
+          counters === undefined ? [] : [[id, { ...counters() }]],
+        ),
+      ),
+    past: async (id) => prepared.get(id)?.sockets?.past(),
+    renew: async (id, past) => {
+      const one = prepared.get(id);
+      if (one?.sockets !== undefined) prepared.set(id, { ...one, facts: await one.sockets.renew(past) });
+    },
+    release,
+    releaseAll: async () => {
+      for (const id of [...prepared.keys()].toReversed()) await release(id);
+    },
+  };
+}
+
+/** How long giving something back may take, in milliseconds: a file on a disk that hangs must not hold up a VM's end. */
+const RELEASE_MS = 2000;
+
+async function within(work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it took longer than ${RELEASE_MS / 1000} s`)), RELEASE_MS);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function prepare(
+  { device, config, id }: Placement,
+  context: Omit<PrepareContext, 'id'>,
+): Promise<Prepared> {
+  const preparer = PREPARERS.find(({ member }) => member === device.member);
+  if (preparer === undefined) return { facts: undefined };
+  try {
+    return await preparer.prepare(config, { ...context, id });
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`);
+  }
+}

@@ -1,0 +1,9 @@
+import { tpm } from '../../../devices/tpm/index.ts';
+import { connectSocket } from '../../../host/net/connect-socket.ts';
+import { prepares } from '../prepare.ts';
+
+/** Connects to the program that emulates the TPM; QEMU is given the connection. */
+export const prepareTpm = prepares(tpm, async ({ socket }) => {
+  const { fd, close } = await connectSocket(socket);
+  return { facts: { fd }, release: close };
+});

@@ -1,0 +1,37 @@
+import type { BackEndFacts } from '../../devices/common/vhost-user.ts';
+import { reachBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
+import { startRelay } from '../../host/vhost-user/service.ts';
+import { waitForListener } from '../../host/net/wait-socket.ts';
+import { engineUser } from '../../qemu/process/confinement.ts';
+import { tellWaiting } from '../../util/waiting.ts';
+import type { Prepared } from './prepare.ts';
+
+interface Served {
+  /** kind of the device, for messages */
+  readonly part: 'disk' | 'fs' | 'net';
+  readonly id: string;
+  /** ends the wait */
+  readonly signal: AbortSignal;
+  /** see `startRelay` */
+  readonly once?: boolean;
+}
+
+/** Waits until a device's back-end listens, and starts to relay between it and QEMU. */
+export async function relayBackEnd(path: string, served: Served): Promise<Prepared<never, BackEndFacts>> {
+  const { part, id, once } = served;
+  const backEnds = await listeningBackEnds(path, served);
+  const { frontEnd, stop } = await startRelay({
+    name: `${part} ${id}`,
+    backEnds,
+    first: undefined,
+    owner: engineUser(),
+    ...(once === undefined ? {} : { once }),
+  });
+  return { facts: { frontEnd }, release: stop };
+}
+
+/** Waits until a back-end listens. Does not connect yet: see `startRelay`. */
+export async function listeningBackEnds(path: string, { part, id, signal }: Served): Promise<BackEnds> {
+  await waitForListener(path, { signal, onWait: (text) => tellWaiting(part, `${part} ${id}: ${text}`) });
+  return reachBackEnds(path);
+}

@@ -1,0 +1,19 @@
+import { startVsock } from '../../../backends/vsock/service.ts';
+import { vsock } from '../../../devices/vsock/index.ts';
+import { reasonOf } from '../../../util/errno.ts';
+import { createLog } from '../../../util/log.ts';
+import { prepares } from '../prepare.ts';
+
+const log = createLog('vsock');
+
+export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id }) => {
+  if (iommu) log.warn(`vsock ${id}: iommu: its back-end translates nothing, it stays outside of the vIOMMU`);
+  const { frontEnd, past, renew, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
+    throw new Error(`${socket}: ${reasonOf(error)}`);
+  });
+  return {
+    facts: { frontEnd },
+    sockets: { past, renew: async (before) => ({ frontEnd: await renew(before) }) },
+    release: stop,
+  };
+});

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { lost, outcomeOf, PANIC, type EndPolicies } from './outcome.ts';
+
+const POLICIES: EndPolicies = { onPanic: undefined, onReboot: 'restart', staysUp: false, isServed: true };
+
+test('a power-off ends the VMM without a problem, unless it is to stay', () => {
+  const end = { reason: 'power-off', detail: 'exit code 0' } as const;
+  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'exit' });
+  assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, staysUp: true }), { action: 'stop' });
+});
+
+test('a reset is what --on-reboot says; an exit after a panic is a failure', () => {
+  const end = { reason: 'reset', detail: 'exit code 0' } as const;
+  for (const onReboot of ['restart', 'pause', 'exit'] as const) {
+    assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, onReboot }), { action: onReboot });
+  }
+  assert.deepEqual(outcomeOf(end, PANIC, { ...POLICIES, onReboot: 'exit' }), {
+    action: 'exit',
+    problem: `${PANIC}, and the machine was reset`,
+  });
+  assert.deepEqual(outcomeOf(end, PANIC, POLICIES), { action: 'restart' });
+});
+
+test('a QEMU that is lost is a problem, and the end of a VMM that no client can reach', () => {
+  const end = { reason: 'crash', detail: 'signal SIGKILL' } as const;
+  const problem = 'QEMU ended unexpectedly (signal SIGKILL)';
+  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isLost: true });
+  assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, isServed: false }), {
+    action: 'exit',
+    problem,
+    isLost: true,
+  });
+  assert.deepEqual(lost('x', false), { action: 'exit', problem: 'x', isLost: true });
+});

@@ -1,0 +1,57 @@
+import { writeFile } from 'node:fs/promises';
+import { ApiError } from '../../api/errors.ts';
+import type { FwCfgItem } from '../../devices/payload/fw-cfg.ts';
+import type { MachinePlan } from '../../devices/common/machine-plan.ts';
+import type { PayloadConfig } from '../../devices/payload/index.ts';
+import { createMemfd } from '../../native/memfd.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { openFile } from '../../util/open-file.ts';
+
+/** Files of the firmware configuration device, until QEMU has read them. */
+export interface FwCfgFiles extends AsyncDisposable {
+  readonly items: MachinePlan['fwCfg'];
+  /** descriptors, by the paths in `items` */
+  readonly fds: ReadonlyMap<string, number>;
+}
+
+/** Opens what a payload puts into the device: QEMU's option would join a user's texts with commas. */
+export async function openFwCfg(payload: PayloadConfig | undefined): Promise<FwCfgFiles> {
+  const files: (OpenItem & { readonly name: string })[] = [];
+  const close = async (): Promise<void> => {
+    for (const file of files) await file.close();
+  };
+  try {
+    for (const item of payload?.fw_cfg_config?.items?.item_list ?? []) {
+      files.push({ name: item.name, ...(await openItem(item)) });
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    items: files.map(({ name, path }) => ({ name, file: path })),
+    fds: new Map(files.map(({ path, fd }) => [path, fd])),
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+interface OpenItem {
+  readonly path: string;
+  readonly fd: number;
+  readonly close: () => Promise<void>;
+}
+
+async function openItem({ name, file, string = '' }: FwCfgItem): Promise<OpenItem> {
+  try {
+    if (file !== undefined) {
+      const opened = await openFile(file);
+      // by its descriptor: two items may have the same file
+      return { path: `${file}#${opened.fd}`, fd: opened.fd, close: () => opened.close() };
+    }
+    const text = await createMemfd('fw_cfg');
+    await writeFile(text.path, string);
+    return { path: text.path, fd: text.fd, close: async () => text[Symbol.dispose]() };
+  } catch (error) {
+    throw new ApiError('failed', `fw_cfg ${name}: ${file ?? 'string'}: ${reasonOf(error)}`);
+  }
+}

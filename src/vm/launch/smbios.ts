@@ -1,0 +1,28 @@
+import { writeFile } from 'node:fs/promises';
+import type { PlatformConfig } from '../../devices/platform/index.ts';
+import { smbiosTables } from '../../devices/platform/smbios-tables.ts';
+import { createMemfd, type Memfd } from '../../native/memfd.ts';
+
+/** Files with SMBIOS structures, until QEMU has them. */
+export interface SmbiosFiles extends Disposable {
+  readonly paths: readonly string[];
+  /** descriptors by these paths */
+  readonly fds: ReadonlyMap<string, number>;
+}
+
+/** Writes what a platform says: as files, because QEMU's options would join a user's texts with commas. */
+export async function writeSmbios(platform: PlatformConfig | undefined): Promise<SmbiosFiles> {
+  const files: Memfd[] = [];
+  for (const table of platform === undefined ? [] : smbiosTables(platform)) {
+    const file = await createMemfd('smbios');
+    files.push(file);
+    await writeFile(file.path, table);
+  }
+  return {
+    paths: files.map(({ path }) => path),
+    fds: new Map(files.map(({ path, fd }) => [path, fd])),
+    [Symbol.dispose]: () => {
+      for (const file of files) file[Symbol.dispose]();
+    },
+  };
+}

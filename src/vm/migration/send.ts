@@ -1,0 +1,99 @@
+import { ApiError } from '../../api/errors.ts';
+import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
+import { zonesOf } from '../../devices/memory/index.ts';
+import { connectLink } from '../../host/net/migration-link.ts';
+import { isDirectory } from '../../host/memory/ram-backing.ts';
+import { migrationStatus } from '../../qemu/qmp/device-state.ts';
+import { sendMachine, type SendOptions } from '../../qemu/qmp/migration.ts';
+import type { EndSignals } from '../../util/end-signals.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { joinSome } from '../../util/clip.ts';
+import { createLog } from '../../util/log.ts';
+import { shownAmount, tellProgress } from '../progress.ts';
+import type { Machine } from '../launch/machine.ts';
+import { describeMachine } from '../machine-state/describe-machine.ts';
+import { pmemsOf, withoutInterrupts } from '../devices/pmem/state.ts';
+import { flushPmems, homeOf } from '../devices/pmem/memory.ts';
+import { checkSaveable } from '../machine-state/saveable.ts';
+import { vsocksOf, withoutVsocks } from '../devices/vsock/state.ts';
+import { turn, type OnVmEvent } from '../events.ts';
+import type { Vm } from '../vm.ts';
+import { addressOf } from './address.ts';
+import { parseAnswer, type Offer } from './messages.ts';
+
+const log = createLog('move');
+
+/** How long a receiver may take until its QEMU waits, in milliseconds: it may wait for back-ends of its devices first. */
+const ANSWER_MS = 180_000;
+
+/** Where a VM is sent, and who is told. */
+export interface Sending {
+  readonly url: string;
+  readonly signals: EndSignals;
+  readonly emit: OnVmEvent;
+}
+
+/**
+ * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns; where it rejects, with ApiError and the
+ * reason, it runs on. Events tell of it once the other side takes the VM.
+ */
+export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: Sending): Promise<void> {
+  const address = addressOf(url);
+  await checkMovable(vm, machine);
+  const started = performance.now();
+  const { waits: signal } = signals;
+  // a guest that runs could release a device that the receiver was told of
+  let isTold = false;
+  const stopsFirst = pmemsOf(machine).length + vsocksOf(machine).length + machine.leaving.size > 0;
+  try {
+    // what we tell of devices that QEMU does not save must be their last word
+    if (stopsFirst) await machine.qemu.qmp.execute('stop');
+    await flushPmems(machine);
+    using link = await connectLink(address, signal);
+    const config = encodeVmConfig(portableVmConfig(vm.config));
+    const description = await describeMachine(vm, machine);
+    const offer: Offer = { config, machine: description };
+    link.send(offer);
+    const { refused } = parseAnswer(await link.receive(ANSWER_MS));
+    if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
+    const fd = await link.take();
+    emit(turn('pausing'));
+    isTold = true;
+    const options: SendOptions = {
+      // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end
+      live: machine.accelerator !== 'tcg',
+      signal,
+      onPass: (pass) => log.info(`pass ${pass} over the RAM is done`),
+    };
+    using _progress = tellProgress(log, async () => {
+      const { remaining, total } = await migrationStatus(machine.qemu);
+      return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
+    });
+    await withoutInterrupts(machine, () =>
+      withoutVsocks(machine, description.vsocks, () => sendMachine(machine.qemu, fd, options)),
+    );
+  } catch (error) {
+    if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
+    if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(turn(event));
+    throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
+  }
+  vm.state = 'Paused';
+  emit(turn('paused'));
+  log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
+}
+
+/** The rule for snapshots, nothing that is in no file but this machine's, and no file that both machines would write: what the one sends would undo what the other did. */
+async function checkMovable({ config }: Vm, machine: Machine): Promise<void> {
+  await checkSaveable(machine, 'be sent');
+  for (const { id, config: pmem } of pmemsOf(machine)) {
+    if ((await homeOf(pmem)) === 'file') continue;
+    throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
+  }
+  if (config.ivshmem !== undefined) {
+    throw new ApiError('failed', 'ivshmem: cannot be sent: other programs may write its memory meanwhile');
+  }
+  for (const zone of zonesOf(config.memory)) {
+    if (zone.file === undefined || !zone.shared || (await isDirectory(zone.file))) continue;
+    throw new ApiError('failed', `memory zone ${zone.id}: cannot be sent: it is the file ${zone.file}`);
+  }
+}

@@ -1,0 +1,66 @@
+import { qemuIdOf, type Placement } from '../../plan/placement.ts';
+import type { VmCounters } from '../../api/replies.ts';
+import type { Dialect } from '../../config/dialect.ts';
+import { isMessage } from '../../qemu/qmp/messages.ts';
+import type { Qmp } from '../../qemu/qmp/connection.ts';
+import { latencyCounters } from './latencies.ts';
+import type { Machine } from '../launch/machine.ts';
+import type { Vm } from '../vm.ts';
+
+/** QEMU's statistics under Cloud Hypervisor's names. */
+const BLOCK_COUNTERS = {
+  read_bytes: 'rd_bytes',
+  write_bytes: 'wr_bytes',
+  read_ops: 'rd_operations',
+  write_ops: 'wr_operations',
+} as const;
+
+/** What all devices of a VM have moved; nothing where none runs. */
+export async function countersOfVm({ live }: Vm): Promise<VmCounters> {
+  return live === undefined ? {} : countersOf(live.machine);
+}
+
+/**
+ * What all devices of a machine have moved, under the names of vm.counters; of disks what was last known where QEMU does not
+ * answer soon.
+ */
+async function countersOf({ diskCounters, preparations }: Machine): Promise<VmCounters> {
+  return { ...(await diskCounters.read()), ...preparations.counters() };
+}
+
+/** Reads the counters of every disk: those of bytes and requests, and what else the dialect has. */
+export async function readCounters(
+  qmp: Qmp,
+  placements: readonly Placement[],
+  dialect?: Dialect,
+): Promise<VmCounters> {
+  const answer = await qmp.execute('query-blockstats');
+  const entries: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  const counters: VmCounters = {};
+  for (const placement of placements) {
+    const { device, config } = placement;
+    // what a vhost-user back-end moves is not seen here
+    if (device.member !== 'disks' || config === true || config['vhost_user'] === true) continue;
+    const entry = entries.find((one) => textOf(one, 'qdev').includes(`/${qemuIdOf(placement)}/`));
+    const found = memberOf(entry, 'stats');
+    const stats = isMessage(found) ? found : {};
+    counters[placement.id] = {
+      ...Object.fromEntries(
+        Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, Number(stats[theirs] ?? 0)]),
+      ),
+      ...(dialect?.hasLatencies === true ? latencyCounters(stats) : {}),
+    };
+  }
+  return counters;
+}
+
+function memberOf(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value).find(([name]) => name === key)?.[1]
+    : undefined;
+}
+
+function textOf(value: unknown, key: string): string {
+  const text = memberOf(value, key);
+  return typeof text === 'string' ? text : '';
+}

@@ -1,0 +1,64 @@
+import type { DeviceNode } from '../../api/replies.ts';
+import { fixedIdOf, type Dialect } from '../../config/dialect.ts';
+import { bdfOf, qemuIdOf, type Placement } from '../../plan/placement.ts';
+import type { KnownResources, PciRegion, Resources } from './resources.ts';
+
+/** Facts that every node of one VM's tree depends on. */
+export interface TreeContext {
+  readonly known: KnownResources;
+  readonly dialect: Dialect;
+}
+
+/** Members whose devices are PCI functions of their own: no virtio device. */
+const OWN_FUNCTIONS: ReadonlySet<string> = new Set(['devices', 'pvpanic', 'ivshmem']);
+
+/** Members whose devices have no node. */
+const NODELESS: ReadonlySet<string> = new Set(['tpm']);
+
+/**
+ * Returns the devices of a running VM by name. A virtio device is carried by the PCI function
+ * `_virtio-pci-<id>`, which has its address ranges; any other is its own function.
+ */
+export function deviceTree(
+  placements: readonly Placement[],
+  context: TreeContext,
+): Record<string, DeviceNode> {
+  const nodes = [
+    node(fixedIdOf('_ioapic', context.dialect)),
+    ...placements.flatMap((one) => nodesOf(one, context)),
+  ];
+  return Object.fromEntries(nodes.map((one) => [one.id, one]));
+}
+
+function nodesOf(placement: Placement, { known, dialect }: TreeContext): DeviceNode[] {
+  const { id, slot, device } = placement;
+  if (NODELESS.has(device.member)) return [];
+  if (slot === undefined) return [node(id)];
+  const onBus = {
+    pci_bdf: pciBdf(slot, dialect),
+    resources: (known.bySlot.get(slot) ?? []).map((region) => resourceOf(region, dialect)),
+  };
+  if (OWN_FUNCTIONS.has(device.member)) return [{ ...node(id), ...onBus }];
+  const carrier = `_virtio-pci-${id}`;
+  return [
+    { ...node(id), parent: carrier, resources: known.memory.get(qemuIdOf(placement)) ?? [] },
+    { ...node(carrier), ...onBus, children: [id] },
+  ];
+}
+
+/** Clients of either dialect fail on the other's type. */
+function pciBdf(slot: number, { hasTextBdf }: Dialect): number | string {
+  return hasTextBdf ? bdfOf(slot) : slot << 3;
+}
+
+function resourceOf(
+  { bar, type, base, size, prefetchable }: PciRegion,
+  { hasBars }: Dialect,
+): Resources[number] {
+  if (hasBars) return { PciBar: { index: bar, base, size, type_: type, prefetchable } };
+  return { [type === 'Io' ? 'PioAddressRange' : 'MmioAddressRange']: { base, size } };
+}
+
+function node(id: string): DeviceNode {
+  return { id, resources: [], parent: undefined, children: [], pci_bdf: undefined };
+}

@@ -1,0 +1,65 @@
+import type { VmInfo } from '../../api/replies.ts';
+import { dialectOf } from '../../config/dialect.ts';
+import { answeredConfig } from '../../config/answered-config.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { withDevice } from '../../config/merge.ts';
+import { completedPart, type Placement } from '../../plan/placement.ts';
+import { plannedMemory } from '../../devices/memory/index.ts';
+import { deviceTree } from './device-tree.ts';
+import { withHostPorts } from '../devices/net/host-ports.ts';
+import { NOTHING_KNOWN } from './resources.ts';
+import type { Machine } from '../launch/machine.ts';
+import type { Live, Vm } from '../vm.ts';
+
+/** What the last answer was made of, and the answer. */
+interface Answered {
+  readonly parts: readonly unknown[];
+  readonly info: VmInfo;
+}
+
+const ANSWERED = new WeakMap<Vm, Answered>();
+
+/**
+ * What vm.info answers: the configuration with every default, id and PTY filled in. It is the
+ * same frozen value for as long as nothing has changed: clients ask often.
+ */
+export async function vmInfo(vm: Vm): Promise<VmInfo> {
+  const machine = vm.live?.machine;
+  const [known, balloon] =
+    machine === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([machine.resources(), balloonOf(machine)]);
+  const { config, state, live } = vm;
+  const placements = live?.machine.layout.placements;
+  const leaving = live === undefined ? [] : leavingDevices(live.machine);
+  const names = leaving.map(({ id }) => id).join();
+  const parts = [config, state, live, placements, names, machine?.hostPorts, known, balloon];
+  const last = ANSWERED.get(vm);
+  if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
+  const info: VmInfo = Object.freeze({
+    config: answeredConfig(live === undefined ? config : shownConfig(config, live, leaving)),
+    state,
+    memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
+    device_tree:
+      placements === undefined ? undefined : deviceTree(placements, { known, dialect: dialectOf(config) }),
+    accelerator: machine?.accelerator,
+  });
+  ANSWERED.set(vm, { parts, info });
+  return info;
+}
+
+async function balloonOf({ config, balloonBytes }: Machine): Promise<number> {
+  return config.balloon === undefined ? 0 : ((await balloonBytes.read()) ?? 0);
+}
+
+/** Devices that were removed and that the guest has not released: they still are in the machine. */
+function leavingDevices({ leaving, layout }: Machine): Placement[] {
+  return leaving.size === 0 ? [] : layout.placements.filter(({ id }) => leaving.has(id));
+}
+
+/** The configuration of a running VM with what the machine was given (PTYs, ports of the host) and all that its guest has. */
+function shownConfig(config: VmConfig, { consoles, machine }: Live, leaving: readonly Placement[]): VmConfig {
+  const whole = leaving.reduce(
+    (so, one) => withDevice(so, one.device, completedPart(one, machine.preparations.completed(one))),
+    config,
+  );
+  return withHostPorts(consoles.complete(whole), machine.hostPorts);
+}

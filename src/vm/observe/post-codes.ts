@@ -1,0 +1,93 @@
+import type { Duplex } from 'node:stream';
+import { createLimiter, OUTSIDE_LIMIT, type Limiter } from '../../util/limited.ts';
+import { createLog, type Log } from '../../util/log.ts';
+
+/** How close together two zeros are a delay of Linux, in milliseconds. */
+const DELAY_MS = 500;
+
+/** Most lines about all codes together: each code by itself has the usual limit for what a guest can cause. */
+const ALL_CODES = { most: 100, intervalMs: OUTSIDE_LIMIT.intervalMs };
+
+/** Where the codes go, and what time it is in milliseconds; tests have their own. */
+interface PostCodeOptions {
+  readonly log?: Pick<Log, 'warn' | 'debug'>;
+  readonly now?: () => number;
+}
+
+/**
+ * Logs what a guest writes to port 0x80, with the time since `began`, in the words of Cloud Hypervisor: programs that measure
+ * boots read them. Lines that a guest causes too fast are dropped.
+ *
+ * Linux writes zeros to the port to pass the time between two accesses to an old device. A zero is told only where no other is
+ * near it.
+ */
+export function logPostCodes(
+  channel: Duplex,
+  began: number,
+  { log = createLog('debug-port'), now = () => performance.now() }: PostCodeOptions = {},
+): void {
+  const tell = limitCodes(log);
+  const zeros = createZeroFilter((at) => tell(0, at - began));
+  channel.on('data', (bytes: Buffer) => {
+    const at = now();
+    for (const code of bytes) {
+      if (code === 0) {
+        zeros.take(at);
+      } else {
+        zeros.flush();
+        tell(code, at - began);
+      }
+    }
+  });
+  channel.on('error', () => undefined);
+  channel.once('close', zeros.flush);
+}
+
+interface ZeroFilter {
+  readonly take: (at: number) => void;
+  /** Tells a zero that is still held back, as no other follows it. */
+  readonly flush: () => void;
+}
+
+function createZeroFilter(tell: (at: number) => void): ZeroFilter {
+  let last = -Infinity;
+  let held: number | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    clearTimeout(timer);
+    if (held !== undefined) tell(held);
+    held = undefined;
+  };
+  return {
+    take: (at) => {
+      clearTimeout(timer);
+      held = at - last < DELAY_MS ? undefined : at;
+      last = at;
+      if (held !== undefined) timer = setTimeout(flush, DELAY_MS).unref();
+    },
+    flush,
+  };
+}
+
+/** Limits the lines of each code, so that a code that comes without end does not hide the others. */
+function limitCodes(log: Pick<Log, 'warn' | 'debug'>): (code: number, elapsedMs: number) => void {
+  const limiters = new Map<number, Limiter>();
+  const all = createLimiter(ALL_CODES);
+  return (code, elapsedMs) => {
+    const one = limiters.get(code) ?? createLimiter(OUTSIDE_LIMIT);
+    limiters.set(code, one);
+    if (!one.take() || !all.take()) return;
+    const dropped = one.takeDropped();
+    if (dropped > 0) log.debug(`${dropped} lines about code 0x${code.toString(16)} were dropped`);
+    log.warn(`[Debug I/O port: ${rangeOf(code)} code 0x${code.toString(16)}] ${seconds(elapsedMs)} seconds`);
+  };
+}
+
+/** Who writes a code, as Cloud Hypervisor has shared them out. */
+function rangeOf(code: number): string {
+  return ['Firmware', 'Bootloader', 'Kernel', 'Userspace'][code >> 5] ?? 'Custom';
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(6);
+}

@@ -1,9 +1,0 @@
-import { tpm } from '../../devices/tpm.ts';
-import { connectSocket } from '../../host/connect-socket.ts';
-import { prepares } from './prepare.ts';
-
-/** Connects to the program that emulates the TPM; QEMU is given the connection. */
-export const prepareTpm = prepares(tpm, async ({ socket }) => {
-  const { fd, close } = await connectSocket(socket);
-  return { facts: { fd }, release: close };
-});

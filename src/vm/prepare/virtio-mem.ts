@@ -1,7 +1,0 @@
-import { virtioMem } from '../../devices/virtio-mem.ts';
-import { nodeOfZone } from '../../machine/memory-layout.ts';
-import { prepares } from './prepare.ts';
-
-export const prepareVirtioMem = prepares(virtioMem, async (zone, { vm }) => ({
-  facts: { node: nodeOfZone(vm, zone.id) },
-}));

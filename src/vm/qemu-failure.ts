@@ -1,0 +1,48 @@
+import { ApiError } from '../api/errors.ts';
+import { qemuIdOf, type Placement } from '../plan/placement.ts';
+import { EngineError } from '../qemu/process/qemu-error.ts';
+
+/**
+ * QEMU's words about one of its parts as words about the device that the client knows.
+ * `otherwise` is what is said where no device can be named.
+ */
+export function engineFailure(error: unknown, placements: readonly Placement[], otherwise: string): ApiError {
+  if (!(error instanceof EngineError)) return new ApiError('failed', otherwise, { cause: error });
+  const { part, message } = error;
+  const placement = placements.find((one) => {
+    const own = qemuIdOf(one);
+    return part === own || part?.startsWith(`${own}.`);
+  });
+  if (placement === undefined) {
+    return new ApiError('failed', part === undefined ? `${otherwise}: ${message}` : `${part}: ${message}`);
+  }
+  const what = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
+  const reason = inPlainWords(message);
+  return new ApiError('failed', [what, ...pathOf(placement, reason), reason].join(': '));
+}
+
+/** The path that the device was given, where the reason does not name it itself. */
+function pathOf({ config }: Placement, reason: string): string[] {
+  const path = config === true ? undefined : config['path'];
+  return typeof path === 'string' && !reason.includes(path) ? [path] : [];
+}
+
+function inPlainWords(message: string): string {
+  return aboutLock(message) ?? aboutForward(message) ?? message;
+}
+
+/** QEMU names the rule and no reason; there are only these three, and a free port can have one of them only. */
+function aboutForward(message: string): string | undefined {
+  const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
+  if (port === undefined) return undefined;
+  if (port.endsWith(':0')) return `forward: ${port} (${protocol}): this host has no such address`;
+  return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE, or no address of this host; host port 0 takes a free one`;
+}
+
+/** The engine's complaint of a lock; at boot it goes on with a question that names the file. */
+function aboutLock(message: string): string | undefined {
+  const [, kind, path] = /^Failed to get (.+? lock)(?:(?:\n|; ).*\[(.*)\]\?)?$/s.exec(message) ?? [];
+  if (kind === undefined) return undefined;
+  const reason = `is in use by another disk or process (no ${kind})`;
+  return path === undefined ? reason : `${path}: ${reason}`;
+}

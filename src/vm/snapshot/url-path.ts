@@ -1,0 +1,16 @@
+import { ApiError } from '../../api/errors.ts';
+import { FILE_URL } from '../../devices/common/limits.ts';
+
+const SCHEME = 'file://';
+
+/**
+ * Path that a URL names: that of a directory, or of a file. The text after `file://` is not percent-decoded.
+ * @throws ApiError `bad-request`
+ */
+export function pathOf(url: string, expected: 'directory' | 'file'): string {
+  if (new RegExp(FILE_URL.pattern).test(url)) return url.slice(SCHEME.length);
+  throw new ApiError(
+    'bad-request',
+    `Could not extract path from URL: ${url} (expected file:///<${expected}>)`,
+  );
+}

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
 import { isMessage } from '../src/qemu/qmp/messages.ts';
@@ -17,9 +17,17 @@ export interface ByHand extends AsyncDisposable {
   readonly save: (uri: string) => Promise<void>;
 }
 
-/** The words that a process was started with, `edit`ed. */
+/** Returns the arguments of a running process, `edit`ed. Files that it has inherited are named by their paths. */
 export function wordsOf(pid: number, edit: (word: string) => string = (word) => word): string[] {
-  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1).map(edit);
+  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  return words.map((word) =>
+    edit(word.replace(/\/proc\/self\/fd\/(\d+)/g, (_, fd) => pathOf(pid, String(fd)))),
+  );
+}
+
+/** Path of a file that a process has open. */
+function pathOf(pid: number, fd: string): string {
+  return readlinkSync(`/proc/${pid}/fd/${fd}`);
 }
 
 /** Starts QEMU with words of ours: QMP is its descriptor 3, what its consoles need follows. */

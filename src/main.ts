@@ -13,7 +13,7 @@ import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
 import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/system/event-monitor.ts';
 import type { ListenAddress } from './http/listener.ts';
-import { confineEngines, type EngineUser } from './qemu/process/confinement.ts';
+import { setConfinement, type QemuUser } from './qemu/process/confinement.ts';
 import { clip } from './util/clip.ts';
 import { reasonOf } from './util/errno.ts';
 import { createLineOutput } from './native/line-output.ts';
@@ -47,13 +47,13 @@ async function main(argv: readonly string[]): Promise<void> {
 
 async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
   if (seccomp === 'log') log.warn('--seccomp log: the engine cannot only log, it runs without a filter');
-  confineEngines({
+  setConfinement({
     filter: seccomp === 'true' || seccomp === 'errno' ? 'on' : 'off',
     user: user === undefined ? undefined : await engineUserNamed(user),
   });
 }
 
-async function engineUserNamed(text: string): Promise<EngineUser | undefined> {
+async function engineUserNamed(text: string): Promise<QemuUser | undefined> {
   if (process.platform !== 'linux') throw new ExitError('--user: needs Linux');
   const { findUser } = await import('./host/system/user.ts');
   const user = await findUser(text).catch((error: unknown) => {

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeVmConfig } from '../config/vm-config.ts';
 import { placeDevices } from '../plan/placement.ts';
-import { EngineError } from '../qemu/process/qemu-error.ts';
+import { QemuError } from '../qemu/process/qemu-error.ts';
 import { engineFailure } from './qemu-failure.ts';
 
 test('a forward that fails tells its address; a free port cannot be in use', () => {
   const net = [{ id: 'n', backend: 'User' }];
   const { placements } = placeDevices(decodeVmConfig({ kernel: { path: '/k' }, net }).config);
   const told = (rule: string): string => {
-    const error = new EngineError(`Could not set up host forwarding rule '${rule}'`, 'nn');
+    const error = new QemuError(`Could not set up host forwarding rule '${rule}'`, 'nn');
     return engineFailure(error, placements, 'not named').message;
   };
   assert.equal(told('tcp:8.8.8.8:0-:53'), 'net n: forward: 8.8.8.8:0 (tcp): this host has no such address');

@@ -1,13 +1,13 @@
 import { ApiError } from '../api/errors.ts';
 import { qemuIdOf, type Placement } from '../plan/placement.ts';
-import { EngineError } from '../qemu/process/qemu-error.ts';
+import { QemuError } from '../qemu/process/qemu-error.ts';
 
 /**
  * QEMU's words about one of its parts as words about the device that the client knows.
  * `otherwise` is what is said where no device can be named.
  */
 export function engineFailure(error: unknown, placements: readonly Placement[], otherwise: string): ApiError {
-  if (!(error instanceof EngineError)) return new ApiError('failed', otherwise, { cause: error });
+  if (!(error instanceof QemuError)) return new ApiError('failed', otherwise, { cause: error });
   const { part, message } = error;
   const placement = placements.find((one) => {
     const own = qemuIdOf(one);

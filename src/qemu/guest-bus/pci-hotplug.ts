@@ -1,7 +1,7 @@
 import type { GuestBus } from './bus.ts';
 import type { Qemu } from '../process/qemu.ts';
 import { deferred } from '../../util/deferred.ts';
-import { EngineError } from '../process/qemu-error.ts';
+import { QemuError } from '../process/qemu-error.ts';
 
 /*
  * The registers by which a guest's ACPI tables answer QEMU's hot-plug of PCI devices (docs/specs/acpi_pci_hotplug in QEMU's
@@ -29,8 +29,8 @@ export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }:
     if (event === 'DEVICE_DELETED' && data['device'] === id) gone.resolve();
   });
   gone.promise.catch(() => undefined);
-  void qemu.ended.then(({ detail }) => gone.reject(new EngineError(`QEMU ended: ${detail}`)));
-  const late = new EngineError(`QEMU did not take the device out within ${PATIENCE_MS / 1000} s`, id);
+  void qemu.ended.then(({ detail }) => gone.reject(new QemuError(`QEMU ended: ${detail}`)));
+  const late = new QemuError(`QEMU did not take the device out within ${PATIENCE_MS / 1000} s`, id);
   const timer = setTimeout(() => gone.reject(late), PATIENCE_MS).unref();
   try {
     // one that the guest was asked for already is not asked for again

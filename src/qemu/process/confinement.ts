@@ -6,7 +6,7 @@
 export type Filter = 'on' | 'off';
 
 /** A user of the host's. */
-export interface EngineUser {
+export interface QemuUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
@@ -18,18 +18,18 @@ export interface EngineUser {
 export interface Confinement {
   readonly filter: Filter;
   /** whom it runs as; undefined: whom the VMM runs as */
-  readonly user: EngineUser | undefined;
+  readonly user: QemuUser | undefined;
 }
 
 let current: Confinement = { filter: 'on', user: undefined };
 
 /** Sets how every engine of this process is confined; called once, at the start. */
-export function confineEngines(confinement: Confinement): void {
+export function setConfinement(confinement: Confinement): void {
   current = confinement;
 }
 
 /** Whom engines run as, where that is another than the VMM: files are then opened for them, or must be theirs. */
-export function engineUser(): EngineUser | undefined {
+export function qemuUser(): QemuUser | undefined {
   return current.user;
 }
 
@@ -47,7 +47,7 @@ export function confinementArguments(
 }
 
 /** The words by which setpriv(1) makes a process the user's, for good. */
-export function userArguments(user: EngineUser | undefined = current.user): readonly string[] {
+export function userArguments(user: QemuUser | undefined = current.user): readonly string[] {
   if (user === undefined) return [];
   return [
     ...['--reuid', user.inGroups ? user.name : String(user.uid), '--regid', String(user.gid)],

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from '../../util/open-file.ts';
 import type { Descriptor } from './descriptors.ts';
-import { EngineError } from './qemu-error.ts';
+import { QemuError } from './qemu-error.ts';
 
 /** Files that QEMU writes to, until it has its copies of the descriptors. */
 export interface OutputFiles extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface OutputFiles extends AsyncDisposable {
 
 /**
  * Opens the files that QEMU is to write to: consoles in mode File. A FIFO must have a reader; its output is lost while it is full.
- * Rejects with EngineError naming the part, and then none stays open.
+ * Rejects with QemuError naming the part, and then none stays open.
  */
 export async function openOutputFiles(
   descriptors: readonly Descriptor[],
@@ -38,6 +38,6 @@ async function openOutput(
   try {
     return await openFile(path, { flags: OUTPUT_FLAGS, mode: 0o666, kinds: OUTPUT_KINDS, signal });
   } catch (error) {
-    throw new EngineError(`${path}: ${reasonOf(error)}`, id, { cause: error });
+    throw new QemuError(`${path}: ${reasonOf(error)}`, id, { cause: error });
   }
 }

@@ -13,7 +13,7 @@ import { launch, streamOf } from './spawn.ts';
 import { openOutputFiles } from './output-files.ts';
 import { progressOf } from '../qmp/progress.ts';
 import { openQmp, QmpError, usualPatience, type Qmp, type QmpEvent } from '../qmp/connection.ts';
-import { explainStart, EngineError } from './qemu-error.ts';
+import { explainStart, QemuError } from './qemu-error.ts';
 import { makeSteps } from '../qmp/steps.ts';
 import { killGroup, terminate } from './terminate.ts';
 import { openWaitingChannels, type WaitingChannels } from './waiting-channels.ts';
@@ -51,7 +51,7 @@ const TRACE = /^virtio_set_status vdev /;
 
 /**
  * Starts QEMU for a plan; `signals` end the wait for a back-end, or the start as a whole.
- * Rejects with EngineError, and leaves no process and no open file, when it cannot.
+ * Rejects with QemuError, and leaves no process and no open file, when it cannot.
  */
 export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
@@ -82,16 +82,16 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
     const patience = usualPatience(progressOf(child.pid ?? 0));
     const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, patience);
     const unfit = tooOld(opened.version);
-    if (unfit !== undefined) throw new EngineError(unfit);
+    if (unfit !== undefined) throw new QemuError(unfit);
     await makeSteps(opened, plan.lateSteps, signals.waits);
     waiting.makeWait();
     qmp = opened;
   } catch (error) {
     // it has not run yet: nothing has to be written out, and it is killed at once
     await quit();
-    if (signals.kill.aborted) throw new EngineError('the start was ended', undefined, { cause: error });
-    if (error instanceof EngineError) throw error;
-    if (error instanceof QmpError && error.hangs) throw new EngineError(error.reason);
+    if (signals.kill.aborted) throw new QemuError('the start was ended', undefined, { cause: error });
+    if (error instanceof QemuError) throw error;
+    if (error instanceof QmpError && error.hangs) throw new QemuError(error.reason);
     throw explainStart(withPlanPaths(lastWords() || (await ended).detail, descriptors));
   } finally {
     stopListening();

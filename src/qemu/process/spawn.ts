@@ -7,13 +7,13 @@ import { withoutHugePages } from '../../native/no-huge-pages.ts';
 import { findProgram, whyNoProgram } from './program.ts';
 import { userArguments } from './confinement.ts';
 import type { Descriptor } from './descriptors.ts';
-import { EngineError } from './qemu-error.ts';
+import { QemuError } from './qemu-error.ts';
 
 const log = createLog('qemu');
 
 /**
  * Starts QEMU's process with its descriptors from 3 on; `ends` are those that the VMM has opened for it, by the id of their part.
- * Without `hugePages` it has no transparent huge pages. Rejects with EngineError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
+ * Without `hugePages` it has no transparent huge pages. Rejects with QemuError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
  */
 export async function launch(
   args: readonly string[],
@@ -56,10 +56,10 @@ function spawned(command: string, words: string[], inherited: (number | 'pipe')[
   });
 }
 
-function startFailure(command: string, error: unknown): EngineError {
+function startFailure(command: string, error: unknown): QemuError {
   const code = codeOf(error);
   const reason = (code === undefined ? undefined : SHORTAGES[code]) ?? reasonOf(error);
-  return new EngineError(`${command}: ${reason}`, undefined, { cause: error });
+  return new QemuError(`${command}: ${reason}`, undefined, { cause: error });
 }
 
 /** Errors of starting a process that say what the host lacks. */
@@ -81,7 +81,7 @@ function streamsOf(child: ChildProcess): Duplex[] {
 /** One of the descriptors that are streams between QEMU and the VMM. */
 export function streamOf(child: ChildProcess, fd: number): Duplex {
   const stream: unknown = child.stdio[fd];
-  if (!isDuplex(stream)) throw new EngineError('QEMU could not be started');
+  if (!isDuplex(stream)) throw new QemuError('QEMU could not be started');
   return stream;
 }
 
@@ -97,7 +97,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   const override = process.env['NEPHOS_QEMU'];
   const qemu = findProgram('qemu-system-x86_64', override);
   if (qemu === undefined) {
-    throw new EngineError(
+    throw new QemuError(
       override === undefined
         ? 'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU'
         : `NEPHOS_QEMU=${override}: ${whyNoProgram(override)}`,
@@ -105,7 +105,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   }
   if (process.platform !== 'linux') return [qemu, ...args];
   const setpriv = findProgram('setpriv');
-  if (setpriv === undefined) throw new EngineError('setpriv was not found: install util-linux');
+  if (setpriv === undefined) throw new QemuError('setpriv was not found: install util-linux');
   return [
     setpriv,
     ...userArguments(),

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createLog } from '../../util/log.ts';
-import { EngineError } from './qemu-error.ts';
+import { QemuError } from './qemu-error.ts';
 import type { Qmp } from '../qmp/connection.ts';
 
 const log = createLog('qemu');
@@ -40,7 +40,7 @@ interface Terminable {
 }
 
 /**
- * Ends QEMU, whatever it does: by `quit` or `stop`, which write its caches out, else by SIGKILL. Rejects with EngineError where
+ * Ends QEMU, whatever it does: by `quit` or `stop`, which write its caches out, else by SIGKILL. Rejects with QemuError where
  * even that fails.
  */
 export async function terminate(
@@ -57,7 +57,7 @@ export async function terminate(
   }
   killGroup(child);
   if (await isWithin(ended, times.kill)) return;
-  throw new EngineError(
+  throw new QemuError(
     `QEMU (pid ${child.pid}) has not ended ${times.kill / 1000} s after SIGKILL: it is in an uninterruptible system call, ` +
       'e.g. on a disk that does not answer; what it has open stays in use until it ends',
   );

@@ -6,7 +6,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { loadNative, type Native } from '../../native/load.ts';
 import { openSocketPair } from '../../native/socket-pair.ts';
 import type { Descriptor } from './descriptors.ts';
-import { EngineError } from './qemu-error.ts';
+import { QemuError } from './qemu-error.ts';
 
 /*
  * QEMU drops the output of a virtio console that its socket does not take at once: hvc drivers write under a spin lock, so it
@@ -26,7 +26,7 @@ export interface WaitingChannels extends Disposable {
   readonly drained: () => Promise<void>;
 }
 
-/** Opens a pair for each channel that waits; where there is none, the C library is not loaded. Rejects with EngineError. */
+/** Opens a pair for each channel that waits; where there is none, the C library is not loaded. Rejects with QemuError. */
 export async function openWaitingChannels(descriptors: readonly Descriptor[]): Promise<WaitingChannels> {
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
@@ -47,7 +47,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
     }
   } catch (error) {
     dispose();
-    throw new EngineError(`QEMU could not be started: ${reasonOf(error)}`, undefined, { cause: error });
+    throw new QemuError(`QEMU could not be started: ${reasonOf(error)}`, undefined, { cause: error });
   }
   return {
     ends,

@@ -1,4 +1,4 @@
-import { EngineError } from '../process/qemu-error.ts';
+import { QemuError } from '../process/qemu-error.ts';
 import { QmpError, type Qmp } from './connection.ts';
 
 /** QEMU that has `blockdev-set-active`. */
@@ -7,7 +7,7 @@ const VERSION = 10;
 /**
  * Opens the block node for its guest and takes the locks of its files. QEMU tries that by itself when a state was loaded, but
  * hides the failure until the vCPUs are started; QEMU before 10.0 cannot be asked earlier.
- * Rejects with EngineError about `part`.
+ * Rejects with QemuError about `part`.
  */
 export async function activateNode(qmp: Qmp, node: string, part: string): Promise<void> {
   if (qmp.version[0] < VERSION) return;
@@ -15,6 +15,6 @@ export async function activateNode(qmp: Qmp, node: string, part: string): Promis
     await qmp.execute('blockdev-set-active', { 'node-name': node, active: true });
   } catch (error) {
     if (!(error instanceof QmpError)) throw error;
-    throw new EngineError(error.reason, part, { cause: error });
+    throw new QemuError(error.reason, part, { cause: error });
   }
 }

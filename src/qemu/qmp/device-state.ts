@@ -1,4 +1,4 @@
-import { EngineError } from '../process/qemu-error.ts';
+import { QemuError } from '../process/qemu-error.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
 import { isMessage } from './messages.ts';
@@ -104,7 +104,7 @@ const ASK_MS = 1;
 
 /**
  * Lets a machine that was started to wait for a state take one from a file, open for reading only.
- * Rejects with EngineError holding QEMU's words.
+ * Rejects with QemuError holding QEMU's words.
  */
 export async function readDeviceState(qemu: Qemu, fd: number): Promise<void> {
   await withFile(qemu.qmp, fd, (name) => load(qemu, `file:${name}`));
@@ -116,14 +116,14 @@ async function load(qemu: Qemu, uri: string): Promise<void> {
     for (;;) {
       const { status, error } = await migrationStatus(qemu);
       if (status === 'completed') return;
-      if (status === 'failed') throw new EngineError(error ?? 'the state could not be loaded');
+      if (status === 'failed') throw new QemuError(error ?? 'the state could not be loaded');
       await new Promise((resolve) => setTimeout(resolve, ASK_MS));
     }
   } catch (error) {
-    if (error instanceof EngineError) throw error;
+    if (error instanceof QemuError) throw error;
     // a QEMU that cannot load a state says why and ends
     await qemu.quit();
-    throw new EngineError(`the state could not be loaded: ${(await qemu.ended).detail}`, undefined, {
+    throw new QemuError(`the state could not be loaded: ${(await qemu.ended).detail}`, undefined, {
       cause: error,
     });
   }

@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
 import { migrationStatus } from './device-state.ts';
-import { EngineError } from '../process/qemu-error.ts';
+import { QemuError } from '../process/qemu-error.ts';
 import { ANSWER_PATIENCE, leastSeconds, watchProgress } from './progress-deadline.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
@@ -28,7 +28,7 @@ export interface SendOptions {
 
 /**
  * Sends a running machine over a connected socket, which is QEMU's then. The guest is stopped when this
- * returns, and runs again where it rejects with EngineError.
+ * returns, and runs again where it rejects with QemuError.
  */
 export async function sendMachine(
   qemu: Qemu,
@@ -53,7 +53,7 @@ export async function sendMachine(
     await settled(qmp);
   } catch (error) {
     await goOn(qemu);
-    throw signal.aborted ? new EngineError('it was ended') : error;
+    throw signal.aborted ? new QemuError('it was ended') : error;
   } finally {
     stopListening();
     signal.removeEventListener('abort', cancel);
@@ -62,7 +62,7 @@ export async function sendMachine(
 
 /**
  * Lets a machine that was started to wait take another one's state and RAM from a connected socket, which is QEMU's then.
- * `ready` is called when QEMU reads. Rejects with EngineError.
+ * `ready` is called when QEMU reads. Rejects with QemuError.
  */
 export async function receiveMachine(qemu: Qemu, fd: number): Promise<void> {
   await prepare(qemu, fd);
@@ -87,12 +87,12 @@ async function untilDone(qemu: Qemu, begin: () => Promise<unknown>, watches = fa
     await begin();
     const end = await status;
     if (end === 'completed') return;
-    throw new EngineError((await migrationStatus(qemu)).error ?? `the migration was ${end}`);
+    throw new QemuError((await migrationStatus(qemu)).error ?? `the migration was ${end}`);
   } catch (error) {
-    if (error instanceof EngineError) throw error;
+    if (error instanceof QemuError) throw error;
     const end = await Promise.race([qemu.ended, delay(GONE_MS, undefined, { ref: false })]);
     const reason = end === undefined ? reasonOf(error) : `QEMU ended: ${end.detail}`;
-    throw new EngineError(reason, undefined, { cause: error });
+    throw new QemuError(reason, undefined, { cause: error });
   } finally {
     stop();
   }
@@ -117,18 +117,18 @@ function watchStatus(
       forget();
       stopWatch();
     };
-    void qemu.ended.then(({ detail }) => reject(new EngineError(`QEMU ended: ${detail}`)));
+    void qemu.ended.then(({ detail }) => reject(new QemuError(`QEMU ended: ${detail}`)));
   });
   // `begin` may fail first
   status.catch(() => undefined);
   return { status, stop };
 }
 
-function watchSending(qemu: Qemu, fail: (error: EngineError) => void): () => void {
+function watchSending(qemu: Qemu, fail: (error: QemuError) => void): () => void {
   const readProgress = async (): Promise<string> => JSON.stringify(await migrationStatus(qemu));
   return watchProgress(readProgress, ANSWER_PATIENCE, () => {
     void qemu.qmp.execute('migrate_cancel').catch(() => undefined);
-    fail(new EngineError(`nothing was sent for ${leastSeconds(ANSWER_PATIENCE)} s: the other side hangs`));
+    fail(new QemuError(`nothing was sent for ${leastSeconds(ANSWER_PATIENCE)} s: the other side hangs`));
   });
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChardevStep, NetdevStep, Step } from '../../devices/common/step.ts';
-import { EngineError } from '../process/qemu-error.ts';
+import { QemuError } from '../process/qemu-error.ts';
 import { QmpError, type Qmp } from './connection.ts';
 import { isMessage, type QmpMessage } from './messages.ts';
 
@@ -14,7 +14,7 @@ interface Command {
 /**
  * Makes what steps describe in a running QEMU, in their order: the same steps are arguments at boot.
  * Where QEMU refuses one, what was made by then is taken away again; `signal` ends the wait for a connection.
- * @throws EngineError naming the part
+ * @throws QemuError naming the part
  */
 export async function makeSteps(
   qmp: Qmp,
@@ -69,7 +69,7 @@ async function make(qmp: Qmp, step: Step): Promise<void> {
     await run(qmp, makeCommands(step));
   } catch (error) {
     if (!(error instanceof QmpError)) throw error;
-    throw new EngineError(error.reason, partOf(step), { cause: error });
+    throw new QemuError(error.reason, partOf(step), { cause: error });
   }
 }
 
@@ -82,9 +82,9 @@ async function connected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSi
   const end = performance.now() + CONNECT_MS;
   while (!(await isConnected(qmp, id))) {
     if (performance.now() >= end)
-      throw new EngineError(`its back-end is not connected (waited ${CONNECT_MS / 1000} s for it)`, id);
+      throw new QemuError(`its back-end is not connected (waited ${CONNECT_MS / 1000} s for it)`, id);
     await delay(LOOK_MS, undefined, { signal }).catch(() => {
-      throw new EngineError('its back-end is not connected; the wait for it was ended', id);
+      throw new QemuError('its back-end is not connected; the wait for it was ended', id);
     });
   }
 }

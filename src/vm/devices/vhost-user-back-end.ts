@@ -2,7 +2,7 @@ import type { BackEndFacts } from '../../devices/common/vhost-user.ts';
 import { reachBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
 import { startRelay } from '../../host/vhost-user/service.ts';
 import { waitForListener } from '../../host/net/wait-socket.ts';
-import { engineUser } from '../../qemu/process/confinement.ts';
+import { qemuUser } from '../../qemu/process/confinement.ts';
 import { tellWaiting } from '../../util/waiting.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -24,7 +24,7 @@ export async function relayBackEnd(path: string, served: Served): Promise<Prepar
     name: `${part} ${id}`,
     backEnds,
     first: undefined,
-    owner: engineUser(),
+    owner: qemuUser(),
     ...(once === undefined ? {} : { once }),
   });
   return { facts: { frontEnd }, release: stop };

@@ -9,7 +9,7 @@ import type { AnyConfig, Device } from '../../devices/device.ts';
 import { addPlacement, bdfOf, completedPart, type Placement } from '../../plan/placement.ts';
 import { needsSharedMemory } from '../../devices/common/step.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
-import { EngineError } from '../../qemu/process/qemu-error.ts';
+import { QemuError } from '../../qemu/process/qemu-error.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { makeSteps } from '../../qemu/qmp/steps.ts';
 import { withAddresses } from '../addresses.ts';
@@ -103,7 +103,7 @@ async function checkShared(qmp: Qmp): Promise<void> {
   const isShared = (one: unknown): boolean =>
     typeof one === 'object' && one !== null && 'share' in one && one.share === true;
   if (Array.isArray(memory) && memory.every(isShared)) return;
-  throw new EngineError(
+  throw new QemuError(
     'needs shared memory: boot the VM with memory.shared (--memory shared=on), or with the device in its configuration',
   );
 }

@@ -11,7 +11,7 @@ import { layOutMemory } from '../../plan/memory-layout.ts';
 import { vcpuPlaces, type AcpiPatch } from '../../plan/acpi-patch.ts';
 import { placeDevices, withDevices, type Layout, type Placement } from '../../plan/placement.ts';
 import { planMachine, type HostFacts } from '../../plan/machine-plan.ts';
-import { EngineError } from '../../qemu/process/qemu-error.ts';
+import { QemuError } from '../../qemu/process/qemu-error.ts';
 import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
 import { onAbort, type EndSignals } from '../../util/end-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -256,7 +256,7 @@ function launch(
 
 /** The zones that QEMU's complaint is about. Where it has no pages it names no part: then those of huge pages are meant. */
 function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly string[] {
-  if (!(error instanceof EngineError)) return [];
+  if (!(error instanceof QemuError)) return [];
   const { part, message } = error;
   const lacksPages = part === undefined && message.includes('guest RAM');
   return regions

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { BootFile } from '../../host/kernel/boot-file.ts';
 import { createMemfd, type Memfd } from '../../native/memfd.ts';
-import { engineUser } from '../../qemu/process/confinement.ts';
+import { qemuUser } from '../../qemu/process/confinement.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';
 
@@ -24,7 +24,7 @@ export interface HandedFiles extends Disposable {
  * user's gets copies in memory.
  */
 export async function handBootFiles(files: readonly BootFile[]): Promise<HandedFiles> {
-  if (engineUser() === undefined) {
+  if (qemuUser() === undefined) {
     return { fds: new Map(files.map(({ path, fd }) => [path, fd])), [Symbol.dispose]: () => undefined };
   }
   const copies = new Map<string, Memfd>();
@@ -49,7 +49,7 @@ const OTHERS_READ = 0o004;
 
 /** Lets the engine's group read a new file: machines that are restored from it can map it then. */
 export async function showEngine(file: FileHandle): Promise<void> {
-  const user = engineUser();
+  const user = qemuUser();
   if (user === undefined) return;
   await file.chown(-1, user.gid);
   await file.chmod(0o600 | GROUP_READS);
@@ -94,7 +94,7 @@ export async function openForEngine(paths: readonly string[]): Promise<MappableF
 
 /** Whether QEMU has the right to map an open file for reading. */
 async function mayMap(file: FileHandle): Promise<boolean> {
-  const user = engineUser();
+  const user = qemuUser();
   if (user === undefined) return true;
   const { mode, gid } = await file.stat();
   return (mode & OTHERS_READ) !== 0 || (gid === user.gid && (mode & GROUP_READS) !== 0);

@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import type { NetConfig, NetFacts } from '../../../devices/net/index.ts';
 import { awaitBackEnds, type BackEnds } from '../../../host/vhost-user/back-ends.ts';
 import { startRelay } from '../../../host/vhost-user/service.ts';
-import { engineUser } from '../../../qemu/process/confinement.ts';
+import { qemuUser } from '../../../qemu/process/confinement.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import { tellWaiting } from '../../../util/waiting.ts';
@@ -29,7 +29,7 @@ export async function prepareVhostUserNet(
   let first: number | undefined;
   try {
     if (config.vhost_mode === 'Server') first = await connectedOne(path, backEnds, signal);
-    const { frontEnd, stop } = await startRelay({ name: `net ${id}`, backEnds, first, owner: engineUser() });
+    const { frontEnd, stop } = await startRelay({ name: `net ${id}`, backEnds, first, owner: qemuUser() });
     const release = async (): Promise<void> => {
       await stop();
       backEnds[Symbol.dispose]();

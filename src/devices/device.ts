@@ -55,6 +55,11 @@ export interface Device<
   /** can be removed from a running VM */
   readonly removable: boolean;
   /**
+   * Members that may be edited in a snapshot's config.json: they concern the host only, or a later boot. `zones[].file`
+   * names a member of each item of a nested list; `all` stands for the whole configuration of the device.
+   */
+  readonly editable?: readonly string[] | 'all';
+  /**
    * Devices that follow from a member which is no device of its own, e.g. from the RAM's zones. They have no id and no
    * place in the configuration.
    */

@@ -58,6 +58,7 @@ export const console = defineDevice({
   ids: { fixed: '_console' },
   takesSlot: true,
   removable: false,
+  editable: ['mode', 'file', 'socket'],
   present: ({ mode }) => mode !== 'Off',
   plan: (config, at) => [
     { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config, { waits: true }) },

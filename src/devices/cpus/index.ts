@@ -88,6 +88,7 @@ export const cpus = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: ['affinity'],
 });
 
 function vcpus(word: string, doc: string, byDefault: NonNullable<Field['wordDefault']>) {

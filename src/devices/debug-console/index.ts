@@ -31,6 +31,7 @@ export const debugConsole = defineDevice({
   ids: { fixed: '_debug_console' },
   takesSlot: false,
   removable: false,
+  editable: ['mode', 'file'],
   present: ({ mode }) => mode !== 'Off',
   plan: (config, at) => [
     { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },

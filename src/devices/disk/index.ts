@@ -102,6 +102,10 @@ export const disk = defineDevice({
   ids: { prefix: '_disk' },
   takesSlot: true,
   removable: true,
+  editable: [
+    ...['path', 'image_type', 'backing_files', 'direct', 'disable_io_uring', 'disable_aio'],
+    ...['lock_granularity', 'rate_limiter_config', 'rate_limit_group', 'queue_affinity', 'pci_segment'],
+  ],
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
   plan: (config, { facts, ...at }: PlanContext<DiskFacts | BackEndFacts>) =>
     'frontEnd' in facts ? planVhostUserDisk(config, { ...at, facts }) : planDisk(config, { ...at, facts }),

@@ -51,6 +51,7 @@ export const fs = defineDevice({
   ids: { prefix: '_fs' },
   takesSlot: true,
   removable: true,
+  editable: ['pci_segment'],
   unsaved: () => 'its daemon has state of its own',
   plan: planFs,
 });

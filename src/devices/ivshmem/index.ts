@@ -31,6 +31,7 @@ export const ivshmem = defineDevice({
   ids: { fixed: '_ivshmem' },
   takesSlot: true,
   removable: false,
+  editable: ['path', 'pci_segment'],
   plan: (config, at) => [
     {
       kind: 'object',

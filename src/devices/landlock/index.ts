@@ -28,6 +28,7 @@ export const landlock = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: 'all',
 });
 
 export const landlockRules = defineDevice({
@@ -39,4 +40,5 @@ export const landlockRules = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: 'all',
 });

@@ -98,6 +98,11 @@ export const memory = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: [
+    ...['shared', 'mergeable', 'prefault', 'thp', 'reserve'],
+    ...['shared', 'mergeable', 'prefault', 'thp', 'reserve'].map((name) => `zones[].${name}`),
+    ...['zones[].file', 'zones[].host_numa_node'],
+  ],
 });
 
 /** Id of the zone that `memory.size` makes; NUMA nodes may name it. */

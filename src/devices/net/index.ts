@@ -109,6 +109,10 @@ export const net = defineDevice({
   ids: { prefix: '_net' },
   takesSlot: true,
   removable: true,
+  editable: [
+    ...['tap', 'ip', 'mask', 'mac', 'host_mac', 'fd', 'fds', 'forwards'],
+    ...['rate_limiter_config', 'pci_segment'],
+  ],
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
   plan: planNet,
 });

@@ -60,6 +60,7 @@ export const numa = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: ['pci_segments'],
 });
 
 /** The document requires these numbers, the original takes 0. */

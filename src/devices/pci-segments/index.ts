@@ -30,4 +30,5 @@ export const pciSegments = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: 'all',
 });

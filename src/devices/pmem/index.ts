@@ -41,6 +41,7 @@ export const pmem = defineDevice({
   takesSlot: true,
   // QEMU unplugs no memory device but virtio-mem
   removable: false,
+  editable: ['file', 'pci_segment'],
   // QEMU saves nothing of it, and what we do instead has to read its queue, which cannot be found behind the vIOMMU
   unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
   plan: planPmem,

@@ -25,6 +25,7 @@ export const rateLimitGroup = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  editable: 'all',
 });
 
 /** The limits that a disk shares with others. */

@@ -35,6 +35,7 @@ export const rng = defineDevice({
   ids: { fixed: '_rng' },
   takesSlot: true,
   removable: false,
+  editable: ['src'],
   plan: (config, at) => [
     { kind: 'object', props: { 'qom-type': 'rng-random', id: `${at.qemuId}.src`, filename: config.src } },
     { kind: 'device', props: { driver: 'virtio-rng-pci', ...onBus(at), rng: `${at.qemuId}.src` } },

@@ -13,6 +13,7 @@ export const serial = defineDevice({
   ids: { fixed: '_serial' },
   takesSlot: false,
   removable: false,
+  editable: ['mode', 'file', 'socket'],
   present: ({ mode }) => mode !== 'Off',
   plan: (config, at) => [
     { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },

@@ -40,6 +40,7 @@ export const vfio = defineDevice({
   ids: { prefix: '_vfio' },
   takesSlot: true,
   removable: true,
+  editable: ['pci_segment'],
   unsaved: () => 'it is hardware, which keeps its state to itself',
   plan: ({ x_nv_gpudirect_clique: clique }, at: PlanContext<VfioFacts>) => [
     {

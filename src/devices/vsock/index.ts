@@ -39,6 +39,7 @@ export const vsock = defineDevice({
   ids: { prefix: '_vsock' },
   takesSlot: true,
   removable: true,
+  editable: ['socket', 'cid', 'pci_segment'],
   plan: (_config, at: PlanContext<VsockFacts>) => [
     {
       kind: 'chardev',

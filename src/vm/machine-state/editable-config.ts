@@ -1,51 +1,21 @@
-/**
- * What may be edited in a snapshot's config.json: what is outside of the machine, and what a later boot starts from.
- * `[]` stands for any item of a list.
- */
-const EDITABLE: ReadonlySet<string> = new Set([
-  ...['kernel', 'initramfs', 'cmdline', 'payload'],
-  ...['memory.shared', 'memory.mergeable', 'memory.zones[].shared', 'memory.zones[].mergeable'],
-  ...['memory.zones[].file', 'memory.zones[].host_numa_node'],
-  ...['rate_limit_groups', 'disks[].rate_limit_group'],
-  ...[
-    'disks[].path',
-    'disks[].image_type',
-    'disks[].backing_files',
-    'disks[].direct',
-    'disks[].disable_io_uring',
-    'disks[].rate_limiter_config',
-  ],
-  // how the host serves the machine, of which its guest sees nothing
-  ...['cpus.affinity', 'gdb', 'landlock_enable', 'landlock_rules', 'pci_segments', 'numa[].pci_segments'],
-  ...['memory', 'memory.zones[]'].flatMap((at) => [`${at}.prefault`, `${at}.thp`, `${at}.reserve`]),
-  ...['queue_affinity', 'lock_granularity', 'disable_aio'].map((name) => `disks[].${name}`),
-  ...['disks[]', 'net[]', 'fs[]', 'pmem[]', 'devices[]', 'vsock', 'ivshmem'].map((at) => `${at}.pci_segment`),
-  'ivshmem.path',
-  ...[
-    'pmem[].file',
-    'net[].tap',
-    'net[].ip',
-    'net[].mask',
-    'net[].mac',
-    'net[].host_mac',
-    'net[].fd',
-    'net[].fds',
-    'net[].forwards',
-  ],
-  ...['net[].rate_limiter_config', 'rng.src', 'vsock.socket', 'vsock.cid'],
-  ...[
-    'serial.mode',
-    'serial.file',
-    'serial.socket',
-    'debug_console.mode',
-    'debug_console.file',
-    'console.mode',
-    'console.file',
-    'console.socket',
-  ],
-]);
+import { DEVICES } from '../../devices/index.ts';
+import type { Device } from '../../devices/device.ts';
 
-/** A configuration without what may be edited. */
+/** Members of a configuration that are no devices, and that may be edited as a whole. */
+const EDITABLE_MEMBERS = ['kernel', 'initramfs', 'cmdline', 'payload', 'gdb'] as const;
+
+/**
+ * Places that may be edited in a snapshot's config.json, e.g. `disks[].path`: `[]` stands for each item of a list. They concern
+ * the host only, or a later boot; a change of any other place would need another machine than the one in the snapshot.
+ */
+const EDITABLE: ReadonlySet<string> = new Set([...EDITABLE_MEMBERS, ...DEVICES.flatMap(editablePlaces)]);
+
+function editablePlaces({ member, many, editable = [] }: Device): readonly string[] {
+  if (editable === 'all') return [member];
+  return editable.map((name) => `${member}${many ? '[]' : ''}.${name}`);
+}
+
+/** Returns a configuration without the members that may be edited. */
 export function shapeOf(config: unknown, at = ''): unknown {
   if (Array.isArray(config)) return config.map((item: unknown) => shapeOf(item, `${at}[]`));
   if (typeof config !== 'object' || config === null) return config;
@@ -56,7 +26,7 @@ export function shapeOf(config: unknown, at = ''): unknown {
   return Object.fromEntries(members) as unknown;
 }
 
-/** The first place where two shapes differ, with both values in words; undefined where they are the same. */
+/** Returns the first place where two shapes differ, with both values, e.g. `cpus.max_vcpus: was 2, is 3`. */
 export function firstDifference(before: unknown, now: unknown, at = ''): string | undefined {
   if (typeof before === 'object' && before !== null && typeof now === 'object' && now !== null) {
     return differenceOfMembers(before, now, at);
@@ -74,7 +44,7 @@ function differenceOfMembers(before: object, now: object, at: string): string | 
   return undefined;
 }
 
-/** How much of a value is shown. */
+/** Characters of a value that a message shows. */
 const SHOWN_LENGTH = 100;
 
 function entriesOf(value: object): [string, unknown][] {

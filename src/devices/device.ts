@@ -2,30 +2,95 @@ import type { InferOutput } from 'valibot';
 import type { Field, Struct, ValueOf } from '../schema/field.ts';
 import type { Step } from './common/step.ts';
 
+/*
+ * A device is a value: its configuration, its names in the API and on the command line, and a pure plan for QEMU. The table in
+ * `index.ts` holds all of them. VmConfig, the command line, help, the OpenAPI document, `ch-remote`, manual pages, hot-plug and the
+ * rules for snapshots derive from the table. Actions on the host or on a running QEMU are in `vm/devices/<kind>/`.
+ */
+
 /**
- * What a plan may know beside the device's own configuration. `H` is what the host found or made for the device
- * before it is planned (`vm/prepare/`), e.g. what a disk's image is.
+ * Input of a plan beside the device's own configuration. `H` are the host facts that `vm/devices/<kind>/prepare.ts` found or
+ * made, e.g. the format of a disk's image.
  */
 export interface PlanContext<H = unknown> {
   /** id as clients know it, e.g. `_disk0` */
   readonly id: string;
-  /** the id in QEMU's alphabet, unique as the other is */
+  /** the id in QEMU's alphabet, as unique as the other */
   readonly qemuId: string;
-  /** PCI slot for `addr`, where the device takes one */
+  /** PCI slot for `addr`; undefined for a device without a slot */
   readonly addr: string | undefined;
-  /** the VM has a virtual IOMMU and the device is to be behind it */
+  /** the VM has a virtual IOMMU and the device is behind it */
   readonly behindIommu?: boolean;
   readonly facts: H;
 }
 
-/** How a device is called when its configuration does not say. */
+/** Id of a device whose configuration gives none. */
 export type IdRule =
-  /** prefix and the VM's counter, shared by all prefixes: `_disk0`, `_net1` */
+  /** prefix and the VM's counter, which all prefixes share: `_disk0`, `_net1` */
   | { readonly prefix: string }
-  /** there is one at most, always called so */
+  /** the id of a device that a VM has at most once */
   | { readonly fixed: string }
   /** no device of its own in the guest */
   | undefined;
+
+/**
+ * Position of a device in lists whose order clients see. Lower numbers come first; devices without a number come last, in the
+ * order of the table. The order of PCI slots is the order of the table itself.
+ */
+export interface DeviceOrder {
+  /** member of VmConfig: in the OpenAPI document, vm.info and docs/configuration.md */
+  readonly config?: number;
+  /** flag of the command line: of several wrong flags the first in this order is reported */
+  readonly words?: number;
+  /** add request among the paths of the OpenAPI document */
+  readonly route?: number;
+  /** sub-command among those of `ch-remote` that add devices */
+  readonly command?: number;
+}
+
+/** Request that adds a device of this kind to a VM, and the sub-command of `ch-remote` that sends it. */
+export interface HotAdd<
+  Route extends string = string,
+  Request extends Struct = Struct,
+  Unsupported extends string | undefined = string | undefined,
+> {
+  /** path of the request; `ch-remote` has a sub-command with the same name behind `vm.` */
+  readonly route: Route;
+  /** schema of the request's body */
+  readonly request: Request;
+  /** texts of the operation in the OpenAPI document */
+  readonly texts: HotAddTexts;
+  /** reason of the answer 501, for a device that this VMM does not have; undefined: the request is served */
+  readonly unsupported?: Unsupported;
+  /** part of the contract's document; other requests are in the document of everything only */
+  readonly inContract?: boolean;
+  readonly command: HotAddCommand;
+  /**
+   * Returns the configuration on the file descriptors that came with the request (SCM_RIGHTS); without this function the
+   * request takes none. `fds` is not empty.
+   */
+  withDescriptors?(config: AnyConfig, fds: readonly number[]): AnyConfig;
+}
+
+/** Texts of an add request in the OpenAPI document. */
+export interface HotAddTexts {
+  readonly summary: string;
+  readonly requestDoc: string;
+  /** text of each documented status code */
+  readonly answers: Readonly<Record<number, string>>;
+}
+
+/** Sub-command of `ch-remote` that adds a device. */
+export interface HotAddCommand {
+  /** argument in the help, e.g. `<disk_config>` */
+  readonly usage: string;
+  /** one line of the help */
+  readonly summary: string;
+  /** noun of the device in messages: `Error parsing <noun> syntax` */
+  readonly noun: string;
+  /** Completes the body with values that the client chooses, e.g. a MAC address. */
+  complete?(body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+}
 
 /** The configuration of a device with struct `S`. */
 export type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
@@ -33,51 +98,110 @@ export type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
 /** The configuration of any device: a checked struct, or `true` where it is only switched on. */
 export type AnyConfig = ConfigOf<Struct | undefined>;
 
-/** One kind of device: everything that is known about it, in one value. */
+/** One kind of device with all its traits. */
 export interface Device<
   S extends Struct | undefined = Struct | undefined,
   F extends Field = Field,
   H = unknown,
+  M extends string = string,
+  A extends HotAdd | undefined = HotAdd | undefined,
 > {
   /** member of VmConfig, e.g. `disks` */
-  readonly member: string;
-  /** that member's field: optional or not, its default, whether it is there yet (`later`) */
+  readonly member: M;
+  /** the member's field: optional or not, its default, whether it is refused (`later`) */
   readonly field: F;
-  /** what an item is made of; `undefined` where the member is only switched on or off */
+  /** schema of an item; `undefined` where the member is a switch */
   readonly struct: S;
   /** the member is a list */
   readonly many: boolean;
+  readonly order?: DeviceOrder;
+
   /** flag of the command line without its dashes; `undefined`: none */
   readonly flag: string | undefined;
+  /** value of the flag where the command line does not have it, as help and manual show it */
+  readonly flagFallback?: string;
+
   readonly ids: IdRule;
-  /** is put on the PCI bus; the order of the slots is the order of the table */
+  /** is on the PCI bus; the order of the slots is the order of the table */
   readonly takesSlot: boolean;
+  /**
+   * Place in vm.info's device tree: `carried` (the default): a virtio device below its PCI function; `function`: a PCI function
+   * of its own; `none`: no node.
+   */
+  readonly treeNode?: 'carried' | 'function' | 'none';
+  /** relation to the virtual IOMMU; undefined: never behind it */
+  readonly behindIommu?: {
+    /** `iommu: true` puts it behind; on the command line that adds the virtual IOMMU */
+    readonly onRequest?: true;
+    /** on a PCI segment of `platform.iommu_segments` it must be behind */
+    readonly bySegment?: true;
+  };
+  /** hardware of the host: the VMM never touches its registers */
+  readonly isHostHardware?: true;
+
   /** can be removed from a running VM */
   readonly removable: boolean;
+  /** request that adds one; undefined: devices of this kind are there from boot only */
+  readonly hotAdd?: A;
+
   /**
    * Members that may be edited in a snapshot's config.json: they concern the host only, or a later boot. `zones[].file`
    * names a member of each item of a nested list; `all` stands for the whole configuration of the device.
    */
   readonly editable?: readonly string[] | 'all';
+
   /**
-   * Devices that follow from a member which is no device of its own, e.g. from the RAM's zones. They have no id and no
+   * Devices that follow from a member which is no device of its own, e.g. from memory zones. They have no id and no
    * place in the configuration.
    */
   derive?(member: InferOutput<F['schema']>): readonly ConfigOf<S>[];
-  /** the guest sees it; without this function it always does where it is configured */
+  /** Returns whether the guest sees the device; without this function every configured device is seen. */
   present?(config: ConfigOf<S>): boolean;
-  /** Why the device's state cannot be saved and given to another machine; undefined, or no function: it can. */
+  /** Returns why the device's state cannot be in a snapshot or a migration; undefined, or no function: it can. */
   unsaved?(config: ConfigOf<S>): string | undefined;
+  /** Returns why the device cannot migrate although a snapshot can hold it; undefined, or no function: it can. */
+  unmovable?(config: ConfigOf<S>): string | undefined;
+  /** Returns whether QEMU's block layer counts the device's requests, for vm.counters; without this function: no. */
+  hasBlockCounters?(config: ConfigOf<S>): boolean;
+  /** Returns the names of QEMU memory that other programs share: a snapshot does not hold it. */
+  foreignMemory?(qemuId: string): readonly string[];
+  /** Returns the space for memory devices that the device takes, in `bytes`; without this function: none. */
+  memorySize?(facts: H): number;
   /**
-   * What QEMU makes for the device: pure, in the order in which it is made.
+   * Returns the steps by which QEMU makes the device: pure, in order.
    * (Methods, so that devices with different configurations fit one table.)
    */
   plan?(config: ConfigOf<S>, at: PlanContext<H>): readonly Step[];
 }
 
-/** Declares a device; exists to infer the types of its configuration, its field and what the host knows of it. */
-export function defineDevice<S extends Struct | undefined, F extends Field, H = undefined>(
-  device: Device<S, F, H>,
-): Device<S, F, H> {
+/** Declares a device; exists to infer the types of its configuration, field, host facts, member and add request. */
+export function defineDevice<
+  S extends Struct | undefined,
+  F extends Field,
+  H = undefined,
+  const M extends string = string,
+  A extends HotAdd | undefined = undefined,
+>(device: Device<S, F, H, M, A>): Device<S, F, H, M, A> {
   return device;
+}
+
+/** Declares an add request; exists to infer its route and schema. */
+export function hotAdd<
+  const Route extends string,
+  Request extends Struct,
+  Unsupported extends string | undefined = undefined,
+>(request: HotAdd<Route, Request, Unsupported>): HotAdd<Route, Request, Unsupported> {
+  return request;
+}
+
+/** Returns the texts of an add request in the words of the contract's document. */
+export function hotAddTexts(what: string, kind: string, detail = what): HotAddTexts {
+  return {
+    summary: `Add a new ${what} to the VM`,
+    requestDoc: `The details of the new ${detail}`,
+    answers: {
+      200: `The new ${kind} was successfully added to the VM instance.`,
+      500: `The new ${kind} could not be added to the VM instance.`,
+    },
+  };
 }

@@ -8,7 +8,7 @@ export const PROGRAMS = {
   'ch-remote': 'build/src/cli/remote.js',
 } as const;
 
-/** Threads of `cloud-hypervisor` (src/util/packaged.ts starts them by these names). */
+/** Threads of `cloud-hypervisor` (src/util/start-thread.ts starts them by these names). */
 export const THREADS = {
   'vsock-worker': 'build/src/backends/vsock/worker.js',
 } as const;

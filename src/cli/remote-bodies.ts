@@ -3,7 +3,7 @@ import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
 import { warningsOf } from '../config/vm-config.ts';
 import { net } from '../devices/net/index.ts';
-import { randomMac } from '../util/random-mac.ts';
+import { randomMac } from '../host/net/random-mac.ts';
 import type { Device } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { osText } from './os-text.ts';
 import { CommandError } from './remote-bodies.ts';
-import { sendDescriptors } from '../native/send-descriptors.ts';
+import { sendDescriptors } from '../native/descriptor-passing.ts';
 
 /** What is asked of the VMM. */
 export interface RemoteRequest {

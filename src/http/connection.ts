@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createLog } from '../util/log.ts';
 import { ProtocolError, closingReplyText, protocolReply, replyHeaders } from './reply.ts';
 import type { Reply } from './reply.ts';
-import { holdFiles, type HeldFiles } from './received-files.ts';
+import { holdFiles, type HeldFiles } from './received-descriptors.ts';
 import type { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');

@@ -4,7 +4,7 @@ import { closeSync, openSync, readdirSync, readlinkSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { descriptorLimit } from '../util/descriptor-limit.ts';
-import { sendDescriptors } from '../native/send-descriptors.ts';
+import { sendDescriptors } from '../native/descriptor-passing.ts';
 import { golden, PING, TempDir, TestServer, type RawClient } from './test-kit.ts';
 
 const GET_PING = 'GET /api/v1/vmm.ping HTTP/1.1\r\n\r\n';

@@ -8,7 +8,7 @@ import type { Endpoints } from '../api/route.ts';
 import { checkLength, hasBody, readBody } from './body.ts';
 import { Connection } from './connection.ts';
 import type { Exchange } from './connection.ts';
-import { parseJson } from './json.ts';
+import { parseJson } from './parse-json.ts';
 import { listen } from './listener.ts';
 import type { ListenAddress, Listener } from './listener.ts';
 import {
@@ -19,7 +19,7 @@ import {
   valueReply,
   wrongVerbReply,
 } from './reply.ts';
-import type { HeldFiles } from './received-files.ts';
+import type { HeldFiles } from './received-descriptors.ts';
 import type { Reply } from './reply.ts';
 
 const BASE_PATH = '/api/v1/';

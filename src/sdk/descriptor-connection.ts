@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Duplex } from 'node:stream';
 import { callbackify } from 'node:util';
-import { sendDescriptors } from '../native/send-descriptors.ts';
+import { sendDescriptors } from '../native/descriptor-passing.ts';
 
 /**
  * A connection to a UNIX socket whose first write takes copies of descriptors with it (SCM_RIGHTS). Node's own

@@ -1,4 +1,4 @@
-import { createLimiter, OUTSIDE_LIMIT, type Limiter, type RateLimit } from '../util/limited.ts';
+import { createLimiter, OUTSIDE_LIMIT, type Limiter, type RateLimit } from '../util/rate-limit.ts';
 import type { OnVmEvent, VmEvent } from './events.ts';
 
 /** Events that a guest can cause as often as it likes. */

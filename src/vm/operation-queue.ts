@@ -1,5 +1,5 @@
 import { ApiError } from '../api/errors.ts';
-import { onAbort, type EndSignals } from '../util/end-signals.ts';
+import { onAbort, type EndSignals } from '../util/shutdown-signals.ts';
 
 /** Something that is done to the VM; `signals` tell it that the VM is to be shut down. */
 export type Operation<T> = (signals: EndSignals) => Promise<T>;

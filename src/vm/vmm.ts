@@ -14,7 +14,7 @@ import { pmem } from '../devices/pmem/index.ts';
 import { vfio } from '../devices/vfio/index.ts';
 import { vsock } from '../devices/vsock/index.ts';
 import { deferred } from '../util/deferred.ts';
-import type { EndSignals } from '../util/end-signals.ts';
+import type { EndSignals } from '../util/shutdown-signals.ts';
 import { createLog } from '../util/log.ts';
 import { hurryPathCalls } from '../util/path-deadline.ts';
 import { concludeEnd, concludePanic, type Conclusions } from './guest-exit/conclude.ts';

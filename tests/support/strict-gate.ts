@@ -1,7 +1,7 @@
 // Stands before a vhost-user back-end and is as strict as rust-vmm's crates: a front-end that breaks a rule loses its connection.
 // node strict-gate.js listen|connect <socket> <socket of the back-end>. Serves one connection after the other.
 import { closeSync } from 'node:fs';
-import { awaitBackEnds, reachBackEnds } from '../../src/host/vhost-user/back-ends.ts';
+import { awaitBackEnds, reachBackEnds } from '../../src/host/vhost-user/back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from '../../src/host/vhost-user/channel.ts';
 import { createStrictRules } from './strict-rules.ts';
 

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
 import { allocate, close } from '../../src/native/libc.ts';
-import { Chain } from '../../src/backends/vhost-user/chain.ts';
+import { Chain } from '../../src/backends/vhost-user/descriptor-chain.ts';
 import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
 import { Session } from '../../src/backends/vhost-user/session.ts';
 import { acceptFrom, connectTo } from '../../src/backends/vsock/unix-socket.ts';

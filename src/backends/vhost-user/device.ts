@@ -1,5 +1,5 @@
-import type { GuestMemory } from './memory.ts';
-import type { Virtqueue } from './queue.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import type { Virtqueue } from './virtqueue.ts';
 
 /** A queue that runs, with its way to the guest. */
 export interface RunningQueue {

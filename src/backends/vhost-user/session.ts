@@ -1,9 +1,9 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
 import { close, closeAll, EPOLLIN } from '../../native/libc.ts';
-import { QueueError } from './chain.ts';
+import { QueueError } from './descriptor-chain.ts';
 import type { Device, RunningQueue } from './device.ts';
-import { GuestMemory, MAX_REGIONS } from './memory.ts';
+import { GuestMemory, MAX_REGIONS } from './guest-memory.ts';
 import {
   decodeConfigRange,
   decodeMemoryTable,
@@ -19,7 +19,7 @@ import {
   Request,
   RingFeature,
 } from './message.ts';
-import { MessageSocket, type Message } from './socket.ts';
+import { MessageSocket, type Message } from './message-socket.ts';
 import { Vring } from './vring.ts';
 
 const bit = (index: bigint): bigint => 1n << index;

@@ -1,9 +1,9 @@
 import type { EventLoop, Watch } from '../event-loop.ts';
 import { closeAll, EPOLLET, EPOLLIN, eventfdWrite } from '../../native/libc.ts';
 import type { RunningQueue } from './device.ts';
-import type { GuestMemory } from './memory.ts';
+import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
-import { Virtqueue, type RingRules } from './queue.ts';
+import { Virtqueue, type RingRules } from './virtqueue.ts';
 
 /** What the front-end has told about one ring, until all is there that makes it a queue. */
 export class Vring {

@@ -13,11 +13,11 @@ import {
   writev,
   type Block,
 } from '../../native/libc.ts';
-import type { Parts } from '../vhost-user/chain.ts';
-import { Backlog } from './backlog.ts';
+import type { Parts } from '../vhost-user/descriptor-chain.ts';
+import { Backlog } from './transmit-buffer.ts';
 import { Credit } from './credit.ts';
 import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
-import type { Filled, ToGuest } from './to-guest.ts';
+import type { Filled, ToGuest } from './receive-queue.ts';
 
 /**
  * Bytes read at once at first and at most: twice as much as there was the last time. The guest works on one part

@@ -1,16 +1,16 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
 import { allocate, type Block } from '../../native/libc.ts';
-import { QueueError, type Parts } from '../vhost-user/chain.ts';
+import { QueueError, type Parts } from '../vhost-user/descriptor-chain.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
-import type { GuestMemory } from '../vhost-user/memory.ts';
-import { FromGuest } from './from-guest.ts';
-import { HostSide } from './host-side.ts';
-import type { Past } from './messages.ts';
+import type { GuestMemory } from '../vhost-user/guest-memory.ts';
+import { FromGuest } from './transmit-queue.ts';
+import { HostSide } from './connection-setup.ts';
+import type { Past } from './thread-messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
 import { Resets } from './resets.ts';
-import { Streams } from './streams.ts';
-import { ToGuest } from './to-guest.ts';
+import { Streams } from './connections.ts';
+import { ToGuest } from './receive-queue.ts';
 
 /** Data that went through before the guest's pages are let go of, in `bytes`: they would count as our memory. */
 const RELEASE_BYTES = 32 * 2 ** 20;

@@ -1,6 +1,6 @@
-import type { Ports } from './messages.ts';
+import type { Ports } from './thread-messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
-import type { ToGuest } from './to-guest.ts';
+import type { ToGuest } from './receive-queue.ts';
 
 /** The guest is not listened to while more of them wait for its buffers. */
 const MOST = 256;

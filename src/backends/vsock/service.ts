@@ -1,10 +1,10 @@
 import { closeSync, writeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
-import { limitLog } from '../../util/limited.ts';
+import { limitLog } from '../../util/rate-limit.ts';
 import { listenAtPath, type ListeningSocket } from '../../native/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
-import { startThread } from '../../util/packaged.ts';
-import type { FromWorker, Past, ToWorker, VsockOptions } from './messages.ts';
+import { startThread } from '../../util/start-thread.ts';
+import type { FromWorker, Past, ToWorker, VsockOptions } from './thread-messages.ts';
 
 const log = createLog('vsock');
 

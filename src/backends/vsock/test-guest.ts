@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { EventLoop } from '../event-loop.ts';
 import { viewOf } from '../../native/libc.ts';
-import { GuestMemory } from '../vhost-user/memory.ts';
-import { Virtqueue } from '../vhost-user/queue.ts';
+import { GuestMemory } from '../vhost-user/guest-memory.ts';
+import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import { VsockDevice } from './device.ts';
 import { decodeHeader, emptyHeader, encodeHeader, HEADER_BYTES, type Header } from './packet.ts';
 

@@ -5,7 +5,7 @@ import { EventLoop } from '../event-loop.ts';
 import { close, EPOLLET, EPOLLIN, openEventfd } from '../../native/libc.ts';
 import { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
-import type { FromWorker, ToWorker, VsockOptions } from './messages.ts';
+import type { FromWorker, ToWorker, VsockOptions } from './thread-messages.ts';
 
 function post(message: FromWorker): void {
   // a port of Node's has no origin, unlike a window

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ConsoleEnd } from './console-end.ts';
+import type { ConsoleEnd } from './host-console.ts';
 import { openConsoleSocket } from './console-socket.ts';
 
 async function withSocket(use: (end: ConsoleEnd, path: string) => Promise<void>): Promise<void> {

@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { createByteQueue, keepNewest, type ByteQueue } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { listenAtPath } from '../../native/listening-socket.ts';
 

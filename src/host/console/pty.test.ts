@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
-import { HOLD_BYTES } from './console-end.ts';
+import { HOLD_BYTES } from './host-console.ts';
 import { openPty, type Pty } from './pty.ts';
 
 const MIB = 2 ** 20;

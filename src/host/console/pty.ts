@@ -4,7 +4,7 @@ import { createDrain } from '../../util/drain.ts';
 import { codeOf } from '../../util/errno.ts';
 import { loadNative } from '../../native/load.ts';
 import { createReadiness } from '../../native/readiness.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './console-end.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
 
 /** A full PTY is tried again after this time, in milliseconds, in case the kernel did not tell that there is space. */
 const RETRY_MS = 100;

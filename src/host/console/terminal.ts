@@ -1,6 +1,6 @@
 import { isatty } from 'node:tty';
 import { createOutput, type Output } from '../../native/output.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type ConsoleEnd } from './console-end.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type ConsoleEnd } from './host-console.ts';
 
 const STDIN = 0;
 const STDOUT = 1;

@@ -7,7 +7,7 @@ import { openFile } from '../../util/open-file.ts';
 import { readGeometry } from './block-geometry.ts';
 import { locateBackingFile } from './backing-file.ts';
 import { lengthOf } from './file-length.ts';
-import { detectForeign, foreignRefusal } from './foreign-format.ts';
+import { detectForeign, foreignRefusal } from './unsupported-format.ts';
 import { detectFormat, inspectAs, type ImageFormat } from './image-format.ts';
 import { imageReader, SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 import { hasIoUring } from './io-uring.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { makeSeeds, mutationsOf, randomFrom, type Mutation } from '../../../tests/support/image-mutations.ts';
-import { detectForeign } from './foreign-format.ts';
+import { detectForeign } from './unsupported-format.ts';
 import { detectFormat, inspectAs, type Look } from './image-format.ts';
 import type { ImageReader } from './image-reader.ts';
 

@@ -1,5 +1,5 @@
 import { openFile } from '../../util/open-file.ts';
-import type { OpenedFile } from './file-bytes.ts';
+import type { OpenedFile } from '../files/file-range.ts';
 
 /** A file that the machine starts from, open: QEMU gets this descriptor, and no path is looked up again. */
 export interface BootFile extends AsyncDisposable {

@@ -1,4 +1,4 @@
-import { readRange, type FileRange, type OpenedFile } from './file-bytes.ts';
+import { readRange, type FileRange, type OpenedFile } from '../files/file-range.ts';
 
 /** How the kernel inside a bzImage is packed; `elf` is not packed at all. */
 export type Packing = 'gzip' | 'xz' | 'zstd' | 'lz4' | 'bzip2' | 'lzma' | 'lzo' | 'elf';

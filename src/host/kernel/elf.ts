@@ -1,6 +1,6 @@
 import { read as readDescriptor } from 'node:fs';
 import { promisify } from 'node:util';
-import { readRange, type OpenedFile } from './file-bytes.ts';
+import { readRange, type OpenedFile } from '../files/file-range.ts';
 
 /*
  * The parts of an ELF file that decide how a kernel is entered (elf(5), xen/include/public/elfnote.h).

@@ -2,10 +2,10 @@ import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { asBootFile, openBootFile, type BootFile } from './boot-file.ts';
 import { packingOf, type Packing } from './bzimage.ts';
-import { readRange, type OpenedFile } from './file-bytes.ts';
-import { bootFilesFolder } from './files.ts';
+import { readRange, type OpenedFile } from '../files/file-range.ts';
+import { bootFilesFolder } from '../files/cache-folder.ts';
 import { UnpackError } from './unpack-error.ts';
-import { unpackedOf } from './unpacked.ts';
+import { unpackedOf } from './open-unpacked.ts';
 import type { Unpacking } from './unpacking.ts';
 
 const log = createLog('initramfs');

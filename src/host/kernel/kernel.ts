@@ -4,11 +4,11 @@ import { reasonOf } from '../../util/errno.ts';
 import { asBootFile, openBootFile, type BootFile } from './boot-file.ts';
 import { findPayload, KERNEL_HEAD_BYTES, kernelKind, type Payload } from './bzimage.ts';
 import { hasPvhNote, readerOf, readerOfDescriptor, readPvhKernel } from './elf.ts';
-import { readRange, type OpenedFile } from './file-bytes.ts';
-import { bootFilesFolder } from './files.ts';
+import { readRange, type OpenedFile } from '../files/file-range.ts';
+import { bootFilesFolder } from '../files/cache-folder.ts';
 import { firmwareForm, VECTOR_BYTES, type FileEnds } from './firmware-image.ts';
 import { UnpackError } from './unpack-error.ts';
-import { unpackedOf } from './unpacked.ts';
+import { unpackedOf } from './open-unpacked.ts';
 import type { Unpacking } from './unpacking.ts';
 
 const log = createLog('kernel');

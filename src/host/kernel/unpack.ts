@@ -6,7 +6,7 @@ import { createGunzip } from 'node:zlib';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import type { Packing } from './bzimage.ts';
 import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
-import { partsOf, type FileRange } from './file-bytes.ts';
+import { partsOf, type FileRange } from '../files/file-range.ts';
 import { UnpackError } from './unpack-error.ts';
 
 /** The usual tool for each packing; none takes much memory, whatever the file says. Node itself knows gzip. */

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openFile } from '../../util/open-file.ts';
-import { digestOf, type OpenedFile } from './file-bytes.ts';
-import { claimPrivateFolder } from './private-folder.ts';
+import { digestOf, type OpenedFile } from '../files/file-range.ts';
+import { claimPrivateFolder } from '../files/private-folder.ts';
 import {
   digestInName,
   markUsed,
@@ -13,8 +13,8 @@ import {
   unfinishedName,
   writeIndex,
   type Indexed,
-} from './unpacked-index.ts';
-import { sweepCache } from './unpacked-sweep.ts';
+} from './cache-index.ts';
+import { sweepCache } from './cache-eviction.ts';
 import { TooLargeError } from './unpack-error.ts';
 import { unpackWithin, type Unpacking } from './unpacking.ts';
 

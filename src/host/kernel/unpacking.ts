@@ -1,4 +1,4 @@
-import type { OpenedFile } from './file-bytes.ts';
+import type { OpenedFile } from '../files/file-range.ts';
 import { TooLargeError } from './unpack-error.ts';
 
 /** How a packed file is unpacked. */

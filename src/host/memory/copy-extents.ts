@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { Extent } from '../../native/extents.ts';
+import type { Extent } from './extents.ts';
 
 /** One side of a copy: a file, or a process's memory, and where in it the region begins. */
 export interface CopyEnd {

@@ -1,5 +1,5 @@
 import { readdir, open, readFile, stat, type FileHandle } from 'node:fs/promises';
-import { joinExtents, type Extent } from '../../native/extents.ts';
+import { joinExtents, type Extent } from './extents.ts';
 
 /** A part of a process's address space (proc(5), maps). */
 export interface Mapping {

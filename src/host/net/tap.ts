@@ -12,7 +12,7 @@ import {
   setMac,
   setMtu,
   setUp,
-} from './interface.ts';
+} from './network-interface.ts';
 
 /** linux/if_tun.h */
 const TUNSETIFF = 0x4004_54ca;

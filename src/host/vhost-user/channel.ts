@@ -7,7 +7,7 @@ import {
   type Receive,
   type Received,
 } from '../../native/receive-descriptors.ts';
-import { createSend, type Send } from '../../native/send-descriptors.ts';
+import { createSend, type Send } from '../../native/descriptor-passing.ts';
 import { encode, HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 
 /** The calls that channels are made of. */

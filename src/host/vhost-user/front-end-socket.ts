@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { loadNative } from '../../native/load.ts';
 import { SOCKET_PATH_MAX } from '../../native/socket-address.ts';
 import { askForListener } from '../../native/socket-probe.ts';
-import { connectNow } from '../net/connect-socket.ts';
+import { connectNow } from '../../native/unix-socket.ts';
 
 /** A socket on which QEMU listens for the VMM alone: its peer gets the guest's RAM. */
 export interface FrontEndSocket extends Disposable {

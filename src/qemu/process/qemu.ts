@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
-import { onAbort, type EndSignals } from '../../util/end-signals.ts';
+import { onAbort, type EndSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { hasTpm, renderArguments } from './arguments.ts';

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
 import { createLog } from '../../util/log.ts';
-import { withoutHugePages } from '../../native/no-huge-pages.ts';
+import { withoutHugePages } from '../../native/huge-pages.ts';
 import { findProgram, whyNoProgram } from './program.ts';
 import { userArguments } from './confinement.ts';
 import type { Descriptor } from './descriptors.ts';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
-import { limitLog } from '../../util/limited.ts';
+import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 
 /** Guests can make QEMU complain without end. */

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { deferred } from '../../util/deferred.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { limitCalls, OUTSIDE_LIMIT } from '../../util/limited.ts';
+import { limitCalls, OUTSIDE_LIMIT } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
-import { sendDescriptors } from '../../native/send-descriptors.ts';
+import { sendDescriptors } from '../../native/descriptor-passing.ts';
 import {
   ANSWER_PATIENCE,
   leastSeconds,

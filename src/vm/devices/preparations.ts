@@ -1,4 +1,4 @@
-import type { Past } from '../../backends/vsock/messages.ts';
+import type { Past } from '../../backends/vsock/thread-messages.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { VmCounters } from '../../api/replies.ts';
 import type { AnyConfig } from '../../devices/device.ts';

@@ -1,4 +1,4 @@
-import type { Past } from '../../backends/vsock/messages.ts';
+import type { Past } from '../../backends/vsock/thread-messages.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
 import type { Field, Struct } from '../../schema/field.ts';

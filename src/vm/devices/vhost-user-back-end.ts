@@ -1,9 +1,9 @@
 import type { BackEndFacts } from '../../devices/common/vhost-user.ts';
-import { reachBackEnds, type BackEnds } from '../../host/vhost-user/back-ends.ts';
-import { startRelay } from '../../host/vhost-user/service.ts';
-import { waitForListener } from '../../host/net/wait-socket.ts';
+import { reachBackEnds, type BackEnds } from '../../host/vhost-user/back-end-connections.ts';
+import { startRelay } from '../../host/vhost-user/relay-service.ts';
+import { waitForListener } from '../../host/vhost-user/wait-for-back-end.ts';
 import { qemuUser } from '../../qemu/process/confinement.ts';
-import { tellWaiting } from '../../util/waiting.ts';
+import { tellWaiting } from '../../util/log-waiting.ts';
 import type { Prepared } from './prepare.ts';
 
 interface Served {

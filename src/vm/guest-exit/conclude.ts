@@ -1,6 +1,6 @@
 import { errorChain } from '../../api/errors.ts';
 import type { QemuEnd } from '../../qemu/process/qemu.ts';
-import type { EndSignals } from '../../util/end-signals.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import type { OnVmEvent } from '../events.ts';
 import { lost, outcomeOf, PANIC, type EndPolicies, type Outcome } from './outcome.ts';

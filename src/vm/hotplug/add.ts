@@ -16,7 +16,7 @@ import { withAddresses } from '../addresses.ts';
 import { pinQueues } from '../launch/affinity.ts';
 import { watchBursts } from '../devices/disk/bursts.ts';
 import { countLatencies } from '../observe/latencies.ts';
-import type { EndSignals } from '../../util/end-signals.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { engineFailure } from '../qemu-failure.ts';

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import { withoutDevice } from '../../config/merge.ts';
 import { deviceItems } from '../../config/items.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
-import type { EndSignals } from '../../util/end-signals.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
 import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilSettled } from './settle.ts';

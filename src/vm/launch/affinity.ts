@@ -3,7 +3,7 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { disk, type DiskConfig } from '../../devices/disk/index.ts';
 import { queueThreads } from '../../devices/disk/queue-threads.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
-import { pinThread, usableProcessors } from '../../host/system/processors.ts';
+import { pinThread, usableProcessors } from '../../host/system/cpu-affinity.ts';
 import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';

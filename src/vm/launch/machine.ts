@@ -13,7 +13,7 @@ import { placeDevices, withDevices, type Layout, type Placement } from '../../pl
 import { planMachine, type HostFacts } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
 import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
-import { onAbort, type EndSignals } from '../../util/end-signals.ts';
+import { onAbort, type EndSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { checkVcpuAffinity, pinThreads } from './affinity.ts';
 import { readBalloon, setBalloon } from '../observe/balloon.ts';

@@ -1,9 +1,9 @@
 import type { NetConnectOpts } from 'node:net';
 import { ApiError, errorChain } from '../../api/errors.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
-import { acceptLink, type Link } from '../../host/net/migration-link.ts';
+import { acceptLink, type Link } from '../../host/migration/migration-connection.ts';
 import { receiveMachine } from '../../qemu/qmp/migration.ts';
-import type { EndSignals } from '../../util/end-signals.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openConsoles } from '../consoles.ts';

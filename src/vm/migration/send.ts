@@ -1,11 +1,11 @@
 import { ApiError } from '../../api/errors.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory/index.ts';
-import { connectLink } from '../../host/net/migration-link.ts';
+import { connectLink } from '../../host/migration/migration-connection.ts';
 import { isDirectory } from '../../host/memory/ram-backing.ts';
 import { migrationStatus } from '../../qemu/qmp/device-state.ts';
 import { sendMachine, type SendOptions } from '../../qemu/qmp/migration.ts';
-import type { EndSignals } from '../../util/end-signals.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';

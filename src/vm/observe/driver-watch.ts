@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { qemuIdOf } from '../../plan/placement.ts';
-import { createLimiter } from '../../util/limited.ts';
+import { createLimiter } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import type { OnVmEvent, VmEvent } from '../events.ts';

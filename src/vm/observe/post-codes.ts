@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { createLimiter, OUTSIDE_LIMIT, type Limiter } from '../../util/limited.ts';
+import { createLimiter, OUTSIDE_LIMIT, type Limiter } from '../../util/rate-limit.ts';
 import { createLog, type Log } from '../../util/log.ts';
 
 /** How close together two zeros are a delay of Linux, in milliseconds. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { SNAPSHOT_FILES } from '../../host/memory/snapshot-folder.ts';
+import { SNAPSHOT_FILES } from '../../host/files/snapshot-folder.ts';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { openFile, readText } from '../../util/open-file.ts';
 import { statPath } from '../../util/path-calls.ts';

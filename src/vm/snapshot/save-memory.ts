@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { copyExtents, type Amount } from '../../host/memory/copy-extents.ts';
-import { dataExtents, joinExtents, type Extent } from '../../native/extents.ts';
+import { dataExtents, joinExtents, type Extent } from '../../host/memory/extents.ts';
 import {
   mappingAt,
   openMapped,

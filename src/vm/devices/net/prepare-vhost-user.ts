@@ -1,11 +1,11 @@
 import { closeSync } from 'node:fs';
 import type { NetConfig, NetFacts } from '../../../devices/net/index.ts';
-import { awaitBackEnds, type BackEnds } from '../../../host/vhost-user/back-ends.ts';
-import { startRelay } from '../../../host/vhost-user/service.ts';
+import { awaitBackEnds, type BackEnds } from '../../../host/vhost-user/back-end-connections.ts';
+import { startRelay } from '../../../host/vhost-user/relay-service.ts';
 import { qemuUser } from '../../../qemu/process/confinement.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
-import { tellWaiting } from '../../../util/waiting.ts';
+import { tellWaiting } from '../../../util/log-waiting.ts';
 import { listeningBackEnds } from '../vhost-user-back-end.ts';
 import type { PrepareContext, Prepared } from '../prepare.ts';
 

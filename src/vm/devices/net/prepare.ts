@@ -1,9 +1,9 @@
 import { net, queuePairs, type NetConfig, type NetFacts } from '../../../devices/net/index.ts';
 import { planFrameLimit } from '../../../devices/net/frame-limit.ts';
-import { clearFrameLimits, limitFrames } from '../../../host/net/frame-limits.ts';
+import { clearFrameLimits, limitFrames } from '../../../host/net/tap-rate-limit.ts';
 import { inspectTapDescriptors, openTap } from '../../../host/net/tap.ts';
-import { countFrames } from '../../../host/net/frame-counters.ts';
-import { randomMac } from '../../../util/random-mac.ts';
+import { countFrames } from '../../../host/net/interface-counters.ts';
+import { randomMac } from '../../../host/net/random-mac.ts';
 import { keepPorts } from './host-ports.ts';
 import { prepares, type Prepared } from '../prepare.ts';
 import { prepareVhostUserNet } from './prepare-vhost-user.ts';

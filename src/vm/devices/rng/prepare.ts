@@ -1,5 +1,5 @@
 import { rng } from '../../../devices/rng/index.ts';
-import { checkReadable } from '../../../host/kernel/files.ts';
+import { checkReadable } from '../../../host/files/cache-folder.ts';
 import { prepares } from '../prepare.ts';
 
 export const prepareRng = prepares(rng, async ({ src }) => {

@@ -1,5 +1,5 @@
 import { tpm } from '../../../devices/tpm/index.ts';
-import { connectSocket } from '../../../host/net/connect-socket.ts';
+import { connectSocket } from '../../../native/unix-socket.ts';
 import { prepares } from '../prepare.ts';
 
 /** Connects to the program that emulates the TPM; QEMU is given the connection. */

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { waitForListener } from './wait-socket.ts';
+import { waitForListener } from './wait-for-back-end.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 

@@ -12,7 +12,7 @@ import {
   socketpair,
   type Block,
 } from '../../native/libc.ts';
-import { Backlog } from './backlog.ts';
+import { Backlog } from './transmit-buffer.ts';
 
 /** Calls `use` with both ends of a connection that never block. */
 function withPair(use: (ours: number, theirs: number) => void): void {

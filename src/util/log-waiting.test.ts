@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { configureLog, createLog } from './log.ts';
-import { tellWaiting } from './waiting.ts';
+import { tellWaiting } from './log-waiting.ts';
 
 /** What the log gets while `act` runs. */
 function logged(isTerminal: boolean, act: () => void): string {

@@ -26,7 +26,7 @@ import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openBootFile } from './boot-file.ts';
 import { prepareInitramfs } from './initramfs.ts';
-import { unpackedOf } from './unpacked.ts';
+import { unpackedOf } from './open-unpacked.ts';
 
 const MIB = 2 ** 20;
 const NOBODY = 65_534;

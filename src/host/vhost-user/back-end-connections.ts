@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { loadNative } from '../../native/load.ts';
 import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../../native/socket-address.ts';
-import { connectNow } from '../net/connect-socket.ts';
+import { connectNow } from '../../native/unix-socket.ts';
 
 /** How often a back-end is looked for, in milliseconds: as often as Cloud Hypervisor does. */
 const LOOK_MS = 100;

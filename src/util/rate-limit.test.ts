@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { createLimiter, limitCalls, limitLog } from './limited.ts';
+import { createLimiter, limitCalls, limitLog } from './rate-limit.ts';
 
 /** Timers of one test: all unit tests run in one process. */
 function mockTimers({ mock }: TestContext): (ms: number) => void {

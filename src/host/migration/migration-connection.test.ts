@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { acceptLink, connectLink } from './migration-link.ts';
+import { acceptLink, connectLink } from './migration-connection.ts';
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'link-'));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));

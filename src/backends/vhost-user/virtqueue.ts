@@ -1,6 +1,6 @@
 import { allocate, memcpy, viewOf, type Block } from '../../native/libc.ts';
-import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './chain.ts';
-import type { GuestMemory } from './memory.ts';
+import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './descriptor-chain.ts';
+import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
 
 const FLAG_NEXT = 1;

@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadNative } from '../../native/load.ts';
 import { openSocketPair } from '../../native/socket-pair.ts';
-import type { BackEnds } from './back-ends.ts';
+import type { BackEnds } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from './channel.ts';
 import { Request } from './message.ts';
-import { startRelay } from './service.ts';
+import { startRelay } from './relay-service.ts';
 
 const GET_QUEUE_NUM = 17;
 const ANSWER_MS = 100;

@@ -1,8 +1,8 @@
 import { allocate, type Block } from '../../native/libc.ts';
-import { Chain } from '../vhost-user/chain.ts';
+import { Chain } from '../vhost-user/descriptor-chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { decodeHeader, emptyHeader, HEADER_BYTES, type Header } from './packet.ts';
-import type { Parts } from '../vhost-user/chain.ts';
+import type { Parts } from '../vhost-user/descriptor-chain.ts';
 
 /** Packets that are taken before others get their turn. */
 const BUDGET = 256;

@@ -3,7 +3,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openFile } from '../../util/open-file.ts';
 import { asBootFile, type BootFile } from './boot-file.ts';
-import type { OpenedFile } from './file-bytes.ts';
+import type { OpenedFile } from '../files/file-range.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { UnpackError } from './unpack-error.ts';
 import { findUnpacked } from './unpacked-cache.ts';

@@ -1,4 +1,4 @@
-import { loadNative } from './load.ts';
+import { loadNative } from '../../native/load.ts';
 
 /** A run of bytes in a file or in a region of memory, in `bytes`. */
 export interface Extent {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameLimit } from '../../devices/net/frame-limit.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
-import { interfaceAttribute, interfaceNames } from './interface.ts';
+import { interfaceAttribute, interfaceNames } from './network-interface.ts';
 import { iproute } from './iproute.ts';
 
 const log = createLog('net');

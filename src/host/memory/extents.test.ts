@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { copyExtents, nonZeroRuns } from '../host/memory/copy-extents.ts';
+import { copyExtents, nonZeroRuns } from './copy-extents.ts';
 import { dataExtents, joinExtents } from './extents.ts';
 
 const PAGE = 4096;

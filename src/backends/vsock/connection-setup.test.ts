@@ -4,7 +4,7 @@ import { writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { close } from '../../native/libc.ts';
 import { Op } from './packet.ts';
-import { MAX_CONNECTIONS } from './streams.ts';
+import { MAX_CONNECTIONS } from './connections.ts';
 import { bench, play, receive } from './test-guest.ts';
 import { connectTo } from './unix-socket.ts';
 

@@ -5,9 +5,9 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Chain, QueueError } from './chain.ts';
-import { GuestMemory } from './memory.ts';
-import { Virtqueue, type RingRules } from './queue.ts';
+import { Chain, QueueError } from './descriptor-chain.ts';
+import { GuestMemory } from './guest-memory.ts';
+import { Virtqueue, type RingRules } from './virtqueue.ts';
 import { viewOf } from '../../native/libc.ts';
 
 const SIZE = 16;

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
-import { limitLog } from '../../util/limited.ts';
+import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { closeReceived } from '../../native/receive-descriptors.ts';
-import type { BackEnds } from './back-ends.ts';
+import type { BackEnds } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end-socket.ts';
 import { ask, Request } from './message.ts';

@@ -1,4 +1,4 @@
-import { interfaceAttribute } from './interface.ts';
+import { interfaceAttribute } from './network-interface.ts';
 
 /** What a guest received and sent over an interface, as it sees it: frames without the virtio header. */
 export interface FrameCounters extends Readonly<Record<string, number>> {

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { loadNative, type Native } from '../../native/load.ts';
+import { loadNative, type Native } from './load.ts';
 import {
   AF_UNIX,
   checkPathLength,
@@ -7,7 +7,7 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socketAddress,
-} from '../../native/socket-address.ts';
+} from './socket-address.ts';
 
 /** A connection whose descriptor another process is given. */
 export interface Connection {

@@ -1,6 +1,6 @@
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestInName, isIndexName, readIndex } from './unpacked-index.ts';
+import { digestInName, isIndexName, readIndex } from './cache-index.ts';
 
 /** How much the cache keeps at most, in bytes, beside the newest entry; what was used longest ago is removed first. */
 const KEPT_BYTES = 2 ** 30;

@@ -11,9 +11,9 @@ import {
   type Block,
 } from '../../native/libc.ts';
 import { Deadlines } from './deadlines.ts';
-import { readGreeting } from './greeting.ts';
+import { readGreeting } from './connect-request.ts';
 import type { Resets } from './resets.ts';
-import { MAX_CONNECTIONS, type Streams } from './streams.ts';
+import { MAX_CONNECTIONS, type Streams } from './connections.ts';
 import { acceptFrom, connectTo } from './unix-socket.ts';
 
 /** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */

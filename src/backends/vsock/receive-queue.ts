@@ -1,5 +1,5 @@
 import { allocate, EAGAIN, errno, readv, type Block } from '../../native/libc.ts';
-import { Chain, Parts, QueueError } from '../vhost-user/chain.ts';
+import { Chain, Parts, QueueError } from '../vhost-user/descriptor-chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { encodeHeader, encodeLength, HEADER_BYTES, type Header } from './packet.ts';
 

@@ -2,14 +2,14 @@ import { writeSync } from 'node:fs';
 import { descriptorLimit } from '../../util/descriptor-limit.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
 import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Block } from '../../native/libc.ts';
-import type { Parts } from '../vhost-user/chain.ts';
+import type { Parts } from '../vhost-user/descriptor-chain.ts';
 import { Connection, type Served } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { Deadlines } from './deadlines.ts';
-import type { Past } from './messages.ts';
+import type { Past } from './thread-messages.ts';
 import { Op, type Header } from './packet.ts';
 import type { Resets } from './resets.ts';
-import type { ToGuest } from './to-guest.ts';
+import type { ToGuest } from './receive-queue.ts';
 
 /** As many as Cloud Hypervisor has, and at most half of the descriptors that this process may have. */
 export const MAX_CONNECTIONS = Math.min(1023, Math.floor(descriptorLimit() / 2));

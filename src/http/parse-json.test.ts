@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { parseJson } from './json.ts';
+import { parseJson } from './parse-json.ts';
 
 function faultOf(body: string | Buffer): string | undefined {
   try {

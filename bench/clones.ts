@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { guestConfig } from '../tests/support/guest.ts';
-import { qemuOf } from '../tests/support/host.ts';
+import { qemuOf } from '../tests/support/processes.ts';
 import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
 import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { printRow } from './table.ts';

@@ -8,7 +8,7 @@ import { chooseAccelerator } from '../src/host/system/accelerator.ts';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
 import { KERNEL } from '../tests/support/guest.ts';
 import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
-import { until } from '../tests/support/until.ts';
+import { until } from '../tests/support/wait.ts';
 import { call, startVmm, type Answer } from '../tests/support/vmm.ts';
 import { CPU } from './by-hand.ts';
 

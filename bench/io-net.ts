@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { interfaceName, ip, withInterface } from '../tests/support/network.ts';
+import { interfaceName, ip, withInterface } from '../tests/support/host-network.ts';
 import { putProgram } from '../tests/support/vsock.ts';
 import {
   CLOCK,

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { isMessage } from '../src/qemu/qmp/messages.ts';
 import { parseSavedMachine } from '../src/vm/machine-state/machine-description.ts';
 import { guestConfig } from '../tests/support/guest.ts';
-import { qemuOf } from '../tests/support/host.ts';
+import { qemuOf } from '../tests/support/processes.ts';
 import { openShell, ptyOf } from '../tests/support/shell.ts';
 import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { startByHand, wordsOf } from './by-hand.ts';

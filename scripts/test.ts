@@ -13,7 +13,7 @@ import { missingForKata } from '../tests/kata/support/home.ts';
 const runVariable = 'NEPHOS_TEST_RUN';
 
 /** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
-const HOST_WIDE = /\/(net|bad-input|rights)[^/]*\.test\.js$/;
+const HOST_WIDE = /\/(net|bad-input|permissions)[^/]*\.test\.js$/;
 
 /** Suites of their own: those that take many minutes, and those that need Kata Containers. */
 const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.js$/ } as const;

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { startBlockBackend, startFsBackend, startNetBackend } from './support/backends.ts';
 import { guestConfig } from './support/guest.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 test('a device whose back-end is missing says at once what is waited for, and for how long', async () => {

@@ -9,10 +9,10 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { openTap } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf, qemuOf } from './support/host.ts';
-import { openMonitor, type Monitor } from './support/monitor.ts';
-import { interfaces } from './support/network.ts';
-import { until } from './support/until.ts';
+import { childrenOf, descriptorsOf, qemuOf } from './support/processes.ts';
+import { openMonitor, type Monitor } from './support/qemu-monitor.ts';
+import { interfaces } from './support/host-network.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -6,8 +6,8 @@ import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf } from './support/host.ts';
-import { until } from './support/until.ts';
+import { descriptorsOf } from './support/processes.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const CLIENTS = 64;

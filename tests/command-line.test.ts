@@ -6,8 +6,8 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
-import { until } from './support/until.ts';
+import { stateOf } from './support/vm-info.ts';
+import { until } from './support/wait.ts';
 import { call, makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 interface Outcome {

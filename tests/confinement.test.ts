@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf, qemuOf } from './support/host.ts';
+import { descriptorsOf, qemuOf } from './support/processes.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 /** The kernel's word: 0 no filter, 2 a filter. */

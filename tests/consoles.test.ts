@@ -7,10 +7,10 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { infoOf } from './support/info.ts';
-import { assertPasteArrives } from './support/paste.ts';
+import { infoOf } from './support/vm-info.ts';
+import { assertPasteArrives } from './support/console-input.ts';
 import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 type Mode = { readonly mode: string; readonly file?: string };

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { createImage } from './support/images.ts';
 import type { Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { restoreDamaged } from './support/damaged-snapshots.ts';
 import { randomFrom } from './support/image-mutations.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { savedGuest } from './support/saved-guest.ts';
+import { savedGuest } from './support/snapshots.ts';
 import { damagesOf } from './support/snapshot-mutations.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { bootSector, debugSector } from './support/boot-sector.ts';
 import { guestConfig } from './support/guest.ts';
-import { infoOf } from './support/info.ts';
+import { infoOf } from './support/vm-info.ts';
 import { openShell, shellOn } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';

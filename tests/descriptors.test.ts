@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectSending, openTap, sendAtOnce, sendInParts } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf } from './support/host.ts';
+import { descriptorsOf } from './support/processes.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm } from './support/vmm.ts';
 
 test('taps that are sent become networks, in both ways of sending and on one connection, and last until they go', async () => {

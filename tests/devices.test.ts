@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startBlockBackend, startFsBackend } from './support/backends.ts';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf } from './support/host.ts';
-import { infoOf, stateOf, type Info } from './support/info.ts';
-import { queueSizes } from './support/queues.ts';
+import { descriptorsOf } from './support/processes.ts';
+import { infoOf, stateOf, type Info } from './support/vm-info.ts';
+import { queueSizes } from './support/virtio-queues.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -6,13 +6,13 @@ import { test } from 'node:test';
 import { startBlockBackend, startFsBackend } from './support/backends.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { createImage } from './support/images.ts';
-import { againstDocument } from './support/openapi.ts';
+import { againstDocument } from './support/json-schema.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { problemsOf } from './support/structs/decode.ts';
 import { AFTER_V17, V17 } from './support/structs/v17.ts';
 import { V40 } from './support/structs/v40.ts';
 import { V53 } from './support/structs/v53.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

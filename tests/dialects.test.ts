@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { INITRAMFS_WITH_TOOLS as INITRAMFS, KERNEL } from './support/guest.ts';
 import { createImage } from './support/images.ts';
-import { switchFeature } from './support/net-features.ts';
-import { attribute, interfaceName } from './support/network.ts';
-import { until } from './support/until.ts';
+import { switchFeature } from './support/ethtool.ts';
+import { attribute, interfaceName } from './support/host-network.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 import { join } from 'node:path';
 

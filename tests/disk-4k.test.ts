@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { createImage } from './support/images.ts';
-import { attachLoop, mountOn4kSectors } from './support/loop.ts';
+import { attachLoop, mountOn4kSectors } from './support/loop-device.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const FORMATS = [

@@ -5,7 +5,7 @@ import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { attachLoop } from './support/loop.ts';
+import { attachLoop } from './support/loop-device.ts';
 import { openShell, ptyOf } from './support/shell.ts';
 import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 

@@ -7,7 +7,7 @@ import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { createImage } from './support/images.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

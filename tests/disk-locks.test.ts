@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf } from './support/host.ts';
+import { childrenOf } from './support/processes.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 interface Use {

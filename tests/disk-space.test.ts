@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
 import { createImage } from './support/images.ts';
-import { attachLoop } from './support/loop.ts';
+import { attachLoop } from './support/loop-device.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 

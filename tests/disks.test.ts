@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { hasIoUring } from '../src/host/disk/io-uring.ts';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf, openFlagsOf, qemuOf } from './support/host.ts';
+import { descriptorsOf, openFlagsOf, qemuOf } from './support/processes.ts';
 import { createImage, writeFirstSector } from './support/images.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

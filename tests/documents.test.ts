@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { faultsOf, servedDocument } from './support/served-document.ts';
+import { faultsOf, servedDocument } from './support/openapi.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const EVERYTHING = 'openapi-everything.json';

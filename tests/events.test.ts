@@ -17,7 +17,7 @@ import { boot } from './support/boot.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { createImage } from './support/images.ts';
 import { waitsForVm } from './support/migration.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 interface MonitoredEvent {

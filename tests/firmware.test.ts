@@ -8,7 +8,7 @@ import { bootSector, echoSector } from './support/boot-sector.ts';
 import { KERNEL } from './support/guest.ts';
 import { BARS_ASSIGNED, BARS_MISSING, pvhKernel } from './support/pvh-kernel.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';

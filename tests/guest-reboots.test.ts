@@ -5,7 +5,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { qemuOf } from './support/host.ts';
+import { qemuOf } from './support/processes.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -15,10 +15,10 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { connectGdb } from './support/gdb.ts';
 import { guestConfig } from './support/guest.ts';
-import { qemuOf } from './support/host.ts';
+import { qemuOf } from './support/processes.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
 import { startSwtpm } from './support/swtpm.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

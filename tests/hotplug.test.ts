@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf, qemuOf } from './support/host.ts';
-import { infoOf } from './support/info.ts';
+import { descriptorsOf, qemuOf } from './support/processes.ts';
+import { infoOf } from './support/vm-info.ts';
 import { type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -4,9 +4,9 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, truncateSync, writeFileS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, commands, isAlive, qemuOf } from './support/host.ts';
-import { stateOf } from './support/info.ts';
-import { until } from './support/until.ts';
+import { childrenOf, commands, isAlive, qemuOf } from './support/processes.ts';
+import { stateOf } from './support/vm-info.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 import { within } from './support/within.ts';
 

@@ -15,12 +15,12 @@ import { join, relative } from 'node:path';
 import { after, test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { bootDamaged, bootDisks } from './support/damaged-images.ts';
-import { childrenOf } from './support/host.ts';
+import { childrenOf } from './support/processes.ts';
 import { makeSeeds, mutationsOf, randomFrom, writeMutation } from './support/image-mutations.ts';
 import { createImage } from './support/images.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, REPO, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -11,7 +11,7 @@ import { INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
 import { kataRs } from './support/kata-config.ts';
 import { connectStrict, type StrictClient } from './support/strict-client.ts';
 import { openTerminal } from './support/terminal.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { startEcho } from './support/vsock.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
 import { within } from './support/within.ts';

@@ -4,9 +4,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf, childrenOf, isAlive, qemuOf } from './support/host.ts';
+import { descriptorsOf, childrenOf, isAlive, qemuOf } from './support/processes.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 async function stateOf(vmm: TestVmm): Promise<string> {

@@ -10,10 +10,10 @@ import { isOlder } from '../src/qemu/process/program.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig, KERNEL } from './support/guest.ts';
 import { bootSector } from './support/boot-sector.ts';
-import { openFlagsOf, qemuOf } from './support/host.ts';
+import { openFlagsOf, qemuOf } from './support/processes.ts';
 import { withHugePages } from './support/huge-pages.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 /** An id with characters that mean something to QEMU, and more of them than its names may have. */

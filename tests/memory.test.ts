@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { qemuOf } from './support/host.ts';
+import { qemuOf } from './support/processes.ts';
 import { type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

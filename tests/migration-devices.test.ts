@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { waitsForVm } from './support/migration.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { boot } from './support/boot.ts';
-import { childrenOf } from './support/host.ts';
-import { stateOf } from './support/info.ts';
+import { childrenOf } from './support/processes.ts';
+import { stateOf } from './support/vm-info.ts';
 import { waitsForVm } from './support/migration.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

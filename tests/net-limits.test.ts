@@ -7,9 +7,9 @@ import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { interfaceName, interfaces, ip, tc, withInterface } from './support/network.ts';
+import { interfaceName, interfaces, ip, tc, withInterface } from './support/host-network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { putProgram } from './support/vsock.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 

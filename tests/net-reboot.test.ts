@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectSending, openTap, sendAtOnce } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
-import { attribute, interfaceName, ip, withInterface } from './support/network.ts';
+import { attribute, interfaceName, ip, withInterface } from './support/host-network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 /** A network of the guest: its MAC address there, and an address for each side. */

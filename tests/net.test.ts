@@ -7,11 +7,18 @@ import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
 import { openTap } from '../src/host/net/tap.ts';
 import { guestConfig } from './support/guest.ts';
-import { descriptorsOf } from './support/host.ts';
-import { infoOf } from './support/info.ts';
-import { addresses, attribute, interfaceName, interfaces, ip, withInterface } from './support/network.ts';
+import { descriptorsOf } from './support/processes.ts';
+import { infoOf } from './support/vm-info.ts';
+import {
+  addresses,
+  attribute,
+  interfaceName,
+  interfaces,
+  ip,
+  withInterface,
+} from './support/host-network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 interface NetInfo {

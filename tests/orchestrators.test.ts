@@ -7,12 +7,12 @@ import { test } from 'node:test';
 import { startFsBackend } from './support/backends.ts';
 import { connectSending, openTap, sendAtOnce } from './support/descriptors.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
-import { qemuOf } from './support/host.ts';
-import { infoOf } from './support/info.ts';
+import { qemuOf } from './support/processes.ts';
+import { infoOf } from './support/vm-info.ts';
 import { curl, startAsLibvirt } from './support/libvirt.ts';
-import { interfaceName, ip } from './support/network.ts';
+import { interfaceName, ip } from './support/host-network.ts';
 import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 import { within } from './support/within.ts';
 

@@ -5,9 +5,9 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { infoOf } from './support/info.ts';
+import { infoOf } from './support/vm-info.ts';
 import type { Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const HOST = '10.96.1.1';

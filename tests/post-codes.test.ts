@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { MAKE_PORT_PROGRAM } from './support/port-program.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm } from './support/vmm.ts';
 
 /** A guest's command that writes a letter to the port. */

@@ -12,9 +12,9 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { childrenOf, descriptorsOf, isAlive, qemuOf } from './support/host.ts';
+import { childrenOf, descriptorsOf, isAlive, qemuOf } from './support/processes.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, startEcho } from './support/vsock.ts';
 

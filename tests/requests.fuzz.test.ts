@@ -10,11 +10,11 @@ import type { Arbitrary } from 'fast-check';
 import { allAnswers } from '../src/api/answers.ts';
 import type { RouteDefinition } from '../src/api/route.ts';
 import { ROUTES } from '../src/api/routes.ts';
-import { bodiesFor, type Body, type Pool } from './support/arbitrary.ts';
+import { bodiesFor, type Body, type Pool } from './support/request-bodies.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { largeBodies } from './support/large-bodies.ts';
-import { withoutStalls } from './support/stalls.ts';
+import { withoutStalls } from './support/event-loop-stalls.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const REQUESTS = 10_000;

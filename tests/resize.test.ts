@@ -4,10 +4,10 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { infoOf } from './support/info.ts';
+import { infoOf } from './support/vm-info.ts';
 import { hasRam } from './support/guest-ram.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 async function sees(shell: Shell, vcpus: number): Promise<void> {

@@ -7,9 +7,9 @@ import { test } from 'node:test';
 import { VirtualMachine } from '../src/sdk/index.ts';
 import { boot } from './support/boot.ts';
 import { connectSending, openTap, sendAtOnce, sendInParts, type SentRequest } from './support/descriptors.ts';
-import { descriptorsOf } from './support/host.ts';
+import { descriptorsOf } from './support/processes.ts';
 import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const HOST = '10.78.1.1';

@@ -24,9 +24,9 @@ import { openApiDocument } from '../src/api/openapi.ts';
 import { startFsBackend } from './support/backends.ts';
 import { openTap } from './support/descriptors.ts';
 import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
-import { childrenOf, isAlive } from './support/host.ts';
-import { ip } from './support/network.ts';
-import { until } from './support/until.ts';
+import { childrenOf, isAlive } from './support/processes.ts';
+import { ip } from './support/host-network.ts';
+import { until } from './support/wait.ts';
 import { call, makeFolder, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

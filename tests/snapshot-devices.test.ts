@@ -19,10 +19,10 @@ import { startBlockBackend, startFsBackend, startNetBackend } from './support/ba
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { withHugePages } from './support/huge-pages.ts';
-import { infoOf, stateOf } from './support/info.ts';
-import { interfaceName } from './support/network.ts';
+import { infoOf, stateOf } from './support/vm-info.ts';
+import { interfaceName } from './support/host-network.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

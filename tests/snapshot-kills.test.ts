@@ -8,10 +8,10 @@ import { test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, isAlive, qemuOf } from './support/host.ts';
-import { stateOf } from './support/info.ts';
-import { KILL_SEED, momentsIn, numbers } from './support/moments.ts';
-import { until } from './support/until.ts';
+import { childrenOf, isAlive, qemuOf } from './support/processes.ts';
+import { stateOf } from './support/vm-info.ts';
+import { KILL_SEED, momentsIn, numbers } from './support/random.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 function fingerprint(folder: string): string[] {

@@ -19,10 +19,10 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, qemuOf } from './support/host.ts';
-import { infoOf } from './support/info.ts';
+import { childrenOf, qemuOf } from './support/processes.ts';
+import { infoOf } from './support/vm-info.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

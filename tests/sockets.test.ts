@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const DAEMON = join(REPO, 'bin/cloud-hypervisor');

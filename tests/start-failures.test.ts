@@ -12,10 +12,10 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf } from './support/host.ts';
-import { stateOf } from './support/info.ts';
-import { limitDescriptors, unlimitDescriptors } from './support/limits.ts';
-import { until } from './support/until.ts';
+import { childrenOf, descriptorsOf } from './support/processes.ts';
+import { stateOf } from './support/vm-info.ts';
+import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 /** A boot that works needs fewer more descriptors than this. */

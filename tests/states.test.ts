@@ -4,7 +4,7 @@ import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { connectStrict, type StrictAnswer, type StrictClient } from './support/strict-client.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
 

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { startBlockBackend, startFsBackend, startNetBackend, startStrictGate } from './support/backends.ts';
+import { startBlockBackend, startFsBackend, startNetBackend, startStrictProxy } from './support/backends.ts';
 import { guestConfig } from './support/guest.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
@@ -45,10 +45,10 @@ test('strict back-ends serve networks, a disk and a folder: at boot, with a new 
   await using _disk = startBlockBackend(at('disk'), at('image'), { queues: 2 });
   await using fs = startFsBackend(at('fs'), at('folder'));
   await using _gates = {
-    listening: startStrictGate('listen', at('first, strict'), at('first')),
-    connecting: startStrictGate('connect', at('second, strict'), at('second')),
-    disk: startStrictGate('listen', at('disk, strict'), at('disk')),
-    fs: startStrictGate('listen', at('fs, strict'), at('fs')),
+    listening: startStrictProxy('listen', at('first, strict'), at('first')),
+    connecting: startStrictProxy('connect', at('second, strict'), at('second')),
+    disk: startStrictProxy('listen', at('disk, strict'), at('disk')),
+    fs: startStrictProxy('listen', at('fs, strict'), at('fs')),
     async [Symbol.asyncDispose]() {
       for (const gate of [this.listening, this.connecting, this.disk, this.fs])
         await gate[Symbol.asyncDispose]();
@@ -99,7 +99,7 @@ test('strict back-ends serve networks, a disk and a folder: at boot, with a new 
 
   // a back-end that is started again is as strict
   await _gates.listening[Symbol.asyncDispose]();
-  await using again = startStrictGate('listen', at('first, strict'), at('first'));
+  await using again = startStrictProxy('listen', at('first, strict'), at('first'));
   await until('it is found again', async () => {
     await reaches(shell, LISTENING);
     return true;
@@ -111,7 +111,7 @@ test('strict back-ends serve networks, a disk and a folder: at boot, with a new 
 async function addsNetwork(vmm: TestVmm, shell: Shell): Promise<void> {
   const [behind, socket] = ['third', 'third, strict'].map((name) => join(vmm.folder, name));
   await using _backend = startNetBackend('serve', behind ?? '', { address: ADDED, queues: 2 });
-  await using gate = startStrictGate('connect', socket ?? '', behind ?? '');
+  await using gate = startStrictProxy('connect', socket ?? '', behind ?? '');
   const added = {
     vhost_user: true,
     vhost_socket: socket,

@@ -4,10 +4,10 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
-import { assertPasteArrives } from './support/paste.ts';
+import { stateOf } from './support/vm-info.ts';
+import { assertPasteArrives } from './support/console-input.ts';
 import { openTerminal, type TestTerminal } from './support/terminal.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const OFF = { mode: 'Off' };

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, call, makeFolder, REPO, startVmm } from './support/vmm.ts';
 
 /** How long an end may take: a second for the outputs, and the rest on a busy machine, in milliseconds. */

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { connectVsock } from '../src/sdk/vsock.ts';
 import { guestConfig } from './support/guest.ts';
 import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, listenOn, startEcho } from './support/vsock.ts';
 

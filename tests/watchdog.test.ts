@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 test('a guest that hangs is reset, and the event is recorded', async () => {

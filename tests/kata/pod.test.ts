@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { until } from '../support/until.ts';
+import { until } from '../support/wait.ts';
 import { startNode, type KataNode } from './support/node.ts';
 import { builtRuntimes } from './support/home.ts';
 import { remainsOf, runPod, startContainer, timed, type Pod } from './support/pods.ts';

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from '../support/guest.ts';
-import { childrenOf } from '../support/host.ts';
+import { childrenOf } from '../support/processes.ts';
 import { assertStatus, startVmm } from '../support/vmm.ts';
 
 const MEMORY = { size: 256 * 2 ** 20, shared: true };

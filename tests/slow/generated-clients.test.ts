@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { goProgram, goTool, npmTools, output, pythonTools } from '../support/document-tools.ts';
 import { guestConfig, INITRAMFS, KERNEL } from '../support/guest.ts';
-import { until } from '../support/until.ts';
+import { until } from '../support/wait.ts';
 import { assertStatus, makeFolder, REPO, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const PROGRAMS = join(REPO, 'tests', 'slow', 'clients');

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from '../support/guest.ts';
-import { childrenOf, descriptorsOf } from '../support/host.ts';
-import { interfaces } from '../support/network.ts';
-import { until } from '../support/until.ts';
+import { childrenOf, descriptorsOf } from '../support/processes.ts';
+import { interfaces } from '../support/host-network.ts';
+import { until } from '../support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const LIVES = 500;

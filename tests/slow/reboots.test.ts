@@ -4,12 +4,12 @@ import { closeSync, openSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { startNetBackend, startStrictGate } from '../support/backends.ts';
+import { startNetBackend, startStrictProxy } from '../support/backends.ts';
 import { openTap } from '../support/descriptors.ts';
 import { guestConfig } from '../support/guest.ts';
-import { interfaceName, ip, withInterface, attribute } from '../support/network.ts';
+import { interfaceName, ip, withInterface, attribute } from '../support/host-network.ts';
 import { openShell, ptyOf, type Shell } from '../support/shell.ts';
-import { until } from '../support/until.ts';
+import { until } from '../support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const REBOOTS = 200;
@@ -95,8 +95,8 @@ function startServed({ folder }: TestVmm) {
     startNetBackend('serve', `${connecting}.behind`, { address: host(6), queues }),
   ];
   const gates = [
-    startStrictGate('listen', listening, `${listening}.behind`),
-    startStrictGate('connect', connecting, `${connecting}.behind`),
+    startStrictProxy('listen', listening, `${listening}.behind`),
+    startStrictProxy('connect', connecting, `${connecting}.behind`),
   ];
   return {
     listening,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from '../support/guest.ts';
 import { findings, unmeant, type Meant } from '../support/schemathesis.ts';
-import { openTcpDoor } from '../support/tcp-door.ts';
+import { openTcpProxy } from '../support/tcp-proxy.ts';
 import { assertStatus, startVmm } from '../support/vmm.ts';
 
 /** Requests of each operation beside those at the bounds. */
@@ -65,7 +65,7 @@ const MEANT_OF_CONTRACT: readonly Meant[] = [
       'null stands for an optional member that is not given, as for Cloud Hypervisor: the contract does not say so',
   },
 ];
-/** It ends the VMM; tests/endings.test.ts has it. The others would end the VM whose state is looked at. */
+/** It ends the VMM; tests/exit-codes.test.ts has it. The others would end the VM whose state is looked at. */
 const ENDINGS = [
   '/vmm.shutdown',
   '/vm.shutdown',
@@ -95,7 +95,7 @@ for (const view of ['everything', 'contract'] as const) {
     test(`${DOCUMENTS[view]}, VM: ${state}`, async () => {
       // what is generated must not make interfaces on the host
       await using vmm = await startVmm({ through: ['unshare', '--net'] });
-      await using door = await openTcpDoor(vmm.socket);
+      await using door = await openTcpProxy(vmm.socket);
       if (state !== 'none') assertStatus(await vmm.put('vm.create', CONFIGS[view]), 204);
       if (state === 'Running') assertStatus(await vmm.put('vm.boot'), 204);
       const booting = state === 'Created' ? ['/vm.boot'] : [];

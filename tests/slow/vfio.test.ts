@@ -7,7 +7,7 @@ import { startFsBackend } from '../support/backends.ts';
 import { boot } from '../support/boot.ts';
 import { INITRAMFS, KERNEL } from '../support/guest.ts';
 import type { Shell } from '../support/shell.ts';
-import { until } from '../support/until.ts';
+import { until } from '../support/wait.ts';
 import { REPO, startVmm } from '../support/vmm.ts';
 
 /** In the first slot after the chip set's, as there is no console. */

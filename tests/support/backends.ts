@@ -54,12 +54,12 @@ export function startNetBackend(
  * Starts what stands before a back-end at `behind` and refuses what rust-vmm's `vhost` refuses; its output has a line `refused: ...` for
  * that, and `features ...` for each acknowledgement of features. A front-end connects to it, or it connects to a front-end.
  */
-export function startStrictGate(
+export function startStrictProxy(
   how: 'listen' | 'connect',
   socket: string,
   behind: string,
 ): Backend & { readonly output: () => string } {
-  return startOwn('strict-gate', [how, socket, behind]);
+  return startOwn('vhost-user-proxy', [how, socket, behind]);
 }
 
 /** A program of these tests, with its output. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { guestConfig } from './guest.ts';
-import { childrenOf } from './host.ts';
+import { childrenOf } from './processes.ts';
 import { writeMutation, type Mutation } from './image-mutations.ts';
 import { assertStatus, type Answer, type TestVmm } from './vmm.ts';
 

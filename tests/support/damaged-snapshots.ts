@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { childrenOf } from './host.ts';
+import { childrenOf } from './processes.ts';
 import { copySnapshot, type Damage } from './snapshot-mutations.ts';
 import { assertStatus, type TestVmm } from './vmm.ts';
 

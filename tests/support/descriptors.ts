@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import koffi from 'koffi';
-import { interfaceName, ip, withInterface } from './network.ts';
+import { interfaceName, ip, withInterface } from './host-network.ts';
 
 // The libc calls of a client that sends descriptors (SCM_RIGHTS, unix(7)); Node's sockets cannot.
 

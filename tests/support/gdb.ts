@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 
 /** A debugger's side of GDB's remote serial protocol. */
 export interface GdbClient extends Disposable {

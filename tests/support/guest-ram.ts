@@ -1,5 +1,5 @@
 import type { Shell } from './shell.ts';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 
 /** RAM that the guest's kernel counts, in MiB. */
 export async function ramOf(shell: Shell): Promise<number> {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 import type { TestVmm } from './vmm.ts';
 
 /** Waits until a VMM that was asked to receive a VM listens for it. */

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { guestConfig } from './guest.ts';
-import { childrenOf, isAlive } from './host.ts';
-import { KILL_SEED, momentsIn, numbers } from './moments.ts';
-import { interfaces } from './network.ts';
-import { until } from './until.ts';
+import { childrenOf, isAlive } from './processes.ts';
+import { KILL_SEED, momentsIn, numbers } from './random.ts';
+import { interfaces } from './host-network.ts';
+import { until } from './wait.ts';
 import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './vmm.ts';
 import { within } from './within.ts';
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants, openSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import assert from 'node:assert/strict';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 import type { TestVmm } from './vmm.ts';
 
 /** A guest's terminal: what it showed, and a way to type. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 
 /** A TPM that swtpm emulates, as a user would start it. */
 export interface TestTpm {

@@ -10,7 +10,7 @@ import { Session } from '../../src/backends/vhost-user/session.ts';
 import { acceptFrom, connectTo } from '../../src/backends/vsock/unix-socket.ts';
 import { listenAtPath } from '../../src/native/listening-socket.ts';
 import { createLog } from '../../src/util/log.ts';
-import { answerTo } from './network-host.ts';
+import { answerTo } from './ping-responder.ts';
 
 /** struct virtio_net_hdr_v1; its last two bytes say how many buffers a frame has. */
 const HEADER_BYTES = 12;

@@ -4,8 +4,8 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { request, type Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { childrenOf, threadsOf } from './host.ts';
-import { addWitness, until } from './until.ts';
+import { childrenOf, threadsOf } from './processes.ts';
+import { addWitness, until } from './wait.ts';
 
 /** An answer of the API; `json` is undefined where there is no body. */
 export interface Answer {

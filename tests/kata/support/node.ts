@@ -2,7 +2,7 @@ import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_pro
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { addWitness, until } from '../../support/until.ts';
+import { addWitness, until } from '../../support/wait.ts';
 import { makeFolder, REPO } from '../../support/vmm.ts';
 import {
   writeContainerdConfig,

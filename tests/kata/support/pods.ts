@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commands } from '../../support/host.ts';
+import { commands } from '../../support/processes.ts';
 import { IMAGE, type KataNode } from './node.ts';
 
 /** Prints how long a step took: the suite's log has the times. */

@@ -1,9 +1,9 @@
 // Stands before a vhost-user back-end and is as strict as rust-vmm's crates: a front-end that breaks a rule loses its connection.
-// node strict-gate.js listen|connect <socket> <socket of the back-end>. Serves one connection after the other.
+// node vhost-user-proxy.js listen|connect <socket> <socket of the back-end>. Serves one connection after the other.
 import { closeSync } from 'node:fs';
 import { awaitBackEnds, reachBackEnds } from '../../src/host/vhost-user/back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from '../../src/host/vhost-user/channel.ts';
-import { createStrictRules } from './strict-rules.ts';
+import { createStrictRules } from './vhost-user-rules.ts';
 
 async function serve(frontEnd: Channel, backEnd: Channel): Promise<void> {
   const rules = createStrictRules();

@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
 /** An API socket's address for clients that know TCP alone. */
-export interface TcpDoor extends AsyncDisposable {
+export interface TcpProxy extends AsyncDisposable {
   /** e.g. `http://127.0.0.1:40123/api/v1` */
   readonly url: string;
 }
 
 /** Passes the bytes of connections on a port of this host to a UNIX socket, and back. */
-export async function openTcpDoor(path: string): Promise<TcpDoor> {
+export async function openTcpProxy(path: string): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const api = connect(path);

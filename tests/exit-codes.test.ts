@@ -5,10 +5,10 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, qemuOf } from './support/host.ts';
-import { stateOf } from './support/info.ts';
-import { limitDescriptors, unlimitDescriptors } from './support/limits.ts';
-import { until } from './support/until.ts';
+import { childrenOf, qemuOf } from './support/processes.ts';
+import { stateOf } from './support/vm-info.ts';
+import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const BY_COMMAND_LINE = ((): string[] => {

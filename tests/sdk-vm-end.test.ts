@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client, VirtualMachine, type VmConfig, type VmEnd } from 'nephos';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
-import { childrenOf } from './support/host.ts';
+import { childrenOf } from './support/processes.ts';
 
 const GUEST: VmConfig = {
   cpus: { boot_vcpus: 1, max_vcpus: 1 },

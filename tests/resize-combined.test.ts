@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { boot } from './support/boot.ts';
 import { hasRam } from './support/guest-ram.ts';
 import type { Shell } from './support/shell.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

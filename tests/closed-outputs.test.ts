@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/info.ts';
+import { stateOf } from './support/vm-info.ts';
 import { openShell, ptyOf } from './support/shell.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 import { within } from './support/within.ts';

@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 
 /** A mounted file system that never answers, as a network mount whose server is gone. */
-export interface DeadMount extends Disposable {
+export interface HungMount extends Disposable {
   readonly path: string;
 }
 
 /** Mounts one: a FUSE file system whose server reads no request. Needs root and /dev/fuse. */
-export function mountDead(path: string): DeadMount {
+export function mountHung(path: string): HungMount {
   mkdirSync(path);
   const fd = openSync('/dev/fuse', 'r+');
   const options = 'fd=3,rootmode=40000,user_id=0,group_id=0';

@@ -6,9 +6,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf } from './support/host.ts';
-import { interfaceName, interfaces, withInterface } from './support/network.ts';
-import { until } from './support/until.ts';
+import { childrenOf, descriptorsOf } from './support/processes.ts';
+import { interfaceName, interfaces, withInterface } from './support/host-network.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;

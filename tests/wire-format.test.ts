@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { guestConfig } from './support/guest.ts';
 import { connectStrict } from './support/strict-client.ts';
-import { until } from './support/until.ts';
+import { until } from './support/wait.ts';
 import { REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const SERVER = 'Server: Cloud Hypervisor API\r\nConnection: keep-alive\r\n';

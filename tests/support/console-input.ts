@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { Shell } from './shell.ts';
-import { until } from './until.ts';
+import { until } from './wait.ts';
 
 /** On a virtio console it is Linux's magic SysRq key. */
 const CTRL_O = 0x0f;

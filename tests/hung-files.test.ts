@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { mountDead } from './support/dead-mount.ts';
+import { mountHung } from './support/hung-mount.ts';
 import { mkfifoSync } from './support/fifo.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf } from './support/host.ts';
-import { until } from './support/until.ts';
+import { childrenOf } from './support/processes.ts';
+import { until } from './support/wait.ts';
 import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
@@ -162,7 +162,7 @@ test('a snapshot with a FIFO among its files is refused by name', async () => {
 
 test('a file system that does not answer is named after a deadline; the API goes on, and the VMM ends', async () => {
   await using vmm = await startVmm();
-  using dead = mountDead(join(vmm.folder, 'dead'));
+  using dead = mountHung(join(vmm.folder, 'dead'));
   const kernel = join(dead.path, 'kernel');
   const { answer, pings } = await bootWith(vmm, { kernel: { path: kernel } });
   assertStatus(answer, 500);

@@ -20,7 +20,8 @@ const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.j
 type Suite = keyof typeof SUITES;
 
 if (process.argv[2] === 'unit') {
-  for (const file of testFiles('build/src')) await import(pathToFileURL(resolve(file)).href);
+  const files = ['build/src', 'build/scripts'].flatMap(testFiles);
+  for (const file of files) await import(pathToFileURL(resolve(file)).href);
 } else {
   const suite = Object.keys(SUITES).find((name): name is Suite => name === process.argv[2]);
   const missing = suite === 'kata' ? missingForKata() : [];
@@ -28,15 +29,15 @@ if (process.argv[2] === 'unit') {
   process.exitCode = missing.length > 0 ? 1 : await runAll(suite);
 }
 
-/** Tests that run at the same time. */
-interface Turn {
+/** Test files that share a concurrency and a time limit. */
+interface Batch {
   readonly files: readonly string[];
   readonly concurrency: number;
   /** that one file may take */
   readonly minutes: number;
 }
 
-function usualTurns(): Turn[] {
+function usualBatches(): Batch[] {
   const usual = testFiles('build/tests').filter(
     (file) => !Object.values(SUITES).some((one) => one.test(file)),
   );
@@ -47,7 +48,7 @@ function usualTurns(): Turn[] {
   ];
 }
 
-function suiteTurns(suite: Suite): Turn[] {
+function suiteBatches(suite: Suite): Batch[] {
   const files = testFiles('build/tests').filter((file) => SUITES[suite].test(file));
   return [{ files, concurrency: 1, minutes: 90 }];
 }
@@ -69,7 +70,7 @@ async function runAll(suite: Suite | undefined): Promise<number> {
     console.log('unit tests');
     if (!node('build/scripts/test.js', 'unit')) failed.push('unit tests');
   }
-  for (const { files, concurrency, minutes } of suite === undefined ? usualTurns() : suiteTurns(suite)) {
+  for (const { files, concurrency, minutes } of suite === undefined ? usualBatches() : suiteBatches(suite)) {
     if (files.length === 0) continue;
     console.log(`guest tests, ${concurrency} at a time`);
     const options = ['--test', `--test-concurrency=${concurrency}`, `--test-timeout=${minutes * 60_000}`];

@@ -1,0 +1,41 @@
+// `npm run check:words` and the like: runs the checks that are named, and prints their findings.
+import { readSources } from './sources.ts';
+import { findWords, renderFinding } from './words.ts';
+
+type Check = (paths: readonly string[]) => { readonly findings: readonly string[]; readonly summary: string };
+
+const CHECKS: Readonly<Record<string, Check>> = { words: checkWords };
+
+const [name = '', ...paths] = process.argv.slice(2);
+const check = CHECKS[name];
+if (check === undefined) {
+  console.error(`no such check: ${name}; there are ${Object.keys(CHECKS).join(', ')}`);
+  process.exitCode = 2;
+} else {
+  const { findings, summary } = check(paths);
+  for (const finding of findings) console.log(finding);
+  console.log(`check:${name}: ${summary}`);
+  process.exitCode = findings.length > 0 ? 1 : 0;
+}
+
+/** Looks at all files, or at those below `paths`. */
+function checkWords(paths: readonly string[]): ReturnType<Check> {
+  const isNamed = (file: string): boolean =>
+    paths.length === 0 ||
+    paths.some((path) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`));
+  const files = readSources('.').filter(({ path }) => isNamed(path));
+  const findings = files.flatMap(findWords);
+  const counted = new Map<string, number>();
+  for (const { path } of findings) counted.set(folderOf(path), (counted.get(folderOf(path)) ?? 0) + 1);
+  const counts = [...counted].map(([folder, count]) => `${folder} ${count}`);
+  return {
+    findings: findings.map(renderFinding),
+    summary: `${findings.length} findings in ${files.length} files${counts.length > 0 ? `: ${counts.join(', ')}` : ''}`,
+  };
+}
+
+/** The folder that a finding is counted in: a layer of src/, another folder, or a file of the root. */
+function folderOf(path: string): string {
+  const [first = '', second = ''] = path.split('/');
+  return first === 'src' && path.split('/').length > 2 ? `${first}/${second}` : first;
+}

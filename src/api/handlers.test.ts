@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialectOf } from '../config/dialect.ts';
-import { NOT_IN_ENGINE } from '../devices/unsupported/index.ts';
+import { NOT_IN_ENGINE } from '../devices/unsupported/config.ts';
 import { ApiError, errorChain } from './errors.ts';
 import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
 import type { Phase, RouteDefinition } from './route.ts';

@@ -4,12 +4,12 @@ import {
   GenericVhostUserConfig,
   UserDeviceConfig,
   VdpaConfig,
-} from '../devices/unsupported/index.ts';
-import { DiskConfig } from '../devices/disk/index.ts';
-import { FsConfig } from '../devices/fs/index.ts';
-import { NetConfig } from '../devices/net/index.ts';
-import { PmemConfig } from '../devices/pmem/index.ts';
-import { VsockConfig } from '../devices/vsock/index.ts';
+} from '../devices/unsupported/config.ts';
+import { DiskConfig } from '../devices/disk/config.ts';
+import { FsConfig } from '../devices/fs/config.ts';
+import { NetConfig } from '../devices/net/config.ts';
+import { PmemConfig } from '../devices/pmem/config.ts';
+import { VsockConfig } from '../devices/vsock/config.ts';
 import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
 import {
   RestoreConfig,

@@ -1,7 +1,7 @@
 import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
 import { disk } from '../devices/disk/index.ts';
 import { fs } from '../devices/fs/index.ts';
-import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/unsupported/index.ts';
+import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/unsupported/config.ts';
 import { pmem } from '../devices/pmem/index.ts';
 import { vfio } from '../devices/vfio/index.ts';
 import { vsock } from '../devices/vsock/index.ts';

@@ -1,8 +1,8 @@
 import type { Device } from '../devices/device.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES } from '../devices/index.ts';
-import { MemoryZoneConfig } from '../devices/memory/index.ts';
-import { NO_IGVM } from '../devices/payload/index.ts';
+import { MemoryZoneConfig } from '../devices/memory/config.ts';
+import { NO_IGVM } from '../devices/payload/config.ts';
 import { syntaxOf } from '../schema/words.ts';
 import type { Flag } from './flags.ts';
 

@@ -1,5 +1,5 @@
-import type { DiskConfig } from '../devices/disk/index.ts';
-import type { FsConfig } from '../devices/fs/index.ts';
+import type { DiskConfig } from '../devices/disk/config.ts';
+import type { FsConfig } from '../devices/fs/config.ts';
 import {
   CLIQUE,
   DISK_SERIAL,
@@ -11,7 +11,7 @@ import {
   SHARED_SIZE,
   VSOCK_CID,
 } from '../devices/common/limits.ts';
-import type { PmemConfig } from '../devices/pmem/index.ts';
+import type { PmemConfig } from '../devices/pmem/config.ts';
 import type { Report } from './checks.ts';
 import { dialectOf } from './dialect.ts';
 import { checkIds } from './id-checks.ts';

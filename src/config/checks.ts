@@ -1,6 +1,6 @@
-import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console/index.ts';
+import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../devices/console/config.ts';
 import { CMDLINE, OEM_STRINGS } from '../devices/common/limits.ts';
-import { isUuid } from '../devices/platform/index.ts';
+import { isUuid } from '../devices/platform/rules.ts';
 import { checkAffinity } from './affinity-checks.ts';
 import { ITEMS_SHOWN } from '../util/clip.ts';
 import { checkBusDevices } from './bus-checks.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DiskConfig } from '../devices/disk/index.ts';
+import { DiskConfig } from '../devices/disk/config.ts';
 import { decode } from '../schema/decode.ts';
 import { ConfigError } from './errors.ts';
 import { parseFlag, parseVmConfig, vmConfigJson, type FlagTexts } from './from-words.ts';

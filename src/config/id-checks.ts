@@ -1,5 +1,5 @@
 import { DEVICES } from '../devices/index.ts';
-import { growingZones } from '../devices/memory/index.ts';
+import { growingZones } from '../devices/memory/zones.ts';
 import type { Report } from './checks.ts';
 import { dialectOf, fixedIdOf } from './dialect.ts';
 import { deviceItems } from './items.ts';

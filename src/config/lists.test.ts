@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RestoreConfig, VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
-import { CpusConfig } from '../devices/cpus/index.ts';
-import { DiskConfig } from '../devices/disk/index.ts';
+import { CpusConfig } from '../devices/cpus/config.ts';
+import { DiskConfig } from '../devices/disk/config.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES } from '../devices/index.ts';
-import { MemoryZoneConfig } from '../devices/memory/index.ts';
-import { NetConfig } from '../devices/net/index.ts';
-import { GenericVhostUserConfig } from '../devices/unsupported/index.ts';
-import { NumaConfig } from '../devices/numa/index.ts';
-import { PlatformConfig } from '../devices/platform/index.ts';
+import { MemoryZoneConfig } from '../devices/memory/config.ts';
+import { NetConfig } from '../devices/net/config.ts';
+import { GenericVhostUserConfig } from '../devices/unsupported/config.ts';
+import { NumaConfig } from '../devices/numa/config.ts';
+import { PlatformConfig } from '../devices/platform/config.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError } from '../schema/words.ts';
 

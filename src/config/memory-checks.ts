@@ -1,7 +1,8 @@
 import { RAM_SIZE } from '../devices/common/limits.ts';
-import { plannedMemory, type MemoryConfig, type MemoryZoneConfig } from '../devices/memory/index.ts';
+import { plannedMemory } from '../devices/memory/zones.ts';
+import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory/config.ts';
 import type { Report } from './checks.ts';
-import type { BalloonConfig } from '../devices/balloon/index.ts';
+import type { BalloonConfig } from '../devices/balloon/config.ts';
 import { duplicates, isPowerOfTwo } from './numbers.ts';
 
 /** virtio-mem grows in steps of this many `bytes`. */

@@ -1,5 +1,5 @@
 import { INTERFACE_NAME, NET_QUEUES, NET_QUEUE_SIZE, UNICAST_MAC } from '../devices/common/limits.ts';
-import type { NetConfig } from '../devices/net/index.ts';
+import type { NetConfig } from '../devices/net/config.ts';
 import type { Report } from './checks.ts';
 import { isPowerOfTwo } from './numbers.ts';
 

@@ -1,7 +1,7 @@
 import { NUMA_NODES } from '../devices/common/limits.ts';
-import { SINGLE_ZONE } from '../devices/memory/index.ts';
-import type { NumaConfig } from '../devices/numa/index.ts';
-import type { SgxEpcConfig } from '../devices/sgx-epc/index.ts';
+import { SINGLE_ZONE } from '../devices/memory/zones.ts';
+import type { NumaConfig } from '../devices/numa/config.ts';
+import type { SgxEpcConfig } from '../devices/sgx-epc/config.ts';
 import type { Report } from './checks.ts';
 import { duplicates } from './numbers.ts';
 import type { VmConfig } from './vm-config.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NOT_IN_ENGINE } from '../devices/unsupported/index.ts';
+import { NOT_IN_ENGINE } from '../devices/unsupported/config.ts';
 import { decode } from '../schema/decode.ts';
 import { ConfigError } from './errors.ts';
 import { decodeVmConfig, encodeVmConfig, validateVmConfig, VmConfig } from './vm-config.ts';

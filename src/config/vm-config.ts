@@ -17,7 +17,7 @@ import {
   KernelConfig,
   NO_IGVM,
   PayloadConfig,
-} from '../devices/payload/index.ts';
+} from '../devices/payload/config.ts';
 import { pciSegments } from '../devices/pci-segments/index.ts';
 import { platform } from '../devices/platform/index.ts';
 import { pmem } from '../devices/pmem/index.ts';

@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, DecodeError } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';
-import { BalloonConfig } from './balloon/index.ts';
-import { ConsoleConfig } from './console/index.ts';
-import { CpusConfig } from './cpus/index.ts';
-import { DiskConfig } from './disk/index.ts';
-import { FsConfig } from './fs/index.ts';
+import { BalloonConfig } from './balloon/config.ts';
+import { ConsoleConfig } from './console/config.ts';
+import { CpusConfig } from './cpus/config.ts';
+import { DiskConfig } from './disk/config.ts';
+import { FsConfig } from './fs/config.ts';
 import { DEVICES } from './index.ts';
-import { MemoryConfig, MemoryZoneConfig } from './memory/index.ts';
-import { NetConfig } from './net/index.ts';
-import { NumaConfig, NumaDistance } from './numa/index.ts';
-import { PmemConfig } from './pmem/index.ts';
+import { MemoryConfig, MemoryZoneConfig } from './memory/config.ts';
+import { NetConfig } from './net/config.ts';
+import { NumaConfig, NumaDistance } from './numa/config.ts';
+import { PmemConfig } from './pmem/config.ts';
 import { RateLimiterConfig } from './common/rate-limit.ts';
-import { RngConfig } from './rng/index.ts';
-import { SgxEpcConfig } from './sgx-epc/index.ts';
-import { DeviceConfig } from './vfio/index.ts';
-import { VsockConfig } from './vsock/index.ts';
+import { RngConfig } from './rng/config.ts';
+import { SgxEpcConfig } from './sgx-epc/config.ts';
+import { DeviceConfig } from './vfio/config.ts';
+import { VsockConfig } from './vsock/config.ts';
 
 /** The least that makes each struct, and what it then is. */
 const DEFAULTS: [Struct, object, object][] = [

@@ -1,6 +1,6 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { NumaOption } from '../devices/common/machine-plan.ts';
-import { growingZones } from '../devices/memory/index.ts';
+import { growingZones } from '../devices/memory/zones.ts';
 import { assemble, dword, type CodePart } from './x86-code.ts';
 
 /*

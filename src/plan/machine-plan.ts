@@ -6,12 +6,12 @@ import type {
   MachinePlan,
   Properties,
 } from '../devices/common/machine-plan.ts';
-import { wantsHugePages } from '../devices/memory/index.ts';
+import { wantsHugePages } from '../devices/memory/zones.ts';
 import { pmem } from '../devices/pmem/index.ts';
-import { ramObject, shareRam } from '../devices/memory/ram.ts';
+import { ramObject, shareRam } from '../devices/memory/plan.ts';
 import { POST_CODE_PORT, POST_CODE_STEPS } from '../devices/common/post-codes.ts';
-import { planGroups } from '../devices/rate-limit-group/index.ts';
-import { planSgx } from '../devices/sgx-epc/index.ts';
+import { planGroups } from '../devices/rate-limit-group/plan.ts';
+import { planSgx } from '../devices/sgx-epc/plan.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/common/step.ts';
 import { usesAcpi, withoutTimerCheck } from './kernel-command-line.ts';
 import { vcpuPlaces, type AcpiPatch } from './acpi-patch.ts';

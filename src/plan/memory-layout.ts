@@ -1,8 +1,9 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { NumaOption } from '../devices/common/machine-plan.ts';
-import { zonesOf, type MemoryZoneConfig } from '../devices/memory/index.ts';
-import type { NumaConfig } from '../devices/numa/index.ts';
-import type { RamRegion } from '../devices/memory/ram.ts';
+import { zonesOf } from '../devices/memory/zones.ts';
+import type { MemoryZoneConfig } from '../devices/memory/config.ts';
+import type { NumaConfig } from '../devices/numa/config.ts';
+import type { RamRegion } from '../devices/memory/plan.ts';
 
 /** What a layout is made from. */
 export type MemorySource = Pick<VmConfig, 'memory' | 'numa' | 'cpus'>;

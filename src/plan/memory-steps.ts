@@ -1,13 +1,10 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { MemoryPlan } from '../devices/common/machine-plan.ts';
-import {
-  bootMemory,
-  growingZones,
-  type MemoryConfig,
-  type MemoryZoneConfig,
-} from '../devices/memory/index.ts';
-import type { RamRegion } from '../devices/memory/ram.ts';
-import { virtioMem, virtioMemRegion } from '../devices/virtio-mem/index.ts';
+import { bootMemory, growingZones } from '../devices/memory/zones.ts';
+import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory/config.ts';
+import type { RamRegion } from '../devices/memory/plan.ts';
+import { virtioMem } from '../devices/virtio-mem/index.ts';
+import { virtioMemRegion } from '../devices/virtio-mem/plan.ts';
 import { layOutMemory } from './memory-layout.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 

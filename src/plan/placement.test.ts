@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
 import { decodeVmConfig } from '../config/vm-config.ts';
-import { disk, type DiskConfig } from '../devices/disk/index.ts';
+import { disk } from '../devices/disk/index.ts';
+import type { DiskConfig } from '../devices/disk/config.ts';
 import { DEVICES } from '../devices/index.ts';
 import { addPlacement, bdfOf, placeDevices, qemuId, removePlacement, withDevices } from './placement.ts';
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { ConsoleConfig } from '../devices/console/index.ts';
+import type { ConsoleConfig } from '../devices/console/config.ts';
 import type { ConsoleEnd } from '../host/console/host-console.ts';
 import { openConsoleSocket } from '../host/console/console-socket.ts';
 import { openPty } from '../host/console/pty.ts';

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import type { NetConfig } from '../devices/net/index.ts';
+import type { NetConfig } from '../devices/net/config.ts';
 import { createLog } from '../util/log.ts';
 import type { Vm } from './vm.ts';
 

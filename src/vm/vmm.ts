@@ -6,10 +6,10 @@ import type { Phase } from '../api/route.ts';
 import type { RouteName } from '../api/routes.ts';
 import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { AnyConfig, Device } from '../devices/device.ts';
+import type { AnyConfig, ConfigOf, Device } from '../devices/device.ts';
 import { disk } from '../devices/disk/index.ts';
 import { fs } from '../devices/fs/index.ts';
-import { net, type NetConfig } from '../devices/net/index.ts';
+import { net } from '../devices/net/index.ts';
 import { pmem } from '../devices/pmem/index.ts';
 import { vfio } from '../devices/vfio/index.ts';
 import { vsock } from '../devices/vsock/index.ts';
@@ -240,7 +240,7 @@ export class Vmm {
     this.#vm = createVm(config);
   }
 
-  #addNet(config: NetConfig, fds: readonly number[]): Promise<PciDeviceInfo | undefined> {
+  #addNet(config: ConfigOf<typeof net.struct>, fds: readonly number[]): Promise<PciDeviceInfo | undefined> {
     return this.#run((signals) => {
       this.#received.add(fds);
       log.info('vm.add-net');

@@ -2,7 +2,7 @@ import { ROUTES } from '../../api/routes.ts';
 import type { RouteDefinition } from '../../api/route.ts';
 import { RestoreConfig } from '../../api/requests.ts';
 import { VmConfig } from '../../config/vm-config.ts';
-import { MemoryZoneConfig } from '../../devices/memory/index.ts';
+import { MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { DEVICES } from '../../devices/index.ts';
 import { nestedStructs } from '../../schema/document.ts';
 import type { Field, Struct } from '../../schema/field.ts';

@@ -1,26 +1,8 @@
-import { beyond, defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
-import { nested, uint } from '../../schema/kinds.ts';
-import { CONSOLE_WORDS, consoleBackend, consoleFile, consoleMode } from '../console/index.ts';
+import { beyond, optional } from '../../schema/field.ts';
+import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-
-/** The port that firmware writes its messages to: Bochs had it first. */
-const IOBASE = 0xe9;
-
-/** A port that swallows a byte with each write, for what firmware and early kernels have to say. */
-export interface DebugConsoleConfig extends ValueOf<typeof DebugConsoleConfig> {}
-export const DebugConsoleConfig = struct({
-  name: 'DebugConsoleConfig',
-  doc: 'A debug port of the guest, which takes a byte with each write: for firmware and early kernels',
-  wordsMeant: CONSOLE_WORDS,
-  fields: {
-    file: consoleFile(),
-    mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null']),
-    iobase: defaulted(
-      { ...uint('Number of the I/O port', { bits: 16 }), read: readHex, syntax: '<port in hex>' },
-      IOBASE,
-    ),
-  },
-});
+import { DebugConsoleConfig } from './config.ts';
+import { planDebugConsole } from './plan.ts';
 
 export const debugConsole = defineDevice({
   member: 'debug_console',
@@ -33,13 +15,5 @@ export const debugConsole = defineDevice({
   removable: false,
   editable: ['mode', 'file'],
   present: ({ mode }) => mode !== 'Off',
-  plan: (config, at) => [
-    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
-    { kind: 'device', props: { driver: 'isa-debugcon', iobase: config.iobase, chardev: at.qemuId } },
-  ],
+  plan: planDebugConsole,
 });
-
-function readHex(text: string): number {
-  if (!/^(0x)?[0-9a-f]{1,4}$/i.test(text)) throw new Error('expected a port in hex');
-  return Number.parseInt(text, 16);
-}

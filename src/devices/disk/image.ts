@@ -1,6 +1,4 @@
-import { optional } from '../../schema/field.ts';
-import { choice } from '../../schema/kinds.ts';
-import type { DiskConfig } from './index.ts';
+import type { DiskConfig } from './config.ts';
 import type { BlockdevStep, StepProps } from '../common/step.ts';
 
 /** One file of a disk's image: the image itself, or one of its backing files. */
@@ -37,13 +35,6 @@ export interface ImageFacts {
   readonly geometry?: BlockGeometry | undefined;
   /** how QEMU talks to the host's files */
   readonly aio: 'io_uring' | 'threads';
-}
-
-/** Member that declares the format of an image. */
-export function imageType(doc: string) {
-  return optional(
-    choice(doc, ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown'], { aliases: { vhd: 'FixedVhd' } }),
-  );
 }
 
 type Access = Pick<DiskConfig, 'readonly' | 'direct' | 'sparse'>;

@@ -1,4 +1,4 @@
-import type { DiskConfig } from './index.ts';
+import type { DiskConfig } from './config.ts';
 import type { ObjectStep, StepProps } from '../common/step.ts';
 
 /** A thread of QEMU that serves queues, and the processors of the host that it runs on. */

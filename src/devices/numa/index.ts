@@ -1,55 +1,8 @@
-import {
-  bounded,
-  beyond,
-  documentedAs,
-  optional,
-  silentlyDefaulted,
-  struct,
-  withoutEffect,
-  type ValueOf,
-} from '../../schema/field.ts';
-import { list, nested, readDecimal, text, uint } from '../../schema/kinds.ts';
-import { readItems } from '../../schema/lists.ts';
+import { bounded, optional } from '../../schema/field.ts';
+import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-import { readIntegers } from '../common/integers.ts';
 import { NUMA_NODES } from '../common/limits.ts';
-
-/** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
-export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
-export const NumaDistance = struct({
-  name: 'NumaDistance',
-  doc: 'How far another node is, as in ACPI’s SLIT: 10 is the node itself',
-  fields: {
-    destination: zero('The other node', 32),
-    distance: zero('Distance', 8),
-  },
-});
-
-export interface NumaConfig extends ValueOf<typeof NumaConfig> {}
-export const NumaConfig = struct({
-  name: 'NumaConfig',
-  doc: 'A NUMA node of the guest',
-  wordsIgnored: ['device_id'],
-  wordsMeant: { id: 'guest_numa_id', node: 'guest_numa_id', nodeid: 'guest_numa_id', zones: 'memory_zones' },
-  fields: {
-    guest_numa_id: zero('Number of the node', 32),
-    cpus: optional(
-      list(uint('vCPUs of the node', { bits: 8, format: 'int32' }), readIntegers, '[<cpu>-<cpu>,<cpu>...]'),
-    ),
-    distances: optional(list(nested(NumaDistance), readDistances, '[<node>@<distance>,...]')),
-    memory_zones: optional(list(text('Memory zones of the node'), readItems, '[<zone_id>,...]')),
-    pci_segments: beyond(
-      withoutEffect(
-        optional(list(uint('PCI segments of the node', { bits: 16 }), readIntegers, '[<segment>,...]')),
-        (value) =>
-          Array.isArray(value) && value.length > 0
-            ? 'guests are not told which node a PCI device is near'
-            : undefined,
-      ),
-    ),
-    sgx_epc_sections: optional(list(text('SGX sections of the node'), readItems, '[<id>,...]')),
-  },
-});
+import { NumaConfig } from './config.ts';
 
 export const numa = defineDevice({
   member: 'numa',
@@ -62,16 +15,3 @@ export const numa = defineDevice({
   removable: false,
   editable: ['pci_segments'],
 });
-
-/** The document requires these numbers, the original takes 0. */
-function zero(doc: string, bits: 8 | 32) {
-  return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
-}
-
-function readDistances(text: string): unknown[] {
-  return readItems(text).map((pair) => {
-    const [destination, distance, ...rest] = pair.split('@').map((one) => readDecimal(one.trim()));
-    if (distance === undefined || rest.length > 0) throw new Error('expected <node>@<distance>');
-    return { destination, distance };
-  });
-}

@@ -1,20 +1,7 @@
-import { beyond, defaulted, optional, struct, withoutEffect, type ValueOf } from '../../schema/field.ts';
-import { list, nested, uint } from '../../schema/kinds.ts';
+import { beyond, optional, withoutEffect } from '../../schema/field.ts';
+import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-
-const weight = (doc: string) => defaulted(uint(doc, { bits: 32, min: 1 }), 1);
-
-/** How the address space for BARs is shared out among PCI segments. */
-export interface PciSegmentConfig extends ValueOf<typeof PciSegmentConfig> {}
-export const PciSegmentConfig = struct({
-  name: 'PciSegmentConfig',
-  doc: 'Share of a PCI segment in the address space for BARs; checked only',
-  fields: {
-    pci_segment: defaulted(uint('Number of the segment', { bits: 16 }), 0),
-    mmio32_aperture_weight: weight('Share in the space below 4 GiB'),
-    mmio64_aperture_weight: weight('Share in the space above'),
-  },
-});
+import { PciSegmentConfig } from './config.ts';
 
 export const pciSegments = defineDevice({
   member: 'pci_segments',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode } from '../../schema/decode.ts';
-import { PlatformConfig } from './index.ts';
+import { PlatformConfig } from './config.ts';
 import { smbiosTables } from './smbios-tables.ts';
 
 const tables = (platform: object): Buffer[] => smbiosTables(decode(PlatformConfig, platform));

@@ -1,4 +1,4 @@
-import type { PlatformConfig } from './index.ts';
+import type { PlatformConfig } from './config.ts';
 
 /** Handles of structures that QEMU does not take for its own; its other structures name the chassis by this one. */
 const HANDLE = { system: 0x100, chassis: 0x300, strings: 0xe00 } as const;

@@ -1,30 +1,8 @@
-import { bounded, defaulted, struct, wordDefaulted, type ValueOf } from '../../schema/field.ts';
-import { flag, nested, path } from '../../schema/kinds.ts';
+import { defaulted } from '../../schema/field.ts';
+import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-import { onBus, pciDeviceId } from '../common/pci.ts';
-import { NOT_EMPTY } from '../common/limits.ts';
-
-const SOURCE = '/dev/urandom';
-
-/** The virtio entropy device; there always is one. */
-export interface RngConfig extends ValueOf<typeof RngConfig> {}
-export const RngConfig = struct({
-  name: 'RngConfig',
-  doc: 'The virtio entropy device; there always is one',
-  wordsIgnored: ['id', 'pci_segment'],
-  wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
-  fields: {
-    src: wordDefaulted(
-      bounded(
-        { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
-        { ...NOT_EMPTY, default: SOURCE },
-      ),
-      () => SOURCE,
-    ),
-    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
-    pci_device_id: pciDeviceId(),
-  },
-});
+import { SOURCE, RngConfig } from './config.ts';
+import { planRng } from './plan.ts';
 
 export const rng = defineDevice({
   member: 'rng',
@@ -36,8 +14,5 @@ export const rng = defineDevice({
   takesSlot: true,
   removable: false,
   editable: ['src'],
-  plan: (config, at) => [
-    { kind: 'object', props: { 'qom-type': 'rng-random', id: `${at.qemuId}.src`, filename: config.src } },
-    { kind: 'device', props: { driver: 'virtio-rng-pci', ...onBus(at), rng: `${at.qemuId}.src` } },
-  ],
+  plan: planRng,
 });

@@ -1,6 +1,7 @@
 import { defaulted } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
-import { consoleBackend, ConsoleConfig } from '../console/index.ts';
+import { consoleBackend } from '../console/plan.ts';
+import { ConsoleConfig } from '../console/config.ts';
 import { defineDevice } from '../device.ts';
 
 /** The 16550 serial port, ttyS0 of the guest. */

@@ -1,17 +1,8 @@
-import { defineDevice, type PlanContext } from '../device.ts';
-import { growingZones, memory, MemoryZoneConfig } from '../memory/index.ts';
-import { onBus } from '../common/pci.ts';
-import { ramObject, type RamRegion } from '../memory/ram.ts';
-import type { Step } from '../common/step.ts';
-
-/** RAM comes and goes in blocks of this many `bytes`. */
-const BLOCK = 2 * 2 ** 20;
-
-/** What is known of a growing zone beside its own configuration. */
-export interface VirtioMemFacts {
-  /** QEMU's number of the guest's NUMA node that the zone belongs to; 0 where the guest has none */
-  readonly node: number;
-}
+import { defineDevice } from '../device.ts';
+import { growingZones } from '../memory/zones.ts';
+import { memory } from '../memory/index.ts';
+import { MemoryZoneConfig } from '../memory/config.ts';
+import { planVirtioMem } from './plan.ts';
 
 /** The device by which a zone with `hotplug_size` grows and shrinks; its size is QEMU's property `requested-size`. */
 export const virtioMem = defineDevice({
@@ -26,34 +17,3 @@ export const virtioMem = defineDevice({
   derive: growingZones,
   plan: planVirtioMem,
 });
-
-/** The RAM that a virtio-mem device can give: never in the zone's file, as that is full. */
-export function virtioMemRegion(zone: MemoryZoneConfig, qemuId: string): RamRegion {
-  return {
-    id: `${qemuId}.ram`,
-    size: zone.hotplug_size ?? 0,
-    zones: [zone.id],
-    backing: { ...zone, file: undefined },
-    sparse: true,
-  };
-}
-
-function planVirtioMem(zone: MemoryZoneConfig, at: PlanContext<VirtioMemFacts>): readonly Step[] {
-  const region = virtioMemRegion(zone, at.qemuId);
-  return [
-    ramObject(region),
-    {
-      kind: 'device',
-      props: {
-        driver: 'virtio-mem-pci',
-        ...onBus(at),
-        memdev: region.id,
-        node: at.facts.node,
-        'block-size': BLOCK,
-        'requested-size': zone.hotplugged_size ?? 0,
-        // a page that the host does not have is refused when the guest asks for it, not a crash when it uses it
-        ...(zone.hugepages || zone.prefault === true ? { prealloc: true } : {}),
-      },
-    },
-  ];
-}

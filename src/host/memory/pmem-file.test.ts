@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { PmemConfig } from '../../devices/pmem/index.ts';
+import { PmemConfig } from '../../devices/pmem/config.ts';
 import { decode } from '../../schema/decode.ts';
 import { inspectPmem } from './pmem-file.ts';
 

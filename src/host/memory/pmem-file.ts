@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
-import type { PmemConfig, PmemFacts } from '../../devices/pmem/index.ts';
+import type { PmemConfig } from '../../devices/pmem/config.ts';
+import type { PmemFacts } from '../../devices/pmem/plan.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';
 import { lengthOf } from '../disk/file-length.ts';

@@ -1,5 +1,5 @@
 import { constants, readFile } from 'node:fs/promises';
-import type { MemoryZoneConfig } from '../../devices/memory/index.ts';
+import type { MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { checkAccess, statPath } from '../../util/path-calls.ts';
 

@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { disk, type DiskConfig } from '../../devices/disk/index.ts';
+import { disk } from '../../devices/disk/index.ts';
+import type { DiskConfig } from '../../devices/disk/config.ts';
 import { queueThreads } from '../../devices/disk/queue-threads.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import { pinThread, usableProcessors } from '../../host/system/cpu-affinity.ts';

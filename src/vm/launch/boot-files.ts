@@ -1,6 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { bootMemory, takenMemory, zonesOf } from '../../devices/memory/index.ts';
+import { bootMemory, takenMemory, zonesOf } from '../../devices/memory/zones.ts';
 import { chooseAccelerator } from '../../host/system/accelerator.ts';
 import type { BootFile } from '../../host/kernel/boot-file.ts';
 import { prepareInitramfs } from '../../host/kernel/initramfs.ts';

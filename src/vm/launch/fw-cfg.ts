@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { FwCfgItem } from '../../devices/payload/fw-cfg.ts';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
-import type { PayloadConfig } from '../../devices/payload/index.ts';
+import type { PayloadConfig } from '../../devices/payload/config.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';

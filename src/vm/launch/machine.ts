@@ -4,7 +4,7 @@ import { dialectOf } from '../../config/dialect.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { BootSource, BuiltInFirmware, MachinePlan } from '../../devices/common/machine-plan.ts';
 import { POST_CODES } from '../../devices/common/post-codes.ts';
-import type { RamRegion } from '../../devices/memory/ram.ts';
+import type { RamRegion } from '../../devices/memory/plan.ts';
 import { chooseAccelerator } from '../../host/system/accelerator.ts';
 import { tellAccelerator } from './accelerator-line.ts';
 import { layOutMemory } from '../../plan/memory-layout.ts';

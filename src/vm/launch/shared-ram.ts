@@ -1,6 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
-import type { RamRegion } from '../../devices/memory/ram.ts';
+import type { RamRegion } from '../../devices/memory/plan.ts';
 import { needsSharedMemory } from '../../devices/common/step.ts';
 import type { Placement } from '../../plan/placement.ts';
 import { planDevice } from '../../plan/machine-plan.ts';

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import type { PlatformConfig } from '../../devices/platform/index.ts';
+import type { PlatformConfig } from '../../devices/platform/config.ts';
 import { smbiosTables } from '../../devices/platform/smbios-tables.ts';
 import { createMemfd, type Memfd } from '../../native/memfd.ts';
 

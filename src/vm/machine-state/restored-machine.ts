@@ -1,10 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
 import { deviceItems, type DeviceItem } from '../../config/items.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { CpusConfig } from '../../devices/cpus/index.ts';
+import { CpusConfig } from '../../devices/cpus/config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { DEVICES } from '../../devices/index.ts';
-import { MemoryConfig } from '../../devices/memory/index.ts';
+import { MemoryConfig } from '../../devices/memory/config.ts';
 import { vcpuPlaces } from '../../plan/acpi-patch.ts';
 import type { Layout, Placement } from '../../plan/placement.ts';
 import type { Step } from '../../devices/common/step.ts';

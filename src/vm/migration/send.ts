@@ -1,6 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
-import { zonesOf } from '../../devices/memory/index.ts';
+import { zonesOf } from '../../devices/memory/zones.ts';
 import { connectLink } from '../../host/migration/migration-connection.ts';
 import { isDirectory } from '../../host/memory/ram-backing.ts';
 import { migrationStatus } from '../../qemu/qmp/device-state.ts';

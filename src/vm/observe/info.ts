@@ -4,7 +4,7 @@ import { answeredConfig } from '../../config/answered-config.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { withDevice } from '../../config/merge.ts';
 import { completedPart, type Placement } from '../../plan/placement.ts';
-import { plannedMemory } from '../../devices/memory/index.ts';
+import { plannedMemory } from '../../devices/memory/zones.ts';
 import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from '../devices/net/host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';

@@ -1,6 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { bootMemory } from '../../devices/memory/index.ts';
+import { bootMemory } from '../../devices/memory/zones.ts';
 import type { Live, Vm } from '../vm.ts';
 import { setBalloon } from '../observe/balloon.ts';
 

@@ -1,7 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { SINGLE_ZONE, zonesOf, type MemoryConfig } from '../../devices/memory/index.ts';
-import { ramObject, type RamRegion } from '../../devices/memory/ram.ts';
+import { SINGLE_ZONE, zonesOf } from '../../devices/memory/zones.ts';
+import type { MemoryConfig } from '../../devices/memory/config.ts';
+import { ramObject, type RamRegion } from '../../devices/memory/plan.ts';
 import type { Step } from '../../devices/common/step.ts';
 import { nodeOfZone } from '../../plan/memory-layout.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';

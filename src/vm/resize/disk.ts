@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResizeDisk } from '../../api/requests.ts';
-import { disk, type DiskConfig } from '../../devices/disk/index.ts';
+import { disk } from '../../devices/disk/index.ts';
+import type { DiskConfig } from '../../devices/disk/config.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';

@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResizeZone } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory/index.ts';
+import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { virtioMems, type VirtioMemPlace } from '../../plan/memory-steps.ts';
 import type { Live, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';

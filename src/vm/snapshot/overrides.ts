@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RestoreOverrides } from '../../api/requests.ts';
 import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
-import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/index.ts';
+import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
 
 /**
  * A snapshot's configuration with what this VM has of its own.

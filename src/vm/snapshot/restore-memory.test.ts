@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeVmConfig } from '../../config/vm-config.ts';
-import { zonesOf } from '../../devices/memory/index.ts';
+import { zonesOf } from '../../devices/memory/zones.ts';
 import { placeDevices } from '../../plan/placement.ts';
 import { planMachine } from '../../plan/machine-plan.ts';
 import { mapMemory, withMapped } from './restore-memory.ts';

@@ -1,5 +1,5 @@
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
-import type { MemoryConfig } from '../../devices/memory/index.ts';
+import type { MemoryConfig } from '../../devices/memory/config.ts';
 import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/common/step.ts';
 import { copyExtents, touchExtents, type CopyEnd } from '../../host/memory/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/memory/process-memory.ts';

@@ -3,7 +3,7 @@ import { toApiError } from '../../api/handlers.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { join } from 'node:path';
 import { ConfigError } from '../../config/errors.ts';
-import { zonesOf } from '../../devices/memory/index.ts';
+import { zonesOf } from '../../devices/memory/zones.ts';
 import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/files/snapshot-folder.ts';

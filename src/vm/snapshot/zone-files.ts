@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { zonesOf, type MemoryZoneConfig } from '../../devices/memory/index.ts';
+import { zonesOf } from '../../devices/memory/zones.ts';
+import type { MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { isFileOf, mappingAt } from '../../host/memory/process-memory.ts';
 import { layOutMemory } from '../../plan/memory-layout.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { planGroup, sharedLimits } from '../../../devices/rate-limit-group/index.ts';
+import { planGroup, sharedLimits } from '../../../devices/rate-limit-group/plan.ts';
 import type { OneTimeBurst, Step } from '../../../devices/common/step.ts';
 import type { Placement } from '../../../plan/placement.ts';
 import { planDevice } from '../../../plan/machine-plan.ts';

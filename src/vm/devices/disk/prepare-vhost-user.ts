@@ -1,4 +1,4 @@
-import type { DiskConfig } from '../../../devices/disk/index.ts';
+import type { DiskConfig } from '../../../devices/disk/config.ts';
 import { createLog } from '../../../util/log.ts';
 import { relayBackEnd } from '../vhost-user-back-end.ts';
 import type { PrepareContext } from '../prepare.ts';

@@ -1,7 +1,8 @@
 import type { VmConfig } from '../../../config/vm-config.ts';
-import type { DiskConfig } from '../../../devices/disk/index.ts';
+import type { DiskConfig } from '../../../devices/disk/config.ts';
 import { disk } from '../../../devices/disk/index.ts';
-import { sharedLimits, type SharedLimits } from '../../../devices/rate-limit-group/index.ts';
+import { sharedLimits } from '../../../devices/rate-limit-group/plan.ts';
+import type { SharedLimits } from '../../../devices/common/throttle-group.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../../host/disk/disk-image.ts';
 import type { ImageFormat } from '../../../host/disk/image-format.ts';
 import { preallocate } from '../../../host/disk/preallocate.ts';

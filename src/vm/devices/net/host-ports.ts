@@ -1,6 +1,7 @@
 import type { VmConfig } from '../../../config/vm-config.ts';
 import type { AnyConfig } from '../../../devices/device.ts';
-import { net, type NetConfig } from '../../../devices/net/index.ts';
+import { net } from '../../../devices/net/index.ts';
+import type { NetConfig } from '../../../devices/net/config.ts';
 import type { PortForward } from '../../../devices/net/port-forward.ts';
 import { isPortFree } from '../../../host/net/free-port.ts';
 import { qemuId, type Placement } from '../../../plan/placement.ts';

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
-import type { NetConfig, NetFacts } from '../../../devices/net/index.ts';
+import type { NetConfig } from '../../../devices/net/config.ts';
+import type { NetFacts } from '../../../devices/net/plan.ts';
 import { awaitBackEnds, type BackEnds } from '../../../host/vhost-user/back-end-connections.ts';
 import { startRelay } from '../../../host/vhost-user/relay-service.ts';
 import { qemuUser } from '../../../qemu/process/confinement.ts';

@@ -1,4 +1,6 @@
-import { net, queuePairs, type NetConfig, type NetFacts } from '../../../devices/net/index.ts';
+import { net } from '../../../devices/net/index.ts';
+import { queuePairs, type NetFacts } from '../../../devices/net/plan.ts';
+import type { NetConfig } from '../../../devices/net/config.ts';
 import { planFrameLimit } from '../../../devices/net/frame-limit.ts';
 import { clearFrameLimits, limitFrames } from '../../../host/net/tap-rate-limit.ts';
 import { inspectTapDescriptors, openTap } from '../../../host/net/tap.ts';

@@ -1,4 +1,4 @@
-import { PmemConfig } from '../../../devices/pmem/index.ts';
+import { PmemConfig } from '../../../devices/pmem/config.ts';
 import type { AnyConfig } from '../../../devices/device.ts';
 import { isDirectory } from '../../../host/memory/ram-backing.ts';
 import { qemuId } from '../../../plan/placement.ts';

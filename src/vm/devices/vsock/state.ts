@@ -1,6 +1,7 @@
 import type { MachinePlan } from '../../../devices/common/machine-plan.ts';
 import type { Step } from '../../../devices/common/step.ts';
-import { vsock, VsockConfig } from '../../../devices/vsock/index.ts';
+import { vsock } from '../../../devices/vsock/index.ts';
+import { VsockConfig } from '../../../devices/vsock/config.ts';
 import { qemuId, type Layout, type Placement } from '../../../plan/placement.ts';
 import { planDevice } from '../../../plan/machine-plan.ts';
 import { guestBus } from '../../../qemu/guest-bus/bus.ts';

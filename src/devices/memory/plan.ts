@@ -1,4 +1,4 @@
-import type { MemoryZoneConfig } from './index.ts';
+import type { MemoryZoneConfig } from './config.ts';
 import type { ObjectStep, Step } from '../common/step.ts';
 
 /** What holds a part of the RAM on the host. */

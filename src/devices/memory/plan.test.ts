@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ramObject, type RamBacking } from './ram.ts';
+import { ramObject, type RamBacking } from './plan.ts';
 
 const MIB = 2 ** 20;
 

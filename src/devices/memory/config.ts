@@ -1,0 +1,89 @@
+import {
+  bounded,
+  beyond,
+  defaulted,
+  optional,
+  struct,
+  wordDefaulted,
+  type Bounds,
+  type ValueOf,
+} from '../../schema/field.ts';
+import { choice, flag, list, nested, path, size, text, uint } from '../../schema/kinds.ts';
+import { HOTPLUG_SIZE, NOT_EMPTY, RAM_SIZE, ZONE_SIZE } from '../common/limits.ts';
+
+/** Size of the RAM where nothing is said, in `bytes`. */
+export const DEFAULT_MEMORY = 512 * 2 ** 20;
+
+const ramSize = (doc: string, bounds: Bounds) =>
+  bounded(
+    wordDefaulted(size(doc, { default: '512 MB' }), () => DEFAULT_MEMORY),
+    { ...bounds, default: DEFAULT_MEMORY },
+  );
+const growth = (doc: string) => optional(bounded(size(doc), HOTPLUG_SIZE));
+
+/** A part of the RAM with a backing of its own; zones are used where `memory.size` is 0. */
+export interface MemoryZoneConfig extends ValueOf<typeof MemoryZoneConfig> {}
+export const MemoryZoneConfig = struct({
+  name: 'MemoryZoneConfig',
+  doc: 'A part of the RAM with a backing of its own; needs memory.size to be 0',
+  wordsMeant: { mem: 'size', 'mem-path': 'file', path: 'file', share: 'shared' },
+  fields: {
+    id: bounded(text('Name of the zone', '<zone_id>'), NOT_EMPTY),
+    size: ramSize('Size in `bytes`', ZONE_SIZE),
+    file: optional(path('File or directory that backs the zone')),
+    mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
+    shared: defaulted(flag('Mapped shared, so that other processes can map it as well'), false),
+    hugepages: defaulted(flag('Backed by huge pages'), false),
+    hugepage_size: optional(size('Size of a huge page in `bytes`')),
+    host_numa_node: optional(
+      uint('NUMA node of the host to take the pages from', { bits: 32, format: 'int32' }),
+    ),
+    hotplug_size: growth('Room to grow in `bytes`'),
+    hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
+    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    thp: beyond(
+      optional(
+        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
+      ),
+    ),
+    reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
+  },
+});
+
+export interface MemoryConfig extends ValueOf<typeof MemoryConfig> {}
+export const MemoryConfig = struct({
+  name: 'MemoryConfig',
+  doc: 'RAM of the guest',
+  wordsIgnored: ['file'],
+  wordsMeant: {
+    max: 'hotplug_size',
+    maxmem: 'hotplug_size',
+    mem: 'size',
+    prealloc: 'prefault',
+    share: 'shared',
+  },
+  fields: {
+    size: ramSize('Size in `bytes`; 0 where zones say it', RAM_SIZE),
+    mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
+    hotplug_method: defaulted(
+      choice('How RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
+        document: { type: 'string', default: 'acpi' },
+        aliases: { 'virtio-mem': 'VirtioMem' },
+      }),
+      'Acpi',
+    ),
+    hotplug_size: growth('Room to grow in `bytes`'),
+    hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
+    shared: defaulted(flag('Mapped shared, so that vhost-user back-ends can map it as well'), false),
+    hugepages: defaulted(flag('Backed by huge pages'), false),
+    hugepage_size: optional(size('Size of a huge page in `bytes`; default: the host’s')),
+    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    thp: beyond(
+      optional(
+        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
+      ),
+    ),
+    reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
+    zones: optional(list(nested(MemoryZoneConfig))),
+  },
+});

@@ -1,0 +1,64 @@
+import type { PlanContext } from '../device.ts';
+import { PortForward } from './port-forward.ts';
+import { offloadProps } from './offloads.ts';
+import { onBus, onBusByBackend } from '../common/pci.ts';
+import type { Step } from '../common/step.ts';
+import { userNetwork } from './user-network.ts';
+import { planVhostUserNet } from './vhost-user.ts';
+import type { NetConfig } from './config.ts';
+
+/** What the host found or made for a network. */
+export interface NetFacts {
+  /** of the guest's side */
+  readonly mac: string;
+  /** the TAP's queues; undefined where there is no TAP */
+  readonly fds: readonly number[] | undefined;
+  /** path of the socket at which the VMM connects a vhost-user back-end to QEMU; undefined where there is none */
+  readonly frontEnd?: string | undefined;
+  /** the forwards of backend `user`, with the host ports to ask for */
+  readonly forwards?: readonly PortForward[] | undefined;
+}
+
+/** Pairs of a receiving and a sending queue; an odd queue is left over, as in the original. */
+export function queuePairs({ num_queues: queues }: Pick<NetConfig, 'num_queues'>): number {
+  return Math.floor(queues / 2);
+}
+
+export function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly Step[] {
+  const pairs = queuePairs(config);
+  return [
+    ...planBackend(config, at),
+    {
+      kind: 'device',
+      props: {
+        driver: 'virtio-net-pci',
+        ...(config.vhost_user ? onBusByBackend(at) : onBus(at)),
+        netdev: at.qemuId,
+        mac: at.facts.mac,
+        ...(config.mtu === undefined ? {} : { host_mtu: config.mtu }),
+        mq: pairs > 1,
+        // one for each queue, the control queue and changes of the configuration
+        vectors: 2 * pairs + 2,
+        rx_queue_size: config.queue_size,
+        tx_queue_size: config.vhost_user ? config.queue_size : TAP_TX_QUEUE_SIZE,
+        ...offloadProps(config),
+        // no firmware of ours boots from a network
+        romfile: '',
+      },
+    },
+  ];
+}
+
+/** The engine takes no longer sending queue, unless a vhost-user back-end serves it. */
+const TAP_TX_QUEUE_SIZE = 256;
+
+function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {
+  if (config.vhost_user) {
+    return planVhostUserNet({ id, pairs: queuePairs(config), frontEnd: facts.frontEnd ?? '' });
+  }
+  if (config.backend === 'user') {
+    const network = userNetwork({ ...config, forwards: facts.forwards });
+    return [{ kind: 'netdev', props: { id, ...network } }];
+  }
+  return [{ kind: 'netdev', props: { type: 'tap', id }, fds: facts.fds ?? [] }];
+}

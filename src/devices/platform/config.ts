@@ -1,0 +1,74 @@
+import {
+  bounded,
+  defaulted,
+  formed,
+  later,
+  optional,
+  struct,
+  type ValueOf,
+  type WordsForm,
+} from '../../schema/field.ts';
+import { flag, list, text, uint } from '../../schema/kinds.ts';
+import { readTexts } from '../../schema/lists.ts';
+import { readIntegers } from '../common/integers.ts';
+import { NOT_EMPTY, OEM_STRINGS, UUID } from '../common/limits.ts';
+
+/** What the guest is told about the machine that it runs on. */
+export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}
+export const PlatformConfig = struct({
+  name: 'PlatformConfig',
+  doc: 'What the guest is told of its machine (SMBIOS), and its PCI segments',
+  aliases: { system_serial_number: 'serial_number', system_uuid: 'uuid' },
+  wordsIgnored: ['iommu_address_width', 'iommufd', 'iommufd_fd', 'vfio_p2p_dma'],
+  fields: {
+    num_pci_segments: defaulted(
+      uint('PCI segments; all devices are on segment 0, whatever segment they ask for', { bits: 16, min: 1 }),
+      1,
+    ),
+    iommu_segments: optional(
+      list(
+        uint('Segment behind the virtual IOMMU; only 0 has devices', { bits: 16 }),
+        readIntegers,
+        '[<segment>,...]',
+      ),
+    ),
+    serial_number: formed(
+      eitherWord('system_serial_number', 'serial_number'),
+      optional(bounded(text('Serial number of the machine'), NOT_EMPTY)),
+    ),
+    uuid: formed(
+      eitherWord('system_uuid', 'uuid'),
+      optional(bounded(text('UUID of the machine', '<uuid>'), UUID)),
+    ),
+    tdx: later(
+      optional(flag('Protected from the host by TDX')),
+      'nothing here protects a guest from its host: QEMU 10 has no TDX',
+    ),
+    sev_snp: later(
+      optional(flag('Protected from the host by SEV-SNP')),
+      'nothing here protects a guest from its host: there is no processor with SEV-SNP to see it work',
+    ),
+    oem_strings: optional(
+      bounded(
+        list(bounded(text('A text for programs in the guest'), NOT_EMPTY), readTexts, '[<text>,<text>...]'),
+        OEM_STRINGS,
+      ),
+    ),
+    system_manufacturer: optional(
+      bounded(text('Who made the machine; default: `Cloud Hypervisor`'), NOT_EMPTY),
+    ),
+    system_product_name: optional(
+      bounded(text('Name of the product; default: `cloud-hypervisor`'), NOT_EMPTY),
+    ),
+    system_version: optional(bounded(text('Version of the product'), NOT_EMPTY)),
+    system_family: optional(bounded(text('Family of products'), NOT_EMPTY)),
+    system_sku_number: optional(bounded(text('Number of the product in the maker’s lists'), NOT_EMPTY)),
+    chassis_asset_tag: optional(bounded(text('Inventory number of the machine'), NOT_EMPTY)),
+  },
+});
+
+/** The word of today's Cloud Hypervisor, and the one that it had before. */
+function eitherWord(name: string, before: string): WordsForm {
+  const syntax = `${before}=<text>`;
+  return { keys: [name, before], syntax, read: (words) => words.text(name) ?? words.text(before) };
+}

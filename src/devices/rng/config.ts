@@ -1,0 +1,26 @@
+import { bounded, defaulted, struct, wordDefaulted, type ValueOf } from '../../schema/field.ts';
+import { flag, path } from '../../schema/kinds.ts';
+import { pciDeviceId } from '../common/pci.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+export const SOURCE = '/dev/urandom';
+
+/** The virtio entropy device; there always is one. */
+export interface RngConfig extends ValueOf<typeof RngConfig> {}
+export const RngConfig = struct({
+  name: 'RngConfig',
+  doc: 'The virtio entropy device; there always is one',
+  wordsIgnored: ['id', 'pci_segment'],
+  wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
+  fields: {
+    src: wordDefaulted(
+      bounded(
+        { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
+        { ...NOT_EMPTY, default: SOURCE },
+      ),
+      () => SOURCE,
+    ),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
+    pci_device_id: pciDeviceId(),
+  },
+});

@@ -1,0 +1,26 @@
+import type { Properties } from '../common/machine-plan.ts';
+import type { ObjectStep } from '../common/step.ts';
+import type { SgxEpcConfig } from './config.ts';
+
+/** The sections of a machine: what holds them, and what the machine and its vCPUs are told of them. */
+export interface SgxPlan {
+  readonly steps: readonly ObjectStep[];
+  readonly machine: Properties;
+  readonly cpu: Properties;
+}
+
+/** Plans all sections; `nodeOf` says by QEMU's number which NUMA node of the guest one belongs to. */
+export function planSgx(sections: readonly SgxEpcConfig[], nodeOf: (id: string) => number): SgxPlan {
+  const machine = sections.flatMap(({ id }, i) => [
+    [`sgx-epc.${i}.memdev`, `epc${i}`],
+    [`sgx-epc.${i}.node`, nodeOf(id)],
+  ]);
+  return {
+    steps: sections.map(({ size, prefault }, i) => ({
+      kind: 'object',
+      props: { 'qom-type': 'memory-backend-epc', id: `epc${i}`, size, share: true, prealloc: prefault },
+    })),
+    machine: Object.fromEntries(machine),
+    cpu: sections.length === 0 ? {} : { 'sgx-provisionkey': true },
+  };
+}

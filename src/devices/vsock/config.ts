@@ -1,0 +1,24 @@
+import { bounded, defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
+import { flag, socketPath, text, uint } from '../../schema/kinds.ts';
+import { pciDeviceId, pciSegment } from '../common/pci.ts';
+import { NOT_EMPTY, VSOCK_CID } from '../common/limits.ts';
+
+/** Sockets between host and guest, over a UNIX socket of the host. */
+export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
+export const VsockConfig = struct({
+  name: 'VsockConfig',
+  doc: 'Sockets between host and guest, over a UNIX socket of the host',
+  wordsMeant: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
+  wordsFirst: ['socket'],
+  fields: {
+    cid: bounded(
+      uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
+      VSOCK_CID,
+    ),
+    socket: socketPath('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
+    iommu: defaulted(flag('Behind the virtual IOMMU'), false),
+    id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
+    pci_segment: pciSegment(),
+    pci_device_id: pciDeviceId(),
+  },
+});

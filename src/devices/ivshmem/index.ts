@@ -2,7 +2,7 @@ import { beyond, optional } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { IvshmemConfig } from './config.ts';
-import { planIvshmem } from './plan.ts';
+import { ivshmemMemory, planIvshmem } from './plan.ts';
 
 export const ivshmem = defineDevice({
   member: 'ivshmem',
@@ -14,5 +14,7 @@ export const ivshmem = defineDevice({
   takesSlot: true,
   removable: false,
   editable: ['path', 'pci_segment'],
+  unmovable: () => 'other programs may write its memory meanwhile',
+  foreignMemory: (qemuId) => [ivshmemMemory(qemuId)],
   plan: planIvshmem,
 });

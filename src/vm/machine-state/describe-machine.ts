@@ -10,8 +10,7 @@ import type { Machine } from '../launch/machine.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
 import { shapeOf } from './editable-config.ts';
 import { describeImages } from './images.ts';
-import { savePmems } from '../devices/pmem/state.ts';
-import { saveVsocks } from '../devices/vsock/state.ts';
+import { saveStates } from '../devices/states.ts';
 import type { MachineDescription, SavedDevice } from './machine-description.ts';
 
 /** A machine without its state and its RAM: what a like one is made from. One with pmem or vsock devices must be paused. */
@@ -30,8 +29,7 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
     memoryAddresses: await memoryAddresses(machine.qemu.qmp),
     nextNumber: machine.layout.nextNumber,
     images: await describeImages(machine),
-    pmems: await savePmems(machine),
-    vsocks: await saveVsocks(machine),
+    ...(await saveStates(machine)),
     devices: machine.layout.placements.map((placement): SavedDevice => {
       const { device, id, qemuName, slot, added, config } = placement;
       const leaving = machine.leaving.has(id) ? { leaving: portable(device, config) } : {};

@@ -1,27 +1,6 @@
 import * as v from 'valibot';
-
-/** A whole number from 0 to `max`. */
-function whole(max = Number.MAX_SAFE_INTEGER) {
-  return v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(max));
-}
-
-/** At most `max` items: a machine has no more. */
-function few<const S extends v.GenericSchema>(item: S, max = 256) {
-  return v.pipe(v.array(item), v.maxLength(max));
-}
-
-const Byte = whole(0xff);
-const Word = whole(0xffff);
-const Doubleword = whole(0xffff_ffff);
-const Name = v.pipe(v.string(), v.maxLength(256));
-/** Guest addresses of the three areas of a queue, each the lower and the upper 32 bits. */
-const Areas = v.pipe(v.array(Doubleword), v.length(6));
-/** Base addresses of a PCI function; those of bridges and ROMs are not more. */
-const Places = few(Doubleword, 16);
-/** Lower and upper 32 bits. */
-const Features = v.pipe(v.array(Doubleword), v.length(2));
-/** Largest queue of a virtio device. */
-const QUEUE_SIZE_MAX = 32_768;
+import { SAVED_STATES } from '../devices/saved-states.ts';
+import { few, Name, whole } from './saved-values.ts';
 
 /** A region of RAM and where it is in `memory-ranges`, in `bytes`. */
 const SavedRegion = v.object({
@@ -50,61 +29,6 @@ const SavedDevice = v.object({
   leaving: v.optional(v.unknown()),
 });
 export type SavedDevice = v.InferOutput<typeof SavedDevice>;
-
-/** A queue of a virtio device that QEMU does not save. */
-const SavedQueue = v.object({
-  size: v.pipe(whole(QUEUE_SIZE_MAX), v.minValue(1)),
-  areas: Areas,
-  /** how many requests the device has taken, modulo 2^16 */
-  taken: Word,
-});
-export type SavedQueue = v.InferOutput<typeof SavedQueue>;
-
-/** What a guest has set in a pmem device; see `pmem/device.ts`. */
-const SavedPmem = v.object({
-  /** QEMU's */
-  id: v.string(),
-  /** registers of its configuration space */
-  command: Word,
-  places: Places,
-  /** that its driver took */
-  features: Features,
-  status: Byte,
-  /** its interrupt was raised and not taken */
-  hasNews: v.boolean(),
-  queue: v.optional(SavedQueue),
-});
-export type SavedPmem = v.InferOutput<typeof SavedPmem>;
-
-/** What a guest has set in a virtio device on PCI; see `qemu/guest-bus/virtio-function.ts`. */
-const SavedFunction = v.object({
-  command: Word,
-  places: Places,
-  msix: v.optional(v.object({ control: Word, table: few(Doubleword, 2048 * 4) })),
-  features: Features,
-  status: Byte,
-  configVector: Word,
-  queues: few(
-    v.object({ size: whole(QUEUE_SIZE_MAX), vector: Word, enabled: v.boolean(), areas: Areas }),
-    1024,
-  ),
-  selected: few(Doubleword),
-});
-
-/** A vsock device; see `vsock/device.ts`. */
-const SavedVsock = v.object({
-  /** as clients know it */
-  id: v.string(),
-  /** the guest's address then */
-  cid: whole(),
-  /** see `Past` in `backends/vsock/messages.ts` */
-  past: v.object({
-    streams: few(v.object({ guestPort: Doubleword, hostPort: Doubleword }), 65_536),
-    nextHostPort: Doubleword,
-  }),
-  state: SavedFunction,
-});
-export type SavedVsock = v.InferOutput<typeof SavedVsock>;
 
 /** Image of a disk or a pmem device; see `SavedImage` in `prepare/expected-image.ts`. */
 const SavedImage = v.object({
@@ -148,8 +72,7 @@ const MachineDescriptionSchema = v.object({
   nextNumber: whole(2 ** 31),
   devices: few(SavedDevice),
   images: v.optional(few(SavedImage), []),
-  pmems: v.optional(few(SavedPmem), []),
-  vsocks: v.optional(few(SavedVsock), []),
+  ...SAVED_STATES,
 });
 export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
 

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import type { Machine } from '../launch/machine.ts';
-import { vsocksOf } from '../devices/vsock/state.ts';
+import { realBlockers } from '../devices/states.ts';
 
 type Saveable = Pick<Machine, 'layout' | 'config'> & {
   readonly qemu: { readonly qmp: Pick<Qmp, 'execute'> };
@@ -22,13 +22,9 @@ export async function checkSaveable({ layout, qemu, config }: Saveable, fate: st
   if ((config.sgx_epc ?? []).length > 0) {
     throw new ApiError('failed', `sgx_epc: cannot ${fate}: enclave memory belongs to one processor`);
   }
-  const reasons = await blockers(qemu.qmp);
-  const real = vsocksOf({ layout }).length > 0 ? reasons.filter((one) => !OF_VSOCK.test(one)) : reasons;
+  const real = realBlockers({ layout }, await blockers(qemu.qmp));
   if (real.length > 0) throw new ApiError('failed', `The VM cannot ${fate}: ${real.join('; ')}`);
 }
-
-/** What QEMU has against a vsock device, which it never sees saved; see `vsock/device.ts`. */
-const OF_VSOCK = /\/vhost-user-vsock$|VHOST_USER_PROTOCOL_F_LOG_SHMFD/;
 
 async function blockers(qmp: Pick<Qmp, 'execute'>): Promise<string[]> {
   const answer = await qmp.execute('query-migrate');

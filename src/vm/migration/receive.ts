@@ -11,8 +11,7 @@ import { launchMachine, type Machine, type Start } from '../launch/machine.ts';
 import { checkEngine } from '../machine-state/describe-machine.ts';
 import { activateImages, expectedImages } from '../machine-state/images.ts';
 import { likeStart } from '../machine-state/restored-machine.ts';
-import { restorePmems } from '../devices/pmem/state.ts';
-import { planWithoutVsocks, restoreVsocks } from '../devices/vsock/state.ts';
+import { planWithoutStates, restoreStates } from '../devices/states.ts';
 import { parseDescription } from '../machine-state/machine-description.ts';
 import { createVm, type Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
@@ -77,10 +76,9 @@ async function takeVm(
       const ready: Answer = {};
       await receiveMachine(machine.qemu, await link.take(ready));
       await activateImages(machine);
-      await restorePmems(machine, description.pmems);
-      await restoreVsocks(machine, description.vsocks);
+      await restoreStates(machine, description);
     };
-    const adapt: Start['adapt'] = (plan) => planWithoutVsocks(start.adapt(plan), start.layout);
+    const adapt: Start['adapt'] = (plan) => planWithoutStates(start.adapt(plan), start.layout);
     const machine = await launchMachine(
       { ...start, images: expectedImages(description, config), adapt, begin },
       consoles,

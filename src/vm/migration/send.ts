@@ -12,10 +12,8 @@ import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
 import type { Machine } from '../launch/machine.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';
-import { pmemsOf, withoutInterrupts } from '../devices/pmem/state.ts';
-import { flushPmems, homeOf } from '../devices/pmem/memory.ts';
+import { checkDevicesMigrate, flushDevices, hasUnsavedDevices, whileSaveable } from '../devices/states.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
-import { vsocksOf, withoutVsocks } from '../devices/vsock/state.ts';
 import { turn, type OnVmEvent } from '../events.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
@@ -44,11 +42,11 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   const { waits: signal } = signals;
   // a guest that runs could release a device that the receiver was told of
   let isTold = false;
-  const stopsFirst = pmemsOf(machine).length + vsocksOf(machine).length + machine.leaving.size > 0;
+  const stopsFirst = hasUnsavedDevices(machine) || machine.leaving.size > 0;
   try {
     // what we tell of devices that QEMU does not save must be their last word
     if (stopsFirst) await machine.qemu.qmp.execute('stop');
-    await flushPmems(machine);
+    await flushDevices(machine);
     using link = await connectLink(address, signal);
     const config = encodeVmConfig(portableVmConfig(vm.config));
     const description = await describeMachine(vm, machine);
@@ -69,9 +67,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
       const { remaining, total } = await migrationStatus(machine.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
-    await withoutInterrupts(machine, () =>
-      withoutVsocks(machine, description.vsocks, () => sendMachine(machine.qemu, fd, options)),
-    );
+    await whileSaveable(machine, description, () => sendMachine(machine.qemu, fd, options));
   } catch (error) {
     if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
     if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(turn(event));
@@ -85,13 +81,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
 /** The rule for snapshots, nothing that is in no file but this machine's, and no file that both machines would write: what the one sends would undo what the other did. */
 async function checkMovable({ config }: Vm, machine: Machine): Promise<void> {
   await checkSaveable(machine, 'be sent');
-  for (const { id, config: pmem } of pmemsOf(machine)) {
-    if ((await homeOf(pmem)) === 'file') continue;
-    throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
-  }
-  if (config.ivshmem !== undefined) {
-    throw new ApiError('failed', 'ivshmem: cannot be sent: other programs may write its memory meanwhile');
-  }
+  await checkDevicesMigrate(machine);
   for (const zone of zonesOf(config.memory)) {
     if (zone.file === undefined || !zone.shared || (await isDirectory(zone.file))) continue;
     throw new ApiError('failed', `memory zone ${zone.id}: cannot be sent: it is the file ${zone.file}`);

@@ -24,9 +24,8 @@ import { openForEngine } from '../launch/passed-files.ts';
 import { activateImages, expectedImages } from '../machine-state/images.ts';
 import { likeStart } from '../machine-state/restored-machine.ts';
 import { withOverrides } from './overrides.ts';
-import { restorePmems } from '../devices/pmem/state.ts';
 import { fillMemory, mapMemory, touchMemory, withMapped, type MemorySource } from './restore-memory.ts';
-import { planWithoutVsocks, restoreVsocks } from '../devices/vsock/state.ts';
+import { planWithoutStates, restoreStates } from '../devices/states.ts';
 import { parseSavedMachine, type SavedMachine } from '../machine-state/machine-description.ts';
 import { zoneRegions } from './zone-files.ts';
 
@@ -136,7 +135,7 @@ async function restoreMachine(
         const from = { memory: config.memory, path, zones, isMappable };
         memory = { ...memory, ...mapMemory(like, description.regions, from) };
         const handed = new Map([...like.handed, ...files.fds]);
-        return planWithoutVsocks({ ...like, ...withMapped(like, memory), handed }, start.layout);
+        return planWithoutStates({ ...like, ...withMapped(like, memory), handed }, start.layout);
       },
       begin: (machine) =>
         orEnd(machine.qemu, async () => {
@@ -145,8 +144,7 @@ async function restoreMachine(
           await fillMemory(machine, memory, signals.kill);
           await loadState(machine, folder, description);
           await activateImages(machine);
-          await restorePmems(machine, description.pmems);
-          await restoreVsocks(machine, description.vsocks);
+          await restoreStates(machine, description);
           if (prefault || isPrefaulted(config)) await touchMemory(machine, memory, signals.kill);
         }),
     },

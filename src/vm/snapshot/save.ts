@@ -3,8 +3,6 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/memory/copy-extents.ts';
-import { ivshmem } from '../../devices/ivshmem/index.ts';
-import { ivshmemMemory } from '../../devices/ivshmem/plan.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { openMemory } from '../../host/memory/process-memory.ts';
 import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/files/snapshot-folder.ts';
@@ -22,10 +20,8 @@ import { checkSaveable } from '../machine-state/saveable.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';
 import { pathOf } from './url-path.ts';
 import { manifestOf, withFacts } from './manifest.ts';
-import { withoutInterrupts } from '../devices/pmem/state.ts';
-import { pmemMemory } from '../devices/pmem/memory.ts';
+import { deviceMemory, whileSaveable } from '../devices/states.ts';
 import { saveMemory } from './save-memory.ts';
-import { withoutVsocks } from '../devices/vsock/state.ts';
 import type { SavedMachine } from '../machine-state/machine-description.ts';
 import { zoneFilesOf } from './zone-files.ts';
 
@@ -74,15 +70,13 @@ async function writeSnapshot(
 ): Promise<void> {
   const blocks = await ownBlocks(machine);
   const described = await describeMachine(vm, machine);
-  const stream = await withoutInterrupts(machine, () =>
-    withoutVsocks(machine, described.vsocks, () => deviceState(machine, blocks)),
-  );
+  const stream = await whileSaveable(machine, described, () => deviceState(machine, blocks));
   log.info(`device state: ${stream.length} bytes`);
   const config = encodeVmConfig(portableVmConfig(vm.config));
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(config, undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
   await showEngine(file);
-  const { nameless, discarding } = await pmemMemory(machine);
+  const { nameless, discarding } = await deviceMemory(machine);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
   const zones = await zoneFilesOf(machine, blocks);
   const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
@@ -107,7 +101,7 @@ async function writeSnapshot(
 /** The machine's memory, without what it shares with programs on the host: that is in their file, and stays there. */
 async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]> {
   const others = new Set(
-    layout.placements.filter(({ device }) => device === ivshmem).map(({ id }) => ivshmemMemory(qemuId(id))),
+    layout.placements.flatMap(({ device, id }) => device.foreignMemory?.(qemuId(id)) ?? []),
   );
   return (await ramBlocks(qemu.qmp)).filter(({ name }) => !others.has(name));
 }

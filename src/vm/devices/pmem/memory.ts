@@ -1,3 +1,4 @@
+import { ApiError } from '../../../api/errors.ts';
 import { PmemConfig } from '../../../devices/pmem/config.ts';
 import type { AnyConfig } from '../../../devices/device.ts';
 import { isDirectory } from '../../../host/memory/ram-backing.ts';
@@ -7,18 +8,11 @@ import { hostAddress, type RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import { decode } from '../../../schema/decode.ts';
 import { openFile } from '../../../util/open-file.ts';
 import type { Machine } from '../../launch/machine.ts';
-import { pmemsOf } from './state.ts';
+import type { DeviceMemory } from '../state-actions.ts';
+import { pmemsOf } from './placements.ts';
 
-/** Memory of pmem devices whose contents are in no file that outlives the machine. */
-export interface PmemMemory {
-  /** in a file without a name: all of it must be saved */
-  readonly nameless: readonly RamBlock[];
-  /** over a file that never gets it: what was written must be saved */
-  readonly discarding: readonly RamBlock[];
-}
-
-/** Finds the memory of pmem devices by where their guest sees it: QEMU's table of memory gives it no name. */
-export async function pmemMemory(machine: Machine): Promise<PmemMemory> {
+/** Finds the memory of pmem devices by its guest address: QEMU's table of memory gives it no name. */
+export async function pmemMemory(machine: Machine): Promise<DeviceMemory> {
   const [nameless, discarding]: [RamBlock[], RamBlock[]] = [[], []];
   const pmems = pmemsOf(machine);
   if (pmems.length === 0) return { nameless, discarding };
@@ -36,14 +30,22 @@ export async function pmemMemory(machine: Machine): Promise<PmemMemory> {
   return { nameless, discarding };
 }
 
-/** Where a device's contents are: in its file alone, or as `PmemMemory` has it. */
-export async function homeOf(config: AnyConfig): Promise<'file' | keyof PmemMemory> {
+/** Returns what holds a device's contents: its file alone, or memory as in `DeviceMemory`. */
+async function homeOf(config: AnyConfig): Promise<'file' | keyof DeviceMemory> {
   const { file, discard_writes: discards } = decode(PmemConfig, config);
   if (await isDirectory(file)) return 'nameless';
   return discards ? 'discarding' : 'file';
 }
 
-/** Brings what guests have written into the files of pmem devices to the disk, for who does not share this host's memory. */
+/** Rejects with ApiError naming a pmem device whose contents are in no file. */
+export async function checkPmemsMigrate(machine: Machine): Promise<void> {
+  for (const { id, config } of pmemsOf(machine)) {
+    if ((await homeOf(config)) === 'file') continue;
+    throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
+  }
+}
+
+/** Writes the files of pmem devices to the disk, for a destination that does not share this host's page cache. */
 export async function flushPmems(machine: Machine): Promise<void> {
   for (const { config } of pmemsOf(machine)) {
     await using file = await openFile(decode(PmemConfig, config).file, { kinds: ['file', 'block'] });

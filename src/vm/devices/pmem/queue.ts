@@ -4,7 +4,7 @@ import type { Qemu } from '../../../qemu/process/qemu.ts';
 import { hostAddress } from '../../../qemu/qmp/ram-blocks.ts';
 import { COMMON, writeAreas, type VirtioRegisters } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { queueStatus } from '../../../qemu/guest-bus/virtio-status.ts';
-import type { SavedQueue } from '../../machine-state/machine-description.ts';
+import type { SavedQueue } from './saved.ts';
 
 /*
  * A queue's counters begin at 0 and only requests move them. So a new device is brought to where another one was by as many

@@ -1,5 +1,5 @@
 import { pmem } from '../../../devices/pmem/index.ts';
-import { qemuId, type Placement } from '../../../plan/placement.ts';
+import { qemuId } from '../../../plan/placement.ts';
 import { guestBus, type Registers } from '../../../qemu/guest-bus/bus.ts';
 import {
   onConfigSpace,
@@ -18,23 +18,32 @@ import {
 } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { interruptOf } from '../../../qemu/guest-bus/virtio-status.ts';
 import type { Machine } from '../../launch/machine.ts';
-import type { SavedPmem, SavedQueue } from '../../machine-state/machine-description.ts';
+import type { StateActions } from '../state-actions.ts';
+import { checkPmemsMigrate, flushPmems, pmemMemory } from './memory.ts';
+import { pmemsOf } from './placements.ts';
 import { kickWaiting, replayQueue, untilAnswered } from './queue.ts';
+import type { SavedPmem, SavedQueue } from './saved.ts';
 
 /*
- * QEMU saves nothing of a virtio-pmem device. What its guest has set in it is read from its registers and set again, as the guest's
- * driver did.
+ * QEMU saves no state of a virtio-pmem device. The driver's settings are read from the device's registers, and on restore they
+ * are written again in the driver's order.
  */
 
-/** VIRTIO_F_VERSION_1 alone: with it a queue lies where it is said to. */
+export const pmemState: StateActions<SavedPmem> = {
+  member: pmem.member,
+  states: 'pmems',
+  save: (machine) => onEach(machine, (space, id) => saveOne(machine, space, id)),
+  restore: restorePmems,
+  hide: (machine, _saved, act) => withoutInterrupts(machine, act),
+  memory: pmemMemory,
+  flush: flushPmems,
+  checkMigration: checkPmemsMigrate,
+};
+
+/** Feature bits with VIRTIO_F_VERSION_1 alone: the queue's areas are then at the addresses that were written. */
 const PLAIN = [0, 1];
 
 type OnSpace<T> = (space: Registers, id: string) => Promise<T>;
-
-/** Reads what a paused machine's pmem devices were set to. */
-export async function savePmems(machine: Machine): Promise<SavedPmem[]> {
-  return onEach(machine, (space, id) => saveOne(machine, space, id));
-}
 
 async function saveOne({ qemu }: Machine, space: Registers, id: string): Promise<SavedPmem> {
   const registers = await virtioRegisters(space);
@@ -57,8 +66,7 @@ async function queueOf(common: Registers, taken: number): Promise<SavedQueue | u
   return { size: await common.read(COMMON.queueSize, 2), areas: await readAreas(common), taken };
 }
 
-/** Sets the pmem devices of a machine that has its RAM and has not run as others were. */
-export async function restorePmems(machine: Machine, saved: readonly SavedPmem[]): Promise<void> {
+async function restorePmems(machine: Machine, saved: readonly SavedPmem[]): Promise<void> {
   await onEach(machine, async (space, id) => {
     const one = saved.find((other) => other.id === id);
     if (one !== undefined) await restoreOne(machine, space, one);
@@ -85,10 +93,10 @@ async function restoreOne({ qemu }: Machine, space: Registers, saved: SavedPmem)
 }
 
 /**
- * Does something while no pmem device raises an interrupt: who counts the devices that do would count one that the new machine's
- * device never takes back.
+ * Runs `act` while no pmem device raises an interrupt. QEMU saves the count of devices that raise a shared line, and the restored
+ * device would never lower it.
  */
-export async function withoutInterrupts<T>(machine: Machine, act: () => Promise<T>): Promise<T> {
+async function withoutInterrupts<T>(machine: Machine, act: () => Promise<T>): Promise<T> {
   const silenced = new Map<string, number>();
   await onEach(machine, async (space, id) => {
     if ((await interruptOf(machine.qemu.qmp, id)) === 0) return;
@@ -104,11 +112,6 @@ export async function withoutInterrupts<T>(machine: Machine, act: () => Promise<
       if (command !== undefined) await space.write(PCI.command, 2, command);
     });
   }
-}
-
-/** The pmem devices of a machine. */
-export function pmemsOf({ layout }: Machine): Placement[] {
-  return layout.placements.filter(({ device }) => device.member === pmem.member);
 }
 
 async function onEach<T>(machine: Machine, act: OnSpace<T>): Promise<T[]> {

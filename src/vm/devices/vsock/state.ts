@@ -12,18 +12,29 @@ import { STATUS } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { decode } from '../../../schema/decode.ts';
 import { createLog } from '../../../util/log.ts';
 import type { Machine } from '../../launch/machine.ts';
-import type { SavedVsock } from '../../machine-state/machine-description.ts';
+import type { StateActions } from '../state-actions.ts';
+import type { SavedVsock } from './saved.ts';
 import { resetTransport } from './transport-reset.ts';
 
 const log = createLog('vsock');
 
 /*
- * QEMU neither saves a machine with a vhost-user-vsock nor loads one's state: such a machine is saved without it and made without
- * it. What its guest has set in it is read from its registers and set again; how far its rings are stands in the guest's memory.
+ * QEMU neither saves a machine with a vhost-user-vsock nor loads its state. The machine is saved and started without the device.
+ * The driver's settings are read from the device's registers and written again; the rings' positions are in guest memory.
  */
 
-/** Reads what a paused machine's vsock device was set to, and the streams that its guest may take for open. */
-export async function saveVsocks(machine: Machine): Promise<SavedVsock[]> {
+export const vsockState: StateActions<SavedVsock> = {
+  member: vsock.member,
+  states: 'vsocks',
+  blocker: /\/vhost-user-vsock$|VHOST_USER_PROTOCOL_F_LOG_SHMFD/,
+  save: saveVsocks,
+  restore: restoreVsocks,
+  hide: withoutVsocks,
+  leaveOut: planWithoutVsocks,
+};
+
+/** Reads the registers of a paused machine's vsock device, and the streams that its guest takes for open. */
+async function saveVsocks(machine: Machine): Promise<SavedVsock[]> {
   const saved: SavedVsock[] = [];
   for (const placement of vsocksOf(machine)) saved.push(await saveOne(machine, placement));
   return saved;
@@ -42,10 +53,10 @@ async function saveOne(
 }
 
 /**
- * Does something with a paused machine while it has no vsock device. Its guest does not notice: the device is the same afterwards,
- * with all streams, whatever happens. `saved` is what {@link saveVsocks} has read since the machine stands.
+ * Runs `act` on a paused machine while it has no vsock device. The guest does not notice: afterwards the device is the same, with
+ * all streams, also where `act` rejects. `saved` is the result of {@link saveVsocks} since the machine is paused.
  */
-export async function withoutVsocks<T>(
+async function withoutVsocks<T>(
   machine: Machine,
   saved: readonly SavedVsock[],
   act: () => Promise<T>,
@@ -69,21 +80,21 @@ export async function withoutVsocks<T>(
 async function takeOut(machine: Machine, { id, slot = 0, ...placement }: Placement): Promise<void> {
   const { qmp } = machine.qemu;
   machine.absent.add(qemuId(id));
-  // before: the end of the old connection is not to be the end of the streams
+  // first: the streams must survive the end of the old connection
   await machine.preparations.renew(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
   const steps = planDevice({ ...placement, id, slot }, machine.preparations.facts().get(id));
   await dropSteps(qmp, backendsOf(steps));
 }
 
-/** Makes the vsock device that another machine had in one that has its state and RAM and has not run. Streams of then are over. */
-export async function restoreVsocks(machine: Machine, saved: readonly SavedVsock[]): Promise<void> {
+/** Makes the saved vsock device in a machine that has its RAM and QEMU's state and has not run. Its streams are closed. */
+async function restoreVsocks(machine: Machine, saved: readonly SavedVsock[]): Promise<void> {
   for (const one of saved) {
     await machine.preparations.renew(one.id, one.past);
     await putBack(machine, one);
     const placement = vsocksOf(machine).find(({ id }) => id === one.id);
     const cid = placement === undefined ? one.cid : decode(VsockConfig, placement.config).cid;
-    // a driver that has not come yet asks for it when it comes
+    // a driver that is loaded later reads the address then
     if (cid === one.cid || (one.state.status & STATUS.driver) === 0) continue;
     const heard = await resetTransport(await guestBus(machine.qemu.qmp), one.state);
     if (!heard) log.warn(`vsock ${one.id}: the guest's driver does not hear of its new address ${cid}`);
@@ -96,12 +107,12 @@ async function putBack(machine: Machine, { id, state }: SavedVsock): Promise<voi
   if (placement === undefined) return;
   await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
   await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
-  // the guest was asked to let it go, and the device that it was asked for is not there any more
+  // the guest was asked to release it, and the device that it was asked for no longer exists
   if (leaving.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
 }
 
-/** The plan of a machine that gets its vsock device later ({@link restoreVsocks}). */
-export function planWithoutVsocks(plan: MachinePlan, layout: Layout): MachinePlan {
+/** Returns the plan of a machine whose vsock device {@link restoreVsocks} makes. */
+function planWithoutVsocks(plan: MachinePlan, layout: Layout): MachinePlan {
   const ids = new Set(vsocksOf({ layout }).flatMap(({ id }) => [qemuId(id), `${qemuId(id)}.host`]));
   const isOther = (step: Step): boolean =>
     (step.kind !== 'device' && step.kind !== 'chardev') || !ids.has(idOf(step));
@@ -112,7 +123,7 @@ function idOf(step: Extract<Step, { kind: 'device' | 'chardev' }>): string {
   return step.kind === 'chardev' ? step.id : (step.props.id ?? '');
 }
 
-/** The vsock device of a machine, of which there is one at most. */
-export function vsocksOf({ layout }: Pick<Machine, 'layout'>): Placement[] {
+/** Returns the vsock device of a machine; there is one at most. */
+function vsocksOf({ layout }: Pick<Machine, 'layout'>): Placement[] {
   return layout.placements.filter(({ device }) => device.member === vsock.member);
 }

@@ -1,0 +1,8 @@
+import { pmem } from '../../../devices/pmem/index.ts';
+import type { Placement } from '../../../plan/placement.ts';
+import type { Machine } from '../../launch/machine.ts';
+
+/** Returns the pmem devices of a machine. */
+export function pmemsOf({ layout }: Pick<Machine, 'layout'>): Placement[] {
+  return layout.placements.filter(({ device }) => device.member === pmem.member);
+}

@@ -1,0 +1,35 @@
+import * as v from 'valibot';
+import {
+  Areas,
+  Byte,
+  Features,
+  Places,
+  QUEUE_SIZE_MAX,
+  whole,
+  Word,
+} from '../../machine-state/saved-values.ts';
+
+/** Queue of a virtio-pmem device. */
+const SavedQueue = v.object({
+  size: v.pipe(whole(QUEUE_SIZE_MAX), v.minValue(1)),
+  areas: Areas,
+  /** how many requests the device has taken, modulo 2^16 */
+  taken: Word,
+});
+export type SavedQueue = v.InferOutput<typeof SavedQueue>;
+
+/** State of a pmem device as its guest's driver has set it; see `state.ts`. */
+export const SavedPmem = v.object({
+  /** QEMU's */
+  id: v.string(),
+  /** registers of its configuration space */
+  command: Word,
+  places: Places,
+  /** features that its driver accepted */
+  features: Features,
+  status: Byte,
+  /** its interrupt was raised and not taken */
+  hasNews: v.boolean(),
+  queue: v.optional(SavedQueue),
+});
+export type SavedPmem = v.InferOutput<typeof SavedPmem>;

@@ -1,0 +1,42 @@
+import * as v from 'valibot';
+import {
+  Areas,
+  Byte,
+  Doubleword,
+  Features,
+  few,
+  Places,
+  QUEUE_SIZE_MAX,
+  whole,
+  Word,
+} from '../../machine-state/saved-values.ts';
+
+/** State of a virtio device on PCI as its guest's driver has set it; see `qemu/guest-bus/virtio-function.ts`. */
+const SavedFunction = v.object({
+  command: Word,
+  places: Places,
+  msix: v.optional(v.object({ control: Word, table: few(Doubleword, 2048 * 4) })),
+  features: Features,
+  status: Byte,
+  configVector: Word,
+  queues: few(
+    v.object({ size: whole(QUEUE_SIZE_MAX), vector: Word, enabled: v.boolean(), areas: Areas }),
+    1024,
+  ),
+  selected: few(Doubleword),
+});
+
+/** State of a vsock device; see `state.ts`. */
+export const SavedVsock = v.object({
+  /** as clients know it */
+  id: v.string(),
+  /** the guest's address when it was saved */
+  cid: whole(),
+  /** see `Past` in `backends/vsock/messages.ts` */
+  past: v.object({
+    streams: few(v.object({ guestPort: Doubleword, hostPort: Doubleword }), 65_536),
+    nextHostPort: Doubleword,
+  }),
+  state: SavedFunction,
+});
+export type SavedVsock = v.InferOutput<typeof SavedVsock>;

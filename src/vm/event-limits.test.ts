@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limitEvents } from './event-limits.ts';
-import { turn, type VmEvent } from './events.ts';
+import { lifecycleEvent, type VmEvent } from './events.ts';
 
 const LIMIT = { most: 2, intervalMs: 10_000 };
 const PANIC: VmEvent = { source: 'guest', event: 'panic', properties: { event: 'panic' } };
@@ -14,12 +14,12 @@ test('what a guest can cause is limited by kind and device, and counted in the e
   for (let i = 0; i < 400_000; i++) record(PANIC);
   for (let i = 0; i < 5; i++) for (const id of ['a', 'b']) record(reset(id));
   assert.deepEqual(seen, [PANIC, PANIC, reset('a'), reset('b'), reset('a'), reset('b')]);
-  record(turn('shutdown'));
+  record(lifecycleEvent('shutdown'));
   assert.deepEqual(seen.slice(6), [
     { source: 'guest', event: 'dropped', properties: { event: 'panic', count: '399998' } },
     { source: 'virtio-device', event: 'dropped', properties: { event: 'reset', id: 'a', count: '3' } },
     { source: 'virtio-device', event: 'dropped', properties: { event: 'reset', id: 'b', count: '3' } },
-    turn('shutdown'),
+    lifecycleEvent('shutdown'),
   ]);
 });
 
@@ -38,6 +38,6 @@ test('the end of an interval tells of what was dropped in it', (context) => {
 test('what the host does is never dropped', () => {
   const seen: VmEvent[] = [];
   const record = limitEvents((event) => seen.push(event), LIMIT);
-  for (let i = 0; i < 50; i++) record(turn('paused'));
+  for (let i = 0; i < 50; i++) record(lifecycleEvent('paused'));
   assert.equal(seen.length, 50);
 });

@@ -5,7 +5,7 @@ import { createLog } from '../util/log.ts';
 const log = createLog('event');
 
 /** Turns in the life of a VM, in Cloud Hypervisor's words. */
-export type Turn =
+export type LifecycleEvent =
   | 'booting'
   | 'booted'
   | 'pausing'
@@ -26,7 +26,7 @@ export type Turn =
 /** Something that happened to the VMM or its VM, as the event monitor records it. */
 export type VmEvent =
   | { readonly source: 'vmm'; readonly event: 'starting' | 'shutdown' }
-  | { readonly source: 'vm'; readonly event: Turn }
+  | { readonly source: 'vm'; readonly event: LifecycleEvent }
   /** the guest's driver has taken a device, or let it go */
   | {
       readonly source: 'virtio-device';
@@ -66,7 +66,7 @@ export type VmEvent =
 export type OnVmEvent = (event: VmEvent) => void;
 
 /** An event of the VM itself that says nothing more. */
-export function turn(event: Turn): VmEvent {
+export function lifecycleEvent(event: LifecycleEvent): VmEvent {
   return { source: 'vm', event };
 }
 

@@ -1,14 +1,14 @@
 import type { OnVmEvent } from './events.ts';
-import type { EndPolicies } from './guest-exit/outcome.ts';
+import type { ExitPolicies } from './guest-exit/outcome.ts';
 
-/** How the VMM's work ended; `problem` is undefined for a regular end. */
-export interface VmmEnd {
+/** Result of a VMM: `problem` is undefined where it was asked to end, or its guest powered off. */
+export interface VmmExit {
   readonly problem: string | undefined;
 }
 
-/** What the VMM is made with. */
-export interface VmmOptions extends EndPolicies {
-  /** what vmm.ping answers */
+/** Options of a VMM. */
+export interface VmmOptions extends ExitPolicies {
+  /** answered by vmm.ping */
   readonly version: string;
   readonly buildVersion: string;
   /** called with each event, in order */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lost, outcomeOf, PANIC, type EndPolicies } from './outcome.ts';
+import { outcomeOfCrash, outcomeOf, PANIC, type ExitPolicies } from './outcome.ts';
 
-const POLICIES: EndPolicies = { onPanic: undefined, onReboot: 'restart', staysUp: false, isServed: true };
+const POLICIES: ExitPolicies = { onPanic: undefined, onReboot: 'restart', staysUp: false, isServed: true };
 
 test('a power-off ends the VMM without a problem, unless it is to stay', () => {
   const end = { reason: 'power-off', detail: 'exit code 0' } as const;
@@ -25,11 +25,11 @@ test('a reset is what --on-reboot says; an exit after a panic is a failure', () 
 test('a QEMU that is lost is a problem, and the end of a VMM that no client can reach', () => {
   const end = { reason: 'crash', detail: 'signal SIGKILL' } as const;
   const problem = 'QEMU ended unexpectedly (signal SIGKILL)';
-  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isLost: true });
+  assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isCrash: true });
   assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, isServed: false }), {
     action: 'exit',
     problem,
-    isLost: true,
+    isCrash: true,
   });
-  assert.deepEqual(lost('x', false), { action: 'exit', problem: 'x', isLost: true });
+  assert.deepEqual(outcomeOfCrash('x', false), { action: 'exit', problem: 'x', isCrash: true });
 });

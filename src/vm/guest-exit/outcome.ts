@@ -5,7 +5,7 @@ export const GUEST_ACTIONS = ['exit', 'restart', 'pause'] as const;
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
 
 /** What the ends of a machine, and a panic of its guest, mean for VM and VMM. */
-export interface EndPolicies {
+export interface ExitPolicies {
   /** undefined: the guest decides what follows, e.g. a reset */
   readonly onPanic: GuestAction | undefined;
   readonly onReboot: GuestAction;
@@ -23,7 +23,7 @@ export interface Outcome {
   readonly action: GuestAction | 'stop';
   readonly problem?: string;
   /** the machine is gone against all wishes */
-  readonly isLost?: boolean;
+  readonly isCrash?: boolean;
 }
 
 /**
@@ -33,7 +33,7 @@ export interface Outcome {
 export function outcomeOf(
   { reason, detail }: QemuEnd,
   trouble: string | undefined,
-  { onReboot, staysUp, isServed }: EndPolicies,
+  { onReboot, staysUp, isServed }: ExitPolicies,
 ): Outcome {
   switch (reason) {
     case 'power-off':
@@ -44,11 +44,11 @@ export function outcomeOf(
     }
     case 'quit':
     case 'crash':
-      return lost(`QEMU ended unexpectedly (${detail})`, isServed);
+      return outcomeOfCrash(`QEMU ended unexpectedly (${detail})`, isServed);
   }
 }
 
 /** An unexpected end: a VMM without an API socket has nothing more to do. */
-export function lost(problem: string, isServed: boolean): Outcome {
-  return { action: isServed ? 'stop' : 'exit', problem, isLost: true };
+export function outcomeOfCrash(problem: string, isServed: boolean): Outcome {
+  return { action: isServed ? 'stop' : 'exit', problem, isCrash: true };
 }

@@ -2,19 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../../api/errors.ts';
 import { QmpError } from '../../qemu/qmp/connection.ts';
-import { orFailure } from './qemu-exit.ts';
+import { asFailedOperation } from './qemu-exit.ts';
 
 test('a command that QEMU did not answer is a failed operation, a fault of this program stays one', async () => {
   await assert.rejects(
-    orFailure(() => Promise.reject(new QmpError('stop', 'QEMU ended before it answered'))),
+    asFailedOperation(() => Promise.reject(new QmpError('stop', 'QEMU ended before it answered'))),
     (error: unknown) =>
       error instanceof ApiError &&
       error.code === 'failed' &&
       error.message === 'stop: QEMU ended before it answered',
   );
   await assert.rejects(
-    orFailure(() => Promise.reject(new TypeError('x is undefined'))),
+    asFailedOperation(() => Promise.reject(new TypeError('x is undefined'))),
     TypeError,
   );
-  assert.equal(await orFailure(() => Promise.resolve(1)), 1);
+  assert.equal(await asFailedOperation(() => Promise.resolve(1)), 1);
 });

@@ -17,7 +17,7 @@ const ANSWER_MS = 1000;
  * Does something with a machine. Where QEMU ends in the middle, that is the reason it rejects with: what fails because of
  * it (a command without an answer, memory that cannot be read) says nothing to anybody.
  */
-export async function orEnd<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
+export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
@@ -29,7 +29,7 @@ export async function orEnd<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
 }
 
 /** Does something with QEMU. A command that it refused, or did not answer, is a failed operation and no fault of this program. */
-export async function orFailure<T>(act: () => Promise<T>): Promise<T> {
+export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {

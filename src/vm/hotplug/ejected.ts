@@ -11,7 +11,7 @@ const log = createLog('hotplug');
 
 /**
  * Notes that the guest has released a device: QEMU's event names it by its id.
- * @returns whether there is a device for {@link giveBackEjected}
+ * @returns whether there is a device for {@link releaseEjected}
  */
 export function noteEjected(machine: Machine, { device }: QmpEvent['data']): boolean {
   // one that is taken out for a moment is not released: the event comes before the answer by which it is back
@@ -22,7 +22,7 @@ export function noteEjected(machine: Machine, { device }: QmpEvent['data']): boo
 }
 
 /** Frees the slots and ids of devices that the guest has released, and all that they were given. */
-export async function giveBackEjected(machine: Machine): Promise<void> {
+export async function releaseEjected(machine: Machine): Promise<void> {
   for (const placement of [...machine.ejected]) {
     await giveBack(machine, placement);
     machine.ejected.delete(placement);

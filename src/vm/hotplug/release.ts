@@ -6,7 +6,7 @@ import { askedSlot } from '../../devices/common/pci.ts';
 import { hasFreeSlot, type Placement } from '../../plan/placement.ts';
 import type { Machine } from '../launch/machine.ts';
 import type { Vm } from '../vm.ts';
-import { giveBackEjected } from './ejected.ts';
+import { releaseEjected } from './ejected.ts';
 
 /** How long a guest may take to release a device that something else needs, and how often is looked, in milliseconds. */
 const PATIENCE_MS = 5000;
@@ -49,11 +49,11 @@ export async function waitWhile(
   { waits, patience }: WaitOptions,
 ): Promise<void> {
   const end = performance.now() + patience;
-  await giveBackEjected(machine);
+  await releaseEjected(machine);
   while ((await isHeld()) && !waits.aborted && performance.now() < end) {
     const hasEnded = await Promise.race([delay(LOOK_MS, false), machine.qemu.ended.then(() => true)]);
     if (hasEnded) return;
-    await giveBackEjected(machine);
+    await releaseEjected(machine);
   }
 }
 

@@ -27,7 +27,7 @@ import { readCounters } from '../observe/counters.ts';
 import { countLatencies } from '../observe/latencies.ts';
 import { switchOnDevices } from './enable-pci-devices.ts';
 import { engineFailure } from '../qemu-failure.ts';
-import { turn, type OnVmEvent } from '../events.ts';
+import { lifecycleEvent, type OnVmEvent } from '../events.ts';
 import { logWait } from './debugger.ts';
 import { askHostPorts, type HostPorts } from '../devices/net/host-ports.ts';
 import { createLatest, INFO_PATIENCE_MS, type Latest } from '../observe/latest.ts';
@@ -115,9 +115,9 @@ export async function startMachine(
     chooseAcpiPatch: (facts) => chooseAcpiPatch(config, facts),
     adapt: (plan) => plan,
     begin: async (machine) => {
-      emit(turn('booting'));
+      emit(lifecycleEvent('booting'));
       await startGuest(machine, holds);
-      emit(turn('booted'));
+      emit(lifecycleEvent('booted'));
     },
   };
   return launchMachine(start, consoles, signals);

@@ -13,7 +13,7 @@ import { activateImages, expectedImages } from '../machine-state/images.ts';
 import { likeStart } from '../machine-state/restored-machine.ts';
 import { planWithoutStates, restoreStates } from '../devices/states.ts';
 import { parseDescription } from '../machine-state/machine-description.ts';
-import { createVm, type Vm } from '../vm.ts';
+import { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseOffer, type Answer } from './messages.ts';
 
@@ -31,7 +31,7 @@ export async function receiveVm(
   url: string,
   signals: EndSignals,
   onConfig: (config: VmConfig) => void,
-): Promise<{ vm: Vm; machine: Machine }> {
+): Promise<Vm> {
   const address = addressOf(url);
   log.info(`${url}: waiting for a VM`);
   try {
@@ -56,17 +56,13 @@ function refuse(link: Link, error: unknown): void {
   link.send(answer);
 }
 
-async function takeVm(
-  link: Link,
-  signals: EndSignals,
-  onConfig: (config: VmConfig) => void,
-): Promise<{ vm: Vm; machine: Machine }> {
+async function takeVm(link: Link, signals: EndSignals, onConfig: (config: VmConfig) => void): Promise<Vm> {
   const offer = parseOffer(await link.receive(OFFER_MS));
   const { config } = decodeVmConfig(offer.config);
   onConfig(config);
   const description = parseDescription(offer.machine);
-  const vm = createVm(config);
-  const start = likeStart(config, description, vm.rawImages);
+  const rawImages = new Set<string>();
+  const start = likeStart(config, description, rawImages);
   const consoles = await openConsoles(config);
   const began = performance.now();
   try {
@@ -85,7 +81,7 @@ async function takeVm(
       signals,
     );
     log.info(`received in ${Math.round(performance.now() - began)} ms`);
-    return { machine, vm: { ...vm, config: machine.config, state: 'Paused', live: { consoles, machine } } };
+    return Vm.adopt({ consoles, machine }, 'receive-migration', rawImages);
   } catch (error) {
     consoles.dispose();
     throw error;

@@ -14,7 +14,7 @@ import type { Machine } from '../launch/machine.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';
 import { checkDevicesMigrate, flushDevices, hasUnsavedDevices, whileSaveable } from '../devices/states.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
-import { turn, type OnVmEvent } from '../events.ts';
+import { lifecycleEvent, type OnVmEvent } from '../events.ts';
 import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
@@ -55,7 +55,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     const { refused } = parseAnswer(await link.receive(ANSWER_MS));
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
     const fd = await link.take();
-    emit(turn('pausing'));
+    emit(lifecycleEvent('pausing'));
     isTold = true;
     const options: SendOptions = {
       // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end
@@ -70,11 +70,11 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     await whileSaveable(machine, description, () => sendMachine(machine.qemu, fd, options));
   } catch (error) {
     if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
-    if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(turn(event));
+    if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(lifecycleEvent(event));
     throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
   }
-  vm.state = 'Paused';
-  emit(turn('paused'));
+  if (vm.state !== 'Paused') vm.change('send-migration');
+  emit(lifecycleEvent('paused'));
   log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
 }
 

@@ -1,7 +1,7 @@
 import type { Vm } from '../vm.ts';
 
-/** A debugger stops the vCPUs and lets them go on without the VMM's doing. */
+/** Follows a debugger, which stops and continues the vCPUs without the VMM: `event` is one of QEMU's. */
 export function followDebugger(vm: Vm, event: string): void {
-  if (event === 'STOP') vm.state = 'Paused';
-  if (event === 'RESUME') vm.state = 'Running';
+  if (event === 'STOP' && vm.state === 'Running') vm.change('debugger-stop');
+  if (event === 'RESUME' && vm.state === 'Paused') vm.change('debugger-continue');
 }

@@ -16,7 +16,7 @@ export interface MachineWatch {
   readonly emit: OnVmEvent;
   /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs QEMU something */
   readonly watchesDrivers: boolean;
-  /** The guest has released devices: see `giveBackEjected`. */
+  /** The guest has released devices: see `releaseEjected`. */
   readonly onEjected: () => void;
   /** Takes a device out of the VM's configuration, if it is still there: the machine has it no longer. */
   readonly forget: (placement: Placement) => void;

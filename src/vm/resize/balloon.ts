@@ -8,7 +8,7 @@ import { setBalloon } from '../observe/balloon.ts';
 const PAGE = 4096;
 
 /** @throws ApiError `invalid-config` where there is no balloon, or it cannot be so large */
-export function checkBalloon(desired: number, { config }: Vm): void {
+export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): void {
   const most = bootMemory(config.memory) - PAGE;
   if (config.balloon === undefined)
     throw refusal('the VM has no balloon: it can only be given one before it boots');

@@ -19,7 +19,7 @@ export function resizeConfig(vm: Vm, request: VmResize): void {
     cpus: { ...cpus, boot_vcpus: vcpus ?? cpus.boot_vcpus },
     memory: { ...memory, size: ram ?? memory.size },
   };
-  if (balloon !== undefined) checkBalloon(balloon, { ...vm, config });
+  if (balloon !== undefined) checkBalloon(balloon, { config });
   change(vm, {
     ...config,
     balloon:

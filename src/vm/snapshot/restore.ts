@@ -12,10 +12,10 @@ import type { EndSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
-import { orEnd } from '../guest-exit/qemu-exit.ts';
+import { withExitReason } from '../guest-exit/qemu-exit.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
 import { launchMachine, type Machine } from '../launch/machine.ts';
-import { createVm, type Vm } from '../vm.ts';
+import { Vm } from '../vm.ts';
 import { checkEngine } from '../machine-state/describe-machine.ts';
 import { firstDifference, shapeOf } from '../machine-state/editable-config.ts';
 import { pathOf } from './url-path.ts';
@@ -47,21 +47,18 @@ export async function restoreVm(
   request: RestoreConfig,
   signals: EndSignals,
   onConfig: (config: VmConfig) => void,
-): Promise<{ vm: Vm; machine: Machine }> {
+): Promise<Vm> {
   const started = performance.now();
   const snapshot = await readSnapshot(request);
   onConfig(snapshot.config);
   const consoles = await openConsoles(snapshot.config);
-  const vm = createVm(snapshot.config);
+  const rawImages = new Set<string>();
   try {
-    const { rawImages } = vm;
     const { prefault } = request;
     const machine = await restoreMachine(snapshot, { consoles, prefault, rawImages, signals });
-    vm.config = machine.config;
-    vm.state = 'Paused';
-    vm.live = { consoles, machine };
+    const vm = Vm.adopt({ consoles, machine }, 'restore', rawImages);
     log.info(`${snapshot.folder}: restored in ${Math.round(performance.now() - started)} ms`);
-    return { vm, machine };
+    return vm;
   } catch (error) {
     consoles.dispose();
     if (error instanceof ApiError) throw error;
@@ -138,7 +135,7 @@ async function restoreMachine(
         return planWithoutStates({ ...like, ...withMapped(like, memory), handed }, start.layout);
       },
       begin: (machine) =>
-        orEnd(machine.qemu, async () => {
+        withExitReason(machine.qemu, async () => {
           checkEngine(machine, description, 'The snapshot cannot be restored');
           await start.begin(machine);
           await fillMemory(machine, memory, signals.kill);

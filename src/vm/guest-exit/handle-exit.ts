@@ -1,0 +1,76 @@
+import { errorChain } from '../../api/errors.ts';
+import type { QemuEnd } from '../../qemu/process/qemu.ts';
+import type { EndSignals } from '../../util/shutdown-signals.ts';
+import { createLog } from '../../util/log.ts';
+import type { OnVmEvent } from '../events.ts';
+import { pauseVm, stopVm } from '../power.ts';
+import type { Vm } from '../vm.ts';
+import { outcomeOfCrash, outcomeOf, PANIC, type ExitPolicies, type Outcome } from './outcome.ts';
+
+/*
+ * Exits of QEMU that no request has asked for, and panics of the guest's kernel. `outcome.ts` decides what follows from the policies of
+ * the command line; this file does it.
+ */
+
+const log = createLog('vm');
+
+/** Actions that can follow an exit of QEMU, or a panic of its guest. */
+export interface ExitActions {
+  readonly policies: ExitPolicies;
+  readonly emit: OnVmEvent;
+  /** Deletes the VM and ends the VMM; a `problem` makes its exit code 1. */
+  readonly exit: (vm: Vm, problem: string | undefined) => Promise<void>;
+  /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `holds`. */
+  readonly restart: (vm: Vm, signals: EndSignals, holds: boolean) => Promise<void>;
+}
+
+/** Handles an exit without a request. `trouble` is the failure of the guest before it, e.g. a panic. */
+export async function handleExit(
+  actions: ExitActions,
+  vm: Vm,
+  end: QemuEnd & { readonly trouble: string | undefined },
+  signals: EndSignals,
+): Promise<void> {
+  if (end.reason === 'power-off') log.info('the guest powered itself off');
+  if (end.reason === 'reset') log.info('the guest reset itself');
+  await carryOut(actions, vm, outcomeOf(end, end.trouble, actions.policies), signals);
+}
+
+/** Does what `--on-panic` says; the vCPUs are stopped. */
+export async function handlePanic(actions: ExitActions, vm: Vm, signals: EndSignals): Promise<void> {
+  const { onPanic } = actions.policies;
+  if (onPanic === undefined) return;
+  if (onPanic !== 'pause') return carryOut(actions, vm, { action: onPanic, problem: PANIC }, signals);
+  if (vm.state === 'Running') await pauseVm(vm, actions.emit);
+}
+
+async function carryOut(
+  actions: ExitActions,
+  vm: Vm,
+  { action, problem, isCrash = false }: Outcome,
+  signals: EndSignals,
+): Promise<void> {
+  if (isCrash) actions.emit({ source: 'vm', event: 'crashed', properties: { reason: String(problem) } });
+  switch (action) {
+    case 'exit':
+      if (problem !== undefined) log.error(problem);
+      return actions.exit(vm, problem);
+    case 'stop':
+      if (problem !== undefined) log.error(`${problem}: the VM is shut down and can be booted again`);
+      return stopVm(vm, actions.emit);
+    case 'restart':
+    case 'pause':
+      return restart(actions, vm, action === 'pause', signals);
+  }
+}
+
+async function restart(actions: ExitActions, vm: Vm, holds: boolean, signals: EndSignals): Promise<void> {
+  try {
+    await actions.restart(vm, signals, holds);
+  } catch (error) {
+    // a shutdown of the VM or VMM has ended the restart: that is no failure
+    if (signals.waits.aborted) return;
+    const problem = `Error rebooting VM: ${errorChain(error).join(': ')}`;
+    await carryOut(actions, vm, outcomeOfCrash(problem, actions.policies.isServed), signals);
+  }
+}

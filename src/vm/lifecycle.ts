@@ -1,0 +1,144 @@
+import { errorChain } from '../api/errors.ts';
+import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
+import { dialectOf } from '../config/dialect.ts';
+import { withoutDevice } from '../config/merge.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import type { EndSignals } from '../util/shutdown-signals.ts';
+import { createLog } from '../util/log.ts';
+import { lifecycleEvent } from './events.ts';
+import { handleExit, handlePanic, type ExitActions } from './guest-exit/handle-exit.ts';
+import { releaseEjected } from './hotplug/ejected.ts';
+import type { Machine } from './launch/machine.ts';
+import { receiveVm } from './migration/receive.ts';
+import { sendVm } from './migration/send.ts';
+import { followDebugger } from './observe/follow-debugger.ts';
+import { watchMachine } from './observe/machine-watch.ts';
+import type { Operation } from './operation-queue.ts';
+import { checkNoVm } from './operations.ts';
+import { bootVm, restartVm, resumeVm, withMachine } from './power.ts';
+import { deleteAndEnd, deleteVm, endVmm } from './shutdown.ts';
+import { withNetDescriptors } from './snapshot/restored-nets.ts';
+import { restoreVm } from './snapshot/restore.ts';
+import { Vm } from './vm.ts';
+import type { VmmState } from './vmm-state.ts';
+
+/*
+ * Operations that make a VM or give it another machine. Each new machine is watched until QEMU exits: `watch` ties its events to the
+ * VM, as further operations in the queue.
+ */
+
+const log = createLog('vm');
+
+/** Serves vm.create. */
+export async function createVm(vmm: VmmState, config: VmConfig): Promise<void> {
+  checkNoVm(vmm, 'vm.create');
+  vmm.vm = Vm.create(config);
+}
+
+/** Serves vm.boot: boots a VM without a machine, resumes one that is paused. */
+export async function bootOrResume(vmm: VmmState, vm: Vm, signals: EndSignals): Promise<void> {
+  const { emit } = vmm;
+  if (vm.live !== undefined) return resumeVm(vm, emit);
+  watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
+}
+
+/** Replaces the machine of a VM; its vCPUs wait before their first instruction where it `holds`. */
+export async function reboot(vmm: VmmState, vm: Vm, signals: EndSignals, holds: boolean): Promise<void> {
+  if (vm.live === undefined) return;
+  watchInBackground(vmm, vm, await restartVm(vm, vm.live, { signals, emit: vmm.emit, holds }));
+}
+
+/** Serves vm.restore. `fds`: file descriptors of networks that came with the request. */
+export async function restore(
+  vmm: VmmState,
+  request: RestoreConfig,
+  fds: readonly number[],
+  signals: EndSignals,
+): Promise<void> {
+  vmm.received.add(fds);
+  checkNoVm(vmm, 'vm.restore');
+  const whole = withNetDescriptors(request, fds);
+  const vm = await restoreVm(whole, signals, (config) => emitRestoring(vmm, config, false));
+  await adopt(vmm, vm);
+  if (request.resume) await resumeVm(vm, vmm.emit);
+}
+
+/** Serves vm.receive-migration. */
+export async function receive(
+  vmm: VmmState,
+  { receiver_url: url }: VmReceiveMigrationData,
+  signals: EndSignals,
+): Promise<void> {
+  checkNoVm(vmm, 'vm.receive-migration');
+  const vm = await receiveVm(url, signals, (config) => emitRestoring(vmm, config, false));
+  await adopt(vmm, vm);
+  await resumeVm(vm, vmm.emit);
+}
+
+async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
+  vmm.vm = vm;
+  if (vm.live !== undefined) await watch(vmm, vm, vm.live.machine);
+  emitRestoring(vmm, vm.config, true);
+  vmm.emit(lifecycleEvent('restored'));
+}
+
+/** Emits `restoring` before the devices are active or after, whichever the configuration's dialect does. */
+function emitRestoring({ emit }: VmmState, config: VmConfig, areActive: boolean): void {
+  if (dialectOf(config).tellsActivatedFirst === areActive) emit(lifecycleEvent('restoring'));
+}
+
+/** Serves vm.send-migration. */
+export async function send(vmm: VmmState, vm: Vm, url: string, signals: EndSignals): Promise<void> {
+  await withMachine(vm, ({ machine }) => sendVm(vm, machine, { url, signals, emit: vmm.emit }));
+  if (!dialectOf(vm.config).endsAfterSending) return;
+  log.info('the VM was sent: this VMM ends');
+  await deleteVm(vmm, vm).then(
+    () => endVmm(vmm),
+    (error: unknown) => endVmm(vmm, errorChain(error).join(': ')),
+  );
+}
+
+function watchInBackground(vmm: VmmState, vm: Vm, machine: Machine): void {
+  watch(vmm, vm, machine).catch((error: unknown) => log.error(errorChain(error).join(': ')));
+}
+
+/**
+ * Watches a machine until QEMU exits. Its events are handled between operations, and only while it is the VM's machine. Resolves once
+ * `activated` is emitted for the devices that have a driver already.
+ */
+function watch(vmm: VmmState, vm: Vm, machine: Machine): Promise<void> {
+  const whileCurrent = (act: Operation<void>): void => {
+    const isCurrent = (): boolean => vm.live?.machine === machine;
+    vmm.queue
+      .run(async (signals) => (isCurrent() ? act(signals) : undefined))
+      .catch((error: unknown) => log[isCurrent() ? 'error' : 'debug'](errorChain(error).join(': ')));
+  };
+  const actions = exitActions(vmm);
+  machine.qemu.onEvent(({ event }) => {
+    if (vm.config.gdb === true && vm.live?.machine === machine) followDebugger(vm, event);
+  });
+  machine.qemu.ended
+    .then((end) =>
+      whileCurrent((signals) => handleExit(actions, vm, { ...end, trouble: machine.trouble }, signals)),
+    )
+    // `ended` never rejects
+    .catch((error: unknown) => log.error(errorChain(error).join(': ')));
+  return watchMachine(machine, {
+    emit: vmm.emit,
+    watchesDrivers: vmm.options.watchesDrivers,
+    onEjected: () => whileCurrent(() => releaseEjected(machine)),
+    forget: ({ device, id }) => {
+      if (device.removable) vm.config = withoutDevice(vm.config, device, id);
+    },
+    onPanic: vmm.options.onPanic && (() => whileCurrent((signals) => handlePanic(actions, vm, signals))),
+  });
+}
+
+function exitActions(vmm: VmmState): ExitActions {
+  return {
+    policies: vmm.options,
+    emit: vmm.emit,
+    exit: (vm, problem) => deleteAndEnd(vmm, vm, problem),
+    restart: (vm, signals, holds) => reboot(vmm, vm, signals, holds),
+  };
+}

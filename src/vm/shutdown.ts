@@ -1,0 +1,64 @@
+import { errorChain } from '../api/errors.ts';
+import { createLog } from '../util/log.ts';
+import { lifecycleEvent } from './events.ts';
+import { interruptOperations, runOnVm, runOperation, vmFor } from './operations.ts';
+import { stopVm } from './power.ts';
+import type { Vm } from './vm.ts';
+import type { VmmState } from './vmm-state.ts';
+
+const log = createLog('vm');
+
+/**
+ * Deletes the VM where there is one, then ends the VMM, within 5 s. Operations in the queue get a moment to finish and are ended
+ * then. Rejects where QEMU cannot be ended; the VMM ends all the same.
+ */
+export function shutDownVmm(vmm: VmmState): Promise<void> {
+  interruptOperations(vmm);
+  return vmm.queue.run(async () => {
+    try {
+      if (vmm.vm !== undefined) await deleteVm(vmm, vmm.vm);
+    } catch (error) {
+      endVmm(vmm, errorChain(error).join(': '));
+      throw error;
+    }
+    endVmm(vmm);
+  });
+}
+
+/** Serves vm.shutdown. */
+export function shutDownVm(vmm: VmmState): Promise<void> {
+  const isBooted = vmm.vm?.state === 'Running' || vmm.vm?.state === 'Paused';
+  interruptOperations(vmm);
+  return runOperation(vmm, async () => {
+    log.info('vm.shutdown');
+    // a reboot that was interrupted has shut the VM down
+    if (isBooted && vmm.vm?.state === 'Shutdown') return;
+    await stopVm(vmFor(vmm, 'vm.shutdown'), vmm.emit);
+  });
+}
+
+/** Serves vm.delete. */
+export function requestDelete(vmm: VmmState): Promise<void> {
+  interruptOperations(vmm);
+  return runOnVm(vmm, 'vm.delete', (vm) => deleteVm(vmm, vm));
+}
+
+/** Deletes the VM, and then ends the VMM: with exit code 1 where there is a `problem`. */
+export async function deleteAndEnd(vmm: VmmState, vm: Vm, problem?: string): Promise<void> {
+  await deleteVm(vmm, vm).finally(() => endVmm(vmm, problem));
+}
+
+/** Ends the machine of a VM where there is one, and forgets the VM. */
+export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
+  await stopVm(vm, vmm.emit);
+  vm.checkDelete();
+  vmm.vm = undefined;
+  vmm.emit(lifecycleEvent('deleted'));
+}
+
+/** Ends the VMM; a second call changes nothing. */
+export function endVmm(vmm: VmmState, problem?: string): void {
+  if (!vmm.hasEnded) vmm.emit({ source: 'vmm', event: 'shutdown' });
+  vmm.hasEnded = true;
+  vmm.exit.resolve({ problem });
+}

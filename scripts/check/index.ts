@@ -1,10 +1,12 @@
 // `npm run check:words` and the like: runs the checks that are named, and prints their findings.
-import { readSources } from './sources.ts';
+import { findCycles, renderCycle } from './cycles.ts';
+import { importsOf } from './imports.ts';
+import { isTypeScript, readSources } from './sources.ts';
 import { findWords, renderFinding } from './words.ts';
 
 type Check = (paths: readonly string[]) => { readonly findings: readonly string[]; readonly summary: string };
 
-const CHECKS: Readonly<Record<string, Check>> = { words: checkWords };
+const CHECKS: Readonly<Record<string, Check>> = { words: checkWords, cycles: checkCycles };
 
 const [name = '', ...paths] = process.argv.slice(2);
 const check = CHECKS[name];
@@ -31,6 +33,17 @@ function checkWords(paths: readonly string[]): ReturnType<Check> {
   return {
     findings: findings.map(renderFinding),
     summary: `${findings.length} findings in ${files.length} files${counts.length > 0 ? `: ${counts.join(', ')}` : ''}`,
+  };
+}
+
+/** Looks at all TypeScript files: imports lead anywhere. */
+function checkCycles(): ReturnType<Check> {
+  const files = readSources('.').filter(isTypeScript);
+  const cycles = findCycles(files.flatMap(importsOf));
+  const count = (kind: string): number => cycles.filter((cycle) => cycle.kind === kind).length;
+  return {
+    findings: cycles.map(renderCycle),
+    summary: `${count('type')} type cycles, ${count('runtime')} runtime cycles in ${files.length} files`,
   };
 }
 

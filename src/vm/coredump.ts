@@ -4,7 +4,7 @@ import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/qmp/progre
 import { isMessage } from '../qemu/qmp/messages.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
-import type { Machine } from './launch/machine.ts';
+import type { Machine } from './machine.ts';
 import type { Live } from './vm.ts';
 import { pathOf } from './snapshot/url-path.ts';
 

@@ -8,7 +8,7 @@ import { createLog } from '../util/log.ts';
 import { lifecycleEvent } from './events.ts';
 import { handleExit, handlePanic, type ExitActions } from './guest-exit/handle-exit.ts';
 import { releaseEjected } from './hotplug/ejected.ts';
-import type { Machine } from './launch/machine.ts';
+import type { Machine } from './machine.ts';
 import { receiveVm } from './migration/receive.ts';
 import { sendVm } from './migration/send.ts';
 import { followDebugger } from './observe/follow-debugger.ts';
@@ -119,7 +119,7 @@ function watch(vmm: VmmState, vm: Vm, machine: Machine): Promise<void> {
   });
   machine.qemu.ended
     .then((end) =>
-      whileCurrent((signals) => handleExit(actions, vm, { ...end, trouble: machine.trouble }, signals)),
+      whileCurrent((signals) => handleExit(actions, vm, { ...end, trouble: machine.guestFailure }, signals)),
     )
     // `ended` never rejects
     .catch((error: unknown) => log.error(errorChain(error).join(': ')));

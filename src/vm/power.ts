@@ -4,7 +4,8 @@ import { openConsoles } from './consoles.ts';
 import { lifecycleEvent, type OnVmEvent } from './events.ts';
 import { withExitReason } from './guest-exit/qemu-exit.ts';
 import { restartPatience } from './hotplug/patience.ts';
-import { startMachine, type Machine, type StartOptions } from './launch/machine.ts';
+import type { Machine } from './machine.ts';
+import { startMachine, type StartOptions } from './launch/machine.ts';
 import { activateImages } from './machine-state/images.ts';
 import type { Live, Vm } from './vm.ts';
 

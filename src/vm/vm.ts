@@ -3,7 +3,7 @@ import { dialectOf, type Dialect } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { withAddresses } from './addresses.ts';
 import type { Consoles } from './consoles.ts';
-import type { Machine } from './launch/machine.ts';
+import type { Machine } from './machine.ts';
 import { phaseAfter, stateAfter, type StateTransition } from './transitions.ts';
 
 /*

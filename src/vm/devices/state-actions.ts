@@ -1,7 +1,7 @@
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
 import type { Layout } from '../../plan/placement.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { SavedStates } from './saved-states.ts';
 
 /** Guest memory of devices that no file holds after QEMU exits. */

@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
 import type { Layout } from '../../plan/placement.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { pmemState } from './pmem/state.ts';
 import type { SavedStates } from './saved-states.ts';
 import type { DeviceMemory, StateActions } from './state-actions.ts';

@@ -4,7 +4,7 @@ import type { QmpEvent } from '../../qemu/qmp/connection.ts';
 import { backendsOf, dropSteps } from '../../qemu/qmp/steps.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { restartPatience } from './patience.ts';
 
 const log = createLog('hotplug');
@@ -15,7 +15,7 @@ const log = createLog('hotplug');
  */
 export function noteEjected(machine: Machine, { device }: QmpEvent['data']): boolean {
   // one that is taken out for a moment is not released: the event comes before the answer by which it is back
-  if (typeof device !== 'string' || machine.absent.has(device)) return false;
+  if (typeof device !== 'string' || machine.hidden.has(device)) return false;
   const placement = machine.layout.placements.find(({ id }) => qemuId(id) === device);
   if (placement !== undefined) machine.ejected.add(placement);
   return placement !== undefined;
@@ -26,7 +26,7 @@ export async function releaseEjected(machine: Machine): Promise<void> {
   for (const placement of [...machine.ejected]) {
     await giveBack(machine, placement);
     machine.ejected.delete(placement);
-    machine.tellRemoved(placement);
+    machine.onDetached(placement);
   }
 }
 
@@ -37,10 +37,10 @@ async function giveBack(machine: Machine, placement: Placement): Promise<void> {
     log.warn(`${id}: its back-end could not be removed: ${reasonOf(error)}`);
   });
   await machine.preparations.release(id);
-  const wasAsked = machine.leaving.has(id);
+  const wasAsked = machine.detaching.has(id);
   machine.layout = removePlacement(machine.layout, id);
   machine.hostPorts = new Map([...machine.hostPorts].filter(([net]) => net !== id));
-  machine.leaving.delete(id);
+  machine.detaching.delete(id);
   if (!machine.hasReleased) restartPatience(machine);
   machine.hasReleased = true;
   if (wasAsked) log.info(`${id}: the guest has released it`);

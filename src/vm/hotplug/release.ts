@@ -4,7 +4,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { askedSlot } from '../../devices/common/pci.ts';
 import { hasFreeSlot, type Placement } from '../../plan/placement.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { releaseEjected } from './ejected.ts';
 
@@ -71,7 +71,7 @@ interface Holder {
 async function holdersOf(machine: Machine, added: NewDevice): Promise<Holder[]> {
   const holders: Holder[] = [];
   for (const placement of machine.layout.placements) {
-    const need = machine.leaving.has(placement.id) ? await needOf(machine, placement, added) : undefined;
+    const need = machine.detaching.has(placement.id) ? await needOf(machine, placement, added) : undefined;
     if (need !== undefined) holders.push({ placement, need });
   }
   return holders;

@@ -3,7 +3,7 @@ import { withoutDevice } from '../../config/merge.ts';
 import { deviceItems } from '../../config/items.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import type { EndSignals } from '../../util/shutdown-signals.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilSettled } from './settle.ts';
 
@@ -33,11 +33,11 @@ export async function removeDevice(vm: Vm, name: string, { waits }: EndSignals):
 
 async function askForRelease(machine: Machine, id: string): Promise<void> {
   // a guest that handles a first request would take a second one for a device that is in the slot afterwards
-  if (performance.now() - (machine.leaving.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
+  if (performance.now() - (machine.detaching.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
   await machine.qemu.qmp.execute('device_del', { id: qemuId(id) }).catch((error: unknown) => {
     throw new ApiError('failed', `${id}: the guest could not be asked to release it`, { cause: error });
   });
-  machine.leaving.set(id, performance.now());
+  machine.detaching.set(id, performance.now());
 }
 
 function removeFromConfig(vm: Vm, id: string): void {

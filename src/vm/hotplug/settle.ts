@@ -1,4 +1,4 @@
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { RELEASE_PATIENCE_MS, waitWhile } from './release.ts';
 
@@ -19,9 +19,9 @@ export async function untilSettled({ live, state }: Vm, waits: AbortSignal): Pro
   await waitWhile(machine, () => isBusy(machine), { waits, patience: RELEASE_PATIENCE_MS });
 }
 
-function isBusy({ leaving, hasReleased }: Machine): boolean {
+function isBusy({ detaching, hasReleased }: Machine): boolean {
   const now = performance.now();
-  const waited = [...leaving.values()].map((asked) => now - asked);
+  const waited = [...detaching.values()].map((asked) => now - asked);
   if (hasReleased) return waited.some((ms) => ms < RELEASE_PATIENCE_MS);
   return waited.length > 0 && waited.every((ms) => ms < UNKNOWN_PATIENCE_MS);
 }

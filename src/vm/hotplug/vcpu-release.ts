@@ -1,6 +1,6 @@
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { QmpEvent } from '../../qemu/qmp/connection.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 /** How long a guest that no longer has a vCPU may take to confirm it before that is taken for granted, in milliseconds. */
 const CONFIRM_MS = 1000;
@@ -13,18 +13,18 @@ const SUCCESS = 0;
  * Forgets a leaving vCPU when the guest confirms its ejection (ACPI _OST). QEMU has removed it before; until it confirms, the guest still
  * looks at the vCPU's place, and would take one that is added there for the old one.
  */
-export function noteVcpuEjected({ leavingVcpus }: Machine, { event, data: { info } }: QmpEvent): void {
+export function noteVcpuEjected({ detachingVcpus }: Machine, { event, data: { info } }: QmpEvent): void {
   if (event !== 'ACPI_DEVICE_OST' || !isMessage(info) || info['slot-type'] !== 'CPU') return;
   if (info['source'] === EJECT_REQUEST && info['status'] === SUCCESS)
-    leavingVcpus.delete(Number(info['slot']));
+    detachingVcpus.delete(Number(info['slot']));
 }
 
 /** Forgets leaving vCPUs that QEMU has removed a while ago, for guests that confirm nothing. `isThere`: by number. */
-export function forgetRemovedVcpus({ leavingVcpus }: Machine, isThere: (vcpu: number) => boolean): void {
+export function forgetRemovedVcpus({ detachingVcpus }: Machine, isThere: (vcpu: number) => boolean): void {
   const now = performance.now();
-  for (const [vcpu, missingSince = now] of leavingVcpus) {
-    if (isThere(vcpu)) leavingVcpus.set(vcpu, undefined);
-    else if (now - missingSince >= CONFIRM_MS) leavingVcpus.delete(vcpu);
-    else leavingVcpus.set(vcpu, missingSince);
+  for (const [vcpu, missingSince = now] of detachingVcpus) {
+    if (isThere(vcpu)) detachingVcpus.set(vcpu, undefined);
+    else if (now - missingSince >= CONFIRM_MS) detachingVcpus.delete(vcpu);
+    else detachingVcpus.set(vcpu, missingSince);
   }
 }

@@ -12,7 +12,7 @@ import { usesAcpi } from '../../plan/kernel-command-line.ts';
 import { layOutMemory } from '../../plan/memory-layout.ts';
 import type { HostFacts } from '../../plan/machine-plan.ts';
 import { hostAddress } from '../../qemu/qmp/ram-blocks.ts';
-import type { Machine } from './machine.ts';
+import type { Machine } from '../machine.ts';
 
 /**
  * Decides how the ACPI tables of a machine that boots are changed. Only a Linux that PVH enters after qboot is known to be waiting for

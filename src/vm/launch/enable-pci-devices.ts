@@ -2,7 +2,7 @@ import { vfio } from '../../devices/vfio/index.ts';
 import { isOlder } from '../../qemu/process/program.ts';
 import { guestBus } from '../../qemu/guest-bus/bus.ts';
 import { onConfigSpace, PCI, PCI_COMMAND } from '../../qemu/guest-bus/pci-config.ts';
-import type { Machine } from './machine.ts';
+import type { Machine } from '../machine.ts';
 
 /*
  * QEMU before 10.0.4, where it emulates several processors, may reach another device than the one that is meant while one of them
@@ -27,8 +27,8 @@ export async function switchOnDevices(machine: Machine): Promise<void> {
   }
 }
 
-function needsIt({ qemu, accelerator, booted, firmware }: Machine): boolean {
+function needsIt({ qemu, accelerator, bootConfig, firmware }: Machine): boolean {
   // all other firmware does it itself, on one processor, and need not expect that it was done
   if (accelerator !== 'tcg' || firmware !== 'qboot.rom') return false;
-  return booted.cpus.max_vcpus > 1 && isOlder(qemu.qmp.version, MENDED);
+  return bootConfig.cpus.max_vcpus > 1 && isOlder(qemu.qmp.version, MENDED);
 }

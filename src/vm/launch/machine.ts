@@ -1,10 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
-import type { VmCounters } from '../../api/replies.ts';
 import { dialectOf } from '../../config/dialect.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import type { BootSource, BuiltInFirmware, MachinePlan } from '../../devices/common/machine-plan.ts';
+import type { BootSource, MachinePlan } from '../../devices/common/machine-plan.ts';
 import { POST_CODES } from '../../devices/common/post-codes.ts';
 import type { RamRegion } from '../../devices/memory/plan.ts';
+import type { BootConfig, Machine } from '../machine.ts';
 import { chooseAccelerator } from '../../host/system/accelerator.ts';
 import { tellAccelerator } from './accelerator-line.ts';
 import { layOutMemory } from '../../plan/memory-layout.ts';
@@ -15,7 +15,8 @@ import { QemuError } from '../../qemu/process/qemu-error.ts';
 import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
 import { onAbort, type EndSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { checkVcpuAffinity, pinThreads } from './affinity.ts';
+import { checkVcpuAffinity } from '../affinity/check-affinity.ts';
+import { pinThreads } from '../affinity/pin-threads.ts';
 import { readBalloon, setBalloon } from '../observe/balloon.ts';
 import { openGivenFiles } from './inherited-files.ts';
 import { watchBursts, watchSharedBursts } from '../devices/disk/bursts.ts';
@@ -30,61 +31,11 @@ import { engineFailure } from '../qemu-failure.ts';
 import { lifecycleEvent, type OnVmEvent } from '../events.ts';
 import { logWait } from './debugger.ts';
 import { askHostPorts, type HostPorts } from '../devices/net/host-ports.ts';
-import { createLatest, INFO_PATIENCE_MS, type Latest } from '../observe/latest.ts';
+import { createLatest, INFO_PATIENCE_MS } from '../observe/latest.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
-import { createPreparations, type Preparations } from '../devices/preparations.ts';
+import { createPreparations } from '../devices/preparations.ts';
 import { checkSharedRam } from './shared-ram.ts';
-import { followResources, type KnownResources } from '../observe/resources.ts';
-
-/** The parts of a configuration that a machine starts with and that grow while it runs. */
-export type BootedShape = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
-
-/** One life of a VM's machine, from boot or reboot to its end. */
-export interface Machine {
-  /** the configuration with what the boot found out: ids, MAC addresses; the next boot starts from it */
-  readonly config: VmConfig;
-  /** where the devices are; another value when one is added or removed */
-  layout: Layout;
-  readonly preparations: Preparations;
-  /** devices that the guest was asked to release and still has, by id, and when it was asked last (`performance.now()`) */
-  readonly leaving: Map<string, number>;
-  /** whether the guest has released a device in this run, which says that its kernel has hot-plug */
-  hasReleased: boolean;
-  /** devices that the guest has released, whose slots and host resources are still to be given back */
-  readonly ejected: Set<Placement>;
-  /** called with a device when all that it had is free again */
-  tellRemoved: (placement: Placement) => void;
-  /** what went wrong in the guest in this life, e.g. a panic of its kernel */
-  trouble: string | undefined;
-  /** those that are taken out for a moment, without the guest's knowing, by QEMU's ids */
-  readonly absent: Set<string>;
-  /** vCPUs that the guest was asked to release, by number, and since when QEMU has none (`performance.now()`) */
-  readonly leavingVcpus: Map<number, number | undefined>;
-  /** sizes in `bytes` of the DIMMs that were added in this life */
-  readonly dimms: number[];
-  /** vCPUs that QEMU can still start in this life: emulation never forgets one that has gone */
-  spareVcpus: number;
-  readonly accelerator: HostFacts['accelerator']['name'];
-  /** how the ACPI tables that the guest's kernel reads differ from those that QEMU makes */
-  readonly acpiPatch: AcpiPatch | undefined;
-  /** guest address of the kernel's first instruction, where the machine starts from one and it is known */
-  readonly kernelEntry: number | undefined;
-  /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
-  readonly firmware: BuiltInFirmware | 'own';
-  /** what the machine had when it started: what came later was added */
-  readonly booted: BootedShape;
-  /** ports of the host that QEMU chose for forwards; another value when a network is added or removed */
-  hostPorts: HostPorts;
-  /** what the balloon holds, in `bytes` */
-  readonly balloonBytes: Latest<number>;
-  /** what QEMU counts for disks */
-  readonly diskCounters: Latest<VmCounters>;
-  readonly qemu: Qemu;
-  /** what the devices take of the machine's address spaces; answers within a moment */
-  readonly resources: () => Promise<KnownResources>;
-  /** Ends the machine and gives back what its devices were given. */
-  readonly end: () => Promise<void>;
-}
+import { followResources } from '../observe/resources.ts';
 
 /** How a machine is booted. */
 export interface StartOptions {
@@ -142,7 +93,7 @@ export interface Start {
   /** the VM's configuration, whose parts the placements have */
   readonly config: VmConfig;
   /** what the machine begins with */
-  readonly booted: BootedShape;
+  readonly booted: BootConfig;
   readonly layout: Layout;
   /** see `Vm` */
   readonly rawImages: Set<string>;
@@ -216,17 +167,17 @@ function newMachine({ config, layout, booted }: Start, made: Made): Machine {
     ...made,
     config: withDevices(config, layout.placements, preparations.completed),
     layout,
-    leaving: new Map(),
+    detaching: new Map(),
     hasReleased: false,
     ejected: new Set(),
-    tellRemoved: () => undefined,
-    trouble: undefined,
-    absent: new Set(),
-    leavingVcpus: new Map(),
+    onDetached: () => undefined,
+    guestFailure: undefined,
+    hidden: new Set(),
+    detachingVcpus: new Map(),
     dimms: [],
     spareVcpus:
       accelerator === 'tcg' ? vcpuPlaces(booted.cpus, acpiPatch) - booted.cpus.boot_vcpus : Infinity,
-    booted: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
+    bootConfig: { cpus: booted.cpus, memory: booted.memory, numa: booted.numa },
     hostPorts: new Map(),
     balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_PATIENCE_MS),
     diskCounters: createLatest(() => readCounters(qemu.qmp, machine.layout.placements, dialectOf(config))),

@@ -6,7 +6,7 @@ import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { withAbsolutePaths } from '../../schema/paths.ts';
 import type { Vm } from '../vm.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
 import { shapeOf } from './editable-config.ts';
 import { describeImages } from './images.ts';
@@ -23,7 +23,7 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
     acpiPatch: machine.acpiPatch,
     isInFirstSteps: await isInFirstSteps(machine.qemu.qmp),
     shape: shapeOf(portableVmConfig(config)),
-    booted: machine.booted,
+    booted: machine.bootConfig,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),
     dimms: [...machine.dimms],
     memoryAddresses: await memoryAddresses(machine.qemu.qmp),
@@ -32,7 +32,7 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
     ...(await saveStates(machine)),
     devices: machine.layout.placements.map((placement): SavedDevice => {
       const { device, id, qemuName, slot, added, config } = placement;
-      const leaving = machine.leaving.has(id) ? { leaving: portable(device, config) } : {};
+      const leaving = machine.detaching.has(id) ? { leaving: portable(device, config) } : {};
       return { kind: kindOf(device), id, qemuName, slot, added, ...leaving };
     }),
   };

@@ -9,7 +9,7 @@ import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { engineFailure } from '../qemu-failure.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
 import { topNode } from '../resize/disk.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { MachineDescription, SavedImage } from './machine-description.ts';
 
 /** Images of a machine's disks and pmem devices, with the sizes that its guest knows now. */

@@ -10,11 +10,12 @@ import type { Layout, Placement } from '../../plan/placement.ts';
 import type { Step } from '../../devices/common/step.ts';
 import { decode } from '../../schema/decode.ts';
 import { kindOf } from './describe-machine.ts';
-import { pinVcpus } from '../launch/affinity.ts';
+import { pinVcpus } from '../affinity/pin-threads.ts';
 import { planDimm } from '../resize/dimm.ts';
 import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import { lookAtHost, type BootFiles } from '../launch/boot-files.ts';
-import type { BootedShape, Machine, Start } from '../launch/machine.ts';
+import type { BootConfig, Machine } from '../machine.ts';
+import type { Start } from '../launch/machine.ts';
 import { likeNames, type LikeNames } from './restored-names.ts';
 import type { MachineDescription, SavedDevice } from './machine-description.ts';
 
@@ -80,18 +81,18 @@ function contiguous(vcpus: readonly number[]): number {
 async function takeOver(machine: Machine, { devices, vcpus, dimms }: MachineDescription): Promise<void> {
   machine.dimms.push(...dimms);
   for (const { id, leaving } of devices)
-    if (leaving !== undefined) machine.leaving.set(id, performance.now());
+    if (leaving !== undefined) machine.detaching.set(id, performance.now());
   if (machine.spareVcpus !== Infinity) {
-    machine.spareVcpus = vcpuPlaces(machine.booted.cpus, machine.acpiPatch) - vcpus.length;
+    machine.spareVcpus = vcpuPlaces(machine.bootConfig.cpus, machine.acpiPatch) - vcpus.length;
   }
   if (vcpus.length <= machine.config.cpus.boot_vcpus) return;
   const present = (await vcpuSlots(machine.qemu.qmp)).filter(({ path }) => path !== undefined);
   for (const { index } of present.slice(machine.config.cpus.boot_vcpus))
-    machine.leavingVcpus.set(index, undefined);
+    machine.detachingVcpus.set(index, undefined);
 }
 
 /** What the machine began with; a zone's file is the one that the configuration names now. */
-function bootedLike(config: VmConfig, { booted }: MachineDescription): BootedShape {
+function bootedLike(config: VmConfig, { booted }: MachineDescription): BootConfig {
   const memory = decode(MemoryConfig, booted.memory);
   const zones = memory.zones?.map((zone) => {
     const now = config.memory.zones?.find(({ id }) => id === zone.id);

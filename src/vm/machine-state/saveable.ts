@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { realBlockers } from '../devices/states.ts';
 
 type Saveable = Pick<Machine, 'layout' | 'config'> & {

@@ -10,7 +10,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';
 import { checkDevicesMigrate, flushDevices, hasUnsavedDevices, whileSaveable } from '../devices/states.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
@@ -42,7 +42,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   const { waits: signal } = signals;
   // a guest that runs could release a device that the receiver was told of
   let isTold = false;
-  const stopsFirst = hasUnsavedDevices(machine) || machine.leaving.size > 0;
+  const stopsFirst = hasUnsavedDevices(machine) || machine.detaching.size > 0;
   try {
     // what we tell of devices that QEMU does not save must be their last word
     if (stopsFirst) await machine.qemu.qmp.execute('stop');

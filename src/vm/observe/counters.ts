@@ -4,7 +4,7 @@ import type { Dialect } from '../../config/dialect.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { latencyCounters } from './latencies.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 
 /** QEMU's statistics under Cloud Hypervisor's names. */

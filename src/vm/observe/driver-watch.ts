@@ -4,7 +4,7 @@ import { createLimiter } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import type { OnVmEvent, VmEvent } from '../events.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 const log = createLog('event');
 
@@ -91,7 +91,7 @@ async function compare(machine: Machine, active: Set<string>, emit: OnVmEvent): 
   for (const placement of [...machine.layout.placements]) {
     const { id } = placement;
     const own = qemuIdOf(placement);
-    const is = machine.absent.has(own) ? undefined : await hasDriver(machine, own);
+    const is = machine.hidden.has(own) ? undefined : await hasDriver(machine, own);
     if (is === undefined || is === active.has(id)) continue;
     if (is) active.add(id);
     else active.delete(id);

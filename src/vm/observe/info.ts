@@ -8,7 +8,7 @@ import { plannedMemory } from '../../devices/memory/zones.ts';
 import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from '../devices/net/host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Live, Vm } from '../vm.ts';
 
 /** What the last answer was made of, and the answer. */
@@ -29,13 +29,13 @@ export async function vmInfo(vm: Vm): Promise<VmInfo> {
     machine === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([machine.resources(), balloonOf(machine)]);
   const { config, state, live } = vm;
   const placements = live?.machine.layout.placements;
-  const leaving = live === undefined ? [] : leavingDevices(live.machine);
-  const names = leaving.map(({ id }) => id).join();
+  const detaching = live === undefined ? [] : detachingDevices(live.machine);
+  const names = detaching.map(({ id }) => id).join();
   const parts = [config, state, live, placements, names, machine?.hostPorts, known, balloon];
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: answeredConfig(live === undefined ? config : shownConfig(config, live, leaving)),
+    config: answeredConfig(live === undefined ? config : shownConfig(config, live, detaching)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -51,13 +51,17 @@ async function balloonOf({ config, balloonBytes }: Machine): Promise<number> {
 }
 
 /** Devices that were removed and that the guest has not released: they still are in the machine. */
-function leavingDevices({ leaving, layout }: Machine): Placement[] {
-  return leaving.size === 0 ? [] : layout.placements.filter(({ id }) => leaving.has(id));
+function detachingDevices({ detaching, layout }: Machine): Placement[] {
+  return detaching.size === 0 ? [] : layout.placements.filter(({ id }) => detaching.has(id));
 }
 
 /** The configuration of a running VM with what the machine was given (PTYs, ports of the host) and all that its guest has. */
-function shownConfig(config: VmConfig, { consoles, machine }: Live, leaving: readonly Placement[]): VmConfig {
-  const whole = leaving.reduce(
+function shownConfig(
+  config: VmConfig,
+  { consoles, machine }: Live,
+  detaching: readonly Placement[],
+): VmConfig {
+  const whole = detaching.reduce(
     (so, one) => withDevice(so, one.device, completedPart(one, machine.preparations.completed(one))),
     config,
   );

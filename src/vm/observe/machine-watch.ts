@@ -7,7 +7,7 @@ import { deviceRemoved, vmEventOf, type OnVmEvent } from '../events.ts';
 import { noteEjected } from '../hotplug/ejected.ts';
 import { noteVcpuEjected } from '../hotplug/vcpu-release.ts';
 import { PANIC } from '../guest-exit/outcome.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 const log = createLog('vm');
 
@@ -30,7 +30,7 @@ export async function watchMachine(
   { emit, watchesDrivers, onEjected, forget, onPanic }: MachineWatch,
 ): Promise<void> {
   const drivers = watchesDrivers ? watchDrivers(machine, emit) : undefined;
-  machine.tellRemoved = (placement) => {
+  machine.onDetached = (placement) => {
     drivers?.gone(placement.id);
     forget(placement);
     emit(deviceRemoved(placement));
@@ -39,8 +39,8 @@ export async function watchMachine(
     if (message.event === 'DEVICE_DELETED' && noteEjected(machine, message.data)) onEjected();
     noteVcpuEjected(machine, message);
     // a guest may say so again and again
-    const isNews = machine.trouble === undefined;
-    machine.trouble = troubleOf(message) ?? machine.trouble;
+    const isNews = machine.guestFailure === undefined;
+    machine.guestFailure = troubleOf(message) ?? machine.guestFailure;
     if (isNews && message.event === 'GUEST_PANICKED') onPanic?.();
     const own = vmEventOf(message, machine.layout.placements);
     if (own !== undefined) emit(own);

@@ -8,7 +8,7 @@ import { nodeOfZone } from '../../plan/memory-layout.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { makeSteps } from '../../qemu/qmp/steps.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 /** A guest takes RAM by the DIMM in blocks of this many `bytes`. */
 const BLOCK = 128 * 2 ** 20;
@@ -33,7 +33,7 @@ interface DimmHolder {
 }
 
 function checkGrowth(desired: number, now: number, { memory, machine }: DimmHolder): void {
-  const most = machine.booted.memory.size + (memory.hotplug_size ?? 0);
+  const most = machine.bootConfig.memory.size + (memory.hotplug_size ?? 0);
   if (desired > most) {
     const bound =
       memory.hotplug_size === undefined ? 'hotplug_size is not set' : 'size at boot and hotplug_size';
@@ -80,8 +80,8 @@ function onBlock(steps: readonly Step[], end: number): readonly Step[] {
 }
 
 /** RAM of this life of the machine, in `bytes`. */
-function currentRam({ booted, dimms }: Machine): number {
-  return dimms.reduce((total, size) => total + size, booted.memory.size);
+function currentRam({ bootConfig, dimms }: Machine): number {
+  return dimms.reduce((total, size) => total + size, bootConfig.memory.size);
 }
 
 /** What QEMU makes for a DIMM: RAM of the kind that the machine has, in the node that the machine's is in. */

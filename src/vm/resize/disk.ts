@@ -7,7 +7,7 @@ import { planDevice } from '../../plan/machine-plan.ts';
 import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 /** Disks have whole sectors of this many `bytes`. */
 const SECTOR = 512;

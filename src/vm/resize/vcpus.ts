@@ -1,10 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
-import { pinVcpus } from '../launch/affinity.ts';
+import { pinVcpus } from '../affinity/pin-threads.ts';
 import { waitWhile } from '../hotplug/release.ts';
 import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 
 /** A place for a vCPU, taken or free, in the order of their numbers. */
 export interface VcpuSlot {
@@ -36,7 +36,7 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
   // those that were asked for before are asked for again: the guest may not have been listening
   for (const { index, path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });
-    machine.leavingVcpus.set(index, undefined);
+    machine.detachingVcpus.set(index, undefined);
   }
 }
 
@@ -49,18 +49,18 @@ export interface VcpuWait {
 
 /** More vCPUs than stay can be had when the guest has released those that were removed before. */
 async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
-  if (machine.leavingVcpus.size === 0) return;
+  if (machine.detachingVcpus.size === 0) return;
   const isHeld = async (): Promise<boolean> => {
     const slots = await vcpuSlots(machine.qemu.qmp);
     forgetRemovedVcpus(machine, (vcpu) => slots[vcpu]?.path !== undefined);
-    return desired > stayingIn(machine, slots).length && machine.leavingVcpus.size > 0;
+    return desired > stayingIn(machine, slots).length && machine.detachingVcpus.size > 0;
   };
   await waitWhile(machine, isHeld, wait);
 }
 
 /** Those of the slots whose vCPU is there, and is not leaving. */
-function stayingIn({ leavingVcpus }: Machine, slots: readonly VcpuSlot[]): VcpuSlot[] {
-  return slots.filter(({ index, path }) => path !== undefined && !leavingVcpus.has(index));
+function stayingIn({ detachingVcpus }: Machine, slots: readonly VcpuSlot[]): VcpuSlot[] {
+  return slots.filter(({ index, path }) => path !== undefined && !detachingVcpus.has(index));
 }
 
 async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<void> {
@@ -81,7 +81,7 @@ interface Growth {
 }
 
 function checkGrowth(machine: Machine, { desired, present, missing }: Growth): void {
-  if (desired > stayingIn(machine, present).length && machine.leavingVcpus.size > 0) {
+  if (desired > stayingIn(machine, present).length && machine.detachingVcpus.size > 0) {
     // the words that clients wait for
     throw new ApiError(
       'busy',

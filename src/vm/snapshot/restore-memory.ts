@@ -5,7 +5,7 @@ import { copyExtents, touchExtents, type CopyEnd } from '../../host/memory/copy-
 import { mappingAt, openMapped, openMemory } from '../../host/memory/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { openFile } from '../../util/open-file.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import { pmemMemory } from '../devices/pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
 import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';

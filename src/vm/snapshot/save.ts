@@ -14,7 +14,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
 import { showEngine } from '../launch/passed-files.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';

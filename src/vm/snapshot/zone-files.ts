@@ -7,7 +7,7 @@ import { layOutMemory } from '../../plan/memory-layout.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { statPath } from '../../util/path-calls.ts';
-import type { Machine } from '../launch/machine.ts';
+import type { Machine } from '../machine.ts';
 import type { SavedRegion } from '../machine-state/machine-description.ts';
 
 /** A memory zone that lies in a file of the user's. */
@@ -21,11 +21,11 @@ export interface ZoneFile {
  * replaced under its name holds nothing.
  */
 export async function zoneFilesOf(
-  { config, booted, qemu }: Machine,
+  { config, bootConfig, qemu }: Machine,
   blocks: readonly RamBlock[],
 ): Promise<ReadonlyMap<string, ZoneFile>> {
   const found = new Map<string, ZoneFile>();
-  for (const { id, backing, zones } of layOutMemory({ ...config, ...booted }).regions) {
+  for (const { id, backing, zones } of layOutMemory({ ...config, ...bootConfig }).regions) {
     const block = blocks.find(({ name, planned }) => planned && name === id);
     const [zone] = zones;
     if (block === undefined || zone === undefined || backing.file === undefined || !backing.shared) continue;

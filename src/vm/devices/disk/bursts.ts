@@ -6,7 +6,7 @@ import { planDevice } from '../../../plan/machine-plan.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import { readCounters } from '../../observe/counters.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine } from '../../machine.ts';
 
 const log = createLog('disk');
 

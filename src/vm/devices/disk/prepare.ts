@@ -8,7 +8,7 @@ import type { ImageFormat } from '../../../host/disk/image-format.ts';
 import { preallocate } from '../../../host/disk/preallocate.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
-import { checkQueueAffinity } from '../../launch/affinity.ts';
+import { checkQueueAffinity } from '../../affinity/check-affinity.ts';
 import { checkFormat, checkSize, isFormatNamed, isSameImage, type ExpectedImage } from './expected-image.ts';
 import { prepares } from '../prepare.ts';
 import { prepareVhostUserDisk } from './prepare-vhost-user.ts';

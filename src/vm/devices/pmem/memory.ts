@@ -7,7 +7,7 @@ import { isMessage } from '../../../qemu/qmp/messages.ts';
 import { hostAddress, type RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import { decode } from '../../../schema/decode.ts';
 import { openFile } from '../../../util/open-file.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine } from '../../machine.ts';
 import type { DeviceMemory } from '../state-actions.ts';
 import { pmemsOf } from './placements.ts';
 

@@ -1,6 +1,6 @@
 import { pmem } from '../../../devices/pmem/index.ts';
 import type { Placement } from '../../../plan/placement.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine } from '../../machine.ts';
 
 /** Returns the pmem devices of a machine. */
 export function pmemsOf({ layout }: Pick<Machine, 'layout'>): Placement[] {

@@ -17,7 +17,7 @@ import {
   writeFeatures,
 } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { interruptOf } from '../../../qemu/guest-bus/virtio-status.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine } from '../../machine.ts';
 import type { StateActions } from '../state-actions.ts';
 import { checkPmemsMigrate, flushPmems, pmemMemory } from './memory.ts';
 import { pmemsOf } from './placements.ts';

@@ -11,7 +11,7 @@ import { readFunction, writeFunction } from '../../../qemu/guest-bus/virtio-func
 import { STATUS } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { decode } from '../../../schema/decode.ts';
 import { createLog } from '../../../util/log.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine } from '../../machine.ts';
 import type { StateActions } from '../state-actions.ts';
 import type { SavedVsock } from './saved.ts';
 import { resetTransport } from './transport-reset.ts';
@@ -72,14 +72,14 @@ async function withoutVsocks<T>(
     try {
       for (const one of out) await putBack(machine, one);
     } finally {
-      machine.absent.clear();
+      machine.hidden.clear();
     }
   }
 }
 
 async function takeOut(machine: Machine, { id, slot = 0, ...placement }: Placement): Promise<void> {
   const { qmp } = machine.qemu;
-  machine.absent.add(qemuId(id));
+  machine.hidden.add(qemuId(id));
   // first: the streams must survive the end of the old connection
   await machine.preparations.renew(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
@@ -102,13 +102,13 @@ async function restoreVsocks(machine: Machine, saved: readonly SavedVsock[]): Pr
 }
 
 async function putBack(machine: Machine, { id, state }: SavedVsock): Promise<void> {
-  const { qemu, preparations, leaving } = machine;
+  const { qemu, preparations, detaching } = machine;
   const placement = vsocksOf(machine).find((one) => one.id === id);
   if (placement === undefined) return;
   await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
   await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
   // the guest was asked to release it, and the device that it was asked for no longer exists
-  if (leaving.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
+  if (detaching.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
 }
 
 /** Returns the plan of a machine whose vsock device {@link restoreVsocks} makes. */

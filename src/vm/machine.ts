@@ -1,0 +1,65 @@
+import type { VmCounters } from '../api/replies.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import type { BuiltInFirmware } from '../devices/common/machine-plan.ts';
+import type { AcpiPatch } from '../plan/acpi-patch.ts';
+import type { HostFacts } from '../plan/machine-plan.ts';
+import type { Layout, Placement } from '../plan/placement.ts';
+import type { Qemu } from '../qemu/process/qemu.ts';
+import type { HostPorts } from './devices/net/host-ports.ts';
+import type { Preparations } from './devices/preparations.ts';
+import type { Latest } from './observe/latest.ts';
+import type { KnownResources } from './observe/resources.ts';
+
+/** The members of a configuration that change while a machine runs: a resize makes them larger than at its start. */
+export type BootConfig = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
+
+/**
+ * The machine of a VM: one QEMU process from its start to its exit, and everything that the VMM knows of it. `launch/` makes it; a reboot
+ * makes another one. Hot-plug and resizes change the members that are not `readonly`, and the collections.
+ */
+export interface Machine {
+  /** the VM's configuration with ids, MAC addresses and image formats that the start found; the next boot starts from it */
+  readonly config: VmConfig;
+  /** vCPUs, RAM and NUMA nodes at the start */
+  readonly bootConfig: BootConfig;
+  readonly qemu: Qemu;
+  readonly accelerator: HostFacts['accelerator']['name'];
+  /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
+  readonly firmware: BuiltInFirmware | 'own';
+  /** difference between the ACPI tables that the guest's kernel reads and those of QEMU */
+  readonly acpiPatch: AcpiPatch | undefined;
+  /** guest address of the kernel's first instruction, where the machine boots from a kernel and it is known */
+  readonly kernelEntry: number | undefined;
+  /** ids and slots of the devices; another value when one is attached or detached */
+  layout: Layout;
+  /** host resources of the devices */
+  readonly preparations: Preparations;
+  /** ports of the host that QEMU chose for forwards; another value when a network is attached or detached */
+  hostPorts: HostPorts;
+  /** devices that the guest was asked to release and still has, by id, with the time of the last request (`performance.now()`) */
+  readonly detaching: Map<string, number>;
+  /** the guest has released a device before: its kernel has hot-plug */
+  hasReleased: boolean;
+  /** devices that the guest has ejected, whose slots and host resources are not released yet */
+  readonly ejected: Set<Placement>;
+  /** called with a device when its slot and host resources are released */
+  onDetached: (placement: Placement) => void;
+  /** devices that QEMU lacks while it writes its state, which the guest does not notice; by QEMU's ids */
+  readonly hidden: Set<string>;
+  /** vCPUs that the guest was asked to release, by number, with the time since when QEMU lacks them (`performance.now()`) */
+  readonly detachingVcpus: Map<number, number | undefined>;
+  /** vCPUs that QEMU can still add: with emulation it never frees the place of one that was removed */
+  spareVcpus: number;
+  /** sizes in `bytes` of the DIMMs that were added */
+  readonly dimms: number[];
+  /** failure of the guest since the start, e.g. a panic of its kernel */
+  guestFailure: string | undefined;
+  /** size of the balloon, in `bytes` */
+  readonly balloonBytes: Latest<number>;
+  /** QEMU's counters of disks */
+  readonly diskCounters: Latest<VmCounters>;
+  /** address ranges of the devices; answers within a moment */
+  readonly resources: () => Promise<KnownResources>;
+  /** Ends QEMU and releases the host resources of the devices. */
+  readonly end: () => Promise<void>;
+}

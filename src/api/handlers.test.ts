@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialectOf } from '../config/dialect.ts';
-import { NOT_IN_ENGINE } from '../devices/unsupported/config.ts';
+import { UNSUPPORTED } from '../devices/unsupported/config.ts';
 import { ApiError, errorChain } from './errors.ts';
 import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
 import type { Phase, RouteDefinition } from './route.ts';
@@ -118,7 +118,7 @@ test('vm.create tells what is wrong with the configuration, all of it', () => {
   assert.equal(rule.code, 'invalid-config');
   assert.deepEqual(errorChain(rule), [
     'The VM configuration is not valid',
-    `not supported yet: vdpa (${NOT_IN_ENGINE.vdpa}); memory.size: must not be 0 without memory zones`,
+    `not supported yet: vdpa (${UNSUPPORTED.vdpa}); memory.size: must not be 0 without memory zones`,
   ]);
   const disks = [0, 1].map(() => ({ path: '/a', id: 'x' }));
   assert.equal(failure(() => decode('vm.create', { kernel, disks })).code, 'invalid-config');

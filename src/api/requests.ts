@@ -1,7 +1,6 @@
 import { imageType } from '../devices/disk/config.ts';
 import { readIntegers } from '../devices/common/integers.ts';
 import { PortForward } from '../devices/net/port-forward.ts';
-import { DeviceConfig } from '../devices/vfio/config.ts';
 import { FILE_URL, SOCKET_URL } from '../devices/common/limits.ts';
 import {
   beyond,
@@ -49,14 +48,6 @@ export const VmResizeDisk = struct({
     id: text('Name of the disk', '<id>'),
     desired_size: size('Size of the disk in `bytes`; a multiple of 512'),
   },
-});
-
-/** DeviceConfig under the name that the document gives it here. */
-export interface VmAddDevice extends ValueOf<typeof VmAddDevice> {}
-export const VmAddDevice = struct({
-  name: 'VmAddDevice',
-  doc: 'A PCI device of the host to pass through',
-  fields: { ...DeviceConfig.fields, path: needed(DeviceConfig.fields.path) },
 });
 
 export interface VmRemoveDevice extends ValueOf<typeof VmRemoveDevice> {}

@@ -1,6 +1,6 @@
 import { VmConfig } from '../config/vm-config.ts';
 import {
-  NOT_IN_ENGINE,
+  UNSUPPORTED,
   GenericVhostUserConfig,
   UserDeviceConfig,
   VdpaConfig,
@@ -9,11 +9,11 @@ import { DiskConfig } from '../devices/disk/config.ts';
 import { FsConfig } from '../devices/fs/config.ts';
 import { NetConfig } from '../devices/net/config.ts';
 import { PmemConfig } from '../devices/pmem/config.ts';
+import { VmAddDevice } from '../devices/vfio/config.ts';
 import { VsockConfig } from '../devices/vsock/config.ts';
 import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
 import {
   RestoreConfig,
-  VmAddDevice,
   VmReceiveMigrationData,
   VmCoredumpData,
   VmRemoveDevice,
@@ -238,13 +238,13 @@ export const ROUTES = {
   }),
   'vm.add-user-device': unsupported(
     UserDeviceConfig,
-    NOT_IN_ENGINE.user_devices,
+    UNSUPPORTED.user_devices,
     addTexts('userspace device', 'device'),
   ),
-  'vm.add-vdpa': unsupported(VdpaConfig, NOT_IN_ENGINE.vdpa, addTexts('vDPA device', 'device')),
+  'vm.add-vdpa': unsupported(VdpaConfig, UNSUPPORTED.vdpa, addTexts('vDPA device', 'device')),
   'vm.add-generic-vhost-user': unsupported(
     GenericVhostUserConfig,
-    NOT_IN_ENGINE.generic_vhost_user,
+    UNSUPPORTED.generic_vhost_user,
     addTexts('generic vhost-user device', 'device'),
   ),
 } as const;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NOT_IN_ENGINE } from '../devices/unsupported/config.ts';
+import { UNSUPPORTED } from '../devices/unsupported/config.ts';
 import { decode } from '../schema/decode.ts';
 import { ConfigError } from './errors.ts';
 import { decodeVmConfig, encodeVmConfig, validateVmConfig, VmConfig } from './vm-config.ts';
@@ -219,7 +219,7 @@ test('what is not there yet is refused by name, all of it at once', () => {
   const refused = error.problems.filter((problem) => problem.startsWith('not supported yet: '));
   assert.deepEqual(
     refused.map((problem) => problem.slice('not supported yet: '.length)),
-    [`user_devices (${NOT_IN_ENGINE.user_devices})`, `vdpa (${NOT_IN_ENGINE.vdpa})`],
+    [`user_devices (${UNSUPPORTED.user_devices})`, `vdpa (${UNSUPPORTED.vdpa})`],
   );
 });
 

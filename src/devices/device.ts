@@ -65,11 +65,16 @@ export interface HotAdd<
   /** part of the contract's document; other requests are in the document of everything only */
   readonly inContract?: boolean;
   readonly command: HotAddCommand;
-  /**
-   * Returns the configuration on the file descriptors that came with the request (SCM_RIGHTS); without this function the
-   * request takes none. `fds` is not empty.
-   */
-  withDescriptors?(config: AnyConfig, fds: readonly number[]): AnyConfig;
+  /** File descriptors may come with the request (SCM_RIGHTS); undefined: it takes none. */
+  readonly descriptors?: HotAddDescriptors<ValueOf<Request>>;
+}
+
+/** File descriptors that come with an add request. */
+export interface HotAddDescriptors<C = AnyConfig> {
+  /** member of the configuration that holds their numbers */
+  readonly member: string;
+  /** Returns the configuration on the descriptors that came; they replace numbers in the body. `fds` is not empty. */
+  apply(config: C, fds: readonly number[]): C;
 }
 
 /** Texts of an add request in the OpenAPI document. */
@@ -88,8 +93,8 @@ export interface HotAddCommand {
   readonly summary: string;
   /** noun of the device in messages: `Error parsing <noun> syntax` */
   readonly noun: string;
-  /** Completes the body with values that the client chooses, e.g. a MAC address. */
-  complete?(body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+  /** member for which `ch-remote` chooses a random MAC address where the user gives none, as Cloud Hypervisor's client does */
+  readonly randomMac?: string;
 }
 
 /** The configuration of a device with struct `S`. */

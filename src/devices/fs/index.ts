@@ -1,6 +1,6 @@
 import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
-import { defineDevice } from '../device.ts';
+import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { FsConfig } from './config.ts';
 import { planFs } from './plan.ts';
 
@@ -9,10 +9,19 @@ export const fs = defineDevice({
   field: optional(list(nested(FsConfig))),
   struct: FsConfig,
   many: true,
+  order: { config: 100, words: 50, route: 40, command: 30 },
   flag: 'fs',
   ids: { prefix: '_fs' },
   takesSlot: true,
+  behindIommu: { bySegment: true },
   removable: true,
+  hotAdd: hotAdd({
+    route: 'vm.add-fs',
+    request: FsConfig,
+    texts: hotAddTexts('virtio-fs device', 'device', 'virtio-fs'),
+    inContract: true,
+    command: { usage: '<fs_config>', summary: 'Add virtio-fs backed fs device', noun: 'filesystem' },
+  }),
   editable: ['pci_segment'],
   unsaved: () => 'its daemon has state of its own',
   plan: planFs,

@@ -1,7 +1,8 @@
 import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
-import { defineDevice } from '../device.ts';
+import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { NetConfig } from './config.ts';
+import { withDescriptors } from './descriptors.ts';
 import { planNet } from './plan.ts';
 
 export const net = defineDevice({
@@ -9,10 +10,25 @@ export const net = defineDevice({
   field: optional(list(nested(NetConfig))),
   struct: NetConfig,
   many: true,
+  order: { config: 70, words: 20, route: 60, command: 40 },
   flag: 'net',
   ids: { prefix: '_net' },
   takesSlot: true,
+  behindIommu: { onRequest: true, bySegment: true },
   removable: true,
+  hotAdd: hotAdd({
+    route: 'vm.add-net',
+    request: NetConfig,
+    texts: hotAddTexts('network device', 'device'),
+    inContract: true,
+    command: {
+      usage: '<net_config>',
+      summary: 'Add network device',
+      noun: 'network',
+      randomMac: 'mac',
+    },
+    descriptors: { member: 'fd', apply: withDescriptors },
+  }),
   editable: [
     ...['tap', 'ip', 'mask', 'mac', 'host_mac', 'fd', 'fds', 'forwards'],
     ...['rate_limiter_config', 'pci_segment'],

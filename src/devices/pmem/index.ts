@@ -1,6 +1,6 @@
 import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
-import { defineDevice } from '../device.ts';
+import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { PmemConfig } from './config.ts';
 import { planPmem } from './plan.ts';
 
@@ -9,13 +9,23 @@ export const pmem = defineDevice({
   field: optional(list(nested(PmemConfig))),
   struct: PmemConfig,
   many: true,
+  order: { config: 110, words: 60, route: 50, command: 50 },
   flag: 'pmem',
   ids: { prefix: '_pmem' },
   takesSlot: true,
+  behindIommu: { onRequest: true, bySegment: true },
   // QEMU unplugs no memory device but virtio-mem
   removable: false,
+  hotAdd: hotAdd({
+    route: 'vm.add-pmem',
+    request: PmemConfig,
+    texts: hotAddTexts('pmem device', 'device'),
+    inContract: true,
+    command: { usage: '<pmem_config>', summary: 'Add persistent memory device', noun: 'persistent memory' },
+  }),
   editable: ['file', 'pci_segment'],
   // QEMU saves nothing of it, and what we do instead has to read its queue, which cannot be found behind the vIOMMU
   unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
+  memorySize: ({ size }) => size,
   plan: planPmem,
 });

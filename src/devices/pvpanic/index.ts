@@ -9,9 +9,11 @@ export const pvpanic = defineDevice({
   field: beyond(optional(flag('A device by which the guest’s kernel says that it has panicked'))),
   struct: undefined,
   many: false,
+  order: { config: 220 },
   flag: 'pvpanic',
   ids: { fixed: '_pvpanic' },
   takesSlot: true,
+  treeNode: 'function',
   removable: false,
   plan: (_, at) => [{ kind: 'device', props: { driver: 'pvpanic-pci', ...onSlot(at) } }],
 });

@@ -3,8 +3,8 @@ import { flag, list, path, text, uint } from '../../schema/kinds.ts';
 import { readIntegers } from '../common/integers.ts';
 import { pciSegment } from '../common/pci.ts';
 
-/** Why what current versions have is refused, by its member of VmConfig. */
-export const NOT_IN_ENGINE = {
+/** Why devices of current versions are refused, by member of VmConfig. */
+export const UNSUPPORTED = {
   user_devices: 'Userspace devices are not supported: QEMU 10 cannot be a client of vfio-user',
   vdpa: 'vDPA devices are not supported: no test machine has one to try them with',
   generic_vhost_user:

@@ -1,4 +1,12 @@
-import { bounded, beyond, defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
+import {
+  bounded,
+  beyond,
+  defaulted,
+  documentedAs,
+  optional,
+  struct,
+  type ValueOf,
+} from '../../schema/field.ts';
 import { flag, path, text, uint } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
 import { CLIQUE, NOT_EMPTY } from '../common/limits.ts';
@@ -22,4 +30,12 @@ export const DeviceConfig = struct({
       ),
     ),
   },
+});
+
+/** DeviceConfig under the name that the contract's document gives it in a request; it forgets to require `path`. */
+export interface VmAddDevice extends ValueOf<typeof VmAddDevice> {}
+export const VmAddDevice = struct({
+  name: 'VmAddDevice',
+  doc: 'A PCI device of the host to pass through',
+  fields: { ...DeviceConfig.fields, path: documentedAs('optional', DeviceConfig.fields.path) },
 });

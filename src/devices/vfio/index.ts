@@ -1,7 +1,7 @@
 import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
-import { defineDevice } from '../device.ts';
-import { DeviceConfig } from './config.ts';
+import { defineDevice, hotAdd } from '../device.ts';
+import { DeviceConfig, VmAddDevice } from './config.ts';
 import { planVfio } from './plan.ts';
 
 export const vfio = defineDevice({
@@ -9,10 +9,28 @@ export const vfio = defineDevice({
   field: optional(list(nested(DeviceConfig))),
   struct: DeviceConfig,
   many: true,
+  order: { config: 140, words: 90, route: 10, command: 10 },
   flag: 'device',
   ids: { prefix: '_vfio' },
   takesSlot: true,
+  treeNode: 'function',
+  behindIommu: { onRequest: true, bySegment: true },
+  isHostHardware: true,
   removable: true,
+  hotAdd: hotAdd({
+    route: 'vm.add-device',
+    request: VmAddDevice,
+    texts: {
+      summary: 'Add a new device to the VM',
+      requestDoc: 'The path of the new device',
+      answers: {
+        200: 'The new device was successfully added to the VM instance.',
+        404: 'The new device could not be added to the VM instance.',
+      },
+    },
+    inContract: true,
+    command: { usage: '<device_config>', summary: 'Add VFIO device', noun: 'device' },
+  }),
   editable: ['pci_segment'],
   unsaved: () => 'it is hardware, which keeps its state to itself',
   plan: planVfio,

@@ -1,6 +1,6 @@
 import { optional } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
-import { defineDevice } from '../device.ts';
+import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { VsockConfig } from './config.ts';
 import { planVsock } from './plan.ts';
 
@@ -9,10 +9,19 @@ export const vsock = defineDevice({
   field: optional(nested(VsockConfig)),
   struct: VsockConfig,
   many: false,
+  order: { config: 150, words: 100, route: 70, command: 60 },
   flag: 'vsock',
   ids: { prefix: '_vsock' },
   takesSlot: true,
+  behindIommu: { onRequest: true, bySegment: true },
   removable: true,
+  hotAdd: hotAdd({
+    route: 'vm.add-vsock',
+    request: VsockConfig,
+    texts: hotAddTexts('vsock device', 'device'),
+    inContract: true,
+    command: { usage: '<vsock_config>', summary: 'Add vsock device', noun: 'vsock' },
+  }),
   editable: ['socket', 'cid', 'pci_segment'],
   plan: planVsock,
 });

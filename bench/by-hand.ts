@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
-import { isMessage } from '../src/qemu/qmp/messages.ts';
 
 /** The processor of guests under emulation by hand, as ours is: what it can do is not what is compared. */
 export const CPU = 'max,erms=off,fsrm=off,fsrs=off,fzrm=off';
@@ -40,8 +39,7 @@ export async function startByHand([command = '', ...words]: readonly string[]): 
   const qmp = await openQmp(stream, () => undefined);
   const done = async (): Promise<void> => {
     for (;;) {
-      const info = await qmp.execute('query-migrate');
-      const { status, 'error-desc': why } = isMessage(info) ? info : {};
+      const { status, 'error-desc': why } = await qmp.execute('query-migrate');
       if (status === 'completed') return;
       if (status === 'failed') throw new Error(`QEMU: ${String(why)}`);
       await new Promise((resolve) => setTimeout(resolve, 1));

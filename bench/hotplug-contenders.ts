@@ -172,8 +172,8 @@ function byHand(
   // the same options as ours: what they cost is not what is compared
   const file = { driver: 'file', 'node-name': 'f', filename: disk, aio: 'io_uring' };
   return {
-    pause: async () => void (await qmp.execute('stop')),
-    resume: async () => void (await qmp.execute('cont')),
+    pause: async () => await qmp.execute('stop'),
+    resume: async () => await qmp.execute('cont'),
     addDisk: async () => {
       await qmp.execute('blockdev-add', file);
       await qmp.execute('blockdev-add', { driver: 'raw', 'node-name': 'd', file: 'f' });

@@ -73,8 +73,8 @@ export async function startQemu(words: readonly string[]): Promise<Guest> {
     await shell.login();
     return {
       shell,
-      pause: async () => void (await qmp.execute('stop')),
-      resume: async () => void (await qmp.execute('cont')),
+      pause: async () => await qmp.execute('stop'),
+      resume: async () => await qmp.execute('cont'),
       [Symbol.asyncDispose]: stop,
     };
   } catch (error) {

@@ -1,7 +1,6 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
 import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/qmp/progress-deadline.ts';
-import { isMessage } from '../qemu/qmp/messages.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Machine } from './machine.ts';
@@ -44,10 +43,10 @@ async function writeDump({ qemu }: Machine): Promise<void> {
     stopWatch = watchProgress(readProgress, ANSWER_PATIENCE, () =>
       resolve(`QEMU wrote nothing for ${leastSeconds(ANSWER_PATIENCE)} s`),
     );
-    forget = qemu.onEvent(({ event, data }) => {
-      if (event !== 'DUMP_COMPLETED') return;
-      const { result, error } = data;
-      const isWhole = isMessage(result) && result['status'] === 'completed';
+    forget = qemu.onEvent((message) => {
+      if (message.event !== 'DUMP_COMPLETED') return;
+      const { result, error } = message.data;
+      const isWhole = result.status === 'completed';
       resolve(isWhole ? undefined : `QEMU could not write it: ${JSON.stringify(error)}`);
     });
     void qemu.ended.then(({ detail }) => resolve(`QEMU ended: ${detail}`));

@@ -1,5 +1,5 @@
 import { qemuIdOf, bdfOf, type Placement } from '../plan/placement.ts';
-import type { QmpEvent } from '../qemu/qmp/connection.ts';
+import type { QmpEvent } from '../qemu/qmp/events.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('event');
@@ -76,8 +76,8 @@ export function deviceRemoved({ id, slot }: Placement): VmEvent {
 }
 
 /** An engine's message as an event of the VM, where it is one. */
-export function vmEventOf({ event, data }: QmpEvent, placements: readonly Placement[]): VmEvent | undefined {
-  switch (event) {
+export function vmEventOf(message: QmpEvent, placements: readonly Placement[]): VmEvent | undefined {
+  switch (message.event) {
     case 'WATCHDOG':
       return { source: 'vm', event: 'watchdog' };
     case 'GUEST_PANICKED':
@@ -85,7 +85,8 @@ export function vmEventOf({ event, data }: QmpEvent, placements: readonly Placem
     case 'GUEST_CRASHLOADED':
       return { source: 'guest', event: 'panic', properties: { event: 'crash_loaded' } };
     case 'BLOCK_IO_ERROR': {
-      const properties = { id: ownerOf(data, placements), operation: String(data['operation']) };
+      const { 'qom-path': path, operation } = message.data;
+      const properties = { id: ownerOf(path, placements), operation };
       return { source: 'virtio-device', event: 'block-io-error', properties };
     }
     default:
@@ -94,8 +95,8 @@ export function vmEventOf({ event, data }: QmpEvent, placements: readonly Placem
 }
 
 /** The engine names a disk by its place in the object tree, `/machine/peripheral/<id>/virtio-backend`. */
-function ownerOf({ 'qom-path': path }: QmpEvent['data'], placements: readonly Placement[]): string {
-  const name = String(path).split('/')[3] ?? '';
+function ownerOf(path: string, placements: readonly Placement[]): string {
+  const name = path.split('/')[3] ?? '';
   return placements.find((one) => qemuIdOf(one) === name)?.id ?? name;
 }
 

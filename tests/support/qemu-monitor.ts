@@ -29,7 +29,7 @@ export function openMonitor(): Monitor {
       const { qmp } = await connection;
       const answers: string[] = [];
       for (const command of commands) {
-        answers.push(String(await qmp.execute('human-monitor-command', { 'command-line': command })));
+        answers.push(await qmp.execute('human-monitor-command', { 'command-line': command }));
       }
       return answers;
     },

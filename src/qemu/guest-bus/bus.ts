@@ -49,8 +49,9 @@ async function openBus(qmp: Qmp): Promise<GuestBus> {
   const stream = new Socket({ fd: ours });
   try {
     await qmp.execute('getfd', { fdname: NAME }, [theirs]);
-    const data = { addr: { type: 'fd', data: { str: NAME } }, server: false };
-    await qmp.execute('chardev-add', { id: NAME, backend: { type: 'socket', data } });
+    const addr = { type: 'fd', data: { str: NAME } } as const;
+    const backend = { type: 'socket', data: { addr, server: false } } as const;
+    await qmp.execute('chardev-add', { id: NAME, backend });
     await qmp.execute('object-add', { 'qom-type': 'qtest', id: NAME, chardev: NAME, log: 'none' });
   } catch (error) {
     stream.destroy();

@@ -25,8 +25,8 @@ interface Ejected {
 /** Takes a device out of a machine that stands still, without a word to its guest. It is gone when this returns. */
 export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }: Ejected): Promise<void> {
   const gone = deferred<void>();
-  const stopListening = qemu.onEvent(({ event, data }) => {
-    if (event === 'DEVICE_DELETED' && data['device'] === id) gone.resolve();
+  const stopListening = qemu.onEvent((message) => {
+    if (message.event === 'DEVICE_DELETED' && message.data.device === id) gone.resolve();
   });
   gone.promise.catch(() => undefined);
   void qemu.ended.then(({ detail }) => gone.reject(new QemuError(`QEMU ended: ${detail}`)));

@@ -1,5 +1,4 @@
 import type { Qmp } from '../qmp/connection.ts';
-import { isMessage, type QmpMessage } from '../qmp/messages.ts';
 
 /** How far QEMU is with a virtio device's first queue. */
 export interface QueueStatus {
@@ -11,20 +10,14 @@ export interface QueueStatus {
 
 /** What a virtio device has to tell its guest: 0, where the guest has heard of everything. */
 export async function interruptOf(qmp: Qmp, qemuId: string): Promise<number> {
-  return Number((await ask(qmp, 'x-query-virtio-status', { path: pathOf(qemuId) }))['isr']);
+  return (await qmp.execute('x-query-virtio-status', { path: pathOf(qemuId) })).isr;
 }
 
 export async function queueStatus(qmp: Qmp, qemuId: string): Promise<QueueStatus> {
-  const status = await ask(qmp, 'x-query-virtio-queue-status', { path: pathOf(qemuId), queue: 0 });
-  return { taken: Number(status['last-avail-idx']), pending: Number(status['inuse']) };
+  const status = await qmp.execute('x-query-virtio-queue-status', { path: pathOf(qemuId), queue: 0 });
+  return { taken: status['last-avail-idx'], pending: status.inuse };
 }
 
 function pathOf(qemuId: string): string {
   return `/machine/peripheral/${qemuId}/virtio-backend`;
-}
-
-async function ask(qmp: Qmp, command: string, args: QmpMessage): Promise<QmpMessage> {
-  const answer = await qmp.execute(command, args);
-  if (!isMessage(answer)) throw new Error(`${command}: QEMU answered something else`);
-  return answer;
 }

@@ -12,9 +12,11 @@ import { collectLastWords } from './stderr-tail.ts';
 import { launch, streamOf } from './spawn.ts';
 import { openOutputFiles } from './output-files.ts';
 import { progressOf } from '../qmp/progress.ts';
-import { openQmp, QmpError, usualPatience, type Qmp, type QmpEvent } from '../qmp/connection.ts';
+import { openQmp, usualPatience, type Qmp } from '../qmp/connection.ts';
+import type { QmpEvent } from '../qmp/events.ts';
+import { QmpError } from '../qmp/qmp-error.ts';
 import { explainStart, QemuError } from './qemu-error.ts';
-import { makeSteps } from '../qmp/steps.ts';
+import { addSteps } from '../qmp/steps.ts';
 import { killGroup, terminate } from './terminate.ts';
 import { openWaitingChannels, type WaitingChannels } from './waiting-channels.ts';
 
@@ -74,7 +76,7 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
   try {
     const takeEvent = (event: QmpEvent): void => {
       if (event.event === 'SHUTDOWN') {
-        shutdownReason = String(event.data['reason']);
+        shutdownReason = event.data.reason;
         if (byKill) killAfterShutdown({ child, qmp, ended, byKill });
       }
       events.tell(event);
@@ -83,7 +85,7 @@ export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise
     const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, patience);
     const unfit = tooOld(opened.version);
     if (unfit !== undefined) throw new QemuError(unfit);
-    await makeSteps(opened, plan.lateSteps, signals.waits);
+    await addSteps(opened, plan.lateSteps, signals.waits);
     waiting.makeWait();
     qmp = opened;
   } catch (error) {

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { terminate } from './terminate.ts';
+import { typedExecute } from '../qmp/commands/index.ts';
 import type { Qmp } from '../qmp/connection.ts';
 
 /** Short ones for processes that are to be killed, long ones for those that are not. */
@@ -23,14 +24,15 @@ async function start(script: string) {
   return { child, ended };
 }
 
-/** A control connection that notes what it is asked, and may do something about it. */
+/** A control connection that records the commands it receives; `act` runs at each. */
 function qmpOf(asked: string[], act: () => unknown = () => undefined): Qmp {
   return {
     version: [10, 0, 0],
-    execute: async (command) => {
+    execute: typedExecute(async (command) => {
       asked.push(command);
-      return act();
-    },
+      await act();
+      return {};
+    }),
   };
 }
 

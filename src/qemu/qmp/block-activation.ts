@@ -1,5 +1,6 @@
 import { QemuError } from '../process/qemu-error.ts';
-import { QmpError, type Qmp } from './connection.ts';
+import type { Qmp } from './connection.ts';
+import { QmpError } from './qmp-error.ts';
 
 /** QEMU that has `blockdev-set-active`. */
 const VERSION = 10;

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import * as v from 'valibot';
 import { deferred } from '../../util/deferred.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { limitCalls, OUTSIDE_LIMIT } from '../../util/rate-limit.ts';
@@ -11,43 +12,20 @@ import {
   watchProgress,
   type Patience,
 } from './progress-deadline.ts';
+import { checkReply } from './command.ts';
+import { typedExecute, type Execute, type SendCommand } from './commands/index.ts';
+import { decodeEvent, type QmpEvent } from './events.ts';
 import type { ReadProgress } from './progress.ts';
+import { QmpError } from './qmp-error.ts';
 import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './messages.ts';
 
 const log = createLog('qmp');
-
-/** What QEMU refused, or a connection that ended before the answer. */
-export class QmpError extends Error {
-  readonly command: string;
-  /** QEMU's words */
-  readonly reason: string;
-  /** QEMU gave no answer in time */
-  readonly hangs: boolean;
-
-  constructor(command: string, reason: string, { hangs = false } = {}) {
-    super(`${command}: ${reason}`);
-    this.name = 'QmpError';
-    this.command = command;
-    this.reason = reason;
-    this.hangs = hangs;
-  }
-}
-
-/** An asynchronous message of QEMU, e.g. `SHUTDOWN`. */
-export interface QmpEvent {
-  readonly event: string;
-  readonly data: QmpMessage;
-}
 
 /** The control connection to one QEMU (docs/interop/qmp-spec in QEMU's documentation). */
 export interface Qmp {
   /** QEMU's version as `[major, minor, micro]`, from its greeting. */
   readonly version: readonly [number, number, number];
-  /**
-   * Runs a command and returns what it returned; `fds` travel with it (for `getfd`), and stay open here.
-   * Throws QmpError; a second call does not wait for the first.
-   */
-  readonly execute: (command: string, args?: QmpMessage, fds?: readonly number[]) => Promise<unknown>;
+  readonly execute: Execute;
 }
 
 interface Pending {
@@ -85,7 +63,7 @@ export async function openQmp(
   const logEvent = createEventLog();
   const takeEvent = (event: string, data: unknown): void => {
     logEvent(event, data);
-    onEvent({ event, data: isMessage(data) ? data : {} });
+    onEvent(decodeEvent(event, data));
   };
   let nextId = 1;
 
@@ -101,7 +79,7 @@ export async function openQmp(
     pending.clear();
   });
 
-  const execute: Qmp['execute'] = (command, args, fds = []) =>
+  const send: SendCommand = (command, args, fds) =>
     new Promise((resolve, reject) => {
       if (stream.destroyed) return reject(new QmpError(command, 'QEMU has ended'));
       const id = nextId++;
@@ -123,6 +101,7 @@ export async function openQmp(
     greeting.reject(new QmpError('greeting', stuck(start), { hangs: true })),
   );
   const version = versionOf(await greeting.promise.finally(stopWatch));
+  const execute = typedExecute(send);
   await execute('qmp_capabilities');
   return { version, execute };
 }
@@ -168,8 +147,11 @@ function fail(one: Pending, reason: string): void {
   one.reject(new QmpError(one.command, reason));
 }
 
+const Greeting = v.object({
+  version: v.object({ qemu: v.object({ major: v.number(), minor: v.number(), micro: v.number() }) }),
+});
+
 function versionOf(greeting: QmpMessage): readonly [number, number, number] {
-  const version = greeting['version'];
-  const qemu = isMessage(version) && isMessage(version['qemu']) ? version['qemu'] : {};
-  return [Number(qemu['major']), Number(qemu['minor']), Number(qemu['micro'])];
+  const { major, minor, micro } = checkReply('greeting', Greeting, greeting).version.qemu;
+  return [major, minor, micro];
 }

@@ -1,7 +1,6 @@
 import { QemuError } from '../process/qemu-error.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
-import { isMessage } from './messages.ts';
 
 /*
  * The state of all devices as QEMU's migration stream has it (docs/devel/migration/main in QEMU's documentation).
@@ -142,14 +141,6 @@ export interface MigrationStatus {
 
 /** Asks QEMU how far it is. */
 export async function migrationStatus({ qmp }: Qemu): Promise<MigrationStatus> {
-  const answer = await qmp.execute('query-migrate');
-  const info = isMessage(answer) ? answer : {};
-  const ram = isMessage(info['ram']) ? info['ram'] : {};
-  const error = info['error-desc'];
-  return {
-    status: typeof info['status'] === 'string' ? info['status'] : 'none',
-    error: typeof error === 'string' ? error : undefined,
-    remaining: Number(ram['remaining'] ?? 0),
-    total: Number(ram['total'] ?? 0),
-  };
+  const { status = 'none', 'error-desc': error, ram } = await qmp.execute('query-migrate');
+  return { status, error, remaining: ram?.remaining ?? 0, total: ram?.total ?? 0 };
 }

@@ -9,7 +9,7 @@ const PAGING = 0x8000_0000;
  */
 export async function isInFirstSteps(qmp: Qmp): Promise<boolean> {
   const words = { 'command-line': 'info registers', 'cpu-index': 0 };
-  const registers = String(await qmp.execute('human-monitor-command', words));
+  const registers = await qmp.execute('human-monitor-command', words);
   const cr0 = /\bCR0=([0-9a-f]+)/.exec(registers)?.[1];
   return cr0 !== undefined && (Number.parseInt(cr0, 16) & PAGING) === 0;
 }

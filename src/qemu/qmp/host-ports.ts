@@ -11,7 +11,7 @@ export interface ForwardingNet {
 export async function queryHostPorts(qmp: Qmp, nets: readonly ForwardingNet[]): Promise<readonly number[][]> {
   // QMP has no command for it
   const command = { 'command-line': 'info usernet' };
-  const text = String(await qmp.execute('human-monitor-command', command));
+  const text = await qmp.execute('human-monitor-command', command);
   return nets.map((net) => hostPortsIn(text, net));
 }
 

@@ -13,6 +13,8 @@ const PASSES = 5;
 /** Name of the connection's descriptor in QEMU. */
 const NAME = 'move';
 
+const CAPABILITIES = ['events', 'return-path'] as const;
+
 /** How a migration ends. */
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 
@@ -38,11 +40,12 @@ export async function sendMachine(
   const { qmp } = qemu;
   const cancel = (): void => void qmp.execute('migrate_cancel').catch(() => undefined);
   signal.addEventListener('abort', cancel);
-  const stopListening = qemu.onEvent(({ event, data }) => {
-    if (event !== 'MIGRATION_PASS') return;
-    onPass(Number(data['pass']));
+  const stopListening = qemu.onEvent((message) => {
+    if (message.event !== 'MIGRATION_PASS') return;
+    const { pass } = message.data;
+    onPass(pass);
     // a guest that writes faster than the connection carries would never be there
-    if (Number(data['pass']) === PASSES) void qmp.execute('stop').catch(() => undefined);
+    if (pass === PASSES) void qmp.execute('stop').catch(() => undefined);
   });
   try {
     await prepare(qemu, fd);
@@ -77,7 +80,7 @@ async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
     closeSync(fd);
   }
   await qmp.execute('migrate-set-capabilities', {
-    capabilities: ['events', 'return-path'].map((capability) => ({ capability, state: true })),
+    capabilities: CAPABILITIES.map((capability) => ({ capability, state: true })),
   });
 }
 
@@ -108,9 +111,8 @@ function watchStatus(
 ): { readonly status: Promise<string>; readonly stop: () => void } {
   let stop = (): void => undefined;
   const status = new Promise<string>((resolve, reject) => {
-    const forget = qemu.onEvent(({ event, data }) => {
-      const now = String(data['status']);
-      if (event === 'MIGRATION' && ENDS.has(now)) resolve(now);
+    const forget = qemu.onEvent((message) => {
+      if (message.event === 'MIGRATION' && ENDS.has(message.data.status)) resolve(message.data.status);
     });
     const stopWatch = watches ? watchSending(qemu, reject) : (): void => undefined;
     stop = () => {
@@ -142,13 +144,8 @@ const SETTLED_MS = 10_000;
 async function settled(qmp: Qmp): Promise<void> {
   const end = performance.now() + SETTLED_MS;
   while (performance.now() < end) {
-    const answer = await qmp.execute('query-status');
-    const isAtIt =
-      typeof answer === 'object' &&
-      answer !== null &&
-      'status' in answer &&
-      answer.status === 'finish-migrate';
-    if (!isAtIt) return;
+    const { status } = await qmp.execute('query-status');
+    if (status !== 'finish-migrate') return;
     await new Promise((resolve) => setTimeout(resolve, ASK_MS));
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../../api/errors.ts';
-import { QmpError } from '../../qemu/qmp/connection.ts';
+import { QmpError } from '../../qemu/qmp/qmp-error.ts';
 import { asFailedOperation } from './qemu-exit.ts';
 
 test('a command that QEMU did not answer is a failed operation, a fault of this program stays one', async () => {

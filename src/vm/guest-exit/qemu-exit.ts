@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { Qemu } from '../../qemu/process/qemu.ts';
-import { QmpError } from '../../qemu/qmp/connection.ts';
+import { QmpError } from '../../qemu/qmp/qmp-error.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 

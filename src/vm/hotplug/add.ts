@@ -11,7 +11,7 @@ import { needsSharedMemory } from '../../devices/common/step.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import { makeSteps } from '../../qemu/qmp/steps.ts';
+import { addSteps } from '../../qemu/qmp/steps.ts';
 import { withAddresses } from '../addresses.ts';
 import { pinQueues } from '../affinity/pin-threads.ts';
 import { watchBursts } from '../devices/disk/bursts.ts';
@@ -80,7 +80,7 @@ async function plug(
 ): Promise<void> {
   const steps = planDevice(placement, preparations.facts().get(placement.id));
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
-  await makeSteps(qemu.qmp, steps, signal);
+  await addSteps(qemu.qmp, steps, signal);
   await pinQueues(qemu.qmp, placement);
   if (dialectOf(config).hasLatencies) await countLatencies(qemu.qmp, placement);
 }
@@ -100,9 +100,7 @@ async function showHostPorts(machine: Machine, placement: Placement): Promise<vo
 /** RAM stays as it was made: shared where a device at boot needed it, private where its pages are merged. */
 async function checkShared(qmp: Qmp): Promise<void> {
   const memory = await qmp.execute('query-memdev');
-  const isShared = (one: unknown): boolean =>
-    typeof one === 'object' && one !== null && 'share' in one && one.share === true;
-  if (Array.isArray(memory) && memory.every(isShared)) return;
+  if (memory.every(({ share }) => share)) return;
   throw new QemuError(
     'needs shared memory: boot the VM with memory.shared (--memory shared=on), or with the device in its configuration',
   );

@@ -1,7 +1,6 @@
 import { qemuId, removePlacement, type Placement } from '../../plan/placement.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
-import type { QmpEvent } from '../../qemu/qmp/connection.ts';
-import { backendsOf, dropSteps } from '../../qemu/qmp/steps.ts';
+import { backendsOf, removeSteps } from '../../qemu/qmp/steps.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Machine } from '../machine.ts';
@@ -13,9 +12,9 @@ const log = createLog('hotplug');
  * Notes that the guest has released a device: QEMU's event names it by its id.
  * @returns whether there is a device for {@link releaseEjected}
  */
-export function noteEjected(machine: Machine, { device }: QmpEvent['data']): boolean {
+export function noteEjected(machine: Machine, device: string | undefined): boolean {
   // one that is taken out for a moment is not released: the event comes before the answer by which it is back
-  if (typeof device !== 'string' || machine.hidden.has(device)) return false;
+  if (device === undefined || machine.hidden.has(device)) return false;
   const placement = machine.layout.placements.find(({ id }) => qemuId(id) === device);
   if (placement !== undefined) machine.ejected.add(placement);
   return placement !== undefined;
@@ -33,7 +32,7 @@ export async function releaseEjected(machine: Machine): Promise<void> {
 async function giveBack(machine: Machine, placement: Placement): Promise<void> {
   const { id } = placement;
   const steps = planDevice(placement, machine.preparations.facts().get(id));
-  await dropSteps(machine.qemu.qmp, backendsOf(steps)).catch((error: unknown) => {
+  await removeSteps(machine.qemu.qmp, backendsOf(steps)).catch((error: unknown) => {
     log.warn(`${id}: its back-end could not be removed: ${reasonOf(error)}`);
   });
   await machine.preparations.release(id);

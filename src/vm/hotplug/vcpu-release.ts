@@ -1,5 +1,4 @@
-import { isMessage } from '../../qemu/qmp/messages.ts';
-import type { QmpEvent } from '../../qemu/qmp/connection.ts';
+import type { QmpEvent } from '../../qemu/qmp/events.ts';
 import type { Machine } from '../machine.ts';
 
 /** How long a guest that no longer has a vCPU may take to confirm it before that is taken for granted, in milliseconds. */
@@ -13,10 +12,10 @@ const SUCCESS = 0;
  * Forgets a leaving vCPU when the guest confirms its ejection (ACPI _OST). QEMU has removed it before; until it confirms, the guest still
  * looks at the vCPU's place, and would take one that is added there for the old one.
  */
-export function noteVcpuEjected({ detachingVcpus }: Machine, { event, data: { info } }: QmpEvent): void {
-  if (event !== 'ACPI_DEVICE_OST' || !isMessage(info) || info['slot-type'] !== 'CPU') return;
-  if (info['source'] === EJECT_REQUEST && info['status'] === SUCCESS)
-    detachingVcpus.delete(Number(info['slot']));
+export function noteVcpuEjected({ detachingVcpus }: Machine, message: QmpEvent): void {
+  if (message.event !== 'ACPI_DEVICE_OST') return;
+  const { 'slot-type': type, slot, source, status } = message.data.info;
+  if (type === 'CPU' && source === EJECT_REQUEST && status === SUCCESS) detachingVcpus.delete(Number(slot));
 }
 
 /** Forgets leaving vCPUs that QEMU has removed a while ago, for guests that confirm nothing. `isThere`: by number. */

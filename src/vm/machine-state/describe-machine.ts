@@ -2,7 +2,6 @@ import { ApiError } from '../../api/errors.ts';
 import { portableVmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { isInFirstSteps } from '../../qemu/qmp/firmware-phase.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { withAbsolutePaths } from '../../schema/paths.ts';
 import type { Vm } from '../vm.ts';
@@ -46,13 +45,8 @@ function portable({ struct }: Device, config: AnyConfig): AnyConfig {
 
 /** DIMMs, virtio-mem and pmem: each took the first room that there was when it came. */
 async function memoryAddresses(qmp: Qmp): Promise<Record<string, number>> {
-  const answer = await qmp.execute('query-memory-devices');
-  const devices: readonly unknown[] = Array.isArray(answer) ? answer : [];
-  const pairs = devices.filter(isMessage).flatMap(({ data }): [string, number][] => {
-    if (!isMessage(data) || typeof data['id'] !== 'string') return [];
-    return [[data['id'], Number(data['memaddr'] ?? data['addr'])]];
-  });
-  return Object.fromEntries(pairs);
+  const devices = await qmp.execute('query-memory-devices');
+  return Object.fromEntries(devices.flatMap(({ id, address }) => (id === undefined ? [] : [[id, address]])));
 }
 
 /** What tells the kinds of devices apart: how their ids begin. */

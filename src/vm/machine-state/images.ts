@@ -4,7 +4,6 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { disk } from '../../devices/disk/index.ts';
 import { qemuId } from '../../plan/placement.ts';
 import { activateNode } from '../../qemu/qmp/block-activation.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { engineFailure } from '../qemu-failure.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
@@ -25,14 +24,7 @@ export async function describeImages({ preparations, qemu, layout }: Machine): P
 /** Sizes of QEMU's block nodes in `bytes`, by name: a disk may have been resized. */
 async function diskSizes(qmp: Qmp): Promise<ReadonlyMap<string, number>> {
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
-  const all: readonly unknown[] = Array.isArray(nodes) ? nodes : [];
-  return new Map(
-    all
-      .filter(isMessage)
-      .flatMap(({ 'node-name': name, image }): [string, number][] =>
-        isMessage(image) ? [[String(name), Number(image['virtual-size'])]] : [],
-      ),
-  );
+  return new Map(nodes.map(({ 'node-name': name = '', image }) => [name, image['virtual-size']]));
 }
 
 /**

@@ -1,5 +1,4 @@
 import { ApiError } from '../../api/errors.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import type { Machine } from '../machine.ts';
 import { realBlockers } from '../devices/states.ts';
@@ -27,7 +26,5 @@ export async function checkSaveable({ layout, qemu, config }: Saveable, fate: st
 }
 
 async function blockers(qmp: Pick<Qmp, 'execute'>): Promise<string[]> {
-  const answer = await qmp.execute('query-migrate');
-  const reasons: unknown = isMessage(answer) ? answer['blocked-reasons'] : undefined;
-  return Array.isArray(reasons) ? reasons.map(String) : [];
+  return (await qmp.execute('query-migrate'))['blocked-reasons'] ?? [];
 }

@@ -1,7 +1,6 @@
 import { qemuIdOf, type Placement } from '../../plan/placement.ts';
 import type { VmCounters } from '../../api/replies.ts';
 import type { Dialect } from '../../config/dialect.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { latencyCounters } from './latencies.ts';
 import type { Machine } from '../machine.ts';
@@ -34,33 +33,19 @@ export async function readCounters(
   placements: readonly Placement[],
   dialect?: Dialect,
 ): Promise<VmCounters> {
-  const answer = await qmp.execute('query-blockstats');
-  const entries: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  const entries = await qmp.execute('query-blockstats');
   const counters: VmCounters = {};
   for (const placement of placements) {
     const { device, config } = placement;
     // what a vhost-user back-end moves is not seen here
     if (device.member !== 'disks' || config === true || config['vhost_user'] === true) continue;
-    const entry = entries.find((one) => textOf(one, 'qdev').includes(`/${qemuIdOf(placement)}/`));
-    const found = memberOf(entry, 'stats');
-    const stats = isMessage(found) ? found : {};
+    const stats = entries.find(({ qdev }) => qdev?.includes(`/${qemuIdOf(placement)}/`))?.stats;
     counters[placement.id] = {
       ...Object.fromEntries(
-        Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, Number(stats[theirs] ?? 0)]),
+        Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, stats?.[theirs] ?? 0]),
       ),
       ...(dialect?.hasLatencies === true ? latencyCounters(stats) : {}),
     };
   }
   return counters;
-}
-
-function memberOf(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null
-    ? Object.entries(value).find(([name]) => name === key)?.[1]
-    : undefined;
-}
-
-function textOf(value: unknown, key: string): string {
-  const text = memberOf(value, key);
-  return typeof text === 'string' ? text : '';
 }

@@ -103,6 +103,5 @@ async function compare(machine: Machine, active: Set<string>, emit: OnVmEvent): 
 async function hasDriver({ qemu }: Machine, qemuId: string): Promise<boolean | undefined> {
   const path = `/machine/peripheral/${qemuId}/virtio-backend`;
   const answer = await qemu.qmp.execute('x-query-virtio-status', { path }).catch(() => undefined);
-  // the driver's words on it: an array of texts that begin with the names of the specification
-  return answer === undefined ? undefined : JSON.stringify(answer).includes('"VIRTIO_CONFIG_S_DRIVER_OK');
+  return answer?.status.statuses.some((one) => one.startsWith('VIRTIO_CONFIG_S_DRIVER_OK'));
 }

@@ -1,6 +1,6 @@
 import { disk } from '../../devices/disk/index.ts';
 import { qemuIdOf, type Placement } from '../../plan/placement.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
+import type { BlockStats } from '../../qemu/qmp/commands/block.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
@@ -38,8 +38,14 @@ interface Latency {
   readonly avg: number;
 }
 
-/** Returns the latencies in QEMU's statistics of a disk, under the names of vm.counters. */
-export function latencyCounters(stats: Readonly<Record<string, unknown>>): Record<string, number> {
+/** The members of QEMU's statistics that latencies are computed from. */
+export type LatencyStats = Pick<
+  BlockStats,
+  `${'rd' | 'wr'}_${'operations' | 'total_time_ns' | 'latency_histogram'}`
+>;
+
+/** Returns the latencies in QEMU's statistics of a disk, under the names of vm.counters; 0 each without statistics. */
+export function latencyCounters(stats: LatencyStats | undefined): Record<string, number> {
   const [read, write] = [latencyOf(stats, 'rd'), latencyOf(stats, 'wr')];
   return {
     read_latency_min: read.min,
@@ -51,12 +57,15 @@ export function latencyCounters(stats: Readonly<Record<string, unknown>>): Recor
   };
 }
 
-function latencyOf(stats: Readonly<Record<string, unknown>>, kind: 'rd' | 'wr'): Latency {
-  const count = Number(stats[`${kind}_operations`] ?? 0);
-  const total = Number(stats[`${kind}_total_time_ns`] ?? 0);
+function latencyOf(stats: LatencyStats | undefined, kind: 'rd' | 'wr'): Latency {
+  const count = stats?.[`${kind}_operations`] ?? 0;
+  const total = stats?.[`${kind}_total_time_ns`] ?? 0;
   if (count === 0) return { min: 0, max: 0, avg: 0 };
   const mean = total / count;
-  const { least, most } = extremesOf(stats[`${kind}_latency_histogram`]) ?? { least: mean, most: mean };
+  const { least, most } = extremesOf(stats?.[`${kind}_latency_histogram`]?.bins ?? []) ?? {
+    least: mean,
+    most: mean,
+  };
   return {
     min: Math.floor(Math.min(least, mean) / NANOSECONDS),
     // no request took longer than all together
@@ -66,10 +75,8 @@ function latencyOf(stats: Readonly<Record<string, unknown>>, kind: 'rd' | 'wr'):
 }
 
 /** Bounds of the shortest and of the longest time, in `nanoseconds`. */
-function extremesOf(histogram: unknown): { readonly least: number; readonly most: number } | undefined {
-  if (!isMessage(histogram) || !Array.isArray(histogram['bins'])) return undefined;
-  const bins: readonly unknown[] = histogram['bins'];
-  const isUsed = (count: unknown): boolean => Number(count) > 0;
+function extremesOf(bins: readonly number[]): { readonly least: number; readonly most: number } | undefined {
+  const isUsed = (count: number): boolean => count > 0;
   const [first, last] = [bins.findIndex(isUsed), bins.findLastIndex(isUsed)];
   if (first < 0) return undefined;
   return { least: BOUNDS[first - 1] ?? 0, most: BOUNDS[last] ?? Infinity };

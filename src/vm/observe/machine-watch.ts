@@ -1,5 +1,5 @@
 import type { Placement } from '../../plan/placement.ts';
-import type { QmpEvent } from '../../qemu/qmp/connection.ts';
+import type { QmpEvent } from '../../qemu/qmp/events.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { watchDrivers } from './driver-watch.ts';
@@ -36,7 +36,7 @@ export async function watchMachine(
     emit(deviceRemoved(placement));
   };
   machine.qemu.onEvent((message) => {
-    if (message.event === 'DEVICE_DELETED' && noteEjected(machine, message.data)) onEjected();
+    if (message.event === 'DEVICE_DELETED' && noteEjected(machine, message.data.device)) onEjected();
     noteVcpuEjected(machine, message);
     // a guest may say so again and again
     const isNews = machine.guestFailure === undefined;

@@ -1,5 +1,6 @@
 import type { DeviceNode } from '../../api/replies.ts';
-import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
+import type { MemoryDevice } from '../../qemu/qmp/commands/memory.ts';
+import type { PciFunction } from '../../qemu/qmp/commands/pci.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
@@ -58,34 +59,29 @@ export function followResources(qmp: Qmp): () => Promise<KnownResources> {
 
 async function ask(qmp: Qmp): Promise<KnownResources> {
   const [pci, memory] = await Promise.all([qmp.execute('query-pci'), qmp.execute('query-memory-devices')]);
-  const functions = messagesOf(pci).flatMap((bus) => messagesOf(bus['devices']));
+  const functions = pci.flatMap(({ devices }) => devices);
   return {
-    bySlot: new Map(functions.map((one) => [Number(one['slot']), regionsOf(one)])),
-    memory: new Map(messagesOf(memory).flatMap(pmemRange)),
+    bySlot: new Map(functions.map((one) => [one.slot, regionsOf(one)])),
+    memory: new Map(memory.flatMap(pmemRange)),
   };
 }
 
 /** A region that the guest has not placed has no address. */
-function regionsOf(pciFunction: QmpMessage): PciRegion[] {
-  return messagesOf(pciFunction['regions'])
-    .filter(({ address }) => Number(address) > 0)
+function regionsOf({ regions }: PciFunction): PciRegion[] {
+  return regions
+    .filter(({ address }) => address > 0)
     .map(({ bar, type, address, size, prefetch, mem_type_64: is64 }) => ({
-      bar: Number(bar),
+      bar,
       type: type === 'io' ? 'Io' : is64 === true ? 'Mmio64' : 'Mmio32',
-      base: Number(address),
-      size: Number(size),
+      base: address,
+      size,
       prefetchable: prefetch === true,
     }));
 }
 
-function pmemRange({ type, data }: QmpMessage): [string, Resources][] {
-  if (type !== 'virtio-pmem' || !isMessage(data)) return [];
-  const range = { base: Number(data['memaddr']), size: Number(data['size']) };
-  return [[String(data['id']), [{ MmioAddressRange: range }]]];
-}
-
-function messagesOf(value: unknown): readonly QmpMessage[] {
-  return Array.isArray(value) ? value.filter(isMessage) : [];
+function pmemRange({ type, id, address, size }: MemoryDevice): [string, Resources][] {
+  if (type !== 'virtio-pmem' || id === undefined) return [];
+  return [[id, [{ MmioAddressRange: { base: address, size } }]]];
 }
 
 async function within(work: Promise<void>, ms: number): Promise<void> {

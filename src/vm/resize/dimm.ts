@@ -5,9 +5,8 @@ import type { MemoryConfig } from '../../devices/memory/config.ts';
 import { ramObject, type RamRegion } from '../../devices/memory/plan.ts';
 import type { Step } from '../../devices/common/step.ts';
 import { nodeOfZone } from '../../plan/memory-layout.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import { makeSteps } from '../../qemu/qmp/steps.ts';
+import { addSteps } from '../../qemu/qmp/steps.ts';
 import type { Machine } from '../machine.ts';
 
 /** A guest takes RAM by the DIMM in blocks of this many `bytes`. */
@@ -56,20 +55,14 @@ export async function addDimm(desired: number, config: VmConfig, machine: Machin
   if (size <= 0) return;
   const { qmp } = machine.qemu;
   const steps = planDimm(machine.dimms.length, size, config);
-  await makeSteps(qmp, onBlock(steps, await endOfMemoryDevices(qmp)));
+  await addSteps(qmp, onBlock(steps, await endOfMemoryDevices(qmp)));
   machine.dimms.push(size);
 }
 
 /** Where the last of the memory devices ends that QEMU has; 0 where there are none. */
 async function endOfMemoryDevices(qmp: Qmp): Promise<number> {
-  const answer = await qmp.execute('query-memory-devices');
-  const devices: readonly unknown[] = Array.isArray(answer) ? answer : [];
-  const ends = devices.flatMap((device) => {
-    if (!isMessage(device) || !isMessage(device['data'])) return [];
-    const { memaddr, addr, size } = device['data'];
-    return [Number(memaddr ?? addr) + Number(size)];
-  });
-  return Math.max(0, ...ends);
+  const devices = await qmp.execute('query-memory-devices');
+  return Math.max(0, ...devices.map(({ address, size }) => address + size));
 }
 
 /** QEMU would put a DIMM right behind a pmem device of an odd size, and the guest would not take it. */

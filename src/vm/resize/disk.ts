@@ -4,7 +4,6 @@ import { disk } from '../../devices/disk/index.ts';
 import type { DiskConfig } from '../../devices/disk/config.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
-import { isMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import type { Machine } from '../machine.ts';
@@ -50,12 +49,9 @@ export function topNode(machine: Machine, placement: Placement): string {
 /** What a node is: the format of the image and the size of the disk in it. */
 async function imageOf(qmp: Qmp, node: string): Promise<{ format: string; bytes: number }> {
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
-  const own: unknown = Array.isArray(nodes)
-    ? nodes.find((one: unknown) => isMessage(one) && one['node-name'] === node)
-    : undefined;
-  const image = isMessage(own) ? own['image'] : undefined;
-  if (!isMessage(image)) throw new ApiError('failed', `The engine has no node "${node}"`);
-  return { format: String(image['format']), bytes: Number(image['virtual-size']) };
+  const own = nodes.find((one) => one['node-name'] === node);
+  if (own === undefined) throw new ApiError('failed', `QEMU has no block node "${node}"`);
+  return { format: own.image.format, bytes: own.image['virtual-size'] };
 }
 
 function refusal(id: string, reason: string): ApiError {

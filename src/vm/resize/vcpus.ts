@@ -1,6 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
 import { pinVcpus } from '../affinity/pin-threads.ts';
 import { waitWhile } from '../hotplug/release.ts';
 import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
@@ -11,7 +10,7 @@ export interface VcpuSlot {
   readonly index: number;
   readonly driver: string;
   /** socket, core, thread and NUMA node, as QEMU has them */
-  readonly props: QmpMessage;
+  readonly props: Readonly<Record<string, number>>;
   /** the vCPU in QEMU's object tree; undefined: the place is free */
   readonly path: string | undefined;
 }
@@ -98,16 +97,9 @@ function checkGrowth(machine: Machine, { desired, present, missing }: Growth): v
 
 /** The places for vCPUs, in the order of their numbers. */
 export async function vcpuSlots(qmp: Qmp): Promise<VcpuSlot[]> {
-  const answer = await qmp.execute('query-hotpluggable-cpus');
-  const slots: readonly unknown[] = Array.isArray(answer) ? answer : [];
-  // QEMU tells the last one first
+  const slots = await qmp.execute('query-hotpluggable-cpus');
+  // QEMU lists the last one first
   return slots
-    .filter(isMessage)
     .toReversed()
-    .map((slot, index) => ({
-      index,
-      driver: String(slot['type']),
-      props: isMessage(slot['props']) ? slot['props'] : {},
-      path: typeof slot['qom-path'] === 'string' ? slot['qom-path'] : undefined,
-    }));
+    .map(({ type, props, 'qom-path': path }, index) => ({ index, driver: type, props, path }));
 }

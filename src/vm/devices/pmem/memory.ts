@@ -3,7 +3,6 @@ import { PmemConfig } from '../../../devices/pmem/config.ts';
 import type { AnyConfig } from '../../../devices/device.ts';
 import { isDirectory } from '../../../host/memory/ram-backing.ts';
 import { qemuId } from '../../../plan/placement.ts';
-import { isMessage } from '../../../qemu/qmp/messages.ts';
 import { hostAddress, type RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import { decode } from '../../../schema/decode.ts';
 import { openFile } from '../../../util/open-file.ts';
@@ -54,12 +53,10 @@ export async function flushPmems(machine: Machine): Promise<void> {
 }
 
 async function placesOf({ qemu }: Machine): Promise<ReadonlyMap<string, { start: number; size: number }>> {
-  const answer = await qemu.qmp.execute('query-memory-devices');
-  const devices: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  const devices = await qemu.qmp.execute('query-memory-devices');
   return new Map(
-    devices.filter(isMessage).flatMap(({ type, data }) => {
-      if (type !== 'virtio-pmem' || !isMessage(data)) return [];
-      return [[String(data['id']), { start: Number(data['memaddr']), size: Number(data['size']) }]];
-    }),
+    devices.flatMap(({ type, id, address, size }) =>
+      type === 'virtio-pmem' && id !== undefined ? [[id, { start: address, size }]] : [],
+    ),
   );
 }

@@ -6,7 +6,7 @@ import { qemuId, type Layout, type Placement } from '../../../plan/placement.ts'
 import { planDevice } from '../../../plan/machine-plan.ts';
 import { guestBus } from '../../../qemu/guest-bus/bus.ts';
 import { ejectDevice } from '../../../qemu/guest-bus/pci-hotplug.ts';
-import { backendsOf, dropSteps, makeSteps } from '../../../qemu/qmp/steps.ts';
+import { backendsOf, removeSteps, addSteps } from '../../../qemu/qmp/steps.ts';
 import { readFunction, writeFunction } from '../../../qemu/guest-bus/virtio-function.ts';
 import { STATUS } from '../../../qemu/guest-bus/virtio-registers.ts';
 import { decode } from '../../../schema/decode.ts';
@@ -84,7 +84,7 @@ async function takeOut(machine: Machine, { id, slot = 0, ...placement }: Placeme
   await machine.preparations.renew(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
   const steps = planDevice({ ...placement, id, slot }, machine.preparations.facts().get(id));
-  await dropSteps(qmp, backendsOf(steps));
+  await removeSteps(qmp, backendsOf(steps));
 }
 
 /** Makes the saved vsock device in a machine that has its RAM and QEMU's state and has not run. Its streams are closed. */
@@ -105,7 +105,7 @@ async function putBack(machine: Machine, { id, state }: SavedVsock): Promise<voi
   const { qemu, preparations, detaching } = machine;
   const placement = vsocksOf(machine).find((one) => one.id === id);
   if (placement === undefined) return;
-  await makeSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
+  await addSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
   await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
   // the guest was asked to release it, and the device that it was asked for no longer exists
   if (detaching.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });

@@ -1,0 +1,75 @@
+import type * as v from 'valibot';
+import { checkReply } from '../command.ts';
+import { blockCommands } from './block.ts';
+import { chardevCommands } from './chardev.ts';
+import { cpuCommands } from './cpus.ts';
+import { deviceCommands } from './devices.ts';
+import { machineCommands } from './machine.ts';
+import { memoryCommands } from './memory.ts';
+import { migrationCommands } from './migration.ts';
+import { pciCommands } from './pci.ts';
+
+/*
+ * Every QMP command that is used, one file a subject. An entry has the type of the arguments, which the compiler checks, and the
+ * schema of the reply, which is checked at run time. Names of members are those of QEMU's QAPI schema; a member that QAPI marks
+ * as optional is optional here. To use a further command, add it to the file of its subject.
+ */
+
+/** The table of commands. */
+export const COMMANDS = {
+  ...machineCommands,
+  ...migrationCommands,
+  ...blockCommands,
+  ...memoryCommands,
+  ...cpuCommands,
+  ...deviceCommands,
+  ...chardevCommands,
+  ...pciCommands,
+};
+
+type Commands = typeof COMMANDS;
+export type QmpCommandName = keyof Commands;
+
+type ArgsOf<Name extends QmpCommandName> = Commands[Name] extends { readonly args?: infer Args }
+  ? Args
+  : never;
+
+/** What a command returns. */
+export type ReplyOf<Name extends QmpCommandName> = v.InferOutput<Commands[Name]['reply']>;
+
+/** Commands that pass file descriptors, which stay open here. */
+type Passing = 'getfd' | 'add-fd';
+
+/** What follows the name of a command: nothing, its arguments, or its arguments and file descriptors. */
+type ParametersOf<Name extends QmpCommandName> = [ArgsOf<Name>] extends [undefined]
+  ? []
+  : Name extends Passing
+    ? [args: ArgsOf<Name>, fds: readonly number[]]
+    : [args: ArgsOf<Name>];
+
+/**
+ * Runs a command and returns what QEMU returned. A second call does not wait for the first; QEMU runs them in order.
+ * Rejects with QmpError.
+ */
+export type Execute = <Name extends QmpCommandName>(
+  name: Name,
+  ...parameters: ParametersOf<Name>
+) => Promise<ReplyOf<Name>>;
+
+/** Sends a command and returns its reply as it is. */
+export type SendCommand = (
+  name: QmpCommandName,
+  args: Readonly<Record<string, unknown>> | undefined,
+  fds: readonly number[],
+) => Promise<unknown>;
+
+/** Makes an `execute` that checks every reply out of a function that sends commands. */
+export function typedExecute(send: SendCommand): Execute {
+  return async (name, ...[args, fds = []]) => checkReply(name, schemaOf(name), await send(name, args, fds));
+}
+
+function schemaOf<Name extends QmpCommandName>(name: Name): v.GenericSchema<unknown, ReplyOf<Name>> {
+  // the compiler does not see that the schema is that of this very name
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return COMMANDS[name].reply;
+}

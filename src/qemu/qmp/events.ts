@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { limitLog } from '../../util/limited.ts';
+import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { misfit, ONE_ISSUE } from './command.ts';
 

@@ -1,4 +1,4 @@
-import { loadNative } from '../native/load.ts';
+import { loadLibc } from '../native/libc.ts';
 import { hasHangingCalls } from '../util/path-deadline.ts';
 
 /**
@@ -7,8 +7,8 @@ import { hasHangingCalls } from '../util/path-deadline.ts';
  */
 export async function exitWith(code: number): Promise<void> {
   if (hasHangingCalls()) {
-    const { libc } = await loadNative();
-    libc.func('void _exit(int)')(code);
+    const libc = await loadLibc();
+    libc._exit(code);
   }
   process.exit(code);
 }

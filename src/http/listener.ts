@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 
-import { listenAtPath, type ListeningSocket } from '../native/listening-socket.ts';
+import { serveAtPath, type ListeningSocket } from '../native/listening-socket.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../native/readiness.ts';
-import { createReceive, type Receive } from '../native/receive-descriptors.ts';
+import { createReceive, type Receive } from '../native/descriptor-passing.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
@@ -84,14 +84,9 @@ export async function startListening(
   const where = `${what} ${'path' in address ? address.path : `file descriptor ${address.fd}`}`;
   try {
     if ('path' in address) {
-      const socket = await listenAtPath(address.path).catch((error: unknown) => {
+      return await serveAtPath(server, address.path).catch((error: unknown) => {
         throw new Error(capitalized(reasonOf(error)));
       });
-      await listenOn(server, socket.fd).catch((error: unknown) => {
-        socket.removeFile();
-        throw error;
-      });
-      return socket;
     }
     await listenOn(server, address.fd);
     // an inherited socket's file is its maker's
@@ -101,7 +96,7 @@ export async function startListening(
   }
 }
 
-/** Node takes the descriptor, and does not remove the file of a socket that it did not bind. */
+/** Listens on an inherited descriptor. */
 async function listenOn(server: Server, fd: number): Promise<void> {
   server.listen({ fd });
   await once(server, 'listening');

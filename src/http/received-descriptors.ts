@@ -1,5 +1,5 @@
 import type { ReceivedFiles } from '../api/route.ts';
-import { closeReceived } from '../native/receive-descriptors.ts';
+import { closeAll } from '../native/descriptor-passing.ts';
 
 /** A request's descriptors, until somebody takes them or the request is done with. */
 export interface HeldFiles extends ReceivedFiles {
@@ -15,5 +15,5 @@ export function holdFiles(fds: readonly number[]): HeldFiles {
     held = [];
     return taken;
   };
-  return { take, close: () => closeReceived(take()) };
+  return { take, close: () => closeAll(take()) };
 }

@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { descriptorLimit } from '../util/descriptor-limit.ts';
 import type { Readiness, Watch } from '../native/readiness.ts';
-import { closeReceived, type Receive, type Received } from '../native/receive-descriptors.ts';
+import { closeAll, type Receive, type Received } from '../native/descriptor-passing.ts';
+import { descriptorOf } from '../native/unix-socket.ts';
 
 /**
  * How long more bytes are looked for before the kernel is asked to tell of them, in milliseconds: a client that asks again
@@ -72,7 +73,7 @@ export class ReceivingStream extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     if (this.#isOpen()) this.#watch.remove();
     else this.#watch.forget();
-    for (const batch of this.#batches.splice(0)) closeReceived(batch);
+    for (const batch of this.#batches.splice(0)) closeAll(batch);
     this.#count(-this.#held);
     this.#socket.destroy();
     done(error);
@@ -106,7 +107,7 @@ export class ReceivingStream extends Duplex {
     const mayHold = this.#held + fds.length <= HELD_MAX && held + fds.length <= heldByAllMax();
     if (isCut || !mayHold) this.emit('surplus', isCut ? CUT : TOO_MANY);
     if (fds.length === 0) return;
-    if (!mayHold) return closeReceived(fds);
+    if (!mayHold) return closeAll(fds);
     this.#batches.push(fds);
     this.#count(fds.length);
   }
@@ -129,12 +130,4 @@ export class ReceivingStream extends Duplex {
     }
     return true;
   }
-}
-
-/** The number behind a connection: Node has no documented way to it, but every version keeps it in its handle. */
-function descriptorOf(socket: Socket): number {
-  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
-  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
-  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection is closed');
-  return fd;
 }

@@ -1,67 +1,185 @@
+import { closeSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { getSystemErrorName } from 'node:util';
-import { descriptorOf, loadNative, type Native } from './load.ts';
+import { libc, loadLibc } from './libc.ts';
+import { allocate, putAddress, type Block } from './memory.ts';
+import { callError, EAGAIN, EINTR, EINVAL, errno } from './system-error.ts';
+import { descriptorOf, MSG_DONTWAIT, MSG_NOSIGNAL } from './unix-socket.ts';
+
+/*
+ * File descriptors over UNIX sockets (SCM_RIGHTS, unix(7)). The kernel passes copies: who sends a descriptor still owns its own,
+ * and who receives one owns it and closes it. Received descriptors are close-on-exec.
+ */
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-/** struct cmsghdr: length (8 bytes), level, type; on 64-bit Linux everything in it is aligned to 8 (cmsg(3)). */
-const CMSG_HEADER = 16;
-const MSGHDR = 56;
+const MSG_CMSG_CLOEXEC = 0x40000000;
 
-/** Sends what goes at once, with copies of descriptors. @returns how many bytes went, or the negative errno */
+/** `struct msghdr`: name (16 bytes), vectors and their number, control and its length, flags. */
+const MSGHDR = { vectorsAt: 16, countAt: 24, controlAt: 32, controlLengthAt: 40, flagsAt: 48 } as const;
+/** `struct cmsghdr`: length (8 bytes), level, type; the next begins at a multiple of 8 (cmsg(3)). */
+const CMSGHDR = { bytes: 16, levelAt: 8, typeAt: 12 } as const;
+/** `msg_flags`: the kernel could not pass all descriptors */
+const MSG_CTRUNC = 0x8;
+
+// parts of one block of memory
+const VECTOR_AT = 64;
+const CONTROL_AT = 128;
+
+/** Most descriptors of one message (unix(7)). */
+export const MOST_DESCRIPTORS = 253;
+
+/** A message that carries descriptors: `struct msghdr` with one vector and its control data. Used again for each message. */
+export class DescriptorMessage {
+  readonly #block: Block;
+  readonly #most: number;
+  /** descriptors of the last message that was received; the caller owns them */
+  fds: number[] = [];
+  /** descriptors of the last message were lost: they were too many, or this process may not open more */
+  isCut = false;
+
+  /** `most` is the largest number of descriptors of one message; a kernel sends no more than {@link MOST_DESCRIPTORS} */
+  constructor(most = MOST_DESCRIPTORS) {
+    this.#most = most;
+    this.#block = allocate(CONTROL_AT + controlBytes(most));
+    const { view, address } = this.#block;
+    putAddress(view, MSGHDR.vectorsAt, address + VECTOR_AT);
+    view.setUint32(MSGHDR.countAt, 1, true);
+    putAddress(view, MSGHDR.controlAt, address + CONTROL_AT);
+  }
+
+  /** Receives bytes without waiting, with their descriptors. @returns the number of bytes, or the negative errno */
+  receive(fd: number, address: number, length: number): number {
+    const { view } = this.#block;
+    this.#setVector(address, length);
+    view.setUint32(MSGHDR.controlLengthAt, controlBytes(this.#most), true);
+    const count = libc().recvmsg(fd, this.#block.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (count < 0) return -errno();
+    this.fds = this.#receivedFds(view.getUint32(MSGHDR.controlLengthAt, true));
+    this.isCut = (view.getUint32(MSGHDR.flagsAt, true) & MSG_CTRUNC) !== 0;
+    return count;
+  }
+
+  /** Sends bytes without waiting, with copies of descriptors. @returns the number of bytes that were sent, or the negative errno */
+  send(fd: number, address: number, { length, fds }: { length: number; fds: readonly number[] }): number {
+    if (fds.length > this.#most) return -EINVAL;
+    const { view } = this.#block;
+    this.#setVector(address, length);
+    view.setUint32(MSGHDR.controlLengthAt, fds.length === 0 ? 0 : controlBytes(fds.length), true);
+    view.setUint32(CONTROL_AT, CMSGHDR.bytes + fds.length * 4, true);
+    view.setUint32(CONTROL_AT + CMSGHDR.levelAt, SOL_SOCKET, true);
+    view.setUint32(CONTROL_AT + CMSGHDR.typeAt, SCM_RIGHTS, true);
+    for (const [i, one] of fds.entries()) view.setInt32(CONTROL_AT + CMSGHDR.bytes + i * 4, one, true);
+    const sent = libc().sendmsg(fd, this.#block.address, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent < 0 ? -errno() : sent;
+  }
+
+  free(): void {
+    this.#block.free();
+  }
+
+  #setVector(address: number, length: number): void {
+    const { view } = this.#block;
+    putAddress(view, VECTOR_AT, address);
+    view.setUint32(VECTOR_AT + 8, length, true);
+  }
+
+  #receivedFds(length: number): number[] {
+    const { view } = this.#block;
+    const fds: number[] = [];
+    for (let at = 0; at + CMSGHDR.bytes <= length;) {
+      const start = CONTROL_AT + at;
+      const bytes = view.getUint32(start, true);
+      const isRights =
+        view.getUint32(start + CMSGHDR.levelAt, true) === SOL_SOCKET &&
+        view.getUint32(start + CMSGHDR.typeAt, true) === SCM_RIGHTS;
+      const end = isRights ? start + bytes : start;
+      for (let i = start + CMSGHDR.bytes; i + 4 <= end; i += 4) fds.push(view.getInt32(i, true));
+      at += Math.max(CMSGHDR.bytes, aligned(bytes));
+    }
+    return fds;
+  }
+}
+
+function controlBytes(descriptors: number): number {
+  return aligned(CMSGHDR.bytes + descriptors * 4);
+}
+
+function aligned(bytes: number): number {
+  return Math.ceil(bytes / 8) * 8;
+}
+
+/** Bytes and descriptors of one read of a UNIX socket. */
+export interface Received {
+  /** of length 0 at the end of the stream */
+  readonly bytes: Buffer;
+  /** the receiver owns them */
+  readonly fds: readonly number[];
+  /** descriptors were lost: this process may not open more */
+  readonly isCut: boolean;
+}
+
+const DATA_BYTES = 65_536;
+
+/**
+ * Reads available bytes and their descriptors: at most `most` bytes, 64 KiB by default; undefined where there are none yet.
+ * @throws the system's error where the connection is broken
+ */
+export type Receive = (fd: number, most?: number) => Received | undefined;
+
+/** Sends bytes without waiting, with copies of descriptors. @returns the number of bytes that were sent, or the negative errno */
 export type Send = (fd: number, bytes: Buffer, fds: readonly number[]) => number;
 
-/** MSG_DONTWAIT, MSG_NOSIGNAL (sys/socket.h) */
-const NOW = 0x40 | 0x4000;
+/** The main thread's buffers, which all its connections share: a call has copied its bytes when it returns. */
+let shared: { readonly message: DescriptorMessage; readonly data: Block } | undefined;
 
-/** Makes the call that sends descriptors (SCM_RIGHTS, unix(7)). */
-export function createSend({ koffi, libc }: Native): Send {
-  const sendmsg = libc.func('long sendmsg(int, const void *, int)');
-  return (fd, bytes, fds) => {
-    const control = fds.length === 0 ? undefined : controlOf(fds);
-    const vector = Buffer.alloc(16);
-    vector.writeBigUInt64LE(koffi.address(bytes), 0);
-    vector.writeBigUInt64LE(BigInt(bytes.length), 8);
-    const header = Buffer.alloc(MSGHDR);
-    header.writeBigUInt64LE(koffi.address(vector), 16);
-    header.writeBigUInt64LE(1n, 24);
-    if (control !== undefined) {
-      header.writeBigUInt64LE(koffi.address(control), 32);
-      header.writeBigUInt64LE(BigInt(control.length), 40);
-    }
-    const sent = Number(sendmsg(fd, header, NOW));
-    return sent < 0 ? -koffi.errno() : sent;
+function buffers(): NonNullable<typeof shared> {
+  return (shared ??= { message: new DescriptorMessage(), data: allocate(DATA_BYTES) });
+}
+
+/** Creates the function that receives descriptors on the main thread. */
+export async function createReceive(): Promise<Receive> {
+  await loadLibc();
+  const { message, data } = buffers();
+  const { buffer, byteOffset } = data.view;
+  return (fd, most = DATA_BYTES) => {
+    const count = message.receive(fd, data.address, Math.min(most, DATA_BYTES));
+    if (count === -EAGAIN || count === -EINTR) return undefined;
+    if (count < 0) throw callError('recvmsg', -count);
+    const bytes = Buffer.from(Buffer.from(buffer, byteOffset, count));
+    return { bytes, fds: message.fds, isCut: message.isCut };
   };
 }
 
+/** Creates the function that sends descriptors on the main thread. */
+export async function createSend(): Promise<Send> {
+  const { addressOf } = await loadLibc();
+  const { message } = buffers();
+  return (fd, bytes, fds) => message.send(fd, addressOf(bytes), { length: bytes.length, fds });
+}
+
 /**
- * Sends a message with copies of descriptors over a connected UNIX socket of Node's.
- * Rejects where the socket is gone or does not take the message whole.
+ * Sends a message with copies of descriptors over a connected UNIX socket of Node.
+ * Rejects where the socket is closed or does not take the whole message.
  */
 export async function sendDescriptors(
   stream: Duplex,
   message: Buffer,
   fds: readonly number[],
 ): Promise<void> {
-  const send = createSend(await loadNative());
+  const send = await createSend();
   await flushed(stream);
   const sent = send(descriptorOf(stream), message, fds);
   if (sent === message.length) return;
-  const reason = sent < 0 ? getSystemErrorName(sent) : 'the message did not go whole';
+  const reason = sent < 0 ? callError('sendmsg', -sent).code : 'only a part of the message was sent';
   throw new Error(`the descriptors ${fds.join(', ')} could not be sent: ${reason}`);
 }
 
-/** What Node has not written yet goes first. */
+/** Waits until Node has written the bytes that come before. */
 async function flushed(stream: Duplex): Promise<void> {
   if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
 }
 
-function controlOf(fds: readonly number[]): Buffer {
-  const length = CMSG_HEADER + fds.length * 4;
-  const control = Buffer.alloc(Math.ceil(length / 8) * 8);
-  control.writeBigUInt64LE(BigInt(length), 0);
-  control.writeInt32LE(SOL_SOCKET, 8);
-  control.writeInt32LE(SCM_RIGHTS, 12);
-  fds.forEach((fd, i) => control.writeInt32LE(fd, CMSG_HEADER + i * 4));
-  return control;
+/** Closes descriptors; one that is closed twice would close another file. */
+export function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) closeSync(fd);
 }

@@ -1,168 +1,182 @@
-import koffi from 'koffi';
-import * as util from '../util/errno.ts';
-import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './socket-address.ts';
+import type { LibraryHandle } from 'koffi';
 
-export { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './socket-address.ts';
+/*
+ * The one binding of the C library, for calls that Node lacks. koffi costs a start about 12 ms, so it is loaded on first use:
+ * `loadLibc` must have settled before a function of {@link libc} is called, and so before any function of this folder that is not
+ * asynchronous. Each function of C is declared here once, under its own name.
+ *
+ * - `memory.ts` mmap blocks, memfds; `epoll.ts` epoll and eventfd; `unix-socket.ts` sockets and socket pairs;
+ *   `descriptor-passing.ts` SCM_RIGHTS; `system-error.ts` errno. They are used by the main thread and by the threads of back-ends.
+ * - `listening-socket.ts` is the policy for every path that a UNIX socket is bound to.
+ * - `readiness.ts` waits for descriptors, `output.ts` writes to them, both without blocking the event loop.
+ *
+ * Invariants: an address is a number, as user space ends below 2^47; memory that the kernel gets an address of is mapped here, or
+ * is a Buffer that the caller keeps until the call returns. The layouts of structs are those of 64-bit Linux.
+ */
 
-// The libc calls that back-ends need and Node lacks. Addresses are plain numbers: user space ends below 2^47.
+/**
+ * Functions of the C library. Each returns -1 on failure and leaves the reason in errno, as in C. A parameter `address` is an
+ * address as a number: a call with numbers alone creates no JavaScript objects.
+ */
+export interface Libc {
+  readonly _exit: (code: number) => void;
+  readonly accept4: (fd: number, address: number, length: number, flags: number) => number;
+  readonly bind: (fd: number, name: Uint8Array, length: number) => number;
+  readonly cfmakeraw: (termios: Buffer) => void;
+  readonly close: (fd: number) => number;
+  readonly connect: (fd: number, name: Uint8Array, length: number) => number;
+  readonly dup: (fd: number) => number;
+  readonly epoll_create1: (flags: number) => number;
+  readonly epoll_ctl: (epoll: number, operation: number, fd: number, address: number) => number;
+  readonly epoll_wait: AsyncCall<[epoll: number, address: number, count: number, timeout: number]>;
+  readonly eventfd: (initial: number, flags: number) => number;
+  readonly eventfd_write: (fd: number, value: number) => number;
+  readonly fallocate: AsyncCall<[fd: number, mode: number, offset: number, length: number]>;
+  readonly fcntl: (fd: number, command: number, type: 'int', argument: number) => number;
+  readonly flock: (fd: number, operation: number) => number;
+  readonly grantpt: (fd: number) => number;
+  readonly ioctl: (fd: number, request: number, argument: Buffer) => number;
+  readonly listen: (fd: number, backlog: number) => number;
+  readonly lseek: (fd: number, offset: number, whence: number) => number;
+  readonly madvise: (address: number, length: number, advice: number) => number;
+  readonly memcpy: (to: number, from: number, length: number) => number;
+  readonly memfd_create: (name: string, flags: number) => number;
+  readonly mmap: (
+    address: number,
+    length: number,
+    protection: number,
+    ...rest: [flags: number, fd: number, offset: number]
+  ) => number;
+  readonly munmap: (address: number, length: number) => number;
+  readonly poll: (pollfds: Buffer, count: number, timeout: number) => number;
+  readonly posix_openpt: (flags: number) => number;
+  readonly prctl: (option: number, ...values: [number, number, number, number]) => number;
+  readonly ptsname: (fd: number) => string;
+  readonly read: (fd: number, address: number, length: number) => number;
+  readonly readv: (fd: number, address: number, count: number) => number;
+  readonly recv: (fd: number, address: number, length: number, flags: number) => number;
+  readonly recvmsg: (fd: number, address: number, flags: number) => number;
+  readonly sched_setaffinity: (thread: number, bytes: number, mask: Buffer) => number;
+  readonly send: (fd: number, address: number, length: number, flags: number) => number;
+  readonly sendmsg: (fd: number, address: number, flags: number) => number;
+  readonly shutdown: (fd: number, how: number) => number;
+  readonly socket: (domain: number, type: number, protocol: number) => number;
+  readonly socketpair: (domain: number, type: number, protocol: number, pair: Int32Array) => number;
+  readonly strerror: (errno: number) => string;
+  /** io_uring_setup(2), which the C library has no function for */
+  readonly syscall: (number: number, entries: number, params: Buffer) => number;
+  readonly tcgetattr: (fd: number, termios: Buffer) => number;
+  readonly tcsetattr: (fd: number, when: number, termios: Buffer) => number;
+  readonly unlockpt: (fd: number) => number;
+  readonly writev: (fd: number, address: number, count: number) => number;
 
-const libc = koffi.load(null);
-
-/** Values of Linux on x86-64. */
-export const MSG_PEEK = 0x2;
-export const MSG_DONTWAIT = 0x40;
-export const MSG_NOSIGNAL = 0x4000;
-export const MSG_CMSG_CLOEXEC = 0x40000000;
-export const SHUT_RD = 0;
-export const SHUT_WR = 1;
-export const EPOLLIN = 0x1;
-export const EPOLLOUT = 0x4;
-export const EPOLLERR = 0x8;
-export const EPOLLHUP = 0x10;
-export const EPOLLRDHUP = 0x2000;
-export const EPOLLET = 0x80000000;
-export const EPOLL_CTL_ADD = 1;
-export const EPOLL_CTL_DEL = 2;
-export const EAGAIN = 11;
-export const EINTR = 4;
-const EPOLL_CLOEXEC = 0o2000000;
-const EFD_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
-const PROT_READ_WRITE = 3;
-const MAP_SHARED = 0x1;
-const MAP_PRIVATE = 0x2;
-const MAP_ANONYMOUS = 0x20;
-const MAP_NORESERVE = 0x4000;
-const MADV_DONTNEED = 4;
-
-// Each returns -1 and leaves the reason in errno, as in C. Those of the data path take no JavaScript object.
-export const socket: (domain: number, type: number, protocol: number) => number =
-  libc.func('int socket(int, int, int)');
-export const socketpair: (domain: number, type: number, protocol: number, pair: Int32Array) => number =
-  libc.func('int socketpair(int, int, int, _Out_ int *)');
-export const connect: (fd: number, address: Uint8Array, length: number) => number = libc.func(
-  'int connect(int, const uint8_t *, uint32_t)',
-);
-export const accept4: (fd: number, address: number, length: number, flags: number) => number = libc.func(
-  'int accept4(int, size_t, size_t, int)',
-);
-export const shutdown: (fd: number, how: number) => number = libc.func('int shutdown(int, int)');
-export const close: (fd: number) => number = libc.func('int close(int)');
-export const read: (fd: number, address: number, length: number) => number = libc.func(
-  'int64_t read(int, size_t, size_t)',
-);
-export const readv: (fd: number, vectors: number, count: number) => number = libc.func(
-  'int64_t readv(int, size_t, int)',
-);
-export const writev: (fd: number, vectors: number, count: number) => number = libc.func(
-  'int64_t writev(int, size_t, int)',
-);
-export const recv: (fd: number, address: number, length: number, flags: number) => number = libc.func(
-  'int64_t recv(int, size_t, size_t, int)',
-);
-export const send: (fd: number, address: number, length: number, flags: number) => number = libc.func(
-  'int64_t send(int, size_t, size_t, int)',
-);
-export const recvmsg: (fd: number, message: number, flags: number) => number = libc.func(
-  'int64_t recvmsg(int, size_t, int)',
-);
-export const sendmsg: (fd: number, message: number, flags: number) => number = libc.func(
-  'int64_t sendmsg(int, size_t, int)',
-);
-export const memcpy: (to: number, from: number, length: number) => number = libc.func(
-  'size_t memcpy(size_t, size_t, size_t)',
-);
-/** Adds to an eventfd's counter. */
-export const eventfdWrite: (fd: number, value: number) => number = libc.func(
-  'int eventfd_write(int, uint64_t)',
-);
-export const epollControl: (epoll: number, operation: number, fd: number, event: Uint8Array) => number =
-  libc.func('int epoll_ctl(int, int, int, const uint8_t *)');
-export const epollWait: (epoll: number, events: number, count: number, timeout: number) => number = libc.func(
-  'int epoll_wait(int, size_t, int, int)',
-);
-
-const mmap: (
-  address: number,
-  length: number,
-  protection: number,
-  ...rest: [flags: number, fd: number, offset: number]
-) => number = libc.func('intptr_t mmap(size_t, size_t, int, int, int, int64_t)');
-const munmap: (address: number, length: number) => number = libc.func('int munmap(size_t, size_t)');
-const madvise: (address: number, length: number, advice: number) => number = libc.func(
-  'int madvise(size_t, size_t, int)',
-);
-const eventfd: (initial: number, flags: number) => number = libc.func('int eventfd(unsigned int, int)');
-const epollCreate: (flags: number) => number = libc.func('int epoll_create1(int)');
-
-/** The reason of the last call that failed; asked for right after it. */
-export const errno: () => number = () => koffi.errno();
-
-/** A failed call as an error in Node's form: `EADDRINUSE: address already in use, bind`. */
-export function systemError(call: string, number: number = errno()): Error {
-  return util.systemError(call, number);
+  /** errno of the last call that failed in this thread; to be read right after it */
+  readonly errno: () => number;
+  /** address of a Buffer's bytes, which the caller must keep for as long as the address is used */
+  readonly addressOf: (bytes: Uint8Array) => number;
+  /** bytes at an address, which must stay mapped for as long as they are used */
+  readonly bytesAt: (address: number, length: number) => ArrayBuffer;
 }
 
-/** Passes a call's result on, or throws why it failed. */
-export function checked(call: string, result: number): number {
-  if (result < 0) throw systemError(call);
-  return result;
+/** A call that can block, and so can also be made on a thread of koffi. */
+export interface AsyncCall<A extends readonly unknown[]> {
+  (...args: A): number;
+  /** Calls `done` on the event loop with the result. */
+  readonly async: (...args: [...A, done: (error: unknown, result: unknown) => void]) => void;
 }
 
-/** Memory outside of the JavaScript heap, which the kernel can be told the address of. */
-export interface Block {
-  readonly address: number;
-  readonly view: DataView;
-  readonly free: () => void;
+type Koffi = Awaited<typeof import('koffi')>['default'];
+
+let loading: Promise<Libc> | undefined;
+let loaded: Libc | undefined;
+
+/** Loads the C library's functions, once in each thread. */
+export function loadLibc(): Promise<Libc> {
+  loading ??= import('koffi').then(({ default: koffi }) => (loaded = declare(koffi)));
+  return loading;
 }
 
-/** Maps memory of our own, all zeros, in whole pages. */
-export function allocate(bytes: number): Block {
-  const address = checked(
-    'mmap',
-    mmap(0, bytes, PROT_READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
-  );
-  return { address, view: viewOf(address, bytes), free: () => unmap(address, bytes) };
+/**
+ * Returns the C library's functions.
+ * @throws where `loadLibc` has not settled
+ */
+export function libc(): Libc {
+  if (loaded === undefined) throw new Error('the C library is not loaded: await loadLibc() first');
+  return loaded;
 }
 
-/** Maps the start of a file shared with other processes. */
-export function mapShared(fd: number, bytes: number): number {
-  return checked('mmap', mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
+function declare(koffi: Koffi): Libc {
+  const library = koffi.load(null);
+  const call = (prototype: string) => library.func(prototype);
+  return {
+    ...declareDescriptors(call),
+    ...declareSockets(call),
+    ...declareMemory(call),
+    ...declareTerminals(call),
+    ...declareProcess(call),
+    errno: () => koffi.errno(),
+    addressOf: (bytes) => Number(koffi.address(bytes)),
+    bytesAt: (address, length) => koffi.view(BigInt(address), length),
+  };
 }
 
-/** Takes a mapping away; no view of it may be used any more. */
-export function unmap(address: number, bytes: number): void {
-  checked('munmap', munmap(address, bytes));
-}
+type Declare = (prototype: string) => ReturnType<LibraryHandle['func']>;
 
-/** Lets go of a shared mapping's pages: what they hold stays in the file, and they no longer count as ours. */
-export function releasePages(address: number, bytes: number): void {
-  madvise(address, bytes, MADV_DONTNEED);
-}
+const declareDescriptors = (call: Declare) => ({
+  close: call('int close(int)'),
+  dup: call('int dup(int)'),
+  epoll_create1: call('int epoll_create1(int)'),
+  epoll_ctl: call('int epoll_ctl(int, int, int, size_t)'),
+  epoll_wait: call('int epoll_wait(int, size_t, int, int)'),
+  eventfd: call('int eventfd(unsigned int, int)'),
+  eventfd_write: call('int eventfd_write(int, uint64_t)'),
+  fallocate: call('int fallocate(int, int, int64_t, int64_t)'),
+  fcntl: call('int fcntl(int, int, ...)'),
+  flock: call('int flock(int, int)'),
+  ioctl: call('int ioctl(int, unsigned long, _Inout_ void *)'),
+  lseek: call('int64_t lseek(int, int64_t, int)'),
+  poll: call('int poll(_Inout_ void *, unsigned long, int)'),
+  read: call('int64_t read(int, size_t, size_t)'),
+  readv: call('int64_t readv(int, size_t, int)'),
+  syscall: call('long syscall(long, unsigned int, _Inout_ void *)'),
+  writev: call('int64_t writev(int, size_t, int)'),
+});
 
-/** A window on memory that stays mapped for as long as the view is used. */
-export function viewOf(address: number, bytes: number): DataView {
-  return new DataView(koffi.view(BigInt(address), bytes));
-}
+const declareSockets = (call: Declare) => ({
+  accept4: call('int accept4(int, size_t, size_t, int)'),
+  bind: call('int bind(int, const uint8_t *, uint32_t)'),
+  connect: call('int connect(int, const uint8_t *, uint32_t)'),
+  listen: call('int listen(int, int)'),
+  recv: call('int64_t recv(int, size_t, size_t, int)'),
+  recvmsg: call('int64_t recvmsg(int, size_t, int)'),
+  send: call('int64_t send(int, size_t, size_t, int)'),
+  sendmsg: call('int64_t sendmsg(int, size_t, int)'),
+  shutdown: call('int shutdown(int, int)'),
+  socket: call('int socket(int, int, int)'),
+  socketpair: call('int socketpair(int, int, int, _Out_ int *)'),
+});
 
-/** A counter that wakes whoever polls it. */
-export function openEventfd(): number {
-  return checked('eventfd', eventfd(0, EFD_FLAGS));
-}
+const declareMemory = (call: Declare) => ({
+  madvise: call('int madvise(size_t, size_t, int)'),
+  memcpy: call('size_t memcpy(size_t, size_t, size_t)'),
+  memfd_create: call('int memfd_create(const char *, unsigned int)'),
+  mmap: call('intptr_t mmap(size_t, size_t, int, int, int, int64_t)'),
+  munmap: call('int munmap(size_t, size_t)'),
+});
 
-export function openEpoll(): number {
-  return checked('epoll_create1', epollCreate(EPOLL_CLOEXEC));
-}
+const declareTerminals = (call: Declare) => ({
+  cfmakeraw: call('void cfmakeraw(_Inout_ void *)'),
+  grantpt: call('int grantpt(int)'),
+  posix_openpt: call('int posix_openpt(int)'),
+  ptsname: call('const char *ptsname(int)'),
+  tcgetattr: call('int tcgetattr(int, _Out_ void *)'),
+  tcsetattr: call('int tcsetattr(int, int, void *)'),
+  unlockpt: call('int unlockpt(int)'),
+});
 
-/** Closes descriptors; one that is closed twice would close somebody else's. */
-export function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) close(fd);
-}
-
-/** Writes an entry of an array of `struct iovec`. */
-export function putVector(vectors: DataView, index: number, address: number, length: number): void {
-  const at = index * 16;
-  vectors.setUint32(at, address >>> 0, true);
-  vectors.setUint32(at + 4, Math.floor(address / 2 ** 32), true);
-  vectors.setUint32(at + 8, length, true);
-  vectors.setUint32(at + 12, 0, true);
-}
+const declareProcess = (call: Declare) => ({
+  _exit: call('void _exit(int)'),
+  prctl: call('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)'),
+  sched_setaffinity: call('int sched_setaffinity(int, size_t, const void *)'),
+  strerror: call('const char *strerror(int)'),
+});

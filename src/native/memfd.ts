@@ -1,20 +1,20 @@
 import { closeSync } from 'node:fs';
-import { loadNative } from './load.ts';
+import { loadLibc } from './libc.ts';
+import { checked } from './system-error.ts';
 
 const MFD_CLOEXEC = 1;
 
 /** A file in memory without a name. */
 export interface Memfd {
   readonly fd: number;
-  /** by which another process of ours opens it */
+  /** by which another process of this user opens it */
   readonly path: string;
   readonly [Symbol.dispose]: () => void;
 }
 
-/** Makes an empty one; it is gone when nobody has it open any more. */
+/** Creates an empty one; the kernel frees it when no process has it open. */
 export async function createMemfd(name: string): Promise<Memfd> {
-  const { libc } = await loadNative();
-  const fd = Number(libc.func('int memfd_create(const char *, unsigned int)')(name, MFD_CLOEXEC));
-  if (fd < 0) throw new Error('no memory for a file in memory');
+  const { memfd_create } = await loadLibc();
+  const fd = checked('memfd_create', memfd_create(name, MFD_CLOEXEC));
   return { fd, path: `/proc/${process.pid}/fd/${fd}`, [Symbol.dispose]: () => closeSync(fd) };
 }

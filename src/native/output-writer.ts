@@ -1,6 +1,8 @@
 import { closeSync, constants, openSync, readFileSync, writeSync, type Stats } from 'node:fs';
 import { codeOf } from '../util/errno.ts';
-import { loadNative } from './load.ts';
+import { loadLibc } from './libc.ts';
+import { callError, EAGAIN, errno } from './system-error.ts';
+import { MSG_DONTWAIT, MSG_NOSIGNAL } from './unix-socket.ts';
 
 /** Writes without blocking. @returns the number of bytes that were taken, 0 when there is no space; throws where writing fails */
 export type Take = (bytes: Buffer) => number;
@@ -65,20 +67,13 @@ function nativeWriter(create: () => Promise<Take>, other: Writer): Writer {
   return { take: (bytes) => take(bytes), ready, close: other.close };
 }
 
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-const EAGAIN = 11;
-
 async function createSend(fd: number): Promise<Take> {
-  const { koffi, libc } = await loadNative();
-  const send: (fd: number, bytes: Buffer, length: number, flags: number) => number = libc.func(
-    'long send(int, const void *, size_t, int)',
-  );
+  const { send, addressOf } = await loadLibc();
   return (bytes) => {
-    const sent = send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const sent = send(fd, addressOf(bytes), bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) return sent;
-    if (koffi.errno() === EAGAIN) return 0;
-    throw new Error(`send: errno ${koffi.errno()}`);
+    if (errno() === EAGAIN) return 0;
+    throw callError('send');
   };
 }
 
@@ -88,10 +83,7 @@ const POLLOUT = 0x4;
 const POLLED_BYTES = { pipe: 4096, terminal: 16 };
 
 async function createPolledWrite(fd: number, status: Stats): Promise<Take> {
-  const { libc } = await loadNative();
-  const poll: (pollfd: Buffer, count: number, timeout: number) => number = libc.func(
-    'int poll(void *, unsigned long, int)',
-  );
+  const { poll } = await loadLibc();
   const most = status.isFIFO() ? POLLED_BYTES.pipe : POLLED_BYTES.terminal;
   const asked = Buffer.alloc(8);
   asked.writeInt32LE(fd, 0);

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openPty } from '../host/console/pty.ts';
 import { createLineOutput } from './line-output.ts';
-import { loadNative } from './load.ts';
+import { loadLibc } from './libc.ts';
+import { openSocketPair as openPair } from './unix-socket.ts';
 import { createOutput, flushOutputs } from './output.ts';
 
 const MIB = 2 ** 20;
@@ -27,12 +28,10 @@ function openPipe(): Ends {
 }
 
 async function openSocketPair(): Promise<Ends> {
-  const { libc } = await loadNative();
-  const ends = Buffer.alloc(8);
-  assert.equal(libc.func('int socketpair(int, int, int, _Out_ void *)')(1, 1, 0, ends), 0);
-  const [written, read] = [ends.readInt32LE(0), ends.readInt32LE(4)];
+  const { fcntl } = await loadLibc();
+  const [written, read] = openPair();
   const [F_SETFL, O_RDWR] = [4, 2];
-  libc.func('int fcntl(int, int, ...)')(read, F_SETFL, 'int', O_RDWR | constants.O_NONBLOCK);
+  fcntl(read, F_SETFL, 'int', O_RDWR | constants.O_NONBLOCK);
   return endsOf(written, read);
 }
 

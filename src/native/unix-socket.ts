@@ -1,51 +1,136 @@
-import { closeSync } from 'node:fs';
-import { loadNative, type Native } from './load.ts';
+import { closeSync, constants, openSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { libc, loadLibc } from './libc.ts';
 import {
-  AF_UNIX,
-  checkPathLength,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  socketAddress,
-} from './socket-address.ts';
+  checked,
+  EACCES,
+  EAGAIN,
+  ECONNREFUSED,
+  EMFILE,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOTSOCK,
+  EPROTOTYPE,
+  errno,
+} from './system-error.ts';
 
-/** A connection whose descriptor another process is given. */
-export interface Connection {
+/** Values of Linux. */
+export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4_000;
+export const SOCK_CLOEXEC = 0o2_000_000;
+export const SHUT_RD = 0;
+export const SHUT_WR = 1;
+export const MSG_PEEK = 0x2;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+
+const SOCKET_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+/** Longest path of a UNIX socket in `bytes` (unix(7)). */
+export const SOCKET_PATH_MAX = 107;
+
+/** @throws with the path where no socket can have it */
+export function checkPathLength(path: string): void {
+  if (Buffer.byteLength(path) > SOCKET_PATH_MAX)
+    throw new Error(`${path}: longer than ${SOCKET_PATH_MAX} bytes`);
+}
+
+/** Encodes a `struct sockaddr_un`: the family in two bytes, then the path and a zero. */
+export function socketAddress(path: string): Buffer {
+  const family = Buffer.alloc(2);
+  family.writeUInt16LE(AF_UNIX);
+  return Buffer.concat([family, Buffer.from(path), Buffer.alloc(1)]);
+}
+
+/**
+ * Opens two connected sockets, close-on-exec; blocking unless `flags` has SOCK_NONBLOCK.
+ * @throws the system's error
+ */
+export function openSocketPair(flags = 0): readonly [own: number, other: number] {
+  const pair = new Int32Array(2);
+  checked('socketpair', libc().socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, pair));
+  const [own = -1, other = -1] = pair;
+  return [own, other];
+}
+
+/** Accepts a listener's next connection, without waiting. @returns a non-blocking descriptor, or the negative errno */
+export function acceptFrom(listener: number): number {
+  const fd = libc().accept4(listener, 0, 0, SOCKET_FLAGS);
+  return fd < 0 ? -errno() : fd;
+}
+
+/** Connects to a socket's path, without waiting. @returns a non-blocking descriptor, or the negative errno */
+export function connectTo(path: string): number {
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCKET_FLAGS, 0);
+  if (fd < 0) return -errno();
+  const result =
+    Buffer.byteLength(path) <= SOCKET_PATH_MAX ? connectPath(fd, path) : connectLongPath(fd, path);
+  if (result < 0) libc().close(fd);
+  return result < 0 ? result : fd;
+}
+
+function connectPath(fd: number, path: string): number {
+  const address = socketAddress(path);
+  return libc().connect(fd, address, address.length) < 0 ? -errno() : 0;
+}
+
+/** Connects by way of the folder's descriptor: with a port behind it, a path may be longer than an address can be. */
+function connectLongPath(fd: number, path: string): number {
+  let folder: number;
+  try {
+    folder = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch {
+    return -ENOENT;
+  }
+  try {
+    const short = `/proc/self/fd/${folder}/${basename(path)}`;
+    return Buffer.byteLength(short) <= SOCKET_PATH_MAX ? connectPath(fd, short) : -ENAMETOOLONG;
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** A connection whose descriptor another process gets. */
+export interface SocketConnection {
   readonly fd: number;
   readonly close: () => void;
 }
 
 /** Connects to a UNIX socket without waiting. Rejects with the path and the reason. */
-export async function connectSocket(path: string): Promise<Connection> {
+export async function connectSocket(path: string): Promise<SocketConnection> {
   checkPathLength(path);
-  const native = await loadNative();
-  const fd = connectNow(native, path);
+  await loadLibc();
+  const fd = connectTo(path);
   if (fd >= 0) return { fd, close: () => closeSync(fd) };
-  const reason = reasons(native.koffi.os.errno).get(-fd) ?? `cannot be connected to (errno ${-fd})`;
-  throw new Error(`${path}: ${reason}`);
+  throw new Error(`${path}: ${CONNECT_REASONS.get(-fd) ?? `cannot be connected to (errno ${-fd})`}`);
 }
 
-/** Connects to a UNIX socket without waiting. @returns a non-blocking descriptor, or the negative errno */
-export function connectNow({ koffi, libc }: Native, path: string): number {
-  const type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  const fd = Number(libc.func('int socket(int, int, int)')(AF_UNIX, type, 0));
-  if (fd < 0) return -koffi.errno();
-  const address = socketAddress(path);
-  const connect = libc.func('int connect(int, const void *, unsigned int)');
-  if (Number(connect(fd, address, address.length)) === 0) return fd;
-  const errno = koffi.errno();
-  closeSync(fd);
-  return -errno;
+const CONNECT_REASONS: ReadonlyMap<number, string> = new Map([
+  [ENOENT, 'No such file or directory'],
+  [ECONNREFUSED, 'no process listens there'],
+  [EACCES, 'Permission denied'],
+  [EMFILE, 'this process has no file descriptors left'],
+  [EAGAIN, 'is busy with other connections'],
+  [EPROTOTYPE, 'is no stream socket'],
+  [ENOTSOCK, 'is not a socket'],
+]);
+
+/**
+ * Returns the descriptor of a stream: Node has no documented way to it, but every version keeps it in the stream's handle.
+ * @throws where the stream is closed
+ */
+export function descriptorOf(stream: Duplex): number {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
+  const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
+  if (typeof fd !== 'number' || fd < 0) throw new Error('the connection is closed');
+  return fd;
 }
 
-function reasons(errno: Readonly<Record<string, number>>): ReadonlyMap<number | undefined, string> {
-  return new Map([
-    [errno['ENOENT'], 'No such file or directory'],
-    [errno['ECONNREFUSED'], 'nobody listens there'],
-    [errno['EACCES'], 'Permission denied'],
-    [errno['EMFILE'], 'this process has no file descriptors left'],
-    [errno['EAGAIN'], 'is busy with other connections'],
-    [errno['EPROTOTYPE'], 'is no stream socket'],
-    [errno['ENOTSOCK'], 'is not a socket'],
-  ]);
+/** Duplicates the descriptor of a stream. @throws the system's error */
+export function duplicateDescriptor(stream: Duplex): number {
+  return checked('dup', libc().dup(descriptorOf(stream)));
 }

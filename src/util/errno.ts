@@ -3,7 +3,7 @@ import { getSystemErrorMap } from 'node:util';
 /** A system error's reason in words and without its path, e.g. `no such file or directory`; any other error's message. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return /^E[A-Z0-9]+: (.*?)(?:, [a-z]+(?: '|$)|$)/s.exec(error.message)?.[1] ?? error.message;
+  return /^E[A-Z0-9]+: (.*?)(?:, [a-z_0-9]+(?: '|$)|$)/s.exec(error.message)?.[1] ?? error.message;
 }
 
 /** Makes an error in the form of Node's own of a call's errno, e.g. `EACCES: permission denied, bind`. */

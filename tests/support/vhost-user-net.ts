@@ -3,11 +3,12 @@
 // one after the other. It says what its rings are like.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
-import { allocate, close } from '../../src/native/libc.ts';
+import { libc } from '../../src/native/libc.ts';
+import { allocate } from '../../src/native/memory.ts';
 import { Chain } from '../../src/backends/vhost-user/descriptor-chain.ts';
 import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
 import { Session } from '../../src/backends/vhost-user/session.ts';
-import { acceptFrom, connectTo } from '../../src/backends/vsock/unix-socket.ts';
+import { acceptFrom, connectTo } from '../../src/native/unix-socket.ts';
 import { listenAtPath } from '../../src/native/listening-socket.ts';
 import { createLog } from '../../src/util/log.ts';
 import { answerTo } from './ping-responder.ts';
@@ -116,7 +117,7 @@ for (;;) {
   const fd = await connection(() => (listener === undefined ? connectTo(path) : acceptFrom(listener.fd)));
   if (how === 'listen') {
     listener?.removeFile();
-    if (listener !== undefined) close(listener.fd);
+    if (listener !== undefined) libc().close(listener.fd);
   }
   serve(fd, address, Number(queues));
   if (how !== 'serve') break;

@@ -1,4 +1,5 @@
-import { allocate, memcpy, putVector, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block, putVector } from '../../native/memory.ts';
 
 /** The kernel takes no more parts in one readv or writev. */
 export const MAX_PARTS = 1024;
@@ -81,7 +82,7 @@ export class Parts {
   copyOut(to: number, bytes: number): void {
     let done = 0;
     this.each(0, bytes, (address, length) => {
-      memcpy(to + done, address, length);
+      libc().memcpy(to + done, address, length);
       done += length;
     });
   }
@@ -90,7 +91,7 @@ export class Parts {
   copyIn(from: number, bytes: number): void {
     let done = 0;
     this.each(0, bytes, (address, length) => {
-      memcpy(address, from + done, length);
+      libc().memcpy(address, from + done, length);
       done += length;
     });
   }

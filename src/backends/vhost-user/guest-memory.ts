@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { mapShared, releasePages, unmap } from '../../native/libc.ts';
+import { mapShared, releasePages, unmap } from '../../native/memory.ts';
 import { ProtocolError, type RegionMessage } from './message.ts';
 
 /** A part of the guest's memory and where we have it mapped. */

@@ -14,23 +14,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EventLoop } from '../event-loop.ts';
-import {
-  AF_UNIX,
-  allocate,
-  checked,
-  close,
-  MSG_DONTWAIT,
-  openEventfd,
-  putVector,
-  recv,
-  sendmsg,
-  SOCK_CLOEXEC,
-  SOCK_STREAM,
-  socketpair,
-} from '../../native/libc.ts';
+import { openEventfd } from '../../native/epoll.ts';
+import { createSend } from '../../native/descriptor-passing.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate } from '../../native/memory.ts';
+import { MSG_DONTWAIT, openSocketPair } from '../../native/unix-socket.ts';
 import type { Device, Start } from './device.ts';
 import { encodeState, encodeU64, Request } from './message.ts';
 import { Session } from './session.ts';
+
+const send = await createSend();
 
 const RAM = 64 * 1024;
 const USER = 0x7000_0000_0000n;
@@ -73,9 +66,7 @@ function withSession(steps: (bench: Bench) => Iterator<void>, carriesOn = false)
   };
   const quiet = (): void => undefined;
   const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
-  const pair = new Int32Array(2);
-  checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-  const [ours = -1, theirs = -1] = pair;
+  const [ours, theirs] = openSocketPair();
   using loop = new EventLoop();
   using session = new Session({ fd: ours, loop, device, log, carriesOn, onEnd: () => (seen.isOver = true) });
   const iterator = steps({
@@ -92,38 +83,18 @@ function withSession(steps: (bench: Bench) => Iterator<void>, carriesOn = false)
     if (iterator.next().done === true) loop.stop();
     return 0;
   });
-  close(theirs);
+  libc().close(theirs);
   return seen;
 }
 
-/** `sendmsg` with descriptors. */
+/** Sends bytes with copies of descriptors. */
 function transmit(fd: number, bytes: Uint8Array, fds: readonly number[]): void {
-  const block = allocate(8192);
-  const [vectorAt, controlAt, bytesAt] = [64, 128, 1024];
-  new Uint8Array(block.view.buffer, block.view.byteOffset + bytesAt).set(bytes);
-  putVector(
-    new DataView(block.view.buffer, block.view.byteOffset + vectorAt),
-    0,
-    block.address + bytesAt,
-    bytes.length,
-  );
-  block.view.setBigUint64(16, BigInt(block.address + vectorAt), true);
-  block.view.setBigUint64(24, 1n, true);
-  if (fds.length > 0) {
-    block.view.setBigUint64(32, BigInt(block.address + controlAt), true);
-    block.view.setBigUint64(40, BigInt(16 + 4 * fds.length), true);
-    block.view.setBigUint64(controlAt, BigInt(16 + 4 * fds.length), true);
-    block.view.setUint32(controlAt + 8, 1, true);
-    block.view.setUint32(controlAt + 12, 1, true);
-    for (const [i, one] of fds.entries()) block.view.setInt32(controlAt + 16 + i * 4, one, true);
-  }
-  assert.equal(sendmsg(fd, block.address, 0x4000), bytes.length);
-  block.free();
+  assert.equal(send(fd, Buffer.from(bytes), fds), bytes.length);
 }
 
 function receiveReply(fd: number): bigint | undefined {
   const block = allocate(4096);
-  const count = recv(fd, block.address, 4096, MSG_DONTWAIT);
+  const count = libc().recv(fd, block.address, 4096, MSG_DONTWAIT);
   const value = count >= 20 ? block.view.getBigUint64(12, true) : undefined;
   block.free();
   return value;
@@ -208,7 +179,7 @@ function withDescriptors(use: (memory: number, kick: number) => void): void {
   use(memory, kick);
   assert.deepEqual(open(memory), before, 'descriptors were left open');
   closeSync(memory);
-  close(kick);
+  libc().close(kick);
 }
 
 test('a front-end that begins as QEMU does starts the device, pauses it, goes on, and ends', () => {

@@ -1,6 +1,8 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { close, closeAll, EPOLLIN } from '../../native/libc.ts';
+import { closeAll } from '../../native/descriptor-passing.ts';
+import { EPOLLIN } from '../../native/epoll.ts';
+import { libc } from '../../native/libc.ts';
 import { QueueError } from './descriptor-chain.ts';
 import type { Device, RunningQueue } from './device.ts';
 import { GuestMemory, MAX_REGIONS } from './guest-memory.ts';
@@ -96,7 +98,7 @@ export class Session {
     for (const vring of this.#vrings) vring.close(this.#loop);
     this.#socket[Symbol.dispose]();
     this.#memory.clear();
-    close(this.#fd);
+    libc().close(this.#fd);
   }
 
   #receive(): void {

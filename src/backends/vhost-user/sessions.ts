@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { AF_UNIX, checked, SOCK_CLOEXEC, SOCK_STREAM, socketpair } from '../../native/libc.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import type { Device } from './device.ts';
 import { Session } from './session.ts';
 
@@ -38,9 +38,7 @@ export class Sessions {
   }
 
   #open(carriesOn: boolean): number {
-    const pair = new Int32Array(2);
-    checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    const [fd = -1, frontEnd = -1] = pair;
+    const [fd, frontEnd] = openSocketPair();
     const session = new Session({ ...this.#options, fd, carriesOn, onEnd: () => this.#all.delete(session) });
     this.#all.add(session);
     return frontEnd;

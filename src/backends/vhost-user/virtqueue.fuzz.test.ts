@@ -8,7 +8,10 @@ import { test } from 'node:test';
 import { Chain, QueueError } from './descriptor-chain.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { Virtqueue, type RingRules } from './virtqueue.ts';
-import { viewOf } from '../../native/libc.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { viewOf } from '../../native/memory.ts';
+
+await loadLibc();
 
 const SIZE = 16;
 const RAM = 64 * 1024;

@@ -1,4 +1,5 @@
-import { allocate, memcpy, viewOf, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block, viewOf } from '../../native/memory.ts';
 import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './descriptor-chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
@@ -186,7 +187,7 @@ export class Virtqueue {
     const block = (this.#indirect ??= allocate(MAX_PARTS * DESCRIPTOR_BYTES));
     let copied = 0;
     const isMemory = this.#memory.ofGuest(address, length, (part, bytes) => {
-      memcpy(block.address + copied, part, bytes);
+      libc().memcpy(block.address + copied, part, bytes);
       copied += bytes;
     });
     if (!isMemory) throw new QueueError(`no memory for an indirect table at ${address.toString(16)}`);

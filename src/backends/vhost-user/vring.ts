@@ -1,5 +1,6 @@
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { closeAll, EPOLLET, EPOLLIN, eventfdWrite } from '../../native/libc.ts';
+import { closeAll } from '../../native/descriptor-passing.ts';
+import { EPOLLET, EPOLLIN, signalEventfd } from '../../native/epoll.ts';
 import type { RunningQueue } from './device.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
@@ -77,6 +78,6 @@ export class Vring {
   }
 
   #notify(): void {
-    if (this.#call >= 0) eventfdWrite(this.#call, 1);
+    if (this.#call >= 0) signalEventfd(this.#call);
   }
 }

@@ -1,4 +1,7 @@
-import { EAGAIN, errno, MSG_PEEK, recv, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { type Block } from '../../native/memory.ts';
+import { EAGAIN, errno } from '../../native/system-error.ts';
+import { MSG_PEEK } from '../../native/unix-socket.ts';
 
 /** No line that asks for a connection is longer, in bytes. */
 const MAX_LINE_BYTES = 32;
@@ -10,12 +13,12 @@ const LINE = /^connect[ \t]+(\d{1,10})[ \t]*\r?\n$/i;
  * @returns the guest's port; 'more' where the line is not there yet, 'wrong' where it will never be one
  */
 export function readGreeting(fd: number, block: Block): number | 'more' | 'wrong' {
-  const count = recv(fd, block.address, MAX_LINE_BYTES, MSG_PEEK);
+  const count = libc().recv(fd, block.address, MAX_LINE_BYTES, MSG_PEEK);
   if (count <= 0) return count < 0 && errno() === EAGAIN ? 'more' : 'wrong';
   const text = Buffer.from(block.view.buffer, block.view.byteOffset, count).toString('latin1');
   const end = text.indexOf('\n');
   if (end < 0) return count < MAX_LINE_BYTES ? 'more' : 'wrong';
-  recv(fd, block.address, end + 1, 0);
+  libc().recv(fd, block.address, end + 1, 0);
   return parseGreeting(text.slice(0, end + 1)) ?? 'wrong';
 }
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
-import { close } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
 import { Op } from './packet.ts';
 import { MAX_CONNECTIONS } from './connections.ts';
 import { bench, play, receive } from './test-guest.ts';
-import { connectTo } from './unix-socket.ts';
+import { connectTo } from '../../native/unix-socket.ts';
 
 const ROUNDS = MAX_CONNECTIONS + 100;
 
@@ -25,7 +25,7 @@ async function portsAsked(round: (path: string) => void): Promise<number[]> {
       yield;
       for (const { op, targetPort } of receive(guest)) if (op === Op.Request) ports.push(targetPort);
     }
-    close(last);
+    libc().close(last);
   };
   play(guest, steps());
   return ports;
@@ -35,7 +35,7 @@ test('programs that go before their greeting is whole keep no place', async () =
   const ports = await portsAsked((path) => {
     const fd = connectTo(path);
     writeSync(fd, 'CONN');
-    close(fd);
+    libc().close(fd);
   });
   assert.deepEqual(ports, [5]);
 });
@@ -43,7 +43,7 @@ test('programs that go before their greeting is whole keep no place', async () =
 test('programs that stay and say nothing make room for those that come later', async () => {
   const silent: number[] = [];
   const ports = await portsAsked((path) => silent.push(connectTo(path)));
-  for (const fd of silent) close(fd);
+  for (const fd of silent) libc().close(fd);
   assert.equal(silent.filter((fd) => fd < 0).length, 0);
   assert.deepEqual(ports, [5]);
 });

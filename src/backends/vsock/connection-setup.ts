@@ -1,20 +1,13 @@
 import type { EventLoop, Watch } from '../event-loop.ts';
-import {
-  allocate,
-  close,
-  EAGAIN,
-  EPOLLERR,
-  EPOLLET,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLRDHUP,
-  type Block,
-} from '../../native/libc.ts';
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLRDHUP } from '../../native/epoll.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block } from '../../native/memory.ts';
+import { EAGAIN } from '../../native/system-error.ts';
 import { Deadlines } from './deadlines.ts';
 import { readGreeting } from './connect-request.ts';
 import type { Resets } from './resets.ts';
 import { MAX_CONNECTIONS, type Streams } from './connections.ts';
-import { acceptFrom, connectTo } from './unix-socket.ts';
+import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 
 /** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */
 const RETRY = { ms: 10, times: 200 };
@@ -100,7 +93,7 @@ export class HostSide {
         break;
       }
       this.#makeRoom();
-      if (this.#isFull) close(fd);
+      if (this.#isFull) libc().close(fd);
       else this.#greet(fd);
     }
     return this.#isOpen && this.#isKnocking;
@@ -159,7 +152,7 @@ export class HostSide {
 
   #turnAway(fd: number): void {
     this.#forget(fd);
-    close(fd);
+    libc().close(fd);
   }
 
   /** It no longer counts as one that has to say something. */

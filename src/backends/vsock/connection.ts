@@ -1,18 +1,8 @@
-import {
-  close,
-  EAGAIN,
-  EPOLLERR,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLOUT,
-  EPOLLRDHUP,
-  errno,
-  SHUT_RD,
-  SHUT_WR,
-  shutdown,
-  writev,
-  type Block,
-} from '../../native/libc.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../../native/epoll.ts';
+import { libc } from '../../native/libc.ts';
+import { type Block } from '../../native/memory.ts';
+import { EAGAIN, errno } from '../../native/system-error.ts';
+import { SHUT_RD, SHUT_WR } from '../../native/unix-socket.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
 import { Backlog } from './transmit-buffer.ts';
 import { Credit } from './credit.ts';
@@ -118,7 +108,7 @@ export class Connection {
   /** The guest will not do this any more. @returns false where it was the last it did */
   shutDown(flags: number): boolean {
     this.#guestDone |= flags & Shut.Both;
-    if ((this.#guestDone & Shut.Receive) !== 0) shutdown(this.fd, SHUT_RD);
+    if ((this.#guestDone & Shut.Receive) !== 0) libc().shutdown(this.fd, SHUT_RD);
     this.#endWriting();
     return this.#guestDone !== Shut.Both;
   }
@@ -137,7 +127,7 @@ export class Connection {
 
   close(): void {
     this.#backlog.free();
-    close(this.fd);
+    libc().close(this.fd);
   }
 
   /** Does what can be done now, in both directions. */
@@ -172,7 +162,7 @@ export class Connection {
 
   /** Writes what the socket takes and drops it from the data. */
   #write(data: Parts): void {
-    const count = writev(this.fd, data.vectors, data.count);
+    const count = libc().writev(this.fd, data.vectors, data.count);
     if (count < 0) {
       this.#writable = false;
       if (errno() !== EAGAIN) this.#deafen();
@@ -208,7 +198,7 @@ export class Connection {
   #endWriting(): void {
     if (this.#writeShut || (this.#guestDone & Shut.Send) === 0 || this.#backlog.length > 0) return;
     this.#writeShut = true;
-    shutdown(this.fd, SHUT_WR);
+    libc().shutdown(this.fd, SHUT_WR);
   }
 
   /** @returns false where the guest has no buffers */

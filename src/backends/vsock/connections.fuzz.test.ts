@@ -3,10 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
-import { allocate, close, EAGAIN, errno, read, writev, putVector, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block, putVector } from '../../native/memory.ts';
+import { EAGAIN, errno } from '../../native/system-error.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, LISTENED_PORT, play, receive, send, type Bench } from './test-guest.ts';
-import { acceptFrom } from './unix-socket.ts';
+import { acceptFrom } from '../../native/unix-socket.ts';
 
 const PORTS = { sourcePort: 1000, targetPort: LISTENED_PORT };
 const MOST = 100_000;
@@ -34,14 +36,14 @@ function hostWrites({ fd, block, toGuest }: Talk, bytes: number): void {
   if (bytes === 0) return;
   Buffer.from(block.view.buffer, block.view.byteOffset + 16, bytes).set(expected(toGuest.written, bytes));
   putVector(block.view, 0, block.address + 16, bytes);
-  const count = writev(fd, block.address, 1);
+  const count = libc().writev(fd, block.address, 1);
   assert.ok(count >= 0 || errno() === EAGAIN);
   toGuest.written += Math.max(0, count);
 }
 
 function hostReads({ fd, block, toHost }: Talk, most: number): void {
   if (most === 0) return;
-  const count = Math.max(0, read(fd, block.address, most));
+  const count = Math.max(0, libc().read(fd, block.address, most));
   const bytes = Buffer.from(block.view.buffer, block.view.byteOffset, count);
   assert.ok(bytes.equals(expected(toHost.read, count)), `${count} bytes for the host at ${toHost.read}`);
   toHost.read += count;
@@ -114,7 +116,7 @@ test('each end of a stream reads what the other wrote, within the room that ther
           guestReceives(talk);
         }
         yield* finish(talk);
-        close(talk.fd);
+        libc().close(talk.fd);
       };
       play(guest, script());
     }),

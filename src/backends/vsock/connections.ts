@@ -1,7 +1,8 @@
 import { writeSync } from 'node:fs';
 import { descriptorLimit } from '../../util/descriptor-limit.ts';
 import type { EventLoop, Watch } from '../event-loop.ts';
-import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Block } from '../../native/libc.ts';
+import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../../native/epoll.ts';
+import { type Block } from '../../native/memory.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
 import { Connection, type Served } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';

@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { allocate, type Block } from '../../native/libc.ts';
+import { allocate, type Block } from '../../native/memory.ts';
 import { QueueError, type Parts } from '../vhost-user/descriptor-chain.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/guest-memory.ts';

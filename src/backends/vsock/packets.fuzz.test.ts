@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
-import { close } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
 import { HEADER_BYTES, Op, type Header } from './packet.ts';
 import { bench, BUFFER_BYTES, CID, LISTENED_PORT, play, receive, send } from './test-guest.ts';
-import { acceptFrom, connectTo } from './unix-socket.ts';
+import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 
 const GUEST_PORT = 1000;
 
@@ -59,7 +59,7 @@ test('hostile packets are answered with right ones, and a stream of another stil
         );
       };
       play(guest, steps());
-      close(own);
+      libc().close(own);
     }),
     { numRuns: 150 },
   );
@@ -93,7 +93,7 @@ test('a guest gets no more than it says it has room for, whatever it says', asyn
           guest.fromGuest.collect(() => undefined);
           assert.ok(sent - before <= room, `${sent - before} bytes for room of ${room}`);
         }
-        close(program);
+        libc().close(program);
       };
       play(guest, steps());
     }),

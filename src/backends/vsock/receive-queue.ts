@@ -1,4 +1,6 @@
-import { allocate, EAGAIN, errno, readv, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block } from '../../native/memory.ts';
+import { EAGAIN, errno } from '../../native/system-error.ts';
 import { Chain, Parts, QueueError } from '../vhost-user/descriptor-chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { encodeHeader, encodeLength, HEADER_BYTES, type Header } from './packet.ts';
@@ -56,7 +58,7 @@ export class ToGuest {
   data(header: Header, fd: number, limit: number): Filled {
     this.#gather(limit);
     if (this.#taken === 0) return 'starved';
-    const count = readv(fd, this.#gathered.vectors, this.#gathered.count);
+    const count = libc().readv(fd, this.#gathered.vectors, this.#gathered.count);
     if (count <= 0) {
       const error = count < 0 ? errno() : 0;
       this.#leave(0);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { EventLoop } from '../event-loop.ts';
-import { viewOf } from '../../native/libc.ts';
+import { viewOf } from '../../native/memory.ts';
 import { GuestMemory } from '../vhost-user/guest-memory.ts';
 import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import { VsockDevice } from './device.ts';

@@ -1,29 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, nat, oneof, property, record } from 'fast-check';
-import {
-  AF_UNIX,
-  allocate,
-  checked,
-  close,
-  read,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  socketpair,
-  type Block,
-} from '../../native/libc.ts';
+import { libc, loadLibc } from '../../native/libc.ts';
+import { allocate, type Block } from '../../native/memory.ts';
+import { checked } from '../../native/system-error.ts';
+import { openSocketPair, SOCK_NONBLOCK } from '../../native/unix-socket.ts';
 import { Backlog } from './transmit-buffer.ts';
+
+await loadLibc();
 
 /** Calls `use` with both ends of a connection that never block. */
 function withPair(use: (ours: number, theirs: number) => void): void {
-  const pair = new Int32Array(2);
-  checked('socketpair', socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
-  const [ours = -1, theirs = -1] = pair;
+  const [ours, theirs] = openSocketPair(SOCK_NONBLOCK);
   try {
     use(ours, theirs);
   } finally {
-    close(ours);
-    close(theirs);
+    libc().close(ours);
+    libc().close(theirs);
   }
 }
 
@@ -55,7 +48,7 @@ test('bytes come out as they went in, however they are split and however slow th
           const backlog = new Backlog(size, vectors);
           let [added, written, taken] = [0, 0, 0];
           const take = (most: number): void => {
-            const got = Math.max(0, read(theirs, target.address, most));
+            const got = Math.max(0, libc().read(theirs, target.address, most));
             assert.ok(
               part(target, 0, got).equals(part(source, taken % PERIOD, got)),
               `${got} bytes at ${taken}`,

@@ -1,4 +1,6 @@
-import { allocate, EAGAIN, errno, memcpy, putVector, writev, type Block } from '../../native/libc.ts';
+import { libc } from '../../native/libc.ts';
+import { allocate, type Block, putVector } from '../../native/memory.ts';
+import { EAGAIN, errno } from '../../native/system-error.ts';
 
 /**
  * What the guest sent and a program of the host has not taken yet: a ring of bytes outside of the JavaScript heap.
@@ -28,8 +30,8 @@ export class Backlog {
     this.#ring ??= allocate(this.#size);
     const end = (this.#start + this.#length) % this.#size;
     const first = Math.min(bytes, this.#size - end);
-    memcpy(this.#ring.address + end, address, first);
-    if (first < bytes) memcpy(this.#ring.address, address + first, bytes - first);
+    libc().memcpy(this.#ring.address + end, address, first);
+    if (first < bytes) libc().memcpy(this.#ring.address, address + first, bytes - first);
     this.#length += bytes;
   }
 
@@ -39,7 +41,7 @@ export class Backlog {
     const first = Math.min(this.#length, this.#size - this.#start);
     putVector(this.#vectors.view, 0, this.#ring.address + this.#start, first);
     putVector(this.#vectors.view, 1, this.#ring.address, this.#length - first);
-    const count = writev(fd, this.#vectors.address, this.#length > first ? 2 : 1);
+    const count = libc().writev(fd, this.#vectors.address, this.#length > first ? 2 : 1);
     if (count < 0) {
       const error = errno();
       return error === EAGAIN ? 0 : -error;

@@ -1,4 +1,4 @@
-import { allocate, type Block } from '../../native/libc.ts';
+import { allocate, type Block } from '../../native/memory.ts';
 import { Chain } from '../vhost-user/descriptor-chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { decodeHeader, emptyHeader, HEADER_BYTES, type Header } from './packet.ts';

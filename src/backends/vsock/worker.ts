@@ -1,49 +1,50 @@
-// The thread of a vsock device: it blocks in the kernel and does what comes up, until it is told to end.
+// The thread of a vsock device: it blocks in epoll_wait, and handles events, until it receives `stop`.
+import { closeSync } from 'node:fs';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { EPOLLET, EPOLLIN, openEventfd } from '../../native/epoll.ts';
+import { loadLibc } from '../../native/libc.ts';
 import type { Log } from '../../util/log.ts';
 import { EventLoop } from '../event-loop.ts';
-import { close, EPOLLET, EPOLLIN, openEventfd } from '../../native/libc.ts';
 import { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
 import type { FromWorker, ToWorker, VsockOptions } from './thread-messages.ts';
 
 function post(message: FromWorker): void {
-  // a port of Node's has no origin, unlike a window
+  // a port of Node has no origin, unlike a window
   // oxlint-disable-next-line unicorn/require-post-message-target-origin
   parentPort?.postMessage(message);
 }
 
-/** Lines of log are the main thread's to write: this one never comes to its streams. */
+/** The main thread writes the lines of the log: this thread never gets to its streams. */
 function logToMain(): Log {
   const at = (level: keyof Log) => (message: string) => post({ kind: 'log', level, message });
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 
+/** Runs the device in this thread until it is told to stop. */
 function run({ cid, socket: path, listener }: VsockOptions): void {
   const log = logToMain();
-  let wake = -1;
+  const wake = openEventfd();
   let isReady = false;
   try {
-    wake = openEventfd();
     using loop = new EventLoop();
     using device = new VsockDevice({ cid, path, listener, loop, log });
     using sessions = new Sessions({ loop, device, log });
     loop.watch(wake, EPOLLIN | EPOLLET, () => {
-      for (let told = nextTold(); told !== undefined; told = nextTold())
-        obey(told, { loop, device, sessions });
+      for (let message = nextMessage(); message !== undefined; message = nextMessage())
+        obey(message, { loop, device, sessions });
     });
     post({ kind: 'ready', frontEnd: sessions.open(), wake });
     isReady = true;
     loop.run(() => device.settle());
   } finally {
-    close(listener);
-    // the main thread closes it after that
-    if (wake >= 0 && !isReady) close(wake);
+    // the main thread closes it once it has received it
+    if (!isReady) closeSync(wake);
   }
 }
 
-/** A message that has come to this thread, which has no turn of Node's to get it in. */
-function nextTold(): ToWorker | undefined {
+/** Returns the next message to this thread, whose port of Node never gets to deliver one. */
+function nextMessage(): ToWorker | undefined {
   const received: { message: ToWorker } | undefined =
     parentPort === null ? undefined : receiveMessageOnPort(parentPort);
   return received?.message;
@@ -55,21 +56,27 @@ interface Parts {
   readonly sessions: Sessions;
 }
 
-function obey(told: ToWorker, { loop, device, sessions }: Parts): void {
-  switch (told.kind) {
+function obey(message: ToWorker, { loop, device, sessions }: Parts): void {
+  switch (message.kind) {
     case 'stop':
       return loop.stop();
     case 'tell':
       return post({ kind: 'past', past: device.past });
     case 'renew':
-      if (told.past !== undefined) device.follow(told.past);
+      if (message.past !== undefined) device.follow(message.past);
       return post({ kind: 'renewed', frontEnd: sessions.renew() });
   }
 }
 
-const options: VsockOptions = workerData;
-try {
-  run(options);
-} catch (error) {
-  post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+async function main(options: VsockOptions): Promise<void> {
+  try {
+    await loadLibc();
+    run(options);
+  } catch (error) {
+    post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+  } finally {
+    closeSync(options.listener);
+  }
 }
+
+void main(workerData);

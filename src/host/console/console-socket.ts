@@ -1,10 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { once } from 'node:events';
 import { createByteQueue, keepNewest, type ByteQueue } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
 import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { listenAtPath } from '../../native/listening-socket.ts';
+import { serveAtPath } from '../../native/listening-socket.ts';
 
 /** Output is handed to a client in pieces of this many bytes, and each when the client has taken the one before. */
 const PIECE_BYTES = 16_384;
@@ -43,10 +42,7 @@ export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
 /** @returns how to remove the socket's file */
 async function listen(server: Server, path: string): Promise<() => void> {
   try {
-    const { fd, removeFile } = await listenAtPath(path);
-    server.listen({ fd });
-    await once(server, 'listening');
-    return removeFile;
+    return (await serveAtPath(server, path)).removeFile;
   } catch (error) {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { createByteQueue, keepNewest } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
 import { codeOf } from '../../util/errno.ts';
-import { loadNative } from '../../native/load.ts';
+import { loadLibc, type Libc } from '../../native/libc.ts';
 import { createReadiness } from '../../native/readiness.ts';
 import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
 
@@ -185,29 +185,4 @@ function hasClient(libc: Libc, master: number): boolean {
   asked.writeInt32LE(master, 0);
   libc.poll(asked, 1, 0);
   return (asked.readInt16LE(6) & POLLHUP) === 0;
-}
-
-interface Libc {
-  readonly posix_openpt: (flags: number) => number;
-  readonly grantpt: (fd: number) => number;
-  readonly unlockpt: (fd: number) => number;
-  readonly ptsname: (fd: number) => string;
-  readonly tcgetattr: (fd: number, termios: Buffer) => number;
-  readonly cfmakeraw: (termios: Buffer) => void;
-  readonly tcsetattr: (fd: number, when: number, termios: Buffer) => number;
-  readonly poll: (pollfd: Buffer, count: number, timeout: number) => number;
-}
-
-async function loadLibc(): Promise<Libc> {
-  const { libc } = await loadNative();
-  return {
-    posix_openpt: libc.func('int posix_openpt(int)'),
-    grantpt: libc.func('int grantpt(int)'),
-    unlockpt: libc.func('int unlockpt(int)'),
-    ptsname: libc.func('const char *ptsname(int)'),
-    tcgetattr: libc.func('int tcgetattr(int, _Out_ void *)'),
-    cfmakeraw: libc.func('void cfmakeraw(_Inout_ void *)'),
-    tcsetattr: libc.func('int tcsetattr(int, int, void *)'),
-    poll: libc.func('int poll(_Inout_ void *, unsigned long, int)'),
-  };
 }

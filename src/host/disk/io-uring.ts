@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
 
 /** Number of the system call io_uring_setup, the same on all architectures. */
 const IO_URING_SETUP = 425;
@@ -16,9 +16,8 @@ export function hasIoUring(): Promise<boolean> {
 
 async function probe(): Promise<boolean> {
   if (process.platform !== 'linux') return false;
-  const { libc } = await loadNative();
-  const setup = libc.func('long syscall(long number, unsigned int entries, _Inout_ void *params)');
-  const fd = Number(setup(IO_URING_SETUP, 1, Buffer.alloc(PARAMS_BYTES)));
+  const { syscall } = await loadLibc();
+  const fd = syscall(IO_URING_SETUP, 1, Buffer.alloc(PARAMS_BYTES));
   if (fd < 0) return false;
   closeSync(fd);
   return true;

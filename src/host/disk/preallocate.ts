@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { systemError } from '../../util/errno.ts';
-import { loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { callError } from '../../native/system-error.ts';
 import { openFile } from '../../util/open-file.ts';
 import { beforeDeadline, pathError } from '../../util/path-deadline.ts';
 
@@ -41,12 +41,11 @@ async function checkSpace(path: string, needed: number, signal: AbortSignal): Pr
 
 /** A large file takes seconds: the call is made on a thread of koffi's. */
 async function allocate(fd: number, bytes: number): Promise<void> {
-  const { koffi, libc } = await loadNative();
-  const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)');
+  const { fallocate } = await loadLibc();
   await new Promise<void>((resolve, reject) => {
     fallocate.async(fd, 0, 0, bytes, (error: unknown, result: unknown) => {
       if (error === null && result === 0) resolve();
-      else reject(error instanceof Error ? error : systemError('fallocate', koffi.errno()));
+      else reject(error instanceof Error ? error : callError('fallocate'));
     });
   });
 }

@@ -1,4 +1,4 @@
-import { loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
 
 /** A run of bytes in a file or in a region of memory, in `bytes`. */
 export interface Extent {
@@ -12,9 +12,8 @@ const SEEK_HOLE = 4;
 
 /** Where a sparse file has data within a range; what lies between reads as zeros. Offsets are the file's. */
 export async function dataExtents(fd: number, range: Extent): Promise<Extent[]> {
-  const { libc } = await loadNative();
-  const lseek = libc.func('int64_t lseek(int, int64_t, int)');
-  const seek = (offset: number, whence: number): number => Number(lseek(fd, offset, whence));
+  const { lseek } = await loadLibc();
+  const seek = (offset: number, whence: number): number => lseek(fd, offset, whence);
   const end = range.offset + range.length;
   const extents: Extent[] = [];
   for (let at = range.offset; at < end;) {

@@ -2,8 +2,9 @@ import { closeSync, writeSync } from 'node:fs';
 import { once } from 'node:events';
 import { createConnection, createServer, Socket, type NetConnectOpts, type Server } from 'node:net';
 import { getSystemErrorMap } from 'node:util';
-import { listenAtPath } from '../../native/listening-socket.ts';
-import { descriptorOf, loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { serveAtPath } from '../../native/listening-socket.ts';
+import { duplicateDescriptor } from '../../native/unix-socket.ts';
 
 /*
  * A connection between two VMMs. They speak in turns, one message each: a word that says whose protocol it is, the length in
@@ -58,18 +59,24 @@ export async function acceptLink(address: NetConnectOpts, signal: AbortSignal): 
 
 /** @returns ends the listening, and removes the socket's file */
 async function listen(server: Server, address: NetConnectOpts): Promise<Disposable> {
-  const socket = 'path' in address ? await listenAtPath(address.path) : undefined;
-  const listening = once(server, 'listening');
-  server.listen(socket === undefined ? address : { fd: socket.fd });
-  await listening.catch((error: NodeJS.ErrnoException) => {
+  const removeFile = await startListening(server, address).catch((error: NodeJS.ErrnoException) => {
     throw new Error(wordsOf(error));
   });
   return {
     [Symbol.dispose]: () => {
-      socket?.removeFile();
+      removeFile();
       server.close();
     },
   };
+}
+
+/** @returns removes the socket's file */
+async function startListening(server: Server, address: NetConnectOpts): Promise<() => void> {
+  if ('path' in address) return (await serveAtPath(server, address.path)).removeFile;
+  const listening = once(server, 'listening');
+  server.listen(address);
+  await listening;
+  return () => undefined;
 }
 
 /** Errors of sockets begin with the call and end with the address: what stands in between is left. */
@@ -91,9 +98,8 @@ function linkOn(socket: Socket): Link {
       return value;
     },
     take: async (last) => {
-      const { libc } = await loadNative();
-      const fd = Number(libc.func('int dup(int)')(descriptorOf(socket)));
-      if (fd < 0) throw new Error('the connection could not be given to QEMU');
+      await loadLibc();
+      const fd = duplicateDescriptor(socket);
       socket.destroy();
       try {
         if (last !== undefined) writeSync(fd, encode(last));

@@ -1,5 +1,7 @@
 import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
-import { loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { callError, checked, errno } from '../../native/system-error.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../native/unix-socket.ts';
 
 /** linux/sockios.h: requests about a network interface, each with a struct ifreq. */
 const SIOCGIFFLAGS = 0x8913;
@@ -11,9 +13,6 @@ const SIOCGIFHWADDR = 0x8927;
 const SIOCSIFMTU = 0x8922;
 
 const IFF_UP = 1;
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
 
 /** struct ifreq: the name, then a union: flags, a struct sockaddr, ... */
 const IFREQ_BYTES = 40;
@@ -38,12 +37,10 @@ export function nameIn(request: Buffer): string {
 
 /** ioctl(2) with a buffer that the kernel reads and writes. Rejects with what failed and the reason, and the code. */
 export async function ioctl(fd: number, request: number, argument: Buffer): Promise<void> {
-  const { koffi, libc } = await loadNative();
-  const call = libc.func('int ioctl(int, unsigned long, _Inout_ void *)');
-  if (call(fd, request, argument) === 0) return;
-  const code = koffi.errno();
-  const [name = String(code)] = Object.entries(koffi.os.errno).find(([, value]) => value === code) ?? [];
-  throw Object.assign(new Error(libc.func('const char *strerror(int)')(code)), { code: name });
+  const libc = await loadLibc();
+  if (libc.ioctl(fd, request, argument) === 0) return;
+  const number = errno();
+  throw Object.assign(new Error(libc.strerror(number)), { code: callError('ioctl', number).code });
 }
 
 /** The host's interfaces. */
@@ -120,9 +117,8 @@ function withAddress(name: string, address: string): Buffer {
 
 /** Any socket will do: the request names its interface. */
 async function onInterface(request: Buffer, which: number): Promise<void> {
-  const { libc } = await loadNative();
-  const fd: unknown = libc.func('int socket(int, int, int)')(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (typeof fd !== 'number' || fd < 0) throw new Error('no socket could be opened');
+  const { socket } = await loadLibc();
+  const fd = checked('socket', socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
     await ioctl(fd, which, request);
   } finally {

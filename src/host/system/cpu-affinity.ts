@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { loadNative } from '../../native/load.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { errno } from '../../native/system-error.ts';
 
 /** Bits of the mask that sched_setaffinity(2) is given: more than any Linux has processors. */
 const MASK_BITS = 8192;
@@ -19,15 +20,11 @@ export async function usableProcessors(wanted: readonly number[]): Promise<numbe
 
 /** Binds a thread, by its number on the host, to processors. Rejects where the kernel refuses. */
 export async function pinThread(thread: number, processors: readonly number[]): Promise<void> {
-  const { koffi, libc } = await loadNative();
+  const { sched_setaffinity } = await loadLibc();
   const mask = Buffer.alloc(MASK_BITS / 8);
   for (const one of processors) mask[one >> 3] = (mask[one >> 3] ?? 0) | (1 << (one & 7));
-  const result: unknown = libc.func('int sched_setaffinity(int, size_t, const void *)')(
-    thread,
-    mask.length,
-    mask,
-  );
-  if (result !== 0) throw new Error(`sched_setaffinity failed (errno ${koffi.errno()})`);
+  const result = sched_setaffinity(thread, mask.length, mask);
+  if (result !== 0) throw new Error(`sched_setaffinity failed (errno ${errno()})`);
 }
 
 /** By `taskset`, a cgroup or the hardware. */

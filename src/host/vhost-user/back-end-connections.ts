@@ -1,9 +1,8 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listenAtPath } from '../../native/listening-socket.ts';
-import { loadNative } from '../../native/load.ts';
-import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../../native/socket-address.ts';
-import { connectNow } from '../../native/unix-socket.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 
 /** How often a back-end is looked for, in milliseconds: as often as Cloud Hypervisor does. */
 const LOOK_MS = 100;
@@ -16,20 +15,18 @@ export interface BackEnds extends Disposable {
 
 /** Back-ends that listen at a path. */
 export async function reachBackEnds(path: string): Promise<BackEnds> {
-  const native = await loadNative();
+  await loadLibc();
   return {
-    next: (signal) => untilOne(() => connectNow(native, path), signal),
+    next: (signal) => untilOne(() => connectTo(path), signal),
     [Symbol.dispose]: () => undefined,
   };
 }
 
 /** Back-ends that connect to a path, at which the VMM listens from now on. Rejects with the reason alone. */
 export async function awaitBackEnds(path: string): Promise<BackEnds> {
-  const { libc } = await loadNative();
   const { fd, removeFile } = await listenAtPath(path);
-  const accept = libc.func('int accept4(int, void *, void *, int)');
   return {
-    next: (signal) => untilOne(() => Number(accept(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK)), signal),
+    next: (signal) => untilOne(() => acceptFrom(fd), signal),
     [Symbol.dispose]: () => {
       removeFile();
       closeSync(fd);

@@ -1,13 +1,14 @@
 import { closeSync } from 'node:fs';
-import { loadNative } from '../../native/load.ts';
 import { createReadiness, type Readiness } from '../../native/readiness.ts';
 import {
-  closeReceived,
+  closeAll,
   createReceive,
+  createSend,
   type Receive,
   type Received,
-} from '../../native/receive-descriptors.ts';
-import { createSend, type Send } from '../../native/descriptor-passing.ts';
+  type Send,
+} from '../../native/descriptor-passing.ts';
+import { EAGAIN } from '../../native/system-error.ts';
 import { encode, HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 
 /** The calls that channels are made of. */
@@ -15,15 +16,11 @@ export interface ChannelCalls {
   readonly receive: Receive;
   readonly send: Send;
   readonly readiness: Readiness;
-  /** errno of a socket whose buffer is full */
-  readonly EAGAIN: number;
 }
 
 /** Loads the calls; `readiness` is the caller's to close. */
 export async function loadChannelCalls(): Promise<ChannelCalls> {
-  const native = await loadNative();
-  const [receive, readiness] = [await createReceive(), await createReadiness()];
-  return { receive, send: createSend(native), readiness, EAGAIN: native.koffi.os.errno['EAGAIN'] ?? 0 };
+  return { receive: await createReceive(), send: await createSend(), readiness: await createReadiness() };
 }
 
 /** One vhost-user connection, in whole messages. */
@@ -41,17 +38,17 @@ export function openChannel(fd: number, calls: ChannelCalls): Channel {
     receive: async () => {
       const fds: number[] = [];
       const message = await readMessage(socket, fds).catch((error: unknown) => {
-        closeReceived(fds);
+        closeAll(fds);
         throw error;
       });
-      if (message === undefined) closeReceived(fds);
+      if (message === undefined) closeAll(fds);
       return message;
     },
     send: async (message) => {
       try {
         return await sendBytes(socket, encode(message), message.fds);
       } finally {
-        closeReceived(message.fds);
+        closeAll(message.fds);
       }
     },
     [Symbol.dispose]: socket.close,
@@ -134,7 +131,7 @@ async function sendBytes(socket: Socket, bytes: Buffer, fds: readonly number[]):
   while (rest.length > 0) {
     if (socket.isClosed()) return false;
     const sent = socket.send(socket.fd, rest, copies);
-    if (sent === -socket.EAGAIN) await socket.changed();
+    if (sent === -EAGAIN) await socket.changed();
     else if (sent < 0) return false;
     else [rest, copies] = [rest.subarray(sent), []];
   }

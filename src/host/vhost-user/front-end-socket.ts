@@ -1,10 +1,9 @@
 import { chownSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadNative } from '../../native/load.ts';
-import { SOCKET_PATH_MAX } from '../../native/socket-address.ts';
-import { askForListener } from '../../native/socket-probe.ts';
-import { connectNow } from '../../native/unix-socket.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { probeSocket } from '../../native/socket-probe.ts';
+import { connectTo, SOCKET_PATH_MAX } from '../../native/unix-socket.ts';
 
 /** A socket on which QEMU listens for the VMM alone: its peer gets the guest's RAM. */
 export interface FrontEndSocket extends Disposable {
@@ -26,7 +25,7 @@ export interface Owner {
 
 /** Makes the folder, for QEMU of `owner` where that is not the VMM's user. Rejects with the system's error. */
 export async function makeFrontEndSocket(owner: Owner | undefined): Promise<FrontEndSocket> {
-  const native = await loadNative();
+  await loadLibc();
   const folder = mkdtempSync(join(shortFolder(), PREFIX));
   const path = join(folder, FILE);
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
@@ -40,12 +39,12 @@ export async function makeFrontEndSocket(owner: Owner | undefined): Promise<Fron
   const reachable = (): string => (hidden === undefined ? path : `/proc/self/fd/${hidden}`);
   return {
     path,
-    connect: () => connectNow(native, reachable()),
+    connect: () => connectTo(reachable()),
     hide: () => {
       hidden ??= nameFile(path);
       remove();
     },
-    isHeld: () => askForListener(native, reachable()) === undefined,
+    isHeld: () => probeSocket(reachable()) === undefined,
     [Symbol.dispose]: () => {
       remove();
       if (hidden !== undefined) closeSync(hidden);

@@ -5,8 +5,8 @@ import { createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { loadNative } from '../../native/load.ts';
-import { openSocketPair } from '../../native/socket-pair.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import type { BackEnds } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from './channel.ts';
 import { Request } from './message.ts';
@@ -17,9 +17,9 @@ const ANSWER_MS = 100;
 
 /** Back-ends whose ends the test has, in the order in which they are connected to. */
 async function fakeBackEnds(count: number) {
-  const native = await loadNative();
+  await loadLibc();
   const calls = await loadChannelCalls();
-  const pairs = Array.from({ length: count }, () => openSocketPair(native));
+  const pairs = Array.from({ length: count }, () => openSocketPair());
   const own = pairs.map(([fd]) => openChannel(fd, calls));
   const rest = pairs.map(([, fd]) => fd);
   const backEnds: BackEnds = {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
 import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
-import { closeReceived } from '../../native/receive-descriptors.ts';
+import { closeAll } from '../../native/descriptor-passing.ts';
 import type { BackEnds } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end-socket.ts';
@@ -117,7 +117,7 @@ async function answers(backEnd: Channel, answerMs: number): Promise<boolean> {
   try {
     if (!(await backEnd.send(ask(Request.GetFeatures)))) return false;
     const reply = await backEnd.receive();
-    closeReceived(reply?.fds ?? []);
+    closeAll(reply?.fds ?? []);
     return reply?.request === Request.GetFeatures;
   } finally {
     clearTimeout(timer);

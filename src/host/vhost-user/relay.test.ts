@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { loadNative } from '../../native/load.ts';
-import { openSocketPair } from '../../native/socket-pair.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 import { relayMessages } from './relay.ts';
@@ -25,10 +24,9 @@ interface Ends {
 
 /** A relay with both of its peers. */
 async function withRelay(act: (ends: Ends) => Promise<void>): Promise<void> {
-  const native = await loadNative();
   const calls = await loadChannelCalls();
-  const [qemuFd, front] = openSocketPair(native);
-  const [backEndFd, back] = openSocketPair(native);
+  const [qemuFd, front] = openSocketPair();
+  const [backEndFd, back] = openSocketPair();
   using qemu = openChannel(qemuFd, calls);
   using backEnd = openChannel(backEndFd, calls);
   const relayed = relayMessages(openChannel(front, calls), openChannel(back, calls));

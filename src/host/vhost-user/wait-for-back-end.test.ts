@@ -49,7 +49,7 @@ test('each way of failing is named with the path', () =>
     const server = await listen(live);
     linkSync(live, stale);
     await new Promise((resolve) => server.close(resolve));
-    await fails(stale, /nobody listens there \(waited 0\.15 s/);
+    await fails(stale, /no process listens there \(waited 0\.15 s/);
     await fails(join(folder, 'none'), /no such socket \(waited 0\.15 s/);
     await fails(file, /is not a socket$/);
     await fails(join(file, 'below'), /not a directory$/);

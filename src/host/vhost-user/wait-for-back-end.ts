@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, reasonOf } from '../../util/errno.ts';
-import { loadNative, type Native } from '../../native/load.ts';
-import { checkPathLength } from '../../native/socket-address.ts';
-import { askForListener } from '../../native/socket-probe.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { probeSocket } from '../../native/socket-probe.ts';
+import { checkPathLength } from '../../native/unix-socket.ts';
 import { statPath } from '../../util/path-calls.ts';
 
 /** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
@@ -29,8 +29,8 @@ export async function waitForListener(
   { signal, patience = PATIENCE_MS, onWait }: WaitOptions,
 ): Promise<void> {
   checkPathLength(path);
-  const native = await loadNative();
-  const look = async (): Promise<string | undefined> => (await whatIsWrong(path)) ?? whyUnheard(native, path);
+  await loadLibc();
+  const look = async (): Promise<string | undefined> => (await whatIsWrong(path)) ?? whyUnheard(path);
   let missing = await look();
   if (missing === undefined) return;
   const end = performance.now() + patience;
@@ -48,9 +48,9 @@ export async function waitForListener(
 }
 
 /** @returns why the socket cannot be reached, with the path where waiting cannot help */
-function whyUnheard(native: Native, path: string): string | undefined {
+function whyUnheard(path: string): string | undefined {
   try {
-    return askForListener(native, path);
+    return probeSocket(path);
   } catch (error) {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }

@@ -2,8 +2,8 @@ import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
-import { loadNative } from '../../native/load.ts';
-import { openSocketPair } from '../../native/socket-pair.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import { deferred, type Deferred } from '../../util/deferred.ts';
 import type { Qmp } from '../qmp/connection.ts';
 
@@ -45,7 +45,8 @@ export function guestBus(qmp: Qmp): Promise<GuestBus> {
 }
 
 async function openBus(qmp: Qmp): Promise<GuestBus> {
-  const [ours, theirs] = openSocketPair(await loadNative());
+  await loadLibc();
+  const [ours, theirs] = openSocketPair();
   const stream = new Socket({ fd: ours });
   try {
     await qmp.execute('getfd', { fdname: NAME }, [theirs]);

@@ -3,8 +3,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
-import { loadNative, type Native } from '../../native/load.ts';
-import { openSocketPair } from '../../native/socket-pair.ts';
+import { libc, loadLibc } from '../../native/libc.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import type { Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
@@ -31,7 +31,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
   const streams = new Map<string, Duplex>();
-  const native = ids.length === 0 ? undefined : await loadNative();
+  if (ids.length > 0) await loadLibc();
   let isOpen = false;
   const dispose = (): void => {
     if (isOpen) return;
@@ -40,8 +40,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
   };
   try {
     for (const id of ids) {
-      if (native === undefined) continue;
-      const [own, end] = openSocketPair(native);
+      const [own, end] = openSocketPair();
       ends.set(id, end);
       streams.set(id, new Socket({ fd: own }));
     }
@@ -55,7 +54,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
     makeWait: () => {
       isOpen = true;
       for (const fd of ends.values()) {
-        if (native !== undefined) makeBlocking(native, fd);
+        makeBlocking(fd);
         closeSync(fd);
       }
     },
@@ -78,6 +77,6 @@ function untilClosed(stream: Duplex): Promise<void> {
 const F_SETFL = 4;
 
 /** Clears O_NONBLOCK of a socket: no other flag of a socket is set this way. */
-function makeBlocking({ libc }: Native, fd: number): void {
-  libc.func('int fcntl(int, int, ...)')(fd, F_SETFL, 'int', 0);
+function makeBlocking(fd: number): void {
+  libc().fcntl(fd, F_SETFL, 'int', 0);
 }

@@ -1,7 +1,7 @@
 import { imageType } from '../devices/disk/config.ts';
 import { readIntegers } from '../devices/common/integers.ts';
 import { PortForward } from '../devices/net/port-forward.ts';
-import { FILE_URL, SOCKET_URL } from '../devices/common/limits.ts';
+import { FILE_URL, SOCKET_URL } from './url-patterns.ts';
 import {
   beyond,
   bounded,

@@ -1,9 +1,9 @@
 import { DEVICES } from '../devices/index.ts';
 import { growingZones } from '../devices/memory/zones.ts';
-import type { Report } from './checks.ts';
+import type { Report } from '../devices/common/rules.ts';
 import { dialectOf, fixedIdOf } from './dialect.ts';
 import { deviceItems } from './items.ts';
-import { duplicates } from './numbers.ts';
+import { duplicates } from '../util/duplicates.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** Names that the machine itself uses in the device tree, as the contract has them. */

@@ -12,19 +12,27 @@ export interface DeviceItem {
   readonly id: string | undefined;
 }
 
-/** The devices that the guest will see, in the order of their slots. */
+/** Returns the devices that the guest will see, in the order of their slots. */
 export function deviceItems(config: VmConfig): DeviceItem[] {
-  const members = new Map<string, unknown>(Object.entries(config));
-  // what has no name, e.g. memory, is no device of its own
+  // a member without an id, e.g. memory, is no device of its own
   const devices = DEVICES.filter(({ ids }) => ids !== undefined);
   return devices.flatMap((device) => {
-    const member = members.get(device.member);
-    if (device.derive !== undefined) return derivedItems(device, member);
-    const values: readonly unknown[] = Array.isArray(member) ? member : [member];
-    return values
-      .map((value, i) => toItem(device, value, device.many ? `${device.member}[${i}]` : device.member))
-      .filter((item) => item !== undefined);
+    if (device.derive !== undefined) return derivedItems(device, memberOf(device, config));
+    return memberItems(device, config).filter((item) => device.present?.(item.config) ?? true);
   });
+}
+
+/** Returns what a configuration holds of one kind of device, whether or not the guest will see it. */
+export function memberItems(device: Device, config: VmConfig): DeviceItem[] {
+  const member = memberOf(device, config);
+  const values: readonly unknown[] = Array.isArray(member) ? member : [member];
+  return values
+    .map((value, i) => toItem(device, value, device.many ? `${device.member}[${i}]` : device.member))
+    .filter((item) => item !== undefined);
+}
+
+function memberOf({ member }: Device, config: VmConfig): unknown {
+  return Object.entries(config).find(([name]) => name === member)?.[1];
 }
 
 function derivedItems(device: Device, member: unknown): DeviceItem[] {
@@ -34,12 +42,11 @@ function derivedItems(device: Device, member: unknown): DeviceItem[] {
 
 function toItem(device: Device, value: unknown, place: string): DeviceItem | undefined {
   if (!isConfig(value)) return undefined;
-  if (device.present !== undefined && !device.present(value)) return undefined;
   const id = value === true ? undefined : value['id'];
   return { device, config: value, place, id: typeof id === 'string' ? id : undefined };
 }
 
-/** Members that are switched off or were not given are no devices. */
+/** Returns whether a member is a device: one that is switched off or not given is none. */
 function isConfig(value: unknown): value is AnyConfig {
   return value === true || (typeof value === 'object' && value !== null);
 }

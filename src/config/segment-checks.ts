@@ -1,5 +1,5 @@
-import type { Report } from './checks.ts';
-import { duplicates } from './numbers.ts';
+import type { Report } from '../devices/common/rules.ts';
+import { duplicates } from '../util/duplicates.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** PCI segments of a machine, at most. */

@@ -1,7 +1,7 @@
 import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
-import type { Report } from './checks.ts';
+import type { Report } from '../devices/common/rules.ts';
 import { deviceItems } from './items.ts';
-import { duplicates } from './numbers.ts';
+import { duplicates } from '../util/duplicates.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** The slots that devices ask for are on the bus, and each is asked for once. */

@@ -51,7 +51,8 @@ import {
 import { flag, nested } from '../schema/kinds.ts';
 import { withAbsolutePaths } from '../schema/paths.ts';
 import { joinSome } from '../util/clip.ts';
-import { checkVmConfig, type Problem } from './checks.ts';
+import { checkVmConfig } from './checks.ts';
+import type { Problem } from '../devices/common/rules.ts';
 import { dialectOf } from './dialect.ts';
 import { ConfigError } from './errors.ts';
 

@@ -1,5 +1,6 @@
 import type { InferOutput } from 'valibot';
 import type { Field, Struct, ValueOf } from '../schema/field.ts';
+import type { Report, RuleContext } from './common/rules.ts';
 import type { Step } from './common/step.ts';
 
 /*
@@ -160,6 +161,10 @@ export interface Device<
    * place in the configuration.
    */
   derive?(member: InferOutput<F['schema']>): readonly ConfigOf<S>[];
+  /** Reports the rules that an item breaks, as far as its own configuration and the context decide (`rules.ts`). */
+  check?(config: ConfigOf<S>, context: RuleContext): void;
+  /** Reports the rules that the items of a list break together, e.g. that no two have one path. */
+  checkList?(configs: readonly ConfigOf<S>[], report: Report): void;
   /** Returns whether the guest sees the device; without this function every configured device is seen. */
   present?(config: ConfigOf<S>): boolean;
   /** Returns why the device's state cannot be in a snapshot or a migration; undefined, or no function: it can. */

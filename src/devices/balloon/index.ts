@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { BalloonConfig } from './config.ts';
 import { planBalloon } from './plan.ts';
+import { checkBalloon } from './rules.ts';
 
 export const balloon = defineDevice({
   member: 'balloon',
@@ -14,5 +15,6 @@ export const balloon = defineDevice({
   ids: { fixed: '_balloon' },
   takesSlot: true,
   removable: false,
+  check: checkBalloon,
   plan: planBalloon,
 });

@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { ConsoleConfig } from './config.ts';
 import { planConsole } from './plan.ts';
+import { checkConsole } from './rules.ts';
 
 export const console = defineDevice({
   member: 'console',
@@ -18,5 +19,6 @@ export const console = defineDevice({
   removable: false,
   editable: ['mode', 'file', 'socket'],
   present: ({ mode }) => mode !== 'Off',
+  check: checkConsole,
   plan: planConsole,
 });

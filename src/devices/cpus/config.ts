@@ -13,7 +13,9 @@ import {
 import { flag, list, nested, readDecimal, uint } from '../../schema/kinds.ts';
 import { readTexts } from '../../schema/lists.ts';
 import { AFFINITY_SYNTAX, CpuAffinity, readAffinity } from '../common/host-cpus.ts';
-import { TOPOLOGY_PART } from '../common/limits.ts';
+
+/** Number of one part of a CPU topology. */
+const TOPOLOGY_PART = { minimum: 1 } as const;
 
 const part = (doc: string) => documentedAs('optional', bounded(uint(doc, { bits: 8 }), TOPOLOGY_PART));
 

@@ -2,6 +2,7 @@ import { defaulted } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { CpusConfig } from './config.ts';
+import { checkCpus } from './rules.ts';
 
 export const cpus = defineDevice({
   member: 'cpus',
@@ -15,4 +16,5 @@ export const cpus = defineDevice({
   takesSlot: false,
   removable: false,
   editable: ['affinity'],
+  check: checkCpus,
 });

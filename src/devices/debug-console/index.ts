@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { DebugConsoleConfig } from './config.ts';
 import { planDebugConsole } from './plan.ts';
+import { checkConsole } from '../console/rules.ts';
 
 export const debugConsole = defineDevice({
   member: 'debug_console',
@@ -16,5 +17,6 @@ export const debugConsole = defineDevice({
   removable: false,
   editable: ['mode', 'file'],
   present: ({ mode }) => mode !== 'Off',
+  check: checkConsole,
   plan: planDebugConsole,
 });

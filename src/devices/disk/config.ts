@@ -16,7 +16,10 @@ import { choice, flag, list, nested, path, readToggle, text, uint } from '../../
 import { AFFINITY_SYNTAX, readAffinity, VirtQueueAffinity } from '../common/host-cpus.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
 import { rateLimiterConfig } from '../common/rate-limit.ts';
-import { DISK_SERIAL, NOT_EMPTY, QUEUES, QUEUE_SIZE } from '../common/limits.ts';
+import { NOT_EMPTY, QUEUES, QUEUE_SIZE } from '../common/limits.ts';
+
+/** Serial number of a disk, in bytes: VIRTIO_BLK_ID_BYTES (virtio 1.2, 5.2.6). */
+export const DISK_SERIAL = { maxLength: 20 } as const;
 
 /** A virtio-blk disk: an image on the host, or a vhost-user back-end. */
 export interface DiskConfig extends ValueOf<typeof DiskConfig> {}

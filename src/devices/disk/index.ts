@@ -3,6 +3,7 @@ import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { DiskConfig } from './config.ts';
 import { planDisk } from './plan.ts';
+import { checkDisk } from './rules.ts';
 
 export const disk = defineDevice({
   member: 'disks',
@@ -28,5 +29,6 @@ export const disk = defineDevice({
   ],
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
   hasBlockCounters: ({ vhost_user: served }) => !served,
+  check: checkDisk,
   plan: planDisk,
 });

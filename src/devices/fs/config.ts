@@ -11,7 +11,10 @@ import {
 import { flag, path, readToggle, size, text, uint } from '../../schema/kinds.ts';
 import { parseSize } from '../../schema/size.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
-import { FS_TAG, NOT_EMPTY, QUEUES, QUEUE_SIZE } from '../common/limits.ts';
+import { NOT_EMPTY, QUEUES, QUEUE_SIZE } from '../common/limits.ts';
+
+/** Tag of a file system, in bytes: the field `tag` of the device's configuration (virtio 1.2, 5.11.4). */
+export const FS_TAG = { minLength: 1, maxLength: 36 } as const;
 
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);

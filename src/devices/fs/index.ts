@@ -3,6 +3,7 @@ import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { FsConfig } from './config.ts';
 import { planFs } from './plan.ts';
+import { checkFs } from './rules.ts';
 
 export const fs = defineDevice({
   member: 'fs',
@@ -24,5 +25,6 @@ export const fs = defineDevice({
   }),
   editable: ['pci_segment'],
   unsaved: () => 'its daemon has state of its own',
+  check: checkFs,
   plan: planFs,
 });

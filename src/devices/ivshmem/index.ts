@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { IvshmemConfig } from './config.ts';
 import { ivshmemMemory, planIvshmem } from './plan.ts';
+import { checkIvshmem } from './rules.ts';
 
 export const ivshmem = defineDevice({
   member: 'ivshmem',
@@ -18,5 +19,6 @@ export const ivshmem = defineDevice({
   editable: ['path', 'pci_segment'],
   unmovable: () => 'other programs may write its memory meanwhile',
   foreignMemory: (qemuId) => [ivshmemMemory(qemuId)],
+  check: checkIvshmem,
   plan: planIvshmem,
 });

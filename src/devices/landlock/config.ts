@@ -1,6 +1,9 @@
 import { bounded, struct, type ValueOf } from '../../schema/field.ts';
 import { path, text } from '../../schema/kinds.ts';
-import { LANDLOCK_ACCESS, NOT_EMPTY } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Access rights of a Landlock rule. */
+export const LANDLOCK_ACCESS = { pattern: '^(r|w|rw|wr)$' } as const;
 
 /** A path that the VMM may still open under Landlock. */
 export interface LandlockConfig extends ValueOf<typeof LandlockConfig> {}

@@ -2,6 +2,7 @@ import { beyond, optional, withoutEffect } from '../../schema/field.ts';
 import { flag, list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { LandlockConfig } from './config.ts';
+import { checkLandlockRule } from './rules.ts';
 
 const NOT_APPLIED =
   'Landlock is not applied; QEMU is confined by seccomp, and by --user to the files of another user';
@@ -32,4 +33,5 @@ export const landlockRules = defineDevice({
   takesSlot: false,
   removable: false,
   editable: 'all',
+  check: checkLandlockRule,
 });

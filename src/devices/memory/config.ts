@@ -9,7 +9,19 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { choice, flag, list, nested, path, size, text, uint } from '../../schema/kinds.ts';
-import { HOTPLUG_SIZE, NOT_EMPTY, RAM_SIZE, ZONE_SIZE } from '../common/limits.ts';
+import { NOT_EMPTY, PAGE, RAM_SIZE } from '../common/limits.ts';
+
+/** Size of a memory zone, in `bytes`. */
+const ZONE_SIZE = { minimum: PAGE, multipleOf: PAGE } as const;
+
+/** RAM that can be added, in `bytes`. */
+const HOTPLUG_SIZE = { minimum: 1 } as const;
+
+/**
+ * Unit of `hotplug_size` and of a DIMM, in `bytes`: Linux adds RAM in blocks of this size (arch/x86/include/asm/sparsemem.h,
+ * SECTION_SIZE_BITS). Cloud Hypervisor has the same unit.
+ */
+export const MEMORY_BLOCK = 128 * 2 ** 20;
 
 /** Size of the RAM where nothing is said, in `bytes`. */
 export const DEFAULT_MEMORY = 512 * 2 ** 20;

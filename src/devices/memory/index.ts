@@ -2,6 +2,7 @@ import { defaulted } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { DEFAULT_MEMORY, MemoryConfig } from './config.ts';
+import { checkMemory } from './rules.ts';
 
 export const memory = defineDevice({
   member: 'memory',
@@ -19,4 +20,5 @@ export const memory = defineDevice({
     ...['shared', 'mergeable', 'prefault', 'thp', 'reserve'].map((name) => `zones[].${name}`),
     ...['zones[].file', 'zones[].host_numa_node'],
   ],
+  check: checkMemory,
 });

@@ -14,7 +14,19 @@ import { PortForward, readForwards } from './port-forward.ts';
 import { offloads } from './offloads.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
 import { rateLimiterConfig } from '../common/rate-limit.ts';
-import { INTERFACE_NAME, NET_QUEUES, NET_QUEUE_SIZE, NOT_EMPTY, UNICAST_MAC } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Queues: one for receiving and one for sending at least. */
+export const NET_QUEUES = { minimum: 2 } as const;
+
+/** Descriptors of a queue, a power of two: the bounds of QEMU (hw/net/virtio-net.c). */
+export const NET_QUEUE_SIZE = { minimum: 256, maximum: 1024 } as const;
+
+/** Name of a network interface of the host, in bytes: IFNAMSIZ (16) without the final NUL, and no template. */
+export const INTERFACE_NAME = { maxLength: 15, pattern: '^[^\\x00\\s/:%]*$' } as const;
+
+/** MAC address of one interface: the lowest bit of the first byte marks a multicast address. */
+export const UNICAST_MAC = { pattern: '^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$' } as const;
 
 /** A virtio-net interface on a TAP of the host, on descriptors that were passed in, or on a vhost-user back-end. */
 export interface NetConfig extends ValueOf<typeof NetConfig> {}

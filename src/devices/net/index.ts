@@ -4,6 +4,7 @@ import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { NetConfig } from './config.ts';
 import { withDescriptors } from './descriptors.ts';
 import { planNet } from './plan.ts';
+import { checkNet } from './rules.ts';
 
 export const net = defineDevice({
   member: 'net',
@@ -34,5 +35,6 @@ export const net = defineDevice({
     ...['rate_limiter_config', 'pci_segment'],
   ],
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
+  check: checkNet,
   plan: planNet,
 });

@@ -11,6 +11,12 @@ import { list, nested, readDecimal, text, uint } from '../../schema/kinds.ts';
 import { readItems } from '../../schema/lists.ts';
 import { readIntegers } from '../common/integers.ts';
 
+/** NUMA nodes: MAX_NODES of QEMU (include/system/numa.h). */
+export const NUMA_NODES = { maxItems: 128 } as const;
+
+/** Distance of a node from itself (ACPI 6.5, 5.2.17: SLIT). */
+export const OWN_DISTANCE = 10;
+
 /** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
 export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
 export const NumaDistance = struct({

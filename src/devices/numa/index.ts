@@ -1,8 +1,7 @@
 import { bounded, optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-import { NUMA_NODES } from '../common/limits.ts';
-import { NumaConfig } from './config.ts';
+import { NUMA_NODES, NumaConfig } from './config.ts';
 
 export const numa = defineDevice({
   member: 'numa',

@@ -1,7 +1,10 @@
 import { bounded, later, optional, struct, type ValueOf } from '../../schema/field.ts';
 import { nested, path, text } from '../../schema/kinds.ts';
 import { FwCfgConfig } from './fw-cfg.ts';
-import { CMDLINE, NOT_EMPTY } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Kernel command line, in characters of one byte each: Cloud Hypervisor's bound (arch/src/x86_64/layout.rs, CMDLINE_MAX_SIZE). */
+export const CMDLINE = { pattern: '^[\\x20-\\x7e]*$', maxLength: 65_536 } as const;
 
 /** Why an IGVM file is refused. */
 export const NO_IGVM = 'QEMU 10 cannot load IGVM files';

@@ -9,7 +9,12 @@ import {
 } from '../../schema/field.ts';
 import { flag, list, nested, path, text } from '../../schema/kinds.ts';
 import { insideBrackets, splitOutside, unquoted } from '../../schema/lists.ts';
-import { FW_CFG_ITEMS, FW_CFG_NAME } from '../common/limits.ts';
+
+/** Files of the firmware configuration device: QEMU has 32 places (hw/nvram/fw_cfg.c), and uses some itself. */
+export const FW_CFG_ITEMS = { maxItems: 16 } as const;
+
+/** Name of a file, of at most 55 bytes (FW_CFG_MAX_FILE_PATH); no character of it can start another option. */
+export const FW_CFG_NAME = { pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,54}$' } as const;
 
 /** A file that a guest reads from the firmware configuration device. */
 export interface FwCfgItem extends ValueOf<typeof FwCfgItem> {}
@@ -80,14 +85,4 @@ function readPair(pair: string): [string, string] {
   if (key === undefined || value === undefined)
     throw new Error('expected name=<name>, file=<path> or string=<text>');
   return [key, unquoted(value)];
-}
-
-/** QEMU's bound of a name in `bytes`; what it is made of can be no other option. */
-const NAME = new RegExp(FW_CFG_NAME.pattern);
-
-/** Why a name cannot be one; undefined where it can. */
-export function nameProblem(name: string): string | undefined {
-  return NAME.test(name)
-    ? undefined
-    : 'must have 1 to 55 letters, digits, dots, slashes, dashes or underscores';
 }

@@ -11,7 +11,13 @@ import {
 import { flag, list, text, uint } from '../../schema/kinds.ts';
 import { readTexts } from '../../schema/lists.ts';
 import { readIntegers } from '../common/integers.ts';
-import { NOT_EMPTY, OEM_STRINGS, UUID } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** OEM strings: the table counts them in one byte (SMBIOS 3.7, 7.12). */
+export const OEM_STRINGS = { maxItems: 255 } as const;
+
+/** UUID in its usual form. */
+export const UUID = { pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' } as const;
 
 /** What the guest is told about the machine that it runs on. */
 export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}

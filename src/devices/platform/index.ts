@@ -2,6 +2,7 @@ import { beyond, optional } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { PlatformConfig } from './config.ts';
+import { checkPlatform } from './rules.ts';
 
 export const platform = defineDevice({
   member: 'platform',
@@ -13,4 +14,5 @@ export const platform = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  check: checkPlatform,
 });

@@ -1,7 +1,13 @@
 import { bounded, defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
 import { flag, path, size, text } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
-import { NOT_EMPTY, PMEM_SIZE } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Unit of the size of a pmem device, in `bytes`: the guest maps it with pages of this size. */
+export const PMEM_PAGE = 2 * 2 ** 20;
+
+/** Size of a pmem device, in `bytes`. */
+export const PMEM_SIZE = { minimum: PMEM_PAGE, multipleOf: PMEM_PAGE } as const;
 
 /** A virtio-pmem device: a file of the host that the guest sees as persistent memory. */
 export interface PmemConfig extends ValueOf<typeof PmemConfig> {}

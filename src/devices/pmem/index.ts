@@ -3,6 +3,7 @@ import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { PmemConfig } from './config.ts';
 import { planPmem } from './plan.ts';
+import { checkPmem } from './rules.ts';
 
 export const pmem = defineDevice({
   member: 'pmem',
@@ -27,5 +28,6 @@ export const pmem = defineDevice({
   // QEMU saves nothing of it, and what we do instead has to read its queue, which cannot be found behind the vIOMMU
   unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
   memorySize: ({ size }) => size,
+  check: checkPmem,
   plan: planPmem,
 });

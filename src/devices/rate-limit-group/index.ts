@@ -2,6 +2,7 @@ import { beyond, optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { RateLimitGroupConfig } from './config.ts';
+import { checkGroups } from './rules.ts';
 
 export const rateLimitGroup = defineDevice({
   member: 'rate_limit_groups',
@@ -14,4 +15,5 @@ export const rateLimitGroup = defineDevice({
   takesSlot: false,
   removable: false,
   editable: 'all',
+  checkList: checkGroups,
 });

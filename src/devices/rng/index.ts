@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { SOURCE, RngConfig } from './config.ts';
 import { planRng } from './plan.ts';
+import { checkRng } from './rules.ts';
 
 export const rng = defineDevice({
   member: 'rng',
@@ -17,5 +18,6 @@ export const rng = defineDevice({
   behindIommu: { onRequest: true },
   removable: false,
   editable: ['src'],
+  check: checkRng,
   plan: planRng,
 });

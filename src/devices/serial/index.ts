@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { consoleBackend } from '../console/plan.ts';
 import { ConsoleConfig } from '../console/config.ts';
 import { defineDevice } from '../device.ts';
+import { checkConsole } from '../console/rules.ts';
 
 /** The 16550 serial port, ttyS0 of the guest. */
 export const serial = defineDevice({
@@ -18,6 +19,7 @@ export const serial = defineDevice({
   removable: false,
   editable: ['mode', 'file', 'socket'],
   present: ({ mode }) => mode !== 'Off',
+  check: checkConsole,
   plan: (config, at) => [
     { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
     { kind: 'device', props: { driver: 'isa-serial', chardev: at.qemuId } },

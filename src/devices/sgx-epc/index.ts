@@ -2,6 +2,7 @@ import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { SgxEpcConfig } from './config.ts';
+import { checkSection, checkSections } from './rules.ts';
 
 export const sgxEpc = defineDevice({
   member: 'sgx_epc',
@@ -13,4 +14,6 @@ export const sgxEpc = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  check: checkSection,
+  checkList: checkSections,
 });

@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { TpmConfig } from './config.ts';
 import { planTpm } from './plan.ts';
+import { checkTpm } from './rules.ts';
 
 export const tpm = defineDevice({
   member: 'tpm',
@@ -16,5 +17,6 @@ export const tpm = defineDevice({
   treeNode: 'none',
   removable: false,
   unsaved: () => 'its emulator (swtpm) has state of its own',
+  check: checkTpm,
   plan: planTpm,
 });

@@ -9,7 +9,10 @@ import {
 } from '../../schema/field.ts';
 import { flag, path, text, uint } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
-import { CLIQUE, NOT_EMPTY } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Group of NVIDIA devices: four bits of a PCI capability (QEMU, hw/vfio/pci-quirks.c). */
+export const CLIQUE = { maximum: 15 } as const;
 
 /** A PCI device of the host, passed through to the guest. */
 export interface DeviceConfig extends ValueOf<typeof DeviceConfig> {}

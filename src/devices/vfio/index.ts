@@ -3,6 +3,7 @@ import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd } from '../device.ts';
 import { DeviceConfig, VmAddDevice } from './config.ts';
 import { planVfio } from './plan.ts';
+import { checkVfio, checkVfioPaths } from './rules.ts';
 
 export const vfio = defineDevice({
   member: 'devices',
@@ -33,5 +34,7 @@ export const vfio = defineDevice({
   }),
   editable: ['pci_segment'],
   unsaved: () => 'it is hardware, which keeps its state to itself',
+  check: checkVfio,
+  checkList: checkVfioPaths,
   plan: planVfio,
 });

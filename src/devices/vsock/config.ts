@@ -1,7 +1,10 @@
 import { bounded, defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
 import { flag, socketPath, text, uint } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
-import { NOT_EMPTY, VSOCK_CID } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+
+/** Address of a guest: 32 bits, and the last one is VMADDR_CID_ANY (include/uapi/linux/vm_sockets.h). */
+export const VSOCK_CID = { maximum: 2 ** 32 - 2 } as const;
 
 /** Sockets between host and guest, over a UNIX socket of the host. */
 export interface VsockConfig extends ValueOf<typeof VsockConfig> {}

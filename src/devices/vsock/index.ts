@@ -3,6 +3,7 @@ import { nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { VsockConfig } from './config.ts';
 import { planVsock } from './plan.ts';
+import { checkVsock } from './rules.ts';
 
 export const vsock = defineDevice({
   member: 'vsock',
@@ -23,5 +24,6 @@ export const vsock = defineDevice({
     command: { usage: '<vsock_config>', summary: 'Add vsock device', noun: 'vsock' },
   }),
   editable: ['socket', 'cid', 'pci_segment'],
+  check: checkVsock,
   plan: planVsock,
 });

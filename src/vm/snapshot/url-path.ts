@@ -1,5 +1,5 @@
 import { ApiError } from '../../api/errors.ts';
-import { FILE_URL } from '../../devices/common/limits.ts';
+import { FILE_URL } from '../../api/url-patterns.ts';
 
 const SCHEME = 'file://';
 

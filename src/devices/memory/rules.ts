@@ -1,32 +1,24 @@
-import { RAM_SIZE } from '../devices/common/limits.ts';
-import { plannedMemory } from '../devices/memory/zones.ts';
-import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory/config.ts';
-import type { Report } from './checks.ts';
-import type { BalloonConfig } from '../devices/balloon/config.ts';
-import { duplicates, isPowerOfTwo } from './numbers.ts';
+import { duplicates } from '../../util/duplicates.ts';
+import { isPowerOfTwo } from '../../util/power-of-two.ts';
+import { RAM_SIZE } from '../common/limits.ts';
+import type { Report, RuleContext } from '../common/rules.ts';
+import { MEMORY_BLOCK, type MemoryConfig, type MemoryZoneConfig } from './config.ts';
 
-/** virtio-mem grows in steps of this many `bytes`. */
-const BLOCK = 128 * 2 ** 20;
-
-/** The rules of RAM and its zones. */
-export function checkMemory(memory: MemoryConfig, report: Report): void {
+/** Checks the RAM and its zones. */
+export function checkMemory(memory: MemoryConfig, { place, report }: RuleContext): void {
   const zones = memory.zones ?? [];
-  if (memory.size > 0 && zones.length > 0)
-    report('memory.zones', 'memory.size must be 0 when zones are given');
-  if (memory.size === 0 && zones.length === 0) report('memory.size', 'must not be 0 without memory zones');
-  checkSizes('memory', memory, report);
-  checkHotplug('memory', memory, { method: memory.hotplug_method, report });
-  zones.forEach((zone, i) => checkZone(`memory.zones[${i}]`, zone, { memory, report }));
-  for (const { index, value, first } of duplicates(zones.map((zone) => zone.id))) {
-    report(`memory.zones[${index}].id`, `"${value}" is taken by memory.zones[${first}]`);
+  if (memory.size > 0 && zones.length > 0) {
+    report(`${place}.zones`, 'memory.size must be 0 when zones are given');
   }
-}
-
-/** A balloon leaves some of the RAM to the guest. */
-export function checkBalloon(balloon: BalloonConfig | undefined, memory: MemoryConfig, report: Report): void {
-  const ram = plannedMemory(memory);
-  if (balloon === undefined || ram === 0 || balloon.size < ram) return;
-  report('balloon.size', `must be less than the RAM (${ram}), got ${balloon.size}`);
+  if (memory.size === 0 && zones.length === 0) {
+    report(`${place}.size`, 'must not be 0 without memory zones');
+  }
+  checkSizes(place, memory, report);
+  checkHotplug(place, memory, { method: memory.hotplug_method, report });
+  zones.forEach((zone, i) => checkZone(`${place}.zones[${i}]`, zone, { memory, report }));
+  for (const { index, value, first } of duplicates(zones.map((zone) => zone.id))) {
+    report(`${place}.zones[${index}].id`, `"${value}" is taken by ${place}.zones[${first}]`);
+  }
 }
 
 interface ZoneContext {
@@ -65,13 +57,14 @@ interface HotplugContext {
   readonly report: Report;
 }
 
-type Room = Pick<MemoryConfig, 'hotplug_size' | 'hotplugged_size'>;
+type HotplugSizes = Pick<MemoryConfig, 'hotplug_size' | 'hotplugged_size'>;
 
-function checkHotplug(place: string, room: Room, { method, report }: HotplugContext): void {
-  const { hotplug_size: size, hotplugged_size: used } = room;
+function checkHotplug(place: string, sizes: HotplugSizes, { method, report }: HotplugContext): void {
+  const { hotplug_size: size, hotplugged_size: used } = sizes;
   if (size === 0) report(`${place}.hotplug_size`, 'must not be 0');
-  if (size !== undefined && method === 'VirtioMem' && size % BLOCK !== 0) {
-    report(`${place}.hotplug_size`, `must be a multiple of 128 MiB, got ${size}`);
+  if (size !== undefined && method === 'VirtioMem' && size % MEMORY_BLOCK !== 0) {
+    const block = `${MEMORY_BLOCK / 2 ** 20} MiB`;
+    report(`${place}.hotplug_size`, `must be a multiple of ${block}, got ${size}`);
   }
   if (used === undefined) return;
   if (method === 'Acpi') {

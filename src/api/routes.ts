@@ -1,16 +1,4 @@
 import { VmConfig } from '../config/vm-config.ts';
-import {
-  UNSUPPORTED,
-  GenericVhostUserConfig,
-  UserDeviceConfig,
-  VdpaConfig,
-} from '../devices/unsupported/config.ts';
-import { DiskConfig } from '../devices/disk/config.ts';
-import { FsConfig } from '../devices/fs/config.ts';
-import { NetConfig } from '../devices/net/config.ts';
-import { PmemConfig } from '../devices/pmem/config.ts';
-import { VmAddDevice } from '../devices/vfio/config.ts';
-import { VsockConfig } from '../devices/vsock/config.ts';
 import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
 import {
   RestoreConfig,
@@ -24,24 +12,11 @@ import {
   VmSnapshotConfig,
 } from './requests.ts';
 import type { RouteDefinition } from './route.ts';
-import {
-  action,
-  add,
-  addTexts,
-  ALWAYS,
-  BOOTED,
-  change,
-  query,
-  unsupported,
-  WITH_VM,
-  WITHOUT_VM,
-} from './route-kinds.ts';
+import { addRoutes, type AddRoutes } from './add-routes.ts';
+import { action, ALWAYS, BOOTED, change, query, WITH_VM, WITHOUT_VM } from './route-kinds.ts';
 
-/**
- * Every endpoint: the documented ones in the order of the document, then the original's further ones. Summaries,
- * operation ids and status texts are the document's, so that the served one equals it.
- */
-export const ROUTES = {
+/** Routes that stand before those of devices in the contract's document. */
+const FIRST = {
   'vmm.ping': query({
     summary: 'Ping the VMM to check for API server availability',
     body: 'ignored',
@@ -170,14 +145,11 @@ export const ROUTES = {
     phases: BOOTED,
     phasesOfConfig: WITH_VM,
   }),
-  'vm.add-device': add(VmAddDevice, {
-    summary: 'Add a new device to the VM',
-    requestDoc: 'The path of the new device',
-    answers: {
-      200: 'The new device was successfully added to the VM instance.',
-      404: 'The new device could not be added to the VM instance.',
-    },
-  }),
+} as const;
+
+/** Route that stands among those that add devices, and its position there (`DeviceOrder.route`). */
+const REMOVE_POSITION = 20;
+const REMOVE = {
   'vm.remove-device': change(VmRemoveDevice, 'The identifier of the device', {
     summary: 'Remove a device from the VM',
     answers: {
@@ -186,11 +158,10 @@ export const ROUTES = {
     },
     phases: WITH_VM,
   }),
-  'vm.add-disk': add(DiskConfig, addTexts('disk', 'disk')),
-  'vm.add-fs': add(FsConfig, addTexts('virtio-fs device', 'device', 'virtio-fs')),
-  'vm.add-pmem': add(PmemConfig, addTexts('pmem device', 'device')),
-  'vm.add-net': add(NetConfig, addTexts('network device', 'device')),
-  'vm.add-vsock': add(VsockConfig, addTexts('vsock device', 'device')),
+} as const;
+
+/** Routes that stand behind those of devices. */
+const LAST = {
   'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
     summary: 'Returns a VM snapshot.',
     answers: {
@@ -236,18 +207,28 @@ export const ROUTES = {
     phases: BOOTED,
     beyond: true,
   }),
-  'vm.add-user-device': unsupported(
-    UserDeviceConfig,
-    UNSUPPORTED.user_devices,
-    addTexts('userspace device', 'device'),
-  ),
-  'vm.add-vdpa': unsupported(VdpaConfig, UNSUPPORTED.vdpa, addTexts('vDPA device', 'device')),
-  'vm.add-generic-vhost-user': unsupported(
-    GenericVhostUserConfig,
-    UNSUPPORTED.generic_vhost_user,
-    addTexts('generic vhost-user device', 'device'),
-  ),
 } as const;
+
+type Routes = typeof FIRST & typeof REMOVE & AddRoutes & typeof LAST;
+
+/**
+ * Every endpoint: the documented ones in the order of the contract's document, then those of current versions. Summaries,
+ * operation ids and status texts are the document's, so that the served one equals it.
+ */
+export const ROUTES = inOrder();
+
+function inOrder(): Routes {
+  const adds = addRoutes();
+  const documented = [
+    ...adds.filter(({ route }) => route.beyond !== true),
+    ...Object.entries(REMOVE).map(([name, route]) => ({ name, position: REMOVE_POSITION, route })),
+  ].toSorted((a, b) => a.position - b.position);
+  const beyond = adds.filter(({ route }) => route.beyond === true);
+  const named = (list: typeof adds) => Object.fromEntries(list.map(({ name, route }) => [name, route]));
+  // the types of the add requests are those of the table of devices
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return { ...FIRST, ...named(documented), ...LAST, ...named(beyond) } as unknown as Routes;
+}
 
 /** Name of an endpoint: its path below `/api/v1/`. */
 export type RouteName = keyof typeof ROUTES;

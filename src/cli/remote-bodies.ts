@@ -2,9 +2,8 @@ import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
 import { warningsOf } from '../config/vm-config.ts';
-import { net } from '../devices/net/index.ts';
 import { randomMac } from '../host/net/random-mac.ts';
-import type { Device } from '../devices/device.ts';
+import type { Device, HotAddCommand } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseSize } from '../schema/size.ts';
@@ -36,20 +35,19 @@ export interface CommandWords {
 /** Makes a request's body from the words of the command line; throws CommandError. */
 export type MakeBody = (words: CommandWords) => unknown;
 
-type DeviceBody = (words: CommandWords) => Readonly<Record<string, unknown>>;
-
-/** The configuration of a device from its option string, every default filled in; `what` is the original's word for it. */
-export function deviceBody({ flag, struct }: Pick<Device, 'flag' | 'struct'>, what: string): DeviceBody {
+/** Returns the maker of an add request's body: the device's configuration from its option string, with every default. */
+export function deviceBody({ flag, struct }: Device, { noun, randomMac: mac }: HotAddCommand): MakeBody {
   return ({ argument, warn }) => {
-    if (flag === undefined || struct === undefined) throw new Error(`${what} has no option string`);
+    if (flag === undefined || struct === undefined) throw new Error(`${noun} has no option string`);
     try {
       const { json, warnings } = parseFlag(flag, struct, argument);
       const config = decode(struct, json);
       for (const text of [...warnings, ...membersWithoutEffect(struct, config)]) warn(text);
-      return fullBody(struct, config);
+      const body = fullBody(struct, config);
+      return mac === undefined ? body : { ...body, [mac]: body[mac] ?? randomMac() };
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof DecodeError)) throw error;
-      throw new CommandError(`Error parsing ${what} syntax: ${error.message}`, hintOf(error));
+      throw new CommandError(`Error parsing ${noun} syntax: ${error.message}`, hintOf(error));
     }
   };
 }
@@ -86,12 +84,6 @@ export function migrationBody(struct: Struct, member: string, what: string): Mak
 function hintOf(error: unknown): string | undefined {
   return error instanceof ConfigError ? error.hint : undefined;
 }
-
-/** A network's; the MAC address is made here where none is given, as by the original. */
-export const netBody: MakeBody = (words) => {
-  const body = deviceBody(net, 'network')(words);
-  return { ...body, mac: body['mac'] ?? randomMac() };
-};
 
 /** `{"<member>":"<argument>"}` */
 export function argumentBody(member: string): MakeBody {

@@ -1,16 +1,11 @@
 import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
-import { disk } from '../devices/disk/index.ts';
-import { fs } from '../devices/fs/index.ts';
-import { GenericVhostUserConfig, UserDeviceConfig, VdpaConfig } from '../devices/unsupported/config.ts';
-import { pmem } from '../devices/pmem/index.ts';
-import { vfio } from '../devices/vfio/index.ts';
-import { vsock } from '../devices/vsock/index.ts';
+import type { Device } from '../devices/device.ts';
+import { devicesInOrder } from '../devices/index.ts';
 import type { Flag } from './flags.ts';
 import {
   argumentBody,
   deviceBody,
   migrationBody,
-  netBody,
   resizeBody,
   resizeDiskBody,
   resizeZoneBody,
@@ -62,30 +57,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   put('power-button', 'vm.power-button', 'Trigger a power button in the VM'),
   put('nmi', 'vm.nmi', 'Inject an NMI'),
   put('shutdown-vmm', 'vmm.shutdown', 'Shutdown the VMM'),
-  take('add-device', '<device_config>', 'Add VFIO device', deviceBody(vfio, 'device')),
-  take('add-disk', '<disk_config>', 'Add block device', deviceBody(disk, 'disk')),
-  take('add-fs', '<fs_config>', 'Add virtio-fs backed fs device', deviceBody(fs, 'filesystem')),
-  take('add-net', '<net_config>', 'Add network device', netBody),
-  take('add-pmem', '<pmem_config>', 'Add persistent memory device', deviceBody(pmem, 'persistent memory')),
-  take('add-vsock', '<vsock_config>', 'Add vsock device', deviceBody(vsock, 'vsock')),
-  take(
-    'add-user-device',
-    '<device_config>',
-    'Add userspace device',
-    deviceBody({ flag: 'user-device', struct: UserDeviceConfig }, 'user device'),
-  ),
-  take(
-    'add-vdpa',
-    '<vdpa_config>',
-    'Add vDPA device',
-    deviceBody({ flag: 'vdpa', struct: VdpaConfig }, 'vdpa'),
-  ),
-  take(
-    'add-generic-vhost-user',
-    '<generic_vhost_user_config>',
-    'Add generic vhost-user device',
-    deviceBody({ flag: 'generic-vhost-user', struct: GenericVhostUserConfig }, 'generic vhost-user'),
-  ),
+  ...devicesInOrder('command').flatMap(addCommand),
   take('remove-device', '<id>', 'Remove device', argumentBody('id')),
   {
     ...take('resize', '[--cpus N] [--memory SIZE] [--balloon SIZE]', 'Resize the VM', resizeBody),
@@ -170,6 +142,14 @@ function get(name: string, endpoint: string, summary: string): RemoteCommand {
 
 function put(name: string, endpoint: string, summary: string): RemoteCommand {
   return { name, usage: '', summary, takes: 0, options: [], request: { method: 'PUT', endpoint } };
+}
+
+/** The command that adds a device, for kinds with an add request. */
+function addCommand(device: Device): RemoteCommand[] {
+  const { hotAdd } = device;
+  if (hotAdd === undefined) return [];
+  const { command, route } = hotAdd;
+  return [take(route.replace('vm.', ''), command.usage, command.summary, deviceBody(device, command))];
 }
 
 /** A command with one argument, or with options; its endpoint is called like it. */

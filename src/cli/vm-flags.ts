@@ -6,15 +6,6 @@ import { NO_IGVM } from '../devices/payload/config.ts';
 import { syntaxOf } from '../schema/words.ts';
 import type { Flag } from './flags.ts';
 
-/** What the flags mean that may stand without a value. */
-const FALLBACKS: Readonly<Record<string, string>> = {
-  cpus: 'boot=1',
-  memory: 'size=512M',
-  rng: 'src=/dev/urandom',
-  serial: 'null',
-  console: 'tty',
-};
-
 /** The flags that describe a VM: what it starts, then one for each row of the device table that has one. */
 export const VM_FLAGS: readonly Flag[] = [
   {
@@ -38,10 +29,9 @@ export const VM_FLAGS: readonly Flag[] = [
   { name: 'memory-zone', takes: 'many', doc: MemoryZoneConfig.doc, syntax: syntaxOf(MemoryZoneConfig) },
 ];
 
-function flagOf({ flag, struct, many, field }: Device): Flag[] {
+function flagOf({ flag, struct, many, field, flagFallback: fallback }: Device): Flag[] {
   if (flag === undefined) return [];
   if (struct === undefined) return [{ name: flag, takes: 'none', doc: field.doc }];
-  const fallback = FALLBACKS[flag];
   return [
     {
       name: flag,

@@ -1,29 +1,7 @@
-import { balloon } from '../devices/balloon/index.ts';
-import { console } from '../devices/console/index.ts';
-import { cpus } from '../devices/cpus/index.ts';
-import { debugConsole } from '../devices/debug-console/index.ts';
-import type { Device } from '../devices/device.ts';
-import { disk } from '../devices/disk/index.ts';
-import { fs } from '../devices/fs/index.ts';
 import { memory } from '../devices/memory/index.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
-import { net } from '../devices/net/index.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
-import { DEVICES } from '../devices/index.ts';
-import { ivshmem } from '../devices/ivshmem/index.ts';
-import { landlockRules } from '../devices/landlock/index.ts';
-import { genericVhostUser, userDevice, vdpa } from '../devices/unsupported/index.ts';
-import { numa } from '../devices/numa/index.ts';
-import { pciSegments } from '../devices/pci-segments/index.ts';
-import { platform } from '../devices/platform/index.ts';
-import { pmem } from '../devices/pmem/index.ts';
-import { rateLimitGroup } from '../devices/rate-limit-group/index.ts';
-import { rng } from '../devices/rng/index.ts';
-import { serial } from '../devices/serial/index.ts';
-import { sgxEpc } from '../devices/sgx-epc/index.ts';
-import { tpm } from '../devices/tpm/index.ts';
-import { vfio } from '../devices/vfio/index.ts';
-import { vsock } from '../devices/vsock/index.ts';
+import { DEVICES, devicesInOrder } from '../devices/index.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
 import { ConfigError } from './errors.ts';
@@ -31,37 +9,6 @@ import { decodeVmConfig, VmConfig, type DecodedVmConfig } from './vm-config.ts';
 
 /** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
-
-/** Cloud Hypervisor's order: of several wrong flags the first of these is reported. */
-const PARSE_ORDER: readonly Device[] = [
-  disk,
-  net,
-  rng,
-  balloon,
-  fs,
-  pmem,
-  console,
-  serial,
-  vfio,
-  vsock,
-  sgxEpc,
-  numa,
-  platform,
-  rateLimitGroup,
-  debugConsole,
-  pciSegments,
-  tpm,
-  ivshmem,
-  userDevice,
-  vdpa,
-  genericVhostUser,
-  landlockRules,
-  cpus,
-  memory,
-];
-
-/** Flags whose devices can be behind the virtual IOMMU. */
-const BEHIND_IOMMU: readonly string[] = ['disks', 'net', 'rng', 'pmem', 'console', 'devices', 'vsock'];
 
 /** What the command line says of a VM in flags that are not the VM's. */
 interface OtherWords {
@@ -160,7 +107,7 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
     return parsed.json;
   };
   const json: Record<string, unknown> = {};
-  for (const { member, flag, struct, many } of PARSE_ORDER) {
+  for (const { member, flag, struct, many } of devicesInOrder('words')) {
     const texts = flag === undefined ? undefined : flags[flag];
     if (flag === undefined || struct === undefined || texts === undefined || texts.length === 0) continue;
     const items = texts.map((text) => parse(flag, struct, text));
@@ -169,7 +116,7 @@ export function vmConfigJson(flags: FlagTexts): ParsedWords {
   const zones = (flags['memory-zone'] ?? []).map((text) => parse('memory-zone', MemoryZoneConfig, text));
   if (zones.length > 0)
     json['memory'] = { ...(json['memory'] ?? parseFlag('memory', memory.struct, '').json), zones };
-  const iommu = BEHIND_IOMMU.some((member) => hasIommu(json[member]));
+  const iommu = DEVICES.some((one) => one.behindIommu?.onRequest === true && hasIommu(json[one.member]));
   const fwCfg = (flags['fw-cfg-config'] ?? []).map((text) => parse('fw-cfg-config', FwCfgConfig, text))[0];
   return {
     json: { ...json, ...payload(flags, fwCfg), iommu, watchdog: false, ...switches(flags) },

@@ -1,16 +1,4 @@
-import { balloon } from '../devices/balloon/index.ts';
-import { console } from '../devices/console/index.ts';
-import { cpus } from '../devices/cpus/index.ts';
-import { debugConsole } from '../devices/debug-console/index.ts';
-import { disk } from '../devices/disk/index.ts';
-import { fs } from '../devices/fs/index.ts';
-import { iommu } from '../devices/iommu/index.ts';
-import { memory } from '../devices/memory/index.ts';
-import { net } from '../devices/net/index.ts';
-import { ivshmem } from '../devices/ivshmem/index.ts';
-import { landlock, landlockRules } from '../devices/landlock/index.ts';
-import { genericVhostUser, pvmemcontrol, userDevice, vdpa } from '../devices/unsupported/index.ts';
-import { numa } from '../devices/numa/index.ts';
+import { DEVICES, positionIn, type DeviceFields } from '../devices/index.ts';
 import {
   CmdLineConfig,
   InitramfsConfig,
@@ -18,18 +6,6 @@ import {
   NO_IGVM,
   PayloadConfig,
 } from '../devices/payload/config.ts';
-import { pciSegments } from '../devices/pci-segments/index.ts';
-import { platform } from '../devices/platform/index.ts';
-import { pmem } from '../devices/pmem/index.ts';
-import { pvpanic } from '../devices/pvpanic/index.ts';
-import { rateLimitGroup } from '../devices/rate-limit-group/index.ts';
-import { rng } from '../devices/rng/index.ts';
-import { serial } from '../devices/serial/index.ts';
-import { sgxEpc } from '../devices/sgx-epc/index.ts';
-import { tpm } from '../devices/tpm/index.ts';
-import { vfio } from '../devices/vfio/index.ts';
-import { vsock } from '../devices/vsock/index.ts';
-import { watchdog } from '../devices/watchdog/index.ts';
 import {
   decode,
   DecodeError,
@@ -63,52 +39,42 @@ export interface VmConfig extends ValueOf<typeof VmConfig> {}
 /** A virtual machine as a client may send it, and as answers show it: members with a default may be left out. */
 export interface VmConfigInput extends InputOf<typeof VmConfig> {}
 
-/** The members of the contract, in its order. */
+/** Members that are no devices, and their positions among the devices' (`DeviceOrder.config`). */
+const OTHER_MEMBERS = {
+  // current clients send `payload` instead
+  kernel: { position: 30, field: replaceable(nested(KernelConfig)) },
+  initramfs: { position: 40, field: optional(nested(InitramfsConfig)) },
+  cmdline: { position: 50, field: defaulted(nested(CmdLineConfig), { args: '' }) },
+  // kept beside the members that it is split into, so that answers are in the dialect of the request
+  payload: { position: 210, field: beyond(optional(nested(PayloadConfig))) },
+  gdb: {
+    position: 300,
+    field: beyond(
+      optional(flag('A debugger may stop the guest, on the socket of --gdb; it waits for one at boot')),
+    ),
+  },
+} as const;
+
+type OtherFields = { readonly [M in keyof typeof OTHER_MEMBERS]: (typeof OTHER_MEMBERS)[M]['field'] };
+
+/** Members of the contract in its order, then those of current versions and ours. */
 export const VmConfig = struct({
   name: 'VmConfig',
   doc: 'A virtual machine',
-  fields: {
-    cpus: cpus.field,
-    memory: memory.field,
-    // today's clients give `payload` instead
-    kernel: replaceable(nested(KernelConfig)),
-    initramfs: optional(nested(InitramfsConfig)),
-    cmdline: defaulted(nested(CmdLineConfig), { args: '' }),
-    disks: disk.field,
-    net: net.field,
-    rng: rng.field,
-    balloon: balloon.field,
-    fs: fs.field,
-    pmem: pmem.field,
-    serial: serial.field,
-    console: console.field,
-    devices: vfio.field,
-    vsock: vsock.field,
-    iommu: iommu.field,
-    sgx_epc: sgxEpc.field,
-    numa: numa.field,
-    watchdog: watchdog.field,
-    platform: platform.field,
-    // kept beside what it was taken apart into, so that answers are in the dialect of the request
-    payload: beyond(optional(nested(PayloadConfig))),
-    pvpanic: pvpanic.field,
-    debug_console: debugConsole.field,
-    user_devices: userDevice.field,
-    vdpa: vdpa.field,
-    generic_vhost_user: genericVhostUser.field,
-    rate_limit_groups: rateLimitGroup.field,
-    tpm: tpm.field,
-    ivshmem: ivshmem.field,
-    gdb: beyond(
-      optional(flag('A debugger may stop the guest, on the socket of --gdb; it waits for one at boot')),
-    ),
-    pci_segments: pciSegments.field,
-    landlock_enable: landlock.field,
-    landlock_rules: landlockRules.field,
-    pvmemcontrol: pvmemcontrol.field,
-  },
+  fields: configFields(),
   aliases: { 'generic-vhost-user': 'generic_vhost_user' },
 });
+
+function configFields(): DeviceFields & OtherFields {
+  const devices = DEVICES.filter((device) => device.derive === undefined).map((device) => {
+    return { member: device.member, field: device.field, position: positionIn('config', device) };
+  });
+  const others = Object.entries(OTHER_MEMBERS).map(([member, other]) => ({ member, ...other }));
+  const all = [...devices, ...others].toSorted((a, b) => a.position - b.position);
+  // the types are those of the table's rows
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return Object.fromEntries(all.map(({ member, field }) => [member, field])) as DeviceFields & OtherFields;
+}
 
 /** A configuration, and what was strange but harmless about what the client sent. */
 export interface DecodedVmConfig {

@@ -2,7 +2,7 @@ import { balloon } from './balloon/index.ts';
 import { console } from './console/index.ts';
 import { cpus } from './cpus/index.ts';
 import { debugConsole } from './debug-console/index.ts';
-import type { Device } from './device.ts';
+import type { Device, DeviceOrder } from './device.ts';
 import { disk } from './disk/index.ts';
 import { fs } from './fs/index.ts';
 import { iommu } from './iommu/index.ts';
@@ -26,11 +26,14 @@ import { virtioMem } from './virtio-mem/index.ts';
 import { vsock } from './vsock/index.ts';
 import { watchdog } from './watchdog/index.ts';
 
-/**
- * Every kind of device. Those that take a PCI slot get them in the order of this table, each kind in the order
- * of the configuration; clients and guests count on it.
+/*
+ * The table of devices. One folder is one kind of device: `config.ts` its schema, `rules.ts` the checks of one such device,
+ * `plan.ts` its steps for QEMU, `index.ts` the value with all traits (`device.ts` documents them). To add a kind: a folder, an
+ * import and a row here. What must be found or made on the host for it is in `vm/devices/<kind>/` (a row in `vm/devices/index.ts`).
  */
-export const DEVICES: readonly Device[] = [
+
+/** Every kind of device. PCI slots are given in this order, each kind in the order of the configuration: guests rely on it. */
+const TABLE = [
   cpus,
   memory,
   numa,
@@ -61,4 +64,24 @@ export const DEVICES: readonly Device[] = [
   vdpa,
   genericVhostUser,
   pvmemcontrol,
-];
+] as const;
+
+export const DEVICES: readonly Device[] = TABLE;
+
+type Row = (typeof TABLE)[number];
+
+/** Members of VmConfig that describe devices, with their fields. */
+export type DeviceFields = { readonly [R in Row as R['member']]: R['field'] };
+
+/** Add requests of all kinds that have one. */
+export type HotAddRow = NonNullable<Row['hotAdd']>;
+
+/** Returns the table in another order than that of the slots. */
+export function devicesInOrder(of: keyof DeviceOrder): readonly Device[] {
+  return DEVICES.toSorted((a, b) => positionIn(of, a) - positionIn(of, b));
+}
+
+/** Returns the position of a device in a list that clients see; devices without one come last. */
+export function positionIn(list: keyof DeviceOrder, { order }: Device): number {
+  return order?.[list] ?? Number.MAX_SAFE_INTEGER;
+}

@@ -21,13 +21,18 @@ export function runOperation<T>(vmm: VmmState, operation: Operation<T>): Promise
   });
 }
 
-/** Queues an operation of a route on the VM. It rejects with ApiError where the route is not legal in the VM's state by then. */
+/**
+ * Queues an operation of a route on the VM. It rejects with ApiError where the route is not legal in the VM's state by then. `fds`
+ * came with the request: after the operation, those that no device uses are closed.
+ */
 export function runOnVm<T>(
   vmm: VmmState,
   route: RouteName,
   act: (vm: Vm, signals: EndSignals) => Promise<T>,
+  fds: readonly number[] = [],
 ): Promise<T> {
   return runOperation(vmm, async (signals) => {
+    vmm.received.add(fds);
     log.info(route);
     if (vmm.vm?.live !== undefined) await releaseEjected(vmm.vm.live.machine);
     return act(vmFor(vmm, route), signals);

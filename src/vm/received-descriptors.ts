@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
-import type { NetConfig } from '../devices/net/config.ts';
+import { deviceItems } from '../config/items.ts';
+import type { AnyConfig, Device } from '../devices/device.ts';
 import { createLog } from '../util/log.ts';
 import type { Vm } from './vm.ts';
 
@@ -30,22 +31,30 @@ export function createReceivedDescriptors(): ReceivedDescriptors {
   };
 }
 
-/** A network that is leaving is no longer in the configuration and still in the machine. */
+/** A device that is leaving is no longer in the configuration and still in the machine. */
 function inUse(vm: Vm | undefined): ReadonlySet<number> {
-  const placements = vm?.live?.machine.layout.placements ?? [];
-  const placed = placements.map(({ config }) => (config === true ? undefined : config['fd']));
-  const configured = (vm?.config.net ?? []).map(({ fd }) => fd);
-  return new Set([...placed, ...configured].flatMap((fds) => (Array.isArray(fds) ? fds.map(Number) : [])));
+  const placed = vm?.live?.machine.layout.placements ?? [];
+  const configured = vm === undefined ? [] : deviceItems(vm.config);
+  return new Set([...placed, ...configured].flatMap(descriptorsOf));
 }
 
-/** What num_queues is where a client does not say. */
-const DEFAULT_QUEUES = 2;
+function descriptorsOf({
+  device,
+  config,
+}: {
+  readonly device: Device;
+  readonly config: AnyConfig;
+}): number[] {
+  const member = device.hotAdd?.descriptors?.member;
+  const fds = member === undefined || config === true ? undefined : config[member];
+  return Array.isArray(fds) ? fds.map(Number) : [];
+}
 
-/** A network on the TAP whose descriptors came with the request, one a pair of queues; numbers in the body then mean nothing. */
-export function withDescriptors(config: NetConfig, fds: readonly number[]): NetConfig {
-  if (fds.length === 0) return config;
-  if (config.fd !== undefined)
-    log.warn('vm.add-net: fds in the body ignored: descriptors came with the request');
-  const queues = config.num_queues === DEFAULT_QUEUES ? 2 * fds.length : config.num_queues;
-  return { ...config, fd: [...fds], num_queues: queues };
+/** Returns a device's configuration on the descriptors that came with the request; numbers in the body then mean nothing. */
+export function withDescriptors({ hotAdd }: Device, config: AnyConfig, fds: readonly number[]): AnyConfig {
+  const descriptors = hotAdd?.descriptors;
+  if (descriptors === undefined || fds.length === 0 || config === true) return config;
+  if (config[descriptors.member] !== undefined)
+    log.warn(`${hotAdd?.route}: fds in the body ignored: descriptors came with the request`);
+  return descriptors.apply(config, fds);
 }

@@ -61,7 +61,7 @@ async function engineUserNamed(text: string): Promise<QemuUser | undefined> {
   });
   if (user.uid === process.getuid?.() && user.gid === process.getgid?.()) return undefined;
   if (process.getuid?.() === 0) return user;
-  throw new ExitError(`--user ${text}: only root can start the engine as another user`);
+  throw new ExitError(`--user ${text}: only root can start QEMU as another user`);
 }
 
 /** Everything that is started here is ended here, whatever goes wrong. */

@@ -212,5 +212,5 @@ test('who is not root can only be told its own user', async () => {
   const through = ['setpriv', ...ids, '--inh-caps', reading, '--ambient-caps', reading, '--'];
   await using other = await startVmm({ args: ['--user', 'nobody'], api: false, through });
   assert.equal(await other.exited, 1);
-  assert.match(other.output(), /^--user nobody: only root can start the engine as another user$/m);
+  assert.match(other.output(), /^--user nobody: only root can start QEMU as another user$/m);
 });

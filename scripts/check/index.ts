@@ -1,8 +1,11 @@
 // `npm run check:words` and the like: runs the checks that are named, and prints their findings.
+import { readFileSync } from 'node:fs';
 import { findCycles, renderCycle } from './cycles.ts';
+import { renderFinding } from './findings.ts';
 import { importsOf } from './imports.ts';
 import { isTypeScript, readSources } from './sources.ts';
-import { findWords, renderFinding } from './words.ts';
+import { findMisspellings, loadDictionary } from './spelling.ts';
+import { findWords } from './words.ts';
 
 type Check = (paths: readonly string[]) => { readonly findings: readonly string[]; readonly summary: string };
 
@@ -26,7 +29,10 @@ function checkWords(paths: readonly string[]): ReturnType<Check> {
     paths.length === 0 ||
     paths.some((path) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`));
   const files = readSources('.').filter(({ path }) => isNamed(path));
-  const findings = files.flatMap(findWords);
+  const dictionary = loadDictionary(
+    readFileSync('scripts/check/dictionary.txt', 'utf8').trimEnd().split('\n'),
+  );
+  const findings = files.flatMap((file) => [...findWords(file), ...findMisspellings(file, dictionary)]);
   const counted = new Map<string, number>();
   for (const { path } of findings) counted.set(folderOf(path), (counted.get(folderOf(path)) ?? 0) + 1);
   const counts = [...counted].map(([folder, count]) => `${folder} ${count}`);

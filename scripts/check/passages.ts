@@ -5,7 +5,7 @@ import { parseSync } from 'oxc-parser';
 import type { SourceFile } from './sources.ts';
 
 export interface Passage {
-  /** `code` is source text without comments; `heading` is a heading or a table's cell, which need not be a sentence. */
+  /** `code`: source text without comments; `heading`: a heading, a row of a table or a manual page, not sentences alone */
   readonly kind: 'prose' | 'heading' | 'code';
   /** offset of the first character in the file */
   readonly start: number;
@@ -54,7 +54,6 @@ function blankCommentMarkers(comment: string): string {
 
 function markdownPassages(text: string): Passage[] {
   const passages: Passage[] = [];
-  let inFence = false;
   let paragraph: { start: number; end: number } | undefined;
   const finish = (): void => {
     if (paragraph !== undefined) {
@@ -63,18 +62,37 @@ function markdownPassages(text: string): Passage[] {
     }
     paragraph = undefined;
   };
-  for (const { start, line } of linesOf(text)) {
-    const isFence = /^\s*(?:```|~~~)/.test(line);
-    const isApart = inFence || isFence || /^(?:#|\s*\|)|^ {4}\S/.test(line);
-    if (isFence) inFence = !inFence;
-    const startsItem = /^\s*(?:[-*+]|\d+\.)\s/.test(line);
-    if (isApart || startsItem || line.trim() === '') finish();
-    if (isApart) passages.push({ kind: 'heading', start, text: line });
-    else if (line.trim() !== '')
+  for (const { start, line, kind, startsItem } of markdownLines(text)) {
+    if (kind !== 'prose' || startsItem) finish();
+    if (kind === 'code' || kind === 'heading') passages.push({ kind, start, text: line });
+    if (kind === 'prose')
       paragraph = { start: paragraph?.start ?? start + markerLength(line), end: start + line.length };
   }
   finish();
   return passages;
+}
+
+interface MarkdownLine {
+  readonly start: number;
+  readonly line: string;
+  readonly kind: Passage['kind'] | 'blank';
+  readonly startsItem: boolean;
+}
+
+function markdownLines(text: string): MarkdownLine[] {
+  let inFence = false;
+  return linesOf(text).map(({ start, line }) => {
+    const isFence = /^\s*(?:```|~~~)/.test(line);
+    if (isFence) inFence = !inFence;
+    const startsItem = !inFence && /^\s*(?:[-*+]|\d+\.)\s/.test(line);
+    return { start, line, kind: inFence || isFence ? 'code' : kindOfLine(line), startsItem };
+  });
+}
+
+function kindOfLine(line: string): MarkdownLine['kind'] {
+  if (line.trim() === '') return 'blank';
+  if (/^ {4}\S/.test(line)) return 'code';
+  return /^(?:#|\s*\|)/.test(line) ? 'heading' : 'prose';
 }
 
 /** Length of the indentation and the marker of a list's item. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findWords, renderFinding } from './words.ts';
+import { renderFinding } from './findings.ts';
+import { findWords } from './words.ts';
 
 /** Words that are found in a text, in its order. */
 function wordsIn(path: string, text: string): string[] {

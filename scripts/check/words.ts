@@ -1,16 +1,8 @@
 // The word check: looks for the words of word-list.ts, and for sentences that begin with a question word but ask nothing.
 import { passagesOf, type Passage } from './passages.ts';
+import { locate, type Finding } from './findings.ts';
 import type { SourceFile } from './sources.ts';
 import { EXCEPTIONS, IDENTIFIER_WORDS, WORD_RULES } from './word-list.ts';
-
-export interface Finding {
-  readonly path: string;
-  /** from 1 */
-  readonly line: number;
-  readonly column: number;
-  readonly word: string;
-  readonly write: string;
-}
 
 interface Hit {
   /** offset in the file */
@@ -29,13 +21,8 @@ export function findWords(file: SourceFile): Finding[] {
   ]);
   const lines = file.text.split('\n');
   return withoutOverlaps(hits)
-    .map((hit) => ({ ...positionOf(file.text, hit.at), path: file.path, word: hit.word, write: hit.write }))
+    .map(({ at, word, write }) => locate(file, at, { word, write }))
     .filter(({ line }) => !isException(file.path, lines[line - 1] ?? ''));
-}
-
-/** Renders a finding as `file:line:column: "word": write ...`. */
-export function renderFinding({ path, line, column, word, write }: Finding): string {
-  return `${path}:${line}:${column}: "${word}": write ${write}`;
 }
 
 function phraseHits({ kind, start, text }: Passage): Hit[] {
@@ -120,11 +107,6 @@ function withoutOverlaps(hits: readonly Hit[]): Hit[] {
     const before = sorted[i - 1];
     return before === undefined || hit.at >= before.at + before.word.length;
   });
-}
-
-function positionOf(text: string, at: number): { line: number; column: number } {
-  const before = text.slice(0, at).split('\n');
-  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
 }
 
 function isException(path: string, line: string): boolean {

@@ -23,7 +23,7 @@ export function loadDictionary(projectWords: readonly string[]): Dictionary {
   const isKnown = (word: string): boolean => added.has(word) || english.has(word);
   return {
     has: (word) => isKnown(word) || (/^[A-Z]/.test(word) && isKnown(word.toLowerCase())),
-    suggest: (word) => english.suggest(word, { numSuggestions: 3, timeout: 50 }),
+    suggest: (word) => english.suggest(word, { numSuggestions: 3, timeout: 2000 }),
   };
 }
 

@@ -1,6 +1,8 @@
 import type { Struct } from '../schema/field.ts';
 import { dialectOf } from './dialect.ts';
 import { inGivenForm, VmConfig } from './vm-config.ts';
+import { DEBUG_PORT } from '../devices/debug-console/config.ts';
+import { FS_CACHE_SIZE } from '../devices/fs/config.ts';
 
 /** An object of JSON. */
 type Json = Readonly<Record<string, unknown>>;
@@ -17,14 +19,14 @@ const ON_SEGMENT = { pci_segment: 0 };
 
 /** How answers of v40 differ from the schema, by the member that has the struct; `` is the configuration itself. */
 const CURRENT: Readonly<Record<string, Difference>> = {
-  '': { always: { pvpanic: false, debug_console: { mode: 'Off', iobase: 0xe9 } } },
+  '': { always: { pvpanic: false, debug_console: { mode: 'Off', iobase: DEBUG_PORT } } },
   cpus: { always: { features: { amx: false } } },
   memory: { always: { prefault: false, thp: true } },
   'memory.zones': { always: { prefault: false }, never: { mergeable: false } },
   disks: { always: { ...ON_SEGMENT, disable_aio: false }, never: { poll_queue: true } },
   net: { always: { ...ON_SEGMENT, offload_tso: true, offload_ufo: true, offload_csum: true } },
   balloon: { always: { free_page_reporting: false } },
-  fs: { always: ON_SEGMENT, never: { dax: true, cache_size: 8 * 2 ** 30 } },
+  fs: { always: ON_SEGMENT, never: { dax: true, cache_size: FS_CACHE_SIZE } },
   pmem: { always: ON_SEGMENT, never: { mergeable: false } },
   devices: { always: ON_SEGMENT },
   rate_limit_groups: { always: { rate_limiter_config: {} } },

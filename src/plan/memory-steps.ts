@@ -1,17 +1,18 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { MemoryPlan } from '../devices/common/machine-plan.ts';
 import { bootMemory, growingZones } from '../devices/memory/zones.ts';
-import type { MemoryConfig, MemoryZoneConfig } from '../devices/memory/config.ts';
+import {
+  DIMMS_MAX,
+  MEMORY_BLOCK,
+  type MemoryConfig,
+  type MemoryZoneConfig,
+} from '../devices/memory/config.ts';
 import type { RamRegion } from '../devices/memory/plan.ts';
 import { virtioMem } from '../devices/virtio-mem/index.ts';
 import { virtioMemRegion } from '../devices/virtio-mem/plan.ts';
 import { layOutMemory } from './memory-layout.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 
-/** DIMMs that can be added to a running machine, as in the original. */
-const DIMMS = 8;
-/** Where a region of virtio-mem or a DIMM starts and ends, in `bytes`. */
-const BLOCK = 128 * 2 ** 20;
 /** Physical address space where nothing bounds it further, in `bits`: what emulation has. */
 const PHYS_BITS = 40;
 /** With less, in `bits`, the guest's address space has no room to set aside. */
@@ -30,7 +31,7 @@ export function planMemory({ memory, cpus }: VmConfig, pmemBytes: number): Memor
 }
 
 function dimmsOf({ hotplug_method: method, hotplug_size: room }: MemoryConfig): number {
-  return method === 'Acpi' && room !== undefined ? DIMMS : 0;
+  return method === 'Acpi' && room !== undefined ? DIMMS_MAX : 0;
 }
 
 function roomOf(memory: MemoryConfig): number {
@@ -39,7 +40,7 @@ function roomOf(memory: MemoryConfig): number {
 }
 
 function roundUp(bytes: number): number {
-  return Math.ceil(bytes / BLOCK) * BLOCK;
+  return Math.ceil(bytes / MEMORY_BLOCK) * MEMORY_BLOCK;
 }
 
 /** Every region of RAM of a machine: what it starts with, then what its virtio-mem devices can add. */

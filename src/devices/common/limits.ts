@@ -1,10 +1,9 @@
+import { PAGE_BYTES } from '../../util/page.ts';
+
 /*
  * Bounds that several kinds of devices share; a bound of one kind is in its config.ts. The document of everything states the bounds,
  * and rules enforce them, with the texts of Cloud Hypervisor if it has the rule.
  */
-
-/** Page of x86-64, in `bytes`. */
-export const PAGE = 4096;
 
 /** A name or a path that is required. */
 export const NOT_EMPTY = { minLength: 1 } as const;
@@ -16,4 +15,4 @@ export const QUEUES = { minimum: 1 } as const;
 export const QUEUE_SIZE = { minimum: 4, maximum: 1024 } as const;
 
 /** Size of RAM, which is mapped in pages, in `bytes`. */
-export const RAM_SIZE = { multipleOf: PAGE } as const;
+export const RAM_SIZE = { multipleOf: PAGE_BYTES } as const;

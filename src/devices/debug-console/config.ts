@@ -2,8 +2,8 @@ import { defaulted, struct, type ValueOf } from '../../schema/field.ts';
 import { uint } from '../../schema/kinds.ts';
 import { CONSOLE_WORDS, consoleFile, consoleMode } from '../console/config.ts';
 
-/** The port that firmware writes its messages to: Bochs had it first. */
-const IOBASE = 0xe9;
+/** I/O port of the debug console of Bochs and QEMU, which firmware writes to. */
+export const DEBUG_PORT = 0xe9;
 
 /** A port that swallows a byte with each write, for what firmware and early kernels have to say. */
 export interface DebugConsoleConfig extends ValueOf<typeof DebugConsoleConfig> {}
@@ -16,7 +16,7 @@ export const DebugConsoleConfig = struct({
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null']),
     iobase: defaulted(
       { ...uint('Number of the I/O port', { bits: 16 }), read: readHex, syntax: '<port in hex>' },
-      IOBASE,
+      DEBUG_PORT,
     ),
   },
 });

@@ -19,6 +19,9 @@ export const FS_TAG = { minLength: 1, maxLength: 36 } as const;
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);
 
+/** Size of the cache window where the configuration has none, in `bytes`; reported only. */
+export const FS_CACHE_SIZE = 8 * 2 ** 30;
+
 /** A virtio-fs share, served by a vhost-user daemon. */
 export interface FsConfig extends ValueOf<typeof FsConfig> {}
 export const FsConfig = struct({
@@ -55,6 +58,6 @@ function cacheSize() {
         return words.convert('cache_size', parseSize);
       },
     },
-    defaulted(size('Size of the window in `bytes`'), 8 * 2 ** 30),
+    defaulted(size('Size of the window in `bytes`'), FS_CACHE_SIZE),
   );
 }

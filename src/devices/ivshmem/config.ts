@@ -1,10 +1,11 @@
 import { bounded, struct, wordDefaulted, type ValueOf } from '../../schema/field.ts';
 import { path, size } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
-import { NOT_EMPTY, PAGE } from '../common/limits.ts';
+import { NOT_EMPTY } from '../common/limits.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** Size of shared memory, a power of two, in `bytes`. */
-export const SHARED_SIZE = { minimum: PAGE } as const;
+export const SHARED_SIZE = { minimum: PAGE_BYTES } as const;
 
 /** Size where nothing is said, in `bytes`. */
 const DEFAULT_SIZE = 128 * 2 ** 20;

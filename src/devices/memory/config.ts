@@ -9,10 +9,11 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { choice, flag, list, nested, path, size, text, uint } from '../../schema/kinds.ts';
-import { NOT_EMPTY, PAGE, RAM_SIZE } from '../common/limits.ts';
+import { NOT_EMPTY, RAM_SIZE } from '../common/limits.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** Size of a memory zone, in `bytes`. */
-const ZONE_SIZE = { minimum: PAGE, multipleOf: PAGE } as const;
+const ZONE_SIZE = { minimum: PAGE_BYTES, multipleOf: PAGE_BYTES } as const;
 
 /** RAM that can be added, in `bytes`. */
 const HOTPLUG_SIZE = { minimum: 1 } as const;
@@ -22,6 +23,9 @@ const HOTPLUG_SIZE = { minimum: 1 } as const;
  * SECTION_SIZE_BITS). Cloud Hypervisor has the same unit.
  */
 export const MEMORY_BLOCK = 128 * 2 ** 20;
+
+/** DIMMs that can be added to a running machine, as in Cloud Hypervisor (vmm/src/memory_manager.rs, HOTPLUG_COUNT). */
+export const DIMMS_MAX = 8;
 
 /** Size of the RAM where nothing is said, in `bytes`. */
 export const DEFAULT_MEMORY = 512 * 2 ** 20;

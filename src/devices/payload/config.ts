@@ -47,5 +47,7 @@ export interface CmdLineConfig extends ValueOf<typeof CmdLineConfig> {}
 export const CmdLineConfig = struct({
   name: 'CmdLineConfig',
   doc: 'Command line of the kernel',
-  fields: { args: bounded(text('Arguments; printable ASCII, at most 64 KiB'), CMDLINE) },
+  fields: {
+    args: bounded(text(`Arguments; printable ASCII, at most ${CMDLINE.maxLength / 1024} KiB`), CMDLINE),
+  },
 });

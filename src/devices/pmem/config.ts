@@ -2,12 +2,10 @@ import { bounded, defaulted, optional, struct, type ValueOf } from '../../schema
 import { flag, path, size, text } from '../../schema/kinds.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';
 import { NOT_EMPTY } from '../common/limits.ts';
+import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 
-/** Unit of the size of a pmem device, in `bytes`: the guest maps it with pages of this size. */
-export const PMEM_PAGE = 2 * 2 ** 20;
-
-/** Size of a pmem device, in `bytes`. */
-export const PMEM_SIZE = { minimum: PMEM_PAGE, multipleOf: PMEM_PAGE } as const;
+/** Size of a pmem device, in `bytes`: the guest maps it with huge pages. */
+export const PMEM_SIZE = { minimum: HUGE_PAGE_BYTES, multipleOf: HUGE_PAGE_BYTES } as const;
 
 /** A virtio-pmem device: a file of the host that the guest sees as persistent memory. */
 export interface PmemConfig extends ValueOf<typeof PmemConfig> {}
@@ -17,7 +15,12 @@ export const PmemConfig = struct({
   wordsMeant: { path: 'file', readonly: 'discard_writes' },
   fields: {
     file: path('File, or directory for a temporary one'),
-    size: optional(bounded(size('Size in `bytes`, a multiple of 2 MiB; default: the file’s'), PMEM_SIZE)),
+    size: optional(
+      bounded(
+        size(`Size in \`bytes\`, a multiple of ${HUGE_PAGE_BYTES / 2 ** 20} MiB; default: the file’s`),
+        PMEM_SIZE,
+      ),
+    ),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     discard_writes: defaulted(flag('What the guest writes never reaches the file'), false),

@@ -19,7 +19,10 @@ export const SgxEpcConfig = struct({
     // the document requires it, the original takes 0 (and fails at boot)
     size: documentedAs(
       'required',
-      silentlyDefaulted(bounded(size('Size in `bytes`, a multiple of 4096'), RAM_SIZE), 0),
+      silentlyDefaulted(
+        bounded(size(`Size in \`bytes\`, a multiple of ${RAM_SIZE.multipleOf}`), RAM_SIZE),
+        0,
+      ),
     ),
     prefault: defaulted(flag('All pages are taken from the host at once'), false),
   },

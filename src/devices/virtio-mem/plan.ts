@@ -3,9 +3,10 @@ import { MemoryZoneConfig } from '../memory/config.ts';
 import { onBus } from '../common/pci.ts';
 import { ramObject, type RamRegion } from '../memory/plan.ts';
 import type { Step } from '../common/step.ts';
+import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 
-/** RAM comes and goes in blocks of this many `bytes`. */
-const BLOCK = 2 * 2 ** 20;
+/** Unit in which virtio-mem adds and removes RAM, in `bytes`: a huge page, the smallest that QEMU allows for it. */
+export const VIRTIO_MEM_BLOCK = HUGE_PAGE_BYTES;
 
 /** What is known of a growing zone beside its own configuration. */
 export interface VirtioMemFacts {
@@ -35,7 +36,7 @@ export function planVirtioMem(zone: MemoryZoneConfig, at: PlanContext<VirtioMemF
         ...onBus(at),
         memdev: region.id,
         node: at.facts.node,
-        'block-size': BLOCK,
+        'block-size': VIRTIO_MEM_BLOCK,
         'requested-size': zone.hotplugged_size ?? 0,
         // a page that the host does not have is refused when the guest asks for it, not a crash when it uses it
         ...(zone.hugepages || zone.prefault === true ? { prealloc: true } : {}),

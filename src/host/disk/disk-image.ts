@@ -12,6 +12,7 @@ import { detectFormat, inspectAs, type ImageFormat } from './image-format.ts';
 import { imageReader, SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 import { hasIoUring } from './io-uring.ts';
 import type { Backing } from './qcow2-header.ts';
+import { DISK_SERIAL } from '../../devices/disk/config.ts';
 
 /** How an image is to be opened. */
 export interface ImageRequest {
@@ -42,8 +43,6 @@ export interface Image extends ImageFacts {
 
 /** Backing files of backing files: more is a mistake, and each costs the guest time. */
 const LAYERS_MAX = 64;
-/** Bytes of a serial number that virtio-blk has room for. */
-const SERIAL_BYTES = 20;
 
 /**
  * Inspects a disk's image and its backing files without changing them.
@@ -155,7 +154,7 @@ async function inspectFile(
   return {
     layer: { path, driver, isDevice, ...(visible === undefined ? {} : { visible }) },
     backing,
-    serial: `${status.dev}${status.rdev}${status.ino}`.slice(0, SERIAL_BYTES),
+    serial: `${status.dev}${status.rdev}${status.ino}`.slice(0, DISK_SERIAL.maxLength),
     format,
     ...decision,
     identity,

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Extent } from './extents.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** One side of a copy: a file, or a process's memory, and where in it the region begins. */
 export interface CopyEnd {
@@ -29,7 +30,6 @@ interface Copy {
 
 /** How much is read and written at once, in bytes: large enough to be fast, small enough for the processor's cache. */
 const CHUNK_BYTES = 1 << 20;
-const PAGE_BYTES = 4096;
 
 /** Copies run at the same time: one reads while the other writes. */
 const LANES = 2;

@@ -1,13 +1,10 @@
 import { constants } from 'node:fs';
-import type { PmemConfig } from '../../devices/pmem/config.ts';
+import { PMEM_SIZE, type PmemConfig } from '../../devices/pmem/config.ts';
 import type { PmemFacts } from '../../devices/pmem/plan.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';
 import { lengthOf } from '../disk/file-length.ts';
 import { isDirectory } from './ram-backing.ts';
-
-/** pmem is mapped in large pages of this many `bytes`. */
-const PAGE = 2 * 2 ** 20;
 
 /**
  * Looks at what a pmem device is to be made of.
@@ -37,7 +34,7 @@ async function look(config: PmemConfig): Promise<PmemFacts> {
 
 function sizeOf(length: number, size = length): number {
   if (size > length) throw new Error(`has ${length} bytes, ${size} are asked for`);
-  if (size === 0 || size % PAGE !== 0) {
+  if (size === 0 || size % PMEM_SIZE.multipleOf !== 0) {
     throw new Error(`has ${length} bytes: without a size its length must be a multiple of 2 MiB above 0`);
   }
   return size;

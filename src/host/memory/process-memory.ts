@@ -1,5 +1,6 @@
 import { readdir, open, readFile, stat, type FileHandle } from 'node:fs/promises';
 import { joinExtents, type Extent } from './extents.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** A part of a process's address space (proc(5), maps). */
 export interface Mapping {
@@ -75,7 +76,6 @@ export function openMemory(pid: number, flags: 'r' | 'r+'): Promise<FileHandle> 
   return open(`/proc/${pid}/mem`, flags);
 }
 
-const PAGE_BYTES = 4096;
 const ENTRY_BYTES = 8;
 /** Entries that are read at once: 512 MiB of memory. */
 const ENTRIES = 1 << 17;

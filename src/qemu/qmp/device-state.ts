@@ -1,6 +1,7 @@
 import { QemuError } from '../process/qemu-error.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /*
  * The state of all devices as QEMU's migration stream has it (docs/devel/migration/main in QEMU's documentation).
@@ -27,7 +28,6 @@ const RAM_VERSION = 4;
 const RAM_SECTION = 0x7fff_0000;
 /** What an entry is, in the low bits of its address. */
 const FLAG = { sizes: 0x04, page: 0x08, end: 0x10 };
-const PAGE_BYTES = 4096;
 
 /** Writes the devices' state into a file, open for writing only; the machine must be paused. Without `live: false` disks would be let go. */
 export async function writeDeviceState({ qmp }: Qemu, fd: number): Promise<void> {

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { SAVED_STATES } from '../devices/saved-states.ts';
 import { few, Name, whole } from './saved-values.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** A region of RAM and where it is in `memory-ranges`, in `bytes`. */
 const SavedRegion = v.object({
@@ -112,7 +113,6 @@ export function parseSavedMachine(text: string, memoryBytes: number): SavedMachi
   return machine;
 }
 
-const PAGE_BYTES = 4096;
 /** How much of the reason is shown: it quotes the value. */
 const REASON_LENGTH = 200;
 

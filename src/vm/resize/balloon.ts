@@ -3,17 +3,17 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { bootMemory } from '../../devices/memory/zones.ts';
 import type { Live, Vm } from '../vm.ts';
 import { setBalloon } from '../observe/balloon.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** A balloon takes whole pages of this many `bytes`. */
-const PAGE = 4096;
 
 /** @throws ApiError `invalid-config` where there is no balloon, or it cannot be so large */
 export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): void {
-  const most = bootMemory(config.memory) - PAGE;
+  const most = bootMemory(config.memory) - PAGE_BYTES;
   if (config.balloon === undefined)
     throw refusal('the VM has no balloon: it can only be given one before it boots');
   if (desired > most) throw refusal(`must be ${most} at most (less than the RAM), got ${desired}`);
-  if (desired % PAGE !== 0) throw refusal(`must be a multiple of ${PAGE}, got ${desired}`);
+  if (desired % PAGE_BYTES !== 0) throw refusal(`must be a multiple of ${PAGE_BYTES}, got ${desired}`);
 }
 
 /** Tells the balloon its new size; the guest's driver goes there by itself, also later. */

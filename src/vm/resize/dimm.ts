@@ -1,24 +1,19 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { SINGLE_ZONE, zonesOf } from '../../devices/memory/zones.ts';
-import type { MemoryConfig } from '../../devices/memory/config.ts';
+import { DIMMS_MAX, MEMORY_BLOCK, type MemoryConfig } from '../../devices/memory/config.ts';
 import { ramObject, type RamRegion } from '../../devices/memory/plan.ts';
 import type { Step } from '../../devices/common/step.ts';
 import { nodeOfZone } from '../../plan/memory-layout.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { addSteps } from '../../qemu/qmp/steps.ts';
 import type { Machine } from '../machine.ts';
-
-/** A guest takes RAM by the DIMM in blocks of this many `bytes`. */
-const BLOCK = 128 * 2 ** 20;
-/** How many DIMMs can be added in one life of a machine, as in the original. */
-const MOST = 8;
-const PAGE = 4096;
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** @throws ApiError `invalid-config` where a DIMM for the difference cannot be added */
 export function checkDimm(desired: number, memory: MemoryConfig, machine: Machine): void {
   const now = currentRam(machine);
-  const page = memory.hugepage_size ?? PAGE;
+  const page = memory.hugepage_size ?? PAGE_BYTES;
   if (desired === 0 || desired % page !== 0) {
     throw refusal(`must be a multiple of ${page} above 0, got ${desired}`);
   }
@@ -38,11 +33,11 @@ function checkGrowth(desired: number, now: number, { memory, machine }: DimmHold
       memory.hotplug_size === undefined ? 'hotplug_size is not set' : 'size at boot and hotplug_size';
     throw refusal(`must be ${most} at most (${bound}), got ${desired}`);
   }
-  if ((desired - now) % BLOCK !== 0) {
+  if ((desired - now) % MEMORY_BLOCK !== 0) {
     throw refusal(`must be ${now} (what the guest has) and a multiple of 128 MiB, got ${desired}`);
   }
-  if (machine.dimms.length >= MOST) {
-    throw refusal(`the ${MOST} DIMMs that a machine can be given are used up; vm.reboot begins anew`);
+  if (machine.dimms.length >= DIMMS_MAX) {
+    throw refusal(`the ${DIMMS_MAX} DIMMs that a machine can be given are used up; vm.reboot begins anew`);
   }
 }
 
@@ -67,8 +62,8 @@ async function endOfMemoryDevices(qmp: Qmp): Promise<number> {
 
 /** QEMU would put a DIMM right behind a pmem device of an odd size, and the guest would not take it. */
 function onBlock(steps: readonly Step[], end: number): readonly Step[] {
-  if (end % BLOCK === 0) return steps;
-  const addr = Math.ceil(end / BLOCK) * BLOCK;
+  if (end % MEMORY_BLOCK === 0) return steps;
+  const addr = Math.ceil(end / MEMORY_BLOCK) * MEMORY_BLOCK;
   return steps.map((step) => (step.kind === 'device' ? { ...step, props: { ...step.props, addr } } : step));
 }
 

@@ -5,9 +5,7 @@ import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory/config
 import { virtioMems, type VirtioMemPlace } from '../../plan/memory-steps.ts';
 import type { Live, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';
-
-/** virtio-mem gives and takes RAM in blocks of this many `bytes`. */
-const BLOCK = 2 * 2 ** 20;
+import { VIRTIO_MEM_BLOCK } from '../../devices/virtio-mem/plan.ts';
 
 /** @throws ApiError `invalid-config` where the VM cannot have so much RAM, or so little */
 export function checkRam(desired: number, { config }: Vm, { machine }: Live): void {
@@ -64,7 +62,7 @@ function checkGrowth(name: string, desired: number, { size, hotplug_size: room =
   if (desired > size + room) {
     throw refusal(name, `must be ${size + room} at most (size and hotplug_size), got ${desired}`);
   }
-  if ((desired - size) % BLOCK !== 0) {
+  if ((desired - size) % VIRTIO_MEM_BLOCK !== 0) {
     throw refusal(name, `must be ${size} and a multiple of 2 MiB, got ${desired}`);
   }
 }

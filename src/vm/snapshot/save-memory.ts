@@ -11,9 +11,10 @@ import {
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';
 import type { ZoneFile } from './zone-files.ts';
+import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 
 /** Where regions begin in the file: a huge page's boundary. */
-const ALIGNMENT_BYTES = 2 * 2 ** 20;
+const ALIGNMENT_BYTES = HUGE_PAGE_BYTES;
 
 /** Pages that are this close together are read in one go with what lies between, in `bytes`. */
 const GAP_BYTES = 64 * 1024;

@@ -11,7 +11,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { isMessage } from '../src/qemu/qmp/messages.ts';
 import { parseSavedMachine } from '../src/vm/machine-state/machine-description.ts';
 import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/processes.ts';
@@ -168,8 +167,8 @@ async function loadAll(one: Candidate): Promise<void> {
 /** The RAM's object as at boot. */
 function unmapped(word: string): string {
   if (!word.includes('"memory-backend-file"')) return word;
-  const props: unknown = JSON.parse(word);
-  const { id, size } = isMessage(props) ? props : {};
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const { id, size } = JSON.parse(word) as { id: string; size: number };
   return JSON.stringify({ 'qom-type': 'memory-backend-memfd', id, size, share: true });
 }
 

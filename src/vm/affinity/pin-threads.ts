@@ -3,7 +3,6 @@ import type { DiskConfig } from '../../devices/disk/config.ts';
 import { queueThreads } from '../../devices/disk/queue-threads.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import { pinThread, usableProcessors } from '../../host/system/cpu-affinity.ts';
-import { isMessage, type QmpMessage } from '../../qemu/qmp/messages.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
@@ -21,7 +20,8 @@ export async function pinThreads(machine: Machine): Promise<void> {
 export async function pinVcpus({ config, qemu }: Pick<Machine, 'config' | 'qemu'>): Promise<void> {
   const { affinity = [] } = config.cpus;
   if (affinity.length === 0) return;
-  const threads = threadsBy('cpu-index', await qemu.qmp.execute('query-cpus-fast'));
+  const vcpus = await qemu.qmp.execute('query-cpus-fast');
+  const threads = new Map(vcpus.map((one) => [one['cpu-index'], one['thread-id']]));
   for (const { vcpu, host_cpus: wanted } of affinity) {
     // one that QEMU does not have yet is bound when it is attached
     await pin(`vCPU ${vcpu}`, threads.get(vcpu), wanted);
@@ -35,7 +35,8 @@ export async function pinQueues(qmp: Qmp, { device, config, id }: Placement): Pr
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const threads = queueThreads(qemuId(id), config as unknown as DiskConfig);
   if (threads.length === 0) return;
-  const numbers = threadsBy('id', await qmp.execute('query-iothreads'));
+  const ioThreads = await qmp.execute('query-iothreads');
+  const numbers = new Map(ioThreads.map((one) => [one.id, one['thread-id']]));
   for (const { id: thread, queues, hostCpus } of threads) {
     if (hostCpus !== undefined)
       await pin(`disk ${id}: queue ${queues.join()}`, numbers.get(thread), hostCpus);
@@ -50,10 +51,4 @@ async function pin(what: string, thread: number | undefined, wanted: readonly nu
   } catch (error) {
     log.warn(`${what} could not be bound to the processors ${wanted.join(', ')}: ${reasonOf(error)}`);
   }
-}
-
-/** Returns host thread ids, by a member of QEMU's answer. */
-function threadsBy(member: string, answer: unknown): ReadonlyMap<unknown, number> {
-  const items: readonly QmpMessage[] = Array.isArray(answer) ? answer.filter(isMessage) : [];
-  return new Map(items.map((one) => [one[member], Number(one['thread-id'])]));
 }

@@ -1,6 +1,6 @@
 import { QUOTING_HELP } from '../schema/words.ts';
 import { VMM_FLAGS } from './daemon-options.ts';
-import type { Flag } from './flags.ts';
+import type { Flag } from './flag.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
 const WIDTH = 100;

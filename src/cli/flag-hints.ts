@@ -1,5 +1,5 @@
 import { didYouMean, nearest } from '../util/nearest.ts';
-import type { Flag } from './flags.ts';
+import type { Flag } from './flag.ts';
 
 /** Flags of other programs that start virtual machines, and the one that is meant here. */
 const MEANT: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseFlags, UsageError, type Flag } from './flags.ts';
+import type { Flag } from './flag.ts';
+import { parseFlags, UsageError } from './flags.ts';
 
 const FLAGS: readonly Flag[] = [
   { name: 'kernel', takes: 'one', doc: '' },

@@ -1,19 +1,5 @@
+import type { Flag } from './flag.ts';
 import { expectedValue, flagMeant } from './flag-hints.ts';
-
-/** One flag of a command. */
-export interface Flag {
-  /** without the dashes */
-  readonly name: string;
-  /** one letter, e.g. `v` for `-v` */
-  readonly short?: string;
-  /** `many`: one or more values after the flag, which may also be given again */
-  readonly takes: 'none' | 'one' | 'many';
-  readonly doc: string;
-  /** how a value is written, shown in help */
-  readonly syntax?: string;
-  /** what the flag means without a value */
-  readonly fallback?: string;
-}
 
 /** A command line that cannot be understood; the message is one line for the user. */
 export class UsageError extends Error {

@@ -1,7 +1,7 @@
 import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
 import type { Device } from '../devices/device.ts';
 import { devicesInOrder } from '../devices/index.ts';
-import type { Flag } from './flags.ts';
+import type { Flag } from './flag.ts';
 import {
   argumentBody,
   deviceBody,

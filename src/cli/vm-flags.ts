@@ -4,7 +4,7 @@ import { DEVICES } from '../devices/index.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { NO_IGVM } from '../devices/payload/config.ts';
 import { syntaxOf } from '../schema/words.ts';
-import type { Flag } from './flags.ts';
+import type { Flag } from './flag.ts';
 
 /** The flags that describe a VM: what it starts, then one for each row of the device table that has one. */
 export const VM_FLAGS: readonly Flag[] = [

@@ -1,5 +1,5 @@
 import { VMM_FLAGS } from '../daemon-options.ts';
-import type { Flag } from '../flags.ts';
+import type { Flag } from '../flag.ts';
 import { REMOTE_COMMANDS, REMOTE_FLAGS, type RemoteCommand } from '../remote-commands.ts';
 import { VM_FLAGS } from '../vm-flags.ts';
 

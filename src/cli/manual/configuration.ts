@@ -8,7 +8,7 @@ import { nestedStructs } from '../../schema/document.ts';
 import type { Field, Struct } from '../../schema/field.ts';
 import { formatSize } from '../../schema/size.ts';
 import { VMM_FLAGS } from '../daemon-options.ts';
-import type { Flag } from '../flags.ts';
+import type { Flag } from '../flag.ts';
 import { VM_FLAGS } from '../vm-flags.ts';
 
 const INTRODUCTION = `# Configuration reference

@@ -1,5 +1,5 @@
 import { QUOTING_HELP } from '../../schema/words.ts';
-import type { Flag } from '../flags.ts';
+import type { Flag } from '../flag.ts';
 import { DAEMON, REMOTE, type Command } from './commands.ts';
 import { bold, example, heading, item, paragraphs, plain } from './roff.ts';
 

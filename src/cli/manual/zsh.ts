@@ -1,4 +1,4 @@
-import type { Flag } from '../flags.ts';
+import type { Flag } from '../flag.ts';
 import type { Command } from './commands.ts';
 import { readSyntax } from './option-string.ts';
 

@@ -1,6 +1,6 @@
 import type { Dialect } from '../config/dialect.ts';
 import { ConfigError } from '../config/errors.ts';
-import { decodeVmConfig, warningsOf } from '../config/vm-config.ts';
+import { decodeVmConfig, warningsOf } from '../config/decode-vm-config.ts';
 import { decode, DecodeError } from '../schema/decode.ts';
 import { createLog } from '../util/log.ts';
 import { ApiError, type ApiErrorCode } from './errors.ts';

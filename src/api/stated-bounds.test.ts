@@ -1,7 +1,8 @@
 // The document of everything states bounds: a request is held to each of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig, VmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
+import { VmConfig } from '../config/vm-config.ts';
 import { decode } from '../schema/decode.ts';
 import type { DocumentFragment, Field, Struct } from '../schema/field.ts';
 import { openApiDocument } from './openapi.ts';

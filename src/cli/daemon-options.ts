@@ -1,7 +1,7 @@
 import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag, parseVmConfig, type FlagTexts } from '../config/from-words.ts';
-import type { DecodedVmConfig } from '../config/vm-config.ts';
+import type { DecodedVmConfig } from '../config/decode-vm-config.ts';
 import type { MonitorTarget } from '../host/system/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
 import { decode, DecodeError } from '../schema/decode.ts';

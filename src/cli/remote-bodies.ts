@@ -1,7 +1,7 @@
 import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
-import { warningsOf } from '../config/vm-config.ts';
+import { warningsOf } from '../config/decode-vm-config.ts';
 import { randomMac } from '../host/net/random-mac.ts';
 import type { Device, HotAddCommand } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';

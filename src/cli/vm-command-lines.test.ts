@@ -2,8 +2,9 @@
 // why there is none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DecodedVmConfig } from '../config/vm-config.ts';
-import { decodeVmConfig, encodeVmConfig } from '../config/vm-config.ts';
+import type { DecodedVmConfig } from '../config/decode-vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
+import { encodeVmConfig } from '../config/vm-config.ts';
 import { readDaemonOptions } from './daemon-options.ts';
 import { UsageError } from './flags.ts';
 

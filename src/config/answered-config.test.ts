@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { answeredConfig } from './answered-config.ts';
-import { decodeVmConfig } from './vm-config.ts';
+import { decodeVmConfig } from './decode-vm-config.ts';
 
 const KERNEL = { kernel: { path: '/k' } };
 const PAYLOAD = { payload: { kernel: '/k' } };

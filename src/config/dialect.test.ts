@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialectOf } from './dialect.ts';
 import { parseVmConfig, type FlagTexts } from './from-words.ts';
-import { decodeVmConfig } from './vm-config.ts';
+import { decodeVmConfig } from './decode-vm-config.ts';
 
 /** The dialect of a VM of the command line. */
 const ofWords = (flags: FlagTexts): string => dialectOf(parseVmConfig(flags).config).name;

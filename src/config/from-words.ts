@@ -5,7 +5,8 @@ import { DEVICES, devicesInOrder } from '../devices/index.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
 import { ConfigError } from './errors.ts';
-import { decodeVmConfig, VmConfig, type DecodedVmConfig } from './vm-config.ts';
+import { decodeVmConfig, type DecodedVmConfig } from './decode-vm-config.ts';
+import { VmConfig } from './vm-config.ts';
 
 /** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;

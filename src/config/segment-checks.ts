@@ -1,14 +1,16 @@
 import type { Report } from '../devices/common/rules.ts';
+import { devicesInOrder } from '../devices/index.ts';
 import { duplicates } from '../util/duplicates.ts';
+import { memberItems } from './items.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** PCI segments of a machine, at most. */
 const SEGMENTS_MAX = 96;
 
-/** Members that are devices, or lists of devices, with a `pci_segment`. */
-const WITH_SEGMENT = ['disks', 'net', 'fs', 'pmem', 'devices', 'vsock', 'ivshmem', 'pci_segments'] as const;
-/** Those of them that can be behind the virtual IOMMU. A shared folder cannot, and so is on none of its segments. */
-const WITH_IOMMU: readonly string[] = ['disks', 'net', 'fs', 'pmem', 'devices', 'vsock'];
+/** Kinds of devices with a `pci_segment`, in the order in which clients see their problems. */
+const WITH_SEGMENT = devicesInOrder('config').filter(
+  ({ struct, field }) => struct?.fields['pci_segment'] !== undefined && !field.later,
+);
 
 /**
  * The rules of PCI segments. A segment has no effect (docs/devices.md), but a configuration that Cloud Hypervisor refuses
@@ -27,14 +29,11 @@ interface Placed {
 }
 
 function checkDevices(config: VmConfig, report: Report): void {
-  for (const member of WITH_SEGMENT) {
-    const value = config[member] ?? [];
-    const items = Array.isArray(value)
-      ? value.map((item, i): [string, Placed] => [`${member}[${i}]`, item])
-      : [[member, value] satisfies [string, Placed]];
-    for (const [place, item] of items) {
-      checkNumber(`${place}.pci_segment`, item.pci_segment ?? 0, config, report);
-      if (WITH_IOMMU.includes(member)) checkIommu(place, item, config, report);
+  for (const device of WITH_SEGMENT) {
+    for (const { config: item, place } of memberItems(device, config)) {
+      const placed: Placed = item === true ? {} : item;
+      checkNumber(`${place}.pci_segment`, placed.pci_segment ?? 0, config, report);
+      if (device.behindIommu?.bySegment === true) checkIommu(place, placed, config, report);
     }
   }
 }

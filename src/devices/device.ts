@@ -114,6 +114,8 @@ export interface Device<
 > {
   /** member of VmConfig, e.g. `disks` */
   readonly member: M;
+  /** other names of the member that clients send */
+  readonly aliases?: readonly string[];
   /** the member's field: optional or not, its default, whether it is refused (`later`) */
   readonly field: F;
   /** schema of an item; `undefined` where the member is a switch */
@@ -130,6 +132,8 @@ export interface Device<
   readonly ids: IdRule;
   /** is on the PCI bus; the order of the slots is the order of the table */
   readonly takesSlot: boolean;
+  /** QEMU makes it at boot before all other devices, whatever its slot */
+  readonly madeFirst?: true;
   /**
    * Place in vm.info's device tree: `carried` (the default): a virtio device below its PCI function; `function`: a PCI function
    * of its own; `none`: no node.
@@ -142,7 +146,7 @@ export interface Device<
     /** on a PCI segment of `platform.iommu_segments` it must be behind */
     readonly bySegment?: true;
   };
-  /** hardware of the host: the VMM never touches its registers */
+  /** hardware of the host: the VMM never writes its registers */
   readonly isHostHardware?: true;
 
   /** can be removed from a running VM */
@@ -171,8 +175,8 @@ export interface Device<
   unsaved?(config: ConfigOf<S>): string | undefined;
   /** Returns why the device cannot migrate although a snapshot can hold it; undefined, or no function: it can. */
   unmovable?(config: ConfigOf<S>): string | undefined;
-  /** Returns whether QEMU's block layer counts the device's requests, for vm.counters; without this function: no. */
-  hasBlockCounters?(config: ConfigOf<S>): boolean;
+  /** Returns whether QEMU's block layer serves the device: it locks the image and counts requests; without this function: no. */
+  usesBlockLayer?(config: ConfigOf<S>): boolean;
   /** Returns the names of QEMU memory that other programs share: a snapshot does not hold it. */
   foreignMemory?(qemuId: string): readonly string[];
   /** Returns the space for memory devices that the device takes, in `bytes`; without this function: none. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { acpiPatchCode, CODE_ADDRESS, JUMP_BYTES, jumpToCode, planAcpiPatch } from './acpi-patch.ts';
 
 function patchOf(more: object, isEmulated = true) {

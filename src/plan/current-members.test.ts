@@ -1,7 +1,8 @@
 // Members that current versions of Cloud Hypervisor have: what QEMU is told for them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig, type VmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
+import { type VmConfig } from '../config/vm-config.ts';
 import { renderArguments } from '../qemu/process/arguments.ts';
 import { planDescriptors } from '../qemu/process/descriptors.ts';
 import { placeDevices } from './placement.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { placeDevices } from './placement.ts';
 import { planMachine, type HostFacts } from './machine-plan.ts';
 

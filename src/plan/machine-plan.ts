@@ -7,7 +7,6 @@ import type {
   Properties,
 } from '../devices/common/machine-plan.ts';
 import { wantsHugePages } from '../devices/memory/zones.ts';
-import { pmem } from '../devices/pmem/index.ts';
 import { ramObject, shareRam } from '../devices/memory/plan.ts';
 import { POST_CODE_PORT, POST_CODE_STEPS } from '../devices/common/post-codes.ts';
 import { planGroups } from '../devices/rate-limit-group/plan.ts';
@@ -57,7 +56,7 @@ export function planMachine(
   placements: readonly Placement[],
   host: HostFacts,
 ): MachinePlan {
-  const devices = iommuFirst(placements).map((placement) =>
+  const devices = inMakingOrder(placements).map((placement) =>
     planDevice(placement, host.facts.get(placement.id), config.iommu),
   );
   const { regions, numa } = layOutMemory(config, vcpuPlaces(config.cpus, host.acpiPatch));
@@ -76,7 +75,7 @@ export function planMachine(
     accelerator: host.accelerator,
     cpu: withProperties(planCpu(config, host), sgx.cpu),
     smp: planTopology(config, host),
-    memory: planMemory(config, pmemBytes(placements, host)),
+    memory: planMemory(config, memoryDeviceBytes(placements, host)),
     numa,
     boot: planBoot(config, host),
     smbios: host.smbios ?? [],
@@ -100,13 +99,12 @@ function withProperties({ model, properties }: MachinePlan['cpu'], more: Propert
   return { model, properties: { ...properties, ...more } };
 }
 
-function pmemBytes(placements: readonly Placement[], { facts }: HostFacts): number {
-  const sizes = placements.map(({ device, id }) => (device === pmem ? sizeIn(facts.get(id)) : 0));
+/** Returns the space that the devices take among memory devices, in `bytes`. */
+function memoryDeviceBytes(placements: readonly Placement[], { facts }: HostFacts): number {
+  const sizes = placements.map(({ device, id }) =>
+    facts.has(id) ? (device.memorySize?.(facts.get(id)) ?? 0) : 0,
+  );
   return sizes.reduce((total, size) => total + size, 0);
-}
-
-function sizeIn(facts: unknown): number {
-  return typeof facts === 'object' && facts !== null && 'size' in facts ? Number(facts.size) : 0;
 }
 
 /** A PC without what no guest of ours uses: every device less is a probe less at boot. */
@@ -203,10 +201,10 @@ function planBoot({ cmdline }: VmConfig, { kernel, initramfs, accelerator }: Hos
   }
 }
 
-/** The vIOMMU has the last slot but is made first: a device that is passed through looks for it when it is made. */
-function iommuFirst(placements: readonly Placement[]): Placement[] {
-  const isIommu = ({ device }: Placement): boolean => device.member === 'iommu';
-  return [...placements.filter(isIommu), ...placements.filter((one) => !isIommu(one))];
+/** Puts devices first that QEMU must make before others with lower slots. */
+function inMakingOrder(placements: readonly Placement[]): Placement[] {
+  const isFirst = ({ device }: Placement): boolean => device.madeFirst === true;
+  return [...placements.filter(isFirst), ...placements.filter((one) => !isFirst(one))];
 }
 
 /**

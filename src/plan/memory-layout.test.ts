@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import type { NumaOption } from '../devices/common/machine-plan.ts';
 import { layOutMemory, nodeOfZone } from './memory-layout.ts';
 import { planMemory, ramRegions, virtioMems } from './memory-steps.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { disk } from '../devices/disk/index.ts';
 import type { DiskConfig } from '../devices/disk/config.ts';
 import { DEVICES } from '../devices/index.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { extentOf } from './bounds.ts';
 
 const objects = (count: number): object[] => Array.from({ length: count }, () => ({}));

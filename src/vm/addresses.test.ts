@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../config/vm-config.ts';
+import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { withAddresses } from './addresses.ts';
 
 const MAC = '2e:00:00:00:00:03';

@@ -28,7 +28,7 @@ export const disk = defineDevice({
     ...['lock_granularity', 'rate_limiter_config', 'rate_limit_group', 'queue_affinity', 'pci_segment'],
   ],
   unsaved: ({ vhost_user: served }) => (served ? 'its vhost-user back-end has state of its own' : undefined),
-  hasBlockCounters: ({ vhost_user: served }) => !served,
+  usesBlockLayer: ({ vhost_user: served }) => !served,
   check: checkDisk,
   plan: planDisk,
 });

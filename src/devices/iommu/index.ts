@@ -13,6 +13,8 @@ export const iommu = defineDevice({
   flag: undefined,
   ids: { fixed: '_iommu' },
   takesSlot: true,
+  // a device that is passed through looks for the vIOMMU when QEMU makes it
+  madeFirst: true,
   removable: false,
   plan: (_, at) => [{ kind: 'device', props: { driver: 'virtio-iommu-pci', ...onBus(at) } }],
 });

@@ -43,6 +43,7 @@ export const vdpa = defineDevice({
 
 export const genericVhostUser = defineDevice({
   member: 'generic_vhost_user',
+  aliases: ['generic-vhost-user'],
   field: beyond(later(optional(list(nested(GenericVhostUserConfig))), UNSUPPORTED.generic_vhost_user)),
   struct: GenericVhostUserConfig,
   many: true,

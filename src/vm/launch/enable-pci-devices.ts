@@ -1,4 +1,3 @@
-import { vfio } from '../../devices/vfio/index.ts';
 import { isOlder } from '../../qemu/process/program.ts';
 import { guestBus } from '../../qemu/guest-bus/bus.ts';
 import { onConfigSpace, PCI, PCI_COMMAND } from '../../qemu/guest-bus/pci-config.ts';
@@ -19,8 +18,7 @@ export async function switchOnDevices(machine: Machine): Promise<void> {
   if (!needsIt(machine)) return;
   const bus = await guestBus(qemu.qmp);
   for (const { device, slot } of layout.placements) {
-    // hardware of the host is nobody's but the guest's
-    if (slot === undefined || device === vfio) continue;
+    if (slot === undefined || device.isHostHardware === true) continue;
     await onConfigSpace(bus, slot, (space) =>
       space.write(PCI.command, 2, PCI_COMMAND.memory | PCI_COMMAND.master),
     );

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import type { RestoreOverrides } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { disk } from '../../devices/disk/index.ts';
 import { qemuId } from '../../plan/placement.ts';
 import { activateNode } from '../../qemu/qmp/block-activation.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
@@ -54,7 +53,7 @@ export function expectedImages(
 export async function activateImages(machine: Machine): Promise<void> {
   for (const placement of machine.layout.placements) {
     // the image of a vhost-user disk is its back-end's
-    if (placement.device !== disk || !machine.preparations.images().has(placement.id)) continue;
+    if (placement.device.usesBlockLayer?.(placement.config) !== true) continue;
     const node = topNode(machine, placement);
     await activateNode(machine.qemu.qmp, node, qemuId(placement.id)).catch((error: unknown) => {
       throw engineFailure(error, [placement], `disk ${placement.id} could not be opened`);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deviceItems } from '../../config/items.ts';
-import { decodeVmConfig } from '../../config/vm-config.ts';
+import { decodeVmConfig } from '../../config/decode-vm-config.ts';
 import { likeNames } from './restored-names.ts';
 
 const MEMORY = { size: 2 ** 28, hotplug_method: 'VirtioMem', hotplug_size: 2 ** 28 };

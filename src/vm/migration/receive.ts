@@ -1,6 +1,7 @@
 import type { NetConnectOpts } from 'node:net';
 import { ApiError, errorChain } from '../../api/errors.ts';
-import { decodeVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import { decodeVmConfig } from '../../config/decode-vm-config.ts';
+import { type VmConfig } from '../../config/vm-config.ts';
 import { acceptLink, type Link } from '../../host/migration/migration-connection.ts';
 import { receiveMachine } from '../../qemu/qmp/migration.ts';
 import type { EndSignals } from '../../util/shutdown-signals.ts';

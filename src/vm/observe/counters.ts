@@ -38,7 +38,7 @@ export async function readCounters(
   for (const placement of placements) {
     const { device, config } = placement;
     // what a vhost-user back-end moves is not seen here
-    if (device.member !== 'disks' || config === true || config['vhost_user'] === true) continue;
+    if (device.usesBlockLayer?.(config) !== true) continue;
     const stats = entries.find(({ qdev }) => qdev?.includes(`/${qemuIdOf(placement)}/`))?.stats;
     counters[placement.id] = {
       ...Object.fromEntries(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig, dialectOf } from '../../config/vm-config.ts';
+import { decodeVmConfig } from '../../config/decode-vm-config.ts';
+import { dialectOf } from '../../config/dialect.ts';
 import { placeDevices } from '../../plan/placement.ts';
 import { deviceTree } from './device-tree.ts';
 import { NOTHING_KNOWN } from './resources.ts';

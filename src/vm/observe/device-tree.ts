@@ -9,12 +9,6 @@ export interface TreeContext {
   readonly dialect: Dialect;
 }
 
-/** Members whose devices are PCI functions of their own: no virtio device. */
-const OWN_FUNCTIONS: ReadonlySet<string> = new Set(['devices', 'pvpanic', 'ivshmem']);
-
-/** Members whose devices have no node. */
-const NODELESS: ReadonlySet<string> = new Set(['tpm']);
-
 /**
  * Returns the devices of a running VM by name. A virtio device is carried by the PCI function
  * `_virtio-pci-<id>`, which has its address ranges; any other is its own function.
@@ -32,13 +26,13 @@ export function deviceTree(
 
 function nodesOf(placement: Placement, { known, dialect }: TreeContext): DeviceNode[] {
   const { id, slot, device } = placement;
-  if (NODELESS.has(device.member)) return [];
+  if (device.treeNode === 'none') return [];
   if (slot === undefined) return [node(id)];
   const onBus = {
     pci_bdf: pciBdf(slot, dialect),
     resources: (known.bySlot.get(slot) ?? []).map((region) => resourceOf(region, dialect)),
   };
-  if (OWN_FUNCTIONS.has(device.member)) return [{ ...node(id), ...onBus }];
+  if (device.treeNode === 'function') return [{ ...node(id), ...onBus }];
   const carrier = `_virtio-pci-${id}`;
   return [
     { ...node(id), parent: carrier, resources: known.memory.get(qemuIdOf(placement)) ?? [] },

@@ -1,4 +1,3 @@
-import { disk } from '../../devices/disk/index.ts';
 import { qemuIdOf, type Placement } from '../../plan/placement.ts';
 import type { BlockStats } from '../../qemu/qmp/commands/block.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
@@ -22,7 +21,7 @@ const BOUNDS: readonly number[] = Array.from({ length: 27 * 4 + 1 }, (_, i) =>
 /** Lets QEMU keep the histograms of a disk; of a vhost-user disk it knows nothing. */
 export async function countLatencies(qmp: Pick<Qmp, 'execute'>, placement: Placement): Promise<void> {
   const { device, config, id } = placement;
-  if (device !== disk || config === true || config['vhost_user'] === true) return;
+  if (device.usesBlockLayer?.(config) !== true) return;
   const path = `/machine/peripheral/${qemuIdOf(placement)}/virtio-backend`;
   const bounds = { 'boundaries-read': BOUNDS, 'boundaries-write': BOUNDS };
   // a disk works as well without

@@ -1,7 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
 import { toApiError } from '../../api/handlers.ts';
 import type { VmResize, VmResizeZone } from '../../api/requests.ts';
-import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import { validateVmConfig } from '../../config/decode-vm-config.ts';
+import { type VmConfig } from '../../config/vm-config.ts';
 import type { Vm } from '../vm.ts';
 import { checkBalloon } from './balloon.ts';
 import { checkVcpus } from './resize.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeVmConfig } from '../../config/vm-config.ts';
+import { decodeVmConfig } from '../../config/decode-vm-config.ts';
 import { withOverrides } from './overrides.ts';
 
 test('a device is overridden once: of two, one would name the path and the other the format', () => {

@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RestoreOverrides } from '../../api/requests.ts';
-import { validateVmConfig, type VmConfig } from '../../config/vm-config.ts';
+import { validateVmConfig } from '../../config/decode-vm-config.ts';
+import { type VmConfig } from '../../config/vm-config.ts';
 import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
 
 /**

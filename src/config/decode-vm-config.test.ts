@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { UNSUPPORTED } from '../devices/unsupported/config.ts';
 import { decode } from '../schema/decode.ts';
 import { ConfigError } from './errors.ts';
-import { decodeVmConfig, encodeVmConfig, validateVmConfig, VmConfig } from './vm-config.ts';
+import { decodeVmConfig, validateVmConfig } from './decode-vm-config.ts';
+import { encodeVmConfig, VmConfig } from './vm-config.ts';
 
 const failure = (json: unknown): ConfigError => {
   try {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createLog } from '../util/log.ts';
 import { ProtocolError, closingReplyText, protocolReply, replyHeaders } from './reply.ts';
 import type { Reply } from './reply.ts';
-import { holdFiles, type HeldFiles } from './received-descriptors.ts';
+import { holdDescriptors, type HeldDescriptors } from './received-descriptors.ts';
 import type { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
@@ -58,10 +58,10 @@ export class Connection {
   }
 
   /** The descriptors of the request whose head is whole just now; what is left of them goes with the connection. */
-  takeFiles(): HeldFiles {
+  takeFiles(): HeldDescriptors {
     this.#hasAsked = true;
     const fds = this.#socket.takeDescriptors();
-    const files = holdFiles(fds);
+    const files = holdDescriptors(fds);
     if (fds.length > 0) this.#socket.once('close', files.close);
     return files;
   }

@@ -19,7 +19,7 @@ import {
   valueReply,
   wrongVerbReply,
 } from './reply.ts';
-import type { HeldFiles } from './received-descriptors.ts';
+import type { HeldDescriptors } from './received-descriptors.ts';
 import type { Reply } from './reply.ts';
 
 const BASE_PATH = '/api/v1/';
@@ -146,7 +146,7 @@ function createHttpServer(
 async function serveRequest(
   endpoints: Endpoints,
   connection: Connection,
-  exchange: Exchange & { readonly files: HeldFiles },
+  exchange: Exchange & { readonly files: HeldDescriptors },
 ): Promise<void> {
   const { request, files } = exchange;
   const path = pathOf(request.url ?? '');
@@ -174,7 +174,7 @@ async function serveRequest(
 interface Call {
   readonly method: string;
   readonly body: Buffer;
-  readonly files: HeldFiles;
+  readonly files: HeldDescriptors;
 }
 
 async function call(name: string, endpoint: Endpoint, { method, body, files }: Call): Promise<Reply> {

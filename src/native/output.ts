@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { createByteQueue, keepNewest, type ByteQueue } from '../util/byte-queue.ts';
+import { createByteQueue, dropOldest, type ByteQueue } from '../util/byte-queue.ts';
 import { deferred } from '../util/deferred.ts';
 import { createDrain } from '../util/drain.ts';
 import { openWriter, type Take } from './output-writer.ts';
@@ -86,7 +86,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
     },
     waiting: queue.length,
     ready: writer.ready.then(() => (queue.length() > 0 ? flush() : undefined)),
-    dropBeyond: (most) => void keepNewest(queue, most),
+    dropBeyond: (most) => void dropOldest(queue, most),
     onDrain: drain.wait,
     close: () => {
       if (isClosed) return;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createByteQueue, keepNewest } from './byte-queue.ts';
+import { createByteQueue, dropOldest } from './byte-queue.ts';
 
 test('bytes come out in the order in which they went in, across blocks', () => {
   const queue = createByteQueue();
@@ -20,9 +20,9 @@ test('bytes come out in the order in which they went in, across blocks', () => {
 test('the newest bytes stay', () => {
   const queue = createByteQueue();
   for (let i = 0; i < 1000; i++) queue.push(Buffer.from(`${String(i).padStart(3, '0')}\n`));
-  assert.equal(keepNewest(queue, 8), 3992);
+  assert.equal(dropOldest(queue, 8), 3992);
   assert.equal(queue.front().toString(), '998\n999\n');
-  assert.equal(keepNewest(queue, 8), 0);
+  assert.equal(dropOldest(queue, 8), 0);
 });
 
 test('many single bytes take no more memory than one piece', () => {

@@ -66,7 +66,7 @@ function dropFromFirst(blocks: Block[], most: number): number {
 }
 
 /** Removes the first bytes beyond `most`. @returns how many that were */
-export function keepNewest(queue: ByteQueue, most: number): number {
+export function dropOldest(queue: ByteQueue, most: number): number {
   const excess = Math.max(0, queue.length() - most);
   queue.drop(excess);
   return excess;

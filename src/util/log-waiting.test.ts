@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { configureLog, createLog } from './log.ts';
-import { tellWaiting } from './log-waiting.ts';
+import { logWaiting } from './log-waiting.ts';
 
 /** What the log gets while `act` runs. */
 function logged(isTerminal: boolean, act: () => void): string {
@@ -19,7 +19,7 @@ function logged(isTerminal: boolean, act: () => void): string {
 
 test('a wait is told at once, and a terminal gets a dot a second until it ends', () => {
   const text = logged(true, () => {
-    const waiting = tellWaiting('fs', 'fs _fs0: /x');
+    const waiting = logWaiting('fs', 'fs _fs0: /x');
     mock.timers.tick(2500);
     createLog('vm').warn('between');
     mock.timers.tick(1000);
@@ -35,7 +35,7 @@ test('a wait is told at once, and a terminal gets a dot a second until it ends',
 
 test('a log that is no terminal gets the line alone', () => {
   const text = logged(false, () => {
-    using _waiting = tellWaiting('fs', 'fs _fs0: /x');
+    using _waiting = logWaiting('fs', 'fs _fs0: /x');
     mock.timers.tick(5000);
   });
   assert.equal(text, 'cloud-hypervisor: <vmm> INFO:fs -- waiting for fs _fs0: /x\n');

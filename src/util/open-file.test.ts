@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { codeOf, reasonOf } from './errno.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS, readText } from './open-file.ts';
-import { beforeDeadline, hasHangingCalls, hurryPathCalls } from './path-deadline.ts';
+import { beforeDeadline, hasHangingCalls, shortenPathDeadlines } from './path-deadline.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nephos-open-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -160,7 +160,7 @@ test('what waits for a file system is given up a second after the VM is to end',
   let answer: () => void = () => undefined;
   const call = (): Promise<void> => new Promise((resolve) => (answer = resolve));
   const asked = beforeDeadline('/mnt/dead', call, { deadlineMs: 3_600_000 });
-  hurryPathCalls();
+  shortenPathDeadlines();
   await assert.rejects(asked, /the file system does not answer within 1 s/);
   answer();
   await new Promise((resolve) => setImmediate(resolve));

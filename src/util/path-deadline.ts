@@ -24,7 +24,7 @@ const HURRY_MS = 1000;
 const waiting = new Set<(deadlineMs: number) => void>();
 
 /** Shortens the deadline of every call that is waited for: the VM, or the VMM, is to end. */
-export function hurryPathCalls(): void {
+export function shortenPathDeadlines(): void {
   for (const hurry of waiting) hurry(HURRY_MS);
 }
 

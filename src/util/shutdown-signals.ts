@@ -1,5 +1,5 @@
 /** Tells an operation that the VM is to be shut down. */
-export interface EndSignals {
+export interface ShutdownSignals {
   /** aborted at once: ends waits for something of the host, e.g. a back-end's socket */
   readonly waits: AbortSignal;
   /** aborted where the operation has not ended soon after that: QEMU is killed */

@@ -4,7 +4,7 @@ import type { PciDeviceInfo } from '../api/replies.ts';
 import type { ReceivedFiles } from '../api/route.ts';
 import type { AnyConfig } from '../devices/device.ts';
 import { DEVICES } from '../devices/index.ts';
-import type { EndSignals } from '../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { addDevice } from './hotplug/add.ts';
 import { runOnVm } from './operations.ts';
 import { withDescriptors } from './received-descriptors.ts';
@@ -23,7 +23,7 @@ export function addHandlers(vmm: VmmState): AddHandlers {
     const route = hotAdd.route as AddRouteName;
     const handle = (config: AnyConfig, files?: ReceivedFiles): Promise<PciDeviceInfo | undefined> => {
       const fds = hotAdd.descriptors === undefined ? [] : (files?.take() ?? []);
-      const add = (vm: Vm, signals: EndSignals) =>
+      const add = (vm: Vm, signals: ShutdownSignals) =>
         addDevice(vm, device, withDescriptors(device, config, fds), signals);
       return runOnVm(vmm, route, add, fds);
     };

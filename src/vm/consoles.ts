@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ConsoleConfig } from '../devices/console/config.ts';
-import type { ConsoleEnd } from '../host/console/host-console.ts';
+import type { HostConsole } from '../host/console/host-console.ts';
 import { openConsoleSocket } from '../host/console/console-socket.ts';
 import { openPty } from '../host/console/pty.ts';
 import { openTerminal } from '../host/console/terminal.ts';
@@ -52,7 +52,7 @@ function typedInto(config: VmConfig): Which | undefined {
   return TYPED_INTO.find((which) => config[which]?.mode === 'Tty');
 }
 
-function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
+function createConsole(which: Which, end: HostConsole, path?: string): Console {
   let current: Duplex | undefined;
   return {
     path,
@@ -77,7 +77,7 @@ function createConsole(which: Which, end: ConsoleEnd, path?: string): Console {
  * Forwards the guest's output. Only a serial port can be held back: QEMU retries when its socket has space. With the
  * other two, QEMU as a whole would stop, QMP included.
  */
-function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly canHold: boolean }): void {
+function forwardOutput(guest: Duplex, end: HostConsole, { canHold }: { readonly canHold: boolean }): void {
   guest.on('data', (bytes: Buffer) => {
     if (end.write(bytes) || !canHold) return;
     guest.pause();
@@ -89,7 +89,7 @@ function forwardOutput(guest: Duplex, end: ConsoleEnd, { canHold }: { readonly c
 const INPUT_BYTES = 65_536;
 
 /** Forwards typed input to the guest; while the guest does not read it, input is held back. */
-function forwardInput(end: ConsoleEnd, guest: Duplex): void {
+function forwardInput(end: HostConsole, guest: Duplex): void {
   end.onInput((bytes) => {
     guest.write(bytes);
     if (guest.writableLength > INPUT_BYTES) end.pauseInput();

@@ -1,6 +1,6 @@
 import type { Handlers } from '../api/handlers.ts';
 import type { VmResize, VmResizeZone } from '../api/requests.ts';
-import type { EndSignals } from '../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { addHandlers } from './add-handlers.ts';
 import { dumpCore } from './coredump.ts';
 import { removeDevice } from './hotplug/remove.ts';
@@ -94,7 +94,12 @@ function resizeHandlers(vmm: VmmState) {
 }
 
 /** Resizes the machine of a booted VM, the configuration of any other. */
-async function resizeEither(vmm: VmmState, vm: Vm, sizes: VmResize, { waits }: EndSignals): Promise<void> {
+async function resizeEither(
+  vmm: VmmState,
+  vm: Vm,
+  sizes: VmResize,
+  { waits }: ShutdownSignals,
+): Promise<void> {
   if (vm.live === undefined) return resizeConfig(vm, sizes);
   await withMachine(vm, (live) =>
     betweenEvents(vmm, ['resizing', 'resized'], () => resizeVm(vm, { ...live, waits }, sizes)),

@@ -3,7 +3,7 @@ import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import { dialectOf } from '../config/dialect.ts';
 import { withoutDevice } from '../config/merge.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import type { EndSignals } from '../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { createLog } from '../util/log.ts';
 import { lifecycleEvent } from './events.ts';
 import { handleExit, handlePanic, type ExitActions } from './guest-exit/handle-exit.ts';
@@ -36,14 +36,14 @@ export async function createVm(vmm: VmmState, config: VmConfig): Promise<void> {
 }
 
 /** Serves vm.boot: boots a VM without a machine, resumes one that is paused. */
-export async function bootOrResume(vmm: VmmState, vm: Vm, signals: EndSignals): Promise<void> {
+export async function bootOrResume(vmm: VmmState, vm: Vm, signals: ShutdownSignals): Promise<void> {
   const { emit } = vmm;
   if (vm.live !== undefined) return resumeVm(vm, emit);
   watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
 }
 
 /** Replaces the machine of a VM; its vCPUs wait before their first instruction where it `holds`. */
-export async function reboot(vmm: VmmState, vm: Vm, signals: EndSignals, holds: boolean): Promise<void> {
+export async function reboot(vmm: VmmState, vm: Vm, signals: ShutdownSignals, holds: boolean): Promise<void> {
   if (vm.live === undefined) return;
   watchInBackground(vmm, vm, await restartVm(vm, vm.live, { signals, emit: vmm.emit, holds }));
 }
@@ -53,7 +53,7 @@ export async function restore(
   vmm: VmmState,
   request: RestoreConfig,
   fds: readonly number[],
-  signals: EndSignals,
+  signals: ShutdownSignals,
 ): Promise<void> {
   vmm.received.add(fds);
   checkNoVm(vmm, 'vm.restore');
@@ -67,7 +67,7 @@ export async function restore(
 export async function receive(
   vmm: VmmState,
   { receiver_url: url }: VmReceiveMigrationData,
-  signals: EndSignals,
+  signals: ShutdownSignals,
 ): Promise<void> {
   checkNoVm(vmm, 'vm.receive-migration');
   const vm = await receiveVm(url, signals, (config) => emitRestoring(vmm, config, false));
@@ -88,7 +88,7 @@ function emitRestoring({ emit }: VmmState, config: VmConfig, areActive: boolean)
 }
 
 /** Serves vm.send-migration. */
-export async function send(vmm: VmmState, vm: Vm, url: string, signals: EndSignals): Promise<void> {
+export async function send(vmm: VmmState, vm: Vm, url: string, signals: ShutdownSignals): Promise<void> {
   await withMachine(vm, ({ machine }) => sendVm(vm, machine, { url, signals, emit: vmm.emit }));
   if (!dialectOf(vm.config).endsAfterSending) return;
   log.info('the VM was sent: this VMM ends');

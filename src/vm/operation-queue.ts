@@ -1,8 +1,8 @@
 import { ApiError } from '../api/errors.ts';
-import { onAbort, type EndSignals } from '../util/shutdown-signals.ts';
+import { onAbort, type ShutdownSignals } from '../util/shutdown-signals.ts';
 
 /** Something that is done to the VM; `signals` tell it that the VM is to be shut down. */
-export type Operation<T> = (signals: EndSignals) => Promise<T>;
+export type Operation<T> = (signals: ShutdownSignals) => Promise<T>;
 
 /** Runs operations one at a time, in the order in which they came. */
 export interface Queue {

@@ -1,9 +1,9 @@
 import { ApiError } from '../api/errors.ts';
 import { checkPhase } from '../api/handlers.ts';
 import type { RouteName } from '../api/routes.ts';
-import type { EndSignals } from '../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { createLog } from '../util/log.ts';
-import { hurryPathCalls } from '../util/path-deadline.ts';
+import { shortenPathDeadlines } from '../util/path-deadline.ts';
 import { lifecycleEvent, type LifecycleEvent } from './events.ts';
 import { asFailedOperation } from './guest-exit/qemu-exit.ts';
 import { releaseEjected } from './hotplug/ejected.ts';
@@ -28,7 +28,7 @@ export function runOperation<T>(vmm: VmmState, operation: Operation<T>): Promise
 export function runOnVm<T>(
   vmm: VmmState,
   route: RouteName,
-  act: (vm: Vm, signals: EndSignals) => Promise<T>,
+  act: (vm: Vm, signals: ShutdownSignals) => Promise<T>,
   fds: readonly number[] = [],
 ): Promise<T> {
   return runOperation(vmm, async (signals) => {
@@ -77,7 +77,7 @@ export async function betweenEvents<T>(
 
 /** Ends the operations in the queue before one that ends the machine. QEMU is ended, too, where they take long. */
 export function interruptOperations(vmm: VmmState): void {
-  hurryPathCalls();
+  shortenPathDeadlines();
   vmm.queue.interrupt(() => {
     // where QEMU cannot be ended, the operation that ends the machine reports it
     vmm.vm?.live?.machine.qemu.quit().catch(() => undefined);

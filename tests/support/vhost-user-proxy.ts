@@ -1,7 +1,7 @@
 // Stands before a vhost-user back-end and is as strict as rust-vmm's crates: a front-end that breaks a rule loses its connection.
 // node vhost-user-proxy.js listen|connect <socket> <socket of the back-end>. Serves one connection after the other.
 import { closeSync } from 'node:fs';
-import { awaitBackEnds, reachBackEnds } from '../../src/host/vhost-user/back-end-connections.ts';
+import { acceptBackEnds, connectToBackEnds } from '../../src/host/vhost-user/back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from '../../src/host/vhost-user/channel.ts';
 import { createStrictRules } from './vhost-user-rules.ts';
 
@@ -33,8 +33,8 @@ async function serve(frontEnd: Channel, backEnd: Channel): Promise<void> {
 
 const [how = '', path = '', behind = ''] = process.argv.slice(2);
 const calls = await loadChannelCalls();
-using frontEnds = await (how === 'listen' ? awaitBackEnds(path) : reachBackEnds(path));
-using backEnds = await reachBackEnds(behind);
+using frontEnds = await (how === 'listen' ? acceptBackEnds(path) : connectToBackEnds(path));
+using backEnds = await connectToBackEnds(behind);
 const forever = new AbortController().signal;
 for (;;) {
   const front = await frontEnds.next(forever);

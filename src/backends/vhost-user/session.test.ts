@@ -50,7 +50,7 @@ interface Bench {
 }
 
 /** Runs the front-end's steps; each `yield` lets the session take what was sent. */
-function withSession(steps: (bench: Bench) => Iterator<void>, carriesOn = false): Seen {
+function withSession(steps: (bench: Bench) => Iterator<void>, continuesRings = false): Seen {
   const seen: Seen = { events: [], isOver: false };
   const device: Device = {
     features: 0n,
@@ -68,7 +68,14 @@ function withSession(steps: (bench: Bench) => Iterator<void>, carriesOn = false)
   const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
   const [ours, theirs] = openSocketPair();
   using loop = new EventLoop();
-  using session = new Session({ fd: ours, loop, device, log, carriesOn, onEnd: () => (seen.isOver = true) });
+  using session = new Session({
+    fd: ours,
+    loop,
+    device,
+    log,
+    continuesRings,
+    onEnd: () => (seen.isOver = true),
+  });
   const iterator = steps({
     seen,
     send: (request, payload = new Uint8Array(), fds = []) => {

@@ -50,7 +50,7 @@ interface Options {
   readonly device: Device;
   readonly log: Log;
   /** the front-end's device is new, but the guest's driver is not, and its rings go on where they are; false unless given */
-  readonly carriesOn?: boolean;
+  readonly continuesRings?: boolean;
   /** called once, when the front-end is gone or has broken the protocol */
   readonly onEnd: () => void;
 }
@@ -72,13 +72,13 @@ export class Session {
   #ended = false;
   #handsOver = false;
 
-  constructor({ fd, loop, device, log, carriesOn = false, onEnd }: Options) {
+  constructor({ fd, loop, device, log, continuesRings = false, onEnd }: Options) {
     this.#log = log;
     this.#fd = fd;
     this.#loop = loop;
     this.#device = device;
     this.#onEnd = onEnd;
-    this.#carriesOn = carriesOn;
+    this.#carriesOn = continuesRings;
     this.#socket = new MessageSocket(fd);
     this.#vrings = Array.from({ length: device.queues }, () => new Vring());
     this.#watch = loop.watch(fd, EPOLLIN, () => this.#receive());
@@ -251,19 +251,19 @@ export class Session {
     const missing = this.#vrings.findIndex((vring) => !vring.ready);
     const used = missing < 0 ? this.#vrings : this.#vrings.slice(0, missing);
     if (used.length < (this.#device.fewest ?? this.#vrings.length)) return;
-    const carriesOn = this.#carriesOn;
+    const continuesRings = this.#carriesOn;
     this.#carriesOn = false;
-    const resumed = carriesOn || used.every((vring) => vring.unchanged);
+    const resumed = continuesRings || used.every((vring) => vring.unchanged);
     const rules = {
       eventIndex: this.#has(RingFeature.EventIndex),
       indirect: this.#has(RingFeature.IndirectDescriptors),
     };
     this.#running = true;
     try {
-      const queues: RunningQueue[] = used.map((vring) => vring.start(this.#memory, rules, carriesOn));
+      const queues: RunningQueue[] = used.map((vring) => vring.start(this.#memory, rules, continuesRings));
       this.#device.start({ queues, memory: this.#memory, resumed });
       // what the guest was told last may have been lost with its old device
-      if (carriesOn) for (const { notify } of queues) notify();
+      if (continuesRings) for (const { notify } of queues) notify();
     } catch (error) {
       if (!(error instanceof QueueError)) throw error;
       this.#log.warn(`the guest's rings cannot be used: ${error.message}`);

@@ -37,9 +37,14 @@ export class Sessions {
     for (const session of this.#all) session[Symbol.dispose]();
   }
 
-  #open(carriesOn: boolean): number {
+  #open(continuesRings: boolean): number {
     const [fd, frontEnd] = openSocketPair();
-    const session = new Session({ ...this.#options, fd, carriesOn, onEnd: () => this.#all.delete(session) });
+    const session = new Session({
+      ...this.#options,
+      fd,
+      continuesRings,
+      onEnd: () => this.#all.delete(session),
+    });
     this.#all.add(session);
     return frontEnd;
   }

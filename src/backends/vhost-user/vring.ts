@@ -37,11 +37,11 @@ export class Vring {
     );
   }
 
-  /** With `carriesOn` the front-end does not know how far the ring is. */
-  start(memory: GuestMemory, rules: RingRules, carriesOn: boolean): RunningQueue {
+  /** With `continuesRings` the front-end does not know how far the ring is. */
+  start(memory: GuestMemory, rules: RingRules, continuesRings: boolean): RunningQueue {
     const { addresses, size } = this;
     if (addresses === undefined) throw new Error('the ring has no addresses yet');
-    const base = carriesOn ? 'used' : this.base;
+    const base = continuesRings ? 'used' : this.base;
     const ring = new Virtqueue({ memory, addresses, size, base, rules });
     this.#ring = ring;
     return { ring, notify: () => this.#notify() };

@@ -6,7 +6,7 @@ import { EAGAIN } from '../../native/system-error.ts';
 import { Deadlines } from './deadlines.ts';
 import { readGreeting } from './connect-request.ts';
 import type { Resets } from './resets.ts';
-import { MAX_CONNECTIONS, type Streams } from './connections.ts';
+import { MAX_CONNECTIONS, type Connections } from './connections.ts';
 import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 
 /** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */
@@ -29,7 +29,7 @@ interface Options {
   readonly path: string;
   readonly listener: number;
   readonly loop: EventLoop;
-  readonly streams: Streams;
+  readonly streams: Connections;
   readonly resets: Resets;
 }
 
@@ -41,11 +41,11 @@ interface Attempt {
 }
 
 /** How connections come about: programs of the host ask for a port of the guest's, and the guest for one of theirs. */
-export class HostSide {
+export class ConnectionSetup {
   readonly #path: string;
   readonly #listener: number;
   readonly #loop: EventLoop;
-  readonly #streams: Streams;
+  readonly #streams: Connections;
   readonly #resets: Resets;
   readonly #block: Block = allocate(64);
   /** programs that have not said yet which port they want, the oldest first */

@@ -4,10 +4,10 @@ import { type Block } from '../../native/memory.ts';
 import { EAGAIN, errno } from '../../native/system-error.ts';
 import { SHUT_RD, SHUT_WR } from '../../native/unix-socket.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
-import { Backlog } from './transmit-buffer.ts';
+import { TransmitBuffer } from './transmit-buffer.ts';
 import { Credit } from './credit.ts';
 import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
-import type { Filled, ToGuest } from './receive-queue.ts';
+import type { Filled, ReceiveQueue } from './receive-queue.ts';
 
 /**
  * Bytes read at once at first and at most: twice as much as there was the last time. The guest works on one part
@@ -46,7 +46,7 @@ export class Connection {
   readonly hostPort: number;
   readonly credit: Credit;
   readonly #guestCid: number;
-  readonly #backlog: Backlog;
+  readonly #backlog: TransmitBuffer;
   /** the guest has agreed, or has asked for it itself */
   #open: boolean;
   /** packets without data that the guest is still to get, a bit for each Op */
@@ -69,7 +69,7 @@ export class Connection {
     this.hostPort = hostPort;
     this.credit = new Credit(window);
     this.#guestCid = guestCid;
-    this.#backlog = new Backlog(window, vectors);
+    this.#backlog = new TransmitBuffer(window, vectors);
     this.#open = fromGuest;
     this.#owed = 1 << (fromGuest ? Op.Response : Op.Request);
   }
@@ -131,7 +131,7 @@ export class Connection {
   }
 
   /** Does what can be done now, in both directions. */
-  serve(guest: ToGuest, header: Header): Served {
+  serve(guest: ReceiveQueue, header: Header): Served {
     this.flush();
     if (this.#leftByGuest) return this.#backlog.length > 0 ? 'done' : 'over';
     if (this.credit.isStale) this.owe(Op.CreditUpdate);
@@ -202,7 +202,7 @@ export class Connection {
   }
 
   /** @returns false where the guest has no buffers */
-  #sendOwed(guest: ToGuest, header: Header): boolean {
+  #sendOwed(guest: ReceiveQueue, header: Header): boolean {
     for (const op of ORDER) {
       if ((this.#owed & (1 << op)) === 0) continue;
       if (!guest.control(this.address(header, op))) return false;
@@ -214,7 +214,7 @@ export class Connection {
     return true;
   }
 
-  #fill(guest: ToGuest, header: Header): Served {
+  #fill(guest: ReceiveQueue, header: Header): Served {
     if (!this.#open || !this.#readable) return 'done';
     if ((this.#hostDone & Shut.Send) !== 0 || (this.#guestDone & Shut.Receive) !== 0) return 'done';
     const limit = Math.min(this.credit.sendable, this.#appetite);

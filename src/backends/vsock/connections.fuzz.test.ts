@@ -1,4 +1,4 @@
-// Streams through the whole device: whatever the pieces, the pauses, the sizes of the guest's buffers and the room that it
+// Connections through the whole device: whatever the pieces, the pauses, the sizes of the guest's buffers and the room that it
 // grants, each end reads what the other wrote, in order, and nobody sends more than the other has room for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -7,10 +7,10 @@ import type { Parts } from '../vhost-user/descriptor-chain.ts';
 import { Connection, type Served } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { Deadlines } from './deadlines.ts';
-import type { Past } from './thread-messages.ts';
+import type { HandoverState } from './thread-messages.ts';
 import { Op, type Header } from './packet.ts';
 import type { Resets } from './resets.ts';
-import type { ToGuest } from './receive-queue.ts';
+import type { ReceiveQueue } from './receive-queue.ts';
 
 /** As many as Cloud Hypervisor has, and at most half of the descriptors that this process may have. */
 export const MAX_CONNECTIONS = Math.min(1023, Math.floor(descriptorLimit() / 2));
@@ -47,7 +47,7 @@ interface Opening {
 }
 
 /** All connections, each with its turn. */
-export class Streams {
+export class Connections {
   readonly #cid: number;
   readonly #loop: EventLoop;
   readonly #resets: Resets;
@@ -71,13 +71,13 @@ export class Streams {
     return this.#watches.size;
   }
 
-  get past(): Past {
+  get past(): HandoverState {
     const streams = [...this.#watches.keys()].map(({ guestPort, hostPort }) => ({ guestPort, hostPort }));
     return { streams, nextHostPort: this.#nextHostPort };
   }
 
   /** Goes on where another device ended: a port of then may still be that of a dead stream in the guest. */
-  follow({ nextHostPort }: Past): void {
+  follow({ nextHostPort }: HandoverState): void {
     this.#nextHostPort = nextHostPort;
   }
 
@@ -136,7 +136,7 @@ export class Streams {
    * Gives those their turn that have something to do.
    * @returns true where there is more to do than one call allows
    */
-  serve(guest: ToGuest, header: Header): boolean {
+  serve(guest: ReceiveQueue, header: Header): boolean {
     let turns = 0;
     // one that is put behind the others comes up again in this very loop
     for (const connection of this.#awake) {

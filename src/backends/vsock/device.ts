@@ -4,13 +4,13 @@ import { allocate, type Block } from '../../native/memory.ts';
 import { QueueError, type Parts } from '../vhost-user/descriptor-chain.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/guest-memory.ts';
-import { FromGuest } from './transmit-queue.ts';
-import { HostSide } from './connection-setup.ts';
-import type { Past } from './thread-messages.ts';
+import { TransmitQueue } from './transmit-queue.ts';
+import { ConnectionSetup } from './connection-setup.ts';
+import type { HandoverState } from './thread-messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
 import { Resets } from './resets.ts';
-import { Streams } from './connections.ts';
-import { ToGuest } from './receive-queue.ts';
+import { Connections } from './connections.ts';
+import { ReceiveQueue } from './receive-queue.ts';
 
 /** Data that went through before the guest's pages are let go of, in `bytes`: they would count as our memory. */
 const RELEASE_BYTES = 32 * 2 ** 20;
@@ -32,12 +32,12 @@ export class VsockDevice implements Device {
   readonly queues = 2;
   readonly #cid: number;
   readonly #log: Log;
-  readonly #fromGuest = new FromGuest();
-  readonly #toGuest = new ToGuest(() => this.#fromGuest.showData());
+  readonly #fromGuest = new TransmitQueue();
+  readonly #toGuest = new ReceiveQueue(() => this.#fromGuest.showData());
   readonly #vectors: Block = allocate(32);
   readonly #resets: Resets;
-  readonly #streams: Streams;
-  readonly #host: HostSide;
+  readonly #streams: Connections;
+  readonly #host: ConnectionSetup;
   readonly #header = emptyHeader();
   #memory: GuestMemory | undefined;
   #moved = 0;
@@ -46,8 +46,8 @@ export class VsockDevice implements Device {
     this.#cid = cid;
     this.#log = log;
     this.#resets = new Resets(cid);
-    this.#streams = new Streams({ cid, loop, resets: this.#resets, vectors: this.#vectors });
-    this.#host = new HostSide({ path, listener, loop, streams: this.#streams, resets: this.#resets });
+    this.#streams = new Connections({ cid, loop, resets: this.#resets, vectors: this.#vectors });
+    this.#host = new ConnectionSetup({ path, listener, loop, streams: this.#streams, resets: this.#resets });
   }
 
   config(): Uint8Array {
@@ -82,12 +82,12 @@ export class VsockDevice implements Device {
   }
 
   /** What a device must know that gets this one's guest. */
-  get past(): Past {
+  get past(): HandoverState {
     return this.#streams.past;
   }
 
   /** The guest had another device, whose streams are over. */
-  follow(past: Past): void {
+  follow(past: HandoverState): void {
     for (const { guestPort, hostPort } of past.streams) this.#resets.add(guestPort, hostPort);
     this.#streams.follow(past);
   }

@@ -22,7 +22,7 @@ export type Filled =
   | 'starved';
 
 /** The queue of the guest's empty buffers: the way of all packets to the guest. */
-export class ToGuest {
+export class ReceiveQueue {
   readonly #header: Block = allocate(HEADER_BYTES);
   readonly #chains = Array.from({ length: MAX_CHAINS }, () => new Chain());
   readonly #gathered = new Parts();

@@ -1,6 +1,6 @@
 import type { Ports } from './thread-messages.ts';
 import { emptyHeader, HOST_CID, Op, TYPE_STREAM, type Header } from './packet.ts';
-import type { ToGuest } from './receive-queue.ts';
+import type { ReceiveQueue } from './receive-queue.ts';
 
 /** The guest is not listened to while more of them wait for its buffers. */
 const MOST = 256;
@@ -27,7 +27,7 @@ export class Resets {
   }
 
   /** @returns false where the guest has no buffers */
-  send(guest: ToGuest): boolean {
+  send(guest: ReceiveQueue): boolean {
     let sent = 0;
     for (const { guestPort, hostPort } of this.#waiting) {
       this.#header.sourcePort = hostPort;

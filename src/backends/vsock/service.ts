@@ -4,7 +4,7 @@ import { limitLog } from '../../util/rate-limit.ts';
 import { listenAtPath, type ListeningSocket } from '../../native/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { startThread } from '../../util/start-thread.ts';
-import type { FromWorker, Past, ToWorker, VsockOptions } from './thread-messages.ts';
+import type { FromWorker, HandoverState, ToWorker, VsockOptions } from './thread-messages.ts';
 
 const log = createLog('vsock');
 
@@ -19,13 +19,13 @@ export interface VsockService {
   /** QEMU's end of the vhost-user connection */
   readonly frontEnd: number;
   /** What another device must know that gets this one's guest. */
-  readonly past: () => Promise<Past>;
+  readonly past: () => Promise<HandoverState>;
   /**
    * QEMU is about to make the device anew, for a guest whose driver stays. With `past` it had another device before, and is told that
    * the streams of then are over.
    * @returns QEMU's end of the further connection, this service's as the first one
    */
-  readonly renew: (past: Past | undefined) => Promise<number>;
+  readonly renew: (past: HandoverState | undefined) => Promise<number>;
   /** Ends it: all connections are closed and the socket's file is removed. */
   readonly stop: () => Promise<void>;
 }

@@ -15,7 +15,7 @@ export interface Ports {
 }
 
 /** What a device must know of the one whose guest it gets. */
-export interface Past {
+export interface HandoverState {
   /** those that the guest may take for open */
   readonly streams: readonly Ports[];
   /** of the host's ports: the guest's programs may hold the ends of streams that are over */
@@ -31,7 +31,7 @@ export type ToWorker =
    * QEMU makes the device anew, for a guest whose driver stays: there is to be a further connection for it. `past` is what the
    * guest had with another device.
    */
-  | { readonly kind: 'renew'; readonly past: Past | undefined };
+  | { readonly kind: 'renew'; readonly past: HandoverState | undefined };
 
 /** What it says to the main thread. */
 export type FromWorker =
@@ -42,7 +42,7 @@ export type FromWorker =
       readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
       readonly message: string;
     }
-  | { readonly kind: 'past'; readonly past: Past }
+  | { readonly kind: 'past'; readonly past: HandoverState }
   /** `frontEnd` is QEMU's end of the further connection */
   | { readonly kind: 'renewed'; readonly frontEnd: number }
   | { readonly kind: 'failed'; readonly message: string };

@@ -5,7 +5,7 @@ import { libc, loadLibc } from '../../native/libc.ts';
 import { allocate, type Block } from '../../native/memory.ts';
 import { checked } from '../../native/system-error.ts';
 import { openSocketPair, SOCK_NONBLOCK } from '../../native/unix-socket.ts';
-import { Backlog } from './transmit-buffer.ts';
+import { TransmitBuffer } from './transmit-buffer.ts';
 
 await loadLibc();
 
@@ -45,7 +45,7 @@ test('bytes come out as they went in, however they are split and however slow th
       array(step, { maxLength: 30, size: 'max' }),
       (size, steps) => {
         withPair((ours, theirs) => {
-          const backlog = new Backlog(size, vectors);
+          const backlog = new TransmitBuffer(size, vectors);
           let [added, written, taken] = [0, 0, 0];
           const take = (most: number): void => {
             const got = Math.max(0, libc().read(theirs, target.address, most));
@@ -86,7 +86,7 @@ test('more than there is room for is refused and changes nothing', () => {
   const [source, vectors] = [allocate(8192), allocate(32)];
   check(
     property(nat({ max: 4096 }), nat({ max: 5000 }), (first, more) => {
-      const backlog = new Backlog(4096, vectors);
+      const backlog = new TransmitBuffer(4096, vectors);
       backlog.add(source.address, first);
       if (first + more > 4096) assert.throws(() => backlog.add(source.address, more), RangeError);
       else backlog.add(source.address, more);

@@ -6,7 +6,7 @@ import { EAGAIN, errno } from '../../native/system-error.ts';
  * What the guest sent and a program of the host has not taken yet: a ring of bytes outside of the JavaScript heap.
  * Its size is the room that the guest was told, so a guest that keeps to it never finds it full.
  */
-export class Backlog {
+export class TransmitBuffer {
   readonly #size: number;
   readonly #vectors: Block;
   #ring: Block | undefined;

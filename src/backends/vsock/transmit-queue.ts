@@ -20,7 +20,7 @@ const LAZY_BYTES = 16 * 1024;
 export type TakePacket = (header: Header, data: Parts) => void;
 
 /** The queue of what the guest sends. */
-export class FromGuest {
+export class TransmitQueue {
   readonly #bytes: Block = allocate(HEADER_BYTES);
   readonly #header = emptyHeader();
   readonly #chain = new Chain();

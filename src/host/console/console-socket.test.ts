@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ConsoleEnd } from './host-console.ts';
+import type { HostConsole } from './host-console.ts';
 import { openConsoleSocket } from './console-socket.ts';
 
-async function withSocket(use: (end: ConsoleEnd, path: string) => Promise<void>): Promise<void> {
+async function withSocket(use: (end: HostConsole, path: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'console-'));
   const path = join(folder, 's');
   const end = await openConsoleSocket(path);

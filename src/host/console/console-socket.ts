@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { createByteQueue, keepNewest, type ByteQueue } from '../../util/byte-queue.ts';
+import { createByteQueue, dropOldest, type ByteQueue } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type HostConsole } from './host-console.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { serveAtPath } from '../../native/listening-socket.ts';
 
@@ -12,7 +12,7 @@ const PIECE_BYTES = 16_384;
  * Listens on a UNIX socket as a console: one client at a time; the next client replaces it. Its
  * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
  */
-export async function openConsoleSocket(path: string): Promise<ConsoleEnd> {
+export async function openConsoleSocket(path: string): Promise<HostConsole> {
   // a client that has closed its sending side counts as gone, as it cannot be told from one that has closed both: otherwise
   // the output that follows would be lost
   const server = createServer();
@@ -51,7 +51,7 @@ async function listen(server: Server, path: string): Promise<() => void> {
 interface Input {
   /** From now on input comes from this client. */
   readonly from: (client: Socket) => void;
-  readonly onInput: ConsoleEnd['onInput'];
+  readonly onInput: HostConsole['onInput'];
   readonly pause: () => void;
   readonly resume: () => void;
 }
@@ -85,7 +85,7 @@ function createInput(): Input {
   };
 }
 
-interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
+interface Output extends Pick<HostConsole, 'write' | 'onDrain'> {
   /** From now on the output goes to this client. */
   readonly to: (client: Socket) => void;
   readonly stop: () => void;
@@ -98,7 +98,7 @@ function createOutput(): Output {
   const drain = createDrain();
 
   const flush = (): void => {
-    if (client === undefined) keepNewest(queue, UNREAD_BYTES);
+    if (client === undefined) dropOldest(queue, UNREAD_BYTES);
     else handOn(client, queue);
     drain.check(queue.length());
   };
@@ -117,7 +117,7 @@ function createOutput(): Output {
     write: (bytes) => {
       queue.push(bytes);
       flush();
-      keepNewest(queue, MOST_BYTES);
+      dropOldest(queue, MOST_BYTES);
       return queue.length() <= HOLD_BYTES;
     },
     onDrain: (resume) => drain.wait(RESUME_BYTES, resume),

@@ -11,7 +11,7 @@ export const MOST_BYTES = 2 * HOLD_BYTES;
 export const UNREAD_BYTES = 65_536;
 
 /** The host's end of a guest's console: a PTY, a UNIX socket or the VMM's own terminal. No method blocks. */
-export interface ConsoleEnd {
+export interface HostConsole {
   /**
    * Gives output to the reader. Nothing is dropped while one has the console open and less than {@link MOST_BYTES} wait.
    * @returns false where more than {@link HOLD_BYTES} wait: the guest is to be held back until `onDrain` calls

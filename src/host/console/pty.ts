@@ -1,10 +1,10 @@
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { createByteQueue, keepNewest } from '../../util/byte-queue.ts';
+import { createByteQueue, dropOldest } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
 import { codeOf } from '../../util/errno.ts';
 import { loadLibc, type Libc } from '../../native/libc.ts';
 import { createReadiness } from '../../native/readiness.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type ConsoleEnd } from './host-console.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type HostConsole } from './host-console.ts';
 
 /** A full PTY is tried again after this time, in milliseconds, in case the kernel did not tell that there is space. */
 const RETRY_MS = 100;
@@ -13,7 +13,7 @@ const RETRY_MS = 100;
 const READ_BYTES = 65_536;
 
 /** A pseudo terminal of the VMM: a client opens `path`, as often and whenever it likes. */
-export interface Pty extends ConsoleEnd {
+export interface Pty extends HostConsole {
   /** e.g. `/dev/pts/3` */
   readonly path: string;
 }
@@ -57,7 +57,7 @@ export async function openPty(): Promise<Pty> {
 
 interface Input {
   readonly read: () => void;
-  readonly onInput: ConsoleEnd['onInput'];
+  readonly onInput: HostConsole['onInput'];
   readonly pause: () => void;
   readonly resume: () => void;
 }
@@ -92,7 +92,7 @@ function createInput(master: number): Input {
   };
 }
 
-interface Output extends Pick<ConsoleEnd, 'write' | 'onDrain'> {
+interface Output extends Pick<HostConsole, 'write' | 'onDrain'> {
   readonly flush: () => void;
   readonly stop: () => void;
 }
@@ -108,7 +108,7 @@ function createOutput(master: number, hasClient: () => boolean): Output {
     clearTimeout(timer);
     timer = undefined;
     writeSome(master, queue);
-    if (queue.length() > UNREAD_BYTES && !hasClient()) keepNewest(queue, UNREAD_BYTES);
+    if (queue.length() > UNREAD_BYTES && !hasClient()) dropOldest(queue, UNREAD_BYTES);
     if (queue.length() > 0) timer = setTimeout(flush, RETRY_MS).unref();
     drain.check(queue.length());
   };
@@ -119,8 +119,8 @@ function createOutput(master: number, hasClient: () => boolean): Output {
       if (isStopped) return true;
       queue.push(bytes);
       if (timer === undefined) flush();
-      else if (queue.length() > UNREAD_BYTES && !hasClient()) keepNewest(queue, UNREAD_BYTES);
-      keepNewest(queue, MOST_BYTES);
+      else if (queue.length() > UNREAD_BYTES && !hasClient()) dropOldest(queue, UNREAD_BYTES);
+      dropOldest(queue, MOST_BYTES);
       return queue.length() <= HOLD_BYTES;
     },
     onDrain: (resume) => drain.wait(RESUME_BYTES, resume),

@@ -1,6 +1,6 @@
 import { isatty } from 'node:tty';
 import { createOutput, type Output } from '../../native/output.ts';
-import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type ConsoleEnd } from './host-console.ts';
+import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, type HostConsole } from './host-console.ts';
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -13,7 +13,7 @@ let stdout: Output | undefined;
  * restores its settings. Node restores them at every exit too. Other input is left alone, as Cloud Hypervisor does; so is that
  * of a console that shares the terminal with the one that `takesInput`.
  */
-export function openTerminal({ takesInput = true } = {}): ConsoleEnd {
+export function openTerminal({ takesInput = true } = {}): HostConsole {
   stdout ??= createOutput(STDOUT);
   const output = stdout;
   const input = takesInput && isatty(STDIN) ? openInput() : undefined;
@@ -32,7 +32,7 @@ export function openTerminal({ takesInput = true } = {}): ConsoleEnd {
 }
 
 interface Input {
-  readonly onInput: ConsoleEnd['onInput'];
+  readonly onInput: HostConsole['onInput'];
   readonly pause: () => void;
   readonly resume: () => void;
   readonly dispose: () => void;

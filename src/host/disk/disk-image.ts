@@ -7,7 +7,7 @@ import { openFile } from '../../util/open-file.ts';
 import { readGeometry } from './block-geometry.ts';
 import { locateBackingFile } from './backing-file.ts';
 import { lengthOf } from './file-length.ts';
-import { detectForeign, foreignRefusal } from './unsupported-format.ts';
+import { detectUnsupported, unsupportedFormatError } from './unsupported-format.ts';
 import { detectFormat, inspectAs, type ImageFormat } from './image-format.ts';
 import { imageReader, SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 import { hasIoUring } from './io-uring.ts';
@@ -86,7 +86,7 @@ export function detectDiskImage(path: string): Promise<string> {
     await using file = await openImage(path, constants.O_RDONLY);
     if ((await file.stat()).isBlockDevice()) return 'Raw';
     const image = imageReader(file, await lengthOf(file));
-    return (await detectForeign(image))?.name ?? detectFormat(image);
+    return (await detectUnsupported(image))?.name ?? detectFormat(image);
   });
 }
 
@@ -175,8 +175,8 @@ async function decideFormat(
   { declared, isDevice }: Origin,
 ): Promise<Pick<Found, 'format' | 'detected' | 'isGuessed'>> {
   // a block device has no format of its own: one that it seems to have may be a guest's
-  const foreign = isDevice ? undefined : await detectForeign(image);
-  if (foreign !== undefined && declared === undefined) throw foreignRefusal(path, foreign);
+  const foreign = isDevice ? undefined : await detectUnsupported(image);
+  if (foreign !== undefined && declared === undefined) throw unsupportedFormatError(path, foreign);
   if (image.size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
   const detected = isDevice ? 'Raw' : await detectFormat(image);
   const format = declared ?? detected;

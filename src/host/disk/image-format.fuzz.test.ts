@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { makeSeeds, mutationsOf, randomFrom, type Mutation } from '../../../tests/support/image-mutations.ts';
-import { detectForeign } from './unsupported-format.ts';
+import { detectUnsupported } from './unsupported-format.ts';
 import { detectFormat, inspectAs, type Look } from './image-format.ts';
 import type { ImageReader } from './image-reader.ts';
 
@@ -35,7 +35,7 @@ function readerOf({ seed, at, bytes, length }: Mutation): ImageReader & { readon
 
 async function inspect(image: ImageReader): Promise<Look | Error> {
   try {
-    if ((await detectForeign(image)) !== undefined) return new Error('foreign');
+    if ((await detectUnsupported(image)) !== undefined) return new Error('foreign');
     return await inspectAs(await detectFormat(image), image);
   } catch (error) {
     assert.ok(error instanceof Error);

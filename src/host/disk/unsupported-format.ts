@@ -1,7 +1,7 @@
 import { SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 
 /** An image format that QEMU knows and that is not attached. */
-export interface ForeignFormat {
+export interface UnsupportedFormat {
   /** as people write it */
   readonly name: string;
   /** QEMU's name, for `qemu-img convert -f` */
@@ -11,7 +11,7 @@ export interface ForeignFormat {
 }
 
 /** Beginning of an image, in latin1. */
-function startsWith(...magics: readonly string[]): ForeignFormat['matches'] {
+function startsWith(...magics: readonly string[]): UnsupportedFormat['matches'] {
   return (head) => magics.some((magic) => head.toString('latin1', 0, magic.length) === magic);
 }
 
@@ -21,7 +21,7 @@ const QCOW_VERSION = { at: 4, value: 1 } as const;
 const VMDK_DESCRIPTOR = /^(?:#.*\n|[ \t\r]*\n)*# Disk DescriptorFile/;
 
 /** Formats by the magic numbers of QEMU's block drivers (`bdrv_probe`). */
-const FOREIGN: readonly ForeignFormat[] = [
+const FOREIGN: readonly UnsupportedFormat[] = [
   {
     name: 'qcow (version 1)',
     driver: 'qcow',
@@ -48,7 +48,7 @@ const FOREIGN: readonly ForeignFormat[] = [
 ];
 
 /** Finds the format of an image that is not attached as it is. */
-export async function detectForeign(image: ImageReader): Promise<ForeignFormat | undefined> {
+export async function detectUnsupported(image: ImageReader): Promise<UnsupportedFormat | undefined> {
   const [head, tail] = await Promise.all([
     image.read(0, SECTOR_BYTES),
     image.read(Math.max(0, image.size - SECTOR_BYTES), SECTOR_BYTES),
@@ -57,7 +57,7 @@ export async function detectForeign(image: ImageReader): Promise<ForeignFormat |
 }
 
 /** Refusal of an image whose format is known and not supported, with the command that converts it. */
-export function foreignRefusal(path: string, { name, driver }: ForeignFormat): Error {
+export function unsupportedFormatError(path: string, { name, driver }: UnsupportedFormat): Error {
   const target = `${path.replace(/\.[^./]*$/, '')}.converted.qcow2`;
   const command = `qemu-img convert -f ${driver} -O qcow2 ${shellWord(path)} ${shellWord(target)}`;
   return new Error(

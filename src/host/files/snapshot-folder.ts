@@ -41,7 +41,7 @@ export interface NewSnapshot {
  * Takes a directory for a new snapshot. Rejects where it is none, or where one is in it, whole or not.
  * A durable one outlives a power cut: its files are on the disk before its manifest is, and that before `finish` returns.
  */
-export async function claimFolder(folder: string, { durable = false } = {}): Promise<NewSnapshot> {
+export async function claimSnapshotFolder(folder: string, { durable = false } = {}): Promise<NewSnapshot> {
   await checkDirectory(folder);
   const taken = await existing(folder, [...Object.values(SNAPSHOT_FILES), UNFINISHED]);
   if (taken.length > 0) throw new Error(`${folder}: already holds ${taken.join(', ')}`);

@@ -5,7 +5,7 @@ import { packingOf, type Packing } from './bzimage.ts';
 import { readRange, type OpenedFile } from '../files/file-range.ts';
 import { bootFilesFolder } from '../files/cache-folder.ts';
 import { UnpackError } from './unpack-error.ts';
-import { unpackedOf } from './open-unpacked.ts';
+import { openUnpacked } from './open-unpacked.ts';
 import type { Unpacking } from './unpacking.ts';
 
 const log = createLog('initramfs');
@@ -54,7 +54,7 @@ async function unpackArchive(archive: OpenedFile, { limit, folder }: Wish): Prom
   const { size } = await archive.file.stat();
   if (packing === undefined || packing === 'elf' || size > limit) return undefined;
   try {
-    return await unpackedOf(archive, unpackingOf(archive, packing, { limit, size }), folder);
+    return await openUnpacked(archive, unpackingOf(archive, packing, { limit, size }), folder);
   } catch (error) {
     if (!(error instanceof UnpackError)) throw error;
     log.info(`${archive.path} is left for the guest to unpack: ${reasonOf(error)}`);

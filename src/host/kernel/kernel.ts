@@ -8,7 +8,7 @@ import { readRange, type OpenedFile } from '../files/file-range.ts';
 import { bootFilesFolder } from '../files/cache-folder.ts';
 import { firmwareForm, VECTOR_BYTES, type FileEnds } from './firmware-image.ts';
 import { UnpackError } from './unpack-error.ts';
-import { unpackedOf } from './open-unpacked.ts';
+import { openUnpacked } from './open-unpacked.ts';
 import type { Unpacking } from './unpacking.ts';
 
 const log = createLog('kernel');
@@ -77,7 +77,7 @@ async function unpackImage(image: OpenedFile, folder: string): Promise<BootFile 
   const payload = await findPayload(image);
   if (payload === undefined) return undefined;
   try {
-    return await unpackedOf(image, unpackingOf(payload), folder);
+    return await openUnpacked(image, unpackingOf(payload), folder);
   } catch (error) {
     if (!(error instanceof UnpackError)) throw error;
     log.warn(`${image.path} is booted as a bzImage, which is slower: ${reasonOf(error)}`);

@@ -26,7 +26,7 @@ import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openBootFile } from './boot-file.ts';
 import { prepareInitramfs } from './initramfs.ts';
-import { unpackedOf } from './open-unpacked.ts';
+import { openUnpacked } from './open-unpacked.ts';
 
 const MIB = 2 ** 20;
 const NOBODY = 65_534;
@@ -62,7 +62,7 @@ async function take(packed: string, cache: string, limit = MIB): Promise<Taken> 
       yield Buffer.from('UNPACKED ');
       yield readFileSync(packed);
     };
-    const found = await unpackedOf(
+    const found = await openUnpacked(
       opened,
       { purpose: 'kernel', limit, unpack, isUsable: async () => true },
       cache,
@@ -368,7 +368,7 @@ test('an entry that is removed while it is in use keeps its bytes', async () => 
   const unpack = async function* (): AsyncGenerator<Buffer> {
     yield Buffer.from('bytes');
   };
-  const found = await unpackedOf(
+  const found = await openUnpacked(
     opened,
     { purpose: 'kernel', limit: 5, unpack, isUsable: async () => true },
     cache,

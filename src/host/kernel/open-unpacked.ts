@@ -6,7 +6,7 @@ import { asBootFile, type BootFile } from './boot-file.ts';
 import type { OpenedFile } from '../files/file-range.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { UnpackError } from './unpack-error.ts';
-import { findUnpacked } from './unpacked-cache.ts';
+import { openCached } from './unpacked-cache.ts';
 import { unpackWithin, type Unpacking } from './unpacking.ts';
 
 const log = createLog('cache');
@@ -16,13 +16,13 @@ const log = createLog('cache');
  * @returns undefined where it has no usable unpacked form
  * @throws UnpackError where it cannot be unpacked; any other error where it cannot be read
  */
-export async function unpackedOf(
+export async function openUnpacked(
   packed: OpenedFile,
   unpacking: Unpacking,
   folder: string,
 ): Promise<BootFile | undefined> {
   try {
-    const found = await findUnpacked(packed, unpacking, folder);
+    const found = await openCached(packed, unpacking, folder);
     return found === undefined ? undefined : asBootFile(found);
   } catch (error) {
     if (error instanceof UnpackError) throw error;

@@ -38,7 +38,7 @@ interface Entry {
  * @returns undefined where there is no usable unpacked form
  * @throws UnpackError where it cannot be unpacked; any other error where the folder cannot be used
  */
-export async function findUnpacked(
+export async function openCached(
   packed: OpenedFile,
   unpacking: Unpacking,
   folder: string,

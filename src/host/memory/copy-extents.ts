@@ -52,7 +52,7 @@ export async function copyExtents({
       const { offset, length } = next.value;
       const bytes = buffer.subarray(0, length);
       await readAll(from.file, bytes, from.base + offset);
-      for (const run of skipZeros ? nonZeroRuns(bytes) : [{ offset: 0, length }]) {
+      for (const run of skipZeros ? nonZeroExtents(bytes) : [{ offset: 0, length }]) {
         const part = bytes.subarray(run.offset, run.offset + run.length);
         await writeAll(to.file, part, to.base + offset + run.offset);
       }
@@ -102,7 +102,7 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 const ZEROS = Buffer.alloc(PAGE_BYTES);
 
 /** The runs of whole pages that hold anything. */
-export function nonZeroRuns(bytes: Buffer): Extent[] {
+export function nonZeroExtents(bytes: Buffer): Extent[] {
   const runs: Extent[] = [];
   let start: number | undefined;
   for (let at = 0; at < bytes.length; at += PAGE_BYTES) {

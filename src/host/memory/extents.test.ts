@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { copyExtents, nonZeroRuns } from './copy-extents.ts';
+import { copyExtents, nonZeroExtents } from './copy-extents.ts';
 import { dataExtents, joinExtents } from './extents.ts';
 
 const PAGE = 4096;
@@ -59,11 +59,11 @@ test('pages that hold nothing are left out', () => {
   const late = pages(1, 0);
   late[PAGE - 1] = 1;
   const bytes = Buffer.concat([pages(1, 0), late, pages(2, 7), pages(1, 0), Buffer.from([0, 5])]);
-  assert.deepEqual(nonZeroRuns(bytes), [
+  assert.deepEqual(nonZeroExtents(bytes), [
     { offset: PAGE, length: 3 * PAGE },
     { offset: 5 * PAGE, length: 2 },
   ]);
-  assert.deepEqual(nonZeroRuns(pages(3, 0)), []);
+  assert.deepEqual(nonZeroExtents(pages(3, 0)), []);
 });
 
 test('a copy has every byte in its place, and holes where there was nothing', async () => {

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { acceptLink, connectLink } from './migration-connection.ts';
+import { acceptMigration, connectMigration } from './migration-connection.ts';
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'link-'));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
@@ -16,9 +16,9 @@ async function appears(path: string): Promise<void> {
 
 test('two ends speak in turns, then the connection is another one’s', async () => {
   const path = join(FOLDER, 'a, "b" é');
-  const accepting = acceptLink({ path }, NEVER);
+  const accepting = acceptMigration({ path }, NEVER);
   await appears(path);
-  const [near, far] = [await connectLink({ path }, NEVER), await accepting];
+  const [near, far] = [await connectMigration({ path }, NEVER), await accepting];
   assert.ok(!existsSync(path));
   const long = { text: 'é'.repeat(300_000) };
   near.send(long);
@@ -41,7 +41,7 @@ for (const [what, bytes, reason] of [
     const path = join(FOLDER, 'stranger');
     const server = createServer((socket) => void socket.end(Buffer.from(bytes, 'latin1')));
     await new Promise<void>((resolve) => server.listen(path, resolve));
-    using link = await connectLink({ path }, NEVER);
+    using link = await connectMigration({ path }, NEVER);
     await assert.rejects(link.receive(), reason);
     server.close();
   });
@@ -49,24 +49,24 @@ for (const [what, bytes, reason] of [
 
 test('one that connects and says nothing is not waited for for ever', async () => {
   const path = join(FOLDER, 'silent');
-  const accepting = acceptLink({ path }, NEVER);
+  const accepting = acceptMigration({ path }, NEVER);
   await appears(path);
-  using _silent = await connectLink({ path }, NEVER);
+  using _silent = await connectMigration({ path }, NEVER);
   using link = await accepting;
   await assert.rejects(link.receive(20), /said nothing for 0\.02 s/);
 });
 
 test('who cannot meet says why, and a wait can be ended', async () => {
-  await assert.rejects(connectLink({ path: join(FOLDER, 'none') }, NEVER), {
+  await assert.rejects(connectMigration({ path: join(FOLDER, 'none') }, NEVER), {
     message: 'no such file or directory',
   });
   const file = join(FOLDER, 'file');
   writeFileSync(file, '');
-  await assert.rejects(connectLink({ path: file }, NEVER), { message: 'connection refused' });
-  await assert.rejects(acceptLink({ path: file }, NEVER), /not a socket is there/);
+  await assert.rejects(connectMigration({ path: file }, NEVER), { message: 'connection refused' });
+  await assert.rejects(acceptMigration({ path: file }, NEVER), /not a socket is there/);
   const wait = new AbortController();
   const path = join(FOLDER, 'wait');
-  const accepting = acceptLink({ path }, wait.signal);
+  const accepting = acceptMigration({ path }, wait.signal);
   wait.abort();
   await assert.rejects(accepting, /was ended/);
   assert.ok(!existsSync(path));

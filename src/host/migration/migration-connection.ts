@@ -19,7 +19,7 @@ const HEADER_BYTES = MAGIC.length + 4;
 const MESSAGE_MAX = 2 ** 20;
 
 /** One end of a connection. */
-export interface Link {
+export interface MigrationConnection {
   readonly send: (message: unknown) => void;
   /** The other side's next message. Rejects where it is none, where the connection ends before, and after the time. */
   readonly receive: (patienceMs?: number) => Promise<unknown>;
@@ -33,7 +33,7 @@ export interface Link {
 }
 
 /** Connects to another VMM. Rejects with the reason; `signal` ends the talk. */
-export function connectLink(address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
+export function connectMigration(address: NetConnectOpts, signal: AbortSignal): Promise<MigrationConnection> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ ...address, signal });
     socket.once('error', (error) => reject(new Error(wordsOf(error))));
@@ -42,7 +42,10 @@ export function connectLink(address: NetConnectOpts, signal: AbortSignal): Promi
 }
 
 /** Listens for one connection; the socket's path is gone when it is there. Rejects with the reason, also when `signal` ends the wait. */
-export async function acceptLink(address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
+export async function acceptMigration(
+  address: NetConnectOpts,
+  signal: AbortSignal,
+): Promise<MigrationConnection> {
   const server = createServer();
   server.maxConnections = 1;
   const connected = once(server, 'connection', { signal });
@@ -85,7 +88,7 @@ function wordsOf(error: NodeJS.ErrnoException): string {
   return words ?? error.message;
 }
 
-function linkOn(socket: Socket): Link {
+function linkOn(socket: Socket): MigrationConnection {
   socket.setKeepAlive(true);
   // whoever waits for a message learns of it
   socket.on('error', () => undefined);

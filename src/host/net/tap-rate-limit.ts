@@ -21,7 +21,7 @@ const LOOK_MS = 20;
  * Rejects, and leaves nothing.
  * @returns takes the limits away
  */
-export async function limitFrames(tap: string, limit: FrameLimit): Promise<() => Promise<void>> {
+export async function limitTap(tap: string, limit: FrameLimit): Promise<() => Promise<void>> {
   const helper = helperOf(tap);
   const atStart = { ...limit, burst: limit.first?.burst ?? limit.burst };
   const undo: (() => Promise<void>)[] = [];
@@ -62,7 +62,7 @@ export async function limitFrames(tap: string, limit: FrameLimit): Promise<() =>
  * Takes away what a VMM that was killed has left: the helping interfaces of TAPs that are gone, and the limits of
  * `tap`, a TAP that has stayed and is ours now.
  */
-export async function clearFrameLimits(tap: string): Promise<void> {
+export async function removeStaleTapLimits(tap: string): Promise<void> {
   const helpers = interfaceNames().filter((name) => HELPER.test(name));
   if (helpers.length === 0) return;
   // only now: a helper of another VMM that is seen has a TAP that is seen

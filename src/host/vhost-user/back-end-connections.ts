@@ -8,13 +8,13 @@ import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 const LOOK_MS = 100;
 
 /** Connections to the back-ends of one device, one after the other. */
-export interface BackEnds extends Disposable {
+export interface BackEndConnections extends Disposable {
   /** Waits for a back-end. @returns a non-blocking descriptor; undefined where `signal` ended the wait */
   readonly next: (signal: AbortSignal) => Promise<number | undefined>;
 }
 
 /** Back-ends that listen at a path. */
-export async function reachBackEnds(path: string): Promise<BackEnds> {
+export async function connectToBackEnds(path: string): Promise<BackEndConnections> {
   await loadLibc();
   return {
     next: (signal) => untilOne(() => connectTo(path), signal),
@@ -23,7 +23,7 @@ export async function reachBackEnds(path: string): Promise<BackEnds> {
 }
 
 /** Back-ends that connect to a path, at which the VMM listens from now on. Rejects with the reason alone. */
-export async function awaitBackEnds(path: string): Promise<BackEnds> {
+export async function acceptBackEnds(path: string): Promise<BackEndConnections> {
   const { fd, removeFile } = await listenAtPath(path);
   return {
     next: (signal) => untilOne(() => acceptFrom(fd), signal),

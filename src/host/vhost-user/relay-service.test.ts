@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadLibc } from '../../native/libc.ts';
 import { openSocketPair } from '../../native/unix-socket.ts';
-import type { BackEnds } from './back-end-connections.ts';
+import type { BackEndConnections } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel } from './channel.ts';
 import { Request } from './message.ts';
 import { startRelay } from './relay-service.ts';
@@ -22,7 +22,7 @@ async function fakeBackEnds(count: number) {
   const pairs = Array.from({ length: count }, () => openSocketPair());
   const own = pairs.map(([fd]) => openChannel(fd, calls));
   const rest = pairs.map(([, fd]) => fd);
-  const backEnds: BackEnds = {
+  const backEnds: BackEndConnections = {
     next: async (signal) => {
       const fd = rest.shift();
       if (fd === undefined) await delay(60_000, undefined, { signal }).catch(() => undefined);

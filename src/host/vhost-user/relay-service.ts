@@ -3,7 +3,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { closeAll } from '../../native/descriptor-passing.ts';
-import type { BackEnds } from './back-end-connections.ts';
+import type { BackEndConnections } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end-socket.ts';
 import { ask, Request } from './message.ts';
@@ -31,7 +31,7 @@ export interface RelayService {
 interface Options {
   /** of the device, for the log */
   readonly name: string;
-  readonly backEnds: BackEnds;
+  readonly backEnds: BackEndConnections;
   /** a connection that is there; without it the back-end is connected to when QEMU listens */
   readonly first: number | undefined;
   /** the user that QEMU runs as; undefined: the VMM's */

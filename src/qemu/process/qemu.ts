@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
-import { onAbort, type EndSignals } from '../../util/shutdown-signals.ts';
+import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { hasTpm, renderArguments } from './arguments.ts';
@@ -55,7 +55,7 @@ const TRACE = /^virtio_set_status vdev /;
  * Starts QEMU for a plan; `signals` end the wait for a back-end, or the start as a whole.
  * Rejects with QemuError, and leaves no process and no open file, when it cannot.
  */
-export async function startQemu(plan: MachinePlan, signals: EndSignals): Promise<Qemu> {
+export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
   await using files = await openOutputFiles(descriptors, signals.waits);

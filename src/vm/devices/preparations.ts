@@ -1,4 +1,4 @@
-import type { Past } from '../../backends/vsock/thread-messages.ts';
+import type { HandoverState } from '../../backends/vsock/thread-messages.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { VmCounters } from '../../api/replies.ts';
 import type { AnyConfig } from '../../devices/device.ts';
@@ -24,9 +24,9 @@ export interface Preparations {
   /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
   readonly counters: () => VmCounters;
   /** The past of a vsock device; see `Sockets`. */
-  readonly past: (id: string) => Promise<Past | undefined>;
+  readonly past: (id: string) => Promise<HandoverState | undefined>;
   /** Makes the facts of a vsock device anew; see `Sockets`. */
-  readonly renew: (id: string, past: Past | undefined) => Promise<void>;
+  readonly renew: (id: string, past: HandoverState | undefined) => Promise<void>;
   /** Gives back what one device was given. */
   readonly release: (id: string) => Promise<void>;
   /** Gives back everything, the newest first. */

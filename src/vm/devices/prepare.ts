@@ -1,4 +1,4 @@
-import type { Past } from '../../backends/vsock/thread-messages.ts';
+import type { HandoverState } from '../../backends/vsock/thread-messages.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
 import type { Field, Struct } from '../../schema/field.ts';
@@ -23,9 +23,9 @@ export interface Prepared<C = AnyConfig, H = unknown> {
 /** The host's side of a vsock device that outlives QEMU's side of it. */
 export interface Sockets<H = unknown> {
   /** What another device must know that gets this one's guest. */
-  readonly past: () => Promise<Past>;
+  readonly past: () => Promise<HandoverState>;
   /** QEMU is to make the device anew, for a driver that stays; with `past` for one that had another device. */
-  readonly renew: (past: Past | undefined) => Promise<H>;
+  readonly renew: (past: HandoverState | undefined) => Promise<H>;
 }
 
 /** What a preparation may look at beside the device's own configuration. */

@@ -1,9 +1,9 @@
 import type { BackEndFacts } from '../../devices/common/vhost-user.ts';
-import { reachBackEnds, type BackEnds } from '../../host/vhost-user/back-end-connections.ts';
+import { connectToBackEnds, type BackEndConnections } from '../../host/vhost-user/back-end-connections.ts';
 import { startRelay } from '../../host/vhost-user/relay-service.ts';
 import { waitForListener } from '../../host/vhost-user/wait-for-back-end.ts';
 import { qemuUser } from '../../qemu/process/confinement.ts';
-import { tellWaiting } from '../../util/log-waiting.ts';
+import { logWaiting } from '../../util/log-waiting.ts';
 import type { Prepared } from './prepare.ts';
 
 interface Served {
@@ -31,7 +31,10 @@ export async function relayBackEnd(path: string, served: Served): Promise<Prepar
 }
 
 /** Waits until a back-end listens. Does not connect yet: see `startRelay`. */
-export async function listeningBackEnds(path: string, { part, id, signal }: Served): Promise<BackEnds> {
-  await waitForListener(path, { signal, onWait: (text) => tellWaiting(part, `${part} ${id}: ${text}`) });
-  return reachBackEnds(path);
+export async function listeningBackEnds(
+  path: string,
+  { part, id, signal }: Served,
+): Promise<BackEndConnections> {
+  await waitForListener(path, { signal, onWait: (text) => logWaiting(part, `${part} ${id}: ${text}`) });
+  return connectToBackEnds(path);
 }

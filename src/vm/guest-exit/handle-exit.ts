@@ -1,6 +1,6 @@
 import { errorChain } from '../../api/errors.ts';
 import type { QemuEnd } from '../../qemu/process/qemu.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import type { OnVmEvent } from '../events.ts';
 import { pauseVm, stopVm } from '../power.ts';
@@ -21,7 +21,7 @@ export interface ExitActions {
   /** Deletes the VM and ends the VMM; a `problem` makes its exit code 1. */
   readonly exit: (vm: Vm, problem: string | undefined) => Promise<void>;
   /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `holds`. */
-  readonly restart: (vm: Vm, signals: EndSignals, holds: boolean) => Promise<void>;
+  readonly restart: (vm: Vm, signals: ShutdownSignals, holds: boolean) => Promise<void>;
 }
 
 /** Handles an exit without a request. `trouble` is the failure of the guest before it, e.g. a panic. */
@@ -29,7 +29,7 @@ export async function handleExit(
   actions: ExitActions,
   vm: Vm,
   end: QemuEnd & { readonly trouble: string | undefined },
-  signals: EndSignals,
+  signals: ShutdownSignals,
 ): Promise<void> {
   if (end.reason === 'power-off') log.info('the guest powered itself off');
   if (end.reason === 'reset') log.info('the guest reset itself');
@@ -37,7 +37,7 @@ export async function handleExit(
 }
 
 /** Does what `--on-panic` says; the vCPUs are stopped. */
-export async function handlePanic(actions: ExitActions, vm: Vm, signals: EndSignals): Promise<void> {
+export async function handlePanic(actions: ExitActions, vm: Vm, signals: ShutdownSignals): Promise<void> {
   const { onPanic } = actions.policies;
   if (onPanic === undefined) return;
   if (onPanic !== 'pause') return carryOut(actions, vm, { action: onPanic, problem: PANIC }, signals);
@@ -48,7 +48,7 @@ async function carryOut(
   actions: ExitActions,
   vm: Vm,
   { action, problem, isCrash = false }: Outcome,
-  signals: EndSignals,
+  signals: ShutdownSignals,
 ): Promise<void> {
   if (isCrash) actions.emit({ source: 'vm', event: 'crashed', properties: { reason: String(problem) } });
   switch (action) {
@@ -64,7 +64,12 @@ async function carryOut(
   }
 }
 
-async function restart(actions: ExitActions, vm: Vm, holds: boolean, signals: EndSignals): Promise<void> {
+async function restart(
+  actions: ExitActions,
+  vm: Vm,
+  holds: boolean,
+  signals: ShutdownSignals,
+): Promise<void> {
   try {
     await actions.restart(vm, signals, holds);
   } catch (error) {

@@ -17,7 +17,7 @@ import { withAddresses } from '../addresses.ts';
 import { pinQueues } from '../affinity/pin-threads.ts';
 import { watchBursts } from '../devices/disk/bursts.ts';
 import { countLatencies } from '../observe/latencies.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { engineFailure } from '../qemu-failure.ts';
@@ -38,7 +38,7 @@ export async function addDevice(
   vm: Vm,
   device: Device,
   part: AnyConfig,
-  { waits }: EndSignals,
+  { waits }: ShutdownSignals,
 ): Promise<PciDeviceInfo | undefined> {
   const grown = checked(vm.config, device, part);
   if (vm.live === undefined) {

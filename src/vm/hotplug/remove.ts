@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import { withoutDevice } from '../../config/merge.ts';
 import { deviceItems } from '../../config/items.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilSettled } from './settle.ts';
@@ -19,7 +19,7 @@ const ASK_AGAIN_MS = 1000;
  * further call asks the guest again.
  * Rejects with ApiError `unknown-device`, or `invalid-config` for a device that every machine keeps.
  */
-export async function removeDevice(vm: Vm, name: string, { waits }: EndSignals): Promise<void> {
+export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSignals): Promise<void> {
   const id = name.startsWith(CARRIER) ? name.slice(CARRIER.length) : name;
   if (vm.live === undefined) return removeFromConfig(vm, id);
   const { machine } = vm.live;

@@ -13,7 +13,7 @@ import { placeDevices, withDevices, type Layout, type Placement } from '../../pl
 import { planMachine, type HostFacts } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
 import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
-import { onAbort, type EndSignals } from '../../util/shutdown-signals.ts';
+import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { checkVcpuAffinity } from '../affinity/check-affinity.ts';
 import { pinThreads } from '../affinity/pin-threads.ts';
@@ -39,7 +39,7 @@ import { followResources } from '../observe/resources.ts';
 
 /** How a machine is booted. */
 export interface StartOptions {
-  readonly signals: EndSignals;
+  readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
   /** the vCPUs wait before their first instruction */
   readonly holds?: boolean;
@@ -111,7 +111,11 @@ export interface Start {
 }
 
 /** Starts QEMU with all that its devices need of the host. Rejects with ApiError `failed`, and leaves nothing behind. */
-export async function launchMachine(start: Start, consoles: Consoles, signals: EndSignals): Promise<Machine> {
+export async function launchMachine(
+  start: Start,
+  consoles: Consoles,
+  signals: ShutdownSignals,
+): Promise<Machine> {
   const { config, layout, booted } = start;
   const began = performance.now();
   const shape = { ...config, ...booted };
@@ -196,7 +200,7 @@ function newMachine({ config, layout, booted }: Start, made: Made): Machine {
 function launch(
   plan: MachinePlan,
   { config, layout: { placements } }: Pick<Start, 'config' | 'layout'>,
-  signals: EndSignals,
+  signals: ShutdownSignals,
 ): Promise<Qemu> {
   return startQemu(plan, signals).catch((error: unknown) => {
     const zones = zonesMeant(error, layOutMemory(config).regions);
@@ -217,7 +221,7 @@ function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly str
 
 interface Beginning {
   readonly consoles: Consoles;
-  readonly signals: EndSignals;
+  readonly signals: ShutdownSignals;
   /** when the machine began to be made (`performance.now()`) */
   readonly began: number;
 }
@@ -247,6 +251,6 @@ async function countAllLatencies({ config, qemu, layout }: Machine): Promise<voi
 }
 
 /** @throws ApiError where the start was ended: a wait that took too long must not start a machine afterwards */
-function checkWanted({ kill }: EndSignals): void {
+function checkWanted({ kill }: ShutdownSignals): void {
   if (kill.aborted) throw new ApiError('failed', 'The start was ended: the VM is to be shut down');
 }

@@ -2,9 +2,9 @@ import type { NetConnectOpts } from 'node:net';
 import { ApiError, errorChain } from '../../api/errors.ts';
 import { decodeVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
-import { acceptLink, type Link } from '../../host/migration/migration-connection.ts';
+import { acceptMigration, type MigrationConnection } from '../../host/migration/migration-connection.ts';
 import { receiveMachine } from '../../qemu/qmp/migration.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { openConsoles } from '../consoles.ts';
@@ -31,7 +31,7 @@ const OFFER_MS = 60_000;
  */
 export async function receiveVm(
   url: string,
-  signals: EndSignals,
+  signals: ShutdownSignals,
   onConfig: (config: VmConfig) => void,
 ): Promise<Vm> {
   const address = addressOf(url);
@@ -47,18 +47,22 @@ export async function receiveVm(
   }
 }
 
-function accept(url: string, address: NetConnectOpts, signal: AbortSignal): Promise<Link> {
-  return acceptLink(address, signal).catch((error: unknown) => {
+function accept(url: string, address: NetConnectOpts, signal: AbortSignal): Promise<MigrationConnection> {
+  return acceptMigration(address, signal).catch((error: unknown) => {
     throw new Error(`${url}: cannot be listened on: ${reasonOf(error)}`);
   });
 }
 
-function refuse(link: Link, error: unknown): void {
+function refuse(link: MigrationConnection, error: unknown): void {
   const answer: Answer = { refused: errorChain(error) };
   link.send(answer);
 }
 
-async function takeVm(link: Link, signals: EndSignals, onConfig: (config: VmConfig) => void): Promise<Vm> {
+async function takeVm(
+  link: MigrationConnection,
+  signals: ShutdownSignals,
+  onConfig: (config: VmConfig) => void,
+): Promise<Vm> {
   const offer = parseOffer(await link.receive(OFFER_MS));
   const { config } = decodeVmConfig(offer.config);
   onConfig(config);

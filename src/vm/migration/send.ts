@@ -1,11 +1,11 @@
 import { ApiError } from '../../api/errors.ts';
 import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory/zones.ts';
-import { connectLink } from '../../host/migration/migration-connection.ts';
+import { connectMigration } from '../../host/migration/migration-connection.ts';
 import { isDirectory } from '../../host/memory/ram-backing.ts';
 import { migrationStatus } from '../../qemu/qmp/device-state.ts';
 import { sendMachine, type SendOptions } from '../../qemu/qmp/migration.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';
@@ -27,7 +27,7 @@ const ANSWER_MS = 180_000;
 /** Where a VM is sent, and who is told. */
 export interface Sending {
   readonly url: string;
-  readonly signals: EndSignals;
+  readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
 }
 
@@ -47,7 +47,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     // what we tell of devices that QEMU does not save must be their last word
     if (stopsFirst) await machine.qemu.qmp.execute('stop');
     await flushDevices(machine);
-    using link = await connectLink(address, signal);
+    using link = await connectMigration(address, signal);
     const config = encodeVmConfig(portableVmConfig(vm.config));
     const description = await describeMachine(vm, machine);
     const offer: Offer = { config, machine: description };

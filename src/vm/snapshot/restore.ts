@@ -9,7 +9,7 @@ import { type VmConfig } from '../../config/vm-config.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { checkDirectory, SNAPSHOT_FILES } from '../../host/files/snapshot-folder.ts';
 import { readDeviceState } from '../../qemu/qmp/device-state.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { open, writeFile } from 'node:fs/promises';
 import { openConsoles } from '../consoles.ts';
@@ -47,7 +47,7 @@ interface Snapshot {
  */
 export async function restoreVm(
   request: RestoreConfig,
-  signals: EndSignals,
+  signals: ShutdownSignals,
   onConfig: (config: VmConfig) => void,
 ): Promise<Vm> {
   const started = performance.now();
@@ -110,7 +110,7 @@ function readConfig(path: string, text: string): VmConfig {
 interface Restoring extends Pick<Vm, 'rawImages'> {
   readonly consoles: Awaited<ReturnType<typeof openConsoles>>;
   readonly prefault: boolean;
-  readonly signals: EndSignals;
+  readonly signals: ShutdownSignals;
 }
 
 async function restoreMachine(

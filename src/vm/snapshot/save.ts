@@ -5,11 +5,16 @@ import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/memory/copy-extents.ts';
 import { createMemfd } from '../../native/memfd.ts';
 import { openMemory } from '../../host/memory/process-memory.ts';
-import { claimFolder, flush, SNAPSHOT_FILES, type NewSnapshot } from '../../host/files/snapshot-folder.ts';
+import {
+  claimSnapshotFolder,
+  flush,
+  SNAPSHOT_FILES,
+  type NewSnapshot,
+} from '../../host/files/snapshot-folder.ts';
 import { qemuId } from '../../plan/placement.ts';
 import { withRoms, writeDeviceState, type Rom } from '../../qemu/qmp/device-state.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
-import type { EndSignals } from '../../util/shutdown-signals.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { shownAmount, tellProgress } from '../progress.ts';
@@ -35,14 +40,14 @@ export async function snapshotVm(
   vm: Vm,
   machine: Machine,
   request: VmSnapshotConfig,
-  { kill: signal }: EndSignals,
+  { kill: signal }: ShutdownSignals,
 ): Promise<void> {
   const path = pathOf(request.destination_url, 'directory');
   await checkSaveable(machine, 'be in a snapshot');
   const started = performance.now();
   const amount = { done: 0, total: 0 };
   using _progress = tellProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
-  const folder = await claimFolder(path, request).catch((error: unknown) => {
+  const folder = await claimSnapshotFolder(path, request).catch((error: unknown) => {
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
   });
   try {

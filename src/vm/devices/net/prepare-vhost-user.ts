@@ -1,12 +1,12 @@
 import { closeSync } from 'node:fs';
 import type { NetConfig } from '../../../devices/net/config.ts';
 import type { NetFacts } from '../../../devices/net/plan.ts';
-import { awaitBackEnds, type BackEnds } from '../../../host/vhost-user/back-end-connections.ts';
+import { acceptBackEnds, type BackEndConnections } from '../../../host/vhost-user/back-end-connections.ts';
 import { startRelay } from '../../../host/vhost-user/relay-service.ts';
 import { qemuUser } from '../../../qemu/process/confinement.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
-import { tellWaiting } from '../../../util/log-waiting.ts';
+import { logWaiting } from '../../../util/log-waiting.ts';
 import { listeningBackEnds } from '../vhost-user-back-end.ts';
 import type { PrepareContext, Prepared } from '../prepare.ts';
 
@@ -43,14 +43,18 @@ export async function prepareVhostUserNet(
   }
 }
 
-function listen(path: string): Promise<BackEnds> {
-  return awaitBackEnds(path).catch((error: unknown) => {
+function listen(path: string): Promise<BackEndConnections> {
+  return acceptBackEnds(path).catch((error: unknown) => {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   });
 }
 
-async function connectedOne(path: string, backEnds: BackEnds, signal: AbortSignal): Promise<number> {
-  using _waiting = tellWaiting('net', `${path}: its back-end has not connected yet`);
+async function connectedOne(
+  path: string,
+  backEnds: BackEndConnections,
+  signal: AbortSignal,
+): Promise<number> {
+  using _waiting = logWaiting('net', `${path}: its back-end has not connected yet`);
   const fd = await backEnds.next(signal);
   if (fd === undefined) {
     throw new Error(`${path}: no back-end has connected; the wait for it was ended`);

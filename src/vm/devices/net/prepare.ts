@@ -2,7 +2,7 @@ import { net } from '../../../devices/net/index.ts';
 import { queuePairs, type NetFacts } from '../../../devices/net/plan.ts';
 import type { NetConfig } from '../../../devices/net/config.ts';
 import { planFrameLimit } from '../../../devices/net/frame-limit.ts';
-import { clearFrameLimits, limitFrames } from '../../../host/net/tap-rate-limit.ts';
+import { removeStaleTapLimits, limitTap } from '../../../host/net/tap-rate-limit.ts';
 import { inspectTapDescriptors, openTap } from '../../../host/net/tap.ts';
 import { countFrames } from '../../../host/net/interface-counters.ts';
 import { randomMac } from '../../../host/net/random-mac.ts';
@@ -58,9 +58,9 @@ async function prepareDescriptors(config: Named, fds: readonly number[]): Promis
 
 /** @returns takes the limits away */
 async function limit(tap: string, { rate_limiter_config: wish }: NetConfig): Promise<() => Promise<void>> {
-  await clearFrameLimits(tap);
+  await removeStaleTapLimits(tap);
   const frames = planFrameLimit(wish);
-  return frames === undefined ? async () => {} : limitFrames(tap, frames);
+  return frames === undefined ? async () => {} : limitTap(tap, frames);
 }
 
 function factsOf({ mac }: Named, fds?: readonly number[]): NetFacts {

@@ -1,60 +1,78 @@
-// `npm run check:words` and the like: runs the checks that are named, and prints their findings.
-import { readFileSync } from 'node:fs';
-import { findCycles, renderCycle } from './cycles.ts';
-import { renderFinding } from './findings.ts';
-import { importsOf } from './imports.ts';
-import { isTypeScript, readSources } from './sources.ts';
-import { findMisspellings, loadDictionary } from './spelling.ts';
-import { findWords } from './words.ts';
+// `npm run check`: types, lint, format and the checks of this folder at the same time, each with its findings.
+// With names of checks only those run: `npm run check -- words src/vm docs` looks for words in two folders.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { checkCycles, checkLayers, checkWords, type Outcome } from './checks.ts';
 
-type Check = (paths: readonly string[]) => { readonly findings: readonly string[]; readonly summary: string };
+/** Programs of packages, with their arguments. */
+const PROGRAMS = {
+  types: ['tsc', '--noEmit'],
+  lint: ['oxlint', '--type-aware'],
+  format: ['oxfmt', '--check'],
+} as const;
 
-const CHECKS: Readonly<Record<string, Check>> = { words: checkWords, cycles: checkCycles };
+/** Checks that read the sources in this process; `paths` limits the files. */
+const CHECKS: Readonly<Record<string, (paths: readonly string[]) => Outcome>> = {
+  words: checkWords,
+  cycles: checkCycles,
+  layers: checkLayers,
+};
 
-const [name = '', ...paths] = process.argv.slice(2);
-const check = CHECKS[name];
-if (check === undefined) {
-  console.error(`no such check: ${name}; there are ${Object.keys(CHECKS).join(', ')}`);
-  process.exitCode = 2;
-} else {
-  const { findings, summary } = check(paths);
-  for (const finding of findings) console.log(finding);
-  console.log(`check:${name}: ${summary}`);
-  process.exitCode = findings.length > 0 ? 1 : 0;
+/** Checks that `npm run check` runs. */
+const USUAL = ['layers'];
+
+const [name, ...paths] = process.argv.slice(2);
+const outcomes = name === undefined ? await runAll() : [await runOne(name, paths)];
+process.exitCode = outcomes.includes('unknown') ? 2 : outcomes.includes('failed') ? 1 : 0;
+
+type Result = 'passed' | 'failed' | 'unknown';
+
+async function runAll(): Promise<Result[]> {
+  const programs = Object.entries(PROGRAMS).map(([check, command]) => runProgram(check, command));
+  const checks = USUAL.map((check) => runOne(check, []));
+  return Promise.all([...programs, ...checks]);
 }
 
-/** Looks at all files, or at those below `paths`. */
-function checkWords(paths: readonly string[]): ReturnType<Check> {
-  const isNamed = (file: string): boolean =>
-    paths.length === 0 ||
-    paths.some((path) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`));
-  const files = readSources('.').filter(({ path }) => isNamed(path));
-  const dictionary = loadDictionary(
-    readFileSync('scripts/check/dictionary.txt', 'utf8').trimEnd().split('\n'),
-  );
-  const findings = files.flatMap((file) => [...findWords(file), ...findMisspellings(file, dictionary)]);
-  const counted = new Map<string, number>();
-  for (const { path } of findings) counted.set(folderOf(path), (counted.get(folderOf(path)) ?? 0) + 1);
-  const counts = [...counted].map(([folder, count]) => `${folder} ${count}`);
-  return {
-    findings: findings.map(renderFinding),
-    summary: `${findings.length} findings in ${files.length} files${counts.length > 0 ? `: ${counts.join(', ')}` : ''}`,
-  };
+async function runOne(check: string, within: readonly string[]): Promise<Result> {
+  const run = CHECKS[check];
+  if (run === undefined) {
+    console.error(`no check is called ${check}; there are ${Object.keys(CHECKS).join(', ')}`);
+    return 'unknown';
+  }
+  // the programs start first
+  await delay(0);
+  const start = performance.now();
+  const { findings, summary } = run(within);
+  return report(check, { passed: findings.length === 0, start, text: findings.join('\n'), summary });
 }
 
-/** Looks at all TypeScript files: imports lead anywhere. */
-function checkCycles(): ReturnType<Check> {
-  const files = readSources('.').filter(isTypeScript);
-  const cycles = findCycles(files.flatMap(importsOf));
-  const count = (kind: string): number => cycles.filter((cycle) => cycle.kind === kind).length;
-  return {
-    findings: cycles.map(renderCycle),
-    summary: `${count('type')} type cycles, ${count('runtime')} runtime cycles in ${files.length} files`,
-  };
+function runProgram(check: string, [program, ...args]: readonly [string, ...string[]]): Promise<Result> {
+  const start = performance.now();
+  return new Promise((done) => {
+    const child = spawn(join('node_modules', '.bin', program), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    child.stdout.on('data', (bytes: Buffer) => (text += bytes.toString('utf8')));
+    child.stderr.on('data', (bytes: Buffer) => (text += bytes.toString('utf8')));
+    child.on('error', (error) => (text += `${error.message}\n`));
+    child.on('close', (code) => {
+      const passed = code === 0;
+      done(report(check, { passed, start, text: passed ? '' : text, summary: program }));
+    });
+  });
 }
 
-/** The folder that a finding is counted in: a layer of src/, another folder, or a file of the root. */
-function folderOf(path: string): string {
-  const [first = '', second = ''] = path.split('/');
-  return first === 'src' && path.split('/').length > 2 ? `${first}/${second}` : first;
+interface Report {
+  readonly passed: boolean;
+  /** time at which the check began, as `performance.now()` has it */
+  readonly start: number;
+  readonly text: string;
+  readonly summary: string;
+}
+
+function report(check: string, { passed, start, text, summary }: Report): Result {
+  if (text !== '') console.log(text.trimEnd());
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.log(`check:${check}: ${passed ? 'passed' : 'failed'}: ${summary} (${seconds} s)`);
+  return passed ? 'passed' : 'failed';
 }

@@ -1,0 +1,63 @@
+// The checks that read the sources of the repository: words, cycles, layers.
+import { readFileSync } from 'node:fs';
+import { findCycles, renderCycle } from './cycles.ts';
+import { renderFinding } from './findings.ts';
+import { importsOf, referencesOf } from './imports.ts';
+import { layerViolation, renderViolation } from './layers.ts';
+import { isTypeScript, readSources } from './sources.ts';
+import { findMisspellings, loadDictionary } from './spelling.ts';
+import { findWords } from './words.ts';
+
+export interface Outcome {
+  /** one for each place to change; none: the check has passed */
+  readonly findings: readonly string[];
+  readonly summary: string;
+}
+
+/** Looks for words in all files, or in those below `paths`. */
+export function checkWords(paths: readonly string[]): Outcome {
+  const isNamed = (file: string): boolean =>
+    paths.length === 0 ||
+    paths.some((path) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`));
+  const files = readSources('.').filter(({ path }) => isNamed(path));
+  const projectWords = readFileSync('scripts/check/dictionary.txt', 'utf8').trimEnd().split('\n');
+  const dictionary = loadDictionary(projectWords);
+  const findings = files.flatMap((file) => [...findWords(file), ...findMisspellings(file, dictionary)]);
+  const counted = new Map<string, number>();
+  for (const { path } of findings) counted.set(folderOf(path), (counted.get(folderOf(path)) ?? 0) + 1);
+  const counts = [...counted].map(([folder, count]) => `${folder} ${count}`);
+  return {
+    findings: findings.map(renderFinding),
+    summary: `${findings.length} findings in ${files.length} files${counts.length > 0 ? `: ${counts.join(', ')}` : ''}`,
+  };
+}
+
+/** Looks for import cycles in all TypeScript files: imports lead anywhere. */
+export function checkCycles(): Outcome {
+  const files = readSources('.').filter(isTypeScript);
+  const cycles = findCycles(files.flatMap(importsOf));
+  const count = (kind: string): number => cycles.filter((cycle) => cycle.kind === kind).length;
+  return {
+    findings: cycles.map(renderCycle),
+    summary: `${count('type')} type cycles, ${count('runtime')} runtime cycles in ${files.length} files`,
+  };
+}
+
+/** Looks for imports that the layers forbid. */
+export function checkLayers(): Outcome {
+  const references = readSources('.').filter(isTypeScript).flatMap(referencesOf);
+  const findings = references.flatMap((reference) => {
+    const reason = layerViolation(reference);
+    return reason === undefined ? [] : [renderViolation(reference, reason)];
+  });
+  return {
+    findings,
+    summary: `${findings.length} of ${references.length} imports break the rules of the layers`,
+  };
+}
+
+/** Folder in which a finding is counted: a layer of src/, another folder, or a file of the root. */
+function folderOf(path: string): string {
+  const [first = '', second = '', third] = path.split('/');
+  return first === 'src' && third !== undefined ? `${first}/${second}` : first;
+}

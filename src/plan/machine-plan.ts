@@ -8,7 +8,7 @@ import type {
 } from '../devices/common/machine-plan.ts';
 import { wantsHugePages } from '../devices/memory/zones.ts';
 import { ramObject, shareRam } from '../devices/memory/plan.ts';
-import { POST_CODE_PORT, POST_CODE_STEPS } from '../devices/common/post-codes.ts';
+import { POST_CODE_PORT, POST_CODE_STEPS } from './post-codes.ts';
 import { planGroups } from '../devices/rate-limit-group/plan.ts';
 import { planSgx } from '../devices/sgx-epc/plan.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/common/step.ts';

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import { dialectOf } from '../../config/dialect.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { BootSource, MachinePlan } from '../../devices/common/machine-plan.ts';
-import { POST_CODES } from '../../devices/common/post-codes.ts';
+import { POST_CODES } from '../../plan/post-codes.ts';
 import type { RamRegion } from '../../devices/memory/plan.ts';
 import type { BootConfig, Machine } from '../machine.ts';
 import { chooseAccelerator } from '../../host/system/accelerator.ts';

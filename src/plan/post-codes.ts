@@ -1,4 +1,4 @@
-import type { Step } from './step.ts';
+import type { Step } from '../devices/common/step.ts';
 
 /** I/O port that firmware and kernels write the stage of the boot to, a byte each: the POST code. */
 export const POST_CODE_PORT = 0x80;

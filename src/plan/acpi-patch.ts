@@ -4,26 +4,26 @@ import { growingZones } from '../devices/memory/zones.ts';
 import { assemble, dword, type CodePart } from './x86-code.ts';
 
 /*
- * QEMU's ACPI tables (ACPI 6.5, chapter 5) say two things to Linux that are not so:
+ * Two of QEMU's ACPI tables (ACPI 6.5, chapter 5) are wrong for Linux:
  *
- * - SRAT: the address range for memory devices counts as RAM that may be added above 4 GiB. Linux sets 64 MiB of bounce buffers (SWIOTLB)
- *   aside for it, in every guest.
- * - MADT: a processor that is absent is merely disabled. From 6.12 on, Linux adds such a processor later only where it knows the
- *   hypervisor, which emulation is not, or where tables of ACPI 6.3 call it "online capable".
+ * - SRAT describes the address range of memory devices as RAM that may be added above 4 GiB. Linux reserves 64 MiB of bounce
+ *   buffers (SWIOTLB) for it, in every guest.
+ * - MADT marks an absent processor as disabled only. Since 6.12, Linux adds such a processor later only if it knows the
+ *   hypervisor, or if the tables are of ACPI 6.3 and mark the processor as "online capable". Linux does not know emulation.
  *
- * The guest's firmware puts the tables into RAM, so they can be changed only after it and before the kernel. A short piece of code does
- * that: the kernel's entry point jumps to it, and it jumps back.
+ * The guest's firmware writes the tables into RAM. They must be changed after that and before the kernel runs. A short piece of
+ * code does it: the kernel's entry point jumps to the code, and the code jumps back.
  */
 
-/** The changes that a machine needs. */
+/** Changes that a machine's tables need. */
 export interface AcpiPatch {
-  /** no RAM can be added: SRAT is emptied. There are no NUMA nodes that it would describe */
+  /** SRAT is emptied: no RAM can be added, and there are no NUMA nodes to describe */
   readonly dropsSrat: boolean;
-  /** processors with a lower number can be added while the guest runs; undefined: none can */
+  /** processors with a lower number can be added to a running guest; undefined: none can */
   readonly processors?: number | undefined;
 }
 
-/** Plans the changes; undefined where the tables are right as they are. `numa`: the nodes that QEMU is told of. */
+/** Plans the changes; undefined if the tables are right. `numa`: QEMU's NUMA options. */
 export function planAcpiPatch(
   { cpus, memory }: Pick<VmConfig, 'cpus' | 'memory'>,
   { numa, isEmulated }: { readonly numa: readonly NumaOption[]; readonly isEmulated: boolean },
@@ -34,14 +34,14 @@ export function planAcpiPatch(
   return dropsSrat || processors !== undefined ? { dropsSrat, processors } : undefined;
 }
 
-/** How often each vCPU that can be added can be added: emulation never forgets one that was there. */
+/** Times that each hot-pluggable vCPU can be added: under emulation QEMU cannot use the place of a removed vCPU again. */
 const ADDITIONS = 4;
 /** Processors that QEMU's tables number with a byte. */
 const MAX_PLACES = 254;
 
 /**
- * How many vCPUs QEMU makes room for. Under emulation that is how many it can ever start. The guest can use those that the patch marks, and
- * no others. A topology that the user gives is that of the machine: there is no further place in it.
+ * Number of vCPUs that QEMU reserves places for. Under emulation it is the number that QEMU can start before its exit. The
+ * guest can use the places that the patch marks. A topology in the configuration is the machine's: it has no further places.
  */
 export function vcpuPlaces(
   { max_vcpus: max, topology }: VmConfig['cpus'],
@@ -51,25 +51,25 @@ export function vcpuPlaces(
   return max * Math.max(1, Math.min(ADDITIONS, Math.floor(MAX_PLACES / max)));
 }
 
-/** RAM that neither qboot nor QEMU uses, and that the kernel is free to use when the code is done. */
+/** Address in RAM that neither qboot nor QEMU uses. The kernel may use it after the code has run. */
 export const CODE_ADDRESS = 0x9_0000;
 
-/** The last KiB below 640 KiB is reserved for the firmware (EBDA); qboot has nothing there. The longer FADT needs 276 bytes. */
+/** In the last KiB below 640 KiB, which is reserved for the firmware (EBDA); qboot does not use it. The longer FADT has 276 bytes. */
 const FADT_ADDRESS = 0x9_fc80;
 const FADT_BYTES = 276;
 
-/** The jump that takes the place of the kernel's first instructions, in `bytes`. */
+/** Size in `bytes` of the jump that replaces the kernel's first instructions. */
 export const JUMP_BYTES = 5;
 
-/** The instruction at the kernel's entry point that enters the code. */
+/** Returns the instruction for the kernel's entry point that jumps to the code. */
 export function jumpToCode(entry: number): Buffer {
   return Buffer.from([0xe9, ...dword(CODE_ADDRESS - (entry + JUMP_BYTES))]);
 }
 
 /**
- * The code for {@link CODE_ADDRESS}. It runs in 32-bit mode without paging, with `ebx` pointing to struct hvm_start_info (Linux,
- * xen/interface/hvm/start_info.h), keeps `ebx`, puts the kernel's first bytes (`original`, {@link JUMP_BYTES} of them) back and
- * enters the kernel.
+ * Returns the code for {@link CODE_ADDRESS}. It runs in 32-bit mode without paging; `ebx` points to struct hvm_start_info (Linux,
+ * xen/interface/hvm/start_info.h). It preserves `ebx`, restores the kernel's first {@link JUMP_BYTES} bytes (`original`) and
+ * jumps to the kernel's entry point.
  */
 export function acpiPatchCode(patch: AcpiPatch, entry: number, original: Buffer): Buffer {
   return assemble([
@@ -107,20 +107,20 @@ function ifSignature(signature: 'SRAT' | 'APIC' | 'FACP'): CodePart[] {
   ];
 }
 
-/** A table of its header and 12 reserved bytes: Linux then counts no memory from it. */
+/** Reduces SRAT to its header and 12 reserved bytes: it then describes no memory. */
 const SRAT: readonly CodePart[] = [
   { label: 'SRAT' },
   [0xc7, 0x42, 0x04, ...dword(48)], // mov dword [edx + 4], 48: its length
   { jump: 'always', to: 'checksum' },
 ];
 
-/** Where `esi` and `edi` are kept meanwhile: behind the code. */
+/** Addresses behind the code that hold `esi` and `edi` meanwhile. */
 const KEPT_ESI = CODE_ADDRESS + 0x800;
 const KEPT_EDI = KEPT_ESI + 4;
 
 /**
  * Revision 5. An absent processor (type 0, bit 0 clear) with a number below `processors` becomes "online capable" (bit 1); those above
- * are left out, and what follows moves up.
+ * are removed, and the following entries move up.
  */
 function madt(processors: number): CodePart[] {
   return [

@@ -1,4 +1,4 @@
-// Members that current versions of Cloud Hypervisor have: what QEMU is told for them.
+// QEMU's arguments for members that current versions of Cloud Hypervisor have.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeVmConfig } from '../config/decode-vm-config.ts';
@@ -50,7 +50,7 @@ test('prefault and reserve are QEMU’s prealloc and reserve, of a zone or of al
   assert.deepEqual(memfds({ size: 2 ** 30, prefault: true, reserve: false }), [[true, false]]);
   const zone = { size: 2 ** 30 };
   assert.deepEqual(
-    // what differs in nothing that the guest sees is one object: the guest has one node
+    // zones that differ only in settings that the guest cannot see are one object: the guest has one node
     memfds({
       size: 0,
       zones: [
@@ -139,7 +139,7 @@ test('offloads that are off are not offered to the guest', () => {
     'host_ufo',
     'host_uso',
   ]);
-  // what is cut has a checksum to be made
+  // segmentation needs the checksum offload
   assert.equal(off({ offload_csum: false }).length, 14);
 });
 

@@ -1,13 +1,13 @@
-/** COMMAND_LINE_SIZE of Linux on x86, less the final NUL, in bytes: a longer one is cut by the kernel. */
+/** COMMAND_LINE_SIZE of Linux on x86 without the final NUL, in `bytes`; the kernel truncates a longer line. */
 const LIMIT_BYTES = 2047;
 
-/** Linux gives what follows this word to init. */
+/** Linux passes the words after this one to init. */
 const INIT_ARGUMENTS = ' -- ';
 
 /**
- * Tells Linux to trust the machine's timer. At boot it counts ticks for some 50 ms of its processor's time; an emulated machine
- * on a busy host misses ticks then, and the kernel panics: "IO-APIC + timer doesn't work". Under KVM and Hyper-V Linux trusts the
- * timer by itself. A command line that has the word already, or no space for it, stays as it is.
+ * Adds `no_timer_check`, which makes Linux trust the machine's timer. Otherwise Linux counts ticks at boot for about 50 ms of CPU
+ * time; an emulated machine on a busy host misses ticks, and the kernel panics: "IO-APIC + timer doesn't work". Under KVM and
+ * Hyper-V Linux trusts the timer without it. A command line with the word, or without space for it, is returned unchanged.
  */
 export function withoutTimerCheck(commandLine: string): string {
   const word = 'no_timer_check';
@@ -19,8 +19,8 @@ export function withoutTimerCheck(commandLine: string): string {
 }
 
 /**
- * Whether Linux reads the ACPI tables. Without them it finds its interrupt controllers in the MP table, which SeaBIOS writes
- * and qboot does not.
+ * Returns true if Linux reads the ACPI tables. Without them it finds its interrupt controllers in the MP table, which SeaBIOS
+ * writes and qboot does not.
  */
 export function usesAcpi(commandLine: string): boolean {
   const [kernel = ''] = commandLine.split(INIT_ARGUMENTS);

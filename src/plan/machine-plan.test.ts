@@ -179,7 +179,7 @@ test('pmem: a shared mapping of the file; one that discards is private, of a fil
       ['/d', 2 ** 23, true, undefined],
     ],
   );
-  // all three are in the room behind the RAM, beside what is kept for later ones
+  // all three are in the address space behind the RAM, beside the addresses for later devices
   assert.equal(memory.max - plan({}).memory.max, 2 ** 27);
 });
 

@@ -1,3 +1,8 @@
+/*
+ * plan/ is pure: from a configuration (VmConfig) and host facts it computes the placement of devices (ids, PCI slots), the layout
+ * of guest memory, and the machine plan that qemu/ renders. It opens nothing and starts nothing. The same input gives the same
+ * plan.
+ */
 import type { VmConfig } from '../config/vm-config.ts';
 import type {
   BootSource,
@@ -18,39 +23,39 @@ import { layOutMemory, nodeOfSection } from './memory-layout.ts';
 import { planMemory } from './memory-steps.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 
-/** What the host knows that the plan depends on; looked up by `vm/` at every boot. */
+/** Host facts that the plan depends on; `vm/launch/` finds them at every boot. */
 export interface HostFacts {
   readonly accelerator: {
     readonly name: 'kvm' | 'hvf' | 'tcg';
     readonly properties: Properties;
-    /** Linux is told not to check its timer: see {@link withoutTimerCheck} */
+    /** the kernel gets `no_timer_check`: see {@link withoutTimerCheck} */
     readonly skipsTimerCheck?: boolean;
   };
-  /** the kernel as it can be started, or the firmware that is all that is left of it */
+  /** the kernel in the form that QEMU starts, or only a firmware for a machine whose kernel has started already */
   readonly kernel:
     | {
         readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm;
         readonly path: string;
-        /** guest address where PVH enters it */
+        /** guest address of its PVH entry point */
         readonly entry?: number | undefined;
       }
     | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
-  /** the initramfs as QEMU gets it */
+  /** path of the unpacked initramfs */
   readonly initramfs: string | undefined;
-  /** files with structures of SMBIOS */
+  /** paths of files with SMBIOS structures */
   readonly smbios?: readonly string[];
-  /** further files of the firmware configuration device */
+  /** files of the firmware configuration device (fw_cfg) */
   readonly fwCfg?: MachinePlan['fwCfg'];
   readonly debugger?: number | undefined;
-  /** those of all these files that the engine gets open, by their paths */
+  /** file descriptors that QEMU inherits for these files, by their paths */
   readonly handed?: ReadonlyMap<string, number>;
-  /** how the guest's ACPI tables are changed before its kernel starts */
+  /** changes to the guest's ACPI tables before its kernel starts */
   readonly acpiPatch?: AcpiPatch | undefined;
-  /** what the host found or made for each device, by its id */
+  /** host facts of each device, by its id */
   readonly facts: ReadonlyMap<string, unknown>;
 }
 
-/** The machine that a configuration describes: pure, the same answer for the same question. */
+/** Plans the machine of a configuration: a pure function. */
 export function planMachine(
   config: VmConfig,
   placements: readonly Placement[],
@@ -89,7 +94,7 @@ export function planMachine(
   };
 }
 
-/** A debug console at the same port takes its bytes. */
+/** POST codes are logged unless a debug console uses their port. */
 function planPostCodes({ debug_console: debug }: VmConfig): readonly Step[] {
   const isTaken = debug !== undefined && debug.mode !== 'Off' && debug.iobase === POST_CODE_PORT;
   return isTaken ? [] : POST_CODE_STEPS;
@@ -107,19 +112,19 @@ function memoryDeviceBytes(placements: readonly Placement[], { facts }: HostFact
   return sizes.reduce((total, size) => total + size, 0);
 }
 
-/** A PC without what no guest of ours uses: every device less is a probe less at boot. */
+/** Disables PC devices that no guest needs: each saves a probe at boot. */
 const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false, 'suppress-vmdesc': true };
 
-/** What QEMU emulates without help of the processor has 40 bits of physical address. */
+/** Physical address width in `bits` of QEMU's emulated CPU. */
 const TCG_PHYS_BITS = 40;
 
 /**
- * Copying by the byte is not offered under emulation: a kernel that is told it is fast does all copying and clearing with
- * it, and QEMU does it byte by byte, at an eighth of the speed of words.
+ * Hides fast string instructions under emulation. With them a kernel copies and clears all memory by `rep movsb`, which QEMU
+ * executes byte by byte, at an eighth of the speed of words.
  */
 const TCG_CPU: Properties = { erms: false, fsrm: false, fsrs: false, fzrm: false };
 
-/** What Windows looks for under a hypervisor: the leaves with `Hv#1`, its clock, timers and interrupt messages. */
+/** Hyper-V enlightenments for Windows: the `Hv#1` leaves, clock, timers and interrupt messages. */
 const HYPERV: Properties = {
   'hv-relaxed': true,
   'hv-vapic': true,
@@ -130,7 +135,7 @@ const HYPERV: Properties = {
   'hv-stimer': true,
 };
 
-/** Without them a guest cannot run virtual machines of its own. */
+/** Without these CPU features a guest cannot run virtual machines (nested virtualization). */
 const NO_NESTED: Properties = { vmx: false, svm: false };
 
 function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['cpu'] {
@@ -160,8 +165,8 @@ function planCpu({ cpus }: VmConfig, { accelerator }: HostFacts): MachinePlan['c
 function planTopology({ cpus, numa }: VmConfig, { accelerator, acpiPatch }: HostFacts): Properties {
   const { topology, boot_vcpus: boot, max_vcpus: max } = cpus;
   const places = vcpuPlaces(cpus, acpiPatch);
-  // Linux 6.9 and later take no further vCPU into a package that is there, unless they know the hypervisor,
-  // and they do not know emulation; and no guest takes a package for part of two NUMA nodes
+  // Linux 6.9 and later add no vCPU to a package that is present, unless they know the hypervisor; they do not know
+  // emulation. A package must not be part of two NUMA nodes.
   const apart =
     (accelerator.name === 'tcg' && max > boot) || numa !== undefined
       ? { sockets: places, cores: 1, threads: 1 }
@@ -201,15 +206,15 @@ function planBoot({ cmdline }: VmConfig, { kernel, initramfs, accelerator }: Hos
   }
 }
 
-/** Puts devices first that QEMU must make before others with lower slots. */
+/** Puts devices first that QEMU must create before devices with lower slots. */
 function inMakingOrder(placements: readonly Placement[]): Placement[] {
   const isFirst = ({ device }: Placement): boolean => device.madeFirst === true;
   return [...placements.filter(isFirst), ...placements.filter((one) => !isFirst(one))];
 }
 
 /**
- * What QEMU makes for one device: at boot and when it is added to a running machine. A device that is added is not
- * put behind the vIOMMU, so `viommu` is for those at boot.
+ * Plans the steps that create one device, at boot and at hot-plug. A hot-plugged device is not behind the vIOMMU; `viommu`
+ * counts for devices at boot only.
  */
 export function planDevice(placement: Placement, facts: unknown, viommu = false): readonly Step[] {
   const { device, config, id, slot, added } = placement;

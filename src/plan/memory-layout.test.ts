@@ -162,7 +162,7 @@ test('a node without RAM has none', () => {
   ]);
 });
 
-test('room: for pmem always, for DIMMs with their slots, for virtio-mem', () => {
+test('addresses are reserved for pmem always, for DIMMs with their slots, for virtio-mem', () => {
   const later = 64 * GIB;
   assert.deepEqual(planMemory(configOf({ size: GIB }), 0), { size: GIB, slots: 0, max: GIB + later });
   assert.deepEqual(planMemory(configOf({ size: GIB, hotplug_size: 100 * MIB }), 0), {

@@ -5,20 +5,20 @@ import type { MemoryZoneConfig } from '../devices/memory/config.ts';
 import type { NumaConfig } from '../devices/numa/config.ts';
 import type { RamRegion } from '../devices/memory/plan.ts';
 
-/** What a layout is made from. */
+/** Configuration that a layout depends on. */
 export type MemorySource = Pick<VmConfig, 'memory' | 'numa' | 'cpus'>;
 
-/** The RAM that the guest starts with, and its NUMA nodes as QEMU numbers them. */
+/** RAM that the guest boots with, and its NUMA nodes in QEMU's numbers. */
 export interface MemoryLayout {
   readonly regions: readonly RamRegion[];
   readonly numa: readonly NumaOption[];
 }
 
 /**
- * Lays the zones out. QEMU takes one object as the RAM of a machine without NUMA nodes, or one for each node: zones of
- * a node that are backed alike become one object. Those that are not get a node of their own behind the others,
- * without vCPUs and next to the node that they belong to: so only then a guest sees a node that nobody listed.
- * `places`: how many vCPUs QEMU makes room for.
+ * Lays the zones out. QEMU takes one object as the RAM of a machine without NUMA nodes, or one object for each node. Zones of
+ * a node that have the same backing become one object. Each further object needs a further node: it follows the configured
+ * nodes, has no vCPUs, and is at the smallest distance from the node of its zones. A guest sees more nodes than the configuration has in this case
+ * only. `places`: number of vCPUs that QEMU reserves places for.
  */
 export function layOutMemory(config: MemorySource, places = config.cpus.max_vcpus): MemoryLayout {
   const nodes = nodesOf(config);
@@ -32,26 +32,26 @@ export function layOutMemory(config: MemorySource, places = config.cpus.max_vcpu
   };
 }
 
-/** QEMU's number of the node that a zone belongs to; its numbers have no gaps. */
+/** Returns QEMU's number of the node of a zone; the numbers have no gaps. */
 export function nodeOfZone(config: MemorySource, zone: string): number {
   const found = nodesOf(config).findIndex(({ memory_zones: zones }) => zones?.includes(zone));
   return Math.max(0, found);
 }
 
-/** The same for an SGX section. */
+/** Returns QEMU's number of the node of an SGX section. */
 export function nodeOfSection(config: MemorySource, section: string): number {
   const found = nodesOf(config).findIndex(({ sgx_epc_sections: sections }) => sections?.includes(section));
   return Math.max(0, found);
 }
 
-/** The guest's nodes in QEMU's order; one of which nothing is said where there are none. */
+/** Returns the guest's nodes in QEMU's order; one node without members if the configuration has none. */
 function nodesOf({ numa = [] }: Pick<MemorySource, 'numa'>): readonly Partial<NumaConfig>[] {
   return numa.length === 0 ? [{}] : numa.toSorted((a, b) => a.guest_numa_id - b.guest_numa_id);
 }
 
-/** Zones that are one object. */
+/** Zones that share one object. */
 interface Part {
-  /** the user's node that they belong to */
+  /** index of their node in the configuration */
   readonly node: number;
   readonly zones: readonly MemoryZoneConfig[];
 }
@@ -66,7 +66,7 @@ function partsOf(config: MemorySource, node: number): Part[] {
   return [...parts.values()].map((zones) => ({ node, zones }));
 }
 
-/** The same for zones that can be one object; a file is one zone's alone. */
+/** Returns a key that zones have in common if they can share one object; a zone with a file shares with none. */
 function backingKey({ id, file, ...zone }: MemoryZoneConfig): string {
   const { shared, mergeable, hugepages, hugepage_size: page, host_numa_node: node } = zone;
   return JSON.stringify([file === undefined ? [shared, mergeable, hugepages, page, node] : id]);
@@ -79,7 +79,7 @@ function regionOf(id: string, zones: readonly MemoryZoneConfig[]): RamRegion {
     id,
     size: zones.reduce((total, { size }) => total + size, 0),
     zones: zones.map((zone) => zone.id),
-    // what the guest does not see may not decide about its nodes
+    // settings that the guest cannot see must not add nodes
     backing: {
       ...backing,
       prefault: zones.some((zone) => zone.prefault),
@@ -89,15 +89,15 @@ function regionOf(id: string, zones: readonly MemoryZoneConfig[]): RamRegion {
   };
 }
 
-/** One of QEMU's nodes. */
+/** NUMA node of QEMU. */
 interface Node {
-  /** the user's node that it is, or is next to */
+  /** index of the configured node that it is, or is nearest to */
   readonly base: number;
-  /** which part is its RAM */
+  /** index of the part that is its RAM */
   readonly part: number | undefined;
 }
 
-/** The user's nodes with the first part of each, then those for the further parts. */
+/** Returns the configured nodes with the first part of each, then a node for each further part. */
 function numberNodes(count: number, parts: readonly Part[]): Node[] {
   const first = Array.from({ length: count }, (_, base) => parts.findIndex(({ node }) => node === base));
   return [
@@ -115,7 +115,7 @@ interface NodePlan {
 function planNodes(config: MemorySource, { nodes, regions, places }: NodePlan): NumaOption[] {
   const users = nodesOf(config);
   const listed = new Set(users.flatMap(({ cpus = [] }) => cpus));
-  // a guest takes those that are listed nowhere for the first node's
+  // a guest assigns unlisted vCPUs to the first node
   const rest = Array.from({ length: places }, (_, cpu) => cpu).filter((cpu) => !listed.has(cpu));
   return nodes.map(({ part }, node) => ({
     kind: 'node',
@@ -125,7 +125,7 @@ function planNodes(config: MemorySource, { nodes, regions, places }: NodePlan): 
   }));
 }
 
-/** `[0, 1, 2, 9]` as 0-2 and 9-9. */
+/** Returns `[[0, 2], [9, 9]]` for `[0, 1, 2, 9]`. */
 function rangesOf(numbers: readonly number[]): [number, number][] {
   const ranges: [number, number][] = [];
   for (const number of numbers.toSorted((a, b) => a - b)) {
@@ -136,7 +136,7 @@ function rangesOf(numbers: readonly number[]): [number, number][] {
   return ranges;
 }
 
-/** As ACPI's SLIT counts: a node to itself, to the nearest other, and to one of which nothing is said. */
+/** Distances in the units of ACPI's SLIT (ACPI 6.5, 5.2.17): to the node itself, to the nearest node, and the default. */
 const OWN = 10;
 const NEXT = 11;
 const OTHER = 20;

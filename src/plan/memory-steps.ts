@@ -13,28 +13,28 @@ import { virtioMemRegion } from '../devices/virtio-mem/plan.ts';
 import { layOutMemory } from './memory-layout.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 
-/** Physical address space where nothing bounds it further, in `bits`: what emulation has. */
+/** Physical address space in `bits` without `max_phys_bits`: that of QEMU's emulation. */
 const PHYS_BITS = 40;
-/** With less, in `bits`, the guest's address space has no room to set aside. */
-const ROOMY_BITS = 36;
+/** Smallest physical address space, in `bits`, that has addresses to reserve for later devices. */
+const RESERVING_BITS = 36;
 
 /**
- * `-m`: the RAM and the room behind it. Room costs address space, and no memory: each machine
- * has a sixteenth of its address space for pmem devices that are added later, 64 GiB unless max_phys_bits says less.
- * `pmemBytes` is what the pmem devices take that are there from the start.
+ * Plans `-m`: RAM, and the address space behind it that is reserved for hot-plug. Reserved addresses cost no memory. Each
+ * machine reserves a sixteenth of its address space for later pmem devices: 64 GiB unless `max_phys_bits` is smaller.
+ * `pmemBytes`: size in `bytes` of the pmem devices at boot.
  */
 export function planMemory({ memory, cpus }: VmConfig, pmemBytes: number): MemoryPlan {
   const size = bootMemory(memory);
   const bits = Math.min(cpus.max_phys_bits ?? PHYS_BITS, PHYS_BITS);
-  const later = bits < ROOMY_BITS ? 0 : 2 ** (bits - 4);
-  return { size, slots: dimmsOf(memory), max: size + roomOf(memory) + roundUp(pmemBytes) + later };
+  const later = bits < RESERVING_BITS ? 0 : 2 ** (bits - 4);
+  return { size, slots: dimmsOf(memory), max: size + hotplugBytes(memory) + roundUp(pmemBytes) + later };
 }
 
-function dimmsOf({ hotplug_method: method, hotplug_size: room }: MemoryConfig): number {
-  return method === 'Acpi' && room !== undefined ? DIMMS_MAX : 0;
+function dimmsOf({ hotplug_method: method, hotplug_size: size }: MemoryConfig): number {
+  return method === 'Acpi' && size !== undefined ? DIMMS_MAX : 0;
 }
 
-function roomOf(memory: MemoryConfig): number {
+function hotplugBytes(memory: MemoryConfig): number {
   if (dimmsOf(memory) > 0) return roundUp(memory.hotplug_size ?? 0);
   return growingZones(memory).reduce((total, zone) => total + roundUp(zone.hotplug_size ?? 0), 0);
 }
@@ -43,13 +43,13 @@ function roundUp(bytes: number): number {
   return Math.ceil(bytes / MEMORY_BLOCK) * MEMORY_BLOCK;
 }
 
-/** Every region of RAM of a machine: what it starts with, then what its virtio-mem devices can add. */
+/** Returns every region of a machine's RAM: the regions at boot, then those of its virtio-mem devices. */
 export function ramRegions(config: VmConfig, placements: readonly Placement[]): readonly RamRegion[] {
   const growing = virtioMems(placements).map(({ qemuId, zone }) => virtioMemRegion(zone, qemuId));
   return [...layOutMemory(config).regions, ...growing];
 }
 
-/** A virtio-mem device and the zone that it makes larger. */
+/** virtio-mem device and the zone that it extends. */
 export interface VirtioMemPlace {
   /** as clients know it, e.g. `_mem0` */
   readonly id: string;
@@ -57,7 +57,7 @@ export interface VirtioMemPlace {
   readonly zone: MemoryZoneConfig;
 }
 
-/** The virtio-mem devices of a machine, in the order of the zones. */
+/** Returns the virtio-mem devices of a machine, in the order of the zones. */
 export function virtioMems(placements: readonly Placement[]): readonly VirtioMemPlace[] {
   return placements.flatMap((placement) => {
     const { device, id, config } = placement;

@@ -35,7 +35,7 @@ test('slots are given from 2 on, the lowest first, in the order of the device ta
   );
 });
 
-test('what is off has neither a slot nor a name; the serial port has a name only', () => {
+test('a device that is off has neither a slot nor a name; the serial port has a name only', () => {
   const off = place({ serial: { mode: 'Off' } }).placements.map(({ id }) => id);
   assert.ok(!off.includes('_serial') && !off.includes('_console'), off.join(' '));
   assert.equal(place({}).placements.find(({ id }) => id === '_serial')?.slot, undefined);
@@ -59,7 +59,7 @@ test('vm.info shows the ids that were generated, and the configuration itself st
   );
 });
 
-test('what a boot found out about a device takes the place of what was asked for', () => {
+test('the completed configuration of a device replaces the configured one', () => {
   const { config, placements } = place({ disks: disks(2) });
   const [, second] = config.disks ?? [];
   const completed = withDevices(config, placements, (one) =>

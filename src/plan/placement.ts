@@ -6,46 +6,46 @@ import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
 import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
 
-/** One device of one VM: what it is, what it is called and where it sits. */
+/** Planned device of a VM: its kind, its id and its PCI slot. */
 export interface Placement {
   readonly device: Device;
-  /** its part of the configuration */
+  /** its configuration, an item of VmConfig */
   readonly config: AnyConfig;
   /** as clients know it, in the VM's dialect */
   readonly id: string;
   /**
-   * Name that the device's ids in QEMU are made from, where it is not `id`: a snapshot has RAM under these names, and can be
+   * Name that the device's ids in QEMU derive from, if it is not `id`. A snapshot stores RAM under these names, and can be
    * restored in another dialect.
    */
   readonly qemuName?: string;
-  /** PCI slot on bus 0; undefined for what is not on the bus */
+  /** PCI slot on bus 0; undefined for a device that is not on the bus */
   readonly slot: number | undefined;
-  /** came while the machine ran: it is outside of the vIOMMU until the next boot */
+  /** hot-plugged: not behind the vIOMMU until the next boot */
   readonly added?: boolean;
 }
 
-/** Where all devices of one run of a VM are; a value: adding and removing make another. */
+/** Placements of all devices of a machine. It is immutable: adding and removing a device return another layout. */
 export interface Layout {
   readonly placements: readonly Placement[];
-  /** what the next generated id ends with: numbers are not used again in a run */
+  /** number of the next generated id; a machine uses each number once */
   readonly nextNumber: number;
 }
 
 interface NewDevice extends Pick<Placement, 'device' | 'config'> {
-  /** the id that the user gave */
+  /** id in the configuration */
   readonly id: string | undefined;
 }
 
-/** Ids and slots that configurations ask for: no other device gets them. */
+/** Ids and slots that configurations name: no other device gets them. */
 interface Taken {
   readonly ids: ReadonlySet<string>;
   readonly slots: ReadonlySet<number>;
 }
 
 /**
- * Gives every device its id and its slot, in the order of the device table: the slot it asks for, or the lowest free one.
- * Generated ids share one counter and step over those that the user took.
- * @throws ApiError `failed` where no slot is left, or the slot is another device's
+ * Gives every device its id and its slot, in the order of the device table: the configured slot, or the lowest free one.
+ * Generated ids share one counter and skip configured ids.
+ * @throws ApiError `failed` if no slot is free, or the configured slot is in use
  */
 export function placeDevices(config: VmConfig): Layout {
   const dialect = dialectOf(config);
@@ -61,8 +61,8 @@ export function placeDevices(config: VmConfig): Layout {
 }
 
 /**
- * Finds a place for a further device.
- * @throws ApiError `duplicate-id`, or `failed` where no slot is left, or the slot is another device's
+ * Places one more device.
+ * @throws ApiError `duplicate-id`; `failed` if no slot is free, or the configured slot is in use
  */
 export function addPlacement(layout: Layout, device: NewDevice): { layout: Layout; placement: Placement } {
   const ids = new Set(layout.placements.flatMap(({ id, qemuName = id }) => [id, qemuName]));
@@ -76,12 +76,12 @@ export function addPlacement(layout: Layout, device: NewDevice): { layout: Layou
   return { layout: { ...next, placements: [...layout.placements, placement] }, placement };
 }
 
-/** Frees a device's id and slot; its number is not used again. */
+/** Returns the layout without a device: its id and slot are free, the number of its id is not used again. */
 export function removePlacement(layout: Layout, id: string): Layout {
   return { ...layout, placements: layout.placements.filter((one) => one.id !== id) };
 }
 
-/** `0000:00:06.0`, as the guest shows it. */
+/** Returns a slot's PCI address in the guest, e.g. `0000:00:06.0`. */
 export function bdfOf(slot: number): string {
   return `0000:00:${slot.toString(16).padStart(2, '0')}.0`;
 }
@@ -93,7 +93,7 @@ function place(layout: Layout, { device, config, id: given }: NewDevice, taken: 
   return { placements: [...layout.placements, { device, config, id, slot }], nextNumber };
 }
 
-/** Returns the id that a device without one in the configuration has by what it is; undefined: it gets a generated one. */
+/** Returns the id of a device that is fixed by its kind or zone; undefined: its id is generated. */
 export function givenName(
   { device, config }: Pick<DeviceItem, 'device' | 'config'>,
   dialect: Dialect,
@@ -111,7 +111,7 @@ function generateId({ ids, member }: Device, from: number, taken: ReadonlySet<st
   return { id: `${ids.prefix}${number}`, nextNumber: number + 1 };
 }
 
-/** Whether one more device finds a place on the bus. */
+/** Returns true if one more device fits on the bus. */
 export function hasFreeSlot(layout: Layout): boolean {
   return lowestFreeSlot(layout, new Set()) !== undefined;
 }
@@ -138,14 +138,14 @@ function slotFor(
   throw new ApiError('failed', `device ${id}: no PCI slot is free (${LAST_SLOT - FIRST_SLOT + 1} at most)`);
 }
 
-/** Refusal of a slot that another device has; begins with the words of Cloud Hypervisor. */
+/** Message for a slot in use; it begins like Cloud Hypervisor's. */
 function slotInUse(slot: number | undefined, owner: string): string {
   return `Valid PCI device identifier but already used: ${slot}: it is that of ${owner}`;
 }
 
 /**
- * The configuration with every generated id written into it and each device's part as `completed` has it,
- * as vm.info shows it. Booted again, it makes the same devices.
+ * Returns the configuration with every generated id, and with each device's configuration from `completed`, as vm.info shows
+ * it. Booted again, it gives the same devices.
  */
 export function withDevices(
   config: VmConfig,
@@ -163,7 +163,7 @@ export function withDevices(
   return { ...config, ...Object.fromEntries(members) };
 }
 
-/** A device's part of the configuration with its id, where it has a place for one. */
+/** Returns a device's configuration with its id, if its struct has the member `id`. */
 export function completedPart({ device, id }: Placement, config: AnyConfig): AnyConfig {
   const named = device.struct !== undefined && 'id' in device.struct.fields;
   return named && config !== true ? { ...config, id } : config;
@@ -178,12 +178,12 @@ export function qemuIdOf({ id, qemuName = id }: Pick<Placement, 'id' | 'qemuName
   return qemuId(qemuName);
 }
 
-/** QEMU's node names have 31 characters; what belongs to a device has a suffix. */
+/** Longest id, in characters: QEMU's node names have 31, and parts of a device add a suffix. */
 const MOST_CHARACTERS = 20;
 
 /**
- * An id in QEMU's alphabet, different for different ids: anything beyond letters, digits, `_` and `-` is spelled out, and
- * what would be too long is a digest.
+ * Returns an id in QEMU's alphabet; different ids give different results. Characters other than letters, digits, `_` and `-` are
+ * replaced by their code points, and a long id by a digest.
  */
 export function qemuId(id: string): string {
   const spelled = `n${id.replace(/[^A-Za-z0-9_-]/gu, (char) => `.${char.codePointAt(0)?.toString(16)}.`)}`;

@@ -1,5 +1,5 @@
 /*
- * A few instructions of 32-bit x86 code, put together from their bytes (Intel SDM, volume 2). Jumps are near ones and name labels.
+ * Assembles 32-bit x86 code from the bytes of its instructions (Intel SDM, volume 2). Jumps are near jumps to labels.
  */
 
 /** A label, the bytes of instructions, or a jump to a label. */
@@ -18,7 +18,7 @@ const JUMPS = {
 
 const DISPLACEMENT_BYTES = 4;
 
-/** Puts code together. @throws where a jump names a label that is not there */
+/** Assembles code. @throws Error if a jump names an unknown label */
 export function assemble(parts: readonly CodePart[]): Buffer {
   const labels = new Map<string, number>();
   let at = 0;
@@ -39,7 +39,7 @@ export function assemble(parts: readonly CodePart[]): Buffer {
   );
 }
 
-/** The bytes of a 32-bit number, as instructions hold it. */
+/** Returns a 32-bit number in the byte order of instructions. */
 export function dword(value: number): number[] {
   const bytes = Buffer.alloc(DISPLACEMENT_BYTES);
   bytes.writeInt32LE(value | 0);

@@ -31,7 +31,7 @@ const log = createLog('main');
 const STDOUT = 1;
 const STDERR = 2;
 
-/** A reason to exit with 1, said in one line. */
+/** A reason to exit with code 1, in one line. */
 class ExitError extends Error {}
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -46,14 +46,14 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 async function confine({ seccomp, user }: DaemonOptions): Promise<void> {
-  if (seccomp === 'log') log.warn('--seccomp log: the engine cannot only log, it runs without a filter');
+  if (seccomp === 'log') log.warn('--seccomp log: QEMU has no such mode, it runs without a filter');
   setConfinement({
     filter: seccomp === 'true' || seccomp === 'errno' ? 'on' : 'off',
-    user: user === undefined ? undefined : await engineUserNamed(user),
+    user: user === undefined ? undefined : await findQemuUser(user),
   });
 }
 
-async function engineUserNamed(text: string): Promise<QemuUser | undefined> {
+async function findQemuUser(text: string): Promise<QemuUser | undefined> {
   if (process.platform !== 'linux') throw new ExitError('--user: needs Linux');
   const { findUser } = await import('./host/system/user.ts');
   const user = await findUser(text).catch((error: unknown) => {
@@ -64,7 +64,7 @@ async function engineUserNamed(text: string): Promise<QemuUser | undefined> {
   throw new ExitError(`--user ${text}: only root can start QEMU as another user`);
 }
 
-/** Everything that is started here is ended here, whatever goes wrong. */
+/** Runs the VMM until it exits. Releases all that it started, also after an error. */
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, eventMonitors, noShutdown } = options;
   using monitors = await openMonitors(eventMonitors);
@@ -86,7 +86,7 @@ async function run(options: DaemonOptions): Promise<void> {
     onReboot: options.onReboot,
     isServed: apiSocket !== undefined,
   });
-  await using served = options.metrics === undefined ? undefined : await serveFigures(options.metrics, vmm);
+  await using served = options.metrics === undefined ? undefined : await serveMetricsOn(options.metrics, vmm);
   const metrics = served?.metrics;
   using _debugger = await openDebugger(options.gdb);
   onEvent({ source: 'vmm', event: 'starting' });
@@ -94,7 +94,7 @@ async function run(options: DaemonOptions): Promise<void> {
   let isAsked = false;
   onEndSignals(() => {
     isAsked = true;
-    // what goes wrong is the VMM's problem, which is told below
+    // an error is reported when the VMM exits, below
     vmm.shutdown().catch(() => undefined);
   });
   await using _server =
@@ -102,7 +102,7 @@ async function run(options: DaemonOptions): Promise<void> {
   using _held = options.vm === undefined && options.restore === undefined ? undefined : holdEventLoop();
   try {
     await startFromCommandLine(vmm, options).catch((error: unknown) => {
-      // a start that was ended by a signal has not failed
+      // a start that a signal aborts has not failed
       if (!isAsked) throw error;
     });
     const { problem } = await vmm.ended;
@@ -112,7 +112,7 @@ async function run(options: DaemonOptions): Promise<void> {
   }
 }
 
-/** Keeps a VMM without API socket alive while its VM is shut down (`--no-shutdown`): nothing else does, and what is open must be closed. */
+/** Keeps the event loop of a VMM without API socket running while its VM is shut down (`--no-shutdown`). */
 function holdEventLoop(): Disposable {
   const timer = setInterval(() => undefined, 2 ** 30);
   return { [Symbol.dispose]: () => clearInterval(timer) };
@@ -122,7 +122,7 @@ function warnWithoutWork({ apiSocket, vm, restore, idleFlags, ignoredFlags }: Da
   for (const name of ignoredFlags) log.warn(`--${name} is ignored`);
   if (idleFlags.length > 0) {
     const names = idleFlags.map((name) => `--${name}`).join(', ');
-    log.warn(`${names}: ignored, as a VM boots from the command line only with --kernel or --firmware`);
+    log.warn(`${names}: ignored, because a VM boots from the command line only with --kernel or --firmware`);
   }
   if (apiSocket !== undefined || vm !== undefined || restore !== undefined) return;
   log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
@@ -177,8 +177,8 @@ async function openDebugger(path: string | undefined): Promise<Disposable | unde
   });
 }
 
-/** Loaded only where somebody asked for them. */
-async function serveFigures(
+/** Serves metrics on a UNIX socket. Their code is loaded on first use. */
+async function serveMetricsOn(
   path: string,
   vmm: Vmm,
 ): Promise<AsyncDisposable & { readonly metrics: Metrics }> {
@@ -194,8 +194,8 @@ async function serveFigures(
 }
 
 async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest): Promise<AsyncDisposable> {
-  // what a request leaves behind is dead at its answer: a young generation that grew under load would only keep memory,
-  // and one so small is collected sooner than further threads are awake
+  // objects of a request are garbage once it is answered: a young generation that grows under load only uses memory, and
+  // a small one is collected before further threads have started
   setFlagsFromString('--semi-space-growth-factor=1 --no-parallel-scavenge');
   // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
   const { serve } = await import('./http/server.ts');
@@ -241,26 +241,26 @@ async function openLogFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** Writes a line to a standard stream, which need not be read. */
+/** Writes a line to a standard stream without waiting for its reader. */
 function print(text: string, fd = STDOUT): void {
   const output = createOutput(fd);
   output.write(Buffer.from(`${text}\n`));
   output.close();
 }
 
-/** How long the end waits for outputs that are not read, in milliseconds. */
+/** Time for which the exit waits for outputs that are not read, in milliseconds. */
 const EXIT_OUTPUT_MS = 1000;
 
-/** Ends the process; what is still open (standard input, a console's reader) does not hold up the end. */
+/** Exits. Open streams (standard input, a console's reader) do not delay the exit. */
 async function exit(code: number): Promise<void> {
   await flushOutputs(EXIT_OUTPUT_MS);
   await exitWith(code);
 }
 
-// one of libuv's threads waits for what comes on the API socket, three may hang in dead file systems: four are left
+// one thread of libuv waits for input of the API socket, three may hang in file systems: four are left
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
-/** What is expected, or meant, as a sentence of its own. */
+/** Returns the hint of a usage error as a sentence: the expected or the intended word. */
 function hintOf({ hint }: UsageError): string {
   return hint === undefined ? '' : `  ${hint.replace(/[^?.]$/, '$&.')} `;
 }
@@ -271,7 +271,7 @@ void main(process.argv.slice(2))
     (error: unknown) => {
       const message = clip(error instanceof Error ? error.message : String(error));
       const help = error instanceof UsageError ? `\n${hintOf(error)}For more information try --help` : '';
-      // at once: of two writes the second may come first
+      // one write: of two, the second may be written first
       print(`${message}${help}`, STDERR);
       if (error instanceof UsageError) return error instanceof OptionError ? 1 : USAGE_EXIT;
       if (!(error instanceof ExitError)) log.debug(error instanceof Error ? (error.stack ?? '') : '');

@@ -113,7 +113,7 @@ async function hostToGuest(path: string): Promise<void> {
   assert.equal(await exchange(path, 'CONNECT 4294967296\n'), '', 'no port');
   assert.equal(await exchange(path, `GET / HTTP/1.1\n`), '');
   assert.equal(await exchange(path, 'x'.repeat(100)), '');
-  await assert.rejects(connectVsock(path, 4711), /nobody listens on port 4711/);
+  await assert.rejects(connectVsock(path, 4711), /no program listens on port 4711/);
 
   // half-closed: the guest's end is still to come
   const socket = await connectVsock(path, ECHO_PORT);

@@ -5,8 +5,8 @@ import type { RouteDefinition } from './route.ts';
 import { WITH_VM } from './route-kinds.ts';
 
 /*
- * Requests that add a device: before the first boot the configuration gets it, later the guest sees it. Each kind of device says
- * in its `hotAdd` whether there is one.
+ * Requests that add a device: to the configuration before the first boot, to the running guest afterwards. A kind of device that
+ * supports it has `hotAdd`.
  */
 
 /** Route of an add request; one of an unsupported device has no handler. */
@@ -44,7 +44,7 @@ function routeOf({ request, texts, unsupported, inContract = false }: HotAdd): R
     phases: WITH_VM,
     ...(inContract ? {} : { beyond: true }),
   } as const;
-  // answered 501 with the reason, whatever the body is
+  // answered 501 with the reason; the body is ignored
   if (unsupported !== undefined) return { ...shared, answers: { 501: unsupported }, implemented: false };
   return {
     ...shared,

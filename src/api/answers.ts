@@ -1,26 +1,26 @@
 import type { Phase, RouteDefinition } from './route.ts';
 import { ALWAYS } from './route-kinds.ts';
 
-/** What every request may be answered, by status code. */
+/** Answers that every request can get, by status code. */
 const COMMON: Readonly<Record<number, string>> = {
-  400: 'The request is malformed, or against a rule.',
-  405: 'The path has another verb, which Allow names, or the VM is in a state that does not allow the request.',
-  408: 'The head of the request was not whole in time; the connection is closed.',
+  400: 'The request is malformed, or breaks a rule.',
+  405: 'The method is wrong, and Allow has the right one; or the state of the VM does not allow the request.',
+  408: 'The head of the request was not complete in time; the connection is closed.',
   413: 'The body of the request is too large; the connection is closed.',
   431: 'The head of the request is too large; the connection is closed.',
-  500: 'QEMU or the host could not do it.',
+  500: 'QEMU or the host failed.',
   503: 'There are too many connections; this one is closed.',
 };
 
 const NO_VM = 'There is no VM.';
 const BEFORE_BOOT = 'The new device was added to the configuration: the VM is not booted yet.';
 
-/** The status codes that a route can answer, and what they mean: those of the contract in its words, then all others. */
+/** Returns the status codes of a route with their meaning: those of the contract with its texts, and all others. */
 export function allAnswers(route: RouteDefinition): Readonly<Record<number, string>> {
   const { 500: failed = '', ...common } = COMMON;
   return {
     ...common,
-    // what is never tried cannot fail
+    // an unsupported endpoint cannot fail
     ...(route.implemented ? { 500: failed } : {}),
     ...(route.implemented && ALWAYS.some((phase) => isWithoutVm(route, phase)) ? { 404: NO_VM } : {}),
     ...(route.implemented && route.replyAfterBoot === true ? { 204: BEFORE_BOOT } : {}),
@@ -29,7 +29,7 @@ export function allAnswers(route: RouteDefinition): Readonly<Record<number, stri
   };
 }
 
-/** Whether a phase in which the route may not be called is told as that there is no VM. */
+/** Returns true if the route is rejected in a phase because there is no VM (404). */
 function isWithoutVm({ phases, refusals }: RouteDefinition, phase: Phase): boolean {
   if (phases.includes(phase)) return false;
   return (refusals?.[phase] ?? (phase === 'none' ? 'no-vm' : 'wrong-state')) === 'no-vm';

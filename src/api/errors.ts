@@ -2,17 +2,17 @@ import { clip, preview } from '../util/clip.ts';
 import { reasonOf } from '../util/errno.ts';
 
 /**
- * Why a request failed. The status code that belongs to each is known by `http/reply.ts` alone.
+ * Reason for the failure of a request. Only `http/reply.ts` maps it to a status code.
  *
  * - `bad-request`: malformed JSON, a wrong type, a missing field or body
- * - `invalid-config`: well-formed, but against a rule of the configuration model
- * - `no-vm`: nothing was created yet (or, for vm.restore, something was)
+ * - `invalid-config`: well-formed, but breaks a rule of the configuration
+ * - `no-vm`: there is no VM (or, for vm.restore, there is one)
  * - `unknown-device`: no device has the id
  * - `duplicate-id`: the id is taken
- * - `wrong-state`: the VM exists but cannot do this now
- * - `busy`: the VM can do it, but not before something else is done: to be tried again
- * - `not-supported`: the endpoint exists, its capability does not yet
- * - `failed`: the engine or the host could not do it
+ * - `wrong-state`: not allowed in the current state of the VM
+ * - `busy`: the guest has to complete an earlier request first; the client may try again
+ * - `not-supported`: the endpoint exists, but is not supported
+ * - `failed`: QEMU or the host failed
  */
 export type ApiErrorCode =
   | 'bad-request'
@@ -25,7 +25,7 @@ export type ApiErrorCode =
   | 'not-supported'
   | 'failed';
 
-/** A request that could not be served. The message says what could not be done; the cause says why. */
+/** A failed request. The message names the failed step; the cause has the reason. */
 export class ApiError extends Error {
   readonly code: ApiErrorCode;
 
@@ -36,15 +36,15 @@ export class ApiError extends Error {
   }
 }
 
-/** Messages of an error answer behind its first, which names the endpoint. */
+/** Maximum number of messages after the first one, which names the endpoint. */
 export const CAUSES_MAX = 16;
 
-/** The messages of an error and its causes, outermost first: the body of an error answer. */
+/** Returns the messages of an error and its causes, outermost first: the body of an error answer. */
 export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
   while (at instanceof Error && messages.length < CAUSES_MAX) {
-    // an error that has the reason of its cause in its own message tells it once
+    // skips an error whose reason is already in the message before it
     if (messages.at(-1)?.includes(clip(reasonOf(at))) !== true) messages.push(clip(at.message));
     at = at.cause;
   }

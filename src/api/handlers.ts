@@ -9,33 +9,33 @@ import { ROUTES, type RouteName } from './routes.ts';
 
 const log = createLog('api');
 
-/** The endpoints whose capability is there. */
+/** Names of the supported endpoints. */
 export type ImplementedRoute = {
   [K in RouteName]: (typeof ROUTES)[K]['implemented'] extends true ? K : never;
 }[RouteName];
 
-/** What a handler gets: the checked body, `undefined` where the endpoint takes none. */
+/** Request of a handler: the checked body, `undefined` if the endpoint has none. */
 export type RequestOf<K extends RouteName> = (typeof ROUTES)[K]['request'] extends undefined
   ? void
   : SchemaValue<(typeof ROUTES)[K]['request']>;
 
-/** What an endpoint answers; nothing is 204. */
+/** Reply of an endpoint; `undefined` is 204. */
 export type ReplyOf<K extends RouteName> = (typeof ROUTES)[K] extends { readonly replyAfterBoot: true }
   ? SchemaValue<(typeof ROUTES)[K]['reply']> | undefined
   : SchemaValue<(typeof ROUTES)[K]['reply']>;
 
-/** What serves the API: one function an endpoint, typed from the table of routes. */
+/** Handlers of the API: one function for each endpoint, typed by the table of routes. */
 export type Handlers = {
   readonly [K in ImplementedRoute]: (request: RequestOf<K>, files?: ReceivedFiles) => Promise<ReplyOf<K>>;
 };
 
-/** Any of the handlers: a method's type, as its route's decoder has made what it is called with. */
+/** Any handler. Declared as a method, because the route's decoder has checked the type of the request. */
 type AnyHandler = { handle(request: unknown, files?: ReceivedFiles): Promise<unknown> }['handle'];
 
 /**
- * The routes with their handlers, as the transport takes them; what is not there yet answers 501. `phaseNow` tells what the VMM
- * has, undefined while an operation may change it: then a request is refused when its turn comes. `dialectNow` tells the dialect
- * of its VM.
+ * Returns the routes with their handlers, for the HTTP server. Unsupported endpoints answer 501. `phaseNow` returns the phase of
+ * the VMM, or undefined while an operation may change it: the request is then checked when its operation starts. `dialectNow`
+ * returns the dialect of the VM.
  */
 export function endpointsOf(
   handlers: Handlers,
@@ -55,8 +55,8 @@ export function endpointsOf(
 }
 
 /**
- * Says no where an endpoint cannot be called now.
- * @throws ApiError
+ * Checks that an endpoint may be called in a phase.
+ * @throws ApiError `no-vm` or `wrong-state`, or the refusal of the route
  */
 export function checkPhase(name: RouteName, phase: Phase, dialect?: Dialect): void {
   checkRoute(ROUTES[name], phase, dialect);
@@ -79,7 +79,7 @@ type Endpoint = NonNullable<ReturnType<Endpoints['get']>>;
 
 function toEndpoint(name: string, route: RouteDefinition, handle: AnyHandler | undefined) {
   if (!route.implemented || handle === undefined) {
-    // whatever the body is: it is not looked at
+    // the body is ignored
     return { route: transport(route, 'ignored', () => undefined), handle: () => refuse(name, route) };
   }
   return { route: transport(route, route.body, (json) => decodeRequest(name, route, json)), handle };
@@ -93,10 +93,10 @@ function transport(route: RouteDefinition, body: Route['body'], decode: Route['d
   return { method: route.method, body, decode, notAllowed: (verb) => isNotAllowed(route, verb) };
 }
 
-/** The verbs of Cloud Hypervisor's clients: where they send the other one, the answer is Cloud Hypervisor's. */
+/** Methods of Cloud Hypervisor's clients. One in place of the other is answered as by Cloud Hypervisor. */
 const CLIENT_VERBS: readonly string[] = ['GET', 'PUT'] satisfies RouteDefinition['method'][];
 
-/** Whether a wrong verb is answered 405: where Cloud Hypervisor's clients never meet the answer. */
+/** Returns true if a wrong method is answered 405: on paths and for methods that Cloud Hypervisor's clients do not use. */
 function isNotAllowed({ beyond }: RouteDefinition, verb: string): boolean {
   return beyond === true || !CLIENT_VERBS.includes(verb);
 }
@@ -128,7 +128,7 @@ const CODES: Readonly<Record<ConfigError['kind'], ApiErrorCode>> = {
   duplicate: 'invalid-config',
 };
 
-/** A fault of a configuration or of a request as the API tells it; any other error stays what it is. */
+/** Converts an error of a configuration or a request to an ApiError; returns any other error unchanged. */
 export function toApiError(error: unknown): unknown {
   if (error instanceof ConfigError) {
     return new ApiError(CODES[error.kind], 'The VM configuration is not valid', {

@@ -1,10 +1,10 @@
 import { ApiError } from './errors.ts';
 import type { Endpoints } from './route.ts';
 
-/** How a request went: the endpoint, how long it took in `seconds`, and `ok` or the kind of error. */
+/** Called for each answered request: endpoint, duration in `seconds`, and `ok` or the kind of error. */
 export type OnRequest = (endpoint: string, seconds: number, outcome: string) => void;
 
-/** The same endpoints; who watches is told of each request that they have answered. */
+/** Wraps endpoints so that `onRequest` is called for each answered request. */
 export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints {
   return new Map(
     [...endpoints].map(([name, { route, handle }]) => [
@@ -12,8 +12,8 @@ export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints 
       {
         route: {
           ...route,
-          check: () => told(name, () => route.check?.(), onRequest),
-          decode: (json: unknown) => told(name, () => route.decode(json), onRequest),
+          check: () => reported(name, () => route.check?.(), onRequest),
+          decode: (json: unknown) => reported(name, () => route.decode(json), onRequest),
         },
         handle: async (...request: Parameters<typeof handle>) => {
           const start = performance.now();
@@ -32,10 +32,10 @@ export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints 
   );
 }
 
-/** A request whose time or body is refused never comes to the handler. */
-function told<T>(name: string, look: () => T, onRequest: OnRequest): T {
+/** Reports a request that is rejected before its handler runs, because of the state or the body. */
+function reported<T>(name: string, run: () => T, onRequest: OnRequest): T {
   try {
-    return look();
+    return run();
   } catch (error) {
     onRequest(name, 0, outcomeOf(error));
     throw error;

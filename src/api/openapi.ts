@@ -15,8 +15,8 @@ export interface OpenApiDocument {
 }
 
 /**
- * Puts the document together from the table of routes and the structs. The contract's view has exactly the
- * paths and schemas of the published document; `everything` adds what we take and answer beyond it.
+ * Returns the document, derived from the table of routes and the structs. View `contract` has exactly the paths and schemas of
+ * the published document; `everything` also has those beyond it.
  */
 export function openApiDocument(view: DocumentView): OpenApiDocument {
   const routes = Object.entries<RouteDefinition>(ROUTES).filter(
@@ -41,7 +41,7 @@ export function openApiDocument(view: DocumentView): OpenApiDocument {
   };
 }
 
-/** The document as endpoints: the contract, and `openapi-everything.json` with what goes beyond it. */
+/** Returns the endpoints of both documents: `openapi.json` (the contract) and `openapi-everything.json`. */
 export function documentEndpoints(): Endpoints {
   const route = { method: 'GET', body: 'ignored', decode: () => undefined, notAllowed: () => true } as const;
   return new Map([
@@ -64,7 +64,7 @@ function pathOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
   };
 }
 
-/** The contract has few of the status codes and no schema for an error. */
+/** Returns the responses of a route. The contract lists few status codes, and no schema for errors. */
 function responsesOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
   const answers = view === 'contract' ? route.answers : allAnswers(route);
   return Object.fromEntries(
@@ -81,7 +81,7 @@ function responsesOf(route: RouteDefinition, view: DocumentView): DocumentFragme
 }
 
 function allowHeader({ method }: RouteDefinition): DocumentFragment {
-  const description = 'The verb of this path, where the request had another one';
+  const description = 'The method of this path, if the request had another one';
   return { Allow: { description, schema: { type: 'string', enum: [method] } } };
 }
 
@@ -97,7 +97,7 @@ function schemasOf(
     .flatMap(({ request, reply }): readonly (NamedSchema | undefined)[] => [request, reply])
     .filter((schema) => schema !== undefined)
     .flatMap((schema): NamedSchema[] => ('fields' in schema ? nestedStructs(schema, view) : [schema]));
-  // the device tree maps names to it, so no field nests it
+  // values of the device tree, which no field nests
   const all: readonly NamedSchema[] = [
     ...named,
     DeviceNode,

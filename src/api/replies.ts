@@ -15,7 +15,7 @@ import {
 } from '../schema/field.ts';
 import { anyObject, choice, list, map, nested, size, text, uint } from '../schema/kinds.ts';
 
-/** A named schema of the document that is no struct. */
+/** A named schema of the document that is not a struct. */
 export interface NamedMap<S extends v.GenericSchema = v.GenericSchema> {
   readonly name: string;
   readonly doc: string;
@@ -24,18 +24,18 @@ export interface NamedMap<S extends v.GenericSchema = v.GenericSchema> {
   readonly everything: DocumentFragment;
 }
 
-// always there, although the document does not promise it
+// always present, although the document does not require it
 const unpromised = <F extends Field>(inner: F): F => documentedAs('optional', inner);
 
 export interface VmmPingResponse extends ValueOf<typeof VmmPingResponse> {}
 export const VmmPingResponse = struct({
   name: 'VmmPingResponse',
-  doc: 'The VMM that answers',
+  doc: 'Version and process of the VMM',
   fields: {
     version: text('Version of the API'),
     build_version: beyond(text('Version of Nephos')),
     pid: beyond(uint('Process of the VMM', { bits: 32, format: 'int64' })),
-    features: beyond(list(text('What is built in beside the usual'))),
+    features: beyond(list(text('Optional features of the build'))),
   },
 });
 
@@ -51,10 +51,10 @@ export const PciDeviceInfo = struct({
 
 const PCI_ADDRESS = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
-/** The contract has an integer, Cloud Hypervisor from v22 on a text: each VM is answered in the dialect of its vm.create. */
+/** An integer in the contract, a text in Cloud Hypervisor from v22 on. Each VM is answered in the dialect of its vm.create. */
 const pciBdf = field({
   schema: v.union([v.number(), v.pipe(v.string(), v.regex(PCI_ADDRESS))]),
-  doc: 'PCI address, e.g. `0000:00:02.0`; the slot times 8 where the VM was created with `kernel`',
+  doc: 'PCI address, e.g. `0000:00:02.0`; the slot times 8 if the VM was created with `kernel`',
   document: { type: 'integer', format: 'int32' },
   everything: { type: 'string', pattern: PCI_ADDRESS.source },
 });
@@ -63,34 +63,34 @@ const pciBdf = field({
 export interface DeviceNode extends ValueOf<typeof DeviceNode> {}
 export const DeviceNode = struct({
   name: 'DeviceNode',
-  doc: 'A device, or the PCI function that carries it',
+  doc: 'A device, or its PCI function',
   fields: {
     id: unpromised(text('Name of the node')),
     resources: unpromised(
-      list(anyObject('What the device takes, e.g. `{"MmioAddressRange":{"base":0,"size":0}}`')),
+      list(anyObject('Address ranges of the device, e.g. `{"MmioAddressRange":{"base":0,"size":0}}`')),
     ),
-    parent: beyond(optional(text('Node that carries this one'))),
-    children: unpromised(list(text('Nodes that this one carries'))),
+    parent: beyond(optional(text('Parent node'))),
+    children: unpromised(list(text('Child nodes'))),
     pci_bdf: optional(pciBdf),
   },
 });
 
-/** What a VM is doing; without one there is no state. */
+/** State of a VM. */
 export type VmState = 'Created' | 'Running' | 'Shutdown' | 'Paused';
 const VM_STATES = ['Created', 'Running', 'Shutdown', 'Paused'] as const satisfies readonly VmState[];
 
 export interface VmInfo extends ValueOf<typeof VmInfo> {}
 export const VmInfo = struct({
   name: 'VmInfo',
-  doc: 'The VM: its configuration, what it is doing, its devices',
+  doc: 'Configuration, state and devices of the VM',
   fields: {
     config: nested(VmConfig),
-    state: choice('What the VM is doing', VM_STATES),
-    memory_actual_size: optional(size('RAM that the guest has, without its balloon, in `bytes`')),
+    state: choice('State of the VM', VM_STATES),
+    memory_actual_size: optional(size('RAM of the guest less its balloon, in `bytes`')),
     device_tree: optional(map('Nodes by name; none before the first boot', nested(DeviceNode))),
     accelerator: beyond(
       optional(
-        choice('How the vCPUs run: by the processor (`kvm`, `hvf`) or emulated (`tcg`); none before boot', [
+        choice('Accelerator of the vCPUs: hardware (`kvm`, `hvf`) or emulation (`tcg`); absent before boot', [
           'kvm',
           'hvf',
           'tcg',
@@ -102,7 +102,7 @@ export const VmInfo = struct({
 
 const counters = map(
   'Counters by device, then by name',
-  map('Counters by name', uint('Count since the VM was booted', { bits: 64, format: 'int64' })),
+  map('Counters by name', uint('Count since the boot', { bits: 64, format: 'int64' })),
 );
 
 /** Counters by device id, then by counter, e.g. `_disk0` and `read_bytes`. */
@@ -120,10 +120,10 @@ const messages = bounded(list(bounded(text('A message'), { maxLength: MESSAGE_MA
   maxItems: 1 + CAUSES_MAX,
 });
 
-/** The body of an error answer: what failed, then why. */
+/** Body of an error answer: the failed step, then its causes. */
 export const ErrorMessages: NamedMap<typeof messages.schema> = {
   name: 'ErrorMessages',
-  doc: 'What failed, then why, outermost first',
+  doc: 'The failed step, then its causes, outermost first',
   schema: messages.schema,
   document: messages.document,
   everything: messages.everything,

@@ -16,13 +16,13 @@ import {
 import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
 import { readTexts } from '../schema/lists.ts';
 
-// the document forgets to require what the request makes no sense without
+// required here, although the document does not require it
 const needed = <F extends Field>(inner: F): F => documentedAs('optional', inner);
 
 export interface VmResize extends ValueOf<typeof VmResize> {}
 export const VmResize = struct({
   name: 'VmResize',
-  doc: 'New sizes of the VM; what is not given stays',
+  doc: 'New sizes of the VM; members that are not given stay',
   fields: {
     desired_vcpus: optional(uint('vCPUs', { bits: 8, min: 1, document: { minimum: 1 } })),
     desired_ram: optional(size('RAM in `bytes`')),
@@ -53,31 +53,36 @@ export const VmResizeDisk = struct({
 export interface VmRemoveDevice extends ValueOf<typeof VmRemoveDevice> {}
 export const VmRemoveDevice = struct({
   name: 'VmRemoveDevice',
-  doc: 'A device to take away',
+  doc: 'Device to remove',
   fields: { id: needed(text('Name of the device', '<id>')) },
 });
 
 export interface VmSnapshotConfig extends ValueOf<typeof VmSnapshotConfig> {}
 export const VmSnapshotConfig = struct({
   name: 'VmSnapshotConfig',
-  doc: 'Where a snapshot goes',
+  doc: 'Destination of a snapshot',
   fields: {
-    destination_url: needed(bounded(text('Directory that is there, as `file://<path>`', '<url>'), FILE_URL)),
+    destination_url: needed(bounded(text('Existing directory, as `file://<path>`', '<url>'), FILE_URL)),
     durable: beyond(
-      silentlyDefaulted(flag('The answer comes when all is on the disk, not in its cache'), false),
+      silentlyDefaulted(flag('Answer after all files are stored on the disk, not only in its cache'), false),
     ),
   },
 });
 
 const NetOverride = struct({
   name: 'NetOverride',
-  doc: 'What an interface of a restored VM has of its own',
+  doc: 'Changes to an interface of a restored VM',
   fields: {
     id: text('Name of the device', '<id>'),
     tap: optional(text('Name of the TAP on the host')),
     mac: optional(mac('MAC address in the guest, from its next boot on')),
     fds: optional(
-      list(uint('TAP descriptors of the VMM’s process, one a pair of queues', { bits: 31, format: 'int32' })),
+      list(
+        uint('TAP descriptors of the VMM’s process, one for each pair of queues', {
+          bits: 31,
+          format: 'int32',
+        }),
+      ),
     ),
     forwards: optional(list(nested(PortForward))),
   },
@@ -85,18 +90,18 @@ const NetOverride = struct({
 
 const DiskOverride = struct({
   name: 'DiskOverride',
-  doc: 'What a disk of a restored VM has of its own',
+  doc: 'Changes to a disk of a restored VM',
   fields: {
     id: text('Name of the device', '<id>'),
     path: path('Image'),
-    image_type: imageType('Format of the image, where it is not the saved one’s'),
+    image_type: imageType('Format of the image, if it differs from that in the snapshot'),
     backing_files: optional(flag('The image may have backing files in any folder')),
   },
 });
 
 const VsockOverride = struct({
   name: 'VsockOverride',
-  doc: 'What the vsock of a restored VM has of its own',
+  doc: 'Changes to the vsock of a restored VM',
   fields: {
     socket: optional(path('UNIX socket')),
     cid: optional(uint('Address of the guest', { bits: 64 })),
@@ -105,15 +110,15 @@ const VsockOverride = struct({
 
 const ConsoleOverride = struct({
   name: 'ConsoleOverride',
-  doc: 'What a console of a restored VM has of its own',
-  fields: { file: path('File that its output goes to') },
+  doc: 'Changes to a console of a restored VM',
+  fields: { file: path('File for its output') },
 });
 
-/** What makes one clone differ from another. */
+/** Changes to the configuration of a clone. */
 export interface RestoreOverrides extends ValueOf<typeof RestoreOverrides> {}
 export const RestoreOverrides = struct({
   name: 'RestoreOverrides',
-  doc: 'What a restored VM has of its own: takes the place of what config.json says',
+  doc: 'Changes to a restored VM: values that replace those of config.json',
   fields: {
     net: optional(list(nested(NetOverride))),
     disks: optional(list(nested(DiskOverride))),
@@ -126,29 +131,26 @@ export const RestoreOverrides = struct({
 export interface VmCoredumpData extends ValueOf<typeof VmCoredumpData> {}
 export const VmCoredumpData = struct({
   name: 'VmCoredumpData',
-  doc: 'Where the guest’s memory goes',
+  doc: 'Destination of a core dump',
   fields: {
-    destination_url: bounded(text('File that is not there yet, as `file://<path>`', '<url>'), FILE_URL),
+    destination_url: bounded(text('New file, as `file://<path>`', '<url>'), FILE_URL),
   },
 });
 
-/** A network of a restored VM whose TAP comes as descriptors. */
+/** Descriptors for the TAP of a restored VM's network. */
 export interface RestoredNetConfig extends ValueOf<typeof RestoredNetConfig> {}
 export const RestoredNetConfig = struct({
   name: 'RestoredNetConfig',
-  doc: 'A network of a restored VM whose TAP comes as descriptors',
+  doc: 'Descriptors for the TAP of a restored VM’s network',
   fields: {
     id: text('Name of the device', '<id>'),
-    num_fds: uint(
-      'How many of the descriptors that come with the request are its own, in the order of the list',
-      {
-        bits: 31,
-        format: 'int32',
-      },
-    ),
+    num_fds: uint('Number of its descriptors among those sent with the request, in the order of the list', {
+      bits: 31,
+      format: 'int32',
+    }),
     fds: optional(
       list(
-        uint('Their numbers in the VMM’s process, where none come with the request', {
+        uint('Numbers in the VMM’s process, if none are sent with the request', {
           bits: 31,
           format: 'int32',
         }),
@@ -160,12 +162,12 @@ export const RestoredNetConfig = struct({
 export interface RestoreConfig extends ValueOf<typeof RestoreConfig> {}
 export const RestoreConfig = struct({
   name: 'RestoreConfig',
-  doc: 'Where a snapshot comes from',
+  doc: 'Source of a restore',
   wordsIgnored: ['iommufd_fd', 'memory_restore_mode', 'vfio_fds', 'zone_updates'],
   fields: {
     source_url: bounded(text('Directory with the snapshot, as `file://<path>`', '<url>'), FILE_URL),
-    prefault: silentlyDefaulted(flag('All RAM is read before the VM runs, not when it is touched'), false),
-    resume: beyond(silentlyDefaulted(flag('The VM runs at once; else it is Paused'), false)),
+    prefault: silentlyDefaulted(flag('Read all RAM before the VM runs, instead of on access'), false),
+    resume: beyond(silentlyDefaulted(flag('Run the VM at once; else it is Paused'), false)),
     net_fds: beyond(
       optional(list(nested(RestoredNetConfig), readNetFds, '[<id>@[<fd>,<fd>...],<id>@[<fd>...]...]')),
     ),
@@ -176,7 +178,7 @@ export const RestoreConfig = struct({
 export interface VmReceiveMigrationData extends ValueOf<typeof VmReceiveMigrationData> {}
 export const VmReceiveMigrationData = struct({
   name: 'VmReceiveMigrationData',
-  doc: 'Where a VM is received',
+  doc: 'Destination of a live migration',
   wordsIgnored: ['memory_mode', 'tls_dir'],
   fields: {
     receiver_url: bounded(
@@ -189,13 +191,13 @@ export const VmReceiveMigrationData = struct({
 export interface VmSendMigrationData extends ValueOf<typeof VmSendMigrationData> {}
 export const VmSendMigrationData = struct({
   name: 'VmSendMigrationData',
-  doc: 'Where the VM is sent',
+  doc: 'Source of a live migration',
   wordsIgnored: [
     ...['connections', 'downtime_ms', 'local', 'memory_mode', 'timeout_s', 'timeout_strategy', 'tls_dir'],
   ],
   fields: {
     destination_url: bounded(
-      text('Socket of the receiver, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
+      text('Socket of the destination, as `unix:<path>` or `tcp:<host>:<port>`', '<url>'),
       SOCKET_URL,
     ),
   },

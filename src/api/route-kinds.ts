@@ -6,7 +6,7 @@ export const WITH_VM: readonly Phase[] = ['Created', 'Running', 'Paused', 'Shutd
 export const BOOTED: readonly Phase[] = ['Running', 'Paused'];
 export const WITHOUT_VM: readonly Phase[] = ['none'];
 
-/** What the document says of an endpoint, and when it may be called. */
+/** Texts of an endpoint in the document, and the phases in which it may be called. */
 export type Texts = Pick<
   RouteDefinition,
   | 'summary'
@@ -19,14 +19,14 @@ export type Texts = Pick<
   | 'beyond'
 >;
 
-/** A request that changes nothing and answers something. */
+/** Returns the route of a request that changes nothing and has a reply. */
 export function query<P extends NamedSchema>(
   texts: Texts & { readonly body: 'ignored' | 'refused'; readonly reply: P },
 ): RouteDefinition<undefined, P, true> {
   return { ...texts, method: 'GET', request: undefined, implemented: true };
 }
 
-/** A request without a body. */
+/** Returns the route of a request without a body. */
 export function action(
   texts: Texts & { readonly body?: 'ignored' | 'refused' },
 ): RouteDefinition<undefined, undefined, true> {
@@ -40,7 +40,7 @@ export function action(
   };
 }
 
-/** A request with a body and no answer but that it was done. */
+/** Returns the route of a request with a body and without a reply. */
 export function change<Q extends Struct>(
   request: Q,
   requestDoc: string,

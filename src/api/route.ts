@@ -3,35 +3,35 @@ import type { Struct } from '../schema/field.ts';
 import type { ApiErrorCode } from './errors.ts';
 import type { NamedMap, VmState } from './replies.ts';
 
-/** One endpoint of the API as the transport sees it. `api/routes.ts` holds one a path. */
+/** An endpoint for the HTTP server. `api/routes.ts` has one for each path. */
 export interface Route {
   readonly method: 'GET' | 'PUT';
-  /** `refused`: a body is an error (400); `ignored`: it is read and thrown away */
+  /** `refused`: a body is an error (400); `ignored`: it is read and dropped */
   readonly body: 'required' | 'refused' | 'ignored';
   /**
-   * Whether another verb than `method` is answered 405 with `Allow`; without it, and for all other verbs, the answer is
-   * Cloud Hypervisor's: 400.
+   * Returns true if a method other than `method` is answered 405 with `Allow`. Otherwise, and without this function, the
+   * answer is 400, as by Cloud Hypervisor.
    */
   readonly notAllowed?: (verb: string) => boolean;
-  /** Refuses a request that cannot be served now, before its body is looked at; throws `ApiError`. */
+  /** Rejects a request that is not allowed now, before its body is decoded; throws `ApiError`. */
   readonly check?: () => void;
-  /** Checks the parsed JSON body; throws `ApiError('bad-request')` naming the field. */
+  /** Checks the parsed JSON body; throws `ApiError` `bad-request` with the field. */
   readonly decode: (json: unknown) => unknown;
 }
 
-/** Open descriptors that came with a request (SCM_RIGHTS). */
+/** Open descriptors that were received with a request (SCM_RIGHTS). */
 export interface ReceivedFiles {
-  /** Hands them over: whoever takes them closes them. To be called before anything is waited for. */
+  /** Returns them; the caller closes them. Must be called before the first await. */
   readonly take: () => readonly number[];
 }
 
-/** What serves a route: gets the decoded body; `undefined` is answered 204 without a body, else 200 with JSON. */
+/** Serves a route. Gets the decoded body. `undefined` is answered 204 without a body, any other value 200 with JSON. */
 export type Handler = (request: unknown, files?: ReceivedFiles) => Promise<unknown>;
 
-/** The path below `/api/v1/`, e.g. `vm.create`, to its route and handler. */
+/** Route and handler by path below `/api/v1/`, e.g. `vm.create`. */
 export type Endpoints = ReadonlyMap<string, { readonly route: Route; readonly handle: Handler }>;
 
-/** What the VMM has: no VM, or one in a state. */
+/** State of the VM, or `none` if there is no VM. */
 export type Phase = 'none' | VmState;
 
 /** A schema of the document. */
@@ -42,7 +42,7 @@ export type SchemaValue<S> = S extends { readonly schema: v.GenericSchema }
   ? v.InferOutput<S['schema']>
   : void;
 
-/** Everything that is known about an endpoint: what it takes and answers, and when it may be called. */
+/** Definition of an endpoint: its request and reply, and the phases in which it may be called. */
 export interface RouteDefinition<
   Request extends Struct | undefined = Struct | undefined,
   Reply extends NamedSchema | undefined = NamedSchema | undefined,
@@ -55,19 +55,19 @@ export interface RouteDefinition<
   readonly request: Request;
   readonly requestDoc?: string;
   readonly reply: Reply;
-  /** 204 instead of the reply where there is no running VM yet */
+  /** 204 instead of the reply if the VM is not booted */
   readonly replyAfterBoot?: boolean;
-  /** status codes of the document and what they mean there */
+  /** status codes of the document, with its texts */
   readonly answers: Readonly<Record<number, string>>;
-  /** further status codes, which the contract's document does not list, and what they mean here */
+  /** further status codes, not in the contract's document, with their meaning */
   readonly furtherAnswers?: Readonly<Record<number, string>>;
-  /** what the VMM must have */
+  /** phases in which the endpoint may be called */
   readonly phases: readonly Phase[];
-  /** what the VMM must have in the dialects in which a VM is resized by its configuration before it is booted */
+  /** the same in dialects in which a resize before boot changes the configuration */
   readonly phasesOfConfig?: readonly Phase[];
-  /** how a phase is refused, where it is not `no-vm` without a VM and `wrong-state` with one */
+  /** error of a phase, if not `no-vm` without a VM and `wrong-state` with one */
   readonly refusals?: Readonly<Partial<Record<Phase, ApiErrorCode>>>;
-  /** `false`: answered 501 until its issue is done */
+  /** `false`: answered 501 */
   readonly implemented: Implemented;
   /** not in the contract's document */
   readonly beyond?: boolean;

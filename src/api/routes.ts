@@ -15,7 +15,7 @@ import type { RouteDefinition } from './route.ts';
 import { addRoutes, type AddRoutes } from './add-routes.ts';
 import { action, ALWAYS, BOOTED, change, query, WITH_VM, WITHOUT_VM } from './route-kinds.ts';
 
-/** Routes that stand before those of devices in the contract's document. */
+/** Routes before those of devices in the contract's document. */
 const FIRST = {
   'vmm.ping': query({
     summary: 'Ping the VMM to check for API server availability',
@@ -71,7 +71,7 @@ const FIRST = {
       204: 'The VM instance successfully booted.',
       404: 'The VM instance could not boot because it is not created yet',
     },
-    // a paused VM is resumed, as by the original
+    // a paused VM is resumed, as by Cloud Hypervisor
     phases: ['Created', 'Shutdown', 'Paused'],
   }),
   'vm.pause': action({
@@ -93,7 +93,7 @@ const FIRST = {
       405: 'The VM instance could not resume because it is not paused.',
     },
     phases: ['Paused'],
-    // the document tells "not booted yet" (404) from "not paused" (405)
+    // the document distinguishes "not booted yet" (404) and "not paused" (405)
     refusals: { Created: 'no-vm', Shutdown: 'no-vm' },
   }),
   'vm.shutdown': action({
@@ -147,7 +147,7 @@ const FIRST = {
   }),
 } as const;
 
-/** Route that stands among those that add devices, and its position there (`DeviceOrder.route`). */
+/** Route among those that add devices, and its position there (`DeviceOrder.route`). */
 const REMOVE_POSITION = 20;
 const REMOVE = {
   'vm.remove-device': change(VmRemoveDevice, 'The identifier of the device', {
@@ -160,7 +160,7 @@ const REMOVE = {
   }),
 } as const;
 
-/** Routes that stand behind those of devices. */
+/** Routes behind those of devices. */
 const LAST = {
   'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
     summary: 'Returns a VM snapshot.',
@@ -183,25 +183,25 @@ const LAST = {
   'vm.nmi': nmi(),
   // the name under which some versions' documents have it
   'vmm.nmi': nmi(),
-  'vm.receive-migration': change(VmReceiveMigrationData, 'Where the VM is received', {
-    summary: 'Receive a VM that another VMM sends',
+  'vm.receive-migration': change(VmReceiveMigrationData, 'Destination of the migration', {
+    summary: 'Receive a VM from another VMM',
     answers: { 204: 'The VM was received and runs.' },
     phases: WITHOUT_VM,
     beyond: true,
   }),
-  'vm.send-migration': change(VmSendMigrationData, 'Where the VM is sent', {
+  'vm.send-migration': change(VmSendMigrationData, 'Source of the migration', {
     summary: 'Send the VM to another VMM',
-    answers: { 204: 'The VM was sent and runs there; here it is Paused.' },
+    answers: { 204: 'The VM was sent and runs at the destination; here it is Paused.' },
     phases: ['Running'],
     beyond: true,
   }),
   'vm.resize-disk': change(VmResizeDisk, 'The target size for the disk', {
     summary: 'Resize a disk',
-    answers: { 204: 'The disk was successfully resized.', 404: 'There is no VM, or it has no such disk.' },
+    answers: { 204: 'The disk was successfully resized.', 404: 'There is no VM, or no such disk.' },
     phases: BOOTED,
     beyond: true,
   }),
-  'vm.coredump': change(VmCoredumpData, 'Where the dump goes', {
+  'vm.coredump': change(VmCoredumpData, 'The destination of the core dump', {
     summary: 'Takes a VM coredump.',
     answers: { 204: 'The VM instance was successfully coredumped.' },
     phases: BOOTED,

@@ -5,14 +5,14 @@ import { VM_FLAGS } from './vm-flags.ts';
 
 const WIDTH = 100;
 
-/** The text of `cloud-hypervisor --help`. */
+/** Returns the text of `cloud-hypervisor --help`. */
 export function daemonHelp(): string {
   return [
     'Launch a cloud-hypervisor VMM.',
     '',
     'Usage: cloud-hypervisor [--api-socket <path>] [--kernel <path> [VM options]] [options]',
     '',
-    'With --kernel a VM boots at once. With --api-socket the API is served, with a VM or without.',
+    'With --kernel or --firmware a VM boots at once. With --api-socket the VMM serves the API.',
     '',
     'Examples:',
     '  cloud-hypervisor --api-socket /tmp/ch.sock',
@@ -39,7 +39,7 @@ function describe({ name, short, takes, doc, syntax = '', fallback }: Flag): str
   return [`  ${names}${value}`, ...wrap(`${doc}${byDefault}`, 6), ...(syntax === '' ? [] : wrap(syntax, 6))];
 }
 
-/** Breaks at blanks and behind commas. */
+/** Wraps a text at spaces and after commas. */
 function wrap(text: string, indent: number): string[] {
   const lines: string[] = [];
   let line = '';

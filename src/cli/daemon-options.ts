@@ -12,49 +12,49 @@ import { GUEST_ACTIONS, type GuestAction } from '../vm/guest-exit/outcome.ts';
 import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
-/** What the command line of `cloud-hypervisor` asks for. */
+/** Decoded command line of `cloud-hypervisor`. */
 export interface DaemonOptions {
   readonly show: 'help' | 'version' | undefined;
   /** 0 to 3: how often `-v` was given */
   readonly verbosity: number;
   readonly logFile: string | undefined;
-  /** QEMU's own has no `log`: it is not confined then */
+  /** QEMU has no mode `log`: it runs without a filter then */
   readonly seccomp: Seccomp;
-  /** whom the engine is to run as */
+  /** user that QEMU runs as: `<name>` or `<uid>:<gid>` */
   readonly user: string | undefined;
   readonly apiSocket: ListenAddress | undefined;
   readonly eventMonitors: readonly MonitorTarget[];
-  /** path of the socket on which figures are served */
+  /** path of the socket for metrics */
   readonly metrics: string | undefined;
-  /** path of the socket on which a debugger is served */
+  /** path of the socket for GDB */
   readonly gdb: string | undefined;
-  /** a guest that powers itself off does not end the VMM */
+  /** the VMM keeps running after the guest's power-off */
   readonly noShutdown: boolean;
-  /** what follows a panic of the guest's kernel; undefined: what the guest does */
+  /** action after a panic of the guest's kernel; undefined: the guest decides */
   readonly onPanic: GuestAction | undefined;
-  /** what follows a reset by the guest */
+  /** action after a reset by the guest */
   readonly onReboot: GuestAction;
-  /** a VM that is to boot at once */
+  /** VM that boots at once */
   readonly vm: DecodedVmConfig | undefined;
-  /** flags of a VM that change nothing, as there is none to boot */
+  /** flags of a VM that have no effect because no VM boots */
   readonly idleFlags: readonly string[];
-  /** flags that change nothing in any command line */
+  /** flags that never have an effect */
   readonly ignoredFlags: readonly string[];
-  /** a snapshot that is to be restored at once, where no VM is to boot */
+  /** snapshot that is restored at once, if no VM boots */
   readonly restore: DecodedRestore | undefined;
 }
 
-/** A request to restore a VM, and the keys of it that change nothing. */
+/** Request to restore a VM, with warnings for its keys without effect. */
 interface DecodedRestore {
   readonly request: RestoreConfig;
   readonly warnings: readonly string[];
 }
 
 const SECCOMP = ['true', 'false', 'log', 'errno'] as const;
-/** What `--seccomp` takes. */
+/** Value of `--seccomp`. */
 export type Seccomp = (typeof SECCOMP)[number];
 
-/** Flags of later releases that are accepted, so that their users' command lines work, and change nothing. */
+/** Flags of later releases that are accepted without effect, so that existing command lines work. */
 const FLAGS_WITHOUT_EFFECT: readonly Flag[] = [
   { name: 'log-format', takes: 'one', doc: 'Ignored: the log has one format', syntax: '<format>' },
   {
@@ -66,7 +66,7 @@ const FLAGS_WITHOUT_EFFECT: readonly Flag[] = [
   },
 ];
 
-/** The flags that are not about the VM. */
+/** Flags that concern the VMM. */
 export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'api-socket',
@@ -77,13 +77,13 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'event-monitor',
     takes: 'many',
-    doc: 'Record what happens to the VM, as JSON; may be given several times',
+    doc: 'Record lifecycle events of the VM as JSON; may be given several times',
     syntax: 'path=<path>|fd=<fd>',
   },
   {
     name: 'metrics',
     takes: 'one',
-    doc: 'Serve figures for Prometheus on a UNIX socket, at /metrics',
+    doc: 'Serve metrics for Prometheus on a UNIX socket, at /metrics',
     syntax: 'path=<path>|<path>',
   },
   {
@@ -95,44 +95,44 @@ export const VMM_FLAGS: readonly Flag[] = [
   {
     name: 'gdb',
     takes: 'one',
-    doc: 'Serve a debugger (GDB) on a UNIX socket; a VM of the command line waits for one',
+    doc: 'Listen for GDB on a UNIX socket; a VM of the command line waits for it',
     syntax: 'path=<path>',
   },
   {
     name: 'no-shutdown',
     takes: 'none',
-    doc: 'Stay when the guest powers itself off: the VM is then shut down, and can be booted again',
+    doc: 'Keep running after the guest powers off: the VM is Shutdown and can boot again',
   },
   {
     name: 'on-panic',
     takes: 'one',
-    doc: 'When the guest\u2019s kernel panics: end with exit code 1, reboot, or pause the VM; needs --pvpanic. Without this flag the guest decides',
+    doc: 'After a panic of the guest\u2019s kernel: exit with code 1, reboot, or pause the VM; needs --pvpanic. Without this flag the guest decides',
     syntax: GUEST_ACTIONS.join('|'),
   },
   {
     name: 'on-reboot',
     takes: 'one',
-    doc: 'When the guest resets itself: end with exit code 0 (1 after a panic, or by the watchdog), reboot, or reboot and pause',
+    doc: 'After a reset by the guest: exit with code 0 (1 after a panic or a watchdog), reboot, or reboot and pause',
     syntax: GUEST_ACTIONS.join('|'),
     fallback: 'restart',
   },
   {
     name: 'seccomp',
     takes: 'one',
-    doc: 'Confine QEMU with seccomp (log: not confined, as QEMU cannot only log; errno: as true)',
+    doc: 'Confine QEMU with seccomp (log: no filter, because QEMU has no such mode; errno: as true)',
     syntax: 'true|false|log|errno',
     fallback: 'true',
   },
   {
     name: 'user',
     takes: 'one',
-    doc: 'Run QEMU as another user, with that one\u2019s rights to files; needs root',
+    doc: 'Run QEMU as another user, with the rights of that user; needs root',
     syntax: '<name>|<uid>:<gid>',
   },
   {
     name: 'log-file',
     takes: 'many',
-    doc: 'Write the log to a file, not to standard error',
+    doc: 'Write the log to a file instead of standard error',
     syntax: '<path>',
   },
   ...FLAGS_WITHOUT_EFFECT,
@@ -142,7 +142,7 @@ export const VMM_FLAGS: readonly Flag[] = [
 ];
 
 /**
- * Reads the command line. The VM's flags are looked at only when there is a `--kernel` or `--firmware`.
+ * Reads the command line. Decodes the flags of a VM only with `--kernel` or `--firmware`.
  * @throws UsageError
  */
 export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
@@ -169,7 +169,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   };
 }
 
-/** What is to run at once; a kernel goes before a snapshot, as with the original. */
+/** Reads the VM or snapshot that starts at once. A kernel takes precedence over a snapshot, as in Cloud Hypervisor. */
 function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore' | 'idleFlags'> {
   const [snapshot] = flags.values('restore');
   if (['kernel', 'firmware', 'igvm'].some((name) => flags.count(name) > 0))
@@ -178,7 +178,7 @@ function readStart(flags: ParsedFlags): Pick<DaemonOptions, 'vm' | 'restore' | '
   return { vm: undefined, restore, idleFlags: readIdleFlags(flags) };
 }
 
-/** Flags of the VM that are given where no VM is to boot. */
+/** Returns flags of a VM that were given although no VM boots. */
 function readIdleFlags(flags: ParsedFlags): readonly string[] {
   return VM_FLAGS.map(({ name }) => name).filter((name) => flags.count(name) > 0);
 }

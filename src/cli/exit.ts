@@ -2,8 +2,8 @@ import { loadLibc } from '../native/libc.ts';
 import { hasHangingCalls } from '../util/path-deadline.ts';
 
 /**
- * Ends the process with an exit code. An ordinary exit joins libuv's threads, and so would wait for ever for one that
- * hangs in a call on a dead file system.
+ * Ends the process with an exit code. An ordinary exit joins libuv's threads, and would wait forever for a thread that
+ * hangs in a file system.
  */
 export async function exitWith(code: number): Promise<void> {
   if (hasHangingCalls()) {

@@ -1,6 +1,6 @@
 import { getSystemErrorMap } from 'node:util';
 
-/** An error of the operating system in the original's words: `No such file or directory (os error 2)`. */
+/** Formats an error of the operating system as Cloud Hypervisor does: `No such file or directory (os error 2)`. */
 export function osText(error: unknown): string {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   for (const [errno, [name, message]] of getSystemErrorMap()) {

@@ -3,17 +3,17 @@ import { createLog } from '../util/log.ts';
 
 const log = createLog('main');
 
-/** A parent that dies thread by thread has the kernel signal more than once (prctl(2), PR_SET_PDEATHSIG). */
+/** Signals within this time count as one: the kernel sends one for each thread of a killed parent (PR_SET_PDEATHSIG). */
 const ONE_SIGNAL_MS = 200;
 
-/** Ends in order on SIGTERM, SIGINT and SIGHUP; a second signal does not wait any longer. */
+/** Calls `end` on SIGTERM, SIGINT and SIGHUP. A second signal exits at once. */
 export function onEndSignals(end: () => void): void {
   let asked: number | undefined;
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (asked !== undefined) {
         if (performance.now() - asked < ONE_SIGNAL_MS) return;
-        // by the signal's usual exit code; QEMU dies with us
+        // with the usual exit code of the signal; the kernel kills QEMU
         void exitWith(signal === 'SIGINT' ? 130 : 143);
       }
       asked = performance.now();
@@ -21,6 +21,6 @@ export function onEndSignals(end: () => void): void {
       end();
     });
   }
-  // a reader that went away is no reason to end a VM
+  // a closed reader does not end the VM
   process.on('SIGPIPE', () => undefined);
 }

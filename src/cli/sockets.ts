@@ -3,8 +3,8 @@ import type { ListenAddress } from '../http/listener.ts';
 import { OptionError } from './flags.ts';
 
 /**
- * Reads `--api-socket path=P`, `fd=N`, or a bare path. What is neither is a path as a whole,
- * as the original has it: `foo=bar` names a file of that name.
+ * Reads `--api-socket path=P`, `fd=N`, or a bare path. Any other text is a path, as in Cloud Hypervisor: `foo=bar` names a
+ * file of that name.
  */
 export function readApiSocket(text: string): ListenAddress {
   if (text.startsWith('fd=')) {
@@ -19,7 +19,7 @@ export function readApiSocket(text: string): ListenAddress {
   return { path };
 }
 
-/** Reads `--event-monitor path=P` or `fd=N`; unlike the API's socket it has no short form. */
+/** Reads `--event-monitor path=P` or `fd=N`. A bare path is an error, unlike for `--api-socket`. */
 export function readEventMonitor(text: string): MonitorTarget {
   const refuse = (why: string, hint?: string): OptionError =>
     new OptionError(`Error parsing --event-monitor: ${why}`, hint);

@@ -5,32 +5,32 @@ import type { InputOf, Struct } from '../schema/field.ts';
 import { requestError } from './errors.ts';
 import { sendRequest, type ApiResponse } from './transport.ts';
 
-/** What an endpoint takes: members with a default may be left out. */
+/** Request body of an endpoint. Members with a default are optional. */
 export type RequestBody<K extends RouteName> = (typeof ROUTES)[K]['request'] extends infer S extends Struct
   ? InputOf<S>
   : undefined;
 
-/** What an endpoint answers; `undefined` where it answers without a body. */
+/** Reply of an endpoint; `undefined` for an answer without a body. */
 export type ReplyBody<K extends RouteName> = ReplyOf<K>;
 
-/** How long to wait. */
+/** Limits of a call. */
 export interface CallOptions {
-  /** Time limit in `milliseconds`; else the client's. */
+  /** Time limit in `milliseconds`; default: the client's */
   readonly timeoutMs?: number;
-  /** Gives the wait up; the VMM may still do what it was asked. */
+  /** Aborts the wait; the VMM may still complete the request */
   readonly signal?: AbortSignal;
 }
 
-/** Options of a call that may take descriptors with it. */
+/** Options of a call that can send file descriptors. */
 export interface DescriptorOptions extends CallOptions {
   /**
-   * Open descriptors of this process, e.g. a TAP's, one a pair of queues. The VMM gets copies (SCM_RIGHTS): they stay
-   * the caller's to close. 64-bit Linux only.
+   * Open descriptors of this process, e.g. of a TAP, one for each pair of queues. The VMM gets copies (SCM_RIGHTS); the
+   * caller closes its own. 64-bit Linux only.
    */
   readonly fds?: readonly number[];
 }
 
-/** The endpoints that descriptors can be sent to. */
+/** Endpoints that accept file descriptors. */
 export type DescriptorEndpoint = 'vm.add-net' | 'vm.restore';
 
 /** Options of a call of an endpoint. */
@@ -38,18 +38,18 @@ export type OptionsOf<K extends RouteName> = K extends DescriptorEndpoint ? Desc
 
 /** Settings of a {@link Client}. */
 export interface ClientOptions {
-  /** Time limit of each call in `milliseconds`; none by default, as a snapshot takes as long as the disk does. */
+  /** Time limit of each call in `milliseconds`; none by default, because a snapshot depends on the speed of the disk */
   readonly timeoutMs?: number;
 }
 
-/** A body where the endpoint takes one, then the options. */
+/** Arguments behind the endpoint: the body, if it takes one, and the options. */
 export type CallArguments<K extends RouteName> =
   RequestBody<K> extends undefined
     ? [body?: undefined, options?: OptionsOf<K>]
     : [body: RequestBody<K>, options?: OptionsOf<K>];
 
 /**
- * The API of a running VMM, or of Cloud Hypervisor itself. It holds no connection, so there is nothing to close.
+ * Client of a running VMM, of Nephos or Cloud Hypervisor. It keeps no connection, so there is nothing to close.
  *
  * ```ts
  * const client = new Client('/run/vm.sock', { timeoutMs: 5000 });
@@ -58,7 +58,7 @@ export type CallArguments<K extends RouteName> =
  * ```
  */
 export class Client {
-  /** The UNIX socket of the API. */
+  /** Path of the API's UNIX socket */
   readonly socketPath: string;
   readonly #timeoutMs: number | undefined;
 
@@ -68,8 +68,9 @@ export class Client {
   }
 
   /**
-   * Calls an endpoint by its name in the document: `vm.create`, `vm.add-disk` and so on.
-   * @throws {RequestError} (a subclass tells why) where the VMM says no, `TransportError` where it says nothing
+   * Calls an endpoint by its name in the API document: `vm.create`, `vm.add-disk` and so on.
+   * @throws {RequestError} (a subclass for each status) if the VMM answers with an error
+   * @throws `TransportError` if there is no answer
    */
   async call<K extends RouteName>(endpoint: K, ...args: CallArguments<K>): Promise<ReplyBody<K>> {
     const [body, options]: [body?: unknown, options?: DescriptorOptions] = args;
@@ -84,13 +85,13 @@ export class Client {
       ...(signal !== undefined && { signal }),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
-    // the contract says what a reply is
+    // the table of routes has the type of the reply
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     return replyOf(endpoint, answer) as ReplyBody<K>;
   }
 }
 
-/** The original answers `null` for what is not set, and we leave it out: callers see `undefined` in both cases. */
+/** Parses a reply. Cloud Hypervisor sends `null` for unset members, Nephos omits them: callers get `undefined` for both. */
 function replyOf(endpoint: RouteName, { status, body }: ApiResponse): unknown {
   if (status >= 300) throw requestError(endpoint, status, body);
   if (body === undefined || body === '') return undefined;

@@ -4,33 +4,33 @@ import { ConsoleError } from './errors.ts';
 import type { CallOptions } from './client.ts';
 import { openPtyStream } from './pty-stream.ts';
 
-/** How much of what was shown is kept for {@link Console.waitFor}, in characters. */
+/** Length of the output that is kept for {@link Console.waitFor}, in characters. */
 const KEPT = 2 ** 20;
 
-/** A guest's console: what it shows, and a way to type. */
+/** Console of a guest: its output and its input. */
 export interface Console {
-  /** The bytes in both directions, for `pipe` and `on('data')`; what was shown before a listener came is not repeated. */
+  /** Bytes in both directions, for `pipe` and `on('data')`. Output before a listener was added is not repeated. */
   readonly stream: Duplex;
-  /** Types a text. A command ends with a newline. */
+  /** Sends a text as input. A command ends with a newline. */
   readonly write: (text: string) => void;
   /**
-   * Waits until the guest has shown a text or what a pattern matches, behind the last match. Two waits at a time
-   * would take each other's text: wait for one behind the other. No time limit unless `timeoutMs` (`milliseconds`).
-   * @returns the match; its `input` is all that was shown since the last one
-   * @throws {ConsoleError}
+   * Waits for output after the last match that contains a text or matches a pattern. Concurrent waits would consume each
+   * other's output: await one before the next. There is no time limit without `timeoutMs` (`milliseconds`).
+   * @returns the match; its `input` is the output since the last match
+   * @throws {ConsoleError} on timeout, a closed console, or abort
    */
   readonly waitFor: (pattern: string | RegExp, options?: CallOptions) => Promise<RegExpExecArray>;
 }
 
-/** Opens a PTY that a VMM holds; the caller destroys the stream. */
+/** Opens the PTY of a console. The caller destroys the stream. */
 export function openConsole(path: string): Console {
   const stream = openPtyStream(path);
-  // `close` follows, and tells those who wait
+  // `close` follows, and rejects pending waits
   stream.on('error', () => undefined);
   return consoleOn(stream);
 }
 
-/** A console at the end of any stream. */
+/** Returns a console on a stream. */
 export function consoleOn(stream: Duplex): Console {
   const decoder = new StringDecoder('utf8');
   let shown = '';
@@ -52,7 +52,7 @@ export function consoleOn(stream: Duplex): Console {
       const fail = (fault: ConsoleError['fault']) => (): void =>
         settle(() => reject(new ConsoleError(fault, pattern, shown)));
       const [onClose, onAbort] = [fail('closed'), fail('aborted')];
-      // holds the process, as a wait should
+      // a pending wait keeps the process running
       const timer = timeoutMs === undefined ? undefined : setTimeout(fail('timeout'), timeoutMs);
       look = () => {
         const match = expression.exec(shown);
@@ -69,7 +69,7 @@ export function consoleOn(stream: Duplex): Console {
   return { stream, write: (text) => void stream.write(text), waitFor };
 }
 
-/** Without `g` and `y`, which would make the search start somewhere else. */
+/** Returns a pattern without the flags `g` and `y`, which change the start of the search. */
 function expressionOf(pattern: string | RegExp): RegExp {
   if (typeof pattern === 'string') return new RegExp(pattern.replace(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`));
   return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''));

@@ -5,8 +5,8 @@ import { callbackify } from 'node:util';
 import { sendDescriptors } from '../native/descriptor-passing.ts';
 
 /**
- * A connection to a UNIX socket whose first write takes copies of descriptors with it (SCM_RIGHTS). Node's own
- * sockets send none, so that write goes past them. 64-bit Linux only.
+ * Connects to a UNIX socket. The first write sends copies of descriptors (SCM_RIGHTS), with a system call of its own
+ * because Node's sockets cannot. 64-bit Linux only.
  */
 export function connectWithDescriptors(socketPath: string, fds: readonly number[]): Duplex {
   const socket = connect(socketPath);

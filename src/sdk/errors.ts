@@ -1,10 +1,10 @@
-/** A request that the VMM refused or could not do. Its subclasses tell why; `instanceof` tells them apart. */
+/** A request that the VMM rejected or could not complete. There is a subclass for each status, for `instanceof`. */
 export class RequestError extends Error {
-  /** HTTP status of the answer. */
+  /** HTTP status of the answer */
   readonly status: number;
-  /** The endpoint, e.g. `vm.boot`. */
+  /** Endpoint, e.g. `vm.boot` */
   readonly endpoint: string;
-  /** What the VMM said, outermost first. */
+  /** Messages of the VMM, outermost first */
   readonly reasons: readonly string[];
 
   constructor(endpoint: string, status: number, reasons: readonly string[]) {
@@ -16,29 +16,29 @@ export class RequestError extends Error {
   }
 }
 
-/** 400: the request or the configuration in it is not valid. */
+/** 400: the request or its configuration is invalid. */
 export class InvalidRequestError extends RequestError {}
-/** 404: there is no VM yet, or no such device. */
+/** 404: there is no VM, or no such device. */
 export class NotFoundError extends RequestError {}
-/** 405: the VM cannot do this in the state it is in. */
+/** 405: not allowed in the current state of the VM. */
 export class WrongStateError extends RequestError {}
 /** 409: the id is taken. */
 export class DuplicateIdError extends RequestError {}
-/** 429: to be tried again when what is under way is done. */
+/** 429: the guest is busy with an earlier change; try again later. */
 export class BusyError extends RequestError {}
-/** 501: the VMM does not have it. */
+/** 501: the VMM does not support the endpoint. */
 export class NotSupportedError extends RequestError {}
 
-/** A VMM that could not be started, or that ended before it answered; the message holds its last words. */
+/** A VMM that could not start, or exited before it answered. The message has its last output. */
 export class LaunchError extends Error {
   override readonly name = 'LaunchError';
 }
 
-/** A text that the console did not show: the time limit passed, the console closed, or the caller's signal fired. */
+/** A wait for console output that failed: by timeout, a closed console, or the caller's signal. */
 export class ConsoleError extends Error {
   override readonly name = 'ConsoleError';
   readonly fault: 'timeout' | 'closed' | 'aborted';
-  /** What the console showed instead since the last match. */
+  /** Output since the last match */
   readonly shown: string;
 
   constructor(fault: ConsoleError['fault'], pattern: string | RegExp, shown: string) {
@@ -59,7 +59,7 @@ const CLASSES = new Map<number, typeof RequestError>([
   [501, NotSupportedError],
 ]);
 
-/** The error that an answer stands for; `body` is a JSON array of texts, or any text from an older VMM. */
+/** Returns the error for an answer. `body` is a JSON array of texts, or any text of an older VMM. */
 export function requestError(endpoint: string, status: number, body: string | undefined): RequestError {
   const ErrorClass = CLASSES.get(status) ?? RequestError;
   return new ErrorClass(endpoint, status, reasonsOf(body ?? ''));

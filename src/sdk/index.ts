@@ -1,4 +1,4 @@
-/** Nephos for programs: {@link VirtualMachine} starts and owns one, {@link Client} talks to one that runs. */
+/** SDK: {@link VirtualMachine} starts a VM with a VMM of its own, {@link Client} connects to a running VMM. */
 export { Client } from './client.ts';
 export type {
   CallArguments,

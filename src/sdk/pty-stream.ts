@@ -2,18 +2,18 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { ReadStream } from 'node:tty';
 
-/** A full terminal is tried again after this time, in milliseconds. */
+/** Delay before the next write to a full terminal, in milliseconds. */
 const RETRY_MS = 5;
 
 /**
- * How many bytes are written at once. Deno's `writeSync` repeats the write until all bytes are taken, and does not tell how many
- * were where the terminal is full: single bytes are taken or not.
+ * Number of bytes in one write. Deno's `writeSync` repeats the write until all bytes are written, and does not return a partial
+ * count if the terminal is full. It gets single bytes.
  */
 const PIECE_BYTES = 'Deno' in globalThis ? 1 : 65_536;
 
 /**
- * Opens a PTY as a stream. Node's `tty.ReadStream` reads only in other runtimes (Bun, Deno): what is written goes to a
- * descriptor of its own, which never blocks. The stream is destroyed when the PTY's master is closed.
+ * Opens a PTY as a stream. Node's `tty.ReadStream` is read-only in other runtimes (Bun, Deno), so writes use a non-blocking
+ * descriptor of their own. The stream is destroyed when the master of the PTY is closed.
  */
 export function openPtyStream(path: string): Duplex {
   const input = new ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
@@ -48,12 +48,12 @@ export function openPtyStream(path: string): Duplex {
   input.on('data', (bytes: Buffer) => {
     if (!stream.push(bytes)) input.pause();
   });
-  // the end of the VMM is an error of the PTY here, its end there
+  // after the exit of the VMM the PTY reports an error or the end of file, depending on the runtime
   for (const event of ['error', 'end', 'close']) input.on(event, () => void stream.destroy());
   return stream;
 }
 
-/** @returns the number of bytes that were taken until the terminal was full */
+/** Writes until the terminal is full. @returns the number of written bytes */
 function writeSome(fd: number, bytes: Buffer): number {
   let done = 0;
   try {

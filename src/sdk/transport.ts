@@ -3,17 +3,17 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { connectWithDescriptors } from './descriptor-connection.ts';
 
 /**
- * What kept a request from being answered.
+ * Reason why a request has no answer.
  *
- * - `connect`: nothing listens at the path, or it may not be used
- * - `io`: the connection broke before the answer was whole
- * - `protocol`: what came back is not HTTP
- * - `timeout`: the time limit passed
- * - `aborted`: the caller's signal
+ * - `connect`: no process listens at the path, or access is denied
+ * - `io`: the connection closed before the answer was complete
+ * - `protocol`: the answer is not HTTP
+ * - `timeout`: the time limit expired
+ * - `aborted`: the caller's signal fired
  */
 export type TransportFault = 'connect' | 'io' | 'protocol' | 'timeout' | 'aborted';
 
-/** A request that got no answer. The message says what was tried where, the cause why it failed. */
+/** A request without an answer. The message names the request and the socket; the cause has the reason. */
 export class TransportError extends Error {
   readonly fault: TransportFault;
   readonly socketPath: string;
@@ -28,22 +28,22 @@ export class TransportError extends Error {
   }
 }
 
-/** One request to the API at a UNIX socket. */
+/** A request to the API on a UNIX socket. */
 export interface ApiRequest {
   readonly socketPath: string;
   readonly method: 'GET' | 'PUT';
-  /** The whole path, e.g. `/api/v1/vm.info`. */
+  /** Full path, e.g. `/api/v1/vm.info` */
   readonly path: string;
-  /** JSON text, sent as it is. */
+  /** JSON text, sent unchanged */
   readonly body?: string | Buffer;
-  /** Open descriptors that go with the request; they stay the caller's to close. */
+  /** Open descriptors to send with the request; the caller closes them */
   readonly fds?: readonly number[];
   readonly signal?: AbortSignal;
-  /** From the start of the connection to the end of the answer; no limit unless given. */
+  /** Time from the start of the connection to the end of the answer, in `milliseconds`; no limit by default */
   readonly timeoutMs?: number;
 }
 
-/** An answer of whatever status; `body` is left out when the server sent none. */
+/** An answer of any status. There is no `body` if the server sent none. */
 export interface ApiResponse {
   readonly status: number;
   readonly body?: string;
@@ -83,13 +83,13 @@ function requestHeaders(body: ApiRequest['body']): Record<string, string> {
 function responseTo(outgoing: ClientRequest, body: ApiRequest['body']): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     outgoing.once('response', resolve);
-    // Stays: once there is an answer, an error of the rest of the request is none of the caller's.
+    // stays installed: after the answer, an error of the rest of the request is ignored
     outgoing.on('error', reject);
     outgoing.end(body);
   });
 }
 
-/** Cloud Hypervisor sends a bodiless answer without a length, and keeps the connection: its end is not waited for. */
+/** Reads an answer. Cloud Hypervisor sends an answer without body without a length and keeps the connection open. */
 async function readResponse(incoming: IncomingMessage): Promise<ApiResponse> {
   const status = incoming.statusCode ?? 0;
   const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;

@@ -9,24 +9,24 @@ import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
-/** What {@link VirtualMachine.restore} takes beside the directory. */
+/** Options of {@link VirtualMachine.restore}. */
 export interface RestoreOptions
   extends VmmOptions, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
   /**
-   * TAPs of this clone by the ids of its networks: open descriptors of this process, one a pair of queues. The VMM gets
-   * copies; they stay the caller's to close.
+   * TAPs of this clone by network id: open descriptors of this process, one for each pair of queues. The VMM gets copies;
+   * the caller closes its own.
    */
   readonly netFds?: Readonly<Record<string, readonly number[]>>;
 }
 
-/** What {@link VirtualMachine.snapshot} takes beside the directory. */
+/** Options of {@link VirtualMachine.snapshot}. */
 export interface SnapshotOptions extends CallOptions {
-  /** The VM runs on behind it; by default it does if it ran before. */
+  /** Resume the VM after the snapshot; by default if it was Running before */
   readonly resume?: boolean;
 }
 
 /**
- * A virtual machine with a VMM of its own. It ends with this process, or when it is disposed:
+ * A virtual machine with a VMM of its own. Both end with this process, or when this object is disposed:
  *
  * ```ts
  * await using vm = await VirtualMachine.launch({ cpus: { boot_vcpus: 1, max_vcpus: 1 }, kernel: { path } });
@@ -49,10 +49,10 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Starts a VMM, creates the VM and boots it. Where the configuration says nothing of them, the serial port is a
-   * PTY and the virtio console is off.
-   * @throws {LaunchError} where the VMM cannot be started or `options.signal` gives it up, {@link RequestError} where
-   * the VM cannot be; nothing is left
+   * Starts a VMM, creates the VM and boots it. By default the serial port is a PTY and the virtio console is off. Sizes are
+   * `bytes`. A failed launch leaves nothing behind.
+   * @throws {LaunchError} if the VMM cannot start, or `options.signal` aborts the launch
+   * @throws {RequestError} if the VM cannot be created or booted
    */
   static launch(config: VmConfigInput, options: VmmOptions = {}): Promise<VirtualMachine> {
     return VirtualMachine.#start(options, async ({ client }, call) => {
@@ -62,8 +62,8 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Starts a VMM with the VM of a snapshot's directory. It runs at once unless `resume` is false. `overrides` say what
-   * this clone has of its own: its TAPs, disks, vsock socket.
+   * Starts a VMM with the VM of a snapshot. The VM runs at once unless `resume` is false. `overrides` has the resources of
+   * this clone: its TAPs, disks, vsock socket.
    * @throws as {@link VirtualMachine.launch}
    */
   static restore(directory: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
@@ -94,45 +94,45 @@ export class VirtualMachine implements AsyncDisposable {
       return vm;
     } catch (error) {
       await vm[Symbol.asyncDispose]();
-      if (options.signal?.aborted === true) throw new LaunchError('the start was given up', { cause: error });
+      if (options.signal?.aborted === true) throw new LaunchError('the start was aborted', { cause: error });
       throw error;
     }
   }
 
-  /** The whole API, for what has no method here. */
+  /** Client for all endpoints, also those without a method here */
   get client(): Client {
     return this.#vmm.client;
   }
 
-  /** The VMM's process id. */
+  /** Process id of the VMM */
   get pid(): number {
     return this.#vmm.pid;
   }
 
   /**
-   * Settles when the VM has ended, whatever the cause: the guest's power-off, a client's vm.shutdown or vm.delete, a QEMU or a
-   * VMM that crashes or is killed. Never rejects.
+   * Settles when the VM has ended: by the guest's power-off, a client's vm.shutdown or vm.delete, or a QEMU or VMM that
+   * crashes or is killed. Never rejects.
    */
   get ended(): Promise<VmEnd> {
     return this.#ended;
   }
 
-  /** The serial port. @throws where its mode is not `Pty` */
+  /** Serial port. @throws if its mode is not `Pty` */
   get serial(): Console {
     return this.#console('serial');
   }
 
-  /** The virtio console. @throws where its mode is not `Pty` */
+  /** Virtio console. @throws if its mode is not `Pty` */
   get console(): Console {
     return this.#console('console');
   }
 
-  /** The configuration, the state, and the RAM that the guest has in `bytes`. */
+  /** Returns the configuration, the state, and the guest's RAM in `bytes`. */
   info(options?: CallOptions): Promise<ReplyBody<'vm.info'>> {
     return this.client.call('vm.info', undefined, options);
   }
 
-  /** Counters by device id, then by name, since the boot, e.g. `_disk0` and `read_bytes`. */
+  /** Returns counters since boot by device id and name, e.g. `_disk0` and `read_bytes`. */
   counters(options?: CallOptions): Promise<ReplyBody<'vm.counters'>> {
     return this.client.call('vm.counters', undefined, options);
   }
@@ -142,47 +142,47 @@ export class VirtualMachine implements AsyncDisposable {
     return this.client.call('vm.pause', undefined, options);
   }
 
-  /** Lets a paused VM run on. */
+  /** Resumes a paused VM. */
   resume(options?: CallOptions): Promise<void> {
     return this.client.call('vm.resume', undefined, options);
   }
 
-  /** Starts the guest anew; its consoles stay. */
+  /** Reboots the VM; its consoles stay open. */
   reboot(options?: CallOptions): Promise<void> {
     return this.client.call('vm.reboot', undefined, options);
   }
 
-  /** Presses the power button: a guest that listens to it ends, and {@link ended} settles. */
+  /** Presses the power button. A guest that handles it powers off, and {@link ended} settles. */
   powerButton(options?: CallOptions): Promise<void> {
     return this.client.call('vm.power-button', undefined, options);
   }
 
-  /** New sizes: vCPUs, RAM and balloon in `bytes`; what is not given stays. */
+  /** Changes the number of vCPUs, the RAM or the balloon, in `bytes`. Sizes that are not given stay. */
   resize(sizes: RequestBody<'vm.resize'>, options?: CallOptions): Promise<void> {
     return this.client.call('vm.resize', sizes, options);
   }
 
-  /** Plugs a disk in. @returns its id and PCI address */
+  /** Hot-plugs a disk. @returns its id and PCI address */
   addDisk(disk: RequestBody<'vm.add-disk'>, options?: CallOptions): Promise<ReplyBody<'vm.add-disk'>> {
     return this.client.call('vm.add-disk', disk, options);
   }
 
-  /** Plugs a network interface in, on the TAP of `options.fds` where they are given. @returns its id and PCI address */
+  /** Hot-plugs a network interface, on the TAP of `options.fds` if given. @returns its id and PCI address */
   addNet(net: RequestBody<'vm.add-net'>, options?: DescriptorOptions): Promise<ReplyBody<'vm.add-net'>> {
     return this.client.call('vm.add-net', net, options);
   }
 
-  /** Plugs a shared folder in, served by a virtiofsd. @returns its id and PCI address */
+  /** Hot-plugs a shared folder of a virtiofsd. @returns its id and PCI address */
   addFs(fs: RequestBody<'vm.add-fs'>, options?: CallOptions): Promise<ReplyBody<'vm.add-fs'>> {
     return this.client.call('vm.add-fs', fs, options);
   }
 
-  /** Plugs persistent memory in. @returns its id and PCI address */
+  /** Hot-plugs persistent memory. @returns its id and PCI address */
   addPmem(pmem: RequestBody<'vm.add-pmem'>, options?: CallOptions): Promise<ReplyBody<'vm.add-pmem'>> {
     return this.client.call('vm.add-pmem', pmem, options);
   }
 
-  /** Plugs a vsock in. @returns its id and PCI address */
+  /** Hot-plugs a vsock. @returns its id and PCI address */
   async addVsock(
     vsock: RequestBody<'vm.add-vsock'>,
     options?: CallOptions,
@@ -200,12 +200,12 @@ export class VirtualMachine implements AsyncDisposable {
     return this.client.call('vm.add-device', device, options);
   }
 
-  /** Takes a device away by its id. */
+  /** Asks the guest to release a device, by its id. `vm.info` lists it until the guest has done so. */
   remove(id: string, options?: CallOptions): Promise<void> {
     return this.client.call('vm.remove-device', { id }, options);
   }
 
-  /** Writes a snapshot into a directory, which is made where it is not there; the VM stands still meanwhile. */
+  /** Writes a snapshot to a directory, which is created if necessary. The VM is paused meanwhile. */
   async snapshot(directory: string, { resume, ...options }: SnapshotOptions = {}): Promise<void> {
     await mkdir(directory, { recursive: true });
     const ran = (await this.info(options)).state === 'Running';
@@ -217,13 +217,13 @@ export class VirtualMachine implements AsyncDisposable {
     }
   }
 
-  /** Connects to a port that a program in the guest listens on, over the VM's vsock. Both directions end apart. */
+  /** Connects to a port of the guest over its vsock. The socket is half-open: each direction ends with `end()`. */
   async connect(port: number): Promise<Socket> {
     if (this.#vsockPath === undefined) throw new Error('the VM has no vsock');
     return connectVsock(this.#vsockPath, port);
   }
 
-  /** Ends the VM and its VMM, in order where it can. Nothing is left: no process, no socket, no folder. */
+  /** Ends the VM and its VMM, by vmm.shutdown or else SIGKILL. Leaves no process, socket or folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { stream } of this.#consoles.values()) stream.destroy();
     await this.#vmm[Symbol.asyncDispose]();
@@ -240,12 +240,12 @@ export class VirtualMachine implements AsyncDisposable {
 
   #console(which: 'serial' | 'console'): Console {
     const found = this.#consoles.get(which);
-    if (found === undefined) throw new Error(`the VM's ${which} is no PTY: set ${which}.mode to 'Pty'`);
+    if (found === undefined) throw new Error(`the VM's ${which} is not a PTY: set ${which}.mode to 'Pty'`);
     return found;
   }
 }
 
-/** What follows `file://` is the path as it is. */
+/** Returns the URL of a directory: `file://` and the unchanged path. */
 function urlOf(directory: string): string {
   return `file://${resolve(directory)}`;
 }

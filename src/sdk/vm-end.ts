@@ -4,45 +4,45 @@ import type { Client } from './client.ts';
 import { NotFoundError } from './errors.ts';
 import type { VmmEnd } from './vmm-process.ts';
 
-/** How a VM ended. */
+/** Reason why a VM ended. */
 export interface VmEnd extends VmmEnd {
   /**
-   * `exit`: its VMM has ended, with this exit code or by this signal; after a power-off of the guest with exit code 0.
-   * `shutdown`: a client has shut the VM down or deleted it, and the VMM runs on (exit code 0).
-   * `crash`: QEMU has ended unexpectedly, e.g. was killed for want of memory, and the VMM runs on (exit code 1).
+   * `exit`: the VMM exited, with `code` or `signal`; code 0 after the guest's power-off.
+   * `shutdown`: a client shut the VM down or deleted it; the VMM still runs (`code` is 0).
+   * `crash`: QEMU exited unexpectedly, e.g. by the OOM killer; the VMM still runs (`code` is 1).
    */
   readonly reason: 'exit' | 'shutdown' | 'crash';
-  /** What the VMM said of a crash. */
+  /** Reason of a crash, from the VMM */
   readonly detail?: string;
 }
 
-/** What is looked at of an event. */
+/** Used members of an event. */
 interface VmmEvent {
   readonly source?: unknown;
   readonly event?: unknown;
   readonly properties?: Readonly<Record<string, unknown>> | null;
 }
 
-/** How long the VMM may take to say in which state the VM is, in milliseconds. */
+/** Time limit of vm.info, in milliseconds. */
 const ANSWER_MS = 5000;
 
-/** What is known of a VM and its VMM. */
+/** Sources of information about a VM and its VMM. */
 export interface VmSource {
-  /** What happens to them, as `--event-monitor` records it. */
+  /** Events in the format of `--event-monitor` */
   readonly events: Readable;
-  /** Whether there is no VM any more, or one that is shut down. */
+  /** Returns true if the VM is shut down or deleted */
   readonly isShutDown: () => Promise<boolean>;
   readonly vmmEnded: Promise<VmmEnd>;
 }
 
-/** Settles with the end of a VM, whatever its cause; never rejects. A reboot is no end. */
+/** Settles when a VM has ended, for any reason. Never rejects. A reboot does not end a VM. */
 export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd> {
   return new Promise((resolve) => {
     let isEnding = false;
     let crash: string | undefined;
     void vmmEnded.then((end) => resolve({ ...end, reason: 'exit' }));
     const look = async (): Promise<void> => {
-      // while the VMM ends, its exit code is what counts
+      // while the VMM shuts down, its exit code decides
       if (!(await isShutDown()) || isEnding) return;
       if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
       else resolve({ code: 1, signal: null, reason: 'crash', detail: crash });
@@ -57,7 +57,7 @@ export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd
   });
 }
 
-/** Asks a VMM whether its VM is shut down; false where it does not answer. */
+/** Returns true if the VM of a VMM is shut down or deleted; false without an answer. */
 export async function isShutDown(client: Client): Promise<boolean> {
   try {
     return (await client.call('vm.info', undefined, { timeoutMs: ANSWER_MS })).state === 'Shutdown';
@@ -79,7 +79,7 @@ function onEvents(events: Readable, take: (event: VmmEvent) => void): void {
       if (isEvent(event)) take(event);
     }
   });
-  // the end of the VMM is told by the process
+  // the exit of the process reports the rest
   events.on('error', () => undefined);
 }
 

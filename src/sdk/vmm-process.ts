@@ -12,57 +12,57 @@ import { LaunchError } from './errors.ts';
 import { findExecutable } from './executable.ts';
 import { TransportError } from './transport.ts';
 
-/** How the VMM is started. */
+/** Options for starting a VMM. */
 export interface VmmOptions {
-  /** The `cloud-hypervisor` to start; this package's own by default. */
+  /** Path of `cloud-hypervisor`; that of this package by default */
   readonly executable?: string;
-  /** Further words of its command line, e.g. `['-v', '--log-file', '/var/log/vm.log']`. */
+  /** Further arguments, e.g. `['-v', '--log-file', '/var/log/vm.log']` */
   readonly args?: readonly string[];
-  /** Time for it to answer, in `milliseconds`; 10,000 by default. */
+  /** Time limit for its first answer, in `milliseconds`; 10,000 by default */
   readonly startTimeoutMs?: number;
-  /** Time for it to end by itself when it is disposed, in `milliseconds`, before it is killed; 5000 by default. */
+  /** Time limit for its exit on disposal, in `milliseconds`, before it is killed; 5000 by default */
   readonly endTimeoutMs?: number;
-  /** Gives the start up, until the promise of it is settled: the VMM is ended then. */
+  /** Aborts the start until its promise settles; the VMM is then ended */
   readonly signal?: AbortSignal;
 }
 
-/** How a VMM ended: the exit code, 0 after a power-off of the guest, or the signal that ended it. */
+/** Exit of a VMM: its exit code, 0 after the guest's power-off, or the signal that killed it. */
 export interface VmmEnd {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A VMM of this process: it ends when this process does, whatever ends it. */
+/** A child VMM. It exits when this process exits, for any reason. */
 export interface VmmProcess extends AsyncDisposable {
   readonly pid: number;
   readonly client: Client;
-  /** What happens to the VMM and its VM, in the form of `--event-monitor`. */
+  /** Events of the VMM and its VM, in the format of `--event-monitor` */
   readonly events: Readable;
-  /** Settles with its end; never rejects. */
+  /** Settles when it exits; never rejects */
   readonly ended: Promise<VmmEnd>;
 }
 
 const START_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 5000;
 const POLL_MS = 5;
-const LAST_WORDS = 4096;
-/** The descriptor on which the VMM records its events. */
+const OUTPUT_KEPT = 4096;
+/** Descriptor to which the VMM writes its events. */
 const EVENTS = 3;
 
 /**
- * Starts a VMM with a socket of its own, which the VMM removes: where this process is killed, nothing is left either.
- * Rejects with LaunchError, and leaves nothing, where it cannot, or where it is given up.
+ * Starts a VMM with a socket of its own. The VMM removes the socket on exit, also if this process is killed.
+ * Rejects with LaunchError if the start fails or is aborted; then nothing is left.
  */
 export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
-  if (options.signal?.aborted === true) throw new LaunchError('the start was given up');
+  if (options.signal?.aborted === true) throw new LaunchError('the start was aborted');
   const executable = findExecutable(options.executable ?? ownExecutable());
   const client = new Client(join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`));
   const child = launch(client.socketPath, { ...options, executable });
   const ended = endOf(child);
-  const lastWords = collectLastWords(child);
+  const lastOutput = collectOutput(child);
   const dispose = async (): Promise<void> => {
     await end(child, client, options.endTimeoutMs ?? END_TIMEOUT_MS);
-    // one that was killed has left it
+    // a killed VMM leaves its socket
     rmSync(client.socketPath, { force: true });
   };
   try {
@@ -70,19 +70,19 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   } catch (error) {
     child.kill('SIGKILL');
     await dispose();
-    throw new LaunchError(`the VMM did not start: ${lastWords() || String(error)}`, { cause: error });
+    throw new LaunchError(`the VMM did not start: ${lastOutput() || String(error)}`, { cause: error });
   }
   return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
 }
 
-/** The kernel's word counts from setpriv on: where we were killed before, there is no start. */
+/** Exits if the parent was killed before setpriv took effect: the kernel then sends no signal. */
 const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 
 interface LaunchOptions extends VmmOptions {
   readonly executable: string;
 }
 
-/** Under `setpriv`, the kernel ends it when we end; it is found on every Linux that QEMU is started on. */
+/** Starts the VMM under `setpriv`, with which the kernel signals it when this process exits. */
 function launch(socketPath: string, { executable, args = [] }: LaunchOptions): ChildProcess {
   const words = [
     executable,
@@ -114,11 +114,11 @@ function endOf(child: ChildProcess): Promise<VmmEnd> {
   });
 }
 
-function collectLastWords(child: ChildProcess): () => string {
+function collectOutput(child: ChildProcess): () => string {
   let text = '';
   child.once('error', (error) => (text += error.message));
   child.stderr?.setEncoding('utf8').on('data', (part: string) => {
-    text = (text + part).slice(-LAST_WORDS);
+    text = (text + part).slice(-OUTPUT_KEPT);
   });
   return () => text.trim();
 }
@@ -130,8 +130,8 @@ async function untilReady(
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!existsSync(client.socketPath) || !(await answers(client, deadline - performance.now()))) {
-    if (signal?.aborted === true) throw new Error('the start was given up', { cause: signal.reason });
-    if (isOver(child)) throw new Error('it ended');
+    if (signal?.aborted === true) throw new Error('the start was aborted', { cause: signal.reason });
+    if (isOver(child)) throw new Error('it exited');
     if (performance.now() > deadline) throw new Error(`no answer within ${timeoutMs} ms`);
     await delay(POLL_MS);
   }
@@ -147,7 +147,7 @@ async function answers(client: Client, timeoutMs: number): Promise<boolean> {
   }
 }
 
-/** Asks it to end, then makes it. */
+/** Ends a VMM with vmm.shutdown, and with SIGKILL after the time limit. */
 async function end(child: ChildProcess, client: Client, timeoutMs: number): Promise<void> {
   if (isOver(child)) return;
   const gone = once(child, 'exit');

@@ -1,11 +1,11 @@
 import { connect, type Socket } from 'node:net';
 
-/** The answer to a request is a line with a port; anything longer is no answer. */
+/** Maximum length of the answer, a line with a port, in bytes. */
 const MAX_ANSWER_BYTES = 32;
 
 /**
- * Connects to a port that a program in the guest listens on, through the UNIX socket of its vsock device.
- * Rejects where nobody listens there. The socket is half-open: each side ends its own direction with `end()`.
+ * Connects to a port of the guest through the UNIX socket of its vsock device. Rejects if no program listens on it.
+ * The socket is half-open: each side ends its own direction with `end()`.
  */
 export function connectVsock(socketPath: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -15,7 +15,8 @@ export function connectVsock(socketPath: string, port: number): Promise<Socket> 
       socket.destroy();
       reject(error);
     };
-    const refused = (): void => fail(new Error(`${socketPath}: nobody listens on port ${port} of the guest`));
+    const refused = (): void =>
+      fail(new Error(`${socketPath}: no program listens on port ${port} of the guest`));
     const read = (): void => {
       const bytes: unknown = socket.read();
       if (bytes instanceof Buffer) answer = Buffer.concat([answer, bytes]);

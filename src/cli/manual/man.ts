@@ -17,23 +17,23 @@ interface Prose {
 const DAEMON_PROSE: Prose = {
   synopsis: ['cloud-hypervisor [--api-socket <path>] [--kernel <path> [VM options]] [options]'],
   description: [
-    'Starts one virtual machine, on KVM where there is KVM and by emulation where there is none, and serves the Cloud Hypervisor API for it.',
-    'With --kernel a VM boots at once. With --api-socket the API is served, with a VM or without. Several values may follow one flag: --disk path=a path=b. Sizes take K, M or G.',
+    'Starts one virtual machine, with KVM if the host has it and by emulation otherwise, and serves the Cloud Hypervisor API for it.',
+    'With --kernel or --firmware a VM boots at once. With --api-socket the VMM serves the API. Several values may follow one flag: --disk path=a path=b. Sizes take K, M or G.',
     `${QUOTING_HELP}.`,
   ],
   environment: [
-    ['NEPHOS_ACCEL', 'kvm, hvf or tcg, where the choice that is made by itself is not the right one'],
-    ['NEPHOS_QEMU', 'path of qemu-system-x86_64, where it is not the one on the PATH'],
+    ['NEPHOS_ACCEL', 'accelerator: kvm, hvf or tcg; default: kvm if the host has it, else tcg'],
+    ['NEPHOS_QEMU', 'path of qemu-system-x86_64; default: the one on the PATH'],
     [
       'NEPHOS_CACHE',
-      'folder for what can be made again; otherwise $XDG_CACHE_HOME/nephos or ~/.cache/nephos',
+      'folder for files that can be created again; default: $XDG_CACHE_HOME/nephos or ~/.cache/nephos',
     ],
   ],
   files: [['~/.cache/nephos/boot/', 'unpacked kernels and initramfs archives, 1 GiB at most']],
   exit: [
     ['0', 'the guest powered itself off, vmm.shutdown, SIGTERM, SIGINT, SIGHUP; --help and --version'],
-    ['1', 'a VM on the command line that cannot be read or does not boot, a socket that cannot be had'],
-    ['2', 'a command line that cannot be understood: an unknown flag, a value too few or too many'],
+    ['1', 'an option string that cannot be parsed, a VM that does not boot, a socket that cannot be created'],
+    ['2', 'a usage error: an unknown flag, a missing or superfluous value'],
   ],
   examples: [
     ['cloud-hypervisor --api-socket /tmp/ch.sock'],
@@ -48,15 +48,15 @@ const DAEMON_PROSE: Prose = {
 const REMOTE_PROSE: Prose = {
   synopsis: ['ch-remote --api-socket <path> <command> [arguments]'],
   description: [
-    'Sends one request to the API of a running cloud-hypervisor and prints what it answers.',
+    'Sends one request to the API of a running cloud-hypervisor and prints the answer.',
     'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
-    'Words of later releases that have no effect are ignored with a warning on standard error.',
+    'Options of later releases without effect are ignored with a warning on standard error.',
   ],
   environment: [],
   files: [],
   exit: [
-    ['0', 'it was done'],
-    ['1', 'it was refused, or could not be asked; the reason is on standard error'],
+    ['0', 'success'],
+    ['1', 'the request failed or could not be sent; the reason is on standard error'],
     [
       '2',
       'a command line that cannot be understood: an unknown command or option, an argument too few or too many',

@@ -1,5 +1,5 @@
 import type { HotAdd } from '../devices/device.ts';
-import { devicesInOrder, positionIn, type HotAddRow } from '../devices/index.ts';
+import { devicesInOrder, positionIn, type HotAddOfKind } from '../devices/table.ts';
 import { PciDeviceInfo } from './replies.ts';
 import type { RouteDefinition } from './route.ts';
 import { WITH_VM } from './route-kinds.ts';
@@ -10,14 +10,14 @@ import { WITH_VM } from './route-kinds.ts';
  */
 
 /** Route of an add request; one of an unsupported device has no handler. */
-type AddRoute<A extends HotAddRow> = RouteDefinition<
+type AddRoute<A extends HotAddOfKind> = RouteDefinition<
   A['request'],
   typeof PciDeviceInfo,
   [NonNullable<A['unsupported']>] extends [never] ? true : false
 > & { readonly replyAfterBoot: true };
 
 /** Routes of all add requests, by name. */
-export type AddRoutes = { readonly [A in HotAddRow as A['route']]: AddRoute<A> };
+export type AddRoutes = { readonly [A in HotAddOfKind as A['route']]: AddRoute<A> };
 
 /** Name of a request that adds a device. */
 export type AddRouteName = keyof AddRoutes;

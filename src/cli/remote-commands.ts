@@ -1,6 +1,6 @@
 import { VmReceiveMigrationData, VmSendMigrationData } from '../api/requests.ts';
 import type { Device } from '../devices/device.ts';
-import { devicesInOrder } from '../devices/index.ts';
+import { devicesInOrder } from '../devices/table.ts';
 import type { Flag } from './flag.ts';
 import {
   argumentBody,

@@ -1,6 +1,6 @@
 import type { Device } from '../devices/device.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { NO_IGVM } from '../devices/payload/config.ts';
 import { syntaxOf } from '../schema/words.ts';

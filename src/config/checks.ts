@@ -8,7 +8,7 @@ import type { Device } from '../devices/device.ts';
 import { disk } from '../devices/disk/index.ts';
 import { checkQueueAffinity } from '../devices/disk/rules.ts';
 import { fs } from '../devices/fs/index.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import { ivshmem } from '../devices/ivshmem/index.ts';
 import { landlockRules } from '../devices/landlock/index.ts';
 import { memory } from '../devices/memory/index.ts';

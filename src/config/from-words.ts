@@ -1,7 +1,7 @@
 import { memory } from '../devices/memory/index.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
-import { DEVICES, devicesInOrder } from '../devices/index.ts';
+import { DEVICES, devicesInOrder } from '../devices/table.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
 import { ConfigError } from './errors.ts';

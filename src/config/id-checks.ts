@@ -1,4 +1,4 @@
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import { growingZones } from '../devices/memory/zones.ts';
 import type { Report } from '../devices/common/rules.ts';
 import { dialectOf, fixedIdOf } from './dialect.ts';

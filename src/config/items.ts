@@ -1,5 +1,5 @@
 import type { AnyConfig, Device } from '../devices/device.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /** One device that a configuration asks for. */

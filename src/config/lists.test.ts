@@ -5,7 +5,7 @@ import { RestoreConfig, VmReceiveMigrationData, VmSendMigrationData } from '../a
 import { CpusConfig } from '../devices/cpus/config.ts';
 import { DiskConfig } from '../devices/disk/config.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { NetConfig } from '../devices/net/config.ts';
 import { GenericVhostUserConfig } from '../devices/unsupported/config.ts';

@@ -1,5 +1,5 @@
 import type { Report } from '../devices/common/rules.ts';
-import { devicesInOrder } from '../devices/index.ts';
+import { devicesInOrder } from '../devices/table.ts';
 import { duplicates } from '../util/duplicates.ts';
 import { memberItems } from './items.ts';
 import type { VmConfig } from './vm-config.ts';

@@ -1,4 +1,4 @@
-import { DEVICES, positionIn, type DeviceFields } from '../devices/index.ts';
+import { DEVICES, positionIn, type DeviceFields } from '../devices/table.ts';
 import { CmdLineConfig, InitramfsConfig, KernelConfig, PayloadConfig } from '../devices/payload/config.ts';
 import { encode } from '../schema/decode.ts';
 import {

@@ -4,9 +4,9 @@ import type { Report, RuleContext } from './common/rules.ts';
 import type { Step } from './common/step.ts';
 
 /*
- * A device is a value: its configuration, its names in the API and on the command line, and a pure plan for QEMU. The table in
- * `index.ts` holds all of them. VmConfig, the command line, help, the OpenAPI document, `ch-remote`, manual pages, hot-plug and the
- * rules for snapshots derive from the table. Actions on the host or on a running QEMU are in `vm/devices/<kind>/`.
+ * A device is a value: its configuration, its names in the API and on the command line, and a pure plan for QEMU. `index.ts`
+ * lists all of them. VmConfig, the command line, help, the OpenAPI document, `ch-remote`, manual pages, hot-plug and the rules for
+ * snapshots derive from that list (`table.ts`). Actions on the host or on a running QEMU are in `vm/devices/<kind>/`.
  */
 
 /**
@@ -35,10 +35,11 @@ export type IdRule =
   | undefined;
 
 /**
- * Position of a device in lists whose order clients see. Lower numbers come first; devices without a number come last, in the
- * order of the table. The order of PCI slots is the order of the table itself.
+ * Position of a kind of device in lists whose order clients see. Lower numbers come first; kinds without a number come last.
  */
 export interface DeviceOrder {
+  /** PCI slots; also flags in the help */
+  readonly slot?: number;
   /** member of VmConfig: in the OpenAPI document, vm.info and docs/configuration.md */
   readonly config?: number;
   /** flag of the command line: of several wrong flags the first in this order is reported */
@@ -130,7 +131,7 @@ export interface Device<
   readonly flagFallback?: string;
 
   readonly ids: IdRule;
-  /** is on the PCI bus; the order of the slots is the order of the table */
+  /** is on the PCI bus; `order.slot` is the order of the slots */
   readonly takesSlot: boolean;
   /** QEMU makes it at boot before all other devices, whatever its slot */
   readonly madeFirst?: true;

@@ -7,7 +7,7 @@ import { ConsoleConfig } from './console/config.ts';
 import { CpusConfig } from './cpus/config.ts';
 import { DiskConfig } from './disk/config.ts';
 import { FsConfig } from './fs/config.ts';
-import { DEVICES } from './index.ts';
+import { DEVICES } from './table.ts';
 import { MemoryConfig, MemoryZoneConfig } from './memory/config.ts';
 import { NetConfig } from './net/config.ts';
 import { NumaConfig, NumaDistance } from './numa/config.ts';
@@ -182,6 +182,13 @@ test('a misspelt rate limit is refused, not ignored', () => {
     'missing field "bandwidth.refill_time"',
   ]);
   assert.deepEqual(problems(RateLimiterConfig, { bandwidth: { ...bucket, further: 1 }, ops: null }), []);
+});
+
+test('no two kinds have the same position in a list that clients see', () => {
+  for (const list of ['slot', 'config', 'words', 'route', 'command'] as const) {
+    const positions = DEVICES.flatMap(({ order }) => order?.[list] ?? []);
+    assert.equal(new Set(positions).size, positions.length, list);
+  }
 });
 
 test('slots are taken in the order of the table', () => {

@@ -4,7 +4,7 @@ import { ApiError } from '../api/errors.ts';
 import { decodeVmConfig } from '../config/decode-vm-config.ts';
 import { disk } from '../devices/disk/index.ts';
 import type { DiskConfig } from '../devices/disk/config.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import { addPlacement, bdfOf, placeDevices, qemuId, removePlacement, withDevices } from './placement.ts';
 
 const KERNEL = { kernel: { path: '/k' }, serial: { mode: 'Null' }, console: { mode: 'Off' } };

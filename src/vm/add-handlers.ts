@@ -3,7 +3,7 @@ import type { Handlers, ImplementedRoute } from '../api/handlers.ts';
 import type { PciDeviceInfo } from '../api/replies.ts';
 import type { ReceivedFiles } from '../api/route.ts';
 import type { AnyConfig } from '../devices/device.ts';
-import { DEVICES } from '../devices/index.ts';
+import { DEVICES } from '../devices/table.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { addDevice } from './hotplug/add.ts';
 import { runOnVm } from './operations.ts';

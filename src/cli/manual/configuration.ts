@@ -3,7 +3,7 @@ import type { RouteDefinition } from '../../api/route.ts';
 import { RestoreConfig } from '../../api/requests.ts';
 import { VmConfig } from '../../config/vm-config.ts';
 import { MemoryZoneConfig } from '../../devices/memory/config.ts';
-import { DEVICES } from '../../devices/index.ts';
+import { DEVICES } from '../../devices/table.ts';
 import { nestedStructs } from '../../schema/document.ts';
 import type { Field, Struct } from '../../schema/field.ts';
 import { formatSize } from '../../schema/size.ts';

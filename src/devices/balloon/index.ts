@@ -10,7 +10,7 @@ export const balloon = defineDevice({
   field: optional(nested(BalloonConfig)),
   struct: BalloonConfig,
   many: false,
-  order: { config: 90, words: 40 },
+  order: { slot: 180, config: 90, words: 40 },
   flag: 'balloon',
   ids: { fixed: '_balloon' },
   takesSlot: true,

@@ -10,7 +10,7 @@ export const console = defineDevice({
   field: defaulted(nested(ConsoleConfig), { mode: 'Tty' }),
   struct: ConsoleConfig,
   many: false,
-  order: { config: 130, words: 70 },
+  order: { slot: 90, config: 130, words: 70 },
   flag: 'console',
   flagFallback: 'tty',
   ids: { fixed: '_console' },

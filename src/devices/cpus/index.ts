@@ -9,7 +9,7 @@ export const cpus = defineDevice({
   field: defaulted(nested(CpusConfig), { boot_vcpus: 1, max_vcpus: 1 }),
   struct: CpusConfig,
   many: false,
-  order: { config: 10, words: 230 },
+  order: { slot: 10, config: 10, words: 230 },
   flag: 'cpus',
   flagFallback: 'boot=1',
   ids: undefined,

@@ -10,7 +10,7 @@ export const debugConsole = defineDevice({
   field: beyond(optional(nested(DebugConsoleConfig))),
   struct: DebugConsoleConfig,
   many: false,
-  order: { config: 230, words: 150 },
+  order: { slot: 100, config: 230, words: 150 },
   flag: 'debug-console',
   ids: { fixed: '_debug_console' },
   takesSlot: false,

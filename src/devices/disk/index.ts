@@ -10,7 +10,7 @@ export const disk = defineDevice({
   field: optional(list(nested(DiskConfig))),
   struct: DiskConfig,
   many: true,
-  order: { config: 60, words: 10, route: 30, command: 20 },
+  order: { slot: 110, config: 60, words: 10, route: 30, command: 20 },
   flag: 'disk',
   ids: { prefix: '_disk' },
   takesSlot: true,

@@ -10,7 +10,7 @@ export const fs = defineDevice({
   field: optional(list(nested(FsConfig))),
   struct: FsConfig,
   many: true,
-  order: { config: 100, words: 50, route: 40, command: 30 },
+  order: { slot: 140, config: 100, words: 50, route: 40, command: 30 },
   flag: 'fs',
   ids: { prefix: '_fs' },
   takesSlot: true,

@@ -9,7 +9,7 @@ export const iommu = defineDevice({
   field: defaulted(flag('A virtual IOMMU, for the devices that say iommu'), false),
   struct: undefined,
   many: false,
-  order: { config: 160 },
+  order: { slot: 230, config: 160 },
   flag: undefined,
   ids: { fixed: '_iommu' },
   takesSlot: true,

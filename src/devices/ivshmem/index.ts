@@ -10,7 +10,7 @@ export const ivshmem = defineDevice({
   field: beyond(optional(nested(IvshmemConfig))),
   struct: IvshmemConfig,
   many: false,
-  order: { config: 290, words: 180 },
+  order: { slot: 210, config: 290, words: 180 },
   flag: 'ivshmem',
   ids: { fixed: '_ivshmem' },
   takesSlot: true,

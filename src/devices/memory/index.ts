@@ -9,7 +9,7 @@ export const memory = defineDevice({
   field: defaulted(nested(MemoryConfig), { size: DEFAULT_MEMORY }),
   struct: MemoryConfig,
   many: false,
-  order: { config: 20, words: 240 },
+  order: { slot: 20, config: 20, words: 240 },
   flag: 'memory',
   flagFallback: 'size=512M',
   ids: undefined,

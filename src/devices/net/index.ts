@@ -11,7 +11,7 @@ export const net = defineDevice({
   field: optional(list(nested(NetConfig))),
   struct: NetConfig,
   many: true,
-  order: { config: 70, words: 20, route: 60, command: 40 },
+  order: { slot: 120, config: 70, words: 20, route: 60, command: 40 },
   flag: 'net',
   ids: { prefix: '_net' },
   takesSlot: true,

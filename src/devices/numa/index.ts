@@ -8,7 +8,7 @@ export const numa = defineDevice({
   field: optional(bounded(list(nested(NumaConfig)), NUMA_NODES)),
   struct: NumaConfig,
   many: true,
-  order: { config: 180, words: 120 },
+  order: { slot: 30, config: 180, words: 120 },
   flag: 'numa',
   ids: undefined,
   takesSlot: false,

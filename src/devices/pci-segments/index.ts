@@ -13,7 +13,7 @@ export const pciSegments = defineDevice({
   ),
   struct: PciSegmentConfig,
   many: true,
-  order: { config: 310, words: 160 },
+  order: { slot: 60, config: 310, words: 160 },
   flag: 'pci-segment',
   ids: undefined,
   takesSlot: false,

@@ -9,7 +9,7 @@ export const platform = defineDevice({
   field: beyond(optional(nested(PlatformConfig))),
   struct: PlatformConfig,
   many: false,
-  order: { config: 200, words: 130 },
+  order: { slot: 40, config: 200, words: 130 },
   flag: 'platform',
   ids: undefined,
   takesSlot: false,

@@ -10,7 +10,7 @@ export const pmem = defineDevice({
   field: optional(list(nested(PmemConfig))),
   struct: PmemConfig,
   many: true,
-  order: { config: 110, words: 60, route: 50, command: 50 },
+  order: { slot: 150, config: 110, words: 60, route: 50, command: 50 },
   flag: 'pmem',
   ids: { prefix: '_pmem' },
   takesSlot: true,

@@ -9,7 +9,7 @@ export const pvpanic = defineDevice({
   field: beyond(optional(flag('A device by which the guest’s kernel says that it has panicked'))),
   struct: undefined,
   many: false,
-  order: { config: 220 },
+  order: { slot: 200, config: 220 },
   flag: 'pvpanic',
   ids: { fixed: '_pvpanic' },
   takesSlot: true,

@@ -9,7 +9,7 @@ export const rateLimitGroup = defineDevice({
   field: beyond(optional(list(nested(RateLimitGroupConfig)))),
   struct: RateLimitGroupConfig,
   many: true,
-  order: { config: 270, words: 140 },
+  order: { slot: 70, config: 270, words: 140 },
   flag: 'rate-limit-group',
   ids: undefined,
   takesSlot: false,

@@ -10,7 +10,7 @@ export const rng = defineDevice({
   field: defaulted(nested(RngConfig), { src: SOURCE }),
   struct: RngConfig,
   many: false,
-  order: { config: 80, words: 30 },
+  order: { slot: 130, config: 80, words: 30 },
   flag: 'rng',
   flagFallback: 'src=/dev/urandom',
   ids: { fixed: '_rng' },

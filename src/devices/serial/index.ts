@@ -11,7 +11,7 @@ export const serial = defineDevice({
   field: defaulted(nested(ConsoleConfig), { mode: 'Null' }),
   struct: ConsoleConfig,
   many: false,
-  order: { config: 120, words: 80 },
+  order: { slot: 80, config: 120, words: 80 },
   flag: 'serial',
   flagFallback: 'null',
   ids: { fixed: '_serial' },

@@ -9,7 +9,7 @@ export const sgxEpc = defineDevice({
   field: optional(list(nested(SgxEpcConfig))),
   struct: SgxEpcConfig,
   many: true,
-  order: { config: 170, words: 110 },
+  order: { slot: 50, config: 170, words: 110 },
   flag: 'sgx-epc',
   ids: undefined,
   takesSlot: false,

@@ -10,7 +10,7 @@ export const tpm = defineDevice({
   field: beyond(optional(nested(TpmConfig))),
   struct: TpmConfig,
   many: false,
-  order: { config: 280, words: 170 },
+  order: { slot: 240, config: 280, words: 170 },
   flag: 'tpm',
   ids: { fixed: '_tpm' },
   takesSlot: false,

@@ -10,7 +10,7 @@ export const vfio = defineDevice({
   field: optional(list(nested(DeviceConfig))),
   struct: DeviceConfig,
   many: true,
-  order: { config: 140, words: 90, route: 10, command: 10 },
+  order: { slot: 220, config: 140, words: 90, route: 10, command: 10 },
   flag: 'device',
   ids: { prefix: '_vfio' },
   takesSlot: true,

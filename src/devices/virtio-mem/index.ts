@@ -10,6 +10,7 @@ export const virtioMem = defineDevice({
   field: memory.field,
   struct: MemoryZoneConfig,
   many: false,
+  order: { slot: 170 },
   flag: undefined,
   ids: { prefix: '_mem' },
   takesSlot: true,

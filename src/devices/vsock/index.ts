@@ -10,7 +10,7 @@ export const vsock = defineDevice({
   field: optional(nested(VsockConfig)),
   struct: VsockConfig,
   many: false,
-  order: { config: 150, words: 100, route: 70, command: 60 },
+  order: { slot: 160, config: 150, words: 100, route: 70, command: 60 },
   flag: 'vsock',
   ids: { prefix: '_vsock' },
   takesSlot: true,

@@ -12,7 +12,7 @@ export const watchdog = defineDevice({
   field: defaulted(flag('A watchdog that restarts the VM when the guest no longer feeds it'), false),
   struct: undefined,
   many: false,
-  order: { config: 190 },
+  order: { slot: 190, config: 190 },
   flag: 'watchdog',
   ids: { fixed: '_watchdog' },
   takesSlot: true,

@@ -1,4 +1,4 @@
-import { DEVICES } from '../../devices/index.ts';
+import { DEVICES } from '../../devices/table.ts';
 import type { Device } from '../../devices/device.ts';
 
 /** Members of a configuration that are no devices, and that may be edited as a whole. */

@@ -3,7 +3,7 @@ import { deviceItems, type DeviceItem } from '../../config/items.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { CpusConfig } from '../../devices/cpus/config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { DEVICES } from '../../devices/index.ts';
+import { DEVICES } from '../../devices/table.ts';
 import { MemoryConfig } from '../../devices/memory/config.ts';
 import { vcpuPlaces } from '../../plan/acpi-patch.ts';
 import type { Layout, Placement } from '../../plan/placement.ts';

@@ -2,25 +2,25 @@ import type { IncomingMessage } from 'node:http';
 
 import { ProtocolError } from './reply.ts';
 
-/** The largest request body that is taken: what current versions of the original take. */
+/** Largest request body, in bytes: that of current versions of Cloud Hypervisor. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 
-/** Whether a body was announced: by a length other than 0, or in chunks (of which there may be none). */
+/** Returns whether a body was announced: by a length other than 0, or in chunks (of which there may be none). */
 export function hasBody(request: IncomingMessage): boolean {
   const length = request.headers['content-length'];
   return request.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) > 0);
 }
 
-/** Refuses a body whose announced length is too much, before any of it is read. */
+/** Refuses a body whose announced length is too large, before any of it is read. */
 export function checkLength(request: IncomingMessage): void {
   if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
 }
 
 /**
- * Reads the body of a request, empty where there is none. Rejects when it grows too large, and with the reason of
- * `broken` when the connection breaks before its end; the rest then stays unread.
+ * Reads the body of a request, empty where there is none. Rejects where it becomes too large, and with the reason of
+ * `broken` where the connection breaks before its end; the rest then stays unread.
  */
 export async function readBody(request: IncomingMessage, broken: AbortSignal): Promise<Buffer> {
   if (!hasBody(request)) return EMPTY;
@@ -35,7 +35,7 @@ export async function readBody(request: IncomingMessage, broken: AbortSignal): P
       if (!body.add(chunk)) settle(() => reject(tooLarge()));
     };
     const onBroken = () => {
-      // What breaks may come after this request, and then the rest of its body is there already.
+      // the fault may be in bytes after this request, whose body has then arrived already
       const arrives = request.complete && broken.reason instanceof ProtocolError;
       if (!arrives) settle(() => reject(broken.reason));
     };
@@ -53,7 +53,7 @@ interface Bytes {
   readonly whole: () => Buffer;
 }
 
-/** Bytes in one piece that grows: a body in chunks of a byte each would be millions of buffers. */
+/** Collects bytes in one buffer that grows: a body in chunks of a byte each would be millions of buffers. */
 function createBytes(most: number): Bytes {
   let bytes = Buffer.alloc(0);
   let length = 0;

@@ -9,12 +9,12 @@ import type { ReceivingStream } from './receiving-stream.ts';
 const log = createLog('http');
 
 /**
- * Requests that may wait behind the one under way; a client that sends more is cut off. One read of 64 KiB can
- * bring 2000, before any of them is begun.
+ * Requests that may be queued behind the current one; the connection of a client that sends more is closed. One read of 64 KiB
+ * can contain 2000, before any of them is begun.
  */
 const MAX_WAITING = 4096;
 
-/** How long a connection that was given up may still send, so that its client gets to read why. */
+/** How long a connection stays open after its last reply, in milliseconds, so that its client can read the reply. */
 const LINGER_MS = 1000;
 
 /** A request and the response that Node made for it. */
@@ -24,49 +24,49 @@ export interface Exchange {
 }
 
 /**
- * One client. Its requests are done strictly one after the other, each when the answer to the one before has gone
- * out: a create and a boot sent in one go must see each other's effects. Nothing waits for other connections.
+ * The connection of one client. Its requests are handled strictly one after the other, each after the reply to the previous one
+ * was sent: a create and a boot in one packet must see each other's effects. Connections do not wait for each other.
  */
 export class Connection {
   readonly #socket: ReceivingStream;
   readonly #breaking = new AbortController();
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
-  /** A handler is at work for this client, or its answer is on the way out. */
-  #answering = false;
-  #hasAsked = false;
+  /** a handler runs for this client, or its reply is being sent */
+  #replying = false;
+  #hasRequested = false;
   #stopping = false;
-  /** The last answer was given; what else the client sends is thrown away. */
+  /** the last reply was sent; further bytes of the client are discarded */
   #finished = false;
 
   constructor(socket: ReceivingStream) {
     this.#socket = socket;
-    // Node's HTTP server listens for errors too, but stops when a CONNECT takes the socket out of its hands.
+    // Node's HTTP server handles errors too, but no longer after a CONNECT
     socket.on('error', (error) => log.debug(`A connection failed: ${error.message}`));
     socket.once('surplus', (reason: string) => this.fail(new ProtocolError(400, reason)));
     socket.once('close', () => this.#breaking.abort(new Error('The client has gone')));
   }
 
-  /** It has sent a whole head at least once. */
-  get hasAsked(): boolean {
-    return this.#hasAsked;
+  /** the client has sent a whole request head at least once */
+  get hasRequested(): boolean {
+    return this.#hasRequested;
   }
 
-  /** Aborts when nothing more can be read: the client went away, or what it sends is not HTTP. */
+  /** Aborted when nothing more can be read: the client has closed the connection, or its bytes are not HTTP. */
   get broken(): AbortSignal {
     return this.#breaking.signal;
   }
 
-  /** The descriptors of the request whose head is whole just now; what is left of them goes with the connection. */
-  takeFiles(): HeldDescriptors {
-    this.#hasAsked = true;
+  /** Returns the descriptors of the request whose head has just arrived; those not taken are closed with the connection. */
+  takeDescriptors(): HeldDescriptors {
+    this.#hasRequested = true;
     const fds = this.#socket.takeDescriptors();
-    const files = holdDescriptors(fds);
-    if (fds.length > 0) this.#socket.once('close', files.close);
-    return files;
+    const held = holdDescriptors(fds);
+    if (fds.length > 0) this.#socket.once('close', held.close);
+    return held;
   }
 
-  /** Does `task` when everything that came before is done; not at all when the connection ended meanwhile. */
+  /** Runs `task` after all previous ones; not at all where the connection ended meanwhile. */
   enqueue(task: () => Promise<void>): void {
     this.#waiting += 1;
     if (this.#waiting > MAX_WAITING && !this.#socket.destroyed) {
@@ -76,28 +76,28 @@ export class Connection {
     if (!this.#finished) this.#tail = this.#tail.then(() => this.#run(task));
   }
 
-  /** Nothing can be read any more: does what has arrived in whole, then says why and closes. */
+  /** Stops reading: handles the requests that have arrived in whole, then sends the reason and closes. */
   fail(reason: ProtocolError): void {
     if (this.broken.aborted) return;
     this.#breaking.abort(reason);
     this.#tail = this.#tail.then(() => this.closeWith(protocolReply(reason)));
   }
 
-  /** Tells a client that waits for it (`Expect: 100-continue`) to send the body. */
+  /** Asks a client that waits for it (`Expect: 100-continue`) to send the body. */
   sendContinue(): void {
     this.#socket.write('HTTP/1.1 100 \r\n\r\n');
   }
 
-  /** Gets the answer and sends it; done when it is out or the client has gone. */
-  async respond(exchange: Exchange, answer: () => Promise<Reply>): Promise<void> {
-    this.#answering = true;
-    const reply = await answer();
+  /** Gets the reply and sends it; settles when it is sent or the client has closed the connection. */
+  async respond(exchange: Exchange, handle: () => Promise<Reply>): Promise<void> {
+    this.#replying = true;
+    const reply = await handle();
     if (!this.#socket.destroyed) await this.#send(exchange, reply);
-    this.#answering = false;
+    this.#replying = false;
     if (this.#stopping) this.#socket.destroy();
   }
 
-  /** Sends a last answer and closes, without resetting a client that is still sending. */
+  /** Sends a last reply and closes, without resetting the connection of a client that is still sending. */
   closeWith(reply: Reply): void {
     if (this.#finished || this.#socket.destroyed) return;
     this.#finished = true;
@@ -107,10 +107,10 @@ export class Connection {
     this.#socket.resume();
   }
 
-  /** Closes as soon as the answer under way is out, at once if there is none. */
+  /** Closes as soon as the current reply is sent, at once where there is none. */
   stop(): void {
     this.#stopping = true;
-    if (this.#answering) return;
+    if (this.#replying) return;
     if (this.#finished && !this.#socket.writableFinished) {
       this.#socket.once('finish', () => this.#socket.destroy());
     } else {
@@ -118,7 +118,7 @@ export class Connection {
     }
   }
 
-  /** Closes now, whatever is under way. */
+  /** Closes at once. */
   destroy(): void {
     this.#socket.destroy();
   }
@@ -137,7 +137,7 @@ export class Connection {
   async #send(exchange: Exchange, reply: Reply): Promise<void> {
     const { request, response } = exchange;
     const last = endsConnection(exchange);
-    // Even an answer that asks for headers only (HEAD) must have none that announce a body to simple clients.
+    // a reply to HEAD must have no headers that announce a body to simple clients
     const { body: _body, ...head } = reply;
     const sent: Reply = request.method === 'HEAD' ? head : reply;
     await new Promise<void>((resolve) => {
@@ -151,9 +151,9 @@ export class Connection {
 }
 
 /**
- * Only a client that asks for it is closed upon, be it by speaking HTTP/1.0 without keep-alive: Node's parser takes no
- * further request from it. One that offers an upgrade counts as such: the parser drops what follows in the same
- * packet, and a client that is told does not wait for it.
+ * Returns whether the connection ends with this reply: the client asked for it, or uses HTTP/1.0 without keep-alive, after which
+ * Node's parser accepts no further request. After an offered upgrade the parser drops the rest of the packet, so the reply
+ * announces the end.
  */
 function endsConnection({ request, response }: Exchange): boolean {
   return !response.shouldKeepAlive || request.headers.upgrade !== undefined;

@@ -13,25 +13,25 @@ const log = createLog('http');
 
 const API_SOCKET = 'the API socket';
 
-/** Where the API is served: a socket file that is made here, or a listening socket that was inherited. */
+/** Address of the API: the path of a socket that is created here, or an inherited listening socket. */
 export type ListenAddress = { readonly path: string } | { readonly fd: number };
 
-/** Accepts connections until it is closed. All the HTTP server knows of where its connections come from. */
+/** Accepts connections until it is closed. */
 export interface Listener {
   /**
    * Accepts no more and removes the socket file (none with an inherited socket), both before it returns.
-   * The promise is kept when the last accepted connection has gone. To be called once.
+   * Settles when the last accepted connection is closed. To be called once.
    */
   readonly close: () => Promise<void>;
 }
 
-/** Listens at `address` and hands on each accepted connection. Rejects with a message fit for the user, the reason as its cause. */
+/** Listens at `address` and passes each accepted connection to `onConnection`. Rejects with a message for the user; its cause is the reason. */
 export async function listen(
   address: ListenAddress,
   onConnection: (connection: ReceivingStream) => void,
 ): Promise<Listener> {
-  // A client may send its requests, close its sending side and still wait for the answers.
-  // Node must not read: it would close the descriptors that come with the bytes.
+  // a client may send its requests, close its sending side and still wait for the replies;
+  // Node must not read: it would close the descriptors that arrive with the bytes
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     receiver ??= createReceiver();
     void serveConnection(socket, receiver, onConnection);
@@ -67,14 +67,14 @@ interface Receiver {
   readonly receive: Receive;
 }
 
-/** Made for the first connection: a start without one need not wait for it. */
+/** Created with the first connection, so that the start does not wait for it. */
 async function createReceiver(): Promise<Receiver> {
   return { readiness: await createReadiness(), receive: await createReceive() };
 }
 
 /**
- * Has `server` listen at `address`; rejects with a message fit for the user. The socket's file stays the caller's to remove,
- * before the server is closed.
+ * Lets `server` listen at `address`; rejects with a message for the user. The caller removes the socket's file before it closes
+ * the server.
  */
 export async function startListening(
   server: Server,
@@ -89,7 +89,7 @@ export async function startListening(
       });
     }
     await listenOn(server, address.fd);
-    // an inherited socket's file is its maker's
+    // the process that bound an inherited socket owns its file
     return { removeFile: () => undefined };
   } catch (cause) {
     throw listenError(where, cause);
@@ -106,7 +106,7 @@ async function listenOn(server: Server, fd: number): Promise<void> {
   throw new Error('It is not a UNIX socket');
 }
 
-/** Each message of the API's answers and of the errors at a start is a sentence of its own. */
+/** Messages of the API's replies and of errors at the start begin with a capital letter. */
 function capitalized(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

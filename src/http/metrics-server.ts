@@ -4,20 +4,20 @@ import { startListening } from './listener.ts';
 
 const log = createLog('metrics');
 
-/** Collectors at the same time; further ones are closed upon. */
+/** Most connections of collectors at the same time; further ones are closed at once. */
 const CONNECTIONS_MAX = 64;
 
-/** Time for a request in milliseconds: collectors are programs. */
-const PATIENCE_MS = 10_000;
+/** Deadline of a request, in milliseconds. */
+const REQUEST_DEADLINE_MS = 10_000;
 
-/** What is served. */
+/** The served page. */
 export interface Page {
   readonly contentType: string;
   readonly text: () => Promise<string>;
 }
 
 /**
- * Serves a page at `/metrics` on a UNIX socket, until it is disposed. Rejects when the socket cannot be had: the cause says why.
+ * Serves a page at `/metrics` on a UNIX socket, until it is disposed. Rejects where it cannot listen; the cause is the reason.
  */
 export async function serveMetrics(path: string, page: Page): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
@@ -27,8 +27,8 @@ export async function serveMetrics(path: string, page: Page): Promise<AsyncDispo
     });
   });
   server.maxConnections = CONNECTIONS_MAX;
-  server.headersTimeout = PATIENCE_MS;
-  server.requestTimeout = PATIENCE_MS;
+  server.headersTimeout = REQUEST_DEADLINE_MS;
+  server.requestTimeout = REQUEST_DEADLINE_MS;
   const { removeFile } = await startListening(server, { path }, 'the socket for metrics');
   return {
     [Symbol.asyncDispose]: async () => {

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { ApiError } from '../api/errors.ts';
 import { DEPTH_MAX, VALUES_MAX } from '../schema/bounds.ts';
 
-/** Longest number, in characters: beyond, digits only cost time. */
+/** Longest number, in characters: further digits only cost time. */
 const NUMBER_MAX = 1000;
 
 const LITERAL = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
@@ -12,8 +12,9 @@ const SHORT_ESCAPES = new Set(Buffer.from('"\\/bfnrt'));
 const LONG_ESCAPE = /\\u[\da-fA-F]{4}/y;
 
 /**
- * Parses a request body. What is wrong with it is said with its position, in the same words on every version
- * of Node: `JSON.parse` gives a position for some faults only and knows no repeated fields.
+ * Parses a request body. Errors name the fault and its position, in the same words on every version
+ * of Node: `JSON.parse` has a position for some faults only and accepts repeated fields.
+ * @throws ApiError `bad-request`
  */
 export function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) {
@@ -32,7 +33,7 @@ interface Fault {
   readonly what: string;
 }
 
-/** Walks a JSON text once. Each method returns the fault that it met, and moves on when there is none. */
+/** Checks a JSON text in one pass. Each method returns a fault, or moves past a valid part. */
 class Checker {
   readonly #text: string;
   #at = 0;
@@ -106,7 +107,7 @@ class Checker {
     return undefined;
   }
 
-  /** Without a regular expression for most: a string of nothing else has millions. */
+  /** Short escapes without a regular expression: a string can have millions of them. */
   #takeEscape(): boolean {
     if (!SHORT_ESCAPES.has(this.#text.charCodeAt(this.#at + 1))) return this.#take(LONG_ESCAPE);
     this.#at += 2;
@@ -154,9 +155,9 @@ function place(text: string, at: number): string {
   return `line ${line} column ${at - last}`;
 }
 
-/** Searches by halves, and looks at each byte about twice: a body has millions. */
+/** Returns the position of the first byte that is not UTF-8. A binary search, as a body has millions of bytes. */
 function firstBadByte(bytes: Buffer): number {
-  // a character begins at `good`, and all before it are whole; `bad` is behind the fault
+  // a character begins at `good`, and all before it are valid; the fault is before `bad`
   let good = 0;
   let bad = bytes.length;
   for (;;) {
@@ -171,7 +172,7 @@ function firstBadByte(bytes: Buffer): number {
   return bad - 1;
 }
 
-/** The start of the character that a byte belongs to; the byte itself where it belongs to none. */
+/** Returns the start of the character that a byte belongs to; the byte itself where it belongs to none. */
 function characterStart(bytes: Buffer, at: number): number {
   for (let start = at; start > at - 4 && start >= 0; start -= 1) {
     if (((bytes[start] ?? 0) & 0xc0) !== 0x80) return start;

@@ -1,13 +1,13 @@
 import type { ReceivedFiles } from '../api/route.ts';
 import { closeAll } from '../native/descriptor-passing.ts';
 
-/** A request's descriptors, until somebody takes them or the request is done with. */
+/** Descriptors of a request, until its handler takes them or the request ends. */
 export interface HeldDescriptors extends ReceivedFiles {
-  /** Closes what nobody took. */
+  /** Closes the descriptors that were not taken. */
   readonly close: () => void;
 }
 
-/** Holds descriptors that came with a request. */
+/** Holds descriptors that arrived with a request. */
 export function holdDescriptors(fds: readonly number[]): HeldDescriptors {
   let held = fds;
   const take = (): readonly number[] => {

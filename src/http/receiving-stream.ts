@@ -6,19 +6,19 @@ import { closeAll, type Receive, type Received } from '../native/descriptor-pass
 import { descriptorOf } from '../native/unix-socket.ts';
 
 /**
- * How long more bytes are looked for before the kernel is asked to tell of them, in milliseconds: a client that asks again
- * at once is answered without the way through the thread that waits, which takes longer than the answer itself.
+ * How long a connection polls for more bytes before it waits with epoll, in milliseconds: a client that sends its next request at
+ * once is answered without the way through the waiting thread, which takes longer than the reply itself.
  */
-const LOOK_MS = 0.06;
+const POLL_MS = 0.06;
 
-/** Connections that look at the same time: with more of them one wait tells of several. */
-const MOST_LOOKING = 2;
-let looking = 0;
+/** Most connections that poll at the same time: with more of them, one wait reports several. */
+const POLLING_MAX = 2;
+let polling = 0;
 
-/** Descriptors that one connection may send before its request is whole: queues of the networks of one request. */
+/** Most descriptors that one connection holds before its request is whole: the queues of all networks of a request. */
 const HELD_MAX = 256;
 
-/** An eighth of what this process may have open, for all connections together. */
+/** Most descriptors that all connections hold together: an eighth of the limit of this process. */
 const heldByAllMax = (): number => Math.min(4 * HELD_MAX, descriptorLimit() / 8);
 let held = 0;
 
@@ -26,8 +26,9 @@ const TOO_MANY = 'Too many file descriptors came with the request';
 const CUT = 'File descriptors that came with the request were lost: the VMM cannot have more open';
 
 /**
- * An accepted connection that keeps the descriptors which come with its bytes: Node's own reading would close them. Node writes, we
- * read. Each batch is the next request's whose head is whole. Event `surplus`, with the reason: descriptors were closed or lost.
+ * An accepted connection that keeps the descriptors which arrive with its bytes: reads of Node would close them, so Node only
+ * writes. Each batch belongs to the next request whose head becomes whole. Event `surplus`, with the reason: descriptors were
+ * closed or lost.
  */
 export class ReceivingStream extends Duplex {
   readonly #socket: Socket;
@@ -35,7 +36,7 @@ export class ReceivingStream extends Duplex {
   readonly #receive: Receive;
   readonly #watch: Watch;
   readonly #batches: (readonly number[])[] = [];
-  /** how many descriptors are in the batches */
+  /** number of descriptors in the batches */
   #held = 0;
 
   /** `socket` must not have begun to read. */
@@ -49,7 +50,7 @@ export class ReceivingStream extends Duplex {
     socket.on('close', () => this.destroy());
   }
 
-  /** The oldest descriptors that nobody took; whoever takes them closes them. */
+  /** Returns the oldest batch of descriptors, which the caller closes. */
   takeDescriptors(): readonly number[] {
     const batch = this.#batches.shift() ?? [];
     this.#count(-batch.length);
@@ -57,9 +58,9 @@ export class ReceivingStream extends Duplex {
   }
 
   override _read(): void {
-    if (looking >= MOST_LOOKING) return void setImmediate(() => this.#readOrArm());
-    looking += 1;
-    this.#look(performance.now() + LOOK_MS);
+    if (polling >= POLLING_MAX) return void setImmediate(() => this.#readOrArm());
+    polling += 1;
+    this.#poll(performance.now() + POLL_MS);
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -79,17 +80,17 @@ export class ReceivingStream extends Duplex {
     done(error);
   }
 
-  /** A failed write closes the descriptor before it is told: from then on its number may be another's. */
+  /** A failed write closes the descriptor before it is reported: from then on its number may be another file's. */
   #isOpen(): boolean {
     return !this.#socket.destroyed;
   }
 
-  /** Reads as soon as there is something; after `end` the watch tells when. */
-  #look(end: number): void {
+  /** Reads as soon as there are bytes; waits for the watch after `end`. */
+  #poll(end: number): void {
     setImmediate(() => {
       const isLate = performance.now() >= end;
-      if (!isLate && this.#canRead() && !this.#read()) return this.#look(end);
-      looking -= 1;
+      if (!isLate && this.#canRead() && !this.#read()) return this.#poll(end);
+      polling -= 1;
       if (isLate) this.#readOrArm();
     });
   }
@@ -102,7 +103,7 @@ export class ReceivingStream extends Duplex {
     return !this.destroyed && this.#isOpen();
   }
 
-  /** Keeps descriptors for their request, as far as there may be as many. */
+  /** Keeps descriptors for their request, up to the limits. */
   #hold({ fds, isCut }: Received): void {
     const mayHold = this.#held + fds.length <= HELD_MAX && held + fds.length <= heldByAllMax();
     if (isCut || !mayHold) this.emit('surplus', isCut ? CUT : TOO_MANY);
@@ -117,7 +118,7 @@ export class ReceivingStream extends Duplex {
     held += change;
   }
 
-  /** @returns false where there is nothing to be read */
+  /** @returns false where there are no bytes to read */
   #read(): boolean {
     if (!this.#canRead()) return false;
     try {

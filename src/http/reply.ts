@@ -6,15 +6,15 @@ import { createLog } from '../util/log.ts';
 
 const log = createLog('http');
 
-/** An answer before it has become bytes; `body` is JSON text. */
+/** A reply before it is encoded; `body` is JSON text. */
 export interface Reply {
   readonly status: number;
   readonly body?: string;
-  /** the verb that the path has, where another one was sent */
+  /** the method of the path, where a request used another one */
   readonly allow?: string;
 }
 
-/** What is wrong with a request as HTTP, so that the connection cannot be used any further. */
+/** A fault of a request as HTTP, after which the connection cannot be used any further. */
 export class ProtocolError extends Error {
   readonly status: number;
 
@@ -25,7 +25,7 @@ export class ProtocolError extends Error {
   }
 }
 
-/** The only place that knows which status an error has. */
+/** The status of each error; nothing else maps errors to status codes. */
 const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'bad-request': 400,
   'invalid-config': 400,
@@ -38,15 +38,15 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   failed: 500,
 };
 
-/** The answer to a request that was served: what the handler gave, nothing is 204. */
+/** Makes the reply to a request that succeeded: 204 where the handler returned nothing. */
 export function valueReply(value: unknown): Reply {
   return value === undefined ? { status: 204 } : { status: 200, body: jsonOf(value) };
 }
 
-/** The text of values that are given again and again. */
+/** JSON texts of frozen values, which are replies to many requests. */
 const TEXTS = new WeakMap<object, string>();
 
-/** What is frozen is never another value: its text is made once. */
+/** A frozen value does not change, so its text is made once. */
 function jsonOf(value: unknown): string {
   if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return asciiJson(value);
   const known = TEXTS.get(value);
@@ -57,8 +57,8 @@ function jsonOf(value: unknown): string {
 }
 
 /**
- * JSON in ASCII alone. The original's client reads 256 bytes at a time and takes each for text by itself: a character
- * of several bytes across two reads ends it.
+ * Encodes JSON in ASCII alone. The client of Cloud Hypervisor reads 256 bytes at a time and decodes each read separately: a
+ * character of several bytes across two reads makes it fail.
  */
 function asciiJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(
@@ -67,12 +67,12 @@ function asciiJson(value: unknown): string {
   );
 }
 
-/** The answer to a request for a path that the API does not have. */
+/** Makes the reply to a request for a path that the API does not have. */
 export function notFoundReply(path: string): Reply {
   return messagesReply(404, [`No such endpoint: ${path.slice(0, 200)}`]);
 }
 
-/** The answer to a request that could not be served, the route's name foremost. */
+/** Makes the reply to a request that failed; the first message names the route. */
 export function errorReply(route: string, error: unknown): Reply {
   const chain = [`${route} failed`, ...errorChain(error)];
   const known = error instanceof ApiError || error instanceof ProtocolError;
@@ -83,7 +83,7 @@ export function errorReply(route: string, error: unknown): Reply {
   return messagesReply(status, chain);
 }
 
-/** The answer to a request for a path that the API has, with a verb that it does not have there. */
+/** Makes the reply to a request with a method that the path does not have. */
 export function wrongVerbReply(name: string, { method, notAllowed }: Route, verb: string): Reply {
   const reply = errorReply(
     name,
@@ -92,14 +92,14 @@ export function wrongVerbReply(name: string, { method, notAllowed }: Route, verb
   return notAllowed?.(verb) === true ? { ...reply, status: 405, allow: method } : reply;
 }
 
-/** The answer to what is not a request, or not one that can be told which route it was meant for. */
+/** Makes the reply to bytes that are no request, or a request whose route cannot be determined. */
 export function protocolReply(error: ProtocolError): Reply {
   return messagesReply(error.status, [error.message]);
 }
 
 /**
- * The headers of an answer, names and values in turn. Clients of Cloud Hypervisor look for them byte by byte: this
- * order, this case, and a length wherever there is a body. `Allow` stands where its server has it.
+ * Returns the headers of a reply, names and values in turn. Clients of Cloud Hypervisor compare them byte by byte: this
+ * order, this case, and a length wherever there is a body. `Allow` is where Cloud Hypervisor has it.
  */
 export function replyHeaders(reply: Reply, connection: 'keep-alive' | 'close'): string[] {
   const headers = ['Server', 'Cloud Hypervisor API', 'Connection', connection];
@@ -111,7 +111,7 @@ export function replyHeaders(reply: Reply, connection: 'keep-alive' | 'close'): 
   return headers;
 }
 
-/** The bytes of an answer after which the connection is closed, for where `ServerResponse` cannot be used. */
+/** Encodes a reply after which the connection is closed, where `ServerResponse` cannot be used. */
 export function closingReplyText(reply: Reply): string {
   const headers = replyHeaders(reply, 'close');
   let text = `HTTP/1.1 ${reply.status} \r\n`;
@@ -128,7 +128,7 @@ function messagesReply(status: number, messages: readonly string[]): Reply {
   return { status, body: asciiJson(messages.map((message) => withWholeCharacters(clip(message)))) };
 }
 
-/** A text that was cut, or that quotes what a client sent, may have half of a pair of UTF-16: strict clients refuse it. */
+/** Replaces unpaired surrogates: a clipped text, or one that quotes a client, may have some, and strict clients refuse them. */
 function withWholeCharacters(text: string): string {
   return text.replaceAll(/\p{Surrogate}/gu, '\ufffd');
 }

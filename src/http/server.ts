@@ -22,43 +22,55 @@ import {
 import type { HeldDescriptors } from './received-descriptors.ts';
 import type { Reply } from './reply.ts';
 
+/*
+ * HTTP on the API socket: bytes, JSON and status codes. The endpoints are an argument, so nothing in this folder knows a VM.
+ *
+ * - `listener.ts` accepts connections, and `receiving-stream.ts` keeps the descriptors that arrive with their bytes.
+ * - `connection.ts` orders the requests of one client; `body.ts` and `parse-json.ts` decode them; `reply.ts` encodes replies.
+ * - `metrics-server.ts` serves one page on a socket of its own.
+ *
+ * Invariants: the requests of a connection are handled one after the other, and each gets one reply. After a fault of HTTP the
+ * connection ends, behind the replies to earlier requests. Heads, bodies, connections, queued requests and held descriptors are
+ * limited. Descriptors that no handler takes are closed. Only `reply.ts` maps errors to status codes.
+ */
+
 const BASE_PATH = '/api/v1/';
 const MAX_HEAD_BYTES = 16 * 1024;
 const CLOSE_DEADLINE_MS = 2000;
-/** From the first byte of a head to its end: enough to type one by hand. */
-const HEAD_PATIENCE_MS = 60_000;
+/** Deadline from the first byte of a request head to its end, in milliseconds: enough to type one by hand. */
+const HEAD_DEADLINE_MS = 60_000;
 
 type Endpoint = NonNullable<ReturnType<Endpoints['get']>>;
 
 /** The API on a socket. */
 export interface ApiServer extends AsyncDisposable {
   /**
-   * Stops: no new connection or request is taken, the socket file goes, answers under way get `deadlineMs` (2 s
-   * unless told) to come out, then every connection is gone. A second call waits for the first. A handler may start
-   * it, as vmm.shutdown does, and still has its own answer delivered, but must not wait for it.
+   * Accepts no new connection or request, removes the socket file, waits `deadlineMs` (default 2 s) for current replies, then
+   * closes every connection. A second call waits for the first. A handler may start it, as vmm.shutdown does, and its own reply
+   * is still delivered, but it must not wait for it.
    */
   readonly close: (deadlineMs?: number) => Promise<void>;
 }
 
-/** Serves `endpoints` below `/api/v1/`. Rejects when `listen` cannot be had: the cause says why. */
+/** Serves `endpoints` below `/api/v1/`. Rejects where it cannot listen; the cause is the reason. */
 export async function serve(options: {
   readonly listen: ListenAddress;
   readonly endpoints: Endpoints;
-  /** from the first byte of a head to its end */
-  readonly headPatienceMs?: number | undefined;
+  /** deadline from the first byte of a request head to its end */
+  readonly headDeadlineMs?: number | undefined;
 }): Promise<ApiServer> {
   const connections = new Map<Duplex, Connection>();
   const http = createHttpServer(
     options.endpoints,
     (socket) => connections.get(socket),
-    options.headPatienceMs,
+    options.headDeadlineMs,
   );
   const listener = await listen(options.listen, (socket) => {
     const connection = new Connection(socket);
-    if (!makeRoom(connections)) return connection.closeWith(protocolReply(FULL));
+    if (!closeIdleConnection(connections)) return connection.closeWith(protocolReply(FULL));
     connections.set(socket, connection);
     socket.once('close', () => connections.delete(socket));
-    // from here on Node counts the time of a head: a client may be silent for as long as it likes before
+    // Node counts the time of a head from here on: before its first byte a client may be silent without limit
     socket.once('readable', () => http.emit('connection', socket));
   });
   let closed: Promise<void> | undefined;
@@ -67,16 +79,16 @@ export async function serve(options: {
   return { close, [Symbol.asyncDispose]: () => close() };
 }
 
-/** Connections at the same time: a quarter of the descriptors that this process may have. */
+/** Most connections at the same time: a quarter of the descriptor limit of this process. */
 const connectionsMax = (): number => Math.min(1024, descriptorLimit() / 4);
 
 const FULL = new ProtocolError(503, 'There are too many connections');
 
-/** Closes the oldest connection that never sent a request where there are too many. @returns false where all did */
-function makeRoom(connections: ReadonlyMap<Duplex, Connection>): boolean {
+/** Closes the oldest connection without a request where there are too many. @returns false where all have sent one */
+function closeIdleConnection(connections: ReadonlyMap<Duplex, Connection>): boolean {
   if (connections.size < connectionsMax()) return true;
   for (const connection of connections.values()) {
-    if (connection.hasAsked) continue;
+    if (connection.hasRequested) continue;
     connection.destroy();
     return true;
   }
@@ -88,48 +100,48 @@ async function shutDown(
   connections: ReadonlyMap<Duplex, Connection>,
   deadlineMs: number,
 ): Promise<void> {
-  const allGone = listener.close();
+  const allClosed = listener.close();
   for (const connection of connections.values()) connection.stop();
   const timer = setTimeout(() => {
     for (const connection of connections.values()) connection.destroy();
   }, deadlineMs);
-  await allGone;
+  await allClosed;
   clearTimeout(timer);
 }
 
 /**
- * Node's HTTP server without a listener of its own: it is handed each connection by a `connection` event. It closes
- * no connection for being idle, as clients keep one for the life of a VM; a head that was begun must end in time.
+ * Creates Node's HTTP server without a listener of its own: it gets each connection by a `connection` event. It closes
+ * no idle connection, as clients keep one as long as the VM; a request head must end before its deadline.
  */
 function createHttpServer(
   endpoints: Endpoints,
   connectionOf: (socket: Duplex) => Connection | undefined,
-  headPatienceMs = HEAD_PATIENCE_MS,
+  headDeadlineMs = HEAD_DEADLINE_MS,
 ): Server {
   const server = createServer({
     keepAliveTimeout: 0,
-    headersTimeout: headPatienceMs,
-    connectionsCheckingInterval: headPatienceMs / 4,
+    headersTimeout: headDeadlineMs,
+    connectionsCheckingInterval: headDeadlineMs / 4,
     requestTimeout: 0,
     maxHeaderSize: MAX_HEAD_BYTES,
     requireHostHeader: false,
     insecureHTTPParser: false,
   });
-  // Not in Node's documentation: with this event it begins to look at the time that heads take.
+  // not in Node's documentation: this event starts the check of the deadline of heads
   server.emit('listening');
-  // Not in Node's documentation: a client that has closed its sending side still gets its answers.
+  // not in Node's documentation: a client that has closed its sending side still gets its replies
   Object.assign(server, { httpAllowHalfOpen: true });
   const onRequest = (request: IncomingMessage, response: Exchange['response']) => {
     const connection = connectionOf(request.socket);
     if (connection === undefined) return;
-    const files = connection.takeFiles();
+    const descriptors = connection.takeDescriptors();
     connection.enqueue(() =>
-      serveRequest(endpoints, connection, { request, response, files }).finally(files.close),
+      serveRequest(endpoints, connection, { request, response, descriptors }).finally(descriptors.close),
     );
   };
   server.on('request', onRequest);
   server.on('checkContinue', onRequest);
-  // Any other expectation is ignored, as the original does.
+  // any other expectation is ignored, as Cloud Hypervisor does
   server.on('checkExpectation', onRequest);
   server.on('connect', (request, socket) => {
     connectionOf(socket)?.fail(new ProtocolError(400, `Method ${request.method} is not supported`));
@@ -142,13 +154,13 @@ function createHttpServer(
   return server;
 }
 
-/** Reads, handles and answers one request; its turn has come. */
+/** Reads one request, handles it and sends the reply. */
 async function serveRequest(
   endpoints: Endpoints,
   connection: Connection,
-  exchange: Exchange & { readonly files: HeldDescriptors },
+  exchange: Exchange & { readonly descriptors: HeldDescriptors },
 ): Promise<void> {
-  const { request, files } = exchange;
+  const { request, descriptors } = exchange;
   const path = pathOf(request.url ?? '');
   const name = path.startsWith(BASE_PATH) ? path.slice(BASE_PATH.length) : '';
   const endpoint = endpoints.get(name);
@@ -167,33 +179,33 @@ async function serveRequest(
   await connection.respond(exchange, async () =>
     endpoint === undefined
       ? notFoundReply(path)
-      : call(name, endpoint, { method: request.method ?? '', body, files }),
+      : call(name, endpoint, { method: request.method ?? '', body, descriptors }),
   );
 }
 
 interface Call {
   readonly method: string;
   readonly body: Buffer;
-  readonly files: HeldDescriptors;
+  readonly descriptors: HeldDescriptors;
 }
 
-async function call(name: string, endpoint: Endpoint, { method, body, files }: Call): Promise<Reply> {
+async function call(name: string, endpoint: Endpoint, { method, body, descriptors }: Call): Promise<Reply> {
   try {
     const { route, handle } = endpoint;
     if (method !== route.method) return wrongVerbReply(name, route, method);
     if (route.body === 'refused' && body.length > 0) {
       throw new ApiError('bad-request', 'Request body must be empty');
     }
-    if (route.body !== 'required') return valueReply(await handle(undefined, files));
+    if (route.body !== 'required') return valueReply(await handle(undefined, descriptors));
     if (body.length === 0) throw new ApiError('bad-request', 'Request body is missing');
     route.check?.();
-    return valueReply(await handle(route.decode(parseJson(body)), files));
+    return valueReply(await handle(route.decode(parseJson(body)), descriptors));
   } catch (error) {
     return errorReply(name, error);
   }
 }
 
-/** The path of an origin-form (`/p`) or absolute-form (`http://host/p`) target, not decoded in any way. */
+/** Returns the path of an origin-form (`/p`) or absolute-form (`http://host/p`) target, not decoded in any way. */
 function pathOf(target: string): string {
   if (!target.startsWith('http://')) return target;
   const start = target.indexOf('/', 'http://'.length);
@@ -205,7 +217,7 @@ function checkVersion(request: IncomingMessage): void {
   throw new ProtocolError(400, `HTTP version ${request.httpVersion} is not supported`);
 }
 
-/** What the parser found wrong with the bytes of a client; undefined for a failing socket. */
+/** Maps an error of Node's parser to a fault of the request; undefined for an error of the socket. */
 function protocolFault(error: Error & { code?: string; reason?: string }): ProtocolError | undefined {
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     return new ProtocolError(408, 'The request head was not whole in time');

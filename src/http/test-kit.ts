@@ -11,7 +11,7 @@ import { configureLog } from '../util/log.ts';
 import { serve } from './server.ts';
 import type { ApiServer } from './server.ts';
 
-/** A promise with its resolve function, to hold a handler until the test has seen enough. */
+/** A promise with its resolve function, which blocks a handler until the test opens it. */
 export class Gate {
   readonly opened: Promise<void>;
   open: () => void = () => {};
@@ -23,7 +23,7 @@ export class Gate {
   }
 }
 
-/** Takes the log's lines while the test runs. */
+/** Captures the lines of the log while the test runs. */
 export class CapturedLog implements Disposable {
   readonly lines: string[] = [];
 
@@ -36,7 +36,7 @@ export class CapturedLog implements Disposable {
   }
 }
 
-/** A directory that goes with the test. */
+/** A directory that is removed with the test. */
 export class TempDir implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'nephos-http-'));
 
@@ -45,7 +45,7 @@ export class TempDir implements Disposable {
   }
 }
 
-/** A client that writes and compares bytes, so that no HTTP library can smooth anything over. */
+/** A client that writes and compares bytes, so that no HTTP library hides a difference. */
 export class RawClient implements Disposable {
   readonly socket: Socket;
   readonly #closed: Promise<void>;
@@ -59,7 +59,7 @@ export class RawClient implements Disposable {
       this.#moved(() => (this.#received = Buffer.concat([this.#received, chunk]))),
     );
     this.socket.on('end', () => this.#moved(() => (this.#ended = true)));
-    // A reset is an end like any other here; what was received before it is what counts.
+    // a reset is an end like any other here: the bytes before it count
     this.socket.on('error', () => this.#moved(() => (this.#ended = true)));
     this.#closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
   }
@@ -78,7 +78,7 @@ export class RawClient implements Disposable {
     this.#received = this.#received.subarray(length);
   }
 
-  /** Waits for an answer of this status whose messages match in turn; gives its head. */
+  /** Waits for a reply of this status whose messages match in turn. @returns its head */
   async expectMessages(status: number, ...messages: (string | RegExp)[]): Promise<string> {
     const { head, body } = await this.answer();
     assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} \\r\\n`), `${head}${body}`);
@@ -90,7 +90,7 @@ export class RawClient implements Disposable {
     return head;
   }
 
-  /** Waits for a whole answer, told by its `Content-Length`. */
+  /** Waits for a whole reply, by its `Content-Length`. */
   async answer(): Promise<{ head: string; body: string }> {
     for (;;) {
       const end = this.#received.indexOf('\r\n\r\n') + 4;
@@ -106,7 +106,7 @@ export class RawClient implements Disposable {
     }
   }
 
-  /** Waits for the server to end the connection, with nothing more received. */
+  /** Waits until the server ends the connection without further bytes. */
   async expectEnd(): Promise<void> {
     while (!this.#ended) await this.#wake.opened;
     assert.equal(this.#received.toString(), '');
@@ -125,7 +125,7 @@ export class RawClient implements Disposable {
   }
 }
 
-/** The bytes of an answer as the reference has them. */
+/** Returns the bytes of a reply as Cloud Hypervisor sends them. */
 export function golden(status: number, body?: string, connection = 'keep-alive'): string {
   const head = `HTTP/1.1 ${status} \r\nServer: Cloud Hypervisor API\r\nConnection: ${connection}\r\n`;
   if (body === undefined) return `${head}\r\n`;
@@ -133,7 +133,7 @@ export function golden(status: number, body?: string, connection = 'keep-alive')
   return `${head}Content-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`;
 }
 
-/** An endpoint made of its handler. */
+/** Makes an endpoint from its handler. */
 export function endpoint(
   method: Route['method'],
   body: Route['body'],
@@ -142,10 +142,10 @@ export function endpoint(
   return { route: { method, body, decode: (json) => json }, handle };
 }
 
-/** What `vmm.ping` of the stub says, and its bytes: in ASCII alone. */
+/** Reply of `vmm.ping` of the stub, in its bytes: ASCII alone. */
 export const PING = '{"version":"1.0","build_version":"\\u00e9"}';
 
-/** A few routes of each kind. `vm.echo` gives back what it gets, `log` has the names in order of their end. */
+/** Makes a few routes of each kind. `vm.echo` returns its request; `log` gets the names in the order in which they end. */
 export function stubEndpoints(log: string[] = []): Endpoints {
   const put = (body: Route['body'], name: string, handle: Handler) =>
     [
@@ -169,7 +169,7 @@ export function stubEndpoints(log: string[] = []): Endpoints {
   ]);
 }
 
-/** A server of stubs on a socket of its own, with the means to talk to it; all goes with the test. */
+/** A server of stubs on a socket of its own, with clients; all is released with the test. */
 export class TestServer implements AsyncDisposable {
   readonly path: string;
   readonly #dir: TempDir;
@@ -181,10 +181,10 @@ export class TestServer implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async start(endpoints: Endpoints = stubEndpoints(), headPatienceMs?: number): Promise<TestServer> {
+  static async start(endpoints: Endpoints = stubEndpoints(), headDeadlineMs?: number): Promise<TestServer> {
     const dir = new TempDir();
     const path = join(dir.path, 'api.sock');
-    return new TestServer(dir, path, await serve({ listen: { path }, endpoints, headPatienceMs }));
+    return new TestServer(dir, path, await serve({ listen: { path }, endpoints, headDeadlineMs }));
   }
 
   client(): RawClient {

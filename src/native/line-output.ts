@@ -1,17 +1,17 @@
 import { createOutput, type Output, type OutputOptions } from './output.ts';
 
-/** How many bytes of text wait for a reader; what is written beyond is dropped and counted. */
+/** Most bytes of text that are queued for a reader; texts beyond are dropped and counted. */
 const LIMIT_BYTES = 2 ** 20;
 
 /** Writes texts whole or not at all; never blocks. */
 export interface LineOutput {
   readonly write: (text: string) => void;
-  /** Takes no more; `release` of the options is called as soon as all is written. */
+  /** Accepts no more texts; `release` of the options is called as soon as all are written. */
   readonly close: () => void;
 }
 
 /**
- * Writes texts to a descriptor. `note` says how many were dropped, in the same form as the texts: it stands where they are missing.
+ * Writes texts to a descriptor. `note` returns a text that reports how many were dropped; it is written in their place.
  * @throws where the descriptor is not open
  */
 export function createLineOutput(
@@ -26,7 +26,7 @@ export function createLineOutput(
 function boundLines(output: Output, note: (dropped: number) => string): LineOutput['write'] {
   let dropped = 0;
   return (text) => {
-    if (output.waiting() > LIMIT_BYTES) {
+    if (output.queued() > LIMIT_BYTES) {
       dropped++;
       return;
     }

@@ -4,18 +4,18 @@ import { loadLibc } from './libc.ts';
 import { callError, EAGAIN, errno } from './system-error.ts';
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from './unix-socket.ts';
 
-/** Writes without blocking. @returns the number of bytes that were taken, 0 when there is no space; throws where writing fails */
+/** Writes without blocking. @returns the number of bytes that were written, 0 where there is no space; throws where writing fails */
 export type Take = (bytes: Buffer) => number;
 
 /** A way of writing to a descriptor without blocking. */
 export interface Writer {
   readonly take: Take;
-  /** Settles when `take` can take anything: the C library may have to be loaded first. */
+  /** Settles when `take` can write: the C library may have to be loaded first. */
   readonly ready: Promise<void>;
   readonly close: () => void;
 }
 
-/** The way of writing that suits the kind of file. */
+/** Chooses the way of writing for the kind of file. */
 export function openWriter(fd: number, status: Stats): Writer {
   const ready = Promise.resolve();
   const direct: Writer = { take: (bytes) => writeNow(fd, bytes), ready, close: () => undefined };
@@ -27,7 +27,7 @@ export function openWriter(fd: number, status: Stats): Writer {
   return nativeWriter(() => createPolledWrite(fd, status), direct);
 }
 
-/** Device number of /dev/ptmx (5:2): to open it again would make another terminal. */
+/** Device number of /dev/ptmx (5:2): opening it again would create another terminal. */
 const PTMX = 0x502;
 
 /** Opens a file description of the VMM's own, where the file's permissions allow it (they may not, behind `sudo -u`). */
@@ -57,7 +57,7 @@ function writeNow(fd: number, bytes: Buffer): number {
   }
 }
 
-/** Takes nothing until the C library is loaded; where that fails, writes as `other` does. */
+/** Writes nothing until the C library is loaded; where that fails, writes as `other` does. */
 function nativeWriter(create: () => Promise<Take>, other: Writer): Writer {
   let take: Take = () => 0;
   const ready = create().then(
@@ -85,8 +85,8 @@ const POLLED_BYTES = { pipe: 4096, terminal: 16 };
 async function createPolledWrite(fd: number, status: Stats): Promise<Take> {
   const { poll } = await loadLibc();
   const most = status.isFIFO() ? POLLED_BYTES.pipe : POLLED_BYTES.terminal;
-  const asked = Buffer.alloc(8);
-  asked.writeInt32LE(fd, 0);
-  asked.writeInt16LE(POLLOUT, 4);
-  return (bytes) => (poll(asked, 1, 0) > 0 ? writeNow(fd, bytes.subarray(0, most)) : 0);
+  const pollfd = Buffer.alloc(8);
+  pollfd.writeInt32LE(fd, 0);
+  pollfd.writeInt16LE(POLLOUT, 4);
+  return (bytes) => (poll(pollfd, 1, 0) > 0 ? writeNow(fd, bytes.subarray(0, most)) : 0);
 }

@@ -78,12 +78,12 @@ for (const [kind, open] of [
     output.write(BYTES);
     await flushOutputs(50);
     assert.ok(performance.now() - before < 1000);
-    assert.ok(output.waiting() > 0);
+    assert.ok(output.queued() > 0);
     assert.ok(!isNonBlocking(ends.written));
     output.close();
     assert.ok((await readAll(ends.read, MIB)).equals(BYTES));
     await flushOutputs(1000);
-    assert.equal(output.waiting(), 0);
+    assert.equal(output.queued(), 0);
   });
 }
 
@@ -94,7 +94,7 @@ test('an unread terminal blocks nothing, and gets all bytes once it is read', as
     const output = createOutput(terminal);
     output.write(BYTES);
     await flushOutputs(50);
-    assert.ok(output.waiting() > 0);
+    assert.ok(output.queued() > 0);
     assert.ok(!isNonBlocking(terminal));
     const shown: Buffer[] = [];
     pty.onInput((bytes) => shown.push(bytes));
@@ -152,7 +152,7 @@ test('a reader that has gone is no failure', async () => {
   const output = createOutput(ends.written);
   output.write(BYTES);
   await flushOutputs(1000);
-  assert.equal(output.waiting(), 0);
+  assert.equal(output.queued(), 0);
   output.close();
   closeSync(ends.written);
 });

@@ -4,41 +4,41 @@ import { deferred } from '../util/deferred.ts';
 import { createDrain } from '../util/drain.ts';
 import { openWriter, type Take } from './output-writer.ts';
 
-/** How soon a full output is tried again, in milliseconds: at once while it is read, then ever less often. */
+/** Delay before a write to a full output is retried, in milliseconds: short while it is read, then doubled each time. */
 const RETRY_MS = { first: 1, last: 100 };
 
 /** Most bytes written in one turn of the event loop: a fast reader must not starve other work. */
 const AT_ONCE_BYTES = 2 ** 18;
 
-/** How long an output that failed (its reader has gone) is not tried again, in milliseconds: each failure costs time. */
+/** How long nothing is written after a failure (the reader has closed its end), in milliseconds: each failure costs time. */
 const FAILED_MS = 100;
 
 /**
  * An inherited or opened file descriptor that is written without ever blocking: a terminal stopped with Ctrl-S and an
- * unread pipe hold up nothing. O_NONBLOCK is never set on the descriptor: its open file description may be shared,
+ * unread pipe block nothing. O_NONBLOCK is never set on the descriptor: its open file description may be shared,
  * with the user's shell for instance.
  */
 export interface Output {
-  /** Writes what the descriptor takes now and queues the rest. The caller bounds the queue by {@link Output.waiting}. */
+  /** Writes as many bytes as the descriptor takes now and queues the rest. The caller bounds the queue by {@link Output.queued}. */
   readonly write: (bytes: Uint8Array) => void;
   /** Size of the queue, in bytes. */
-  readonly waiting: () => number;
+  readonly queued: () => number;
   /** Removes the oldest bytes of the queue beyond `most`. */
   readonly dropBeyond: (most: number) => void;
   /** Calls `resume` once, when the queue has at most `most` bytes. */
   readonly onDrain: (most: number, resume: () => void) => void;
   /** Settles when writing can begin. */
   readonly ready: Promise<void>;
-  /** Takes no more, and closes what was opened for it as soon as the queue is written; {@link flushOutputs} waits for that. */
+  /** Accepts no more bytes, and releases the descriptor as soon as the queue is written; {@link flushOutputs} waits for that. */
   readonly close: () => void;
 }
 
-/** Outputs that the exit of the process waits for. */
+/** Outputs that are flushed before the process exits. */
 const outputs = new Set<Output>();
 
-/** What a descriptor is to the output on it. */
+/** Ownership of the descriptor. */
 export interface OutputOptions {
-  /** called once all is written and nothing more will be: closes the descriptor, where that is the output's to do */
+  /** called once, after the last write: closes the descriptor where the output owns it */
   readonly release?: () => void;
 }
 
@@ -61,7 +61,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
     try {
       if (writeQueue(queue, writer.take) > 0) pause = RETRY_MS.first;
     } catch {
-      // the reader has closed its end, for good or until the next reader
+      // the reader has closed its end; a FIFO may get another reader
       failedUntil = performance.now() + FAILED_MS;
       queue.drop(queue.length());
     }
@@ -84,7 +84,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
       queue.push(bytes);
       if (timer === undefined) flush();
     },
-    waiting: queue.length,
+    queued: queue.length,
     ready: writer.ready.then(() => (queue.length() > 0 ? flush() : undefined)),
     dropBeyond: (most) => void dropOldest(queue, most),
     onDrain: drain.wait,
@@ -98,7 +98,7 @@ export function createOutput(fd: number, options: OutputOptions = {}): Output {
   return output;
 }
 
-/** Writes what is taken now. @returns the number of bytes */
+/** Writes as many bytes as the descriptor takes now. @returns their number */
 function writeQueue(queue: ByteQueue, take: Take): number {
   let done = 0;
   while (done < AT_ONCE_BYTES && queue.length() > 0) {
@@ -115,11 +115,11 @@ export async function flushOutputs(ms: number): Promise<void> {
   await Promise.all([...outputs].map(({ ready }) => ready));
   const done = deferred<void>();
   const end = performance.now() + ms;
-  const look = (): void => {
-    const isWaiting = [...outputs].some((output) => output.waiting() > 0);
-    if (!isWaiting || performance.now() >= end) done.resolve();
-    else setTimeout(look, RETRY_MS.first);
+  const check = (): void => {
+    const isQueued = [...outputs].some((output) => output.queued() > 0);
+    if (!isQueued || performance.now() >= end) done.resolve();
+    else setTimeout(check, RETRY_MS.first);
   };
-  look();
+  check();
   await done.promise;
 }

@@ -1,8 +1,8 @@
 import { readFile, readdir, readlink, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 
-/** Longest search, in milliseconds: it only makes an error message better. */
-const PATIENCE_MS = 1000;
+/** Longest search, in milliseconds: it only makes an error message more precise. */
+const DEADLINE_MS = 1000;
 
 /** A process that holds a socket. */
 export interface Holder {
@@ -12,12 +12,12 @@ export interface Holder {
 }
 
 /**
- * Finds the process that holds the socket at a path, from /proc: asking by a connection (SO_PEERCRED) would make a console, a
- * back-end or a migration take this process for its client.
- * @returns undefined where it cannot be known: another user's process, another network namespace
+ * Finds the process that holds the socket at a path, in /proc: a console, a back-end or a migration would take a connection
+ * that asks for SO_PEERCRED for its client.
+ * @returns undefined where /proc does not show it: another user's process, another network namespace
  */
 export async function findHolder(path: string): Promise<Holder | undefined> {
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(DEADLINE_MS);
   try {
     const file = await stat(path);
     const bound = await boundPaths(basename(path));
@@ -25,17 +25,17 @@ export async function findHolder(path: string): Promise<Holder | undefined> {
     for (const pid of await processes()) {
       if (signal.aborted) return undefined;
       for (const boundTo of await pathsHeldBy(pid, bound)) {
-        const there = await stat(resolve(await folderOf(pid), boundTo)).catch(() => undefined);
-        if (there?.dev === file.dev && there.ino === file.ino) return { pid, name: await nameOf(pid) };
+        const found = await stat(resolve(await folderOf(pid), boundTo)).catch(() => undefined);
+        if (found?.dev === file.dev && found.ino === file.ino) return { pid, name: await nameOf(pid) };
       }
     }
   } catch {
-    // without /proc, or the socket has gone meanwhile
+    // there is no /proc, or the socket was removed meanwhile
   }
   return undefined;
 }
 
-/** Sockets whose path ends with a name: their paths, as they were bound, by their numbers. */
+/** Sockets whose path ends with a name: the paths that were bound, by the inodes of the sockets. */
 async function boundPaths(name: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (const line of (await readFile('/proc/net/unix', 'utf8')).split('\n')) {
@@ -51,13 +51,13 @@ async function processes(): Promise<number[]> {
 }
 
 async function pathsHeldBy(pid: number, bound: ReadonlyMap<string, string>): Promise<string[]> {
-  // gone, or another user's
+  // the process has exited, or is another user's
   const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
   const targets = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
   return targets.flatMap((target) => bound.get(/^socket:\[(\d+)\]$/.exec(target)?.[1] ?? '') ?? []);
 }
 
-/** A relative path counts from the folder of the process that bound it. */
+/** Working directory of a process: a relative path was bound in it. */
 async function folderOf(pid: number): Promise<string> {
   return readlink(`/proc/${pid}/cwd`).catch(() => '/');
 }

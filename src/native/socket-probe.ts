@@ -8,7 +8,7 @@ import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, socketAddress } from './unix-socket.
  * one that a dead process left. The call never waits, and the process does not see it: a vhost-user back-end, a console or
  * a migration would take a real connection for its client.
  * @returns why no process can be reached; undefined where the socket is held
- * @throws with the reason alone where it cannot be told, or the socket is of another kind
+ * @throws with the reason alone where the kernel refuses the call, or the socket is of another kind
  */
 export function probeSocket(path: string): string | undefined {
   const probe = checked('socket', libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));

@@ -1,12 +1,12 @@
-/** Bytes are copied into blocks of this size: many small pieces cost no more memory than one large one. */
+/** Bytes are copied into blocks of this size, so that many small pieces take no more memory than one large piece. */
 const BLOCK_BYTES = 65_536;
 
-/** Bytes in order, taken from the front; adding and taking cost the same however many there are. */
+/** A queue of bytes. Adding and removing take constant time. */
 export interface ByteQueue {
   readonly length: () => number;
   /** Adds a copy of the bytes at the end. */
   readonly push: (bytes: Uint8Array) => void;
-  /** The first bytes, as many as lie together; empty where there are none. They are never changed. */
+  /** Returns the first bytes, as many as are contiguous; empty where there are none. They are never changed. */
   readonly front: () => Buffer;
   /** Removes the first `count` bytes. */
   readonly drop: (count: number) => void;
@@ -65,7 +65,7 @@ function dropFromFirst(blocks: Block[], most: number): number {
   return count;
 }
 
-/** Removes the first bytes beyond `most`. @returns how many that were */
+/** Removes the oldest bytes beyond `most`. @returns their number */
 export function dropOldest(queue: ByteQueue, most: number): number {
   const excess = Math.max(0, queue.length() - most);
   queue.drop(excess);

@@ -1,4 +1,4 @@
-/** Longest text from outside within a message, and longest message of an answer, an error or the log, in characters. */
+/** Longest text of a user or client within a message, and longest message of a reply, an error or the log, in characters. */
 export const VALUE_MAX = 80;
 export const MESSAGE_MAX = 4096;
 
@@ -19,13 +19,13 @@ export function joinSome(items: readonly string[], separator: string): string {
   return more === 0 ? shown.join(separator) : `${shown.join(separator)}${separator}and ${more} more`;
 }
 
-/** Returns a JSON value as JSON text for a message. Looks at no more of a large value than is shown. */
+/** Returns a JSON value as JSON text for a message. Reads no more of a large value than is shown. */
 export function preview(value: unknown, most = VALUE_MAX): string {
   const text = start(value, most + 1) ?? String(value);
   return text.length > most ? `${text.slice(0, most - 3)}...` : text;
 }
 
-/** At least the first `need` characters of a value's JSON text; undefined where it has none. */
+/** Returns at least the first `need` characters of a value's JSON text; undefined where it has none. */
 function start(value: unknown, need: number): string | undefined {
   if (typeof value === 'string') return JSON.stringify(value.length > need ? value.slice(0, need) : value);
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

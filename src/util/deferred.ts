@@ -5,7 +5,7 @@ export interface Deferred<T> {
   readonly reject: (error: Error) => void;
 }
 
-/** `Promise.withResolvers`, which Node 20 lacks. An unhandled rejection is the caller's to take. */
+/** Creates one; `Promise.withResolvers`, which Node 20 lacks. The caller handles the rejection. */
 export function deferred<T>(): Deferred<T> {
   let resolve: (value: T) => void = () => undefined;
   let reject: (error: Error) => void = () => undefined;

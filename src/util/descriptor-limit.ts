@@ -1,20 +1,20 @@
 import { readFileSync } from 'node:fs';
 
-/** Where the limit cannot be read: what most systems have at least. */
-const USUAL = 1024;
+/** Assumed where the limit cannot be read: the default of most systems. */
+const DEFAULT = 1024;
 
-let known: number | undefined;
+let cached: number | undefined;
 
 /** Returns how many descriptors this process may have open (RLIMIT_NOFILE). It does not change after the start. */
 export function descriptorLimit(): number {
-  return (known ??= readLimit());
+  return (cached ??= readLimit());
 }
 
 function readLimit(): number {
   try {
     const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-    return Number(soft ?? USUAL);
+    return Number(soft ?? DEFAULT);
   } catch {
-    return USUAL;
+    return DEFAULT;
   }
 }

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 
 /**
- * Makes sure that this process can open so many descriptors at once.
+ * Checks that this process can open so many descriptors at once.
  * @throws the system's error where it cannot
  */
 export function requireDescriptors(count: number): void {
@@ -13,13 +13,13 @@ export function requireDescriptors(count: number): void {
   }
 }
 
-/** What starting a program with its three standard streams takes for a moment, with some to spare. */
+/** Descriptors that the start of a program with its three standard streams takes for a moment, and some to spare. */
 const PROGRAM_DESCRIPTORS = 16;
 
 /**
- * To be called before a program is started. Where descriptors run out in the middle of it, Node loses those of the streams for ever,
- * and tells of the failure by an event of a child without streams.
- * @param streams further streams that it gets
+ * To be called before a program is started. Where descriptors run out during the start, Node never closes those of the streams,
+ * and reports the failure by an event of a child without streams.
+ * @param streams number of further streams of the program
  * @throws the system's error where this process has no descriptors left
  */
 export function requireProgramDescriptors(streams = 0): void {

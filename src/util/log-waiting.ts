@@ -1,7 +1,7 @@
 import { logDots, logNotice } from './log.ts';
 
 /**
- * Tells at once that an operation waits for another process, and adds a dot a second where the log is a terminal; until it
+ * Logs that an operation waits for another process, and adds a dot a second where the log is a terminal, until it
  * is disposed of. `target` is the part of the program, as in `createLog`.
  */
 export function logWaiting(target: string, text: string): Disposable {

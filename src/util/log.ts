@@ -1,6 +1,6 @@
 import { clip } from './clip.ts';
 
-/** How much is written: `warn` without `-v`, `info`, `debug` and `trace` with one, two and three. */
+/** Level of a line: `warn` is written without `-v`, `info`, `debug` and `trace` with one, two and three `-v`. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'trace'];
@@ -17,18 +17,18 @@ export interface Log {
 interface LogSink {
   readonly level: LogLevel;
   readonly write: (text: string) => void;
-  /** a person may be reading: see {@link logDots} */
+  /** the log is a terminal: see {@link logDots} */
   readonly isTerminal?: boolean;
 }
 
 let sink: LogSink = { level: 'warn', write: (text) => void process.stderr.write(text) };
 
-/** Sets where log lines go and how many; called once, by the entry point. */
+/** Sets the destination and the level of the log; called once, by the entry point. */
 export function configureLog(options: LogSink): void {
   sink = options;
 }
 
-/** A log whose lines read `cloud-hypervisor: <elapsed>: <vmm> LEVEL:<target> -- <message>`, as the original's. */
+/** Creates a log with lines of Cloud Hypervisor's form: `cloud-hypervisor: <elapsed>: <vmm> LEVEL:<target> -- <message>`. */
 export function createLog(target: string): Log {
   const at = (level: LogLevel) => (message: string) => {
     if (LEVELS.indexOf(level) <= LEVELS.indexOf(sink.level)) writeLine(level, target, message);
@@ -36,7 +36,7 @@ export function createLog(target: string): Log {
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 
-/** Logs at level `info`, but always: what a user must know of a start that went well, e.g. the path of a PTY. */
+/** Logs at level `info`, whatever the level of the log: facts that a user needs after a start, e.g. the path of a PTY. */
 export function logNotice(target: string, message: string): void {
   writeLine('info', target, message);
 }
@@ -50,7 +50,7 @@ function writeLine(level: LogLevel, target: string, message: string): void {
 
 /** How often a dot is written, in milliseconds. */
 const DOT_MS = 1000;
-/** The last line of the log is one of dots. */
+/** The last line of the log consists of dots. */
 let hasDots = false;
 
 /** Writes a dot a second where the log is a terminal, until it is disposed of. */
@@ -81,7 +81,7 @@ function elapsed(): string {
 /** Longest line in characters: a stack, or the command line of QEMU. */
 const LINE_MAX = 16_384;
 
-/** A guest's or client's text must not be able to forge a second line of log. */
+/** Escapes line breaks: a text of a guest or client must not forge a second line. */
 function oneLine(message: string): string {
   return clip(message, LINE_MAX).replaceAll('\r', '\\r').replaceAll('\n', '\\n');
 }

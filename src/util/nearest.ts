@@ -1,6 +1,6 @@
 /**
- * The candidate that a mistyped word most likely stands for: equal but for case and blanks, or at most a third of its
- * letters away. Undefined where none is so near.
+ * Returns the candidate that a mistyped word most likely stands for: equal but for case and blanks, or at an edit distance of at
+ * most a third of its letters. Undefined where there is none.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const typed = word.trim().toLowerCase();
@@ -14,12 +14,12 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best?.candidate;
 }
 
-/** `did you mean <text>?`; undefined where there is no text. */
+/** Returns `did you mean <text>?`; undefined where there is no text. */
 export function didYouMean(text: string | undefined): string | undefined {
   return text === undefined ? undefined : `did you mean ${text}?`;
 }
 
-/** `expected <form>; did you mean <text>?`; the form alone where there is no text. */
+/** Returns `expected <form>; did you mean <text>?`; the form alone where there is no text. */
 export function expected(form: string, meant: string | undefined): string {
   return [`expected ${form}`, didYouMean(meant) ?? []].flat().join('; ');
 }
@@ -34,7 +34,7 @@ function tolerance(typed: string, candidate: string): number {
   return Math.min(typed.length, candidate.length) < 2 ? 0 : Math.max(1, Math.floor(longer / 3));
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other. */
+/** Returns the number of insertions, deletions, replacements and swaps of neighbours between two words. */
 function distanceOf(from: string, to: string): number {
   if (Math.max(from.length, to.length) > LONGEST) return Infinity;
   let beforeLast: number[] = [];

@@ -6,7 +6,7 @@ import { beforeDeadline, pathError } from './path-deadline.ts';
 
 /*
  * The one way to open a path that a user or a client named. An open(2) of a FIFO waits for the other end, and any call on
- * a dead network mount waits for ever: neither may hold up the event loop, a thread of libuv's pool or an operation.
+ * a dead network mount never returns: neither may block the event loop, a thread of libuv's pool or an operation.
  */
 
 /** Kind of a file, by fstat. */
@@ -20,7 +20,7 @@ export interface OpenRequest {
   readonly mode?: number;
   /** kinds that are accepted; any other is closed and refused */
   readonly kinds?: readonly FileKind[];
-  /** reason that is given for any other kind */
+  /** reason in the error for any other kind */
   readonly refusal?: string;
   /** how long the file system may take, in milliseconds */
   readonly deadlineMs?: number;
@@ -29,13 +29,13 @@ export interface OpenRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Flags of a file that takes output: made where it is missing, emptied where it is there. */
+/** Flags of a file for output: created where it is missing, truncated where it exists. */
 export const OUTPUT_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
 
-/** Kinds that take output. */
+/** Kinds that accept output. */
 export const OUTPUT_KINDS: readonly FileKind[] = ['file', 'character', 'fifo'];
 
-/** A reader is often started in the same moment as the VMM, in milliseconds. */
+/** How long a FIFO waits for its reader, in milliseconds: readers are often started together with the VMM. */
 const READER_DEADLINE_MS = 3000;
 
 /** How often a FIFO without a reader is tried again, in milliseconds. */
@@ -50,7 +50,7 @@ const TEXT_LIMIT_BYTES = 64 * 2 ** 20;
  */
 export async function openFile(path: string, request: OpenRequest = {}): Promise<FileHandle> {
   const { flags = constants.O_RDONLY, deadlineMs, signal } = request;
-  // looked at first: the mere opening of a device may do something, and O_TRUNC must not hit the wrong file
+  // checked first: opening a device can have an effect, and O_TRUNC must not hit the wrong file
   await checkKind(path, request);
   const file = await openWhenRead(path, flags, request);
   try {
@@ -88,7 +88,7 @@ export async function readBytes(
   return beforeDeadline(path, () => readUpTo(file, size), { signal });
 }
 
-/** A file that grows meanwhile is cut where it ended: its size was checked. */
+/** Reads up to the size that was checked, also where the file grows meanwhile. */
 async function readUpTo(file: FileHandle, size: number): Promise<Buffer> {
   const bytes = Buffer.alloc(size);
   let done = 0;
@@ -106,7 +106,7 @@ async function checkKind(path: string, request: OpenRequest): Promise<void> {
     const status = await beforeDeadline(path, () => stat(path), { deadlineMs, signal });
     refuseKind(path, kindOf(status), request);
   } catch (error) {
-    // the open makes it, or says the same
+    // the open creates it, or fails with the same reason
     if (codeOf(error) !== 'ENOENT') throw error;
   }
 }
@@ -164,7 +164,7 @@ function refuseKind(path: string, kind: AnyKind, request: OpenRequest): void {
   const { flags = constants.O_RDONLY, kinds = ['file'], refusal } = request;
   if (kinds.some((one) => one === kind)) return;
   const isRead = (flags & (constants.O_WRONLY | constants.O_RDWR)) === 0;
-  // in the words of the system, unless there are better ones for what it allows
+  // the system's own text, unless the caller has a more precise one
   if (kind === 'directory' && !(isRead && refusal !== undefined)) {
     throw pathError('EISDIR', 'illegal operation on a directory', path);
   }

@@ -1,42 +1,42 @@
 /*
- * A call on a file of a dead network mount does not come back, and its thread of libuv's pool with it. The caller is told
- * after a deadline; a path that still hangs is not asked again, so that one dead mount cannot take every thread.
+ * A call on a file of a dead network mount never returns, and blocks its thread of libuv's pool. The caller's promise rejects
+ * after a deadline; further calls on a path that still hangs are refused, so that one dead mount cannot block every thread.
  */
 
 /** How long a file system may take to answer, in milliseconds: a disk that spins up takes up to ten seconds. */
 const DEADLINE_MS = 10_000;
 
-/** How many calls may hang before none is started any more: libuv's pool has eight threads, and one waits for requests. */
+/** Number of hanging calls at which no further call is started: libuv's pool has eight threads, and one waits for requests. */
 const HANGING_MAX = 3;
 
-/** Calls whose deadline has passed and that have not come back. */
+/** Paths of calls whose deadline has passed and that have not returned. */
 const hanging: string[] = [];
 
-/** Whether threads hang in calls: an ordinary exit would wait for them for ever. */
+/** Returns whether threads hang in calls: an ordinary exit of the process would never return. */
 export function hasHangingCalls(): boolean {
   return hanging.length > 0;
 }
 
-/** How long calls may still take when the operation that waits for them is to end, in milliseconds. */
-const HURRY_MS = 1000;
+/** Deadline of calls whose operation is cancelled, in milliseconds. */
+const SHORT_DEADLINE_MS = 1000;
 
-/** What gives up each call that is waited for. */
-const waiting = new Set<(deadlineMs: number) => void>();
+/** Sets the deadline of each pending call. */
+const pending = new Set<(deadlineMs: number) => void>();
 
-/** Shortens the deadline of every call that is waited for: the VM, or the VMM, is to end. */
+/** Shortens the deadline of every pending call: the VM, or the VMM, shuts down. */
 export function shortenPathDeadlines(): void {
-  for (const hurry of waiting) hurry(HURRY_MS);
+  for (const setDeadline of pending) setDeadline(SHORT_DEADLINE_MS);
 }
 
 interface Limits<T> {
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** takes a result that comes when no caller waits for it any longer */
+  /** gets a result that arrives after the deadline, and releases it */
   readonly onLate?: (late: T) => void;
 }
 
 /**
- * Calls the file system and gives up after a deadline, or when `signal` aborts. Rejects with an error that names the path;
+ * Calls the file system, and rejects after a deadline or when `signal` aborts. Rejects with an error that names the path;
  * `reasonOf` has its reason.
  */
 export function beforeDeadline<T>(
@@ -53,7 +53,7 @@ export function beforeDeadline<T>(
     let isAbandoned = false;
     const stopWaiting = (): void => {
       clearTimeout(timer);
-      waiting.delete(startTimer);
+      pending.delete(startTimer);
       signal?.removeEventListener('abort', abort);
     };
     const abandon = (error: Error): void => {
@@ -69,7 +69,7 @@ export function beforeDeadline<T>(
       timer = setTimeout(() => abandon(pathError('ETIMEDOUT', reason, path)), ms);
     };
     startTimer(deadlineMs);
-    waiting.add(startTimer);
+    pending.add(startTimer);
     const abort = (): void => abandon(endedWait(path));
     signal?.addEventListener('abort', abort);
     const finish = async (): Promise<void> => {

@@ -1,6 +1,6 @@
 import type { Log } from './log.ts';
 
-/** At most `most` in each interval; an interval begins with the first one after the end of the interval before. */
+/** At most `most` calls in each interval; an interval begins with the first call after the end of the previous one. */
 export interface RateLimit {
   readonly most: number;
   readonly intervalMs: number;
@@ -9,9 +9,9 @@ export interface RateLimit {
 /** Limit for log lines and events that a guest, a peer or a client can cause. */
 export const OUTSIDE_LIMIT: RateLimit = { most: 10, intervalMs: 10_000 };
 
-/** Counts what passes and what does not. Needs no timers, so it works in threads that block in the kernel. */
+/** Counts calls that pass and calls that are dropped. Needs no timers, so it works in threads that block in the kernel. */
 export interface Limiter {
-  /** Returns whether one more passes now; counts it as dropped otherwise. */
+  /** Returns whether a call passes now; counts it as dropped otherwise. */
   readonly take: () => boolean;
   /** Returns how many were dropped since the last call of `takeDropped`. */
   readonly takeDropped: () => number;
@@ -52,8 +52,8 @@ export interface LimitedOptions extends RateLimit {
 }
 
 /**
- * Returns `act` limited to a rate: calls beyond it are dropped, and their number is told at the end of the interval.
- * The timer that does so does not keep the process alive.
+ * Returns `act` limited to a rate: calls beyond it are dropped, and their number is reported at the end of the interval.
+ * The timer does not keep the process alive.
  */
 export function limitCalls<A extends readonly unknown[]>(
   act: (...args: A) => void,
@@ -61,7 +61,7 @@ export function limitCalls<A extends readonly unknown[]>(
 ): (...args: A) => void {
   const limiter = createLimiter(limit);
   let timer: NodeJS.Timeout | undefined;
-  const tell = (): void => {
+  const report = (): void => {
     timer = undefined;
     const count = limiter.takeDropped();
     if (count > 0) onDropped(count);
@@ -69,12 +69,12 @@ export function limitCalls<A extends readonly unknown[]>(
   return (...args) => {
     if (limiter.take()) act(...args);
     // rounded up: a timer may fire up to 1 ms early
-    else timer ??= setTimeout(tell, Math.ceil(limiter.remaining()) + 1).unref();
+    else timer ??= setTimeout(report, Math.ceil(limiter.remaining()) + 1).unref();
   };
 }
 
 /**
- * Returns a log whose lines are limited, each level by itself. `what` completes "12 lines about ... were dropped".
+ * Returns a log whose lines are limited, each level separately. `what` completes "12 lines about ... were dropped".
  */
 export function limitLog(log: Log, what: string, limit: RateLimit = OUTSIDE_LIMIT): Log {
   const at = (level: keyof Log) =>

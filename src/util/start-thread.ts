@@ -3,13 +3,13 @@ import { getAsset, isSea } from 'node:sea';
 import { Worker } from 'node:worker_threads';
 import { requireDescriptors } from './free-descriptors.ts';
 
-/** Defined by scripts/bundle.ts: the code of a thread then stands in a bundle of its own. */
+/** Defined by scripts/bundle.ts: the code of a thread is then a bundle of its own. */
 declare const NEPHOS_VERSION: string;
 
 /** Threads of the VMM, by the name of their bundle; scripts/bundle.ts lists their sources. */
 export type ThreadName = 'vsock-worker';
 
-/** What a thread opens, with some to spare. */
+/** Descriptors that a thread opens, and some to spare. */
 const THREAD_DESCRIPTORS = 16;
 
 /**
@@ -18,7 +18,7 @@ const THREAD_DESCRIPTORS = 16;
  * @throws the system's error where this process has no descriptors left
  */
 export function startThread(name: ThreadName, module: () => URL, workerData: object): Worker {
-  // Node 20 loses an epoll descriptor for ever where a thread's start fails half-way for want of them
+  // Node 20 never closes an epoll descriptor where the start of a thread fails for lack of descriptors
   requireDescriptors(THREAD_DESCRIPTORS);
   if (isSea()) return new Worker(getAsset(`${name}.cjs`, 'utf8'), { eval: true, workerData });
   const file = typeof NEPHOS_VERSION === 'string' ? join(__dirname, `${name}.cjs`) : module();

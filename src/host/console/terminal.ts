@@ -21,7 +21,7 @@ export function openTerminal({ takesInput = true } = {}): HostConsole {
     write: (bytes) => {
       output.write(bytes);
       output.dropBeyond(MOST_BYTES);
-      return output.waiting() <= HOLD_BYTES;
+      return output.queued() <= HOLD_BYTES;
     },
     onDrain: (resume) => output.onDrain(RESUME_BYTES, resume),
     onInput: (take) => input?.onInput(take),

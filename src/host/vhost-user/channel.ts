@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { createReadiness, type Readiness } from '../../native/readiness.ts';
+import { createReadiness, type Readiness, type Watch } from '../../native/readiness.ts';
 import {
   closeAll,
   createReceive,
@@ -72,7 +72,7 @@ function openSocket(fd: number, calls: ChannelCalls): Socket {
     waiting = [];
     for (const resume of woken) resume();
   };
-  const watch = calls.readiness.watchChanges(fd, wake);
+  const watch = watchOrClose(fd, calls, wake);
   return {
     ...calls,
     fd,
@@ -86,6 +86,16 @@ function openSocket(fd: number, calls: ChannelCalls): Socket {
       wake();
     },
   };
+}
+
+/** The descriptor is closed where it cannot be watched. */
+function watchOrClose(fd: number, { readiness }: ChannelCalls, onChange: () => void): Pick<Watch, 'remove'> {
+  try {
+    return readiness.watchChanges(fd, onChange);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 async function readMessage(socket: Socket, fds: number[]): Promise<Message | undefined> {

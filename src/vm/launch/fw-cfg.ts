@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { FwCfgItem } from '../../devices/payload/fw-cfg.ts';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
@@ -48,8 +47,7 @@ async function openItem({ name, file, string = '' }: FwCfgItem): Promise<OpenIte
       // by its descriptor: two items may have the same file
       return { path: `${file}#${opened.fd}`, fd: opened.fd, close: () => opened.close() };
     }
-    const text = await createMemfd('fw_cfg');
-    await writeFile(text.path, string);
+    const text = await createMemfd('fw_cfg', string);
     return { path: text.path, fd: text.fd, close: async () => text[Symbol.dispose]() };
   } catch (error) {
     throw new ApiError('failed', `fw_cfg ${name}: ${file ?? 'string'}: ${reasonOf(error)}`);

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import type { PlatformConfig } from '../../devices/platform/config.ts';
 import { smbiosTables } from '../../devices/platform/smbios-tables.ts';
 import { createMemfd, type Memfd } from '../../native/memfd.ts';
@@ -13,16 +12,20 @@ export interface SmbiosFiles extends Disposable {
 /** Writes what a platform says: as files, because QEMU's options would join a user's texts with commas. */
 export async function writeSmbios(platform: PlatformConfig | undefined): Promise<SmbiosFiles> {
   const files: Memfd[] = [];
-  for (const table of platform === undefined ? [] : smbiosTables(platform)) {
-    const file = await createMemfd('smbios');
-    files.push(file);
-    await writeFile(file.path, table);
+  const dispose = (): void => {
+    for (const file of files) file[Symbol.dispose]();
+  };
+  try {
+    for (const table of platform === undefined ? [] : smbiosTables(platform)) {
+      files.push(await createMemfd('smbios', table));
+    }
+  } catch (error) {
+    dispose();
+    throw error;
   }
   return {
     paths: files.map(({ path }) => path),
     fds: new Map(files.map(({ path, fd }) => [path, fd])),
-    [Symbol.dispose]: () => {
-      for (const file of files) file[Symbol.dispose]();
-    },
+    [Symbol.dispose]: dispose,
   };
 }

@@ -1,4 +1,4 @@
-import { documentOf, nestedStructs, type DocumentView } from '../schema/document.ts';
+import { documentOf, nestedStructs, type DocumentView } from '../schema/openapi-schema.ts';
 import type { DocumentFragment } from '../schema/field.ts';
 import { allAnswers } from './answers.ts';
 import { DeviceNode, ErrorMessages, type NamedMap } from './replies.ts';

@@ -1,5 +1,5 @@
 import { imageType } from '../devices/disk/config.ts';
-import { readIntegers } from '../devices/common/integers.ts';
+import { readIntegers } from '../devices/common/integer-list.ts';
 import { PortForward } from '../devices/net/port-forward.ts';
 import { FILE_URL, SOCKET_URL } from './url-patterns.ts';
 import {
@@ -14,7 +14,7 @@ import {
   type ValueOf,
 } from '../schema/field.ts';
 import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
-import { readTexts } from '../schema/lists.ts';
+import { readTexts } from '../schema/option-lists.ts';
 
 // required here, although the document does not require it
 const needed = <F extends Field>(inner: F): F => documentedAs('optional', inner);

@@ -1,4 +1,4 @@
-import { QUOTING_HELP } from '../schema/words.ts';
+import { QUOTING_HELP } from '../schema/option-string.ts';
 import { VMM_FLAGS } from './daemon-options.ts';
 import type { Flag } from './flag.ts';
 import { VM_FLAGS } from './vm-flags.ts';

@@ -7,7 +7,7 @@ import type { Device, HotAddCommand } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseSize } from '../schema/size.ts';
-import { parseWords, WordError } from '../schema/words.ts';
+import { parseWords, WordError } from '../schema/option-string.ts';
 import { reasonOf } from '../util/errno.ts';
 import { fullBody } from './full-body.ts';
 

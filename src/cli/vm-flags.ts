@@ -3,7 +3,7 @@ import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES } from '../devices/table.ts';
 import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { NO_IGVM } from '../devices/payload/config.ts';
-import { syntaxOf } from '../schema/words.ts';
+import { syntaxOf } from '../schema/option-string.ts';
 import type { Flag } from './flag.ts';
 
 /** The flags that describe a VM: what it starts, then one for each row of the device table that has one. */

@@ -3,7 +3,7 @@ import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES, devicesInOrder } from '../devices/table.ts';
 import type { Struct } from '../schema/field.ts';
-import { parseWords, WordError, type ParsedWords } from '../schema/words.ts';
+import { parseWords, WordError, type ParsedWords } from '../schema/option-string.ts';
 import { ConfigError } from './errors.ts';
 import { decodeVmConfig, type DecodedVmConfig } from './decode-vm-config.ts';
 import { VmConfig } from './vm-config.ts';

@@ -12,7 +12,7 @@ import { GenericVhostUserConfig } from '../devices/unsupported/config.ts';
 import { NumaConfig } from '../devices/numa/config.ts';
 import { PlatformConfig } from '../devices/platform/config.ts';
 import type { Struct } from '../schema/field.ts';
-import { parseWords, WordError } from '../schema/words.ts';
+import { parseWords, WordError } from '../schema/option-string.ts';
 
 interface Row {
   readonly struct: Struct;

@@ -11,7 +11,7 @@ import {
   type ValueOf,
 } from '../schema/field.ts';
 import { flag, nested } from '../schema/kinds.ts';
-import { withAbsolutePaths } from '../schema/paths.ts';
+import { withAbsolutePaths } from '../schema/absolute-paths.ts';
 import { dialectOf } from './dialect.ts';
 
 /** Configuration of a virtual machine: checked, with every default. */

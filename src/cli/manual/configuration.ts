@@ -4,7 +4,7 @@ import { RestoreConfig } from '../../api/requests.ts';
 import { VmConfig } from '../../config/vm-config.ts';
 import { MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { DEVICES } from '../../devices/table.ts';
-import { nestedStructs } from '../../schema/document.ts';
+import { nestedStructs } from '../../schema/openapi-schema.ts';
 import type { Field, Struct } from '../../schema/field.ts';
 import { formatSize } from '../../schema/size.ts';
 import { VMM_FLAGS } from '../daemon-options.ts';

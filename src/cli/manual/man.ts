@@ -1,4 +1,4 @@
-import { QUOTING_HELP } from '../../schema/words.ts';
+import { QUOTING_HELP } from '../../schema/option-string.ts';
 import type { Flag } from '../flag.ts';
 import { DAEMON, REMOTE, type Command } from './commands.ts';
 import { bold, example, heading, item, paragraphs, plain } from './roff.ts';

@@ -1,7 +1,7 @@
 import { struct, type ValueOf } from '../../schema/field.ts';
 import { list, readDecimal, uint } from '../../schema/kinds.ts';
-import { readTexts } from '../../schema/lists.ts';
-import { readIntegers } from './integers.ts';
+import { readTexts } from '../../schema/option-lists.ts';
+import { readIntegers } from './integer-list.ts';
 
 const hostCpus = () => list(uint('Processors of the host, by their numbers', { bits: 16 }));
 

@@ -1,6 +1,6 @@
 import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words } from '../../schema/field.ts';
 import { choice, flag, path, socketPath } from '../../schema/kinds.ts';
-import { WordError } from '../../schema/words.ts';
+import { WordError } from '../../schema/option-string.ts';
 import { pciDeviceId } from '../common/pci.ts';
 
 /** Where the bytes of a console go, in the order in which the command line's words win. */

@@ -11,7 +11,7 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { flag, list, nested, readDecimal, uint } from '../../schema/kinds.ts';
-import { readTexts } from '../../schema/lists.ts';
+import { readTexts } from '../../schema/option-lists.ts';
 import { AFFINITY_SYNTAX, CpuAffinity, readAffinity } from '../common/host-cpus.ts';
 
 /** Number of one part of a CPU topology. */

@@ -9,7 +9,7 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { choice, flag, ipv4, list, mac, nameOrNone, nested, path, text, uint } from '../../schema/kinds.ts';
-import { readIntegers } from '../common/integers.ts';
+import { readIntegers } from '../common/integer-list.ts';
 import { PortForward, readForwards } from './port-forward.ts';
 import { offloads } from './offloads.ts';
 import { pciDeviceId, pciSegment } from '../common/pci.ts';

@@ -1,7 +1,7 @@
 import { defaulted, struct, type ValueOf } from '../../schema/field.ts';
 import { expected } from '../../util/nearest.ts';
 import { choice, ipv4, readDecimal, uint } from '../../schema/kinds.ts';
-import { readTexts } from '../../schema/lists.ts';
+import { readTexts } from '../../schema/option-lists.ts';
 
 /** A port of the host behind which a port of the guest is (`backend` `user`). */
 export interface PortForward extends ValueOf<typeof PortForward> {}

@@ -8,8 +8,8 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { list, nested, readDecimal, text, uint } from '../../schema/kinds.ts';
-import { readItems } from '../../schema/lists.ts';
-import { readIntegers } from '../common/integers.ts';
+import { readItems } from '../../schema/option-lists.ts';
+import { readIntegers } from '../common/integer-list.ts';
 
 /** NUMA nodes: MAX_NODES of QEMU (include/system/numa.h). */
 export const NUMA_NODES = { maxItems: 128 } as const;

@@ -8,7 +8,7 @@ import {
   type ValueOf,
 } from '../../schema/field.ts';
 import { flag, list, nested, path, text } from '../../schema/kinds.ts';
-import { insideBrackets, splitOutside, unquoted } from '../../schema/lists.ts';
+import { insideBrackets, splitOutside, unquoted } from '../../schema/option-lists.ts';
 
 /** Files of the firmware configuration device: QEMU has 32 places (hw/nvram/fw_cfg.c), and uses some itself. */
 export const FW_CFG_ITEMS = { maxItems: 16 } as const;

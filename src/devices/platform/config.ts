@@ -9,8 +9,8 @@ import {
   type WordsForm,
 } from '../../schema/field.ts';
 import { flag, list, text, uint } from '../../schema/kinds.ts';
-import { readTexts } from '../../schema/lists.ts';
-import { readIntegers } from '../common/integers.ts';
+import { readTexts } from '../../schema/option-lists.ts';
+import { readIntegers } from '../common/integer-list.ts';
 import { NOT_EMPTY } from '../common/limits.ts';
 
 /** OEM strings: the table counts them in one byte (SMBIOS 3.7, 7.12). */

@@ -1,6 +1,6 @@
 import { defaulted, optional, struct, type ValueOf } from '../../schema/field.ts';
 import { flag, list, path, text, uint } from '../../schema/kinds.ts';
-import { readIntegers } from '../common/integers.ts';
+import { readIntegers } from '../common/integer-list.ts';
 import { pciSegment } from '../common/pci.ts';
 
 /** Why devices of current versions are refused, by member of VmConfig. */

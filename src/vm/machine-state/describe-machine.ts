@@ -3,7 +3,7 @@ import { portableVmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { isInFirstSteps } from '../../qemu/qmp/firmware-phase.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import { withAbsolutePaths } from '../../schema/paths.ts';
+import { withAbsolutePaths } from '../../schema/absolute-paths.ts';
 import type { Vm } from '../vm.ts';
 import type { Machine } from '../machine.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';

@@ -1,5 +1,5 @@
 import { readDecimal } from '../../schema/kinds.ts';
-import { readItems } from '../../schema/lists.ts';
+import { readItems } from '../../schema/option-lists.ts';
 
 /** More would be a slip, and must not fill the memory of the VMM. */
 const MOST = 65_536;

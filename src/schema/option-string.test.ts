@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaulted, formed, optional, struct, unworded, wordDefaulted, worded } from './field.ts';
 import { choice, flag, path, readToggle, size, text, uint } from './kinds.ts';
-import { parseWords, syntaxOf, WordError } from './words.ts';
+import { parseWords, syntaxOf, WordError } from './option-string.ts';
 
 const Boat = struct({
   name: 'Boat',

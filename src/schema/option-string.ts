@@ -1,6 +1,6 @@
 import type { Field, Struct, Words } from './field.ts';
-import { keysOf, syntaxOfKey, unknownWordHint } from './word-hints.ts';
-import { endOfList, endOfQuotes } from './lists.ts';
+import { keysOf, syntaxOfKey, unknownWordHint } from './option-hints.ts';
+import { endOfList, endOfQuotes } from './option-lists.ts';
 import { formatSize, parseSize } from './size.ts';
 
 interface WordErrorOptions extends ErrorOptions {

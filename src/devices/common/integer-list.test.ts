@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readIntegers } from './integers.ts';
+import { readIntegers } from './integer-list.ts';
 
 test('numbers and ranges are listed one by one', () => {
   assert.deepEqual(readIntegers('3'), [3]);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { VmConfig } from '../config/vm-config.ts';
 import { decode, encode } from './decode.ts';
 import type { Struct } from './field.ts';
-import { withAbsolutePaths } from './paths.ts';
+import { withAbsolutePaths } from './absolute-paths.ts';
 
 /** A configuration with paths in `folder`, or relative ones where that is empty. */
 function configuration(folder: string, made = folder) {

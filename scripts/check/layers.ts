@@ -167,7 +167,8 @@ export const FOLDER_RULES: readonly FolderRule[] = [
 /** Explains why a file may not import a module; `undefined`: it may. Unit tests may import anything. */
 export function layerViolation({ from, target, to }: Reference): string | undefined {
   const own = layerOf(from);
-  if (!from.startsWith('src/') || from.endsWith('.test.ts') || own === undefined) return undefined;
+  if (!from.startsWith('src/') || /(\.test|\/test-kit)\.ts$/.test(from) || own === undefined)
+    return undefined;
   if (own.withoutNode?.test(target) === true) return own.reason;
   if (to === undefined) return undefined;
   if (!to.startsWith('src/')) return 'src/ imports files of src/ only';

@@ -164,7 +164,7 @@ export const FOLDER_RULES: readonly FolderRule[] = [
   },
 ];
 
-/** Explains why a file may not import a module; `undefined`: it may. Unit tests may import anything. */
+/** Explains why a file may not import a module; `undefined`: it may. Unit tests and their kits may import anything. */
 export function layerViolation({ from, target, to }: Reference): string | undefined {
   const own = layerOf(from);
   if (!from.startsWith('src/') || /(\.test|\/test-kit)\.ts$/.test(from) || own === undefined)

@@ -57,7 +57,7 @@ async function findQemuUser(text: string): Promise<QemuUser | undefined> {
   if (process.platform !== 'linux') throw new ExitError('--user: needs Linux');
   const { findUser } = await import('./host/system/user.ts');
   const user = await findUser(text).catch((error: unknown) => {
-    throw new ExitError(`--user ${text}: ${reasonOf(error)}`);
+    throw new ExitError(`--user ${text}: ${reasonOf(error)}`, { cause: error });
   });
   if (user.uid === process.getuid?.() && user.gid === process.getgid?.()) return undefined;
   if (process.getuid?.() === 0) return user;
@@ -143,7 +143,7 @@ async function openMonitors(targets: readonly MonitorTarget[]): Promise<EventMon
     for (const target of targets) monitors.push(await openEventMonitor(target));
   } catch (error) {
     dispose();
-    throw new ExitError(`Error doing event monitor I/O: ${reasonOf(error)}`);
+    throw new ExitError(`Error doing event monitor I/O: ${reasonOf(error)}`, { cause: error });
   }
   const record: EventMonitor['record'] = (event) => {
     for (const monitor of monitors) monitor.record(event);
@@ -155,7 +155,7 @@ async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']
   for (const warning of vm.warnings) log.warn(warning);
   await vmm.handlers['vm.create'](vm.config);
   await vmm.handlers['vm.boot']().catch((error: unknown) => {
-    throw new ExitError(`Error booting VM: ${errorChain(error).join(': ')}`);
+    throw new ExitError(`Error booting VM: ${errorChain(error).join(': ')}`, { cause: error });
   });
 }
 
@@ -165,7 +165,7 @@ async function restoreFromCommandLine(
 ): Promise<void> {
   for (const warning of warnings) log.warn(warning);
   await vmm.handlers['vm.restore'](request).catch((error: unknown) => {
-    throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`);
+    throw new ExitError(`Error restoring VM: ${errorChain(error).join(': ')}`, { cause: error });
   });
 }
 
@@ -173,7 +173,7 @@ async function openDebugger(path: string | undefined): Promise<Disposable | unde
   if (path === undefined) return undefined;
   const { openDebuggerSocket } = await import('./vm/launch/debugger.ts');
   return openDebuggerSocket(path).catch((error: unknown) => {
-    throw new ExitError(`Failed to serve --gdb: ${reasonOf(error)}`);
+    throw new ExitError(`Failed to serve --gdb: ${reasonOf(error)}`, { cause: error });
   });
 }
 
@@ -189,7 +189,7 @@ async function serveMetricsOn(
     const server = await serveMetrics(path, metrics);
     return { metrics, [Symbol.asyncDispose]: () => Promise.resolve(server[Symbol.asyncDispose]()) };
   } catch (error) {
-    throw new ExitError(`Failed to serve --metrics: ${errorChain(error).join(': ')}`);
+    throw new ExitError(`Failed to serve --metrics: ${errorChain(error).join(': ')}`, { cause: error });
   }
 }
 
@@ -210,7 +210,7 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
   ]);
   const endpoints = onRequest === undefined ? all : observed(all, onRequest);
   return serve({ listen, endpoints }).catch((error: unknown) => {
-    throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`);
+    throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`, { cause: error });
   });
 }
 
@@ -237,7 +237,7 @@ async function openLogFile(path: string): Promise<FileHandle> {
   try {
     return await openFile(path, { flags: OUTPUT_FLAGS, mode: 0o600, kinds: OUTPUT_KINDS });
   } catch (error) {
-    throw new ExitError(`Error creating log file: ${path}: ${reasonOf(error)}`);
+    throw new ExitError(`Error creating log file: ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

@@ -1,5 +1,6 @@
 import { clip, preview } from '../util/clip.ts';
 import { reasonOf } from '../util/errno.ts';
+import { HiddenCause } from '../util/hidden-cause.ts';
 
 /**
  * Reason for the failure of a request. Only `http/reply.ts` maps it to a status code.
@@ -39,13 +40,17 @@ export class ApiError extends Error {
 /** Maximum number of messages after the first one, which names the endpoint. */
 export const CAUSES_MAX = 16;
 
-/** Returns the messages of an error and its causes, outermost first: the body of an error answer. */
+/**
+ * Returns the messages of an error and its causes, outermost first: the body of an error answer. It ends at a message that
+ * contains the reason of its cause, and before a hidden cause: the causes below are for logs and debuggers.
+ */
 export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
-  while (at instanceof Error && messages.length < CAUSES_MAX) {
-    // skips an error whose reason is already in the message before it
-    if (messages.at(-1)?.includes(clip(reasonOf(at))) !== true) messages.push(clip(at.message));
+  while (at instanceof Error && !(at instanceof HiddenCause) && messages.length < CAUSES_MAX) {
+    const reason = clip(reasonOf(at));
+    if (reason !== '' && messages.at(-1)?.includes(reason) === true) return messages;
+    if (reason !== '' || messages.length === 0) messages.push(clip(at.message));
     at = at.cause;
   }
   if (at !== undefined && !(at instanceof Error)) messages.push(preview(at));

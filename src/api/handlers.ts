@@ -132,11 +132,13 @@ const CODES: Readonly<Record<ConfigError['kind'], ApiErrorCode>> = {
 export function toApiError(error: unknown): unknown {
   if (error instanceof ConfigError) {
     return new ApiError(CODES[error.kind], 'The VM configuration is not valid', {
-      cause: new Error(error.message),
+      cause: new Error(error.message, { cause: error }),
     });
   }
   if (error instanceof DecodeError) {
-    return new ApiError('bad-request', 'The request is not valid', { cause: new Error(error.message) });
+    return new ApiError('bad-request', 'The request is not valid', {
+      cause: new Error(error.message, { cause: error }),
+    });
   }
   return error;
 }

@@ -188,8 +188,9 @@ function readRestore(text: string): DecodedRestore {
     const { json, warnings } = parseFlag('restore', RestoreConfig, text);
     return { request: decode(RestoreConfig, json), warnings };
   } catch (error) {
-    if (error instanceof ConfigError) throw new OptionError(error.message, error.hint);
-    if (error instanceof DecodeError) throw new OptionError(`Error parsing --restore: ${error.message}`);
+    if (error instanceof ConfigError) throw new OptionError(error.message, error.hint, { cause: error });
+    if (error instanceof DecodeError)
+      throw new OptionError(`Error parsing --restore: ${error.message}`, undefined, { cause: error });
     throw error;
   }
 }
@@ -205,7 +206,7 @@ function readVm(flags: ParsedFlags): DecodedVmConfig {
     });
   } catch (error) {
     if (error instanceof ConfigError) {
-      throw new OptionError(`Error parsing config: ${error.message}`, error.hint);
+      throw new OptionError(`Error parsing config: ${error.message}`, error.hint, { cause: error });
     }
     throw error;
   }

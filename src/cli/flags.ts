@@ -6,8 +6,8 @@ export class UsageError extends Error {
   /** what is expected, or meant; shown on a line of its own, as programs may compare the message */
   readonly hint: string | undefined;
 
-  constructor(message: string, hint?: string) {
-    super(message);
+  constructor(message: string, hint?: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = 'UsageError';
     this.hint = hint;
   }

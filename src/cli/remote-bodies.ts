@@ -17,8 +17,8 @@ export class CommandError extends Error {
   /** what is expected, or meant; shown on a line of its own */
   readonly hint: string | undefined;
 
-  constructor(message: string, hint?: string) {
-    super(message);
+  constructor(message: string, hint?: string, options?: ErrorOptions) {
+    super(message, options);
     this.hint = hint;
   }
 }
@@ -47,7 +47,9 @@ export function deviceBody({ flag, struct }: Device, { noun, randomMac: mac }: H
       return mac === undefined ? body : { ...body, [mac]: body[mac] ?? randomMac() };
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof DecodeError)) throw error;
-      throw new CommandError(`Error parsing ${noun} syntax: ${error.message}`, hintOf(error));
+      throw new CommandError(`Error parsing ${noun} syntax: ${error.message}`, hintOf(error), {
+        cause: error,
+      });
     }
   };
 }
@@ -62,7 +64,9 @@ export const restoreBody: MakeBody = ({ argument: text, warn }) => {
     for (const one of [...warnings, ...warningsOf(RestoreConfig, json, config)]) warn(one);
     return fullBody(RestoreConfig, config);
   } catch (error) {
-    throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`, hintOf(error));
+    throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`, hintOf(error), {
+      cause: error,
+    });
   }
 };
 
@@ -76,7 +80,9 @@ export function migrationBody(struct: Struct, member: string, what: string): Mak
       return json;
     } catch (error) {
       const hint = error instanceof WordError ? error.hint : undefined;
-      throw new CommandError(`Error parsing ${what} configuration: ${reasonOf(error)}`, hint);
+      throw new CommandError(`Error parsing ${what} configuration: ${reasonOf(error)}`, hint, {
+        cause: error,
+      });
     }
   };
 }
@@ -115,7 +121,9 @@ function sizeOf(text: string | undefined, what: string): number | null {
     return parseSize(text);
   } catch (error) {
     const stripped = JSON.stringify(text.replace(/[KMG]+$/, ''));
-    throw new CommandError(`Error parsing ${what}: InvalidValue(${stripped})`, reasonOf(error));
+    throw new CommandError(`Error parsing ${what}: InvalidValue(${stripped})`, reasonOf(error), {
+      cause: error,
+    });
   }
 }
 

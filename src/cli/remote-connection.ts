@@ -27,7 +27,7 @@ export async function openRemote(path: string): Promise<Socket> {
     await once(socket, 'connect');
     return socket;
   } catch (error) {
-    throw new CommandError(`Error opening HTTP socket: ${osText(error)}`);
+    throw new CommandError(`Error opening HTTP socket: ${osText(error)}`, undefined, { cause: error });
   }
 }
 
@@ -57,7 +57,7 @@ function readAnswer(socket: Socket): Promise<RemoteAnswer> {
         const whole = parseAnswer(bytes);
         if (whole !== undefined) resolve(whole);
       } catch (error) {
-        reject(error instanceof Error ? error : new Error(String(error)));
+        reject(error instanceof Error ? error : new Error(String(error), { cause: error }));
       }
     });
     socket.on('error', broken);

@@ -89,7 +89,11 @@ async function readBody(path: string, stdin: () => Promise<Buffer>): Promise<Buf
   try {
     return await (path === '-' ? stdin() : readAtMost(createReadStream(path), BODY_READ_MAX));
   } catch (error) {
-    throw new CommandError(`Error reading ${path === '-' ? 'from stdin' : path}: ${osText(error)}`);
+    throw new CommandError(
+      `Error reading ${path === '-' ? 'from stdin' : path}: ${osText(error)}`,
+      undefined,
+      { cause: error },
+    );
   }
 }
 

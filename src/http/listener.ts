@@ -85,7 +85,7 @@ export async function startListening(
   try {
     if ('path' in address) {
       return await serveAtPath(server, address.path).catch((error: unknown) => {
-        throw new Error(capitalized(reasonOf(error)));
+        throw new Error(capitalized(reasonOf(error)), { cause: error });
       });
     }
     await listenOn(server, address.fd);

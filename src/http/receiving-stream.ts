@@ -127,7 +127,7 @@ export class ReceivingStream extends Duplex {
       this.#hold(received);
       this.push(received.bytes.length === 0 ? null : received.bytes);
     } catch (error) {
-      this.destroy(error instanceof Error ? error : new Error(String(error)));
+      this.destroy(error instanceof Error ? error : new Error(String(error), { cause: error }));
     }
     return true;
   }

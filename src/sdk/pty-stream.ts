@@ -31,7 +31,7 @@ export function openPtyStream(path: string): Duplex {
       if (rest.length === 0) return done();
       timer = setTimeout(writeAll, RETRY_MS, rest, done);
     } catch (error) {
-      done(error instanceof Error ? error : new Error(String(error)));
+      done(error instanceof Error ? error : new Error(String(error), { cause: error }));
     }
   };
   const stream = new Duplex({

@@ -20,7 +20,7 @@ export async function dumpCore({ machine }: Live, url: string): Promise<void> {
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
   const file = await beforeDeadline(path, create, { onLate: (late) => void late.close() }).catch(
     (error: unknown) => {
-      throw failure(path, reasonOf(error));
+      throw failure(path, error);
     },
   );
   try {
@@ -28,7 +28,7 @@ export async function dumpCore({ machine }: Live, url: string): Promise<void> {
     await writeDump(machine);
   } catch (error) {
     await rm(path, { force: true });
-    throw failure(path, reasonOf(error));
+    throw failure(path, error);
   } finally {
     await file.close();
   }
@@ -61,6 +61,7 @@ async function writeDump({ qemu }: Machine): Promise<void> {
   }
 }
 
-function failure(path: string, reason: string): ApiError {
-  return new ApiError('failed', `${path}: the guest’s memory could not be written: ${reason}`);
+function failure(path: string, error: unknown): ApiError {
+  const message = `${path}: the guest’s memory could not be written: ${reasonOf(error)}`;
+  return new ApiError('failed', message, { cause: error });
 }

@@ -1,6 +1,7 @@
 import { ApiError } from '../api/errors.ts';
 import { qemuIdOf, type Placement } from '../plan/placement.ts';
 import { QemuError } from '../qemu/process/qemu-error.ts';
+import { hiddenCause } from '../util/hidden-cause.ts';
 
 /**
  * QEMU's words about one of its parts as words about the device that the client knows.
@@ -14,11 +15,12 @@ export function engineFailure(error: unknown, placements: readonly Placement[], 
     return part === own || part?.startsWith(`${own}.`);
   });
   if (placement === undefined) {
-    return new ApiError('failed', part === undefined ? `${otherwise}: ${message}` : `${part}: ${message}`);
+    const subject = part ?? otherwise;
+    return new ApiError('failed', `${subject}: ${message}`, { cause: error });
   }
   const what = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
   const reason = inPlainWords(message);
-  return new ApiError('failed', [what, ...pathOf(placement, reason), reason].join(': '));
+  return new ApiError('failed', [what, ...pathOf(placement, reason), reason].join(': '), hiddenCause(error));
 }
 
 /** The path that the device was given, where the reason does not name it itself. */

@@ -42,7 +42,7 @@ async function checkParent(path: string): Promise<void> {
 /** A link of root's or of this user's is followed: to a path without links, whose folders are checked as well. */
 async function checkTarget(link: string): Promise<void> {
   const target = await beforeDeadline(link, () => realpath(link)).catch((error: unknown) => {
-    throw unusable(link, reasonOf(error));
+    throw unusable(link, reasonOf(error), { cause: error });
   });
   for (const parent of [...parentsOf(target), target]) await checkParent(parent);
 }
@@ -63,7 +63,7 @@ async function lookOrMake(path: string): Promise<Found> {
       return look(path);
     });
   } catch (error) {
-    throw unusable(path, reasonOf(error));
+    throw unusable(path, reasonOf(error), { cause: error });
   }
 }
 
@@ -90,6 +90,6 @@ function octal(mode: number): string {
   return `0${(mode & (STICKY | PERMISSIONS)).toString(8)}`;
 }
 
-function unusable(path: string, reason: string): Error {
-  return new Error(`${path}: ${reason}`);
+function unusable(path: string, reason: string, options?: ErrorOptions): Error {
+  return new Error(`${path}: ${reason}`, options);
 }

@@ -83,12 +83,12 @@ export async function flush(path: string): Promise<void> {
 /** Rejects, with the path and the reason, where there is no directory. */
 export async function checkDirectory(folder: string): Promise<void> {
   const found = await statPath(folder).catch((error: unknown) => {
-    throw new Error(`${folder}: ${reasonOf(error)}`);
+    throw new Error(`${folder}: ${reasonOf(error)}`, { cause: error });
   });
   if (!found.isDirectory()) throw new Error(`${folder}: is not a directory`);
   // one that cannot be listed cannot be written either, and this says so before anything is done
   await listFolder(folder).catch((error: unknown) => {
-    throw new Error(`${folder}: ${reasonOf(error)}`);
+    throw new Error(`${folder}: ${reasonOf(error)}`, { cause: error });
   });
 }
 

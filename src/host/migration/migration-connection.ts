@@ -5,6 +5,7 @@ import { getSystemErrorMap } from 'node:util';
 import { loadLibc } from '../../native/libc.ts';
 import { serveAtPath } from '../../native/listening-socket.ts';
 import { duplicateDescriptor } from '../../native/unix-socket.ts';
+import { hiddenCause } from '../../util/hidden-cause.ts';
 
 /*
  * A connection between two VMMs. They speak in turns, one message each: a word that says whose protocol it is, the length in
@@ -53,7 +54,7 @@ export async function acceptMigration(
   connected.catch(() => undefined);
   using _listening = await listen(server, address);
   const [socket]: unknown[] = await connected.catch((error: NodeJS.ErrnoException) => {
-    throw new Error(signal.aborted ? 'the wait for it was ended' : wordsOf(error));
+    throw new Error(signal.aborted ? 'the wait for it was ended' : wordsOf(error), hiddenCause(error));
   });
   if (!(socket instanceof Socket)) throw new Error('the connection could not be accepted');
   signal.addEventListener('abort', () => socket.destroy(), { once: true });
@@ -63,7 +64,7 @@ export async function acceptMigration(
 /** @returns ends the listening, and removes the socket's file */
 async function listen(server: Server, address: NetConnectOpts): Promise<Disposable> {
   const removeFile = await startListening(server, address).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(wordsOf(error));
+    throw new Error(wordsOf(error), hiddenCause(error));
   });
   return {
     [Symbol.dispose]: () => {

@@ -86,7 +86,7 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
   for (const fd of fds) {
     const request = ifreqFor('');
     await ioctl(fd, TUNGETIFF, request).catch((error: unknown) => {
-      throw new Error(`fd ${fd} is no TAP of this process: ${reasonOf(error)}`);
+      throw new Error(`fd ${fd} is no TAP of this process: ${reasonOf(error)}`, { cause: error });
     });
     await attachQueue(fd);
     // QEMU gets its own copies by number; the ones that were inherited must not leak into it

@@ -38,8 +38,8 @@ export async function waitForListener(
   while (missing !== undefined) {
     if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
     const reason = missing;
-    await delay(LOOK_MS, undefined, { signal }).catch(() => {
-      throw new Error(`${path}: ${reason}; the wait for it was ended`);
+    await delay(LOOK_MS, undefined, { signal }).catch((cause: unknown) => {
+      throw new Error(`${path}: ${reason}; the wait for it was ended`, { cause });
     });
     missing = await look();
   }

@@ -93,7 +93,9 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
     await quit();
     if (signals.kill.aborted) throw new QemuError('the start was ended', undefined, { cause: error });
     if (error instanceof QemuError) throw error;
-    if (error instanceof QmpError && error.hangs) throw new QemuError(error.reason);
+    if (error instanceof QmpError && error.hangs) {
+      throw new QemuError(error.reason, undefined, { cause: error });
+    }
     throw explainStart(withPlanPaths(lastWords() || (await ended).detail, descriptors));
   } finally {
     stopListening();

@@ -56,7 +56,7 @@ export async function sendMachine(
     await settled(qmp);
   } catch (error) {
     await goOn(qemu);
-    throw signal.aborted ? new QemuError('it was ended') : error;
+    throw signal.aborted ? new QemuError('it was ended', undefined, { cause: error }) : error;
   } finally {
     stopListening();
     signal.removeEventListener('abort', cancel);

@@ -23,7 +23,7 @@ export async function checkVcpuAffinity({ cpus }: Pick<VmConfig, 'cpus'>): Promi
   );
   for (const { vcpu, host_cpus: wanted } of affinity.filter((item) => item.vcpu < count)) {
     await checkProcessors(`cpus.affinity: vCPU ${vcpu}`, wanted).catch((error: unknown) => {
-      throw new ApiError('failed', reasonOf(error));
+      throw new ApiError('failed', reasonOf(error), { cause: error });
     });
   }
 }

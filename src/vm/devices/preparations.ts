@@ -97,6 +97,8 @@ async function prepare(
     return await preparer.prepare(config, { ...context, id });
   } catch (error) {
     if (error instanceof ApiError) throw error;
-    throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`);
+    throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
 }

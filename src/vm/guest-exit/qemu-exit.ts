@@ -3,6 +3,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { Qemu } from '../../qemu/process/qemu.ts';
 import { QmpError } from '../../qemu/qmp/qmp-error.ts';
 import { reasonOf } from '../../util/errno.ts';
+import { hiddenCause } from '../../util/hidden-cause.ts';
 import { createLog } from '../../util/log.ts';
 
 const log = createLog('vm');
@@ -24,7 +25,7 @@ export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Prom
     const end = await crashOf(qemu);
     if (end === undefined) throw error;
     log.debug(`QEMU ended meanwhile: ${reasonOf(error)}`);
-    throw new ApiError('failed', `QEMU ended unexpectedly (${end})`);
+    throw new ApiError('failed', `QEMU ended unexpectedly (${end})`, hiddenCause(error));
   }
 }
 

@@ -115,7 +115,7 @@ function checked(config: VmConfig, device: Device, part: AnyConfig): VmConfig {
     return grown;
   } catch (error) {
     if (error instanceof ConfigError && error.kind === 'duplicate') {
-      throw new ApiError('duplicate-id', error.message);
+      throw new ApiError('duplicate-id', error.message, { cause: error });
     }
     throw toApiError(error);
   }

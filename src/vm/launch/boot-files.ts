@@ -70,7 +70,7 @@ function checkAccelerator({ cpus }: VmConfig, accelerator: HostFacts['accelerato
 /** A failure's reason behind the name of what it is about. */
 function naming<T>(what: string, look: Promise<T>): Promise<T> {
   return look.catch((error: unknown) => {
-    throw new ApiError('failed', `${what}: ${reasonOf(error)}`);
+    throw new ApiError('failed', `${what}: ${reasonOf(error)}`, { cause: error });
   });
 }
 

@@ -50,6 +50,6 @@ async function openItem({ name, file, string = '' }: FwCfgItem): Promise<OpenIte
     const text = await createMemfd('fw_cfg', string);
     return { path: text.path, fd: text.fd, close: async () => text[Symbol.dispose]() };
   } catch (error) {
-    throw new ApiError('failed', `fw_cfg ${name}: ${file ?? 'string'}: ${reasonOf(error)}`);
+    throw new ApiError('failed', `fw_cfg ${name}: ${file ?? 'string'}: ${reasonOf(error)}`, { cause: error });
   }
 }

@@ -204,7 +204,8 @@ function launch(
 ): Promise<Qemu> {
   return startQemu(plan, signals).catch((error: unknown) => {
     const zones = zonesMeant(error, layOutMemory(config).regions);
-    if (zones.length > 0) throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`);
+    if (zones.length > 0)
+      throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`, { cause: error });
     throw engineFailure(error, placements, 'QEMU could not be started');
   });
 }

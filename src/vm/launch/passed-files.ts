@@ -74,7 +74,7 @@ export async function openForEngine(paths: readonly string[]): Promise<MappableF
   try {
     for (const path of new Set(paths)) {
       const file = await openFile(path).catch((error: unknown) => {
-        throw new ApiError('failed', `${path}: ${reasonOf(error)}`);
+        throw new ApiError('failed', `${path}: ${reasonOf(error)}`, { cause: error });
       });
       files.set(path, file);
       if (await mayMap(file)) continue;

@@ -49,7 +49,7 @@ export async function receiveVm(
 
 function accept(url: string, address: NetConnectOpts, signal: AbortSignal): Promise<MigrationConnection> {
   return acceptMigration(address, signal).catch((error: unknown) => {
-    throw new Error(`${url}: cannot be listened on: ${reasonOf(error)}`);
+    throw new Error(`${url}: cannot be listened on: ${reasonOf(error)}`, { cause: error });
   });
 }
 

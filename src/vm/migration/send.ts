@@ -71,7 +71,9 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   } catch (error) {
     if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
     if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(lifecycleEvent(event));
-    throw new ApiError('failed', `${url}: the VM could not be sent`, { cause: new Error(reasonOf(error)) });
+    throw new ApiError('failed', `${url}: the VM could not be sent`, {
+      cause: new Error(reasonOf(error), { cause: error }),
+    });
   }
   if (vm.state !== 'Paused') vm.change('send-migration');
   emit(lifecycleEvent('paused'));

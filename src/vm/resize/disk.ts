@@ -27,7 +27,9 @@ export async function resizeDisk(machine: Machine, { id, desired_size: size }: V
   }
   const node = topNode(machine, placement);
   await machine.qemu.qmp.execute('block_resize', { 'node-name': node, size }).catch((error: unknown) => {
-    throw new ApiError('failed', `disk ${id}: cannot have ${size} bytes: ${reasonOf(error)}`);
+    throw new ApiError('failed', `disk ${id}: cannot have ${size} bytes: ${reasonOf(error)}`, {
+      cause: error,
+    });
   });
 }
 

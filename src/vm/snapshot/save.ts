@@ -48,7 +48,7 @@ export async function snapshotVm(
   const amount = { done: 0, total: 0 };
   using _progress = tellProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
   const folder = await claimSnapshotFolder(path, request).catch((error: unknown) => {
-    throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`);
+    throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`, { cause: error });
   });
   try {
     await writeSnapshot(vm, machine, { folder, amount, durable: request.durable, signal });
@@ -56,7 +56,7 @@ export async function snapshotVm(
     log.info(`${path}: ${Math.round(amount.done / 2 ** 20)} MiB of RAM written in ${took} ms`);
   } catch (error) {
     await folder.discard();
-    const cause = new Error(reasonOf(error));
+    const cause = new Error(reasonOf(error), { cause: error });
     throw new ApiError('failed', `${path}: the snapshot could not be written`, { cause });
   }
 }

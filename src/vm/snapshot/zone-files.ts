@@ -60,7 +60,7 @@ export async function zoneRegions(
     }
     const { file } = zone;
     await checkFile(file, region.length).catch((error: unknown) => {
-      throw new ApiError('failed', `memory zone ${zone.id}: ${file}: ${reasonOf(error)}`);
+      throw new ApiError('failed', `memory zone ${zone.id}: ${file}: ${reasonOf(error)}`, { cause: error });
     });
     found.push({ region, zone: { ...zone, file } });
   }

@@ -40,3 +40,10 @@ test('an error without a message is passed over for its cause', () => {
     '"inner"',
   ]);
 });
+
+test('a long message that has the reason of its cause is alone, although it is cut', () => {
+  const inner = new Error('x'.repeat(100_000));
+  const chain = errorChain(new Error(`disk _disk0: ${inner.message}`, { cause: inner }));
+  assert.equal(chain.length, 1);
+  assert.ok(chain[0] !== undefined && chain[0].length < 100_000);
+});

@@ -47,11 +47,14 @@ export const CAUSES_MAX = 16;
 export function errorChain(error: unknown): string[] {
   const messages: string[] = [];
   let at = error;
+  let above: string | undefined;
   while (at instanceof Error && !(at instanceof HiddenCause) && messages.length < CAUSES_MAX) {
-    const reason = clip(reasonOf(at));
-    if (reason !== '' && messages.at(-1)?.includes(reason) === true) return messages;
-    if (reason !== '' || messages.length === 0) messages.push(clip(at.message));
-    at = at.cause;
+    const { message, cause } = at;
+    const reason = reasonOf(at);
+    if (reason !== '' && above?.includes(reason) === true) return messages;
+    if (above === undefined || message !== '') messages.push(clip(message));
+    if (message !== '') above = message;
+    at = cause;
   }
   if (at !== undefined && !(at instanceof Error)) messages.push(preview(at));
   return messages;

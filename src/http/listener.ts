@@ -4,6 +4,7 @@ import type { Server, Socket } from 'node:net';
 
 import { serveAtPath, type ListeningSocket } from '../native/listening-socket.ts';
 import { reasonOf } from '../util/errno.ts';
+import { hiddenCause } from '../util/hidden-cause.ts';
 import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../native/readiness.ts';
 import { createReceive, type Receive } from '../native/descriptor-passing.ts';
@@ -85,7 +86,7 @@ export async function startListening(
   try {
     if ('path' in address) {
       return await serveAtPath(server, address.path).catch((error: unknown) => {
-        throw new Error(capitalized(reasonOf(error)), { cause: error });
+        throw new Error(capitalized(reasonOf(error)), hiddenCause(error));
       });
     }
     await listenOn(server, address.fd);

@@ -6,8 +6,8 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { boot } from '../tests/support/boot.ts';
-import { until } from '../tests/support/wait.ts';
 import { startVmm } from '../tests/support/vmm.ts';
+import { until } from '../tests/support/wait.ts';
 import { printRow } from './table.ts';
 
 /** Milliseconds of one measurement. */

@@ -1,10 +1,12 @@
 // Many clones of one snapshot: all answer on their consoles, and what each costs the host in memory.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { assertStatus } from '../tests/support/answers.ts';
 import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/processes.ts';
-import { openShell, ptyOf, type Shell } from '../tests/support/shell.ts';
-import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
+import { openShell, type Shell } from '../tests/support/shell.ts';
+import { ptyOf } from '../tests/support/vm-info.ts';
+import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { printRow } from './table.ts';
 
 const GIB = 2 ** 30;

@@ -6,10 +6,12 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { chooseAccelerator } from '../src/host/system/accelerator.ts';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
+import type { Answer } from '../tests/support/answers.ts';
 import { KERNEL } from '../tests/support/guest.ts';
-import { openShell, ptyOf, shellOn, type Shell } from '../tests/support/shell.ts';
+import { openShell, type Shell, shellOn } from '../tests/support/shell.ts';
+import { ptyOf } from '../tests/support/vm-info.ts';
+import { call, startVmm } from '../tests/support/vmm.ts';
 import { until } from '../tests/support/wait.ts';
-import { call, startVmm, type Answer } from '../tests/support/vmm.ts';
 import { CPU } from './by-hand.ts';
 
 const MIB = 2 ** 20;

@@ -12,10 +12,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { parseSavedMachine } from '../src/vm/machine-state/machine-description.ts';
+import { assertStatus } from '../tests/support/answers.ts';
 import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/processes.ts';
-import { openShell, ptyOf } from '../tests/support/shell.ts';
-import { assertStatus, startVmm, type TestVmm } from '../tests/support/vmm.ts';
+import { openShell } from '../tests/support/shell.ts';
+import { ptyOf } from '../tests/support/vm-info.ts';
+import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { startByHand, wordsOf } from './by-hand.ts';
 import { inMs, printRow } from './table.ts';
 

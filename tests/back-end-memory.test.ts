@@ -1,13 +1,16 @@
 // RAM that is added to a guest whose disk, shared folder and network are served by back-ends: they see it too.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { startBlockBackend, startFsBackend, startNetBackend } from './support/backends.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { makeImage } from './support/images.ts';
+import type { Shell } from './support/shell.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const HOST = '10.97.1.1';
@@ -32,8 +35,7 @@ test('a read-only disk, a folder and a network of back-ends go on when RAM is ad
   const [disk, folder, net] = ['disk.sock', 'fs.sock', 'net.sock'].map((name) => join(vmm.folder, name));
   const [image = '', shared = ''] = ['image', 'shared'].map((name) => join(vmm.folder, name));
   mkdirSync(shared);
-  writeFileSync(image, CONTENT);
-  truncateSync(image, CONTENT.length);
+  makeImage(image, CONTENT.length, CONTENT);
   writeFileSync(join(shared, 'content'), CONTENT);
   await using _disk = startBlockBackend(disk ?? '', image, { writable: false, queues: 2 });
   await using _folder = startFsBackend(folder ?? '', shared);
@@ -47,10 +49,8 @@ test('a read-only disk, a folder and a network of back-ends go on when RAM is ad
     fs: [{ tag: 'shared', socket: folder }],
     net: [{ vhost_user: true, vhost_socket: net, mac: '52:54:00:97:00:01' }],
   });
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  await createAndBoot(vmm, config);
+  using shell = await login(vmm);
   assert.equal(await shell.run('cat /sys/block/vda/ro; ls /sys/block/vda/mq | wc -l'), '1\n2');
   assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:97:00:01');
   await shell.run('mount -t virtiofs shared /mnt; ip addr add 10.97.1.2/24 dev eth0; ip link set eth0 up');

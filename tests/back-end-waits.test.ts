@@ -4,10 +4,12 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { infoOf } from './support/vm-info.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 test('a device whose back-end is missing says at once what is waited for, and for how long', async () => {
   await using vmm = await startVmm();
@@ -55,7 +57,7 @@ test('a back-end that listens and never answers stops neither a guest nor the AP
       assertStatus(await vmm.put('vm.shutdown'), 204);
       assert.ok(performance.now() - asked < 5000);
       assertStatus(await adding, 500);
-      const { config } = (await vmm.get('vm.info')).json as { config: object };
+      const { config } = await infoOf(vmm);
       assert.ok(!('disks' in config) && !('fs' in config));
       assertStatus(await vmm.put('vm.delete'), 204);
     }

@@ -1,19 +1,21 @@
 // Configurations that cannot be, of every section, at boot and added to a running guest: one message that names the
 // part and its path, and nothing that is left of them.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type Answer, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { openTap } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf, qemuOf } from './support/processes.ts';
-import { openMonitor, type Monitor } from './support/qemu-monitor.ts';
 import { interfaces } from './support/host-network.ts';
+import { makeImage } from './support/images.ts';
+import { childrenOf, descriptorsOf, qemuOf } from './support/processes.ts';
+import { type Monitor, openMonitor } from './support/qemu-monitor.ts';
+import { openTap } from './support/tap.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const MEMORY = { size: 256 * MIB, shared: true };
@@ -26,8 +28,7 @@ function makeFiles(folder: string) {
   const files = { none: at('none'), folder: at('folder'), file: at('file'), odd: at('odd') };
   mkdirSync(files.folder);
   writeFileSync(files.file, 'x');
-  writeFileSync(files.odd, 'x');
-  truncateSync(files.odd, 3 * MIB);
+  makeImage(files.odd, 3 * MIB, 'x');
   return { ...files, long: join(folder, 'x'.repeat(107)) };
 }
 

@@ -5,9 +5,10 @@ import { copyFileSync, cpSync, mkdirSync, readFileSync, readlinkSync } from 'nod
 import { basename, dirname, join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { assertStatus } from './support/answers.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { openShell, ptyOf } from './support/shell.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 import { exchange, startEcho } from './support/vsock.ts';
 
 const FOLDER = resolve('build', 'binary', `linux-${process.arch}`);
@@ -33,10 +34,8 @@ test('a guest runs with a PTY and vsock, which need the native library and a thr
   await using vmm = await startVmm({ program: PROGRAM });
   const socket = join(vmm.folder, 'vsock');
   const config = guestConfig({ vsock: { cid: 3, socket } }, { tools: true });
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  await createAndBoot(vmm, config);
+  const shell = await login(vmm);
   await startEcho(shell, ECHO_PORT);
   assert.match(await exchange(socket, `CONNECT ${ECHO_PORT}\nhello`), /^OK \d+\nhello$/);
   const { stdout } = await run(REMOTE, ['--api-socket', vmm.socket, 'info']);

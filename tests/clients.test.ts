@@ -5,10 +5,11 @@ import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/processes.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const CLIENTS = 64;
 const REQUESTS_EACH = 50;

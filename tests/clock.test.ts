@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import type { Shell } from './support/shell.ts';
+import { restore } from './support/snapshots.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 /** How long the guest stands still, in seconds. */
 const STILL_S = 12;
@@ -45,8 +47,7 @@ test('after a pause and after a restore the guest’s clock is behind, and hwclo
     const set = await lag(shell);
     assertStatus(await vmm.put('vm.delete'), 204);
 
-    assertStatus(await vmm.put('vm.restore', { source_url: `file://${snapshot}`, resume: true }), 204);
-    using clone = openShell(await ptyOf(vmm));
+    using clone = await restore(vmm, snapshot);
     const restored = await lag(clone);
     await clone.run('hwclock -s -u');
     const cured = await lag(clone);

@@ -2,18 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';
+import { createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/vm-info.ts';
-import { openShell, ptyOf } from './support/shell.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { openShell } from './support/shell.ts';
+import { ptyOf, stateOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
+import { within } from './support/wait.ts';
 
 const TTY = { serial: { mode: 'Tty' }, console: { mode: 'Pty' }, cmdline: { args: 'console=hvc0' } };
 
 /** Boots a guest with its serial port on the outputs, takes their reader away and lets the guest write and power off. */
 async function powerOffUnread(vmm: TestVmm, lose: () => void): Promise<void> {
-  assertStatus(await vmm.put('vm.create', guestConfig(TTY)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig(TTY));
   using shell = openShell(await ptyOf(vmm, 'console'));
   await shell.login();
   lose();

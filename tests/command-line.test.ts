@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { stateOf } from './support/vm-info.ts';
-import { until } from './support/wait.ts';
 import { call, makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 
 interface Outcome {
   readonly code: number;

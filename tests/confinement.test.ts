@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf, qemuOf } from './support/processes.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { startVmm } from './support/vmm.ts';
 
 /** The kernel's word: 0 no filter, 2 a filter. */
 async function filterOf(args: readonly string[]): Promise<{ filter: string; output: string }> {
   await using vmm = await startVmm({ args, env: { NEPHOS_TEST_SECRET: 'hidden' } });
-  assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig({}));
   const pid = qemuOf(vmm.pid);
   const [, filter = ''] = /^Seccomp:\s*(\d)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), /NEPHOS|hidden/);

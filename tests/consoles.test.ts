@@ -1,31 +1,25 @@
-// Serial port and virtio console in the modes Off, Null, File and Pty, in the guest and on the host.
+// Serial port and virtio console in the modes Off, Null, File, Pty and Socket, in the guest and on the host.
 // (Tty: terminal.test.ts)
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { infoOf } from './support/vm-info.ts';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { assertPasteArrives } from './support/console-input.ts';
-import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
+import { openShell, openShellOnSocket } from './support/shell.ts';
+import { infoOf, ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 type Mode = { readonly mode: string; readonly file?: string };
 
 /** The demo guest with both consoles as given. Its kernel writes to both, and to `all` from the start. */
 async function boot(vmm: TestVmm, serial: Mode, console: Mode, all = 'ttyS0'): Promise<void> {
   const args = `console=hvc0 console=ttyS0 console=${all}`;
-  assertStatus(await vmm.put('vm.create', guestConfig({ serial, console, cmdline: { args } })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-}
-
-async function login(vmm: TestVmm, which: 'serial' | 'console'): Promise<Shell> {
-  const shell = openShell(await ptyOf(vmm, which));
-  await shell.login();
-  return shell;
+  await createAndBoot(vmm, guestConfig({ serial, console, cmdline: { args } }));
 }
 
 /** The text in a file that the guest may still be writing. */
@@ -37,35 +31,50 @@ const PTY = { mode: 'Pty' };
 const pciDevices = 'cat /sys/bus/pci/devices/*/device | tr "\\n" " "';
 const CONSOLE_DEVICE = '0x1043';
 
-test('serial Off: the guest has no UART; console Pty: hvc0 alone serves', async () => {
+test('serial Off', async (t) => {
   await using vmm = await startVmm();
   await boot(vmm, { mode: 'Off' }, PTY);
   using shell = await login(vmm, 'console');
-  assert.equal(await shell.run('tty'), '/dev/hvc0');
-  assert.equal(await shell.run('cat /sys/class/tty/ttyS0/type'), '0');
-  assert.equal(await shell.run('grep -c ttyS0 /proc/interrupts'), '0');
-  assert.match(await shell.run('echo lost 2>&1 >/dev/ttyS0'), /Input\/output error/);
-  const info = await infoOf(vmm);
-  assert.deepEqual(info.config.serial.mode, 'Off');
-  assert.ok(!('file' in info.config.serial));
-  assert.ok(!('_serial' in (info.device_tree ?? {})) && '_console' in (info.device_tree ?? {}));
+  await t.test('the guest logs in on hvc0', async () => {
+    assert.equal(await shell.run('tty'), '/dev/hvc0');
+  });
+  await t.test('the guest has no UART', async () => {
+    assert.equal(await shell.run('cat /sys/class/tty/ttyS0/type'), '0');
+    assert.equal(await shell.run('grep -c ttyS0 /proc/interrupts'), '0');
+    assert.match(await shell.run('echo lost 2>&1 >/dev/ttyS0'), /Input\/output error/);
+  });
+  await t.test('vm.info has neither a file nor a node of the serial port', async () => {
+    const info = await infoOf(vmm);
+    assert.deepEqual(info.config.serial.mode, 'Off');
+    assert.ok(!('file' in info.config.serial));
+    assert.ok(!('_serial' in (info.device_tree ?? {})) && '_console' in (info.device_tree ?? {}));
+  });
 });
 
-test('console Off: the guest has no virtio console; serial Pty: ttyS0 alone serves', async () => {
+test('console Off', async (t) => {
   await using vmm = await startVmm();
   await boot(vmm, PTY, { mode: 'Off' });
   using shell = await login(vmm, 'serial');
-  assert.equal(await shell.run('tty'), '/dev/ttyS0');
-  assert.match(await shell.run('cat /proc/tty/driver/serial'), /^0: uart:16550A port:000003F8 irq:4 /m);
-  assert.doesNotMatch(await shell.run(pciDevices), new RegExp(CONSOLE_DEVICE));
-  // some kernels make the node although no console is behind it, but it cannot be opened
-  assert.equal(await shell.run('{ [ -c /dev/hvc0 ] && (: <>/dev/hvc0) 2>/dev/null; } || echo none'), 'none');
-  const info = await infoOf(vmm);
-  assert.ok(!('file' in info.config.console));
-  assert.ok('_serial' in (info.device_tree ?? {}) && !('_console' in (info.device_tree ?? {})));
+  await t.test('the guest logs in on ttyS0', async () => {
+    assert.equal(await shell.run('tty'), '/dev/ttyS0');
+    assert.match(await shell.run('cat /proc/tty/driver/serial'), /^0: uart:16550A port:000003F8 irq:4 /m);
+  });
+  await t.test('the guest has no virtio console', async () => {
+    assert.doesNotMatch(await shell.run(pciDevices), new RegExp(CONSOLE_DEVICE));
+    // some kernels make the node although no console is behind it, but it cannot be opened
+    assert.equal(
+      await shell.run('{ [ -c /dev/hvc0 ] && (: <>/dev/hvc0) 2>/dev/null; } || echo none'),
+      'none',
+    );
+  });
+  await t.test('vm.info has neither a file nor a node of the console', async () => {
+    const info = await infoOf(vmm);
+    assert.ok(!('file' in info.config.console));
+    assert.ok('_serial' in (info.device_tree ?? {}) && !('_console' in (info.device_tree ?? {})));
+  });
 });
 
-test('serial Null: the UART is there and takes output, which goes nowhere', async () => {
+test('serial Null: the UART discards what the guest writes', async () => {
   await using vmm = await startVmm();
   await boot(vmm, { mode: 'Null' }, PTY);
   using shell = await login(vmm, 'console');
@@ -77,7 +86,7 @@ test('serial Null: the UART is there and takes output, which goes nowhere', asyn
   assert.doesNotMatch(shell.shown(), /swallowed/);
 });
 
-test('console Null: the virtio console is there and takes output, which goes nowhere', async () => {
+test('console Null: the virtio console discards what the guest writes', async () => {
   await using vmm = await startVmm();
   await boot(vmm, PTY, { mode: 'Null' });
   using shell = await login(vmm, 'serial');
@@ -88,103 +97,131 @@ test('console Null: the virtio console is there and takes output, which goes now
   assert.doesNotMatch(vmm.output(), /swallowed|Linux version|login:/);
 });
 
-test('serial File: the boot log is in the file, which is ours alone and starts anew at each boot', async () => {
+test('serial File', async (t) => {
   await using vmm = await startVmm();
   const file = join(vmm.folder, `a log, "mode=tty" 'path' Ω=é,id=x`);
   writeFileSync(file, 'what was there before', { mode: 0o600 });
   await boot(vmm, { mode: 'File', file }, PTY);
   using shell = await login(vmm, 'console');
-  assert.match(textOf(file), /Linux version 6\..*NEPHOS-USERSPACE/s);
-  assert.doesNotMatch(textOf(file), /what was there before/);
-  await shell.run('echo first life >/dev/ttyS0');
-  await until('the file has the line', () => textOf(file).includes('first life'));
-  assert.equal((await infoOf(vmm)).config.serial.file, file);
+  await t.test('the boot truncates the file and writes the boot log to it', () => {
+    assert.match(textOf(file), /Linux version 6\..*NEPHOS-USERSPACE/s);
+    assert.doesNotMatch(textOf(file), /what was there before/);
+  });
+  await t.test('the guest writes to the file, which vm.info names', async () => {
+    await shell.run('echo first boot >/dev/ttyS0');
+    await until('the file has the line', () => textOf(file).includes('first boot'));
+    assert.equal((await infoOf(vmm)).config.serial.file, file);
+  });
 
   assertStatus(await vmm.put('vm.reboot'), 204);
   await shell.login();
-  assert.match(textOf(file), /Linux version 6\..*NEPHOS-USERSPACE/s);
-  assert.doesNotMatch(textOf(file), /first life/);
+  await t.test('a reboot truncates the file', () => {
+    assert.match(textOf(file), /Linux version 6\..*NEPHOS-USERSPACE/s);
+    assert.doesNotMatch(textOf(file), /first boot/);
+  });
 
   assertStatus(await vmm.put('vm.shutdown'), 204);
-  // a file that the user named is the user's: it stays, in the answer too
-  assert.match(textOf(file), /Linux version/);
-  assert.equal((await infoOf(vmm)).config.serial.file, file);
+  await t.test('vm.shutdown keeps the file, also in vm.info', async () => {
+    assert.match(textOf(file), /Linux version/);
+    assert.equal((await infoOf(vmm)).config.serial.file, file);
+  });
 });
 
-test('console File: what the guest writes to hvc0 is in a file of mode 0600, complete', async () => {
+test('console File', async (t) => {
   await using vmm = await startVmm();
   const file = join(vmm.folder, 'console.log');
   await boot(vmm, PTY, { mode: 'File', file }, 'hvc0');
   using shell = await login(vmm, 'serial');
-  assert.equal(statSync(file).mode & 0o777, 0o600);
-  // this console comes late in the boot: what the kernel said before went to the serial port alone
-  await until('the boot log is in the file', () => /\[ .*\n.*NEPHOS-USERSPACE/s.test(textOf(file)));
-  await shell.run('stty -F /dev/hvc0 -opost; head -c 786432 /dev/urandom | base64 -w 0 >/tmp/text');
-  await shell.run('(echo; echo BEGIN; cat /tmp/text; echo; echo END) >/dev/hvc0');
-  const sum = (await shell.run('sha256sum </tmp/text')).split(' ')[0];
-  await until('all of it is in the file', () => /\nBEGIN\n.*\nEND\n/s.test(textOf(file)));
-  const text = /\nBEGIN\n(.*)\nEND\n/s.exec(textOf(file))?.[1] ?? '';
-  assert.equal(text.length, 2 ** 20);
-  assert.equal(createHash('sha256').update(text).digest('hex'), sum);
+  await t.test('the file has mode 0600', () => {
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+  });
+  await t.test('the boot log is in the file', async () => {
+    // the kernel finds this console late in the boot: earlier messages are on the serial port only
+    await until('the boot log is in the file', () => /\[ .*\n.*NEPHOS-USERSPACE/s.test(textOf(file)));
+  });
+  await t.test('1 MiB that the guest writes to hvc0 is in the file, complete', async () => {
+    await shell.run('stty -F /dev/hvc0 -opost; head -c 786432 /dev/urandom | base64 -w 0 >/tmp/text');
+    await shell.run('(echo; echo BEGIN; cat /tmp/text; echo; echo END) >/dev/hvc0');
+    const sum = (await shell.run('sha256sum </tmp/text')).split(' ')[0];
+    await until('all of it is in the file', () => /\nBEGIN\n.*\nEND\n/s.test(textOf(file)));
+    const text = /\nBEGIN\n(.*)\nEND\n/s.exec(textOf(file))?.[1] ?? '';
+    assert.equal(text.length, 2 ** 20);
+    assert.equal(createHash('sha256').update(text).digest('hex'), sum);
+  });
 });
 
-test('both as PTYs at once: logins on both, paths kept over a reboot and gone after shutdown', async () => {
+test('both consoles as PTYs', async (t) => {
   await using vmm = await startVmm();
   await boot(vmm, PTY, PTY);
   const [serial, console] = [await ptyOf(vmm, 'serial'), await ptyOf(vmm, 'console')];
-  assert.notEqual(serial, console);
-  for (const path of [serial, console]) assert.ok(statSync(path).isCharacterDevice());
+  await t.test('they are two character devices', () => {
+    assert.notEqual(serial, console);
+    for (const path of [serial, console]) assert.ok(statSync(path).isCharacterDevice());
+  });
   const lines = async (): Promise<void> => {
     using onConsole = openShell(console);
     using onSerial = openShell(serial);
     await Promise.all([onConsole.login(), onSerial.login()]);
     assert.equal(await onConsole.run('tty'), '/dev/hvc0');
     assert.equal(await onSerial.run('tty'), '/dev/ttyS0');
-    // what is typed into one does not arrive at the other
+    // input of one is not input of the other
     const [before, inBoth] = [onSerial.shown(), 'typed-into-the-console'];
     assert.equal(await onConsole.run(`echo ${inBoth}`), inBoth);
     assert.equal(await onSerial.run('echo here'), 'here');
     assert.ok(!onSerial.shown().slice(before.length).includes(inBoth));
   };
-  await lines();
+  await t.test('each has a login and input of its own', lines);
   assertStatus(await vmm.put('vm.reboot'), 204);
-  assert.deepEqual([await ptyOf(vmm, 'serial'), await ptyOf(vmm, 'console')], [serial, console]);
-  await lines();
+  await t.test('their paths stay over a reboot', async () => {
+    assert.deepEqual([await ptyOf(vmm, 'serial'), await ptyOf(vmm, 'console')], [serial, console]);
+  });
+  await t.test('each has a login after a reboot', lines);
 
   assertStatus(await vmm.put('vm.shutdown'), 204);
-  const { config } = await infoOf(vmm);
-  assert.ok(!('file' in config.serial) && !('file' in config.console), JSON.stringify(config));
-  assertStatus(await vmm.put('vm.boot'), 204);
-  using again = await login(vmm, 'serial');
-  assert.equal(await again.run('echo again'), 'again');
+  await t.test('vm.info shows no path after vm.shutdown', async () => {
+    const { config } = await infoOf(vmm);
+    assert.ok(!('file' in config.serial) && !('file' in config.console), JSON.stringify(config));
+  });
+  await t.test('the next boot has a PTY', async () => {
+    assertStatus(await vmm.put('vm.boot'), 204);
+    using again = await login(vmm, 'serial');
+    assert.equal(await again.run('echo again'), 'again');
+  });
 });
 
-test('a reader of a PTY may come late, and a PTY that nobody reads does not stop the guest', async () => {
+test('PTYs without a reader', async (t) => {
   await using vmm = await startVmm();
   await boot(vmm, PTY, PTY);
   using shell = await login(vmm, 'console');
-  const late = openShell(await ptyOf(vmm, 'serial'));
-  await late.sees('Linux version 6.');
-  await late.sees('login:');
-  late[Symbol.dispose]();
-  // far more than the kernel and the VMM keep of it
-  await shell.run('seq 1 40000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
-  const later = openShell(await ptyOf(vmm, 'serial'));
-  await later.sees('the newest line');
-  // two readers of one terminal would take each other's bytes
-  later[Symbol.dispose]();
-  assert.equal(await shell.run('echo alive'), 'alive');
+  await t.test('a reader that opens the PTY after the boot reads the boot log', async () => {
+    const late = openShell(await ptyOf(vmm, 'serial'));
+    await late.sees('Linux version 6.');
+    await late.sees('login:');
+    late[Symbol.dispose]();
+  });
+  await t.test('the newest output is kept where there is more than the buffer holds', async () => {
+    // more than the buffers of kernel and VMM hold
+    await shell.run('seq 1 40000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
+    const later = openShell(await ptyOf(vmm, 'serial'));
+    await later.sees('the newest line');
+    later[Symbol.dispose]();
+  });
+  await t.test('the guest runs on', async () => {
+    assert.equal(await shell.run('echo alive'), 'alive');
+  });
 
-  using quiet = openShell(await ptyOf(vmm, 'serial'));
-  quiet.type('\r');
-  await quiet.login();
-  shell[Symbol.dispose]();
-  await quiet.run('head -c 2097152 /dev/zero | tr "\\0" x >/dev/hvc0');
-  assert.equal(await quiet.run('echo alive'), 'alive');
+  await t.test('a console without a reader does not block the guest', async () => {
+    using quiet = openShell(await ptyOf(vmm, 'serial'));
+    quiet.type('\r');
+    await quiet.login();
+    shell[Symbol.dispose]();
+    await quiet.run('head -c 2097152 /dev/zero | tr "\\0" x >/dev/hvc0');
+    assert.equal(await quiet.run('echo alive'), 'alive');
+  });
 });
 
 for (const which of ['serial', 'console'] as const) {
-  test(`a MiB of output of the ${which} and a paste arrive complete, though the VMM often gets no processor`, async () => {
+  test(`${which} Pty: 1 MiB of output and a paste arrive whole, although the VMM is stopped often`, async () => {
     await using vmm = await startVmm();
     const [serial, console] = which === 'serial' ? [PTY, { mode: 'Off' }] : [{ mode: 'Off' }, PTY];
     await boot(vmm, serial, console);
@@ -217,19 +254,7 @@ function stall(vmm: TestVmm): () => void {
   };
 }
 
-/** A client of a console's socket: its terminal, and the connection. */
-function onSocket(path: string): Shell & { readonly socket: Socket } {
-  const socket = connect(path);
-  socket.on('error', () => undefined);
-  const shell = shellOn({
-    write: (text) => void socket.write(text),
-    onData: (take) => void socket.on('data', take),
-    close: () => void socket.destroy(),
-  });
-  return { ...shell, socket };
-}
-
-test('serial Socket: one client at a time, the newest output without one, the file gone at the end', async () => {
+test('serial Socket', async (t) => {
   const folder = makeFolder();
   const path = join(folder, "the port, 'of' ü").padEnd(106, 'x');
   assert.equal(Buffer.byteLength(path), 107);
@@ -238,49 +263,64 @@ test('serial Socket: one client at a time, the newest output without one, the fi
   try {
     await using vmm = await startVmm({ args: [...boots, '--serial', words, '--console', 'pty'] });
     await until('the VM runs', async () => (await infoOf(vmm)).state === 'Running');
-    const { serial } = (await infoOf(vmm)).config;
-    assert.deepEqual([serial.mode, (serial as { socket?: string }).socket], ['Socket', path]);
-    assert.ok(vmm.output().includes(`INFO:console -- console: PTY ${await ptyOf(vmm, 'console')}\n`));
+    await t.test('vm.info shows mode and path', async () => {
+      const { serial } = (await infoOf(vmm)).config;
+      assert.deepEqual([serial.mode, serial.socket], ['Socket', path]);
+    });
+    await t.test('the log names the PTY of the other console', async () => {
+      assert.ok(vmm.output().includes(`INFO:console -- console: PTY ${await ptyOf(vmm, 'console')}\n`));
+    });
     using shell = await login(vmm, 'console');
-    // what the guest said before anybody came
-    using first = onSocket(path);
-    await first.sees('Linux version 6.');
-    first.type('\r');
-    await first.login();
-    assert.equal(await first.run('tty'), '/dev/ttyS0');
-    using second = onSocket(path);
-    await until('the first client is let go', () => first.socket.destroyed);
-    assert.equal(await second.run('echo the second'), 'the second');
-    await second.run('stty sane -echo');
-    await assertPasteArrives(second);
+    using first = openShellOnSocket(path);
+    await t.test('a client receives the earlier output, and can log in', async () => {
+      await first.sees('Linux version 6.');
+      first.type('\r');
+      await first.login();
+      assert.equal(await first.run('tty'), '/dev/ttyS0');
+    });
+    using second = openShellOnSocket(path);
+    await t.test('a second client takes the place of the first', async () => {
+      await until('the first client is disconnected', () => first.socket.destroyed);
+      assert.equal(await second.run('echo the second'), 'the second');
+    });
+    await t.test('a paste arrives whole', async () => {
+      await second.run('stty sane -echo');
+      await assertPasteArrives(second);
+    });
+    await t.test('a client that does not read does not block the guest', async () => {
+      second.socket.pause();
+      await shell.run('seq 1 60000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
+      second.socket.destroy();
+    });
+    await t.test('without a client the newest output is kept', async () => {
+      await shell.run('seq 1 20000 >/dev/ttyS0; echo the last line >/dev/ttyS0');
+      using client = openShellOnSocket(path);
+      await client.sees('the last line');
+      assert.ok(!client.shown().includes('the newest line'));
+    });
+    using third = openShellOnSocket(path);
+    await t.test('a client stays connected over a reboot', async () => {
+      assertStatus(await vmm.put('vm.reboot'), 204);
+      await third.sees('Linux version 6.');
+    });
+    await t.test('vm.shutdown disconnects the client and removes the socket', async () => {
+      assertStatus(await vmm.put('vm.shutdown'), 204);
+      await until('the client is disconnected', () => third.socket.destroyed);
+      assert.ok(!existsSync(path));
+    });
 
-    // a client that does not read must not stop the guest, nor may one that is not there
-    second.socket.pause();
-    await shell.run('seq 1 60000 >/dev/ttyS0; echo the newest line >/dev/ttyS0');
-    second.socket.destroy();
-    await shell.run('seq 1 20000 >/dev/ttyS0; echo the last line >/dev/ttyS0');
-    const third = onSocket(path);
-    await third.sees('the last line');
-    assert.ok(!third.shown().includes('the newest line'));
-
-    assertStatus(await vmm.put('vm.reboot'), 204);
-    await third.sees('Linux version 6.');
-    assertStatus(await vmm.put('vm.shutdown'), 204);
-    await until('the client is let go', () => third.socket.destroyed);
-    assert.ok(!existsSync(path));
-
-    writeFileSync(path, 'somebody’s');
-    const refused = await vmm.put('vm.boot');
-    assertStatus(refused, 500);
-    assert.match(
-      JSON.stringify(refused.json),
-      /serial _serial: .*the port.*something that is not a socket is there/,
-    );
-    assert.equal(readFileSync(path, 'utf8'), 'somebody’s');
-    rmSync(path);
-    assertStatus(await vmm.put('vm.boot'), 204);
-    assertStatus(await vmm.put('vm.delete'), 204);
-    assert.ok(!existsSync(path));
+    await t.test('a file at the path is refused, and left as it is', async () => {
+      writeFileSync(path, 'a file');
+      const refused = await vmm.put('vm.boot');
+      assertRefused(refused, 500, /serial _serial: .*the port.*something that is not a socket is there/);
+      assert.equal(readFileSync(path, 'utf8'), 'a file');
+    });
+    rmSync(path, { force: true });
+    await t.test('vm.delete removes the socket', async () => {
+      assertStatus(await vmm.put('vm.boot'), 204);
+      assertStatus(await vmm.put('vm.delete'), 204);
+      assert.ok(!existsSync(path));
+    });
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -3,20 +3,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restoreDamaged } from './support/damaged-snapshots.ts';
 import { randomFrom } from './support/image-mutations.ts';
-import { openShell, ptyOf } from './support/shell.ts';
-import { savedGuest } from './support/snapshots.ts';
 import { damagesOf } from './support/snapshot-mutations.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { restore, snapshotWithDevices } from './support/snapshots.ts';
+import { startVmm } from './support/vmm.ts';
 
 const COUNT = 88;
 const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261127');
 
 test(`${COUNT} damaged snapshots are answered by one VMM, which then restores a whole one (seed ${SEED})`, async () => {
   await using vmm = await startVmm();
-  const snapshot = await savedGuest(vmm);
+  const snapshot = await snapshotWithDevices(vmm);
   const restored = await restoreDamaged(vmm, snapshot, damagesOf(snapshot, COUNT, randomFrom(SEED)));
   assert.ok(restored > 0 && restored < COUNT / 2, `${restored} of ${COUNT} were restored`);
-  assertStatus(await vmm.put('vm.restore', { source_url: `file://${snapshot}`, resume: true }), 204);
-  using shell = openShell(await ptyOf(vmm));
+  using shell = await restore(vmm, snapshot);
   assert.equal(await shell.run('cat /kept'), 'kept');
 });

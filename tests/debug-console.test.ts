@@ -4,12 +4,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { bootSector, debugSector } from './support/boot-sector.ts';
+import { createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { infoOf } from './support/vm-info.ts';
 import { openShell, shellOn } from './support/shell.ts';
+import { infoOf } from './support/vm-info.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'latin1') : '');
@@ -28,9 +30,7 @@ test('--firmware starts the firmware, which boots the first disk and speaks thro
   });
   await until('the boot sector speaks', () => textOf(serial).includes('BOOTED BY FIRMWARE'), vmm.output);
   await until('SeaBIOS has spoken', () => textOf(debug).includes('SeaBIOS (version'));
-  const { config } = (await vmm.get('vm.info')).json as {
-    config: { debug_console: object; payload: object };
-  };
+  const { config } = await infoOf(vmm);
   assert.deepEqual(config.payload, { firmware: SEABIOS });
   assert.equal((config.debug_console as { iobase: number }).iobase, 0x402);
 });
@@ -46,11 +46,8 @@ test('what a guest writes to the debug port comes out of its PTY, also after a r
     console: { mode: 'Off' },
     debug_console: { mode: 'Pty' },
   };
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const { debug_console: debug } = (await infoOf(vmm)).config as {
-    debug_console?: { file?: string; iobase: number };
-  };
+  await createAndBoot(vmm, config);
+  const { debug_console: debug } = (await infoOf(vmm)).config;
   assert.equal(debug?.iobase, 0xe9);
   using port = openShell(debug?.file ?? '');
   const times = (): number => port.shown().split('THE DEBUG PORT').length - 1;
@@ -71,7 +68,7 @@ test('one terminal, a file where there is to be one', async () => {
   ] as const) {
     const answer = await vmm.put('vm.create', guestConfig(more));
     assertStatus(answer, 400);
-    assert.ok((answer.json as string[]).join().includes(message), JSON.stringify(answer.json));
+    assert.ok(messagesOf(answer).join().includes(message), JSON.stringify(answer.json));
   }
 });
 
@@ -79,8 +76,7 @@ test('the virtio console can be on a socket as well', async () => {
   await using vmm = await startVmm();
   const path = join(vmm.folder, 'hvc, "0"');
   const console = { mode: 'Socket', socket: path };
-  assertStatus(await vmm.put('vm.create', guestConfig({ console, cmdline: { args: 'console=hvc0' } })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig({ console, cmdline: { args: 'console=hvc0' } }));
   const socket = connect(path);
   using shell = shellOn({
     write: (text) => void socket.write(text),

@@ -3,12 +3,15 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { connectSending, openTap, sendAtOnce, sendInParts } from './support/descriptors.ts';
+import { assertStatus } from './support/answers.ts';
+import { login } from './support/boot.ts';
+import { connectSending, sendAtOnce, sendInParts } from './support/descriptors.ts';
 import { guestConfig } from './support/guest.ts';
 import { descriptorsOf } from './support/processes.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { openTap } from './support/tap.ts';
+import { infoOf } from './support/vm-info.ts';
+import { REPO, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, REPO, startVmm } from './support/vmm.ts';
 
 test('taps that are sent become networks, in both ways of sending and on one connection, and last until they go', async () => {
   await using vmm = await startVmm();
@@ -29,8 +32,7 @@ test('taps that are sent become networks, in both ways of sending and on one con
   sendInParts(client, 'vm.add-net', { body: { id: 'four', mac: '2e:00:00:00:00:04' }, fds: four.fds });
   assert.match(await client.answer(), /^HTTP\/1\.1 204 \r\n/);
   assertStatus(await vmm.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  using shell = await login(vmm);
 
   // running: 200, within libvirt's patience
   const started = performance.now();
@@ -135,10 +137,10 @@ test('ch-remote sends the TAPs that it has open, and numbers of others as number
   const mixed = addNet('fd=3:900,num_queues=4');
   assert.deepEqual([mixed.status, mixed.stdout], [1, '']);
   assert.match(mixed.stderr, /^Error running command: fd: 3 are TAPs of this process, 900 are not\n$/);
-  const { config } = (await vmm.get('vm.info')).json as { config: { net: { id: string; fd: number[] }[] } };
+  const { config } = await infoOf(vmm);
   assert.deepEqual(
-    config.net.map(({ id }) => id),
+    config.net?.map(({ id }) => id),
     ['sent', 'numbered'],
   );
-  assert.deepEqual(config.net[1]?.fd, [900]);
+  assert.deepEqual(config.net?.[1]?.fd, [900]);
 });

@@ -1,16 +1,20 @@
-// Devices that a VM has from its boot on, many at once, seen in the guest, in vm.info and on the host.
+// Devices of each kind in one VM, observed in the guest, in vm.info and on the host.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import * as v from 'valibot';
+import { assertStatus } from './support/answers.ts';
 import { startBlockBackend, startFsBackend } from './support/backends.ts';
+import { deleteVm, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { descriptorsOf } from './support/processes.ts';
-import { infoOf, stateOf, type Info } from './support/vm-info.ts';
+import type { Shell } from './support/shell.ts';
 import { queueSizes } from './support/virtio-queues.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { infoOf, stateOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const AWKWARD = 'a, "b" é';
@@ -39,8 +43,7 @@ const bdfOf = (id: string): string => `0000:00:${slotOf(id).toString(16).padStar
 
 function image(vmm: TestVmm, name: string, mib: number): string {
   const path = join(vmm.folder, name);
-  writeFileSync(path, `image ${name}`);
-  truncateSync(path, mib * MIB);
+  makeImage(path, mib * MIB, `image ${name}`);
   return path;
 }
 
@@ -69,52 +72,61 @@ function machine(vmm: TestVmm, shared: string): Record<string, unknown> {
   });
 }
 
-interface Node {
-  readonly parent?: string;
-  readonly children: readonly string[];
-  readonly pci_bdf?: number;
-  readonly resources: readonly {
-    readonly MmioAddressRange?: { readonly base: number; readonly size: number };
-  }[];
-}
-const treeOf = ({ device_tree }: Info) => (device_tree ?? {}) as Readonly<Record<string, Node>>;
+/** Address ranges of a node's resources, as /proc/iomem writes them. */
+const Resource = v.object({ MmioAddressRange: v.object({ base: v.number(), size: v.number() }) });
+const rangesOf = (resources: readonly unknown[]): string[] =>
+  v
+    .parse(v.array(Resource), resources)
+    .map(({ MmioAddressRange: { base, size } }) =>
+      [base, base + size - 1].map((address) => address.toString(16).padStart(8, '0')).join('-'),
+    );
+const treeOf = async (vmm: TestVmm) => (await infoOf(vmm)).device_tree ?? {};
 
-test('every kind of device at once: in its slot, with its ranges, behind the IOMMU or not, served by its back-end', async () => {
+test('a VM with a device of each kind', async (t) => {
   await using vmm = await startVmm();
   const shared = join(vmm.folder, 'shared');
   const at = (name: string): string => join(vmm.folder, `${AWKWARD} ${name}`);
   const served = image(vmm, 'served', 12);
   assertStatus(await vmm.put('vm.create', machine(vmm, shared)), 204);
-  // the back-ends come when they are waited for
+  // the back-ends start after the VMM waits for them
   const booting = vmm.put('vm.boot');
-  await until('it waits', () =>
+  await until('the VMM waits for the back-ends', () =>
     vmm.output().includes('_disk0: iommu, poll_queue: only its back-end can do this'),
   );
-  assert.match(vmm.output(), /serial.* iommu: .* nothing to translate/);
+  await t.test('iommu of a serial port is reported to have no effect', () => {
+    assert.match(vmm.output(), /serial.* iommu: .* nothing to translate/);
+  });
   await using blockBackend = startBlockBackend(at('disk'), served, { queues: 2 });
   await using _fs = startFsBackend(at('fs'), shared);
   assertStatus(await booting, 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  using shell = await login(vmm);
   await shell.run('modprobe nd_pmem; until [ -b /dev/pmem0 ]; do :; done');
 
-  await seesSlots(shell);
-  await seesTree(vmm, shell);
-  await seesIommu(shell);
-  await seesQueues(shell);
-  await seesDisks(shell);
-  await seesNetwork(shell);
-  await seesFolder(shell, shared);
+  await t.test('each is in its slot, with vendor and device id of its kind', () => seesSlots(shell));
+  await t.test('vm.info has the tree and the address ranges that the guest assigned', () =>
+    seesTree(vmm, shell),
+  );
+  await t.test('devices with iommu, and no others, negotiate VIRTIO_F_ACCESS_PLATFORM', () =>
+    seesIommu(shell),
+  );
+  await t.test('queue sizes are as configured', () => seesQueues(shell));
+  await t.test('disks of images and of a back-end are read and written', () => seesDisks(shell));
+  await t.test('the network works behind the vIOMMU', () => seesNetwork(shell));
+  await t.test('the shared folder is written on both sides', () => seesFolder(shell, shared));
 
-  // a back-end that is started anew is found again
   await blockBackend[Symbol.asyncDispose]();
   await using _again = startBlockBackend(at('disk'), served, { queues: 2 });
-  assert.equal(
-    await shell.run(`dd if=/dev/vdb bs=4k skip=100 count=1 iflag=direct 2>/dev/null | wc -c`),
-    '4096',
-  );
+  await t.test('a block back-end that is restarted is used again', async () => {
+    assert.equal(
+      await shell.run(`dd if=/dev/vdb bs=4k skip=100 count=1 iflag=direct 2>/dev/null | wc -c`),
+      '4096',
+    );
+  });
 
-  await addsAndRemovesFolder(vmm, shell);
+  await t.test('a shared folder is hot-plugged and removed', () => addsAndRemovesFolder(vmm, shell));
+  await t.test('a hot-plug with more queues than the back-end has fails, or is there', () =>
+    addsTooManyQueues(vmm, shell),
+  );
 });
 
 async function seesSlots(shell: Shell): Promise<void> {
@@ -131,7 +143,7 @@ async function seesSlots(shell: Shell): Promise<void> {
 /** Where the guest has placed the devices is what vm.info says. */
 async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
   const began = performance.now();
-  const tree = treeOf(await infoOf(vmm));
+  const tree = await treeOf(vmm);
   assert.ok(performance.now() - began < 1000, 'vm.info waits for nothing');
   assert.deepEqual(
     Object.keys(tree).filter((id) => !id.startsWith('_virtio-pci-')),
@@ -143,9 +155,7 @@ async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
     assert.equal(tree[id]?.parent, `_virtio-pci-${id}`);
     assert.deepEqual(carrier?.children, [id]);
     assert.equal(carrier.pci_bdf, slotOf(id) << 3);
-    const ranges = carrier.resources.map(({ MmioAddressRange: { base = 0, size = 0 } = {} }) =>
-      [base, base + size - 1].map((address) => address.toString(16).padStart(8, '0')).join('-'),
-    );
+    const ranges = rangesOf(carrier.resources);
     const guests = [...seen.matchAll(new RegExp(`([0-9a-f]+-[0-9a-f]+) : ${bdfOf(id)}$`, 'gm'))];
     assert.ok(ranges.length > 0, `${id} has ranges`);
     assert.deepEqual(
@@ -232,11 +242,14 @@ async function addsAndRemovesFolder(vmm: TestVmm, shell: Shell): Promise<void> {
   await shell.run('mkdir /tmp/more; until mount -t virtiofs more /tmp/more 2>/dev/null; do :; done');
   assert.equal(await shell.run('cat /tmp/more/file; umount /tmp/more'), 'more');
   assertStatus(await vmm.put('vm.remove-device', { id: '_fs4' }), 204);
-  await until('it is gone', async () => !('_fs4' in treeOf(await infoOf(vmm))));
-  // it served one client, and ends with it
+  await until('it is removed', async () => !('_fs4' in (await treeOf(vmm))));
+  // it serves one client, and exits with it
   await backend.ended;
+}
 
-  // more queues than this back-end can serve: it ends when it hears of the third, sooner or later than the device is there
+/** The back-end exits when it receives the third queue: before or after QEMU has added the device. */
+async function addsTooManyQueues(vmm: TestVmm, shell: Shell): Promise<void> {
+  const [socket, folder] = [join(vmm.folder, 'queues.sock'), join(vmm.folder, 'more')];
   await using _more = startFsBackend(socket, folder);
   const { status, json } = await vmm.put('vm.add-fs', { tag: 'more', socket, num_queues: 2 });
   if (status === 500) return assert.match(JSON.stringify(json), /virtqueue 2/);
@@ -244,21 +257,23 @@ async function addsAndRemovesFolder(vmm: TestVmm, shell: Shell): Promise<void> {
   await until('the guest has it', async () => (await queueSizes(shell, '0000:00:0c.0')).length === 3);
 }
 
-test('what the host does not have: each is refused by name, and nothing is left', async () => {
+test('devices that the host does not have are refused at boot, by name', async (t) => {
   await using vmm = await startVmm();
   const none = join(vmm.folder, `${AWKWARD}.sock`);
   const memory = { size: 512 * MIB, shared: true };
   assertStatus(await vmm.get('vmm.ping'), 200);
   const open = descriptorsOf(vmm.pid);
-  const fails = async (more: Readonly<Record<string, unknown>>, reason: string): Promise<void> => {
-    assertStatus(await vmm.put('vm.create', guestConfig({ memory, ...more })), 204);
-    const answer = await vmm.put('vm.boot');
-    assertStatus(answer, 500);
-    assert.deepEqual(answer.json, ['vm.boot failed', reason]);
-    assertStatus(await vmm.put('vm.delete'), 204);
-    // one of a request that has just been answered may be there a moment longer
-    await until('nothing is left open', () => descriptorsOf(vmm.pid).length <= open.length);
-  };
+  const fails = (more: Readonly<Record<string, unknown>>, reason: string): Promise<void> =>
+    t.test(reason.replaceAll(vmm.folder, ''), async () => {
+      await deleteVm(vmm);
+      assertStatus(await vmm.put('vm.create', guestConfig({ memory, ...more })), 204);
+      const answer = await vmm.put('vm.boot');
+      assertStatus(answer, 500);
+      assert.deepEqual(answer.json, ['vm.boot failed', reason]);
+      assertStatus(await vmm.put('vm.delete'), 204);
+      // the connection of an answered request may be open a moment longer
+      await until('no file descriptor is left', () => descriptorsOf(vmm.pid).length <= open.length);
+    });
   const bridge = '/sys/devices/none, "é"';
   await fails({ devices: [{ path: bridge }] }, `device _vfio0: ${bridge}: no such file or directory`);
   await fails(
@@ -268,15 +283,25 @@ test('what the host does not have: each is refused by name, and nothing is left'
   const file = image(vmm, 'no socket', 1);
   await fails({ fs: [{ tag: 't', socket: file }] }, `fs _fs0: ${file}: is not a socket`);
 
-  // a VM that is to end waits for nobody
+  await t.test('vm.shutdown ends the wait for a back-end', () => endsWait(vmm, none));
+  await t.test('SIGTERM ends the wait for a back-end, with exit code 0', async () => {
+    void vmm.put('vm.boot').catch(() => undefined);
+    vmm.kill('SIGTERM');
+    assert.equal(await vmm.exited, 0);
+  });
+});
+
+async function endsWait(vmm: TestVmm, none: string): Promise<void> {
+  await deleteVm(vmm);
+  const memory = { size: 512 * MIB, shared: true };
   assertStatus(
     await vmm.put('vm.create', guestConfig({ memory, disks: [{ vhost_user: true, vhost_socket: none }] })),
     204,
   );
-  const said = vmm.output().length;
+  const from = vmm.output().length;
   const booting = vmm.put('vm.boot');
-  // two connections: which of them is read first is not sure
-  await until('the boot is under way', () => vmm.output().slice(said).includes('vm.boot'));
+  // the requests are on two connections, which may be read in any order
+  await until('the boot is under way', () => vmm.output().slice(from).includes('vm.boot'));
   await vmm.put('vm.shutdown');
   const answer = await booting;
   assertStatus(answer, 500);
@@ -285,7 +310,4 @@ test('what the host does not have: each is refused by name, and nothing is left'
     `disk _disk0: ${none}: no such socket; the wait for it was ended`,
   ]);
   assert.equal(await stateOf(vmm), 'Created');
-  void vmm.put('vm.boot').catch(() => undefined);
-  vmm.kill('SIGTERM');
-  assert.equal(await vmm.exited, 0);
-});
+}

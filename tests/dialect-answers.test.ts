@@ -1,19 +1,23 @@
 // Answers in both dialects: those of a VM that was created with `kernel`, and with `payload`.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { addedDevice, assertRefused, assertStatus } from './support/answers.ts';
 import { startBlockBackend, startFsBackend } from './support/backends.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
-import { createImage } from './support/images.ts';
+import { createImage, makeImage } from './support/images.ts';
 import { againstDocument } from './support/json-schema.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 import { problemsOf } from './support/structs/decode.ts';
 import { AFTER_V17, V17 } from './support/structs/v17.ts';
 import { V40 } from './support/structs/v40.ts';
 import { V53 } from './support/structs/v53.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const CMDLINE = 'console=ttyS0 memhp_default_state=online';
@@ -33,8 +37,7 @@ const idsOf = ({ device_tree: tree }: Info): string[] =>
 
 function image(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, name);
-  writeFileSync(path, name);
-  truncateSync(path, 8 * MIB);
+  makeImage(path, 8 * MIB, name);
   return path;
 }
 
@@ -79,11 +82,9 @@ const numa = [
   { guest_numa_id: 1, cpus: [1], memory_zones: ['mem0'] },
 ];
 
-async function bootWith(vmm: TestVmm, config: object): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
+async function bootWith(vmm: TestVmm, config: Readonly<Record<string, unknown>>): Promise<Shell> {
+  await createAndBoot(vmm, config);
+  const shell = await login(vmm);
   return shell;
 }
 
@@ -152,7 +153,7 @@ test('with `payload`: each answer is v40’s, and can be read as v40 and v53 rea
       assertStatus(added, 200);
       for (const structs of [V40, V53])
         assert.deepEqual(problemsOf(structs, ['PciDeviceInfo', added.json]), []);
-      const { id, bdf } = added.json as { id: string; bdf: string };
+      const { id, bdf } = addedDevice(added);
       assert.equal((await infoOf(vmm)).device_tree[`_virtio-pci-${id}`]?.pci_bdf, bdf);
     }
     // virtio-mem took no number
@@ -219,8 +220,7 @@ test('with `kernel`: each answer is the contract’s', async (t) => {
   const config = { ...FORMS.kernel, ...devices(vmm, at), ...idle, numa };
   const served = { ...zones(true), shared: true };
   const refused = await vmm.put('vm.create', { ...config, memory: zones(true) });
-  assertStatus(refused, 400);
-  assert.match(JSON.stringify(refused.json), /requires using shared memory/);
+  assertRefused(refused, 400, /requires using shared memory/);
   const disks = (config as unknown as { disks: object[] }).disks.map((disk) => ({ ...disk, pci_segment: 0 }));
   using shell = await bootWith(vmm, { ...config, disks, memory: served });
   const info = await infoOf(vmm);
@@ -378,9 +378,7 @@ test('a snapshot is restored in the dialect of its configuration, also where tha
     await grows(vmm, shell);
     if (i === CHAIN.length - 1) break;
     folder = join(vmm.folder, `snapshot-${i}`);
-    mkdirSync(folder);
-    assertStatus(await vmm.put('vm.pause'), 204);
-    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+    await takeSnapshot(vmm, folder);
     assertStatus(await vmm.put('vm.delete'), 204);
   }
   // a boot names devices by the dialect alone
@@ -430,8 +428,7 @@ test('with `payload`: a VM that is not booted is resized by its configuration, a
   assert.deepEqual(await resized(), [2, 192 * MIB, MIB]);
 
   assertStatus(await source.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(source));
-  await shell.login();
+  using shell = await login(source);
   assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
   const before = idsOf(await infoOf(source));
 

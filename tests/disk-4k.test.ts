@@ -4,10 +4,11 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { createImage } from './support/images.ts';
 import { attachLoop, mountOn4kSectors } from './support/loop-device.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { startVmm } from './support/vmm.ts';
 
 const FORMATS = [
   ['raw', 'Raw', []],

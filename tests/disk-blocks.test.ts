@@ -1,13 +1,16 @@
 // Blocks of disks: those that a guest discards are free on the host, and sizes of block devices reach the guest.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
+import { makeImage } from './support/images.ts';
 import { attachLoop } from './support/loop-device.ts';
-import { openShell, ptyOf } from './support/shell.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
+import { openShell } from './support/shell.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const SIZE = 16 * MIB;
@@ -50,11 +53,9 @@ test('what the guest discards is free on the host, in a raw file, a qcow2 image 
 test('sizes of blocks and I/O of a block device reach the guest, and stay in a clone on an image file', async () => {
   await using vmm = await startVmm();
   const below = join(vmm.folder, 'below');
-  writeFileSync(below, '');
-  truncateSync(below, SIZE);
+  makeImage(below, SIZE);
   const image = join(vmm.folder, 'image');
-  writeFileSync(image, '');
-  truncateSync(image, SIZE);
+  makeImage(image, SIZE);
   using loop = attachLoop(below, 4096);
   const name = loop.path.slice('/dev/'.length);
   const look = 'cat logical_block_size physical_block_size minimum_io_size optimal_io_size';

@@ -3,12 +3,15 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertRefused, assertStatus, messagesOf } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { createImage } from './support/images.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import type { Shell } from './support/shell.ts';
+import { restore } from './support/snapshots.ts';
+import { countersOf } from './support/vm-info.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
@@ -72,12 +75,11 @@ test('disks of a group share its limits and its burst, also one that comes later
   const three = 8 / (await secondsOf(shell, [read('vda', '256k', 16), read('vde', '256k', 16)], late));
   assert.ok(three > 1.8 && three < 2.2, `${three} MiB/s with the disk that came later instead of 2`);
   const unknown = await vmm.put('vm.add-disk', { ...hot, rate_limit_group: 'none' });
-  assertStatus(unknown, 400);
-  assert.match(JSON.stringify(unknown.json), /there is no rate limit group \\"none\\"/);
+  assertRefused(unknown, 400, /there is no rate limit group "none"/);
 
   // a group outlives the disks that use it
   assertStatus(await vmm.put('vm.remove-device', { id: 'hot' }), 204);
-  await until('the disk is gone', async () => !('hot' in ((await vmm.get('vm.counters')).json as object)));
+  await until('the disk is gone', async () => !('hot' in (await countersOf(vmm))));
   assertStatus(await vmm.put('vm.reboot'), 204);
   await shell.login();
   const rebooted = 8 / (await secondsOf(shell, [read('vda', '256k', 16), read('vdb', '256k', 16)], burst));
@@ -98,8 +100,7 @@ test('a restored VM has its groups, for disks that come later too', async () => 
     assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
     assertStatus(await vmm.put('vm.delete'), 204);
   }
-  assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}`, resume: true }), 204);
-  using shell = openShell(await ptyOf(vmm));
+  using shell = await restore(vmm, folder);
   assertStatus(await vmm.put('vm.add-disk', { ...hot, id: 'hot' }), 200);
   await until('the disk is there', async () => (await shell.run('ls /sys/block')).includes('vdc'));
   for (const disks of [['vda'], ['vda', 'vdb'], ['vdb', 'vdc']]) {
@@ -127,7 +128,7 @@ test('groups that cannot be are refused by name', async () => {
   ] as const) {
     const answer = await vmm.put('vm.create', guestConfig(more));
     assertStatus(answer, status);
-    assert.ok((answer.json as string[]).join().includes(message), JSON.stringify(answer.json));
+    assert.ok(messagesOf(answer).join().includes(message), JSON.stringify(answer.json));
   }
 });
 

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type Answer, assertStatus, messagesOf } from './support/answers.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf } from './support/processes.ts';
-import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 
 interface Use {
   /** the image that is opened: the backing file, or one of its overlays */
@@ -61,7 +62,7 @@ for (const format of ['raw', 'qcow2']) {
       const answer = await boot(taker, images[wanted.image], wanted);
       if (allowed) return assertStatus(answer, 204);
       assertStatus(answer, 500);
-      const [, reason = ''] = answer.json as string[];
+      const [, reason = ''] = messagesOf(answer);
       assert.match(reason, /^disk _disk0: .*: is in use by another disk or process/);
       assert.ok(reason.includes(holder.folder), reason);
       assert.deepEqual(childrenOf(taker.pid), []);

@@ -1,14 +1,15 @@
 // What a guest's disks take of the host: trimming, zeroing and growing, by format, and images that are marked corrupt.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, readSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { guestConfig } from './support/guest.ts';
-import { createImage } from './support/images.ts';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { boot } from './support/boot.ts';
+import { createImage, makeImage } from './support/images.ts';
 import { attachLoop } from './support/loop-device.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import type { Shell } from './support/shell.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const SIZE = 32;
@@ -17,8 +18,7 @@ const SIZE = 32;
 const takenBy = (path: string): number => (512 * statSync(path).blocks) / MIB;
 
 function sparseFile(path: string): string {
-  writeFileSync(path, '');
-  truncateSync(path, SIZE * MIB);
+  makeImage(path, SIZE * MIB);
   return path;
 }
 
@@ -77,10 +77,7 @@ test('guests trim, zero and fill disks of each format, and the host’s files fo
     { path: images.corrupt, readonly: true },
   ];
   const cpus = { boot_vcpus: 2, max_vcpus: 2 };
-  assertStatus(await vmm.put('vm.create', guestConfig({ disks, cpus }, { tools: true })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  using shell = await boot(vmm, { disks, cpus }, { tools: true });
 
   for (const [disk, path] of [
     ['vda', images.raw],
@@ -124,8 +121,7 @@ test('guests trim, zero and fill disks of each format, and the host’s files fo
     assert.equal(await zeroes(shell, 'vdh'), '0');
     assertStatus(await vmm.put('vm.remove-device', { id: '_disk7' }), 204);
     const refused = await vmm.put('vm.add-disk', { path: images.corrupt });
-    assertStatus(refused, 500);
-    assert.match(JSON.stringify(refused.json), /corrupt/i);
+    assertRefused(refused, 500, /corrupt/i);
   });
   await t.test('the images are whole afterwards', async () => {
     assertStatus(await vmm.put('vm.shutdown'), 204);

@@ -1,30 +1,26 @@
 // Disks of every format and their limits, seen from inside the guest; images that are refused, seen on the host.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hasIoUring } from '../src/host/disk/io-uring.ts';
+import { assertRefused, assertStatus, messagesOf } from './support/answers.ts';
+import { createAndBoot, deleteVm, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { createImage, makeImage, writeFirstSector } from './support/images.ts';
 import { descriptorsOf, openFlagsOf, qemuOf } from './support/processes.ts';
-import { createImage, writeFirstSector } from './support/images.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import type { Shell } from './support/shell.ts';
+import { countersOf, infoOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
 type Disk = Readonly<Record<string, unknown>>;
 async function boot(vmm: TestVmm, disks: readonly Disk[], vcpus = 1): Promise<Shell> {
   const cpus = { boot_vcpus: vcpus, max_vcpus: vcpus };
-  assertStatus(await vmm.put('vm.create', guestConfig({ disks, cpus })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig({ disks, cpus }));
   return login(vmm);
-}
-
-async function login(vmm: TestVmm): Promise<Shell> {
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
 }
 
 /** The disks of one guest: an image of every format, in a folder whose name is awkward. */
@@ -40,8 +36,7 @@ function makeImages(vmm: TestVmm): Record<'raw' | 'fixed' | 'dynamic' | 'vhdx' |
   createImage(at('middle.qcow2'), '16M', ['-f', 'qcow2', '-b', base, '-F', 'raw']);
   const top = createImage(at('top.qcow2'), '16M', ['-f', 'qcow2', '-b', 'middle.qcow2', '-F', 'qcow2']);
   const odd = at('odd.raw');
-  writeFileSync(odd, 'odd');
-  truncateSync(odd, 16 * MIB + 100);
+  makeImage(odd, 16 * MIB + 100, 'odd');
   writeFirstSector(raw, 'raw', 'this is raw');
   writeFirstSector(fixed, 'raw', 'this is fixed');
   writeFirstSector(dynamic, 'vpc', 'this is dynamic');
@@ -51,7 +46,7 @@ function makeImages(vmm: TestVmm): Record<'raw' | 'fixed' | 'dynamic' | 'vhdx' |
   return { raw, fixed, dynamic, vhdx, top, odd };
 }
 
-test('disks of every format hold what they held, with their sizes, queues and serial numbers', async () => {
+test('disks of every format', async (t) => {
   await using vmm = await startVmm();
   const { raw, fixed, dynamic, vhdx, top, odd } = makeImages(vmm);
   using shell = await boot(
@@ -72,44 +67,66 @@ test('disks of every format hold what they held, with their sizes, queues and se
     ],
     2,
   );
-  assert.equal(
-    await shell.run('for d in a b c d e f g; do cat /sys/block/vd$d/size; done | tr "\\n" " "'),
-    '32768 '.repeat(7).trimEnd(),
-  );
+  await t.test('each has the size of its image', async () => {
+    assert.equal(
+      await shell.run('for d in a b c d e f g; do cat /sys/block/vd$d/size; done | tr "\\n" " "'),
+      '32768 '.repeat(7).trimEnd(),
+    );
+  });
   const first = async (disk: string, bytes: number): Promise<string> =>
     shell.run(`head -c ${bytes} /dev/${disk} | tr -d '\\373'`);
-  assert.equal(await first('vda', 11), 'this is raw');
-  assert.equal(await first('vdb', 13), 'this is fixed');
-  assert.equal(await first('vdc', 15), 'this is dynamic');
-  assert.equal(await first('vdd', 12), 'this is vhdx');
-  assert.match(await first('vde', 13), /^QFI.* is ba/);
-  assert.equal(await first('vdg', 3), 'odd');
-  assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l; ls /sys/block/vde/mq | wc -l'), '2\n2');
-  assert.equal(await shell.run('cat /sys/block/vda/queue/nr_requests'), '64');
-  const { dev, rdev, ino } = statSync(raw, { bigint: true });
-  assert.equal(await shell.run('cat /sys/block/vda/serial'), `${dev}${rdev}${ino}`.slice(0, 20));
-  assert.equal(await shell.run('cat /sys/block/vde/ro /sys/block/vdf/ro'), '0\n1');
-
-  // what is written arrives in each image, and nowhere else
+  for (const [disk, text] of [
+    ['vda', 'this is raw'],
+    ['vdb', 'this is fixed'],
+    ['vdc', 'this is dynamic'],
+    ['vdd', 'this is vhdx'],
+    ['vdg', 'odd'],
+  ] as const) {
+    await t.test(`${disk} has the contents of its image: ${text}`, async () => {
+      assert.equal(await first(disk, text.length), text);
+    });
+  }
+  await t.test('a backing file that is declared raw stays raw, although it begins like qcow2', async () => {
+    assert.match(await first('vde', 13), /^QFI.* is ba/);
+  });
+  await t.test('num_queues and queue_size reach the driver', async () => {
+    assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l; ls /sys/block/vde/mq | wc -l'), '2\n2');
+    assert.equal(await shell.run('cat /sys/block/vda/queue/nr_requests'), '64');
+  });
+  await t.test('the default serial number is made from device and inode of the image', async () => {
+    const { dev, rdev, ino } = statSync(raw, { bigint: true });
+    assert.equal(await shell.run('cat /sys/block/vda/serial'), `${dev}${rdev}${ino}`.slice(0, 20));
+  });
+  await t.test('readonly disks are read-only', async () => {
+    assert.equal(await shell.run('cat /sys/block/vde/ro /sys/block/vdf/ro'), '0\n1');
+  });
+  await t.test('direct opens the image with O_DIRECT', () => {
+    const flags = openFlagsOf(qemuOf(vmm.pid), raw);
+    assert.ok(
+      flags.some((one) => (one & 0o40000) !== 0),
+      `no O_DIRECT in ${flags.join()}`,
+    );
+  });
   const footer = readFileSync(fixed).subarray(-512);
   for (const disk of ['a', 'b', 'c', 'd', 'e']) {
     await shell.run(
       `echo "written ${disk}" | dd of=/dev/vd${disk} bs=512 seek=32767 conv=sync,fsync 2>/dev/null`,
     );
   }
-  const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
-  assert.ok((counters['_disk4']?.['write_bytes'] ?? 0) >= 512, JSON.stringify(counters));
-  assert.ok((counters['_disk4']?.['read_ops'] ?? 0) > 0 && (counters['_disk0']?.['write_ops'] ?? 0) > 0);
-  assert.equal(counters['_disk5']?.['write_ops'], 0);
-  const flags = openFlagsOf(qemuOf(vmm.pid), raw);
-  assert.ok(
-    flags.some((one) => (one & 0o40000) !== 0),
-    `no O_DIRECT in ${flags.join()}`,
-  );
+  await t.test('vm.counters count the reads and writes of each disk', async () => {
+    const counters = await countersOf(vmm);
+    assert.ok((counters['_disk4']?.['write_bytes'] ?? 0) >= 512, JSON.stringify(counters));
+    assert.ok((counters['_disk4']?.['read_ops'] ?? 0) > 0 && (counters['_disk0']?.['write_ops'] ?? 0) > 0);
+    assert.equal(counters['_disk5']?.['write_ops'], 0);
+  });
   assertStatus(await vmm.put('vm.shutdown'), 204);
-  assert.deepEqual(readFileSync(fixed).subarray(-512), footer);
-  assert.equal(readFileSync(fixed).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written b');
-  assert.equal(readFileSync(raw).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written a');
+  await t.test('writes to a raw image are in the image', () => {
+    assert.equal(readFileSync(raw).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written a');
+  });
+  await t.test('writes to a fixed VHD are in the image, and its footer is unchanged', () => {
+    assert.equal(readFileSync(fixed).toString('latin1', 16 * MIB - 512, 16 * MIB - 503), 'written b');
+    assert.deepEqual(readFileSync(fixed).subarray(-512), footer);
+  });
 });
 
 /** Seconds that a command takes in the guest, by its own clock. */
@@ -126,7 +143,7 @@ const LIMITS = {
   ops: { size: 1000, refill_time: 100, one_time_burst: 5 },
 };
 
-test('limits hold, bursts go through at once, and a raw disk stays raw', async () => {
+test('rate limits of disks', async (t) => {
   await using vmm = await startVmm();
   const disks = ['bytes', 'ops', 'burst', 'raw', 'ops-burst'].map((name) =>
     createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
@@ -145,37 +162,50 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
   const read = (disk: string, block: string, count: number): string =>
     `dd if=/dev/${disk} of=/dev/null bs=${block} count=${count} iflag=direct`;
 
-  // 4 MiB at once, then 2 MiB a second; the kernel's look at the partitions took a little of the first
-  await shell.run(`${read('vda', '256k', 16)} 2>/dev/null`);
-  const bandwidth = 12 / (await secondsOf(shell, read('vda', '256k', 48)));
-  assert.ok(bandwidth > 1.8 && bandwidth < 2.2, `${bandwidth} MiB/s instead of 2`);
-  await shell.run(`${read('vdb', '4k', 50)} 2>/dev/null`);
-  const rate = 200 / (await secondsOf(shell, read('vdb', '4k', 200)));
-  assert.ok(rate > 45 && rate < 55, `${rate} operations/s instead of 50`);
+  await t.test('bandwidth is limited to size per refill_time', async () => {
+    // 4 MiB at once, then 2 MiB a second; the kernel's scan of the partitions used a little of the first
+    await shell.run(`${read('vda', '256k', 16)} 2>/dev/null`);
+    const bandwidth = 12 / (await secondsOf(shell, read('vda', '256k', 48)));
+    assert.ok(bandwidth > 1.8 && bandwidth < 2.2, `${bandwidth} MiB/s instead of 2`);
+  });
+  await t.test('operations are limited to size per refill_time', async () => {
+    await shell.run(`${read('vdb', '4k', 50)} 2>/dev/null`);
+    const rate = 200 / (await secondsOf(shell, read('vdb', '4k', 200)));
+    assert.ok(rate > 45 && rate < 55, `${rate} operations/s instead of 50`);
+  });
+  await t.test('a one_time_burst of bandwidth has no limit, and the limit holds after it', async () => {
+    // at 1 MiB a second 22 MiB would take 20 s and more
+    const atOnce = await secondsOf(shell, read('vdc', '256k', 88));
+    assert.ok(atOnce < 5, `the burst took ${atOnce} s`);
+    await shell.run(`${read('vdc', '256k', 20)} 2>/dev/null`);
+    const after = 6 / (await secondsOf(shell, read('vdc', '256k', 24)));
+    assert.ok(after > 0.9 && after < 1.1, `${after} MiB/s after the burst instead of 1`);
+  });
+  await t.test('a one_time_burst of operations has no limit, and the limit holds after it', async () => {
+    // at 50 operations a second 350 would take 7 s
+    const opsAtOnce = await secondsOf(shell, read('vde', '4k', 350));
+    assert.ok(opsAtOnce < 3.5, `the burst of operations took ${opsAtOnce} s`);
+    await shell.run(`${read('vde', '4k', 120)} 2>/dev/null`);
+    const opsAfter = 100 / (await secondsOf(shell, read('vde', '4k', 100)));
+    assert.ok(opsAfter > 45 && opsAfter < 55, `${opsAfter} operations/s after the burst instead of 50`);
+  });
+  await t.test('a limited disk with a backing file is removed whole: its id is free again', () =>
+    replugsLimitedDisk(vmm, shell),
+  );
+  await t.test('a raw disk stays raw after its guest wrote a qcow2 header', () => staysRaw(vmm, shell));
+});
 
-  // at 1 MiB a second 22 MiB would take 20 s and more
-  const atOnce = await secondsOf(shell, read('vdc', '256k', 88));
-  assert.ok(atOnce < 5, `the burst took ${atOnce} s`);
-  await shell.run(`${read('vdc', '256k', 20)} 2>/dev/null`);
-  const after = 6 / (await secondsOf(shell, read('vdc', '256k', 24)));
-  assert.ok(after > 0.9 && after < 1.1, `${after} MiB/s after the burst instead of 1`);
-  // at 50 operations a second 350 would take 7 s
-  const opsAtOnce = await secondsOf(shell, read('vde', '4k', 350));
-  assert.ok(opsAtOnce < 3.5, `the burst of operations took ${opsAtOnce} s`);
-  await shell.run(`${read('vde', '4k', 120)} 2>/dev/null`);
-  const opsAfter = 100 / (await secondsOf(shell, read('vde', '4k', 100)));
-  assert.ok(opsAfter > 45 && opsAfter < 55, `${opsAfter} operations/s after the burst instead of 50`);
-
+async function staysRaw(vmm: TestVmm, shell: Shell): Promise<void> {
   await shell.run(`printf 'QFI\\373 and no qcow2' | dd of=/dev/vdd conv=fsync 2>/dev/null`);
   assertStatus(await vmm.put('vm.shutdown'), 204);
   assert.match(vmm.output(), /disk _disk3: .*raw, but looks like Qcow2/);
-  const info = (await vmm.get('vm.info')).json as { config: { disks: { image_type?: string }[] } };
-  assert.equal(info.config.disks[3]?.image_type, 'Raw');
+  assert.equal((await infoOf(vmm)).config.disks?.[3]?.image_type, 'Raw');
   assertStatus(await vmm.put('vm.boot'), 204);
   using again = await login(vmm);
   assert.equal(await again.run('head -c 17 /dev/vdd | tail -c 12'), 'and no qcow2');
+}
 
-  // what a limited disk on several files is made of comes and goes whole: its id can be had again
+async function replugsLimitedDisk(vmm: TestVmm, shell: Shell): Promise<void> {
   const hot = {
     path: join(vmm.folder, 'hot.qcow2'),
     id: 'hot',
@@ -187,13 +217,13 @@ test('limits hold, bursts go through at once, and a raw disk stays raw', async (
   createImage(join(vmm.folder, 'base.raw'), '64M', ['-f', 'raw']);
   for (let round = 0; round < 2; round++) {
     assertStatus(await vmm.put('vm.add-disk', hot), 200);
-    await until('the disk is there', async () => (await again.run('ls /sys/block')).includes('vdf'));
+    await until('the disk is there', async () => (await shell.run('ls /sys/block')).includes('vdf'));
     assertStatus(await vmm.put('vm.remove-device', { id: 'hot' }), 204);
-    await until('the disk is gone', async () => !('hot' in ((await vmm.get('vm.counters')).json as object)));
+    await until('the disk is removed', async () => !('hot' in (await countersOf(vmm))));
   }
-});
+}
 
-test('images that cannot be used are refused with their reason, and leave nothing behind', async () => {
+test('images that cannot be opened are refused with the reason', async (t) => {
   await using vmm = await startVmm();
   const inside = join(vmm.folder, 'in, side');
   mkdirSync(inside);
@@ -210,8 +240,7 @@ test('images that cannot be used are refused with their reason, and leave nothin
     `data_file=${join(vmm.folder, 'data.raw')}`,
   ]);
   const torn = at('torn.vhdx');
-  writeFileSync(torn, 'vhdxfile');
-  truncateSync(torn, 4 * MIB);
+  makeImage(torn, 4 * MIB, 'vhdxfile');
   const raw = createImage(at('disk.raw'), '1M', ['-f', 'raw']);
   const refused: readonly (readonly [readonly Disk[], string])[] = [
     [
@@ -235,26 +264,26 @@ test('images that cannot be used are refused with their reason, and leave nothin
     [[{ path: raw }, { path: raw }], `_disk1: ${raw}: is in use by another disk or process`],
   ];
   for (const [disks, reason] of refused) {
-    assertStatus(await vmm.put('vm.create', guestConfig({ disks })), 204);
-    const answer = await vmm.put('vm.boot');
-    assertStatus(answer, 500);
-    const [, text = ''] = answer.json as string[];
-    assert.ok(text.startsWith(`disk ${reason}`), `${text} instead of ${reason}`);
-    assertStatus(await vmm.put('vm.delete'), 204);
+    await t.test(reason.replaceAll(inside, '').slice(0, 80), async () => {
+      await deleteVm(vmm);
+      assertStatus(await vmm.put('vm.create', guestConfig({ disks })), 204);
+      const answer = await vmm.put('vm.boot');
+      assertStatus(answer, 500);
+      const [, text = ''] = messagesOf(answer);
+      assert.ok(text.startsWith(`disk ${reason}`), `${text} instead of ${reason}`);
+      assertStatus(await vmm.put('vm.delete'), 204);
+    });
   }
-  assertStatus(
-    await vmm.put(
-      'vm.create',
-      guestConfig({ disks: [{ path: stray, backing_files: true, disable_io_uring: true }] }),
-    ),
-    204,
-  );
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await deleteVm(vmm);
+  const disk = { path: stray, backing_files: true };
+  await createAndBoot(vmm, guestConfig({ disks: [{ ...disk, disable_io_uring: true }] }));
   const rings = (): boolean => descriptorsOf(qemuOf(vmm.pid)).includes('anon_inode:[io_uring]');
-  assert.equal(rings(), false);
-  assertStatus(await vmm.put('vm.add-disk', { path: raw }), 200);
-  assert.equal(rings(), await hasIoUring());
-  const taken = await vmm.put('vm.add-disk', { path: stray, backing_files: true });
-  assertStatus(taken, 500);
-  assert.match(JSON.stringify(taken.json), /is in use by another disk or process/);
+  await t.test('with disable_io_uring QEMU opens no ring', () => assert.equal(rings(), false));
+  await t.test('without disable_io_uring QEMU opens a ring where the host has io_uring', async () => {
+    assertStatus(await vmm.put('vm.add-disk', { path: raw }), 200);
+    assert.equal(rings(), await hasIoUring());
+  });
+  await t.test('an image that a disk of the VM has open is refused', async () => {
+    assertRefused(await vmm.put('vm.add-disk', disk), 500, /is in use by another disk or process/);
+  });
 });

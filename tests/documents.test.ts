@@ -1,12 +1,13 @@
 // Answers of a running VM, by the document of its dialect.
 import assert from 'node:assert/strict';
-import { truncateSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type Answer, assertStatus } from './support/answers.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { faultsOf, servedDocument } from './support/openapi.ts';
-import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 
 const EVERYTHING = 'openapi-everything.json';
 const devices = { net: [{ backend: 'user' }], balloon: { size: 0 } };
@@ -29,8 +30,7 @@ for (const { document: path, config } of DIALECTS) {
     const document = await servedDocument(vmm, path);
     const image = join(vmm.folder, 'disk.raw');
     for (const file of [image, `${image}2`]) {
-      writeFileSync(file, '');
-      truncateSync(file, 2 ** 20);
+      makeImage(file, 2 ** 20);
     }
     const faults: string[] = [];
     const look = (method: 'get' | 'put', name: string, answer: Answer): Answer => {

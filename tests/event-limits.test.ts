@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
+import { until, within } from './support/wait.ts';
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0;
 

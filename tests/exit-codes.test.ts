@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
+import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, qemuOf } from './support/processes.ts';
 import { stateOf } from './support/vm-info.ts';
-import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const BY_COMMAND_LINE = ((): string[] => {
   const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;

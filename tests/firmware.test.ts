@@ -1,15 +1,19 @@
 // Kernels that are no Linux, firmware images, and files that are neither.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { bootSector, echoSector } from './support/boot-sector.ts';
+import { createAndBoot } from './support/boot.ts';
 import { KERNEL } from './support/guest.ts';
 import { BARS_ASSIGNED, BARS_MISSING, pvhKernel } from './support/pvh-kernel.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { openShell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 const readText = (path: string): string => (existsSync(path) ? readFileSync(path, 'latin1') : '');
@@ -30,15 +34,12 @@ async function serialOf(vmm: TestVmm): Promise<{
 }
 
 async function bootPayload(vmm: TestVmm, config: Readonly<Record<string, unknown>>): Promise<void> {
-  assertStatus(await vmm.put('vm.create', { ...CONSOLES, ...config }), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, { ...CONSOLES, ...config });
 }
 
 async function snapshotTo(vmm: TestVmm, name: string): Promise<string> {
   const folder = join(vmm.folder, name);
-  mkdirSync(folder);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  await takeSnapshot(vmm, folder);
   return `file://${folder}`;
 }
 
@@ -153,7 +154,7 @@ test('a file that is neither a kernel nor firmware is refused by what it is, in 
       assertStatus(await vmm.put('vm.create', { ...CONSOLES, ...config }), 204);
       const answer = await vmm.put('vm.boot');
       assertStatus(answer, 500);
-      const text = (answer.json as string[]).join(': ');
+      const text = messagesOf(answer).join(': ');
       assert.ok(text.includes(`${member} ${path}: `), text);
       assert.match(text, message);
       assertStatus(await vmm.put('vm.delete'), 204);

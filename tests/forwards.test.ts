@@ -1,26 +1,23 @@
 // Forwards of the host's ports whose numbers QEMU chooses, and VMs that share a snapshot and not their ports.
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { infoOf } from './support/vm-info.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { untilReceiving } from './support/migration.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { infoOf, ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
-import { waitsForVm } from './support/migration.ts';
-
-interface Net {
-  readonly id: string;
-  readonly forwards: readonly { readonly host_port: number; readonly guest_port: number }[];
-}
 
 /** The host's ports of a network's forwards, as vm.info shows them. */
 async function portsOf(vmm: TestVmm, id: string): Promise<number[]> {
-  const { net } = (await infoOf(vmm)).config as { net?: readonly Net[] };
-  return net?.find((one) => one.id === id)?.forwards.map(({ host_port: port }) => port) ?? [];
+  const { net } = (await infoOf(vmm)).config;
+  return net?.find((one) => one.id === id)?.forwards?.map(({ host_port: port }) => port) ?? [];
 }
 
 /** All that a port of this host sends until it closes; empty where nobody listens. */
@@ -87,9 +84,7 @@ test('ports that QEMU chooses: at boot, after a reboot, hot-plugged, in clones, 
     assert.ok(later > 0 && !ports.includes(later));
   }
   const folder = join(vmm.folder, 'snapshot');
-  mkdirSync(folder);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  await takeSnapshot(vmm, folder);
   assertStatus(await vmm.put('vm.resume'), 204);
 
   const clone = async (name: string, overrides?: object, source = folder): Promise<TestVmm> => {
@@ -145,7 +140,7 @@ test('ports that QEMU chooses: at boot, after a reboot, hot-plugged, in clones, 
     assert.ok(second !== undefined);
     const url = `unix:${join(vmm.folder, 'migration')}`;
     const received = other.put('vm.receive-migration', { receiver_url: url });
-    await waitsForVm(other, url);
+    await untilReceiving(other, url);
     assertStatus(await second.put('vm.send-migration', { destination_url: url }), 204);
     assertStatus(await received, 204);
     const [port = 0, , again = 0] = await portsOf(other, 'nat');

@@ -1,19 +1,20 @@
 // What a guest finds after a reboot of its own, what is told of its life, and a guest that uses no ACPI.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { boot } from './support/boot.ts';
-import { qemuOf } from './support/processes.ts';
+import { ramOf } from './support/guest-ram.ts';
+import { makeImage } from './support/images.ts';
+import { mappingsOf, qemuOf } from './support/processes.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
 function fileSystem({ folder }: TestVmm, name: string): string {
   const path = join(folder, name);
-  writeFileSync(path, '');
-  truncateSync(path, 16 * MIB);
+  makeImage(path, 16 * MIB);
   // a block is a page: the kernel complains of others on the console
   execFileSync('mkfs.ext4', ['-q', '-b', '4096', path]);
   return path;
@@ -68,12 +69,11 @@ test('a guest that uses no ACPI boots; each zone of its RAM is there at once wit
     cmdline: { args: 'console=ttyS0 acpi=off' },
   });
   assert.equal(await shell.run('nproc; ls /sys/firmware/acpi 2>/dev/null | wc -l'), '1\n0');
-  const ram = Number(await shell.run("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"));
+  const ram = await ramOf(shell);
   assert.ok(ram > 270 && ram < 352, `${ram} MiB`);
-  const maps = readFileSync(`/proc/${qemuOf(vmm.pid)}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-  const resident = maps
-    .filter((map) => / rw-. .*memfd:/.test(map.split('\n')[0] ?? ''))
-    .map((map) => Number(/^Rss: +(\d+) kB/m.exec(map)?.[1]));
+  const resident = mappingsOf(qemuOf(vmm.pid))
+    .filter(({ line }) => / rw-. .*memfd:/.test(line))
+    .map(({ residentKib }) => residentKib);
   const total = resident.reduce((sum, kib) => sum + kib, 0);
   assert.ok(total >= 352 * 1024, `${total} KiB are there`);
 });

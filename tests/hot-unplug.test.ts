@@ -1,19 +1,20 @@
 // A device that is on its way out of a guest: vm.info, ids, slots and what it has of the host agree at every moment.
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { addedDevice, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
+import { makeImage } from './support/images.ts';
 import { infoOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const TAP = 'nephos-rm0';
 
 function image(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, name);
-  writeFileSync(path, '');
-  truncateSync(path, 2 ** 20);
+  makeImage(path, 2 ** 20);
   return path;
 }
 
@@ -39,7 +40,7 @@ test('an add straight after a removal waits for it: the same id, file, TAP and s
     if (i % 5 === 0) {
       assertStatus(await vmm.put('vm.add-net', { tap: TAP, id: 'net' }), 200);
       assertStatus(await vmm.put('vm.add-vsock', { cid: 5 + i, socket }), 200);
-      const { vsock } = (await infoOf(vmm)).config as { vsock?: { id: string } };
+      const { vsock } = (await infoOf(vmm)).config;
       assertStatus(await vmm.put('vm.remove-device', { id: 'net' }), 204);
       assertStatus(await vmm.put('vm.remove-device', { id: vsock?.id }), 204);
     }
@@ -92,7 +93,7 @@ test('a device that the guest ejects by itself is gone from both lists, and its 
   using shell = await boot(vmm);
   const path = image(vmm, 'disk.raw');
   const added = await vmm.put('vm.add-disk', { path, id: 'one' });
-  const { bdf } = added.json as { bdf: string };
+  const { bdf } = addedDevice(added);
   const slot = Number.parseInt(bdf.slice(8, 10), 16);
   await shell.run(`echo 0 > /sys/bus/pci/slots/${slot}/power`);
   await until('it is gone', async () => {

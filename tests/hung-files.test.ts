@@ -1,20 +1,22 @@
-// FIFOs without their other end and file systems that do not answer, wherever a path can be given.
+// FIFOs without a reader or writer, and file systems that do not answer, at each path of a configuration.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { mountHung } from './support/hung-mount.ts';
+import { type Answer, assertStatus } from './support/answers.ts';
+import { deleteVm } from './support/boot.ts';
 import { mkfifoSync } from './support/fifo.ts';
 import { guestConfig } from './support/guest.ts';
+import { mountHung } from './support/hung-mount.ts';
 import { childrenOf } from './support/processes.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const NO_READER = 'is a FIFO that no process reads: start its reader first';
 
-/** Asks for an operation and pings until it is answered: the API must go on. */
+/** Pings while an operation is under way: the API must answer. */
 async function meanwhile(
   vmm: TestVmm,
   operation: Promise<Answer>,
@@ -34,7 +36,7 @@ async function bootWith(vmm: TestVmm, more: Readonly<Record<string, unknown>>) {
   return meanwhile(vmm, vmm.put('vm.boot'));
 }
 
-test('a FIFO instead of a file is refused by name, wherever a file can be named, and nothing waits for it', async () => {
+test('a FIFO in place of a file is refused by name', async (t) => {
   await using vmm = await startVmm();
   const fifo = join(vmm.folder, 'fifo, "x" ü');
   mkfifoSync(fifo);
@@ -56,37 +58,49 @@ test('a FIFO instead of a file is refused by name, wherever a file can be named,
     [{ devices: [{ path: fifo }] }, `device _vfio0: ${fifo}: is no PCI device`],
   ];
   for (const [more, message] of places) {
-    const { answer } = await bootWith(vmm, more);
-    assertStatus(answer, 500);
-    assert.ok(
-      JSON.stringify(answer.json).includes(JSON.stringify(message).slice(1, -1)),
-      JSON.stringify(answer.json),
+    await deleteVm(vmm);
+    await t.test(
+      `${Object.keys(more).join()}: ${message.replaceAll(fifo, '<fifo>').slice(0, 60)}`,
+      async () => {
+        const { answer } = await bootWith(vmm, more);
+        assertStatus(answer, 500);
+        assert.ok(
+          JSON.stringify(answer.json).includes(JSON.stringify(message).slice(1, -1)),
+          JSON.stringify(answer.json),
+        );
+        assertStatus(await vmm.put('vm.delete'), 204);
+      },
     );
-    assertStatus(await vmm.put('vm.delete'), 204);
   }
   assert.deepEqual(childrenOf(vmm.pid), []);
 });
 
-test('output to a FIFO that nobody reads is refused after a moment, while the API answers', async () => {
+test('output to a FIFO without a reader', async (t) => {
   await using vmm = await startVmm();
   const fifo = join(vmm.folder, 'fifo');
   mkfifoSync(fifo);
   for (const which of ['serial', 'console', 'debug_console']) {
-    const { answer, pings } = await bootWith(vmm, { [which]: { mode: 'File', file: fifo } });
-    assertStatus(answer, 500);
-    const device = which.replace('_', '-');
-    assert.deepEqual(answer.json, ['vm.boot failed', `${device} _${which}: ${fifo}: ${NO_READER}`]);
-    assert.ok(pings > 1, 'the API stood still');
-    assertStatus(await vmm.put('vm.delete'), 204);
+    await deleteVm(vmm);
+    await t.test(`${which} is refused, and the API answers meanwhile`, async () => {
+      const { answer, pings } = await bootWith(vmm, { [which]: { mode: 'File', file: fifo } });
+      assertStatus(answer, 500);
+      const device = which.replace('_', '-');
+      assert.deepEqual(answer.json, ['vm.boot failed', `${device} _${which}: ${fifo}: ${NO_READER}`]);
+      assert.ok(pings > 1, 'the API did not answer');
+      assertStatus(await vmm.put('vm.delete'), 204);
+    });
   }
+  await deleteVm(vmm);
   assertStatus(await vmm.put('vm.create', guestConfig({ serial: { mode: 'File', file: fifo } })), 204);
-  void vmm.put('vm.boot').catch(() => undefined);
-  await until('the boot is waiting', () => vmm.output().includes('vm.boot'));
-  vmm.kill('SIGTERM');
-  assert.equal(await vmm.exited, 0);
+  await t.test('SIGTERM ends the wait for a reader', async () => {
+    void vmm.put('vm.boot').catch(() => undefined);
+    await until('the boot is waiting', () => vmm.output().includes('vm.boot'));
+    vmm.kill('SIGTERM');
+    assert.equal(await vmm.exited, 0);
+  });
 });
 
-test('a FIFO with a reader gets what the guest writes to the serial port; a home that is none is no hindrance', async () => {
+test('the serial port writes to a FIFO with a reader, also without a usable HOME', async () => {
   const { NEPHOS_CACHE: _cache, XDG_CACHE_HOME: _xdg, ...env } = process.env;
   const places = { NEPHOS_CACHE: '', XDG_CACHE_HOME: '', HOME: '/proc' };
   await using vmm = await startVmm({ env: { ...env, ...places } });
@@ -117,7 +131,7 @@ test('a FIFO with a reader gets what the guest writes to the serial port; a home
   }
 });
 
-test('a log or an event monitor that is a FIFO nobody reads is refused at the start', async () => {
+test('--log-file and --event-monitor refuse a FIFO without a reader', async () => {
   await using holder = await startVmm();
   const fifo = join(holder.folder, 'fifo');
   mkfifoSync(fifo);
@@ -160,28 +174,33 @@ test('a snapshot with a FIFO among its files is refused by name', async () => {
   }
 });
 
-test('a file system that does not answer is named after a deadline; the API goes on, and the VMM ends', async () => {
+test('a file system that does not answer', async (t) => {
   await using vmm = await startVmm();
   using dead = mountHung(join(vmm.folder, 'dead'));
   const kernel = join(dead.path, 'kernel');
-  const { answer, pings } = await bootWith(vmm, { kernel: { path: kernel } });
-  assertStatus(answer, 500);
-  assert.deepEqual(answer.json, [
-    'vm.boot failed',
-    `kernel ${kernel}: the file system does not answer within 10 s`,
-  ]);
-  assert.ok(pings > 1, 'the API stood still');
-  const again = await vmm.put('vm.boot');
-  assert.deepEqual(again.json, [
-    'vm.boot failed',
-    `kernel ${kernel}: the file system of ${kernel} still does not answer`,
-  ]);
-  assertStatus(await vmm.put('vm.delete'), 204);
-  // what waits is ended within a moment when the VM is to go
-  const initramfs = join(dead.path, 'initramfs');
-  assertStatus(await vmm.put('vm.create', guestConfig({ initramfs: { path: initramfs } })), 204);
-  void vmm.put('vm.boot').catch(() => undefined);
-  await until('the boot is waiting', () => vmm.output().split('vm.boot').length > 3);
-  vmm.kill('SIGTERM');
-  assert.equal(await vmm.exited, 0);
+  await t.test('is named after a deadline, and the API answers meanwhile', async () => {
+    const { answer, pings } = await bootWith(vmm, { kernel: { path: kernel } });
+    assertStatus(answer, 500);
+    assert.deepEqual(answer.json, [
+      'vm.boot failed',
+      `kernel ${kernel}: the file system does not answer within 10 s`,
+    ]);
+    assert.ok(pings > 1, 'the API stood still');
+  });
+  await t.test('is refused at once afterwards', async () => {
+    const again = await vmm.put('vm.boot');
+    assert.deepEqual(again.json, [
+      'vm.boot failed',
+      `kernel ${kernel}: the file system of ${kernel} still does not answer`,
+    ]);
+  });
+  await deleteVm(vmm);
+  await t.test('does not delay the exit after SIGTERM', async () => {
+    const initramfs = join(dead.path, 'initramfs');
+    assertStatus(await vmm.put('vm.create', guestConfig({ initramfs: { path: initramfs } })), 204);
+    void vmm.put('vm.boot').catch(() => undefined);
+    await until('the boot is waiting', () => vmm.output().split('vm.boot').length > 3);
+    vmm.kill('SIGTERM');
+    assert.equal(await vmm.exited, 0);
+  });
 });

@@ -1,14 +1,16 @@
 // A QEMU that does not answer: stopped, or not ready for ever. It holds up neither the API nor the end of VM and VMM.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type Answer, assertStatus } from './support/answers.ts';
+import { createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { childrenOf, commands, isAlive, qemuOf } from './support/processes.ts';
 import { stateOf } from './support/vm-info.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
+import { until, within } from './support/wait.ts';
 
 /** What a client gets its VM's end in; the rest is for a busy machine. */
 const END_MS = 5000 + 3000;
@@ -17,8 +19,7 @@ const PROMPT_MS = 3000;
 
 /** Boots without waiting for the guest, and stops QEMU. @returns its pid */
 async function bootAndStop(vmm: TestVmm, more: Readonly<Record<string, unknown>> = {}): Promise<number> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig(more));
   const pid = qemuOf(vmm.pid);
   process.kill(pid, 'SIGSTOP');
   return pid;
@@ -53,8 +54,7 @@ async function nothingRuns(vmm: TestVmm): Promise<void> {
 test('a stopped QEMU: what only looks is answered, and whatever is under way, vm.shutdown and vm.delete end it', async (t) => {
   await using vmm = await startVmm();
   const image = join(vmm.folder, 'disk.raw');
-  writeFileSync(image, '');
-  truncateSync(image, 2 ** 20);
+  makeImage(image, 2 ** 20);
   const snapshot = join(vmm.folder, 'snapshot');
   mkdirSync(snapshot);
 
@@ -101,8 +101,7 @@ test('a stopped QEMU: what only looks is answered, and whatever is under way, vm
   }
 
   await t.test('a snapshot of a paused VM leaves no file behind', async () => {
-    assertStatus(await vmm.put('vm.create', guestConfig()), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
+    await createAndBoot(vmm, guestConfig());
     assertStatus(await vmm.put('vm.pause'), 204);
     process.kill(qemuOf(vmm.pid), 'SIGSTOP');
     const said = vmm.output().length;
@@ -189,8 +188,7 @@ test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', 
   const target = join(folder, 'snapshot');
   mkdirSync(target);
   await using source = await startVmm();
-  assertStatus(await source.put('vm.create', guestConfig()), 204);
-  assertStatus(await source.put('vm.boot'), 204);
+  await createAndBoot(source, guestConfig());
   assertStatus(await source.put('vm.pause'), 204);
   assertStatus(await source.put('vm.snapshot', { destination_url: `file://${target}` }), 204);
 

@@ -2,19 +2,19 @@
 // folder come later, and other sandboxes are made from it as a template.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startFsBackend } from './support/backends.ts';
 import { INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { kataRs } from './support/kata-config.ts';
 import { connectStrict, type StrictClient } from './support/strict-client.ts';
 import { openTerminal } from './support/terminal.ts';
-import { until } from './support/wait.ts';
-import { startEcho } from './support/vsock.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { startEcho } from './support/vsock.ts';
+import { until, within } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const BDF = /^0000:00:[\da-f]{2}\.0$/;
@@ -46,8 +46,7 @@ test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, and a template of th
   const [image, shared, template] = ['image', 'shared', 'template'].map((name) => join(folder, name));
   const [fs, vsock] = ['fs.sock', 'template.sock'].map((name) => join(folder, name));
   assert.ok(image && shared && template && fs && vsock);
-  writeFileSync(image, 'image');
-  truncateSync(image, 4 * MIB);
+  makeImage(image, 4 * MIB, 'image');
   for (const made of [shared, template]) mkdirSync(made);
   writeFileSync(join(shared, 'container'), 'of the host');
   const payload = { kernel: KERNEL, cmdline: 'console=ttyS0', initramfs: INITRAMFS_WITH_TOOLS };

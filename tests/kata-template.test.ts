@@ -7,15 +7,17 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { qemuOf } from './support/processes.ts';
-import { stateOf } from './support/vm-info.ts';
-import { openShell, ptyOf } from './support/shell.ts';
-import { until } from './support/wait.ts';
+import { openShell } from './support/shell.ts';
+import { restore, takeSnapshot } from './support/snapshots.ts';
+import { ptyOf, stateOf } from './support/vm-info.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { startEcho } from './support/vsock.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { until, within } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const RAM = 256 * MIB;
@@ -33,8 +35,7 @@ function makeTemplate(folder: string): { readonly path: string; readonly memory:
   const path = join(folder, 'template, "é"');
   mkdirSync(path);
   const memory = join(path, 'memory');
-  writeFileSync(memory, '');
-  truncateSync(memory, RAM);
+  makeImage(memory, RAM);
   return { path, memory };
 }
 
@@ -155,13 +156,10 @@ test('a template without a vsock is mapped by its clones; what lacks its RAM is 
     assert.equal(await shell.run('cat /tmp/word; echo of the clone >/tmp/word'), 'of the template');
 
     // a snapshot of the clone has all of its RAM
-    mkdirSync(second);
-    assertStatus(await clone.put('vm.pause'), 204);
-    assertStatus(await clone.put('vm.snapshot', { destination_url: `file://${second}` }), 204);
+    await takeSnapshot(clone, second);
     assertStatus(await clone.put('vm.delete'), 204);
     assert.equal(hashOf(memory), before);
-    assertStatus(await clone.put('vm.restore', { source_url: `file://${second}`, resume: true }), 204);
-    using again = openShell(await ptyOf(clone));
+    using again = await restore(clone, second);
     assert.equal(await again.run('cat /tmp/word'), 'of the clone');
     assertStatus(await clone.put('vm.delete'), 204);
 
@@ -174,7 +172,7 @@ test('a template without a vsock is mapped by its clones; what lacks its RAM is 
       edit();
       const answer = await clone.put('vm.restore', { source_url: `file://${copy}` });
       assertStatus(answer, 500);
-      assert.ok((answer.json as string[]).join('\n').includes(reason), JSON.stringify(answer.json));
+      assert.ok(messagesOf(answer).join('\n').includes(reason), JSON.stringify(answer.json));
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -5,18 +5,19 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { addedDevice, assertStatus } from './support/answers.ts';
 import { startFsBackend } from './support/backends.ts';
-import { connectSending, openTap, type SendingClient } from './support/descriptors.ts';
+import { connectSending, type SendingClient } from './support/descriptors.ts';
+import { interfaceName } from './support/host-network.ts';
 import { kata22, kataGo, kataRs, kataRsDisk, type Sandbox } from './support/kata-config.ts';
 import { decodeProblems, unknownTo } from './support/kata-go-client.ts';
-import { interfaceName } from './support/host-network.ts';
 import { runtimeRsProblems } from './support/kata-rs-client.ts';
 import { connectStrict, type StrictClient } from './support/strict-client.ts';
+import { openTap } from './support/tap.ts';
 import { openTerminal } from './support/terminal.ts';
-import { until } from './support/wait.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { startEcho } from './support/vsock.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { until, within } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 /** What a hot-plugged device must be called for Kata to find it: segment 0, bus 0, function 0. */
@@ -201,8 +202,7 @@ test('Kata of today in Go: networks by descriptor, a hot-plugged disk that the g
     iommu: false,
   };
   const added = await within(5000, 'vm.add-disk', () => vmm.put('vm.add-disk', volume));
-  assertStatus(added, 200);
-  const { id, bdf } = added.json as { readonly id: string; readonly bdf: string };
+  const { id, bdf } = addedDevice(added);
   assert.match(bdf, BDF);
   assert.deepEqual(decodeProblems('PciDeviceInfo', added.json), []);
   const { device_tree: tree } = await generatedInfo(vmm);

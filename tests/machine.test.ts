@@ -1,20 +1,23 @@
-// What the configuration makes of the machine, seen from inside the guest and in the host's /proc.
+// Processors, memory, disks, entropy and kernel of the configuration, observed in the guest and in the host's /proc.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { chooseAccelerator } from '../src/host/system/accelerator.ts';
 import { prepareKernel } from '../src/host/kernel/kernel.ts';
 import { isOlder } from '../src/qemu/process/program.ts';
-import { boot } from './support/boot.ts';
-import { guestConfig, KERNEL } from './support/guest.ts';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { bootSector } from './support/boot-sector.ts';
-import { openFlagsOf, qemuOf } from './support/processes.ts';
+import { boot, createAndBoot, deleteVm } from './support/boot.ts';
+import { guestConfig, KERNEL } from './support/guest.ts';
 import { withHugePages } from './support/huge-pages.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { makeImage } from './support/images.ts';
+import { type Mapping, mappingsOf, openFlagsOf, qemuOf } from './support/processes.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { countersOf, infoOf, ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 /** An id with characters that mean something to QEMU, and more of them than its names may have. */
 const SECOND = 'my disk, "1", with a name of many words';
@@ -22,25 +25,14 @@ const SECOND = 'my disk, "1", with a name of many words';
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-function imageFile(vmm: TestVmm, name: string, text: string): string {
-  const path = join(vmm.folder, name);
-  writeFileSync(path, text);
-  truncateSync(path, 16 * MIB);
-  return path;
-}
+const imageFile = (vmm: TestVmm, name: string, text: string): string =>
+  makeImage(join(vmm.folder, name), 16 * MIB, text);
 
-/** The mapping of the guest's RAM in QEMU: its line and its flags in /proc/<pid>/smaps. */
-function ramMapping(vmm: TestVmm, bytes: number): { readonly line: string; readonly flags: string } {
-  const text = readFileSync(`/proc/${qemuOf(vmm.pid)}/smaps`, 'utf8');
-  const parts = text.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-  const found = parts.find((part) => {
-    const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(part) ?? [];
-    return (
-      from !== undefined && to !== undefined && Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)) === bytes
-    );
-  });
+/** Mapping of the guest's RAM in QEMU. */
+function ramMapping(vmm: TestVmm, bytes: number): Mapping {
+  const found = mappingsOf(qemuOf(vmm.pid)).find((mapping) => mapping.bytes === bytes);
   assert.ok(found !== undefined, `no mapping of ${bytes} bytes in QEMU`);
-  return { line: found.split('\n')[0] ?? '', flags: /^VmFlags: (.*)$/m.exec(found)?.[1] ?? '' };
+  return found;
 }
 
 /** Each processor's entry in the guest's APIC table (ACPI 6, 5.2.12.2): whether it is there from the start. */
@@ -57,15 +49,15 @@ async function processorsOf(shell: Shell): Promise<boolean[]> {
   return entries;
 }
 
-function isMendedQemu(): boolean {
+function isFixedQemu(): boolean {
   const program = process.env['NEPHOS_QEMU'] ?? 'qemu-system-x86_64';
   const [, major, minor, micro] =
     /(\d+)\.(\d+)\.(\d+)/.exec(execFileSync(program, ['--version'], { encoding: 'utf8' })) ?? [];
   return !isOlder([Number(major), Number(minor), Number(micro)], [10, 0, 4]);
 }
 
-test('Linux switches the devices on, but on several emulated processors of an older engine, where they are on', async () => {
-  const areOn = chooseAccelerator().name === 'tcg' && !isMendedQemu();
+test('Linux enables the devices, unless an old QEMU has them enabled for several vCPUs', async () => {
+  const areOn = chooseAccelerator().name === 'tcg' && !isFixedQemu();
   for (const [vcpus, switched] of [
     [1, 2],
     [2, areOn ? 0 : 2],
@@ -80,104 +72,131 @@ test('Linux switches the devices on, but on several emulated processors of an ol
 });
 
 // the kernel itself makes no difference: it counts processors to come only under hypervisors that it knows
-test('vCPUs, their topology and room for more are as configured', async () => {
+test('a VM with vCPUs, threads and vCPUs that can be added', async (t) => {
   await using vmm = await startVmm();
   const topology = { threads_per_core: 2, cores_per_die: 2, dies_per_package: 1, packages: 1 };
   using shell = await boot(vmm, { cpus: { boot_vcpus: 2, max_vcpus: 4, topology } });
-  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
-  assert.deepEqual(await processorsOf(shell), [true, true, false, false]);
-  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
-  assert.equal(await shell.run('cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list'), '0-1');
+  await t.test('the guest runs on boot_vcpus', async () => {
+    assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '2');
+  });
+  await t.test('the firmware lists vCPUs up to max_vcpus', async () => {
+    assert.deepEqual(await processorsOf(shell), [true, true, false, false]);
+    assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
+  });
+  await t.test('threads are those of the topology', async () => {
+    assert.equal(await shell.run('cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list'), '0-1');
+  });
 });
 
-test('packages and cores are as configured; without room for more the firmware tells of no further vCPUs', async () => {
+test('a VM with cores in two packages, to which no vCPU can be added', async (t) => {
   await using vmm = await startVmm();
   const topology = { threads_per_core: 1, cores_per_die: 2, dies_per_package: 1, packages: 2 };
   using shell = await boot(vmm, { cpus: { boot_vcpus: 4, max_vcpus: 4, topology } });
-  assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '4');
-  assert.deepEqual(await processorsOf(shell), Array(4).fill(true));
-  assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
-  const of = (file: string): Promise<string> =>
-    shell.run(`cat /sys/devices/system/cpu/cpu*/topology/${file} | tr "\\n" " "`);
-  assert.equal(await of('physical_package_id'), '0 0 1 1');
-  assert.equal(await of('core_id'), '0 1 0 1');
+  await t.test('the guest runs on boot_vcpus', async () => {
+    assert.equal(await shell.run('grep -c ^processor /proc/cpuinfo'), '4');
+  });
+  await t.test('the firmware lists no further vCPU', async () => {
+    assert.deepEqual(await processorsOf(shell), Array(4).fill(true));
+    assert.equal(await shell.run('ls /sys/bus/acpi/devices | grep -c ^LNXCPU:'), '4');
+  });
+  await t.test('packages and cores are those of the topology', async () => {
+    const of = (file: string): Promise<string> =>
+      shell.run(`cat /sys/devices/system/cpu/cpu*/topology/${file} | tr "\\n" " "`);
+    assert.equal(await of('physical_package_id'), '0 0 1 1');
+    assert.equal(await of('core_id'), '0 1 0 1');
+  });
 });
 
-test('max_phys_bits bounds the physical address', async () => {
+test('the processor of a guest with max_phys_bits', async (t) => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 1, max_phys_bits: 36 } });
-  assert.match(await shell.run('grep -m1 "address sizes" /proc/cpuinfo'), /36 bits physical/);
-  const flags = await shell.run('grep -m1 ^flags /proc/cpuinfo');
-  if (chooseAccelerator().name === 'tcg')
-    assert.doesNotMatch(flags, /\b(erms|fsrm)\b/, 'copying by the byte is slow under emulation');
+  await t.test('its physical addresses have max_phys_bits bits', async () => {
+    assert.match(await shell.run('grep -m1 "address sizes" /proc/cpuinfo'), /36 bits physical/);
+  });
+  await t.test('under emulation it has no fast copies by the byte, which are slow there', async () => {
+    const flags = await shell.run('grep -m1 ^flags /proc/cpuinfo');
+    if (chooseAccelerator().name === 'tcg')
+      assert.doesNotMatch(flags, /\b(erms|fsrm)\b/, 'copying by the byte is slow under emulation');
+  });
 });
 
-test('memory has the size that was asked for, above 4 GiB too', async () => {
+test('the guest has memory.size, also above 4 GiB', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, { memory: { size: 5120 * MIB } });
   const kib = Number(/MemTotal:\s+(\d+)/.exec(await shell.run('cat /proc/meminfo'))?.[1]);
   assert.ok(kib > 5_000_000 && kib < 5120 * 1024, `MemTotal ${kib} kB`);
-  const info = (await vmm.get('vm.info')).json as { memory_actual_size: number };
+  const info = await infoOf(vmm);
   assert.equal(info.memory_actual_size, 5120 * MIB);
 });
 
-test('shared memory is mapped shared, mergeable memory is offered to KSM', async () => {
+test('mappings of guest RAM in QEMU', async (t) => {
   const memory = async (config: Record<string, unknown>) => {
     await using vmm = await startVmm();
-    assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: 256 * MIB, ...config } })), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
+    await createAndBoot(vmm, guestConfig({ memory: { size: 256 * MIB, ...config } }));
     return ramMapping(vmm, 256 * MIB);
   };
-  const shared = await memory({ shared: true });
-  assert.match(shared.line, /rw-s .*memfd/);
-  assert.doesNotMatch(shared.flags, /\bmg\b/);
-  const plain = await memory({ mergeable: false });
-  assert.doesNotMatch(plain.flags, /\bmg\b/);
-  const mergeable = await memory({ mergeable: true });
-  assert.match(mergeable.line, /rw-p /);
-  assert.match(mergeable.flags, /\bmg\b/);
-  const both = await memory({ shared: true, mergeable: true });
-  assert.match(both.line, /rw-s .*memfd/);
+  await t.test('shared memory is a shared mapping, not offered to KSM', async () => {
+    const shared = await memory({ shared: true });
+    assert.match(shared.line, /rw-s .*memfd/);
+    assert.doesNotMatch(shared.flags, /\bmg\b/);
+  });
+  await t.test('memory without mergeable is not offered to KSM', async () => {
+    const plain = await memory({ mergeable: false });
+    assert.doesNotMatch(plain.flags, /\bmg\b/);
+  });
+  await t.test('mergeable memory is a private mapping, offered to KSM', async () => {
+    const mergeable = await memory({ mergeable: true });
+    assert.match(mergeable.line, /rw-p /);
+    assert.match(mergeable.flags, /\bmg\b/);
+  });
+  await t.test('memory that is shared and mergeable is a shared mapping', async () => {
+    const both = await memory({ shared: true, mergeable: true });
+    assert.match(both.line, /rw-s .*memfd/);
+  });
 });
 
-test('huge pages of the size asked for back the memory, and zones; those that the host does not have are refused', async () => {
+test('huge pages', async (t) => {
   // as many as there are in one of the other size
   using _pages = withHugePages(GIB / (2 * MIB));
   await using vmm = await startVmm();
   const huge = { hugepages: true, hugepage_size: 2 * MIB };
-  {
+  await t.test('back the RAM of a guest', async () => {
     using shell = await boot(vmm, { memory: { size: 256 * MIB, ...huge } });
     assert.equal(await shell.run('echo up'), 'up');
     // ht: hugetlb
     assert.match(ramMapping(vmm, 256 * MIB).flags, /\bht\b/);
-    assertStatus(await vmm.put('vm.delete'), 204);
-  }
+  });
+  await deleteVm(vmm);
   const zones = [
     { id: 'small', size: 192 * MIB },
     { id: 'huge', size: 64 * MIB, ...huge },
   ];
-  assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: 0, zones } })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  assert.match(ramMapping(vmm, 64 * MIB).flags, /\bht\b/);
-  assert.doesNotMatch(ramMapping(vmm, 192 * MIB).flags, /\bht\b/);
-  assertStatus(await vmm.put('vm.delete'), 204);
+  await t.test('back the memory zone that asks for them', async () => {
+    await createAndBoot(vmm, guestConfig({ memory: { size: 0, zones } }));
+    assert.match(ramMapping(vmm, 64 * MIB).flags, /\bht\b/);
+    assert.doesNotMatch(ramMapping(vmm, 192 * MIB).flags, /\bht\b/);
+  });
+  await deleteVm(vmm);
 
   const larger = { size: GIB, hugepages: true, hugepage_size: GIB };
   for (const [memory, zone] of [
     [larger, 'mem0'],
     [{ size: 0, zones: [{ id: 'my, zone', ...larger }] }, 'my, zone'],
   ] as const) {
-    assertStatus(await vmm.put('vm.create', guestConfig({ memory })), 204);
-    const answer = await vmm.put('vm.boot');
-    assertStatus(answer, 500);
-    const [, reason = ''] = answer.json as readonly string[];
-    assert.ok(reason.startsWith(`memory zone ${zone}: `), reason);
-    assert.equal(((await vmm.get('vm.info')).json as { state: string }).state, 'Created');
-    assertStatus(await vmm.put('vm.delete'), 204);
+    await deleteVm(vmm);
+    await t.test(`that the host does not have are refused, naming memory zone ${zone}`, async () => {
+      assertStatus(await vmm.put('vm.create', guestConfig({ memory })), 204);
+      const answer = await vmm.put('vm.boot');
+      assertStatus(answer, 500);
+      const [, reason = ''] = messagesOf(answer);
+      assert.ok(reason.startsWith(`memory zone ${zone}: `), reason);
+      assert.equal((await infoOf(vmm)).state, 'Created');
+      assertStatus(await vmm.put('vm.delete'), 204);
+    });
   }
 });
 
-test('disks are there in order, with their queues, and only the writable one can be written', async () => {
+test('a VM with two disks', async (t) => {
   await using vmm = await startVmm();
   // what would end an option, a word or a line elsewhere is only a path here
   const first = imageFile(vmm, 'a disk, "readonly=on" Ω.raw', 'first disk');
@@ -190,57 +209,72 @@ test('disks are there in order, with their queues, and only the writable one can
       { path: second, readonly: true, direct: true, id: SECOND },
     ],
   });
-  assert.equal(await shell.run('head -c 10 /dev/vda'), 'first disk');
-  assert.equal(await shell.run('head -c 11 /dev/vdb'), 'second disk');
-  assert.equal(await shell.run('cat /sys/block/vda/size'), String((16 * MIB) / 512));
-  assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l'), '2');
-  assert.equal(await shell.run('ls /sys/block/vdb/mq | wc -l'), '1');
-  assert.equal(await shell.run('cat /sys/block/vda/mq/0/nr_tags'), '64');
+  await t.test('the disks are in the order of the configuration', async () => {
+    assert.equal(await shell.run('head -c 10 /dev/vda'), 'first disk');
+    assert.equal(await shell.run('head -c 11 /dev/vdb'), 'second disk');
+    assert.equal(await shell.run('cat /sys/block/vda/size'), String((16 * MIB) / 512));
+  });
+  await t.test('num_queues and queue_size reach the driver', async () => {
+    assert.equal(await shell.run('ls /sys/block/vda/mq | wc -l'), '2');
+    assert.equal(await shell.run('ls /sys/block/vdb/mq | wc -l'), '1');
+    assert.equal(await shell.run('cat /sys/block/vda/mq/0/nr_tags'), '64');
+  });
   assert.equal(await shell.run('cat /sys/block/vda/ro /sys/block/vdb/ro | tr "\\n" " "'), '0 1');
-  await shell.run('echo -n written | dd of=/dev/vda bs=512 seek=8 conv=sync 2>/dev/null; sync');
-  assert.equal(readFileSync(first).toString('latin1', 8 * 512, 8 * 512 + 7), 'written');
-  assert.match(await shell.run('echo x >/dev/vdb'), /not permitted|Read-only|error/i);
+  await t.test('a writable disk is written to the image', async () => {
+    await shell.run('echo -n written | dd of=/dev/vda bs=512 seek=8 conv=sync 2>/dev/null; sync');
+    assert.equal(readFileSync(first).toString('latin1', 8 * 512, 8 * 512 + 7), 'written');
+  });
+  await t.test('a readonly disk cannot be written', async () => {
+    assert.match(await shell.run('echo x >/dev/vdb'), /not permitted|Read-only|error/i);
+  });
 
-  // O_DIRECT on the host is seen in the descriptor's flags
-  const directs = (path: string): boolean[] =>
-    openFlagsOf(qemuOf(vmm.pid), path).map((flags) => (flags & 0o40000) !== 0);
-  assert.deepEqual(
-    [directs(first), directs(second)].map((all) => all.includes(true)),
-    [false, true],
-  );
+  await t.test('direct opens the image with O_DIRECT', () => {
+    // O_DIRECT on the host is seen in the descriptor's flags
+    const directs = (path: string): boolean[] =>
+      openFlagsOf(qemuOf(vmm.pid), path).map((flags) => (flags & 0o40000) !== 0);
+    assert.deepEqual(
+      [directs(first), directs(second)].map((all) => all.includes(true)),
+      [false, true],
+    );
+  });
 
-  const info = (await vmm.get('vm.info')).json as {
-    config: { disks: { id: string }[] };
-    device_tree: Record<string, { pci_bdf?: number }>;
-  };
-  assert.deepEqual(
-    info.config.disks.map(({ id }) => id),
-    ['_disk0', SECOND],
-  );
-  // console, disks, rng: slots 2, 3, 4, 5 behind the chip set's two
-  assert.equal(
-    await shell.run('ls /sys/bus/pci/devices | tr "\\n" " "'),
-    '0000:00:00.0 0000:00:01.0 0000:00:01.1 0000:00:01.3 0000:00:02.0 0000:00:03.0 0000:00:04.0 0000:00:05.0',
-  );
-  const slots = ['_console', '_disk0', SECOND, '_rng'].map(
-    (id) => info.device_tree[`_virtio-pci-${id}`]?.pci_bdf,
-  );
-  assert.deepEqual(slots, [2 << 3, 3 << 3, 4 << 3, 5 << 3]);
-  for (const [slot, device] of [
-    [2, '1043'],
-    [3, '1042'],
-    [4, '1042'],
-    [5, '1044'],
-  ]) {
-    assert.equal(await shell.run(`cat /sys/bus/pci/devices/0000:00:0${slot}.0/device`), `0x${device}`);
-  }
-  const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
-  assert.deepEqual(Object.keys(counters), ['_disk0', SECOND]);
-  assert.ok((counters['_disk0']?.['write_bytes'] ?? 0) >= 512 && (counters['_disk0']?.['read_ops'] ?? 0) > 0);
-  assert.equal(counters[SECOND]?.['write_ops'], 0);
+  const info = await infoOf(vmm);
+  await t.test('vm.info shows the ids', () => {
+    assert.deepEqual(
+      info.config.disks?.map(({ id }) => id),
+      ['_disk0', SECOND],
+    );
+  });
+  await t.test('PCI devices are console, disks and rng, from slot 2 on', async () => {
+    // console, disks, rng: slots 2, 3, 4, 5 behind the chip set's two
+    assert.equal(
+      await shell.run('ls /sys/bus/pci/devices | tr "\\n" " "'),
+      '0000:00:00.0 0000:00:01.0 0000:00:01.1 0000:00:01.3 0000:00:02.0 0000:00:03.0 0000:00:04.0 0000:00:05.0',
+    );
+    const slots = ['_console', '_disk0', SECOND, '_rng'].map(
+      (id) => info.device_tree?.[`_virtio-pci-${id}`]?.pci_bdf,
+    );
+    assert.deepEqual(slots, [2 << 3, 3 << 3, 4 << 3, 5 << 3]);
+    for (const [slot, device] of [
+      [2, '1043'],
+      [3, '1042'],
+      [4, '1042'],
+      [5, '1044'],
+    ]) {
+      assert.equal(await shell.run(`cat /sys/bus/pci/devices/0000:00:0${slot}.0/device`), `0x${device}`);
+    }
+  });
+  await t.test('vm.counters count the reads and writes of each disk', async () => {
+    const counters = await countersOf(vmm);
+    assert.deepEqual(Object.keys(counters), ['_disk0', SECOND]);
+    assert.ok(
+      (counters['_disk0']?.['write_bytes'] ?? 0) >= 512 && (counters['_disk0']?.['read_ops'] ?? 0) > 0,
+    );
+    assert.equal(counters[SECOND]?.['write_ops'], 0);
+  });
 });
 
-test('the guest’s entropy comes from the source that was named', async () => {
+test('the rng device reads from rng.src', async () => {
   await using vmm = await startVmm();
   const source = join(vmm.folder, 'entropy, of ours');
   writeFileSync(source, 'nephos-entropy!!'.repeat(4096));
@@ -249,7 +283,7 @@ test('the guest’s entropy comes from the source that was named', async () => {
   assert.match(await shell.run('head -c 64 /dev/hwrng'), /nephos-entropy!!/);
 });
 
-test('the command line reaches the guest as it is, but for the word about the timer under emulation', async () => {
+test('the command line reaches the guest; under emulation no_timer_check is added', async () => {
   const args = 'console=ttyS0 nephos.test="a, b=c" path=/x,y';
   for (const [env, line] of [
     [{ NEPHOS_TIMER_CHECK: 'on' }, args],
@@ -258,12 +292,12 @@ test('the command line reaches the guest as it is, but for the word about the ti
     await using vmm = await startVmm({ env });
     using shell = await boot(vmm, { cmdline: { args } });
     assert.equal(await shell.run('cat /proc/cmdline'), line);
-    const { config } = (await vmm.get('vm.info')).json as { config: { cmdline: { args: string } } };
+    const { config } = await infoOf(vmm);
     assert.equal(config.cmdline.args, args);
   }
 });
 
-test('a kernel that is an ELF already boots as it is', async () => {
+test('a kernel that is an ELF file boots', async () => {
   await using vmm = await startVmm();
   await using kernel = await prepareKernel(KERNEL, join(vmm.folder, 'kernels'));
   assert.equal(kernel.kind, 'linux');
@@ -281,13 +315,12 @@ test('a kernel that is firmware boots the first disk', async () => {
     serial: { mode: 'Pty' },
     console: { mode: 'Off' },
   };
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, config);
   using shell = openShell(await ptyOf(vmm));
   await until('the boot sector speaks', () => shell.shown().includes('BOOTED BY FIRMWARE'), shell.shown);
 });
 
-test('what the host does not have is refused at boot, naming device and path, and the next boot works', async () => {
+test('a boot with a file that the host does not have', async (t) => {
   await using vmm = await startVmm();
   const missing = join(vmm.folder, 'no such, file');
   const tiny = join(vmm.folder, 'tiny');
@@ -318,17 +351,23 @@ test('what the host does not have is refused at boot, naming device and path, an
     ],
   ];
   for (const [more, status, message] of refused) {
-    assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
-    const answer = await vmm.put('vm.boot');
-    assertStatus(answer, status);
-    assert.deepEqual(answer.json, ['vm.boot failed', message]);
-    assertStatus(await vmm.put('vm.delete'), 204);
+    await deleteVm(vmm);
+    await t.test(`is refused: ${message.replaceAll(vmm.folder, '').slice(0, 70)}`, async () => {
+      assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
+      const answer = await vmm.put('vm.boot');
+      assertStatus(answer, status);
+      assert.deepEqual(answer.json, ['vm.boot failed', message]);
+      assertStatus(await vmm.put('vm.delete'), 204);
+    });
   }
-  using shell = await boot(vmm, {});
-  assert.equal(await shell.run('echo fine'), 'fine');
+  await deleteVm(vmm);
+  await t.test('leaves a VMM that boots the next VM', async () => {
+    using shell = await boot(vmm, {});
+    assert.equal(await shell.run('echo fine'), 'fine');
+  });
 });
 
-test('one image cannot be written by two machines', async () => {
+test('an image that one VM writes cannot be opened by another', async () => {
   await using first = await startVmm();
   await using second = await startVmm();
   const path = imageFile(first, 'disk.raw', 'disk');

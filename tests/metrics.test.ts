@@ -1,12 +1,14 @@
 // Figures for Prometheus: what changes in the guest changes in them.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { makeFolder, assertStatus, startVmm } from './support/vmm.ts';
+import { makeImage } from './support/images.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 
@@ -48,8 +50,7 @@ test('states, vCPUs, RAM, devices, processes, requests and events are told as th
   assert.ok(!none.has('nephos_process_resident_memory_bytes{process="engine"}'));
 
   const disk = join(vmm.folder, 'disk.raw');
-  writeFileSync(disk, '');
-  truncateSync(disk, 64 * MIB);
+  makeImage(disk, 64 * MIB);
   assertStatus(await vmm.put('vm.pause'), 404);
   using shell = await boot(vmm, {
     cpus: { boot_vcpus: 1, max_vcpus: 3 },

@@ -1,14 +1,16 @@
 // A VM with NUMA nodes that grow, spare vCPUs, a balloon, a watchdog and a hot-plugged disk is sent to another VMM: all of it
 // goes on there, and grows further.
 import assert from 'node:assert/strict';
-import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { waitsForVm } from './support/migration.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { makeImage } from './support/images.ts';
+import { untilReceiving } from './support/migration.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { actualSizeOf, ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 /** What a guest's kernel keeps of a node's RAM, at most, in `bytes`. */
@@ -42,10 +44,6 @@ async function nodesSay(shell: Shell, file: string): Promise<readonly string[]> 
   return (await shell.run(`cat /sys/devices/system/node/node*/${file}`)).split('\n');
 }
 
-async function actualSize(vmm: TestVmm): Promise<number> {
-  return ((await vmm.get('vm.info')).json as { memory_actual_size: number }).memory_actual_size;
-}
-
 const bootId = (shell: Shell): Promise<string> => shell.run('cat /proc/sys/kernel/random/boot_id');
 
 async function resizeZone(vmm: TestVmm, id: string, desired_ram: number): Promise<void> {
@@ -56,8 +54,7 @@ test('NUMA nodes, virtio-mem, vCPUs, balloon, watchdog and a hot-plugged disk go
   await using here = await startVmm();
   await using there = await startVmm();
   const disk = join(here.folder, 'later, "é".raw');
-  writeFileSync(disk, 'hot-plugged');
-  truncateSync(disk, 4 * MIB);
+  makeImage(disk, 4 * MIB, 'hot-plugged');
   const zone = { hotplug_size: 384 * MIB, shared: true };
   using shell = await boot(here, {
     cpus: { boot_vcpus: 2, max_vcpus: 4 },
@@ -93,7 +90,7 @@ test('NUMA nodes, virtio-mem, vCPUs, balloon, watchdog and a hot-plugged disk go
   await resizeZone(here, 'high', 256 * MIB);
   await nodesHave(shell, [384 * MIB, 256 * MIB]);
   assertStatus(await here.put('vm.resize', { desired_balloon: 64 * MIB }), 204);
-  await until('the balloon has grown', async () => (await actualSize(here)) === (640 - 64) * MIB);
+  await until('the balloon has grown', async () => (await actualSizeOf(here)) === (640 - 64) * MIB);
   assertStatus(await here.put('vm.add-disk', { path: disk, id: 'later' }), 200);
   await shell.run('until [ -b /dev/vda ]; do :; done');
   assert.deepEqual(await nodesSay(shell, 'cpulist'), ['0', '1']);
@@ -102,18 +99,18 @@ test('NUMA nodes, virtio-mem, vCPUs, balloon, watchdog and a hot-plugged disk go
 
   const url = `unix:${join(there.folder, 'migration')}`;
   const receiving = there.put('vm.receive-migration', { receiver_url: url });
-  await waitsForVm(there, url);
+  await untilReceiving(there, url);
   assertStatus(await here.put('vm.send-migration', { destination_url: url }), 204);
   assertStatus(await receiving, 204);
 
   using moved = openShell(await ptyOf(there));
   assert.equal(await bootId(moved), id);
   assert.deepEqual(await nodesSay(moved, 'distance'), ['10 15', '25 10']);
-  assert.equal(await actualSize(there), (640 - 64) * MIB);
+  assert.equal(await actualSizeOf(there), (640 - 64) * MIB);
   assert.equal(await moved.run('head -c 11 /dev/vda'), 'hot-plugged');
 
   assertStatus(await there.put('vm.resize', { desired_balloon: 0, desired_vcpus: 4 }), 204);
-  await until('the balloon is empty', async () => (await actualSize(there)) === 640 * MIB);
+  await until('the balloon is empty', async () => (await actualSizeOf(there)) === 640 * MIB);
   await nodesHave(moved, [384 * MIB, 256 * MIB]);
   await moved.run('until [ "$(nproc)" = 4 ]; do :; done');
   assert.deepEqual(await nodesSay(moved, 'cpulist'), ['0,2', '1,3']);

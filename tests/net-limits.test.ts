@@ -6,12 +6,14 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { interfaceName, interfaces, ip, tc, withInterface } from './support/host-network.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/wait.ts';
+import type { Shell } from './support/shell.ts';
+import { startVmm } from './support/vmm.ts';
 import { putProgram } from './support/vsock.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 
 const MB = 1e6;
 /** 2 MB/s, of which 200 kB may come at once, and 4 MB once */
@@ -37,10 +39,8 @@ test('limits of a network hold in both directions, after a burst at full speed',
   );
   {
     await using vmm = await startVmm();
-    assertStatus(await vmm.put('vm.create', config), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
-    using shell = openShell(await ptyOf(vmm));
-    await shell.login();
+    await createAndBoot(vmm, config);
+    using shell = await login(vmm);
     for (const i of [1, 2, 3, 4]) {
       await shell.run(`ip addr add 10.93.${i}.2/24 dev eth${i - 1}; ip link set eth${i - 1} up`);
       await shell.run(`ping -c 1 -W 20 10.93.${i}.1`);
@@ -53,11 +53,7 @@ test('limits of a network hold in both directions, after a burst at full speed',
     using _foreign = withInterface(foreign, 'tuntap', 'add', 'dev', foreign, 'mode', 'tap');
     tc('qdisc', 'add', 'dev', foreign, 'root', 'pfifo');
     const answer = await vmm.put('vm.add-net', { tap: foreign, rate_limiter_config: { ops: OPS } });
-    assertStatus(answer, 500);
-    assert.match(
-      JSON.stringify(answer.json),
-      /rate_limiter_config: tc qdisc add: .* queueing discipline of its own/,
-    );
+    assertRefused(answer, 500, /rate_limiter_config: tc qdisc add: .* queueing discipline of its own/);
     assert.deepEqual(helpersOf(foreign), []);
     assert.match(ip('link', 'show', foreign), /qdisc pfifo /);
 
@@ -78,8 +74,7 @@ test('limits of a network hold in both directions, after a burst at full speed',
   // that VMM was killed: the next one takes away what it left
   assert.match(ip('link', 'show', stays), /qdisc tbf/);
   await using next = await startVmm();
-  assertStatus(await next.put('vm.create', guestConfig({ net: [{ tap: stays }] })), 204);
-  assertStatus(await next.put('vm.boot'), 204);
+  await createAndBoot(next, guestConfig({ net: [{ tap: stays }] }));
   assert.doesNotMatch(ip('link', 'show', stays), /qdisc tbf/);
   assert.deepEqual(
     interfaces().filter((one) => one.startsWith('nphl-') && !before.includes(one)),

@@ -1,14 +1,18 @@
 // A guest that uses fewer queues than its networks have: QEMU detaches the others from the TAP, whose descriptors the next QEMU gets.
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { connectSending, openTap, sendAtOnce } from './support/descriptors.ts';
-import { guestConfig } from './support/guest.ts';
+import { assertStatus } from './support/answers.ts';
+import { boot } from './support/boot.ts';
+import { connectSending, sendAtOnce } from './support/descriptors.ts';
 import { attribute, interfaceName, ip, withInterface } from './support/host-network.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { openTap } from './support/tap.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 /** A network of the guest: its MAC address there, and an address for each side. */
 interface Network {
@@ -59,10 +63,7 @@ test('detached queues of given and sent TAPs and of a macvtap are attached again
       { fds: [3, 4], num_queues: 4, mac: GIVEN.mac, id: 'given' },
       { fds: [5, 6], num_queues: 4, mac: other.mac, id: 'macvtap' },
     ];
-    assertStatus(await vmm.put('vm.create', guestConfig({ ...CONFIG, net })), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
-    using shell = openShell(await ptyOf(vmm));
-    await shell.login();
+    using shell = await boot(vmm, { ...CONFIG, net });
     using client = connectSending(vmm.socket);
     sendAtOnce(client, 'vm.add-net', { body: { id: 'sent', mac: SENT.mac }, fds: sent.fds });
     assert.match(await client.answer(), /^HTTP\/1\.1 200 /);
@@ -72,9 +73,7 @@ test('detached queues of given and sent TAPs and of a macvtap are attached again
     }
 
     const folder = join(vmm.folder, 'snapshot');
-    mkdirSync(folder);
-    assertStatus(await vmm.put('vm.pause'), 204);
-    assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+    await takeSnapshot(vmm, folder);
     assertStatus(await vmm.put('vm.delete'), 204);
     sendAtOnce(client, 'vm.restore', {
       body: {

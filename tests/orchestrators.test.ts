@@ -1,20 +1,22 @@
 // libvirt's driver and Virtink, each with all it calls in a domain's life and its own patience
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { startFsBackend } from './support/backends.ts';
-import { connectSending, openTap, sendAtOnce } from './support/descriptors.ts';
+import { connectSending, sendAtOnce } from './support/descriptors.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
-import { qemuOf } from './support/processes.ts';
-import { infoOf } from './support/vm-info.ts';
-import { curl, startAsLibvirt } from './support/libvirt.ts';
 import { interfaceName, ip } from './support/host-network.ts';
-import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
-import { within } from './support/within.ts';
+import { makeImage } from './support/images.ts';
+import { curl, startAsLibvirt } from './support/libvirt.ts';
+import { qemuOf } from './support/processes.ts';
+import { openShell, type Shell, shellOn } from './support/shell.ts';
+import { openTap } from './support/tap.ts';
+import { infoOf, ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
+import { until, within } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const PAYLOAD = { kernel: KERNEL, initramfs: INITRAMFS, cmdline: 'console=ttyS0 root=/dev/vda1' };
@@ -22,8 +24,7 @@ const PAYLOAD = { kernel: KERNEL, initramfs: INITRAMFS, cmdline: 'console=ttyS0 
 /** An image of 4 MiB that begins with its name. */
 function image(folder: string, name: string): string {
   const path = join(folder, name);
-  writeFileSync(path, name);
-  truncateSync(path, 4 * MIB);
+  makeImage(path, 4 * MIB, name);
   return path;
 }
 

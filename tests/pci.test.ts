@@ -1,22 +1,22 @@
 // The PCI bus: slots that devices ask for, interrupts, and a device that Linux removes and finds at another address.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { addedDevice, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { infoOf } from './support/vm-info.ts';
+import { makeImage } from './support/images.ts';
 import type { Shell } from './support/shell.ts';
+import { infoOf } from './support/vm-info.ts';
+import { REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const HOST = '10.96.1.1';
 const GUEST = '10.96.1.2';
 
 function image(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, name);
-  writeFileSync(path, name);
-  truncateSync(path, 2 ** 20);
+  makeImage(path, 2 ** 20, name);
   return path;
 }
 
@@ -117,8 +117,7 @@ async function movesBars(vmm: TestVmm, shell: Shell): Promise<void> {
 async function addsInSlots(vmm: TestVmm, shell: Shell): Promise<void> {
   const add = async (id: string, more: object = {}): Promise<string> => {
     const answer = await vmm.put('vm.add-disk', { path: image(vmm, id), id, ...more });
-    assertStatus(answer, 200);
-    const { bdf } = answer.json as { bdf: string };
+    const { bdf } = addedDevice(answer);
     await until('the guest has it', async () => (await deviceAt(shell, bdf.slice(8, 10))) === '0x1042');
     return bdf;
   };

@@ -1,15 +1,17 @@
 // A VMM that may not do everything: what it was not granted is refused by name, and nothing is left.
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { guestConfig } from './support/guest.ts';
-import { childrenOf, descriptorsOf } from './support/processes.ts';
 import { interfaceName, interfaces, withInterface } from './support/host-network.ts';
+import { makeImage } from './support/images.ts';
+import { childrenOf, descriptorsOf } from './support/processes.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 /** Without these root is as powerless as any user with files and interfaces. */
@@ -18,8 +20,7 @@ const WITHOUT = '-net_admin,-dac_override,-dac_read_search';
 /** A file that nobody without special rights can read. */
 function closed(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, `${name}, "é"`);
-  writeFileSync(path, name);
-  truncateSync(path, 4 * MIB);
+  makeImage(path, 4 * MIB, name);
   chmodSync(path, 0);
   return path;
 }
@@ -45,7 +46,7 @@ test('without rights: files of each kind, and TAPs, of which the error says what
     assertStatus(await vmm.put('vm.create', guestConfig({ ...more })), 204);
     const answer = await vmm.put('vm.boot');
     assertStatus(answer, 500);
-    if (reason instanceof RegExp) assert.match((answer.json as readonly string[]).join('\n'), reason);
+    if (reason instanceof RegExp) assert.match(messagesOf(answer).join('\n'), reason);
     else assert.deepEqual(answer.json, reason);
     assertStatus(await vmm.put('vm.delete'), 204);
     assert.deepEqual(childrenOf(vmm.pid), []);

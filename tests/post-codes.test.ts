@@ -4,11 +4,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { MAKE_PORT_PROGRAM } from './support/port-program.ts';
+import { REPO, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, REPO, startVmm } from './support/vmm.ts';
 
 /** A guest's command that writes a letter to the port. */
 const write = (letter: string): string => `printf ${letter} | /p80`;

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
+import { makeImage } from './support/images.ts';
 import type { Shell } from './support/shell.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
+import { startVmm } from './support/vmm.ts';
 
 const QUEUES = 4;
 const JOBS = 8;
@@ -25,8 +27,7 @@ test('images of several queues are whole after parallel writes, reads, flushes a
   await using vmm = await startVmm();
   const at = (name: string): string => join(vmm.folder, name);
   const empty = at('empty.raw');
-  writeFileSync(empty, '');
-  truncateSync(empty, 128 * 2 ** 20);
+  makeImage(empty, 128 * 2 ** 20);
   execFileSync('mkfs.ext4', ['-q', empty]);
   const convert = (name: string, ...more: string[]): string => {
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...more, empty, at(name)]);

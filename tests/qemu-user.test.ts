@@ -1,48 +1,37 @@
-// An engine that is another user's: what it may do, as the host's kernel tells it, and what it then still can.
+// --user: the privileges of a QEMU of another user, from /proc, and the devices that it can still open.
 import assert from 'node:assert/strict';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  readFileSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { boot, createAndBoot, deleteVm, login } from './support/boot.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { childrenOf, descriptorsOf, isAlive, qemuOf } from './support/processes.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
+import { makeImage } from './support/images.ts';
+import { childrenOf, descriptorsOf, isAlive, qemuOf, statusField } from './support/processes.ts';
+import { openShell } from './support/shell.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, startEcho } from './support/vsock.ts';
+import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
-/** Nobody is called so. */
+/** Ids without a name. */
 const [UID, GID] = [64_123, 64_124];
 const USER = ['--user', `${UID}:${GID}`];
 
-function statusOf(pid: number, name: string): string {
-  return (
-    new RegExp(`^${name}:[\\t ]*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
-  );
-}
-
-/** The kernel's word on a process: who it is, and that it is nothing else. */
+/** Fails unless a process has these ids, these groups, no capabilities and no_new_privs. */
 function assertIsUser(pid: number, uid: number, gid: number, groups: RegExp): void {
-  assert.equal(statusOf(pid, 'Uid'), Array(4).fill(uid).join('\t'));
-  assert.equal(statusOf(pid, 'Gid'), Array(4).fill(gid).join('\t'));
-  assert.match(statusOf(pid, 'Groups').trim(), groups);
+  assert.equal(statusField(pid, 'Uid'), Array(4).fill(uid).join('\t'));
+  assert.equal(statusField(pid, 'Gid'), Array(4).fill(gid).join('\t'));
+  assert.match(statusField(pid, 'Groups').trim(), groups);
   for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) {
-    assert.match(statusOf(pid, set), /^0+$/, set);
+    assert.match(statusField(pid, set), /^0+$/, set);
   }
-  assert.equal(statusOf(pid, 'NoNewPrivs'), '1');
+  assert.equal(statusField(pid, 'NoNewPrivs'), '1');
 }
 
 function image(path: string, text: string, owner = 0): string {
-  writeFileSync(path, text);
-  truncateSync(path, 4 * MIB);
+  makeImage(path, 4 * MIB, text);
   chmodSync(path, 0o600);
   chownSync(path, owner, owner);
   return path;
@@ -54,99 +43,109 @@ function folder(vmm: TestVmm, name: string): string {
   return path;
 }
 
-async function boot(vmm: TestVmm, more: Readonly<Record<string, unknown>>): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig(more, { tools: true })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  return shell;
-}
-
-test('an engine of another user has nothing of root, and a guest with all that the VMM opens for it', async () => {
+test('QEMU of another user', async (t) => {
   await using vmm = await startVmm({ args: USER });
   chmodSync(vmm.folder, 0o711);
   const disk = image(join(vmm.folder, 'its own, "é"'), 'its own', UID);
   const foreign = image(join(vmm.folder, 'foreign'), 'foreign');
   const socket = join(vmm.folder, 'v');
-  // what the machine starts from is in a folder that only root may enter, in files that only root may read
+  // kernel and initramfs are in a folder that only root may enter, in files that only root may read
   const boots = folder(vmm, 'boots');
   const [kernel, initramfs] = [join(boots, 'kernel'), join(boots, 'initramfs')];
   writeFileSync(kernel, readFileSync(KERNEL), { mode: 0o600 });
   writeFileSync(initramfs, readFileSync(INITRAMFS), { mode: 0o600 });
-  assertStatus(
-    await vmm.put('vm.create', guestConfig({ kernel: { path: kernel }, initramfs: { path: initramfs } })),
-    204,
-  );
-  assertStatus(await vmm.put('vm.boot'), 204);
-  {
-    using shell = openShell(await ptyOf(vmm));
-    await shell.login();
-  }
-  assertStatus(await vmm.put('vm.delete'), 204);
-
-  using shell = await boot(vmm, {
-    disks: [{ path: disk }],
-    net: [{ ip: '10.91.77.1', mask: '255.255.255.0' }],
-    vsock: { cid: 7, socket },
-    platform: { serial_number: 'a, "b"' },
-    balloon: { size: 0 },
+  await t.test('boots a kernel and an initramfs that only root can read', async () => {
+    await createAndBoot(vmm, guestConfig({ kernel: { path: kernel }, initramfs: { path: initramfs } }));
+    using _shell = await login(vmm);
   });
-  assertIsUser(qemuOf(vmm.pid), UID, GID, /^$/);
-  assert.equal(await shell.run('head -c 7 /dev/vda; cat /sys/class/dmi/id/product_serial'), 'its owna, "b"');
-  await shell.run('ip addr add 10.91.77.2/24 dev eth0; ip link set eth0 up');
-  assert.match(await shell.run('ping -c 2 -W 20 10.91.77.1'), / 0% packet loss/);
-  await startEcho(shell, 16);
-  assert.match(await exchange(socket, 'CONNECT 16\nhello'), /^OK \d+\nhello$/);
+  await deleteVm(vmm);
 
-  // what it may not open is refused, with the user that may not
-  const open = descriptorsOf(vmm.pid).length;
-  const answer = await vmm.put('vm.add-disk', { path: foreign });
-  assertStatus(answer, 500);
-  assert.match(
-    (answer.json as string[]).join(': '),
-    new RegExp(`disk _disk\\d+: .*${foreign}.*Permission denied \\(to user ${UID}:${GID}, .*--user\\)`),
+  using shell = await boot(
+    vmm,
+    {
+      disks: [{ path: disk }],
+      net: [{ ip: '10.91.77.1', mask: '255.255.255.0' }],
+      vsock: { cid: 7, socket },
+      platform: { serial_number: 'a, "b"' },
+      balloon: { size: 0 },
+    },
+    { tools: true },
   );
-  await until('nothing is left open', () => descriptorsOf(vmm.pid).length <= open);
-  chownSync(foreign, UID, -1);
-  assertStatus(await vmm.put('vm.add-disk', { path: foreign, readonly: true }), 200);
-  await shell.run('until [ -b /dev/vdb ]; do :; done');
-  assert.equal(await shell.run('head -c 7 /dev/vdb'), 'foreign');
-  assertStatus(await vmm.put('vm.coredump', { destination_url: `file://${vmm.folder}/core` }), 204);
-  assert.ok(statSync(join(vmm.folder, 'core')).size > 256 * MIB);
+  await t.test('has its ids, no groups and no capabilities', () => {
+    assertIsUser(qemuOf(vmm.pid), UID, GID, /^$/);
+  });
+  await t.test('has a disk and the SMBIOS strings', async () => {
+    assert.equal(
+      await shell.run('head -c 7 /dev/vda; cat /sys/class/dmi/id/product_serial'),
+      'its owna, "b"',
+    );
+  });
+  await t.test('has a TAP that the VMM opened', async () => {
+    await shell.run('ip addr add 10.91.77.2/24 dev eth0; ip link set eth0 up');
+    assert.match(await shell.run('ping -c 2 -W 20 10.91.77.1'), / 0% packet loss/);
+  });
+  await t.test('has vsock', async () => {
+    await startEcho(shell, 16);
+    assert.match(await exchange(socket, 'CONNECT 16\nhello'), /^OK \d+\nhello$/);
+  });
 
-  // the next machine as well, and it ends with the VMM whatever ends that
-  assertStatus(await vmm.put('vm.reboot'), 204);
-  const qemu = qemuOf(vmm.pid);
-  assertIsUser(qemu, UID, GID, /^$/);
-  vmm.kill('SIGKILL');
-  await until('the engine has ended', () => !isAlive(qemu));
+  await t.test('is refused an image that its user cannot open', async () => {
+    const open = descriptorsOf(vmm.pid).length;
+    const answer = await vmm.put('vm.add-disk', { path: foreign });
+    assertRefused(
+      answer,
+      500,
+      new RegExp(`disk _disk\\d+: .*${foreign}.*Permission denied \\(to user ${UID}:${GID}, .*--user\\)`),
+    );
+    await until('no file descriptor is left', () => descriptorsOf(vmm.pid).length <= open);
+  });
+  await t.test('has a hot-plugged disk that its user can open', async () => {
+    chownSync(foreign, UID, -1);
+    assertStatus(await vmm.put('vm.add-disk', { path: foreign, readonly: true }), 200);
+    await shell.run('until [ -b /dev/vdb ]; do :; done');
+    assert.equal(await shell.run('head -c 7 /dev/vdb'), 'foreign');
+  });
+  await t.test('writes a core dump', async () => {
+    assertStatus(await vmm.put('vm.coredump', { destination_url: `file://${vmm.folder}/core` }), 204);
+    assert.ok(statSync(join(vmm.folder, 'core')).size > 256 * MIB);
+  });
+
+  await t.test('is of the same user after a reboot, and exits with a killed VMM', async () => {
+    assertStatus(await vmm.put('vm.reboot'), 204);
+    const qemu = qemuOf(vmm.pid);
+    assertIsUser(qemu, UID, GID, /^$/);
+    vmm.kill('SIGKILL');
+    await until('QEMU has exited', () => !isAlive(qemu));
+  });
 });
 
-test('a user by name keeps its groups; a boot with what it may not open leaves nothing', async () => {
+test('--user with a name', async (t) => {
   await using vmm = await startVmm({ args: ['--user', 'nobody'] });
   chmodSync(vmm.folder, 0o711);
   const foreign = image(join(vmm.folder, 'foreign'), 'foreign');
-  assertStatus(await vmm.put('vm.create', guestConfig({ disks: [{ path: foreign }] })), 204);
-  const answer = await vmm.put('vm.boot');
-  assertStatus(answer, 500);
-  assert.match((answer.json as string[]).join(': '), /disk _disk0: .*\(to user nobody, .*--user\)/);
-  assert.deepEqual(childrenOf(vmm.pid), []);
-  assertStatus(await vmm.put('vm.delete'), 204);
-  assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const [uid = NaN, gid = NaN] = ['-u', '-g'].map((flag) => idOfNobody(flag));
-  assertIsUser(qemuOf(vmm.pid), uid, gid, new RegExp(`^${gid}\\b`));
+  await t.test('a disk that the user cannot open is refused, and leaves no process', async () => {
+    assertStatus(await vmm.put('vm.create', guestConfig({ disks: [{ path: foreign }] })), 204);
+    const answer = await vmm.put('vm.boot');
+    assertRefused(answer, 500, /disk _disk0: .*\(to user nobody, .*--user\)/);
+    assert.deepEqual(childrenOf(vmm.pid), []);
+  });
+  await deleteVm(vmm);
+  await createAndBoot(vmm, guestConfig({}));
+  await t.test('QEMU has the ids and the groups of the user', () => {
+    const [uid = NaN, gid = NaN] = ['-u', '-g'].map((flag) => idOfNobody(flag));
+    assertIsUser(qemuOf(vmm.pid), uid, gid, new RegExp(`^${gid}\\b`));
+  });
 });
 
-/** From the list of users, which on a test machine is this file. */
+/** Reads /etc/passwd, the only list of users of test machines. */
 function idOfNobody(flag: string): number {
   const [, , uid, gid] = /^nobody:.*$/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[0].split(':') ?? [];
   return Number(flag === '-u' ? uid : gid);
 }
 
-test('snapshots: an engine maps those of a VMM with the same user, and gets a copy of others', async () => {
+test('a snapshot is mapped by QEMU of the same user where readable, else copied', async () => {
   await using vmm = await startVmm({ args: USER });
-  using shell = await boot(vmm, {});
+  using shell = await boot(vmm, {}, { tools: true });
   await shell.run('echo kept > /tmp/file');
   assertStatus(await vmm.put('vm.pause'), 204);
   const path = folder(vmm, 'snap');
@@ -167,10 +166,10 @@ test('snapshots: an engine maps those of a VMM with the same user, and gets a co
   }
 });
 
-test('a vsock device goes and comes with the snapshots of an engine of another user', async () => {
+test('snapshot and restore of a vsock with --user', async () => {
   await using vmm = await startVmm({ args: USER });
   const [here, path] = [join(vmm.folder, 'v'), folder(vmm, 'snap')];
-  using shell = await boot(vmm, { vsock: { cid: 7, socket: here } });
+  using shell = await boot(vmm, { vsock: { cid: 7, socket: here } }, { tools: true });
   await startEcho(shell, 16);
   assertStatus(await vmm.put('vm.pause'), 204);
   assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${path}` }), 204);
@@ -185,9 +184,9 @@ test('a vsock device goes and comes with the snapshots of an engine of another u
   assertIsUser(qemuOf(clone.pid), UID, GID, /^$/);
 });
 
-test('the VMM’s own user in another group is another user', async () => {
+test('--user 0:<gid> is another user', async () => {
   await using vmm = await startVmm({ args: ['--user', `0:${GID}`] });
-  using _shell = await boot(vmm, {});
+  using _shell = await boot(vmm, {}, { tools: true });
   assertIsUser(qemuOf(vmm.pid), 0, GID, /^$/);
 });
 
@@ -205,7 +204,7 @@ for (const [text, reason] of [
   });
 }
 
-test('who is not root can only be told its own user', async () => {
+test('a VMM of another user than root refuses --user', async () => {
   // it must read this repository, wherever that is
   const reading = '+dac_override,+dac_read_search';
   const ids = ['--reuid', String(UID), '--regid', String(GID), '--clear-groups'];

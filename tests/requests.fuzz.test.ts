@@ -1,7 +1,14 @@
 // Ten thousand requests made from the schema, and large ones, to a VMM with a running guest and to one without.
 import assert from 'node:assert/strict';
+import { assertStatus } from './support/answers.ts';
+import { boot } from './support/boot.ts';
+import { withoutStalls } from './support/event-loop-stalls.ts';
 import { mkfifoSync } from './support/fifo.ts';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { guestConfig } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
+import { largeBodies } from './support/large-bodies.ts';
+import { bodiesFor, type Body, type Pool } from './support/request-bodies.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,12 +17,6 @@ import type { Arbitrary } from 'fast-check';
 import { allAnswers } from '../src/api/answers.ts';
 import type { RouteDefinition } from '../src/api/route.ts';
 import { ROUTES } from '../src/api/routes.ts';
-import { bodiesFor, type Body, type Pool } from './support/request-bodies.ts';
-import { boot } from './support/boot.ts';
-import { guestConfig } from './support/guest.ts';
-import { largeBodies } from './support/large-bodies.ts';
-import { withoutStalls } from './support/event-loop-stalls.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const REQUESTS = 10_000;
 /** At most so many at once: what one changes meets what another looks at. */
@@ -156,8 +157,7 @@ function requests(
 /** An image, what is none, and what is not there. */
 function poolIn(folder: string): Pool {
   const image = join(folder, 'disk, "a" é.raw');
-  writeFileSync(image, '');
-  truncateSync(image, 4 * 2 ** 20);
+  makeImage(image, 4 * 2 ** 20);
   const fifo = join(folder, 'fifo');
   mkfifoSync(fifo);
   return {

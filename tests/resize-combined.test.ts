@@ -1,11 +1,12 @@
 // vCPUs, RAM and balloon together: in one request, by NUMA node, and over a reboot of the guest.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { hasRam } from './support/guest-ram.ts';
 import type { Shell } from './support/shell.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 const ONLINE = { args: 'console=ttyS0 memhp_default_state=online' };

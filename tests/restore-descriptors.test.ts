@@ -1,16 +1,19 @@
 // TAPs that are sent with vm.restore: each clone gets one of its own.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { VirtualMachine } from '../src/sdk/index.ts';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { connectSending, openTap, sendAtOnce, sendInParts, type SentRequest } from './support/descriptors.ts';
+import { connectSending, sendAtOnce, sendInParts, type SentRequest } from './support/descriptors.ts';
 import { descriptorsOf } from './support/processes.ts';
-import { openShell, ptyOf, shellOn, type Shell } from './support/shell.ts';
+import { openShell, type Shell, shellOn } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { openTap } from './support/tap.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 
 const HOST = '10.78.1.1';
 const GUEST = '10.78.1.2';
@@ -44,9 +47,7 @@ async function makeSnapshot(vmm: TestVmm): Promise<string> {
     await shell.run(`ip addr add ${GUEST}/24 dev eth0; ip link set eth0 up; ip link set eth1 up`);
   }
   const folder = join(vmm.folder, 'snapshot');
-  mkdirSync(folder);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  await takeSnapshot(vmm, folder);
   assertStatus(await vmm.put('vm.delete'), 204);
   return folder;
 }

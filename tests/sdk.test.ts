@@ -22,12 +22,12 @@ import {
 } from 'nephos';
 import { openApiDocument } from '../src/api/openapi.ts';
 import { startFsBackend } from './support/backends.ts';
-import { openTap } from './support/descriptors.ts';
 import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
-import { childrenOf, isAlive } from './support/processes.ts';
 import { ip } from './support/host-network.ts';
-import { until } from './support/wait.ts';
+import { childrenOf, isAlive } from './support/processes.ts';
+import { openTap } from './support/tap.ts';
 import { call, makeFolder, startVmm } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const MAC = '2e:00:00:00:00:51';

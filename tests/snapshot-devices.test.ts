@@ -9,27 +9,27 @@ import {
   readFileSync,
   readdirSync,
   statSync,
-  truncateSync,
-  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertRefused, assertStatus, messagesOf } from './support/answers.ts';
 import { startBlockBackend, startFsBackend, startNetBackend } from './support/backends.ts';
-import { boot } from './support/boot.ts';
+import { boot, createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { withHugePages } from './support/huge-pages.ts';
-import { infoOf, stateOf } from './support/vm-info.ts';
 import { interfaceName } from './support/host-network.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { withHugePages } from './support/huge-pages.ts';
+import { makeImage } from './support/images.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { actualSizeOf, infoOf, ptyOf, stateOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 function image(vmm: TestVmm, name: string, mib: number): string {
   const path = join(vmm.folder, name);
-  writeFileSync(path, `image ${name}`);
-  truncateSync(path, mib * MIB);
+  makeImage(path, mib * MIB, `image ${name}`);
   return path;
 }
 
@@ -80,9 +80,7 @@ test('each device works in a restored VM', async () => {
   await growZone(vmm, shell, 448 * MIB);
 
   const path = join(vmm.folder, 'snap');
-  mkdirSync(path);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${path}` }), 204);
+  await takeSnapshot(vmm, path);
   const { device_tree: tree } = await infoOf(vmm);
   // RAM is in memory-ranges, not among the devices' state
   assert.ok(statSync(join(path, 'state.json')).size < 4 * MIB);
@@ -102,7 +100,7 @@ test('each device works in a restored VM', async () => {
   await assertSizes(vmm, again);
   await assertSharedMemory(vmm, again, 'next');
 
-  await assertRefused(vmm);
+  await assertPmemUnsaved(vmm);
 
   // a panic is told, and the watchdog that is no longer fed resets the guest; from then on both disks are behind the vIOMMU
   const panic = /event=panic/;
@@ -133,10 +131,8 @@ async function assertSharedMemory(vmm: TestVmm, shell: Shell, word: string): Pro
 
 /** Balloon and virtio-mem answer as before. */
 async function assertSizes(vmm: TestVmm, shell: Shell): Promise<void> {
-  const actual = async (): Promise<number> =>
-    ((await vmm.get('vm.info')).json as { memory_actual_size: number }).memory_actual_size;
   assertStatus(await vmm.put('vm.resize', { desired_balloon: 64 * MIB }), 204);
-  await until('the balloon has grown', async () => (await actual()) === (448 + 64 - 64) * MIB);
+  await until('the balloon has grown', async () => (await actualSizeOf(vmm)) === (448 + 64 - 64) * MIB);
   await growZone(vmm, shell, 576 * MIB);
 }
 
@@ -181,12 +177,11 @@ test('what cannot be saved or sent is named before anything is written', async (
   ];
   for (const [config, reason] of [...unsaved, ...unsent]) {
     const memory = { size: 128 * MIB, shared: true };
-    assertStatus(await vmm.put('vm.create', guestConfig({ memory, ...config })), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
+    await createAndBoot(vmm, guestConfig({ memory, ...config }));
     // nobody listens there: it is refused before
     const sent = await vmm.put('vm.send-migration', { destination_url: 'unix:/nobody' });
     assertStatus(sent, 500);
-    assert.deepEqual((sent.json as string[]).at(-1), reason.replace('FATE', 'be sent'));
+    assert.deepEqual(messagesOf(sent).at(-1), reason.replace('FATE', 'be sent'));
     assert.equal(await stateOf(vmm), 'Running');
     if (unsaved.some(([one]) => one === config)) await assertUnsaved(vmm, reason);
     assertStatus(await vmm.put('vm.delete'), 204);
@@ -198,23 +193,19 @@ async function assertUnsaved(vmm: TestVmm, reason: string): Promise<void> {
   assertStatus(await vmm.put('vm.pause'), 204);
   const answer = await vmm.put('vm.snapshot', { destination_url: `file://${path}` });
   assertStatus(answer, 500);
-  assert.deepEqual((answer.json as string[]).at(-1), reason.replace('FATE', 'be in a snapshot'));
+  assert.deepEqual(messagesOf(answer).at(-1), reason.replace('FATE', 'be in a snapshot'));
   assert.deepEqual(readdirSync(path), []);
 }
 
 /** What cannot be saved is named, and nothing is written. */
-async function assertRefused(vmm: TestVmm): Promise<void> {
+async function assertPmemUnsaved(vmm: TestVmm): Promise<void> {
   const pmem = { file: image(vmm, 'p, "m".img', 128), id: 'pm', iommu: true };
   assertStatus(await vmm.put('vm.add-pmem', pmem), 200);
   assertStatus(await vmm.put('vm.pause'), 204);
   const path = join(vmm.folder, 'none');
   mkdirSync(path);
   const answer = await vmm.put('vm.snapshot', { destination_url: `file://${path}` });
-  assertStatus(answer, 500);
-  assert.match(
-    JSON.stringify(answer.json),
-    /pmem pm: cannot be in a snapshot: it is behind the virtual IOMMU/,
-  );
+  assertRefused(answer, 500, /pmem pm: cannot be in a snapshot: it is behind the virtual IOMMU/);
   assert.deepEqual(readdirSync(path), []);
   assertStatus(await vmm.put('vm.resume'), 204);
 }

@@ -1,13 +1,16 @@
 // A snapshot and a power cut: the cut is a copy of the disk below a file system, as it is at that moment.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { makeImage } from './support/images.ts';
+import { openShell } from './support/shell.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 
 const GIB = 2 ** 30;
 
@@ -38,8 +41,7 @@ async function snapshot(vmm: TestVmm, folder: string, durable: boolean): Promise
 test('after a power cut a durable snapshot is whole, and any other is none', async () => {
   const home = makeFolder();
   const disk = join(home, 'disk');
-  writeFileSync(disk, '');
-  truncateSync(disk, GIB);
+  makeImage(disk, GIB);
   run('mkfs.ext4', '-q', '-F', disk);
   try {
     await using _before = mounted(disk, join(home, 'before'));

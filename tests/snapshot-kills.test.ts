@@ -6,13 +6,15 @@ import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, isAlive, qemuOf } from './support/processes.ts';
-import { stateOf } from './support/vm-info.ts';
 import { KILL_SEED, momentsIn, numbers } from './support/random.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { stateOf } from './support/vm-info.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 function fingerprint(folder: string): string[] {
   return readdirSync(folder).map((name) =>
@@ -42,8 +44,7 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', small]);
     try {
       const answer = await source.put('vm.snapshot', { destination_url: `file://${small}` });
-      assertStatus(answer, 500);
-      assert.match(JSON.stringify(answer.json), /no space left on device/);
+      assertRefused(answer, 500, /no space left on device/);
       assert.deepEqual(readdirSync(small), []);
     } finally {
       execFileSync('umount', [small]);
@@ -74,9 +75,7 @@ test('sudden deaths while a vsock device is taken out and put back', async (cont
 /** Pauses a VM and writes a snapshot of it. @returns its folder */
 async function save(vmm: TestVmm): Promise<string> {
   const folder = join(vmm.folder, 'good');
-  mkdirSync(folder);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}` }), 204);
+  await takeSnapshot(vmm, folder);
   return folder;
 }
 

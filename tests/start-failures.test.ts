@@ -1,22 +1,16 @@
 // Where the host cannot start QEMU (no descriptors, no program), a boot fails, and nothing else does.
 import assert from 'node:assert/strict';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
 import { guestConfig } from './support/guest.ts';
+import { makeImage } from './support/images.ts';
 import { childrenOf, descriptorsOf } from './support/processes.ts';
 import { stateOf } from './support/vm-info.ts';
-import { limitDescriptors, unlimitDescriptors } from './support/descriptor-limit.ts';
+import { makeFolder, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm } from './support/vmm.ts';
 
 /** A boot that works needs fewer more descriptors than this. */
 const ENOUGH = 60;
@@ -24,8 +18,7 @@ const ENOUGH = 60;
 test('a boot, and a reboot, with any number of free descriptors works or is a 500', async () => {
   await using vmm = await startVmm();
   const path = join(vmm.folder, 'disk.raw');
-  writeFileSync(path, '');
-  truncateSync(path, 2 ** 20);
+  makeImage(path, 2 ** 20);
   const socket = join(vmm.folder, 'v.sock');
   const memory = { size: 256 * 2 ** 20, shared: true };
   const config = guestConfig({
@@ -106,8 +99,7 @@ test('a QEMU or a setpriv that cannot be started is named, with the reason', asy
     assertStatus(await vmm.put('vm.create', guestConfig()), 204);
     for (let i = 0; i < 2; i++) {
       const answer = await vmm.put('vm.boot');
-      assertStatus(answer, 500);
-      assert.match(JSON.stringify(answer.json), reason);
+      assertRefused(answer, 500, reason);
       assert.equal(await stateOf(vmm), 'Created');
     }
     assert.deepEqual(childrenOf(vmm.pid), []);

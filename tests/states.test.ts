@@ -1,11 +1,12 @@
 // Every route in every state of a VM, by a client that understands no more of HTTP than the original's ch-remote.
 import assert from 'node:assert/strict';
-import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { guestConfig } from './support/guest.ts';
-import { stateOf } from './support/vm-info.ts';
+import { makeImage } from './support/images.ts';
 import { connectStrict, type StrictAnswer, type StrictClient } from './support/strict-client.ts';
+import { stateOf } from './support/vm-info.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
 
 const STATES = ['none', 'Created', 'Running', 'Paused', 'Shutdown'] as const;
@@ -108,8 +109,7 @@ test('what changes a VM is answered without a body, on one connection for all of
   await using vmm = await startVmm();
   using client = await connectStrict(vmm.socket);
   const disk = join(vmm.folder, 'disk.raw');
-  writeFileSync(disk, '');
-  truncateSync(disk, 2 ** 20);
+  makeImage(disk, 2 ** 20);
   const snapshot = join(vmm.folder, 'snapshot');
   mkdirSync(snapshot);
   const life: readonly (readonly [status: number, name: string, body?: unknown])[] = [

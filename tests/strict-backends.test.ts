@@ -1,13 +1,16 @@
 // Back-ends that are as strict as those on rust-vmm's crates, Cloud Hypervisor's own among them: each refusal ends the connection.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from './support/answers.ts';
 import { startBlockBackend, startFsBackend, startNetBackend, startStrictProxy } from './support/backends.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { makeImage } from './support/images.ts';
+import type { Shell } from './support/shell.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MIB = 2 ** 20;
 /** of the hosts behind the networks */
@@ -36,8 +39,7 @@ async function works(shell: Shell): Promise<void> {
 test('strict back-ends serve networks, a disk and a folder: at boot, with a new driver, after a pause and a reboot', async () => {
   await using vmm = await startVmm();
   const at = (name: string): string => join(vmm.folder, name);
-  writeFileSync(at('image'), 'image of the host');
-  truncateSync(at('image'), 4 * MIB);
+  makeImage(at('image'), 4 * MIB, 'image of the host');
   mkdirSync(at('folder'));
   writeFileSync(join(at('folder'), 'file'), 'of the host');
   await using _first = startNetBackend('serve', at('first'), { address: LISTENING, queues: 4 });
@@ -67,10 +69,8 @@ test('strict back-ends serve networks, a disk and a folder: at boot, with a new 
     disks: [{ ...served, vhost_socket: at('disk, strict') }],
     fs: [{ tag: 'shared', socket: at('fs, strict') }],
   });
-  assertStatus(await vmm.put('vm.create', config), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  await createAndBoot(vmm, config);
+  using shell = await login(vmm);
   await works(shell);
 
   await shell.run(

@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
-import { stateOf } from './support/vm-info.ts';
+import { assertStatus, messagesOf } from './support/answers.ts';
+import { createAndBoot } from './support/boot.ts';
 import { assertPasteArrives } from './support/console-input.ts';
+import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { openTerminal, type TestTerminal } from './support/terminal.ts';
+import { infoOf, stateOf } from './support/vm-info.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 const OFF = { mode: 'Off' };
 const TTY = { mode: 'Tty' };
@@ -81,8 +83,7 @@ test('settings that are not the usual ones come back too, also when the guest go
   using terminal = await openTerminal('-echoe', '-ixon', 'intr', '^A');
   const before = terminal.settings();
   await using vmm = await startVmm({ terminal: terminal.path });
-  assertStatus(await vmm.put('vm.create', guestConfig({ serial: TTY })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig({ serial: TTY }));
   await terminal.shell.login();
   terminal.shell.type('yes\r');
   await until('the guest writes', () => terminal.shell.shown().includes('y\ny\n'), terminal.shell.shown);
@@ -117,8 +118,7 @@ test('standard input that is no terminal is left alone; the output is the guestâ
   const fd = openSync(input, 'r');
   await using vmm = await startVmm({ stdin: fd });
   closeSync(fd);
-  assertStatus(await vmm.put('vm.create', guestConfig({ serial: TTY })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, guestConfig({ serial: TTY }));
   await until('the guest asks for a login', () => vmm.output().includes('login:'), vmm.output);
   assert.match(readFileSync(`/proc/${vmm.pid}/fdinfo/0`, 'utf8'), /^pos:\s+0$/m);
   assert.match(vmm.output(), /Linux version/);
@@ -129,7 +129,7 @@ test('two consoles on one terminal are refused in the contractâ€™s dialect', asy
   await using vmm = await startVmm();
   const answer = await vmm.put('vm.create', guestConfig({ serial: TTY, console: TTY }));
   assertStatus(answer, 400);
-  const messages = answer.json as string[];
+  const messages = messagesOf(answer);
   assert.equal(messages[0], 'vm.create failed');
   assert.ok(messages.at(-1)?.includes(text), JSON.stringify(messages));
   assertStatus(await vmm.get('vm.info'), 404);
@@ -158,6 +158,6 @@ test('on the command line two consoles share the terminal: both write to it, and
   assert.equal(await shell.run('tty'), '/dev/hvc0');
   await shell.run('echo from $((40 + 2)) >/dev/ttyS0');
   await shell.sees('from 42');
-  const { config } = (await vmm.get('vm.info')).json as { config: object };
+  const { config } = await infoOf(vmm);
   assert.ok('payload' in config);
 });

@@ -5,11 +5,12 @@ import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';
+import { assertStatus } from './support/answers.ts';
+import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { stateOf } from './support/vm-info.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { call, makeFolder, REPO, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, call, makeFolder, REPO, startVmm } from './support/vmm.ts';
 
 /** How long an end may take: a second for the outputs, and the rest on a busy machine, in milliseconds. */
 const END_MS = 15_000;
@@ -37,10 +38,8 @@ for (const [which, other] of [
         [other]: { mode: 'Pty' },
         cmdline: { args: 'console=hvc0 console=ttyS0' },
       };
-      assertStatus(await vmm.put('vm.create', guestConfig(config)), 204);
-      assertStatus(await vmm.put('vm.boot'), 204);
-      using shell = openShell(await ptyOf(vmm, other));
-      await shell.login();
+      await createAndBoot(vmm, guestConfig(config));
+      using shell = await login(vmm, other);
       // more than any terminal takes, less than what is kept for one that is slow
       await shell.run(`seq 1 30000 >/dev/${device}`);
       assert.equal(await shell.run('echo alive'), 'alive');

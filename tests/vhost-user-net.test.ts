@@ -5,12 +5,14 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus, messagesOf } from './support/answers.ts';
 import { startBlockBackend, startNetBackend } from './support/backends.ts';
+import { login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import type { Shell } from './support/shell.ts';
 import { stateOf } from './support/vm-info.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
+import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from './support/vmm.ts';
 
 const MEMORY = { size: 256 * 2 ** 20, shared: true };
 /** of the hosts behind the back-ends */
@@ -42,8 +44,7 @@ test('networks of back-ends that listen and that connect: traffic both ways, rin
   await until('we listen', () => existsSync(connects));
   const second = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
   assertStatus(await booting, 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  using shell = await login(vmm);
 
   assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:95:00:01');
   assert.equal(await shell.run('ls -d /sys/class/net/eth?/queues/rx-* | wc -l'), '3');
@@ -110,7 +111,7 @@ test('a network without its back-end does not boot, says why, and leaves nothing
   const fails = async (reason: string | RegExp): Promise<void> => {
     const answer = await vmm.put('vm.boot');
     assertStatus(answer, 500);
-    const [first, second] = answer.json as string[];
+    const [first, second] = messagesOf(answer);
     const place = `net _net0: ${socket}: `;
     assert.deepEqual([first, second?.slice(0, place.length)], ['vm.boot failed', place]);
     if (typeof reason === 'string') assert.equal(second?.slice(place.length), reason);

@@ -1,16 +1,20 @@
 // A vsock device through snapshots: QEMU cannot save it, its guest must not notice.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectVsock } from '../src/sdk/vsock.ts';
+import { assertStatus } from './support/answers.ts';
+import { boot, createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
+import { openShell, type Shell } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
+import { ptyOf } from './support/vm-info.ts';
+import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, listenOn, startEcho } from './support/vsock.ts';
+import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const ECHO_PORT = 16;
@@ -36,20 +40,15 @@ async function says({ socket, got }: Stream, text: string): Promise<void> {
   await until(`the echo of ${text}`, () => got() === before + text);
 }
 
-async function boot(vmm: TestVmm, socket: string): Promise<Shell> {
-  assertStatus(await vmm.put('vm.create', guestConfig({ vsock: { cid: 5, socket } }, { tools: true })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  const shell = openShell(await ptyOf(vmm));
-  await shell.login();
+async function bootWithEcho(vmm: TestVmm, socket: string): Promise<Shell> {
+  const shell = await boot(vmm, { vsock: { cid: 5, socket } }, { tools: true });
   await startEcho(shell, ECHO_PORT);
   return shell;
 }
 
 async function snapshot(vmm: TestVmm, name: string): Promise<string> {
   const path = join(vmm.folder, name);
-  mkdirSync(path);
-  assertStatus(await vmm.put('vm.pause'), 204);
-  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${path}` }), 204);
+  await takeSnapshot(vmm, path);
   return path;
 }
 
@@ -79,7 +78,7 @@ async function works(socket: string, shell: Shell): Promise<void> {
 test('the source’s streams go on, the copy’s listeners do, over generations and with other addresses', async () => {
   await using source = await startVmm();
   const socket = join(source.folder, 'v, "s" é');
-  using shell = await boot(source, socket);
+  using shell = await bootWithEcho(source, socket);
   const kept = follow(await connectVsock(socket, ECHO_PORT));
   await says(kept, 'before');
   let dialled: Stream | undefined;
@@ -137,11 +136,7 @@ test('the source’s streams go on, the copy’s listeners do, over generations 
 test('a guest that does not know of the device yet finds it later, in the VM that was saved and in the copy', async () => {
   await using source = await startVmm();
   const socket = join(source.folder, 'v');
-  assertStatus(
-    await source.put('vm.create', guestConfig({ vsock: { cid: 5, socket } }, { tools: true })),
-    204,
-  );
-  assertStatus(await source.put('vm.boot'), 204);
+  await createAndBoot(source, guestConfig({ vsock: { cid: 5, socket } }, { tools: true }));
   // its firmware is still at work
   const path = await snapshot(source, 'early');
   assertStatus(await source.put('vm.resume'), 204);
@@ -165,7 +160,7 @@ test('a moved guest keeps its listeners, its open streams are over', async () =>
   // each VMM makes the socket where it stands
   await using here = await startVmm({ through: ['env', '--chdir', hereFolder] });
   await using there = await startVmm({ through: ['env', '--chdir', thereFolder] });
-  using _shell = await boot(here, 'v.sock');
+  using _shell = await bootWithEcho(here, 'v.sock');
   const kept = follow(await connectVsock(join(hereFolder, 'v.sock'), ECHO_PORT));
   await says(kept, 'before');
 

@@ -1,4 +1,4 @@
-// Sockets between host and guest: both ways, many at once, large, slow, and what is left of them.
+// vsock: connections of both directions, many, large and slow ones, over pauses and reboots.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -10,11 +10,15 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { connectVsock } from '../src/sdk/vsock.ts';
+import { assertRefused, assertStatus } from './support/answers.ts';
+import { login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
-import { openShell, ptyOf, type Shell } from './support/shell.ts';
-import { until } from './support/wait.ts';
-import { assertStatus, REPO, startVmm, type TestVmm } from './support/vmm.ts';
+import { cpuTicks } from './support/processes.ts';
+import type { Shell } from './support/shell.ts';
+import { infoOf } from './support/vm-info.ts';
+import { REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { exchange, listenOn, startEcho } from './support/vsock.ts';
+import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const ECHO_PORT = 16;
@@ -22,28 +26,28 @@ const ECHO_PORT = 16;
 const OWN_ADDRESS =
   'open(V, "<", "/dev/vsock") or die $!; my $cid = pack("L", 0); ioctl(V, 0x7b9, $cid) or die $!; print unpack("L", $cid), "\\n"';
 
-/** A socket's name as long as it can be, with nothing in it that an option or a shell would leave as it is. */
+/** Path of a socket with 107 bytes, the maximum, and characters that options and shells interpret. */
 function socketPath(vmm: TestVmm): string {
   const name = 'v, "s" $é=';
-  const room = 107 - Buffer.byteLength(join(vmm.folder, name)) - 1;
-  const folder = join(vmm.folder, 'x'.repeat(room));
+  const rest = 107 - Buffer.byteLength(join(vmm.folder, name)) - 1;
+  const folder = join(vmm.folder, 'x'.repeat(rest));
   mkdirSync(folder);
   return join(folder, name);
 }
 
-/** The name of the socket that the guest reaches as a port, short enough to be listened on. */
+/** Path of the socket that the guest reaches as a port, shortened by a file descriptor of its folder. */
 function hostPort(path: string, port: number): string {
   const folder = openSync(dirname(path), 'r');
   return `/proc/self/fd/${folder}/${basename(path)}_${port}`;
 }
 
-/** Sends bytes and waits until as many are back. */
+/** Sends bytes and waits until as many are received. */
 async function echo(socket: Socket, text: string): Promise<string> {
   let got = '';
   const take = (bytes: Buffer): void => void (got += bytes.toString('latin1'));
   socket.on('data', take);
   socket.write(text, 'latin1');
-  await until('the echo is back', () => got.length >= text.length);
+  await until('the echo is received', () => got.length >= text.length);
   socket.off('data', take);
   return got;
 }
@@ -53,53 +57,58 @@ async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close');
 }
 
-/** Clock ticks that a process has used, of which there are 100 in a second. */
-function ticks(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
-}
-
-test('host and guest connect to each other, and what is in the way is told', async () => {
+test('vsock', async (t) => {
   await using vmm = await startVmm();
   const path = socketPath(vmm);
   const memory = { size: 512 * MIB, mergeable: true };
   const config = guestConfig({ vsock: { cid: 5, socket: path, iommu: true }, memory }, { tools: true });
   assertStatus(await vmm.put('vm.create', config), 204);
 
-  writeFileSync(path, '');
-  const refused = await vmm.put('vm.boot');
-  assertStatus(refused, 500);
-  assert.match(JSON.stringify(refused.json), /vsock _vsock0: .*something that is not a socket is there/);
-  assert.equal(readFileSync(path, 'utf8'), '', 'the file in the way was touched');
+  await t.test('a file at the path of the socket is refused, and left as it is', async () => {
+    writeFileSync(path, '');
+    const refused = await vmm.put('vm.boot');
+    assertRefused(refused, 500, /vsock _vsock0: .*something that is not a socket is there/);
+    assert.equal(readFileSync(path, 'utf8'), '', 'the file in the way was touched');
+  });
   unlinkSync(path);
 
   assertStatus(await vmm.put('vm.boot'), 204);
-  assert.equal(statSync(path).mode & 0o777, 0o600);
-  const { config: shown } = (await vmm.get('vm.info')).json as { config: Record<string, unknown> };
-  assert.deepEqual(shown['vsock'], { cid: 5, socket: path, iommu: true, id: '_vsock0' });
-  assert.match(vmm.output(), /vsock _vsock0: iommu: its back-end translates nothing/);
-  assert.equal((shown['memory'] as { shared: boolean }).shared, false, 'vm.info shows what was asked for');
+  await t.test('the socket has mode 0600', () => {
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+  });
+  await t.test('vm.info shows the device', async () => {
+    const { vsock } = (await infoOf(vmm)).config;
+    assert.deepEqual(vsock, { cid: 5, socket: path, iommu: true, id: '_vsock0' });
+  });
+  await t.test('iommu is reported to have no effect', () => {
+    assert.match(vmm.output(), /vsock _vsock0: iommu: its back-end translates nothing/);
+  });
+  await t.test('vm.info shows memory.shared as configured', async () => {
+    assert.equal((await infoOf(vmm)).config.memory.shared, false);
+  });
 
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
-  assert.equal(await shell.run('cat /sys/bus/virtio/devices/*/device | grep -c 0x0013'), '1');
-  assert.equal(await shell.run(`perl -e '${OWN_ADDRESS}'`), '5');
+  using shell = await login(vmm);
+  await t.test('the guest has one vsock device with its CID', async () => {
+    assert.equal(await shell.run('cat /sys/bus/virtio/devices/*/device | grep -c 0x0013'), '1');
+    assert.equal(await shell.run(`perl -e '${OWN_ADDRESS}'`), '5');
+  });
   await startEcho(shell, ECHO_PORT);
 
-  await hostToGuest(path);
-  await guestToHost(path, shell);
-  await example(path, shell);
-  await manyAtOnce(path);
-  await oneAfterAnother(path);
-  await large(path, shell);
-  await slowReader(path, shell);
-  await pauseAndResume(vmm, path);
-  await idle(vmm, path);
-  await reboot(vmm, path, shell);
+  await t.test('connections of the host to ports of the guest', () => hostToGuest(path));
+  await t.test('connections of the guest to ports of the host', () => guestToHost(path, shell));
+  await t.test('the example runs a command in the guest', () => example(path, shell));
+  await t.test('256 connections at once', () => manyAtOnce(path));
+  await t.test('1000 connections, one after another', () => oneAfterAnother(path));
+  await t.test('48 MiB in each direction', () => large(path, shell));
+  await t.test('a reader that stops blocks its own connection only', () => slowReader(path, shell));
+  await t.test('a connection stays open over vm.pause and vm.resume', () => pauseAndResume(vmm, path));
+  await t.test('an idle VM with an open connection uses no processor', () => idle(vmm, path));
+  await t.test('vm.reboot ends connections, and new ones can be made', () => reboot(vmm, path, shell));
 
   assertStatus(await vmm.put('vm.shutdown'), 204);
-  assert.equal(existsSync(path), false, 'the socket is removed with the device');
+  await t.test('the socket is removed with the device', () => {
+    assert.equal(existsSync(path), false, 'the socket is removed with the device');
+  });
 });
 
 async function hostToGuest(path: string): Promise<void> {
@@ -107,15 +116,15 @@ async function hostToGuest(path: string): Promise<void> {
   assert.match(
     await exchange(path, `connect ${ECHO_PORT}\n`),
     /^OK \d+\n$/,
-    'the word may be in small letters',
+    'the keyword may be in lower case',
   );
-  assert.equal(await exchange(path, 'CONNECT 4711\nx'), '', 'nobody listens');
+  assert.equal(await exchange(path, 'CONNECT 4711\nx'), '', 'no listener');
   assert.equal(await exchange(path, 'CONNECT 4294967296\n'), '', 'no port');
   assert.equal(await exchange(path, `GET / HTTP/1.1\n`), '');
   assert.equal(await exchange(path, 'x'.repeat(100)), '');
   await assert.rejects(connectVsock(path, 4711), /no program listens on port 4711/);
 
-  // half-closed: the guest's end is still to come
+  // half-closed: the guest can still send
   const socket = await connectVsock(path, ECHO_PORT);
   assert.equal(await echo(socket, 'first'), 'first');
   socket.end('last');
@@ -129,7 +138,7 @@ async function guestToHost(path: string, shell: Shell): Promise<void> {
   const server = await listenOn(hostPort(path, 7), (socket) => {
     let got = '';
     socket.on('data', (bytes: Buffer) => (got += bytes.toString()));
-    // the guest has ended its direction, ours is still open
+    // the guest has closed its direction; this one is open
     socket.on('end', () => socket.end(`host got ${got}`));
   });
   assert.equal(await shell.run('echo hello | socat -t 60 - VSOCK-CONNECT:2:7'), 'host got hello');
@@ -138,7 +147,7 @@ async function guestToHost(path: string, shell: Shell): Promise<void> {
   assert.match(await shell.run('echo x | socat - VSOCK-CONNECT:9:7 2>&1'), /timed out|reset|unreachable/i);
 }
 
-/** A command of the host's runs in the guest, as docs/vsock.md and the example say. */
+/** Runs the example of docs/vsock.md. */
 async function example(path: string, shell: Shell): Promise<void> {
   await shell.run('(socat -t 60 VSOCK-LISTEN:30,fork "SYSTEM:/bin/sh; true,stderr" >/dev/null 2>&1 &)');
   const words = [
@@ -199,19 +208,18 @@ async function large(path: string, shell: Shell): Promise<void> {
   assert.equal(hash.digest('hex'), sum);
 }
 
-/** One that takes nothing blocks itself and nobody else. */
 async function slowReader(path: string, shell: Shell): Promise<void> {
-  let lazy: Socket | undefined;
-  const server = await listenOn(hostPort(path, 22), (socket) => (lazy = socket.pause()));
-  shell.type('head -c 8388608 /dev/zero | socat -u - VSOCK-CONNECT:2:22; echo lazy""-done\r');
-  await until('the guest has connected', () => lazy !== undefined);
+  let paused: Socket | undefined;
+  const server = await listenOn(hostPort(path, 22), (socket) => (paused = socket.pause()));
+  shell.type('head -c 8388608 /dev/zero | socat -u - VSOCK-CONNECT:2:22; echo paused""-done\r');
+  await until('the guest has connected', () => paused !== undefined);
   assert.equal((await exchange(path, `CONNECT ${ECHO_PORT}\nquick`)).slice(-5), 'quick');
-  assert.equal(shell.shown().includes('lazy-done'), false);
+  assert.equal(shell.shown().includes('paused-done'), false);
   let got = 0;
-  lazy?.on('data', (bytes: Buffer) => (got += bytes.length)).resume();
-  await shell.sees('lazy-done');
+  paused?.on('data', (bytes: Buffer) => (got += bytes.length)).resume();
+  await shell.sees('paused-done');
   await until('all of it has arrived', () => got === 8 * MIB);
-  lazy?.destroy();
+  paused?.destroy();
   server.close();
 }
 
@@ -225,13 +233,14 @@ async function pauseAndResume(vmm: TestVmm, path: string): Promise<void> {
   socket.destroy();
 }
 
-/** Nothing is polled for: two seconds cost less than two clock ticks, 1 % of a processor. */
+/** Two seconds must cost less than two clock ticks, 1 % of a processor: nothing is polled. */
 async function idle(vmm: TestVmm, path: string): Promise<void> {
   const socket = await connectVsock(path, ECHO_PORT);
   assert.equal(await echo(socket, 'up'), 'up');
-  const before = ticks(vmm.pid);
+  const before = cpuTicks(vmm.pid);
+  // the processor time of an interval is measured: the interval is no wait for a condition
   await delay(2000);
-  const used = ticks(vmm.pid) - before;
+  const used = cpuTicks(vmm.pid) - before;
   assert.ok(used < 2, `an idle VM cost ${used} ticks in 2 s`);
   socket.destroy();
 }

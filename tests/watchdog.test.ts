@@ -1,18 +1,15 @@
 // A guest that stops feeding its watchdog starts again.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { guestConfig } from './support/guest.ts';
+import { assertStatus } from './support/answers.ts';
+import { boot } from './support/boot.ts';
 import { stateOf } from './support/vm-info.ts';
-import { openShell, ptyOf } from './support/shell.ts';
+import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
-import { assertStatus, startVmm } from './support/vmm.ts';
 
 test('a guest that hangs is reset, and the event is recorded', async () => {
   await using vmm = await startVmm();
-  assertStatus(await vmm.put('vm.create', guestConfig({ watchdog: true })), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
-  using shell = openShell(await ptyOf(vmm));
-  await shell.login();
+  using shell = await boot(vmm, { watchdog: true });
   const bootId = (): Promise<string> => shell.run('cat /proc/sys/kernel/random/boot_id');
   const before = await bootId();
   const event = 'watchdog: the guest no longer feeds it';

@@ -8,8 +8,8 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { guestConfig } from './support/guest.ts';
 import { connectStrict } from './support/strict-client.ts';
-import { until } from './support/wait.ts';
 import { REPO, startVmm, type TestVmm } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 
 const SERVER = 'Server: Cloud Hypervisor API\r\nConnection: keep-alive\r\n';
 const NO_CONTENT = `HTTP/1.1 204 \r\n${SERVER}\r\n`;

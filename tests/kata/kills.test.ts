@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
-import { qemuOf } from '../support/processes.ts';
-import { until } from '../support/wait.ts';
 import { startNode } from './support/node.ts';
 import { recordsOf, remainsOf, runPod, startContainer } from './support/pods.ts';
+import { qemuOf } from '../support/processes.ts';
+import { until } from '../support/wait.ts';
 
 /** How often each process is killed. */
 const ROUNDS = 5;

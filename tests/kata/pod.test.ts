@@ -1,13 +1,14 @@
 // Kata Containers 4 as it is, under containerd's CRI: the life of a pod with several containers.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { until } from '../support/wait.ts';
-import { startNode, type KataNode } from './support/node.ts';
 import { builtRuntimes } from './support/home.ts';
-import { remainsOf, runPod, startContainer, timed, type Pod } from './support/pods.ts';
+import { type KataNode, startNode } from './support/node.ts';
+import { type Pod, remainsOf, runPod, startContainer, timed } from './support/pods.ts';
+import { makeImage } from '../support/images.ts';
+import { until } from '../support/wait.ts';
 
 const MIB = 2 ** 20;
 
@@ -26,8 +27,7 @@ function attachLoop(image: string): Disposable & { readonly device: string } {
 /** Plugs a block device of the host into a pod: a container reads and writes it. */
 async function checkVolume(node: KataNode, pod: Pod): Promise<void> {
   const image = join(node.folder, 'volume');
-  writeFileSync(image, 'volume of the host');
-  truncateSync(image, 4 * MIB);
+  makeImage(image, 4 * MIB, 'volume of the host');
   using loop = attachLoop(image);
   const devices = [{ host_path: loop.device, container_path: '/dev/volume', permissions: 'rwm' }];
   const container = await startContainer(node, pod, { name: 'three', more: { devices } });

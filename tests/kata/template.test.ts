@@ -1,10 +1,11 @@
 // Kata Containers 4 as it is: a VM template, and pods that are clones of it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { startNode, type KataNode } from './support/node.ts';
+import { type KataNode, startNode } from './support/node.ts';
+import { makeImage } from '../support/images.ts';
 
 const CLONES = 5;
 
@@ -16,8 +17,7 @@ const MIB = 2 ** 20;
 /** Makes a mounted file system with the image's files: without a shared folder Kata plugs a container's root as a disk. */
 function mountRoot(node: KataNode, name: string): string {
   const [image, folder] = [join(node.folder, `${name}.img`), join(node.folder, name)];
-  writeFileSync(image, '');
-  truncateSync(image, 16 * MIB);
+  makeImage(image, 16 * MIB);
   execFileSync('mkfs.ext4', ['-q', '-F', '-d', node.rootfs, image]);
   mkdirSync(folder);
   execFileSync('mount', ['-o', 'loop', image, folder]);

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from '../support/answers.ts';
 import { guestConfig } from '../support/guest.ts';
 import { childrenOf } from '../support/processes.ts';
-import { assertStatus, startVmm } from '../support/vmm.ts';
+import { startVmm } from '../support/vmm.ts';
 
 const MEMORY = { size: 256 * 2 ** 20, shared: true };
 const PATIENCE_MS = 60_000;

@@ -1,12 +1,16 @@
 // Clients that four generators make of the served documents: they compile, and read the answers of a running VM.
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { assertStatus } from '../support/answers.ts';
+import { createAndBoot } from '../support/boot.ts';
 import { goProgram, goTool, npmTools, output, pythonTools } from '../support/document-tools.ts';
 import { guestConfig, INITRAMFS, KERNEL } from '../support/guest.ts';
+import { makeImage } from '../support/images.ts';
+import { infoOf } from '../support/vm-info.ts';
+import { makeFolder, REPO, startVmm, type TestVmm } from '../support/vmm.ts';
 import { until } from '../support/wait.ts';
-import { assertStatus, makeFolder, REPO, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const PROGRAMS = join(REPO, 'tests', 'slow', 'clients');
 
@@ -45,8 +49,7 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
 
     before(async () => {
       vmm = await startVmm();
-      assertStatus(await vmm.put('vm.create', config), 204);
-      assertStatus(await vmm.put('vm.boot'), 204);
+      await createAndBoot(vmm, config);
       writeFileSync(document, JSON.stringify(withTypedDefaults((await vmm.get(path)).json)));
     });
     after(async () => {
@@ -58,13 +61,15 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
     async function assertReads(words: readonly string[], cwd: string): Promise<void> {
       assert.ok(vmm !== undefined);
       const image = join(folder, 'disk.raw');
-      writeFileSync(image, '');
-      truncateSync(image, 2 ** 20);
+      makeImage(image, 2 ** 20);
       const read = JSON.parse(await output([...words, vmm.socket, image], { cwd })) as Read;
-      const info = (await vmm.get('vm.info')).json as { device_tree: Record<string, unknown> };
+      const info = await infoOf(vmm);
       assert.match(read.version, /^v?\d+\.\d+/);
       assert.equal(read.state, 'Running');
-      assert.ok(read.nodes > 2 && read.nodes < Object.keys(info.device_tree).length, `${read.nodes} nodes`);
+      assert.ok(
+        read.nodes > 2 && read.nodes < Object.keys(info.device_tree ?? {}).length,
+        `${read.nodes} nodes`,
+      );
       assert.equal(read.added, 'made');
       assert.deepEqual(read.taken[0], 409);
       assert.deepEqual(read.booted[0], 405);

@@ -1,13 +1,16 @@
 // Five hundred lives of a VM with one of everything that the host gives: nothing is left, nothing grows.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from '../support/answers.ts';
+import { createAndBoot } from '../support/boot.ts';
 import { guestConfig } from '../support/guest.ts';
-import { childrenOf, descriptorsOf } from '../support/processes.ts';
 import { interfaces } from '../support/host-network.ts';
+import { makeImage } from '../support/images.ts';
+import { childrenOf, descriptorsOf } from '../support/processes.ts';
+import { startVmm, type TestVmm } from '../support/vmm.ts';
 import { until } from '../support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const LIVES = 500;
 /** After so many what is loaded and compiled on the way is there. */
@@ -39,8 +42,7 @@ test(`${LIVES} lives of a VM leave no process, thread, descriptor, file, interfa
   // V8 lets garbage lie for as long as there is room: with little of it what grows is a leak
   await using vmm = await startVmm({ env: { NODE_OPTIONS: '--max-old-space-size=24' } });
   const disk = join(vmm.folder, 'disk.raw');
-  writeFileSync(disk, '');
-  truncateSync(disk, MIB);
+  makeImage(disk, MIB);
   const config = guestConfig({
     console: { mode: 'Pty' },
     disks: [{ path: disk }],
@@ -49,8 +51,7 @@ test(`${LIVES} lives of a VM leave no process, thread, descriptor, file, interfa
     balloon: { size: 0 },
   });
   const live = async (): Promise<void> => {
-    assertStatus(await vmm.put('vm.create', config), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
+    await createAndBoot(vmm, config);
     assertStatus(await vmm.put('vm.pause'), 204);
     assertStatus(await vmm.put('vm.resume'), 204);
     assertStatus(await vmm.put('vm.shutdown'), 204);

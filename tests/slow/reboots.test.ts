@@ -4,13 +4,16 @@ import { closeSync, openSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { assertStatus } from '../support/answers.ts';
 import { startNetBackend, startStrictProxy } from '../support/backends.ts';
-import { openTap } from '../support/descriptors.ts';
+import { createAndBoot } from '../support/boot.ts';
 import { guestConfig } from '../support/guest.ts';
-import { interfaceName, ip, withInterface, attribute } from '../support/host-network.ts';
-import { openShell, ptyOf, type Shell } from '../support/shell.ts';
+import { attribute, interfaceName, ip, withInterface } from '../support/host-network.ts';
+import { openShell, type Shell } from '../support/shell.ts';
+import { openTap } from '../support/tap.ts';
+import { ptyOf } from '../support/vm-info.ts';
+import { startVmm, type TestVmm } from '../support/vmm.ts';
 import { until } from '../support/wait.ts';
-import { assertStatus, startVmm, type TestVmm } from '../support/vmm.ts';
 
 const REBOOTS = 200;
 /** What one reboot may take on a busy machine, in milliseconds. */
@@ -69,8 +72,7 @@ test(`a guest reboots ${REBOOTS} times, and each kind of network works after eac
         { ...VHOST_USER, vhost_socket: served.connecting, vhost_mode: 'Server', mac: mac(6) },
       ],
     });
-    assertStatus(await vmm.put('vm.create', config), 204);
-    assertStatus(await vmm.put('vm.boot'), 204);
+    await createAndBoot(vmm, config);
     using shell = openShell(await ptyOf(vmm));
     for (let boots = 1; boots <= REBOOTS; boots++) await untilWorking(shell, boots);
     assertStatus(await vmm.put('vm.delete'), 204);

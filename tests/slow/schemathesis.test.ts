@@ -1,10 +1,11 @@
 // schemathesis reads the served documents and sends what they allow, and what they do not, with all of its checks.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { assertStatus } from '../support/answers.ts';
 import { guestConfig, INITRAMFS, KERNEL } from '../support/guest.ts';
-import { findings, unmeant, type Meant } from '../support/schemathesis.ts';
+import { findings, type Meant, unmeant } from '../support/schemathesis.ts';
 import { openTcpProxy } from '../support/tcp-proxy.ts';
-import { assertStatus, startVmm } from '../support/vmm.ts';
+import { startVmm } from '../support/vmm.ts';
 
 /** Requests of each operation beside those at the bounds. */
 const EXAMPLES = Number(process.env['NEPHOS_SCHEMATHESIS_EXAMPLES'] ?? '25');

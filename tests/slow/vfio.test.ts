@@ -7,8 +7,8 @@ import { startFsBackend } from '../support/backends.ts';
 import { boot } from '../support/boot.ts';
 import { INITRAMFS, KERNEL } from '../support/guest.ts';
 import type { Shell } from '../support/shell.ts';
-import { until } from '../support/wait.ts';
 import { REPO, startVmm } from '../support/vmm.ts';
+import { until } from '../support/wait.ts';
 
 /** In the first slot after the chip set's, as there is no console. */
 const CARD = '/sys/bus/pci/devices/0000:00:02.0';

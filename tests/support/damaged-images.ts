@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { type Answer, assertStatus, messagesOf } from './answers.ts';
 import { guestConfig } from './guest.ts';
+import { type Mutation, writeMutation } from './image-mutations.ts';
 import { childrenOf } from './processes.ts';
-import { writeMutation, type Mutation } from './image-mutations.ts';
-import { assertStatus, type Answer, type TestVmm } from './vmm.ts';
+import type { TestVmm } from './vmm.ts';
 
 /** QEMU is given up long before; machines may be busy. In milliseconds. */
 const DEADLINE_MS = 60_000;
@@ -40,7 +41,7 @@ export async function bootDamaged(
     assert.ok(took < DEADLINE_MS, told);
     assert.ok([204, 500].includes(answer.status), told);
     if (answer.status === 204) assertStatus(await vmm.put('vm.delete'), 204);
-    else assert.ok((answer.json as string[]).join(': ').includes(path), told);
+    else assert.ok(messagesOf(answer).join(': ').includes(path), told);
     assert.deepEqual(childrenOf(vmm.pid), [], mutation.name);
     assert.deepEqual(readdirSync(dirname(path)), before, mutation.name);
     booted += answer.status === 204 ? 1 : 0;

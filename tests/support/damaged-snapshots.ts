@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { assertStatus, messagesOf } from './answers.ts';
 import { childrenOf } from './processes.ts';
 import { copySnapshot, type Damage } from './snapshot-mutations.ts';
-import { assertStatus, type TestVmm } from './vmm.ts';
+import type { TestVmm } from './vmm.ts';
 
 /** QEMU is given up long before; machines may be busy. In milliseconds. */
 const DEADLINE_MS = 90_000;
@@ -38,7 +39,7 @@ export async function restoreDamaged(
     else {
       assert.equal(answer.status, 500, told);
       assert.ok(text.length < 10_000, told);
-      assert.ok((answer.json as string[]).join(': ').includes(folder) || PART.test(text), told);
+      assert.ok(messagesOf(answer).join(': ').includes(folder) || PART.test(text), told);
       assert.doesNotMatch(text, OURS, damage.name);
     }
     // a restored guest may have crashed its machine since: that leaves the VM there, Shutdown

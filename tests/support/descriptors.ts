@@ -1,8 +1,8 @@
-import { closeSync, constants, openSync } from 'node:fs';
+/** Clients that send file descriptors with their requests (SCM_RIGHTS, unix(7)). */
+import { closeSync } from 'node:fs';
 import koffi from 'koffi';
-import { interfaceName, ip, withInterface } from './host-network.ts';
 
-// The libc calls of a client that sends descriptors (SCM_RIGHTS, unix(7)); Node's sockets cannot.
+// Node's sockets cannot send file descriptors: these are the calls of libc.
 
 const libc = koffi.load(null);
 const socket = libc.func('int socket(int, int, int)') as (
@@ -21,16 +21,11 @@ const sendmsg = libc.func('long sendmsg(int, const void *, int)') as (
   f: number,
 ) => number;
 const recv = libc.func('long recv(int, void *, size_t, int)');
-const ioctl = libc.func('int ioctl(int, unsigned long, _Inout_ void *)') as (
-  fd: number,
-  request: number,
-  argument: Buffer,
-) => number;
 
-/** A client's connection on which each send is one sendmsg. */
+/** A client's connection; each `send` is one sendmsg(2). */
 export interface SendingClient extends Disposable {
   readonly send: (text: string, fds?: readonly number[]) => void;
-  /** The next answer, which one recv brings whole, as libvirt expects it. */
+  /** Returns the next answer, read by one recv(2), as libvirt does. */
   readonly answer: () => Promise<string>;
 }
 
@@ -56,13 +51,13 @@ export function connectSending(path: string): SendingClient {
   };
 }
 
-/** A request and what travels with it. */
+/** A request and the file descriptors that are sent with it. */
 export interface SentRequest {
   readonly body: unknown;
   readonly fds: readonly number[];
 }
 
-/** As ch-remote and Kata's runtime-rs send: the descriptors with the request line, the rest in further writes. */
+/** Sends as ch-remote and Kata's runtime-rs do: file descriptors with the request line, the rest in further writes. */
 export function sendInParts(client: SendingClient, name: string, { body, fds }: SentRequest): void {
   const text = JSON.stringify(body);
   client.send(`PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`, fds);
@@ -71,7 +66,7 @@ export function sendInParts(client: SendingClient, name: string, { body, fds }: 
   client.send(text);
 }
 
-/** As Kata's Go runtime and libvirt send: all in one. */
+/** Sends as Kata's Go runtime and libvirt do: all in one write. */
 export function sendAtOnce(client: SendingClient, name: string, { body, fds }: SentRequest): void {
   const text = JSON.stringify(body);
   const head = `PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
@@ -95,36 +90,6 @@ function sendAll(fd: number, bytes: Buffer, fds: readonly number[]): void {
     header.writeBigUInt64LE(BigInt(control.length), 40);
   }
   const sent = sendmsg(fd, header, 0);
-  // named here so that they live until the call is done
+  // used here so that they are not collected before the call returns
   if (sent !== bytes.length || vector.length + control.length === 0) throw new Error('sendmsg failed');
-}
-
-/** A TAP of the host with one open descriptor a queue, as a client makes it before it sends them. */
-export function openTap(
-  queues: number,
-): Disposable & { readonly name: string; readonly fds: readonly number[] } {
-  const name = interfaceName();
-  const multi = queues > 1 ? ['multi_queue'] : [];
-  const tap = withInterface(name, 'tuntap', 'add', 'dev', name, 'mode', 'tap', 'vnet_hdr', ...multi);
-  ip('link', 'set', 'dev', name, 'up');
-  const fds = Array.from({ length: queues }, () => {
-    const fd = openSync('/dev/net/tun', constants.O_RDWR | constants.O_NONBLOCK);
-    const request = Buffer.alloc(40);
-    request.write(name);
-    // IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE (linux/if_tun.h)
-    request.writeUInt16LE(0x0002 | 0x1000 | 0x4000 | (queues > 1 ? 0x0100 : 0), 16);
-    if (ioctl(fd, 0x4004_54ca, request) !== 0) throw new Error(`tap ${name}: TUNSETIFF failed`);
-    return fd;
-  });
-  const close = (): void => {
-    for (const fd of fds.splice(0)) closeSync(fd);
-  };
-  return {
-    name,
-    fds,
-    [Symbol.dispose]: () => {
-      close();
-      tap[Symbol.dispose]();
-    },
-  };
 }

@@ -4,7 +4,8 @@ import { closeSync, constants, openSync, readSync, renameSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { startVmm, type Answer, type TestVmm } from './vmm.ts';
+import type { Answer } from './answers.ts';
+import { startVmm, type TestVmm } from './vmm.ts';
 
 /** libvirt's way: it listens by itself, hands the socket down, and reads events from a FIFO. */
 export async function startAsLibvirt(folder: string): Promise<TestVmm & { readonly events: () => string }> {

@@ -1,25 +1,26 @@
+/** Processes of the host, read in /proc. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** The processes below one, and what they were started as. */
+/** Returns the children of a process with their command lines. */
 export function childrenOf(pid: number): { readonly pid: number; readonly command: string }[] {
   return pids()
     .filter((one) => statOf(one)?.parent === pid)
     .map((one) => ({ pid: one, command: readText(`/proc/${one}/cmdline`).replaceAll('\0', ' ') }));
 }
 
-/** What all processes were started as. */
+/** Returns the command lines of all processes. */
 export function commands(): string[] {
   return pids().map((one) => readText(`/proc/${one}/cmdline`).replaceAll('\0', ' ').trim());
 }
 
-/** The pid of a VMM's QEMU. */
+/** Returns the pid of a VMM's QEMU. Fails where there is none. */
 export function qemuOf(vmmPid: number): number {
   const found = childrenOf(vmmPid).find(({ command }) => command.includes('qemu-system'));
   if (found === undefined) throw new Error(`process ${vmmPid} has no QEMU`);
   return found.pid;
 }
 
-/** What the threads of processes do, for a test whose guest says nothing: names, states and seconds of processor time. */
+/** Describes the threads of processes, for errors: names, states and seconds of processor time. */
 export function threadsOf(processes: readonly { readonly pid: number }[]): string {
   return processes.map(({ pid }) => `process ${pid}: ${threadsIn(pid).join(', ')}`).join('\n');
 }
@@ -28,23 +29,67 @@ function threadsIn(pid: number): string[] {
   return namesIn(`/proc/${pid}/task`).map((thread) => {
     const text = readText(`/proc/${pid}/task/${thread}/stat`);
     const name = text.slice(text.indexOf('(') + 1, text.lastIndexOf(')'));
-    // proc(5): the state is field 3, ticks in user and kernel mode are fields 14 and 15
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    const ticks = Number(fields[11]) + Number(fields[12]);
-    return `${name} ${fields[0]} ${(ticks / TICKS_PER_SECOND).toFixed(1)} s`;
+    const [state] = fieldsOf(text);
+    return `${name} ${state} ${(ticksIn(text) / TICKS_PER_SECOND).toFixed(1)} s`;
   });
 }
 
-/** What /proc counts in, on every Linux of today. */
+/** Returns the processor time that a process has used, in ticks of 10 ms. */
+export function cpuTicks(pid: number): number {
+  return ticksIn(readText(`/proc/${pid}/stat`));
+}
+
+/** Ticks in user and kernel mode: fields 14 and 15 of a `stat` file (proc(5)). */
+function ticksIn(stat: string): number {
+  const fields = fieldsOf(stat);
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+/** Fields of a `stat` file from the third on, which is the state; the name before it may hold any character. */
+function fieldsOf(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** Returns a field of /proc/<pid>/status, e.g. `Groups`; empty where there is none. */
+export function statusField(pid: number, name: string): string {
+  return new RegExp(`^${name}:[\\t ]*(.*)$`, 'm').exec(readText(`/proc/${pid}/status`))?.[1] ?? '';
+}
+
+/** A mapping of a process, from /proc/<pid>/smaps. */
+export interface Mapping {
+  /** first line: addresses, permissions, file */
+  readonly line: string;
+  readonly bytes: number;
+  /** `VmFlags`, e.g. `mg` for mergeable and `ht` for huge pages */
+  readonly flags: string;
+  readonly residentKib: number;
+}
+
+/** Returns the mappings of a process. */
+export function mappingsOf(pid: number): Mapping[] {
+  const parts = readText(`/proc/${pid}/smaps`).split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  return parts.map((part) => {
+    const [line = ''] = part.split('\n');
+    const [, from = '0', to = '0'] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line) ?? [];
+    return {
+      line,
+      bytes: Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)),
+      flags: /^VmFlags: (.*)$/m.exec(part)?.[1] ?? '',
+      residentKib: Number(/^Rss: +(\d+) kB/m.exec(part)?.[1] ?? 0),
+    };
+  });
+}
+
+/** Unit of processor time in /proc (USER_HZ). */
 const TICKS_PER_SECOND = 100;
 
-/** Whether a process runs: a zombie does not. */
+/** Whether a process runs; a zombie does not. */
 export function isAlive(pid: number): boolean {
   const state = statOf(pid)?.state;
   return state !== undefined && state !== 'Z' && state !== 'X';
 }
 
-/** What a process has open, each descriptor's target; those that come and go with libuv's own work are left out. */
+/** Returns the targets of a process's file descriptors, sorted, with each number replaced by `N`. */
 export function descriptorsOf(pid: number): string[] {
   return readdirSync(`/proc/${pid}/fd`)
     .map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
@@ -53,7 +98,7 @@ export function descriptorsOf(pid: number): string[] {
     .toSorted();
 }
 
-/** The flags with which a process has a file open, one for each of its descriptors (open(2)). */
+/** Returns the flags of open(2) of each file descriptor that a process has of a file. */
 export function openFlagsOf(pid: number, path: string): number[] {
   return readdirSync(`/proc/${pid}/fd`)
     .filter((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === path)
@@ -69,11 +114,10 @@ function pids(): number[] {
     .map(Number);
 }
 
-/** A process may end while it is looked at: then there is nothing to see. */
+/** Returns undefined where the process exits meanwhile. */
 function statOf(pid: number): { readonly state: string; readonly parent: number } | undefined {
   const text = readText(`/proc/${pid}/stat`);
-  // the name in brackets may hold anything
-  const [state, parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [state, parent] = fieldsOf(text);
   return state === undefined || parent === undefined ? undefined : { state, parent: Number(parent) };
 }
 

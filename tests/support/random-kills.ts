@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Answer, assertStatus } from './answers.ts';
+import { createAndBoot } from './boot.ts';
 import { guestConfig } from './guest.ts';
+import { interfaces } from './host-network.ts';
+import { makeImage } from './images.ts';
 import { childrenOf, isAlive } from './processes.ts';
 import { KILL_SEED, momentsIn, numbers } from './random.ts';
-import { interfaces } from './host-network.ts';
-import { until } from './wait.ts';
-import { assertStatus, makeFolder, startVmm, type Answer, type TestVmm } from './vmm.ts';
-import { within } from './within.ts';
+import { makeFolder, startVmm, type TestVmm } from './vmm.ts';
+import { until, within } from './wait.ts';
 
 /*
  * Signals at random moments of what a VMM does. Whichever process gets one: the next boot works, nothing is left, the exit code is
@@ -107,8 +109,7 @@ export async function killAtRandom(context: TestContext, kills: number): Promise
 
 function prepareFiles({ folder }: Site): void {
   for (const name of ['disk.raw', 'later.raw']) {
-    writeFileSync(join(folder, name), '');
-    truncateSync(join(folder, name), MIB);
+    makeImage(join(folder, name), MIB);
   }
 }
 
@@ -125,8 +126,7 @@ function configIn(site: Site): Record<string, unknown> {
 }
 
 async function boot(vmm: TestVmm, site: Site, more: object = {}): Promise<void> {
-  assertStatus(await vmm.put('vm.create', { ...configIn(site), ...more }), 204);
-  assertStatus(await vmm.put('vm.boot'), 204);
+  await createAndBoot(vmm, { ...configIn(site), ...more });
 }
 
 async function saveGood(site: Site): Promise<void> {

@@ -1,31 +1,33 @@
+/** Consoles of a guest: a terminal's output, typed input, and commands with their output. */
 import { randomBytes } from 'node:crypto';
 import { constants, openSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
-import assert from 'node:assert/strict';
 import { until } from './wait.ts';
-import type { TestVmm } from './vmm.ts';
 
-/** A guest's terminal: what it showed, and a way to type. */
+/** Console of a guest. */
 export interface Shell {
+  /** all output so far, without carriage returns */
   readonly shown: () => string;
+  /** Types a text. */
   readonly type: (text: string) => void;
-  /** Waits until the guest shows a text, counted from the start of the session. */
+  /** Waits until a text is in the output, from the start of the session on. */
   readonly sees: (text: string) => Promise<void>;
-  /** Logs in as root. */
+  /** Waits for the login prompt and logs in as root. */
   readonly login: () => Promise<void>;
-  /** Runs a command and returns what it printed, without the last newline; `patience` in milliseconds. */
-  readonly run: (command: string, patience?: number) => Promise<string>;
+  /** Runs a command and returns its output, without the last newline; `timeoutMs` in milliseconds. */
+  readonly run: (command: string, timeoutMs?: number) => Promise<string>;
   readonly [Symbol.dispose]: () => void;
 }
 
-/** A line to a guest: what goes in, what comes out. */
+/** Stream that a console is read from and written to. */
 export interface Line {
   readonly write: (text: string) => void;
   readonly onData: (take: (bytes: Buffer) => void) => void;
   readonly close: () => void;
 }
 
-/** Opens a PTY, as a user would with a terminal program. */
+/** Opens a PTY, as a terminal program does. */
 export function openShell(path: string): Shell {
   const stream = new ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
   stream.on('error', () => undefined);
@@ -36,10 +38,22 @@ export function openShell(path: string): Shell {
   });
 }
 
-/** A guest's terminal at the end of any line. */
+/** Connects to a console on a UNIX socket. */
+export function openShellOnSocket(path: string): Shell & { readonly socket: Socket } {
+  const socket = connect(path);
+  socket.on('error', () => undefined);
+  const shell = shellOn({
+    write: (text) => void socket.write(text),
+    onData: (take) => void socket.on('data', take),
+    close: () => void socket.destroy(),
+  });
+  return { ...shell, socket };
+}
+
+/** Makes a console of any stream. */
 export function shellOn(line: Line): Shell {
   let shown = '';
-  // a terminal on the way may add carriage returns of its own
+  // terminals on the way may add carriage returns
   line.onData((bytes) => (shown += bytes.toString('latin1').replaceAll('\r', '')));
   const type = (text: string): void => line.write(text);
   const sees = (text: string): Promise<void> =>
@@ -48,18 +62,18 @@ export function shellOn(line: Line): Shell {
       () => shown.includes(text),
       () => shown,
     );
-  const run = async (command: string, patience?: number): Promise<string> => {
+  const run = async (command: string, timeoutMs?: number): Promise<string> => {
     const mark = randomBytes(6).toString('hex');
     const [begin, end] = [`${mark}-begin\n`, `${mark}-end\n`];
     const from = shown.length;
-    // the prompt of the command before may come late: what counts stands between the marks
+    // the prompt of the previous command may be late: the output is between the marks
     type(`echo ${mark}-begin; ${command}; echo ${mark}-end\r`);
     const answered = (): number => shown.indexOf(end, from);
     await until(
       `the guest answers ${command}`,
       () => answered() >= 0,
       () => shown.slice(from),
-      patience,
+      timeoutMs,
     );
     const begun = shown.indexOf(begin, from);
     if (begun < 0)
@@ -85,9 +99,8 @@ export function shellOn(line: Line): Shell {
         () => shown.includes('# ', asked),
         () => shown,
       );
-      // from here on what is typed is not shown, and each answer stands alone; getty leaves CR as it is when it
-      // saw the name end otherwise, and without an echo the shell has nothing but the line's settings
-      // a message of the kernel's, e.g. of added memory, would come in the middle of an answer: only those of a panic are shown
+      // without an echo the output of a command is all that is shown; `sane` maps CR to NL, which getty does not always do;
+      // the kernel prints panics only: other messages, e.g. of added memory, would be within the output of a command
       type('stty sane -echo; dmesg -n 1; echo quiet""-now\r');
       await until(
         'the echo is off',
@@ -97,12 +110,4 @@ export function shellOn(line: Line): Shell {
     },
     [Symbol.dispose]: () => line.close(),
   };
-}
-
-/** The path of a running VM's PTY, from vm.info. */
-export async function ptyOf(vmm: TestVmm, which: 'serial' | 'console' = 'serial'): Promise<string> {
-  const { json } = await vmm.get('vm.info');
-  const path = (json as { config?: Record<string, { file?: string }> }).config?.[which]?.file;
-  assert.ok(path !== undefined, `vm.info shows no PTY for ${which}: ${JSON.stringify(json)}`);
-  return path;
 }

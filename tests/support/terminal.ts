@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { openPty } from '../../src/host/console/pty.ts';
-import { shellOn, type Shell } from './shell.ts';
+import { type Shell, shellOn } from './shell.ts';
 
 /** A user's terminal with a program's standard input and output behind it. */
 export interface TestTerminal {

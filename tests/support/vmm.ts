@@ -1,30 +1,30 @@
+/** VMMs that tests start as a user does, and requests to them. */
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { request, type Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from '../../src/sdk/client.ts';
+import type { Answer } from './answers.ts';
 import { childrenOf, threadsOf } from './processes.ts';
-import { addWitness, until } from './wait.ts';
+import { addDiagnostics, until } from './wait.ts';
 
-/** An answer of the API; `json` is undefined where there is no body. */
-export interface Answer {
-  readonly status: number;
-  readonly json: unknown;
-}
-
-/** A VMM that a test started, as a user would: the executable, with its API socket in a folder of its own. */
+/** A VMM as a process of bin/cloud-hypervisor, with a temporary folder for its API socket and the files of the test. */
 export interface TestVmm {
   readonly pid: number;
   readonly folder: string;
   readonly socket: string;
-  /** all of its standard output and error so far */
+  /** standard output and standard error so far */
   readonly output: () => string;
   readonly exitCode: () => number | null;
-  /** Waits for its end and returns the exit code, or the signal's name. */
+  /** Settles when the process exits: exit code, or name of the signal. */
   readonly exited: Promise<number | string>;
+  /** Sends a request with any body and returns the raw answer. */
   readonly put: (path: string, body?: unknown) => Promise<Answer>;
   readonly get: (path: string) => Promise<Answer>;
+  /** Typed requests; an error answer rejects. */
+  readonly client: Client;
   readonly kill: (signal: NodeJS.Signals) => void;
   readonly child: ChildProcess;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -35,31 +35,31 @@ interface Options {
   /** false: without `--api-socket` */
   readonly api?: boolean;
   readonly env?: NodeJS.ProcessEnv;
-  /** another place for the API socket than the VMM's folder */
+  /** path of the API socket; default: in the folder of the VMM */
   readonly socket?: string;
-  /** the path of the API socket as the VMM knows it, where it has another root folder */
+  /** path of the API socket inside the root folder of the VMM, where that is another */
   readonly socketInside?: string;
-  /** its standard input: nothing, unless a descriptor is given */
+  /** file descriptor for standard input; default: none */
   readonly stdin?: number;
-  /** descriptors that it has as 3, 4 and so on */
+  /** file descriptors that the process inherits as 3, 4 and so on */
   readonly inherited?: readonly number[];
-  /** an executable to start instead of bin/cloud-hypervisor, e.g. of build/binary/; NEPHOS_TEST_PROGRAM names it for all tests */
+  /** executable instead of bin/cloud-hypervisor, e.g. of build/binary/; NEPHOS_TEST_PROGRAM sets it for all tests */
   readonly program?: string | undefined;
-  /** a command that starts it, with its words: `setpriv` takes rights away */
+  /** command that starts the VMM, with its arguments, e.g. `setpriv` with fewer capabilities */
   readonly through?: readonly string[];
-  /** a terminal's path: standard input and output, and the one that sends it signals */
+  /** path of the terminal for standard input and output, which also sends its signals */
   readonly terminal?: string;
 }
 
-/** The repository: tests are run from it. */
+/** Root folder of the repository: tests run in it. */
 export const REPO = process.cwd();
 
-/** Makes a folder for a test's files; the caller removes it. */
+/** Makes a temporary folder; the caller removes it. */
 export function makeFolder(): string {
   return mkdtempSync(join(tmpdir(), 'vmm-'));
 }
 
-/** Starts bin/cloud-hypervisor; with an API it is ready when this returns. */
+/** Starts bin/cloud-hypervisor; where it has an API socket, returns once the API answers. */
 export async function startVmm({
   args = [],
   api = true,
@@ -84,7 +84,7 @@ export async function startVmm({
   const exited = new Promise<number | string>((resolve) => {
     child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
   });
-  const removeWitness = addWitness(() => `${output}\n${threadsOf(childrenOf(child.pid ?? 0))}`);
+  const removeDiagnostics = addDiagnostics(() => `${output}\n${threadsOf(childrenOf(child.pid ?? 0))}`);
   const vmm: TestVmm = {
     pid: child.pid ?? 0,
     folder,
@@ -94,10 +94,11 @@ export async function startVmm({
     exited,
     put: (path, body) => call(socket, 'PUT', { path, body }),
     get: (path) => call(socket, 'GET', { path }),
+    client: new Client(socket),
     kill: (signal) => void child.kill(signal),
     child,
     [Symbol.asyncDispose]: async () => {
-      removeWitness();
+      removeDiagnostics();
       child.kill('SIGKILL');
       await exited;
       rmSync(folder, { recursive: true, force: true });
@@ -107,12 +108,12 @@ export async function startVmm({
   return vmm;
 }
 
-/** Waits for the API; fails at once where the program ends. */
+/** Waits for the API; fails at once where the process exits. */
 async function untilReady(vmm: TestVmm): Promise<void> {
   const answers = async (): Promise<boolean> => (await vmm.get('vmm.ping')).status === 200;
-  const hasEnded = (): boolean => vmm.exitCode() !== null;
-  await until('the API answers', async () => hasEnded() || (await answers()));
-  if (hasEnded()) assert.fail(`the program ended with ${vmm.exitCode()}: ${vmm.output()}`);
+  const hasExited = (): boolean => vmm.exitCode() !== null;
+  await until('the API answers', async () => hasExited() || (await answers()));
+  if (hasExited()) assert.fail(`the VMM exited with ${vmm.exitCode()}: ${vmm.output()}`);
 }
 
 function programWords(program = process.env['NEPHOS_TEST_PROGRAM']): string[] {
@@ -129,26 +130,21 @@ function launch(words: string[], options: LaunchOptions): ChildProcess {
   }
   const fd = openSync(terminal, constants.O_RDWR | constants.O_NOCTTY);
   try {
-    // the terminal's signals go to its own session: Ctrl-C ends what does not take it in raw mode
+    // a session of its own receives the signals of the terminal: Ctrl-C without raw mode is SIGINT
     return spawn('setsid', ['--ctty', ...words], { stdio: [fd, fd, 'pipe'], env });
   } finally {
     closeSync(fd);
   }
 }
 
-/** Fails with the answer's body when the status is another. */
-export function assertStatus(answer: Answer, status: number): void {
-  assert.equal(answer.status, status, `answered ${answer.status} ${JSON.stringify(answer.json)}`);
-}
-
 interface Call {
   readonly path: string;
   readonly body?: unknown;
-  /** who keeps the connection for the next request; without one each has its own */
+  /** reuses its connections; without one, each request has a connection of its own */
   readonly agent?: Agent;
 }
 
-/** One request; rejects when the VMM is gone. */
+/** Sends one request. Rejects where the connection fails. */
 export function call(socketPath: string, method: string, { path, body, agent }: Call): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(

@@ -1,25 +1,30 @@
+/** Waits for conditions: no test waits for a time. */
+import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How long a condition may take, in milliseconds: machines are slow, conditions are met or they are not. */
-const PATIENCE_MS = 90_000;
+/** Time limit of a condition, in milliseconds: long enough for a busy machine. */
+const TIMEOUT_MS = 90_000;
 
-/** Who can tell what went on meanwhile. */
-const witnesses = new Set<() => string>();
+/** Sources of diagnostic text for a condition that is not met in time. */
+const diagnostics = new Set<() => string>();
 
-/** From now on it is asked when something is waited for in vain. @returns what ends that */
-export function addWitness(tell: () => string): () => void {
-  witnesses.add(tell);
-  return () => witnesses.delete(tell);
+/** Adds a source of text to the errors of {@link until}, e.g. the log of a VMM. @returns what removes it */
+export function addDiagnostics(read: () => string): () => void {
+  diagnostics.add(read);
+  return () => diagnostics.delete(read);
 }
 
-/** Waits until a condition holds; an attempt that throws counts as not yet. Fails saying what it waited for. */
+/**
+ * Waits until a condition holds; an attempt that throws counts as not yet.
+ * Rejects after `timeoutMs` with the condition's name, the last error, `detail` and the diagnostics.
+ */
 export async function until(
-  what: string,
+  condition: string,
   holds: () => boolean | Promise<boolean>,
   detail: () => string = () => '',
-  patience = PATIENCE_MS,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<void> {
-  const end = performance.now() + patience;
+  const deadline = performance.now() + timeoutMs;
   let last: unknown;
   for (;;) {
     try {
@@ -28,11 +33,20 @@ export async function until(
     } catch (error) {
       last = error;
     }
-    if (performance.now() > end) {
-      const why = last instanceof Error ? `: ${last.message}` : '';
-      const told = [detail, ...witnesses].map((tell) => tell().slice(-4000));
-      throw new Error(`waited ${patience / 1000} s in vain until ${what}${why}\n${told.join('\n')}`);
+    if (performance.now() > deadline) {
+      const cause = last instanceof Error ? `: ${last.message}` : '';
+      const texts = [detail, ...diagnostics].map((read) => read().slice(-4000));
+      throw new Error(`not within ${timeoutMs / 1000} s: ${condition}${cause}\n${texts.join('\n')}`);
     }
     await delay(10);
   }
+}
+
+/** Runs `act` and fails where it takes longer than a client's timeout of `ms` milliseconds. */
+export async function within<T>(ms: number, name: string, act: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const result = await act();
+  const took = performance.now() - started;
+  assert.ok(took < ms, `${name} took ${took.toFixed(0)} ms of ${ms}`);
+  return result;
 }

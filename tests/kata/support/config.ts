@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { built, cniFolder } from './home.ts';
 import { KERNEL } from '../../support/guest.ts';
 import { REPO } from '../../support/vmm.ts';
-import { built, cniFolder } from './home.ts';
 
 /** The bridge of the pods' network, in the network namespace of containerd. */
 const BRIDGE = 'nephos-kata';

@@ -2,15 +2,15 @@ import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_pro
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { addWitness, until } from '../../support/wait.ts';
-import { makeFolder, REPO } from '../../support/vmm.ts';
 import {
+  type SandboxOptions,
   writeContainerdConfig,
   writeKataConfig,
   writeRuntimeRsConfig,
-  type SandboxOptions,
 } from './config.ts';
 import { built, KATA_PATH } from './home.ts';
+import { makeFolder, REPO } from '../../support/vmm.ts';
+import { addDiagnostics, until } from '../../support/wait.ts';
 
 const run = promisify(execFile);
 
@@ -65,7 +65,7 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
   const containerd = startLogged('unshare', containerdArgs(at('containerd.toml')), at('containerd.log'));
   // crictl's streams are on an address that is containerd's alone
   const inNetwork = ['--net', '--target', String(containerd.pid)];
-  const removeWitness = addWitness(() => lastLines(at('containerd.log')) + lastLines(at('syslog')));
+  const removeDiagnostics = addDiagnostics(() => lastLines(at('containerd.log')) + lastLines(at('syslog')));
   const node: KataNode = {
     folder,
     kataConfig: at('kata.toml'),
@@ -76,7 +76,7 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
     ctr: (...args) => command('ctr', ['-a', socket, ...args]),
     kataRuntime: (...args) => command(built('kata-runtime'), ['--config', at('kata.toml'), ...args]),
     [Symbol.asyncDispose]: async () => {
-      removeWitness();
+      removeDiagnostics();
       await endPods(node);
       await end(containerd);
       await syslog?.[Symbol.asyncDispose]();

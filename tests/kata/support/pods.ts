@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commands } from '../../support/processes.ts';
 import { IMAGE, type KataNode } from './node.ts';
+import { commands } from '../../support/processes.ts';
 
 /** Prints how long a step took: the suite's log has the times. */
 export async function timed<T>(name: string, work: Promise<T>): Promise<T> {

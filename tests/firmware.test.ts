@@ -1,4 +1,4 @@
-// Kernels that are no Linux, firmware images, and files that are neither.
+// PVH kernels other than Linux, firmware images, and files that are neither.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { assertStatus, messagesOf } from './support/answers.ts';
 import { bootSector, echoSector } from './support/boot-sector.ts';
-import { createAndBoot } from './support/boot.ts';
+import { createAndBoot, deleteVm } from './support/boot.ts';
 import { KERNEL } from './support/guest.ts';
 import { BARS_ASSIGNED, BARS_MISSING, pvhKernel } from './support/pvh-kernel.ts';
 import { openShell } from './support/shell.ts';
@@ -19,7 +19,7 @@ const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 const readText = (path: string): string => (existsSync(path) ? readFileSync(path, 'latin1') : '');
 const CONSOLES = { serial: { mode: 'Pty' }, console: { mode: 'Off' } };
 
-/** The guest's serial port: counts a text in what it has shown, and can be typed at. */
+/** Serial port of the guest; `times` counts a text in its output. */
 async function serialOf(vmm: TestVmm): Promise<{
   times: (text: string) => number;
   type: (text: string) => void;
@@ -43,13 +43,12 @@ async function snapshotTo(vmm: TestVmm, name: string): Promise<string> {
   return `file://${folder}`;
 }
 
-test('a PVH kernel that is no Linux finds its devices at addresses: at boot, after a reboot, in a restored VM', async () => {
-  let snapshot: string;
+test('a PVH kernel other than Linux finds its devices at assigned addresses', async (t) => {
   await using vmm = await startVmm();
   const kernel = join(vmm.folder, 'hypervisor, "fw"');
   writeFileSync(kernel, pvhKernel());
   await bootPayload(vmm, { payload: { firmware: kernel } });
-  {
+  await t.test('at boot and after a reboot', async () => {
     using serial = await serialOf(vmm);
     const shows = (times: number): Promise<void> =>
       until(`${BARS_ASSIGNED} is there ${times} times`, () => {
@@ -59,23 +58,27 @@ test('a PVH kernel that is no Linux finds its devices at addresses: at boot, aft
     await shows(1);
     assertStatus(await vmm.put('vm.reboot'), 204);
     await shows(2);
-    snapshot = await snapshotTo(vmm, 'snapshot');
-  }
+  });
+  const snapshot = await snapshotTo(vmm, 'snapshot');
   await using other = await startVmm();
   assertStatus(await other.put('vm.restore', { source_url: snapshot, resume: true }), 204);
   using serial = await serialOf(other);
-  serial.type('x');
-  await until('the restored guest answers', () => serial.times(BARS_ASSIGNED) === 1);
-  assertStatus(await other.put('vm.reboot'), 204);
-  await until('the restored guest boots again', () => serial.times(BARS_ASSIGNED) === 2);
+  await t.test('in a restored VM', async () => {
+    serial.type('x');
+    await until('the restored guest answers', () => serial.times(BARS_ASSIGNED) === 1);
+  });
+  await t.test('after a reboot of a restored VM', async () => {
+    assertStatus(await other.put('vm.reboot'), 204);
+    await until('the restored guest boots again', () => serial.times(BARS_ASSIGNED) === 2);
+  });
 });
 
 for (const [name, words, options] of [
   ['--kernel', '--kernel', { bits: 32 }],
-  // as EDK2's CLOUDHV.fd is: 4 MiB, 64-bit, and says that it is for the 80386
+  // as EDK2's CLOUDHV.fd: 4 MiB, 64-bit, with the machine type of the 80386
   ['--firmware', '--firmware', { machine: 3, size: 4 * 2 ** 20 }],
 ] as const) {
-  test(`${name} starts a PVH kernel that is no Linux, also ${JSON.stringify(options)}`, async () => {
+  test(`${name} starts a PVH kernel other than Linux: ${JSON.stringify(options)}`, async () => {
     const folder = makeFolder();
     const [kernel, serial] = [join(folder, 'kernel'), join(folder, 'serial')];
     writeFileSync(kernel, pvhKernel(options));
@@ -88,14 +91,14 @@ for (const [name, words, options] of [
   });
 }
 
-/** SeaBIOS behind a page of nothing: a size that no ROM of QEMU's may have, as that of OVMF_CODE_4M.fd. */
+/** SeaBIOS behind an empty page: a size that QEMU refuses for a ROM, like that of OVMF_CODE_4M.fd. */
 const inFlash = (): Buffer => Buffer.concat([Buffer.alloc(4096, 0xff), readFileSync(SEABIOS)]);
 
 for (const [form, image] of [
   ['a ROM', () => readFileSync(SEABIOS)],
   ['flash', inFlash],
 ] as const) {
-  test(`firmware in ${form} boots a disk, boots again, and goes on in a restored VM`, async () => {
+  test(`firmware in ${form}`, async (t) => {
     await using vmm = await startVmm();
     const [firmware, disk] = [join(vmm.folder, 'firm, "ware"_CODE'), join(vmm.folder, 'disk')];
     writeFileSync(firmware, image());
@@ -103,27 +106,32 @@ for (const [form, image] of [
     writeFileSync(disk, echoSector('BOOTED'));
     const payload = { firmware, cmdline: 'x' };
     await bootPayload(vmm, { payload, disks: [{ path: disk, readonly: true }] });
-    assert.ok(vmm.output().includes(`${firmware}: cmdline: has no effect with firmware`));
-    assert.match(vmm.output(), /firm, "ware"_VARS is not used: EFI variables are kept in RAM/);
-    let snapshot: string;
-    {
+    await t.test('members without an effect, and a file of EFI variables, are reported', () => {
+      assert.ok(vmm.output().includes(`${firmware}: cmdline: has no effect with firmware`));
+      assert.match(vmm.output(), /firm, "ware"_VARS is not used: EFI variables are kept in RAM/);
+    });
+    await t.test('boots a disk, also after a reboot', async () => {
       using serial = await serialOf(vmm);
       await until('the disk is booted', () => serial.times('BOOTED') === 1);
       assertStatus(await vmm.put('vm.reboot'), 204);
       await until('the disk is booted again', () => serial.times('BOOTED') === 2);
-      snapshot = await snapshotTo(vmm, 'snapshot');
-    }
+    });
+    const snapshot = await snapshotTo(vmm, 'snapshot');
     await using other = await startVmm();
     assertStatus(await other.put('vm.restore', { source_url: snapshot, resume: true }), 204);
     using serial = await serialOf(other);
-    serial.type('x');
-    await until('the restored guest answers', () => serial.times('BOOTED') === 1);
-    assertStatus(await other.put('vm.reboot'), 204);
-    await until('the restored guest boots again', () => serial.times('BOOTED') === 2);
+    await t.test('runs on in a restored VM', async () => {
+      serial.type('x');
+      await until('the restored guest answers', () => serial.times('BOOTED') === 1);
+    });
+    await t.test('boots the disk after a reboot of a restored VM', async () => {
+      assertStatus(await other.put('vm.reboot'), 204);
+      await until('the restored guest boots again', () => serial.times('BOOTED') === 2);
+    });
   });
 }
 
-test('a file that is neither a kernel nor firmware is refused by what it is, in each form', async () => {
+test('a file that is neither a kernel nor firmware is refused', async (t) => {
   await using vmm = await startVmm();
   const path = join(vmm.folder, 'a file, "x"');
   const arm = Buffer.alloc(4096);
@@ -145,19 +153,22 @@ test('a file that is neither a kernel nor firmware is refused by what it is, in 
     [Buffer.alloc(5000, 0x90), /whose size is a multiple of 4 KiB/],
   ];
   for (const [bytes, message] of wrong) {
-    writeFileSync(path, bytes);
-    for (const [member, config] of [
-      ['kernel', { kernel: { path } }],
-      ['kernel', { payload: { kernel: path } }],
-      ['firmware', { payload: { firmware: path } }],
-    ] as const) {
-      assertStatus(await vmm.put('vm.create', { ...CONSOLES, ...config }), 204);
-      const answer = await vmm.put('vm.boot');
-      assertStatus(answer, 500);
-      const text = messagesOf(answer).join(': ');
-      assert.ok(text.includes(`${member} ${path}: `), text);
-      assert.match(text, message);
-      assertStatus(await vmm.put('vm.delete'), 204);
-    }
+    await t.test(`${message.source.slice(0, 70)}`, async () => {
+      writeFileSync(path, bytes);
+      for (const [member, config] of [
+        ['kernel', { kernel: { path } }],
+        ['kernel', { payload: { kernel: path } }],
+        ['firmware', { payload: { firmware: path } }],
+      ] as const) {
+        await deleteVm(vmm);
+        assertStatus(await vmm.put('vm.create', { ...CONSOLES, ...config }), 204);
+        const answer = await vmm.put('vm.boot');
+        assertStatus(answer, 500);
+        const text = messagesOf(answer).join(': ');
+        assert.ok(text.includes(`${member} ${path}: `), text);
+        assert.match(text, message);
+        assertStatus(await vmm.put('vm.delete'), 204);
+      }
+    });
   }
 });

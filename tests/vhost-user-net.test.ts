@@ -1,4 +1,4 @@
-// Networks that another process serves: we come to it, or it comes to us.
+// vhost-user networks: the back-end listens and the VMM connects, or the other way round.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
 const MEMORY = { size: 256 * 2 ** 20, shared: true };
-/** of the hosts behind the back-ends */
+/** Addresses of the hosts behind the back-ends. */
 const [LISTENING, CONNECTING, LATE] = ['10.95.1.1', '10.95.2.1', '10.95.3.1'] as const;
 
 async function reaches(shell: Shell, dev: string, host: string): Promise<void> {
@@ -24,7 +24,7 @@ async function reaches(shell: Shell, dev: string, host: string): Promise<void> {
   assert.match(await shell.run(`ping -c 2 -s 1400 -W 20 -I ${dev} ${host}`), / 0% packet loss/, host);
 }
 
-test('networks of back-ends that listen and that connect: traffic both ways, rings as long as they were wished', async () => {
+test('a network whose back-end listens, and one whose back-end connects', async (t) => {
   await using vmm = await startVmm();
   const [listens, connects] = [join(vmm.folder, 'a, "b" é'), join(vmm.folder, 'server, "b" é')];
   const config = guestConfig({
@@ -41,41 +41,55 @@ test('networks of back-ends that listen and that connect: traffic both ways, rin
   assertStatus(await vmm.put('vm.create', config), 204);
   const booting = vmm.put('vm.boot');
   await using first = startNetBackend('listen', listens, { address: LISTENING, queues: 2 });
-  await until('we listen', () => existsSync(connects));
+  await until('the VMM listens', () => existsSync(connects));
   const second = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
   assertStatus(await booting, 204);
   using shell = await login(vmm);
 
-  assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:95:00:01');
-  assert.equal(await shell.run('ls -d /sys/class/net/eth?/queues/rx-* | wc -l'), '3');
-  await reaches(shell, 'eth0', LISTENING);
-  await reaches(shell, 'eth1', CONNECTING);
-  assert.match(first.output(), /^rings 1024 1024$/m);
-  assert.match(second.output(), /^rings 512 512 512 512$/m);
-
-  // one that goes away may come again
-  await second[Symbol.asyncDispose]();
-  await using _again = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
-  await until('it is found again', async () => {
+  await t.test('MAC address and queues are as configured', async () => {
+    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:95:00:01');
+    assert.equal(await shell.run('ls -d /sys/class/net/eth?/queues/rx-* | wc -l'), '3');
+  });
+  await t.test('the guest reaches a host behind a back-end that listens', async () => {
+    await reaches(shell, 'eth0', LISTENING);
+  });
+  await t.test('the guest reaches a host behind a back-end that connects', async () => {
     await reaches(shell, 'eth1', CONNECTING);
-    return true;
+  });
+  await t.test('the rings have queue_size entries', () => {
+    assert.match(first.output(), /^rings 1024 1024$/m);
+    assert.match(second.output(), /^rings 512 512 512 512$/m);
   });
 
-  await plugs(vmm, shell);
-  const adding = await addsSilent(vmm, shell);
-  assertStatus(await vmm.put('vm.shutdown'), 204);
-  assertStatus(await adding.answer, 500);
-  await adding.end();
-  assert.ok(!existsSync(connects));
+  await second[Symbol.asyncDispose]();
+  await using _again = startNetBackend('connect', connects, { address: CONNECTING, queues: 4 });
+  await t.test('a back-end that is restarted is used again', () =>
+    until('the guest reaches the host', async () => {
+      await reaches(shell, 'eth1', CONNECTING);
+      return true;
+    }),
+  );
+
+  await t.test('a network is hot-plugged and removed', () => plugs(vmm, shell));
+  const adding = await addsSilent(vmm);
+  await t.test('a hot-plug whose back-end does not answer does not block the guest', async () => {
+    assert.equal(await shell.run('echo the guest goes on'), 'the guest goes on');
+  });
+  await t.test('vm.shutdown ends the hot-plug, and removes the socket that the VMM made', async () => {
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    assertStatus(await adding.answer, 500);
+    await adding.end();
+    assert.ok(!existsSync(connects));
+  });
 });
 
-/** Adds one in server mode, which is waited for, and takes it away again. */
+/** Hot-plugs a network in server mode while the VMM waits for its back-end, and removes it. */
 async function plugs(vmm: TestVmm, shell: Shell): Promise<void> {
   const socket = join(vmm.folder, 'late');
   const added = vmm.put('vm.add-net', {
     ...{ vhost_user: true, vhost_socket: socket, vhost_mode: 'Server', id: 'late' },
   });
-  await until('we listen', () => existsSync(socket));
+  await until('the VMM listens', () => existsSync(socket));
   await using backend = startNetBackend('connect', socket, { address: LATE, queues: 2 });
   assertStatus(await added, 200);
   await until('the guest has it', async () => (await shell.run('ls /sys/class/net')).includes('eth2'));
@@ -85,22 +99,21 @@ async function plugs(vmm: TestVmm, shell: Shell): Promise<void> {
   await backend.ended;
 }
 
-/** Adds one whose back-end never says anything: the guest goes on. */
-async function addsSilent(vmm: TestVmm, shell: Shell) {
+/** Starts a hot-plug of a network whose back-end accepts the connection and never answers. */
+async function addsSilent(vmm: TestVmm) {
   const socket = join(vmm.folder, 'silent');
   const server = createServer((connection) => connection.resume()).listen(socket);
   await once(server, 'listening');
   const connected = once(server, 'connection');
   const answer = vmm.put('vm.add-net', { vhost_user: true, vhost_socket: socket, id: 'silent' });
   await connected;
-  assert.equal(await shell.run('echo the guest goes on'), 'the guest goes on');
   const end = async (): Promise<void> => {
     await new Promise((resolve) => server.close(resolve));
   };
   return { answer, end };
 }
 
-test('a network without its back-end does not boot, says why, and leaves nothing', async () => {
+test('a boot without the back-end of a network', async (t) => {
   await using vmm = await startVmm();
   const socket = join(vmm.folder, 'socket');
   const create = async (vhost_mode: string): Promise<void> => {
@@ -117,36 +130,43 @@ test('a network without its back-end does not boot, says why, and leaves nothing
     if (typeof reason === 'string') assert.equal(second?.slice(place.length), reason);
     else assert.match(second ?? '', reason);
   };
-  await create('Server');
-  const booting = vmm.put('vm.boot');
-  await until('we listen', () => existsSync(socket));
-  await vmm.put('vm.shutdown');
-  const answer = await booting;
-  assertStatus(answer, 500);
-  assert.deepEqual(answer.json, [
-    'vm.boot failed',
-    `net _net0: ${socket}: no back-end has connected; the wait for it was ended`,
-  ]);
-  assert.equal(await stateOf(vmm), 'Created');
-  assert.ok(!existsSync(socket));
+  await t.test('vm.shutdown ends the wait for a back-end', async () => {
+    await create('Server');
+    const booting = vmm.put('vm.boot');
+    await until('the VMM listens', () => existsSync(socket));
+    await vmm.put('vm.shutdown');
+    const answer = await booting;
+    assertStatus(answer, 500);
+    assert.deepEqual(answer.json, [
+      'vm.boot failed',
+      `net _net0: ${socket}: no back-end has connected; the wait for it was ended`,
+    ]);
+    assert.equal(await stateOf(vmm), 'Created');
+    assert.ok(!existsSync(socket));
+  });
 
   const image = join(vmm.folder, 'image');
   writeFileSync(image, Buffer.alloc(512));
-  {
+  await t.test('a socket on which another process listens is refused', async () => {
     await using _taken = startBlockBackend(socket, image);
-    await until('somebody listens', () => existsSync(socket));
+    await until('the process listens', () => existsSync(socket));
     await fails(/is in use: process \d+ \(qemu-storage-da\) listens there/);
-  }
-  // what a killed program left is no listener: it is replaced
-  assert.ok(existsSync(socket));
-  const again = vmm.put('vm.boot');
-  await using _backend = startNetBackend('connect', socket, { address: LATE, queues: 2 });
-  assertStatus(await again, 204);
-  assertStatus(await vmm.put('vm.shutdown'), 204);
-  assert.ok(!existsSync(socket));
-
+  });
+  await t.test('a socket of a killed process is replaced', async () => {
+    assert.ok(existsSync(socket));
+    const again = vmm.put('vm.boot');
+    await using _backend = startNetBackend('connect', socket, { address: LATE, queues: 2 });
+    assertStatus(await again, 204);
+    assertStatus(await vmm.put('vm.shutdown'), 204);
+    assert.ok(!existsSync(socket));
+  });
   writeFileSync(socket, 'mine');
-  await fails('something that is not a socket is there; it was left untouched');
-  await create('Client');
-  await fails('is not a socket');
+  await t.test('in server mode a file at the path is refused, and left as it is', async () => {
+    await create('Server');
+    await fails('something that is not a socket is there; it was left untouched');
+  });
+  await t.test('in client mode a file at the path is refused', async () => {
+    await create('Client');
+    await fails('is not a socket');
+  });
 });

@@ -1,4 +1,4 @@
-// A vsock device through snapshots: QEMU cannot save it, its guest must not notice.
+// vsock devices in snapshots and migrations: QEMU cannot save them, so the VMM detaches and attaches them.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
@@ -20,7 +20,7 @@ const MIB = 2 ** 20;
 const ECHO_PORT = 16;
 const HOST_PORT = 7;
 
-/** A stream with what has come over it so far. */
+/** A connection and what was received on it. */
 interface Stream {
   readonly socket: Socket;
   readonly got: () => string;
@@ -28,7 +28,7 @@ interface Stream {
 
 function follow(socket: Socket): Stream {
   let got = '';
-  // a test that fails must not wait for it
+  // an open connection must not delay the end of a failed test
   socket.unref();
   socket.on('data', (bytes: Buffer) => (got += bytes.toString('latin1'))).on('error', () => undefined);
   return { socket, got: () => got };
@@ -58,7 +58,7 @@ async function restore(vmm: TestVmm, path: string, vsock: object): Promise<Shell
   return openShell(await ptyOf(vmm));
 }
 
-/** Both directions, with more than the rings hold. */
+/** Connects in both directions and sends more than the rings hold. */
 async function works(socket: string, shell: Shell): Promise<void> {
   assert.match(await exchange(socket, `CONNECT ${ECHO_PORT}\nhello`), /^OK \d+\nhello$/);
   const large = 'x'.repeat(3 * MIB);
@@ -75,69 +75,94 @@ async function works(socket: string, shell: Shell): Promise<void> {
   server.close();
 }
 
-test('the source’s streams go on, the copy’s listeners do, over generations and with other addresses', async () => {
+test('snapshots of a guest with open vsock connections, and its clones', async (t) => {
   await using source = await startVmm();
   const socket = join(source.folder, 'v, "s" é');
   using shell = await bootWithEcho(source, socket);
   const kept = follow(await connectVsock(socket, ECHO_PORT));
   await says(kept, 'before');
-  let dialled: Stream | undefined;
-  const server = await listenOn(`${socket}_${HOST_PORT}`, (from) => (dialled = follow(from)));
-  // no job of the shell's: the end of one takes busybox' shell along now and then
+  let accepted: Stream | undefined;
+  const server = await listenOn(`${socket}_${HOST_PORT}`, (from) => (accepted = follow(from)));
+  // not a job of the shell: the end of a job sometimes ends busybox' shell
   const job = `socat VSOCK-CONNECT:2:${HOST_PORT} EXEC:cat; echo over > /tmp/over`;
   await shell.run(`(setsid sh -c '${job}' < /dev/null > /dev/null 2>&1 &)`);
-  await until('the guest has connected', () => dialled !== undefined);
+  await until('the guest has connected', () => accepted !== undefined);
   server.close();
-  assert.ok(dialled !== undefined);
-  await says(dialled, 'there');
+  const connection = accepted;
+  assert.ok(connection !== undefined);
+  await says(connection, 'there');
   await works(socket, shell);
 
-  // twice, as the rings are elsewhere each time
+  // twice: the rings are at other addresses each time
   for (const name of ['first', 'second']) {
     await snapshot(source, name);
-    const late = exchange(socket, `CONNECT ${ECHO_PORT}\nmeanwhile`);
-    assertStatus(await source.put('vm.resume'), 204);
-    assert.match(await late, /^OK \d+\nmeanwhile$/);
-    await says(kept, 'after');
-    await says(dialled, 'still there');
-    await works(socket, shell);
+    await t.test(
+      `${name} snapshot: a connection that is made meanwhile is served after vm.resume`,
+      async () => {
+        const late = exchange(socket, `CONNECT ${ECHO_PORT}\nmeanwhile`);
+        assertStatus(await source.put('vm.resume'), 204);
+        assert.match(await late, /^OK \d+\nmeanwhile$/);
+      },
+    );
+    await t.test(`${name} snapshot: connections in both directions stay open`, async () => {
+      await says(kept, 'after');
+      await says(connection, 'still there');
+    });
+    await t.test(`${name} snapshot: new connections can be made`, async () => {
+      await works(socket, shell);
+    });
   }
-  assert.equal(await shell.run('dmesg | grep -ci -e "virtio.*\\(fail\\|error\\)" -e "pci.*removed"'), '0');
-  assert.equal(await shell.run('test -e /tmp/over; echo $?'), '1');
+  await t.test("the guest's kernel reports no error, and its connection is open", async () => {
+    assert.equal(await shell.run('dmesg | grep -ci -e "virtio.*\\(fail\\|error\\)" -e "pci.*removed"'), '0');
+    assert.equal(await shell.run('test -e /tmp/over; echo $?'), '1');
+  });
 
   await using clone = await startVmm();
   const second = join(clone.folder, 'w');
   using restored = await restore(clone, join(source.folder, 'second'), { socket: second });
-  await restored.run('until [ -e /tmp/over ]; do :; done');
-  await works(second, restored);
-  await says(kept, 'and the source does not mind');
+  await t.test('connections of the guest are closed in a clone', async () => {
+    await restored.run('until [ -e /tmp/over ]; do :; done');
+  });
+  await t.test('a clone has connections at its own socket', async () => {
+    await works(second, restored);
+  });
+  await t.test('connections of the source are unaffected', async () => {
+    await says(kept, 'and the source does not mind');
+  });
 
   const third = join(clone.folder, 'x');
   const generation = await snapshot(clone, 'third');
   assertStatus(await clone.put('vm.delete'), 204);
-  assert.equal(existsSync(second), false);
+  await t.test('vm.delete removes the socket of a clone', () => {
+    assert.equal(existsSync(second), false);
+  });
   using other = await restore(clone, generation, { socket: third, cid: 77 });
   const ask =
     'open(V, "<", "/dev/vsock") or die $!; my $c = pack("L", 0); ioctl(V, 0x7b9, $c) or die $!; print unpack("L", $c)';
-  await other.run(`until [ "$(perl -e '${ask}')" = 77 ]; do :; done`);
-  await works(third, other);
+  await t.test('a clone of the clone has another CID and socket', async () => {
+    await other.run(`until [ "$(perl -e '${ask}')" = 77 ]; do :; done`);
+    await works(third, other);
+  });
 
-  // a device as any other: it is let go, and there is none after a reboot
-  assertStatus(await clone.put('vm.remove-device', { id: '_vsock0' }), 204);
-  await until('the guest has let it go', () => !existsSync(third));
-  assertStatus(await clone.put('vm.add-vsock', { cid: 9, socket: third }), 200);
-  await other.run(`until [ "$(perl -e '${ask}')" = 9 ]; do :; done`);
-  await works(third, other);
-  const end = once(kept.socket, 'end');
-  assertStatus(await source.put('vm.reboot'), 204);
-  await end;
+  await t.test('a restored vsock device can be removed, and another added', async () => {
+    assertStatus(await clone.put('vm.remove-device', { id: '_vsock0' }), 204);
+    await until('the guest has released it', () => !existsSync(third));
+    assertStatus(await clone.put('vm.add-vsock', { cid: 9, socket: third }), 200);
+    await other.run(`until [ "$(perl -e '${ask}')" = 9 ]; do :; done`);
+    await works(third, other);
+  });
+  await t.test('a reboot closes connections', async () => {
+    const end = once(kept.socket, 'end');
+    assertStatus(await source.put('vm.reboot'), 204);
+    await end;
+  });
 });
 
-test('a guest that does not know of the device yet finds it later, in the VM that was saved and in the copy', async () => {
+test('a guest that finds its vsock device after the snapshot, in the source and in a clone', async () => {
   await using source = await startVmm();
   const socket = join(source.folder, 'v');
   await createAndBoot(source, guestConfig({ vsock: { cid: 5, socket } }, { tools: true }));
-  // its firmware is still at work
+  // its firmware is still running
   const path = await snapshot(source, 'early');
   assertStatus(await source.put('vm.resume'), 204);
   using shell = openShell(await ptyOf(source));
@@ -155,30 +180,37 @@ test('a guest that does not know of the device yet finds it later, in the VM tha
   assert.equal(clone.output().includes('does not hear of its new address'), false);
 });
 
-test('a moved guest keeps its listeners, its open streams are over', async () => {
-  const [hereFolder, thereFolder] = [makeFolder(), makeFolder()];
-  // each VMM makes the socket where it stands
-  await using here = await startVmm({ through: ['env', '--chdir', hereFolder] });
-  await using there = await startVmm({ through: ['env', '--chdir', thereFolder] });
-  using _shell = await bootWithEcho(here, 'v.sock');
-  const kept = follow(await connectVsock(join(hereFolder, 'v.sock'), ECHO_PORT));
+test('a live migration with a vsock', async (t) => {
+  const [sourceFolder, destinationFolder] = [makeFolder(), makeFolder()];
+  // the path is relative: each VMM makes the socket in its own folder
+  await using source = await startVmm({ through: ['env', '--chdir', sourceFolder] });
+  await using destination = await startVmm({ through: ['env', '--chdir', destinationFolder] });
+  using _shell = await bootWithEcho(source, 'v.sock');
+  const kept = follow(await connectVsock(join(sourceFolder, 'v.sock'), ECHO_PORT));
   await says(kept, 'before');
 
-  // one that fails leaves everything as it was
-  const nowhere = join(here.folder, 'nobody');
-  assertStatus(await here.put('vm.send-migration', { destination_url: `unix:${nowhere}` }), 500);
-  await says(kept, 'still here');
+  await t.test('a migration that fails keeps connections open', async () => {
+    const nowhere = join(source.folder, 'nobody');
+    assertStatus(await source.put('vm.send-migration', { destination_url: `unix:${nowhere}` }), 500);
+    await says(kept, 'still here');
+  });
 
-  const link = join(there.folder, 'link');
-  const receiving = there.put('vm.receive-migration', { receiver_url: `unix:${link}` });
-  await until('it listens', () => existsSync(link), there.output);
-  assertStatus(await here.put('vm.send-migration', { destination_url: `unix:${link}` }), 204);
+  const link = join(destination.folder, 'link');
+  const receiving = destination.put('vm.receive-migration', { receiver_url: `unix:${link}` });
+  await until('it listens', () => existsSync(link), destination.output);
+  assertStatus(await source.put('vm.send-migration', { destination_url: `unix:${link}` }), 204);
   assertStatus(await receiving, 204);
-  using moved = openShell(await ptyOf(there));
-  await works(join(thereFolder, 'v.sock'), moved);
-  assertStatus(await here.put('vm.delete'), 204);
-  await works(join(thereFolder, 'v.sock'), moved);
-  assert.equal(existsSync(join(hereFolder, 'v.sock')), false);
-  assert.equal(await moved.run('dmesg | grep -ci -e "virtio.*\\(fail\\|error\\)" -e "pci.*removed"'), '0');
-  for (const folder of [hereFolder, thereFolder]) rmSync(folder, { recursive: true });
+  using moved = openShell(await ptyOf(destination));
+  await t.test('the guest has connections at the destination', async () => {
+    await works(join(destinationFolder, 'v.sock'), moved);
+  });
+  await t.test('vm.delete of the source removes its socket only', async () => {
+    assertStatus(await source.put('vm.delete'), 204);
+    await works(join(destinationFolder, 'v.sock'), moved);
+    assert.equal(existsSync(join(sourceFolder, 'v.sock')), false);
+  });
+  await t.test("the guest's kernel reports no error", async () => {
+    assert.equal(await moved.run('dmesg | grep -ci -e "virtio.*\\(fail\\|error\\)" -e "pci.*removed"'), '0');
+  });
+  for (const folder of [sourceFolder, destinationFolder]) rmSync(folder, { recursive: true });
 });

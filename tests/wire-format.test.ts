@@ -37,7 +37,7 @@ async function exchange(socket: Socket, sent: string, expected: string): Promise
   assert.equal(got, want);
 }
 
-/** The first word behind `cloud-hypervisor v` of `--version`: the dialect. */
+/** Output of --version. */
 function versionText(): string {
   const program = join(REPO, 'bin/cloud-hypervisor');
   const { stdout, stderr, status } = spawnSync(process.execPath, [program, '--version'], {
@@ -53,35 +53,41 @@ function open(vmm: TestVmm): Socket {
 
 const ping = 'GET /api/v1/vmm.ping HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n';
 
-test('W1, W2, W8, W17: status lines, lengths and errors to the byte; the version is the one of --version', async () => {
+test('W1, W2, W8: status lines, headers and bodies', async (t) => {
   await using vmm = await startVmm();
   const [first, second] = versionText().split('\n');
   const version = /^cloud-hypervisor v(\d+\.\d+(?:\.\d+)?)$/.exec(first ?? '')?.[1];
   const build_version = /^Nephos (\S+)$/.exec(second ?? '')?.[1];
   const socket = open(vmm);
   const pong = withBody(200, { version, build_version, pid: vmm.pid, features: [] });
-  await exchange(socket, ping, pong);
-  // two at once: answered in order, nothing between
-  await exchange(socket, ping + ping, pong + pong);
-  const info = 'GET /api/v1/vm.info HTTP/1.1\r\n\r\n';
-  await exchange(socket, info, withBody(404, ['vm.info failed', 'The VM is not created']));
-  await exchange(
-    socket,
-    'PUT /api/v1/vm.fly HTTP/1.1\r\n\r\n',
-    withBody(404, ['No such endpoint: /api/v1/vm.fly']),
-  );
+  await t.test('vmm.ping has the version of --version', async () => {
+    await exchange(socket, ping, pong);
+  });
+  await t.test('two requests at once are answered in order', async () => {
+    await exchange(socket, ping + ping, pong + pong);
+  });
+  await t.test('an error is a list of messages', async () => {
+    const info = 'GET /api/v1/vm.info HTTP/1.1\r\n\r\n';
+    await exchange(socket, info, withBody(404, ['vm.info failed', 'The VM is not created']));
+  });
+  await t.test('an unknown path is 404', async () => {
+    await exchange(
+      socket,
+      'PUT /api/v1/vm.fly HTTP/1.1\r\n\r\n',
+      withBody(404, ['No such endpoint: /api/v1/vm.fly']),
+    );
+  });
   socket.destroy();
 });
 
-test('W2, W8: what is not ASCII is escaped, as a client may read 256 bytes at a time and take each for text', async () => {
+test('W2, W8: other characters than ASCII are escaped, for clients that read 256 bytes', async () => {
   await using vmm = await startVmm();
   using client = await connectStrict(vmm.socket);
   for (const shift of ['', 'x', 'xx', 'xxx']) {
     const path = `/${shift}${'é😀'.repeat(40)}`;
     assert.equal((await client.put('vm.create', guestConfig({ kernel: { path } }))).status, 204);
     const { body = '' } = await client.get('vm.info');
-    const { config } = JSON.parse(body) as { config: { kernel: unknown } };
-    assert.deepEqual(config.kernel, { path });
+    assert.deepEqual(JSON.parse(body)?.config?.kernel, { path });
     const failed = await client.put('vm.boot');
     assert.equal(failed.status, 500);
     assert.deepEqual(JSON.parse(failed.body ?? ''), [
@@ -92,46 +98,55 @@ test('W2, W8: what is not ASCII is escaped, as a client may read 256 bytes at a 
   }
 });
 
-test('W3: a connection that says nothing stays, and one in the middle of a request', async () => {
+test('W3: idle connections stay open, also within a request', async () => {
   await using vmm = await startVmm();
   using idle = await connectStrict(vmm.socket);
   assert.equal((await idle.get('vmm.ping')).status, 200);
   const half = open(vmm);
   half.write('PUT /api/v1/vmm.sh');
-  // beyond the 5 s after which Node's servers close what is idle
+  // longer than the 5 s after which Node's servers close idle connections: the elapsed time is what is tested
   await delay(6500);
   assert.equal((await idle.get('vmm.ping')).status, 200);
   await exchange(half, 'utdown HTTP/1.1\r\n\r\n', NO_CONTENT);
   assert.equal(await vmm.exited, 0);
 });
 
-test('W6: all ways to say that there is no body, and what is wrong with a body', async () => {
+test('W6: requests without a body, and with a wrong body', async (t) => {
   await using vmm = await startVmm();
   const socket = open(vmm);
   const put = (name: string, headers: string, body = ''): string =>
     `PUT /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n${body}`;
   const noVm = withBody(404, ['vm.boot failed', 'The VM is not created']);
-  await exchange(socket, put('vm.boot', ''), noVm);
-  await exchange(socket, put('vm.boot', 'Content-Length: 0\r\n'), noVm);
+  await t.test('without Content-Length, and with Content-Length 0', async () => {
+    await exchange(socket, put('vm.boot', ''), noVm);
+    await exchange(socket, put('vm.boot', 'Content-Length: 0\r\n'), noVm);
+  });
   // libvirt before 10, through curl's upload
   const upload = 'Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n';
-  await exchange(socket, put('vm.boot', upload), 'HTTP/1.1 100 \r\n\r\n');
-  await exchange(socket, '0\r\n\r\n', noVm);
-  // it may also not wait for the word
-  await exchange(socket, put('vm.boot', upload, '0\r\n\r\n'), `HTTP/1.1 100 \r\n\r\n${noVm}`);
-  await exchange(
-    socket,
-    put('vm.boot', 'Content-Length: 2\r\n', '{}'),
-    withBody(400, ['vm.boot failed', 'Request body must be empty']),
-  );
-  for (const headers of ['', 'Content-Length: 0\r\n']) {
-    const missing = withBody(400, ['vm.create failed', 'Request body is missing']);
-    await exchange(socket, put('vm.create', headers), missing);
-  }
+  await t.test('chunked with Expect: 100-continue, as libvirt before 10 sends it', async () => {
+    await exchange(socket, put('vm.boot', upload), 'HTTP/1.1 100 \r\n\r\n');
+    await exchange(socket, '0\r\n\r\n', noVm);
+  });
+  await t.test('chunked without a wait for 100 Continue', async () => {
+    await exchange(socket, put('vm.boot', upload, '0\r\n\r\n'), `HTTP/1.1 100 \r\n\r\n${noVm}`);
+  });
+  await t.test('a body where none belongs is refused', async () => {
+    await exchange(
+      socket,
+      put('vm.boot', 'Content-Length: 2\r\n', '{}'),
+      withBody(400, ['vm.boot failed', 'Request body must be empty']),
+    );
+  });
+  await t.test('a missing body is refused', async () => {
+    for (const headers of ['', 'Content-Length: 0\r\n']) {
+      const missing = withBody(400, ['vm.create failed', 'Request body is missing']);
+      await exchange(socket, put('vm.create', headers), missing);
+    }
+  });
   socket.destroy();
 });
 
-test('W5, W7, W9, W10: any content type; numbers of descriptors are no descriptors; 204 without a body', async () => {
+test('W5, W7, W9, W10: content types, numbers of file descriptors, 204 without a body', async () => {
   await using vmm = await startVmm();
   const socket = open(vmm);
   const put = (name: string, json: unknown, type: string): string => {
@@ -141,18 +156,18 @@ test('W5, W7, W9, W10: any content type; numbers of descriptors are no descripto
   await exchange(socket, put('vm.create', guestConfig(), ''), NO_CONTENT);
   const odd = 'Content-Type: application/x-www-form-urlencoded\r\nAccept: text/html;q=0.5\r\n';
   await exchange(socket, put('vm.add-vsock', { cid: 3, socket: join(vmm.folder, 'v') }, odd), NO_CONTENT);
-  // a disk is no network: what it calls fds is nothing it has
+  // a disk has no file descriptors: `fds` is an unknown member
   const disk = { path: '/x.raw', fds: [3, 4] };
   await exchange(socket, put('vm.add-disk', disk, 'Content-Type: application/json\r\n'), NO_CONTENT);
   await exchange(socket, 'PUT /api/v1/vmm.shutdown HTTP/1.1\r\n\r\n', NO_CONTENT);
   assert.equal(await vmm.exited, 0);
 });
 
-test('W16: a FIFO is written to at once; objects of two spaces of indent, with a blank line between', async () => {
+test('W16: events are written to a FIFO, indented and separated by a blank line', async () => {
   await using holder = await startVmm();
   const fifo = join(holder.folder, 'event-monitor, "x" ü-fifo');
   execFileSync('mkfifo', [fifo]);
-  // libvirt opens it for reading when the daemon is started, and waits
+  // libvirt opens it for reading before the daemon starts
   const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     await using vmm = await startVmm({ args: ['--event-monitor', `path=${fifo}`] });
@@ -176,7 +191,7 @@ test('W16: a FIFO is written to at once; objects of two spaces of indent, with a
     const times = new RegExp(`^${event('starting')}${event('shutdown')}$`).exec(text)?.slice(1).map(Number);
     assert.ok(times !== undefined, text);
     const [startSecs = NaN, startNanos = NaN, endSecs = NaN, endNanos = NaN] = times;
-    // they count from the process's start, so that the first is near 0
+    // timestamps count from the start of the process: the first is near 0
     assert.ok(startSecs + startNanos / 1e9 < endSecs + endNanos / 1e9, text);
     assert.equal(startSecs, 0);
     assert.ok(endSecs <= (performance.now() - started) / 1000 + 10, text);
@@ -185,7 +200,7 @@ test('W16: a FIFO is written to at once; objects of two spaces of indent, with a
   }
 });
 
-test('W17: what libvirt reads of --version', () => {
+test('W17: libvirt can parse --version', () => {
   // `cloud-hypervisor v`, then numbers and dots up to the end of the line
   assert.match(versionText(), /^cloud-hypervisor v[1-9]\d*\.\d+(\.\d+)?\n/);
   const [, major] = /^cloud-hypervisor v(\d+)/.exec(versionText()) ?? [];
@@ -193,18 +208,24 @@ test('W17: what libvirt reads of --version', () => {
   assert.ok(Number(major) >= 40);
 });
 
-test('W18: a body of 4 MiB is taken, one byte more refused; ten connections and more are served', async () => {
+test('W18: bodies up to 4 MiB, and more than ten connections', async (t) => {
   await using vmm = await startVmm();
   const limit = 4 * 2 ** 20;
   const config = JSON.stringify(guestConfig());
   using client = await connectStrict(vmm.socket);
-  assert.equal((await client.put('vm.create', config.padEnd(limit))).status, 204);
-  const socket = open(vmm);
-  const head = `PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: ${limit + 1}\r\n\r\n`;
-  const told = withBody(413, ['vm.create failed', `Request body is larger than ${limit} bytes`]);
-  await exchange(socket, head, told.replace('keep-alive', 'close'));
-  socket.destroy();
-  const clients = await Promise.all(Array.from({ length: 12 }, () => connectStrict(vmm.socket)));
-  for (const one of clients) assert.equal((await one.get('vmm.ping')).status, 200);
-  for (const one of clients) one[Symbol.dispose]();
+  await t.test('a body of 4 MiB is accepted', async () => {
+    assert.equal((await client.put('vm.create', config.padEnd(limit))).status, 204);
+  });
+  await t.test('a body that is one byte larger is refused', async () => {
+    const socket = open(vmm);
+    const head = `PUT /api/v1/vm.create HTTP/1.1\r\nContent-Length: ${limit + 1}\r\n\r\n`;
+    const answer = withBody(413, ['vm.create failed', `Request body is larger than ${limit} bytes`]);
+    await exchange(socket, head, answer.replace('keep-alive', 'close'));
+    socket.destroy();
+  });
+  await t.test('12 connections are served', async () => {
+    const clients = await Promise.all(Array.from({ length: 12 }, () => connectStrict(vmm.socket)));
+    for (const one of clients) assert.equal((await one.get('vmm.ping')).status, 200);
+    for (const one of clients) one[Symbol.dispose]();
+  });
 });

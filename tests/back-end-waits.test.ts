@@ -11,7 +11,7 @@ import { infoOf } from './support/vm-info.ts';
 import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
-test('a device whose back-end is missing says at once what is waited for, and for how long', async () => {
+test('the log names each missing back-end and the time limit of its wait', async () => {
   await using vmm = await startVmm();
   const socket = join(vmm.folder, 'back, "end" é');
   const served = { vhost_user: true, vhost_socket: socket };
@@ -36,7 +36,7 @@ test('a device whose back-end is missing says at once what is waited for, and fo
   }
 });
 
-test('a back-end that listens and never answers stops neither a guest nor the API, and keeps no VM from its end', async () => {
+test('a back-end that never answers blocks neither guest nor API nor vm.shutdown', async () => {
   await using vmm = await startVmm();
   const socket = join(vmm.folder, 'silent');
   const connections = new Set<Socket>();
@@ -67,7 +67,7 @@ test('a back-end that listens and never answers stops neither a guest nor the AP
   }
 });
 
-test('a shared folder without shared memory says what to set', async () => {
+test('a shared folder without shared memory: the error names the option', async () => {
   const words = ['--kernel', '/k', '--fs', 'tag=t,socket=/s'];
   await using vmm = await startVmm({ api: false, args: words });
   assert.equal(await vmm.exited, 1);

@@ -282,7 +282,7 @@ const CHANGES: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-test('what cannot be is refused by name at boot, and leaves nothing', async () => {
+test('invalid configurations are refused at boot, by name, and leave nothing', async () => {
   await using vmm = await startVmm();
   using taken = await takeSome();
   const files = makeFiles(vmm.folder);
@@ -298,7 +298,7 @@ test('what cannot be is refused by name at boot, and leaves nothing', async () =
   }
 });
 
-test('what cannot be is refused by name while a guest runs, and the engine is byte for byte as before', async () => {
+test('invalid requests to a running VM are refused by name and leave QEMU unchanged', async () => {
   using monitor = openMonitor();
   await using vmm = await startVmm({ env: monitor.env });
   using taken = await takeSome();

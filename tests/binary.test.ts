@@ -22,7 +22,7 @@ before(() =>
   execFileSync('npm', ['run', '--silent', 'build:binary'], { stdio: ['ignore', 'ignore', 'inherit'] }),
 );
 
-test('the process is cloud-hypervisor to the host', async () => {
+test('the process is named cloud-hypervisor', async () => {
   await using vmm = await startVmm({ program: PROGRAM });
   assert.equal(readlinkSync(`/proc/${vmm.pid}/exe`), PROGRAM);
   // the kernel keeps 15 characters
@@ -30,7 +30,7 @@ test('the process is cloud-hypervisor to the host', async () => {
   assert.equal(readFileSync(`/proc/${vmm.pid}/cmdline`, 'utf8').split('\0')[0], PROGRAM);
 });
 
-test('a guest runs with a PTY and vsock, which need the native library and a thread', async () => {
+test('a guest with a PTY and vsock, which need the native library and a thread', async () => {
   await using vmm = await startVmm({ program: PROGRAM });
   const socket = join(vmm.folder, 'vsock');
   const config = guestConfig({ vsock: { cid: 3, socket } }, { tools: true });
@@ -48,7 +48,7 @@ test('a guest runs with a PTY and vsock, which need the native library and a thr
   assert.deepEqual(problems, []);
 });
 
-test('both run from a copied folder in a root folder that has the C library alone, and /proc', async () => {
+test('both run in a root folder with only the C library and /proc', async () => {
   assert.equal(process.getuid?.(), 0, 'this test needs root: it calls mount and chroot');
   const root = makeFolder();
   // a copy in / would find its `lib` among the system's own

@@ -14,7 +14,7 @@ import { until } from './support/wait.ts';
 const CLIENTS = 64;
 const REQUESTS_EACH = 50;
 
-test('64 clients at once are served while 64 others never end their request', async () => {
+test('64 clients are served while 64 others never finish their request', async () => {
   await using vmm = await startVmm();
   assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
   assert.equal(statSync(vmm.socket).mode & 0o077, 0, 'the API is its owner’s alone');
@@ -39,7 +39,7 @@ test('64 clients at once are served while 64 others never end their request', as
   await until('all connections are closed', () => descriptorsOf(vmm.pid).length <= before.length);
 });
 
-test('what a slow client says byte by byte is a request like any other', async () => {
+test('a request that is sent byte by byte is answered', async () => {
   await using vmm = await startVmm();
   const socket = connect(vmm.socket);
   await once(socket, 'connect');

@@ -30,7 +30,7 @@ async function pass(seconds: number): Promise<void> {
   await until('time has passed', () => hostTime() > end);
 }
 
-test('after a pause and after a restore the guest’s clock is behind, and hwclock -s sets it', async () => {
+test('after a pause or a restore the guest’s clock is behind; hwclock -s sets it', async () => {
   const folder = makeFolder();
   const snapshot = join(folder, 'snapshot');
   mkdirSync(snapshot);

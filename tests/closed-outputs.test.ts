@@ -23,14 +23,14 @@ async function powerOffUnread(vmm: TestVmm, lose: () => void): Promise<void> {
   assert.equal(await within(60_000, 'the end of the VMM', () => vmm.exited), 0);
 }
 
-test('a guest powers off when the terminal of its serial port has been closed: the VMM ends', async () => {
+test('a power-off ends the VMM after the terminal of its serial port is closed', async () => {
   const pty = await openPty();
   const onTerminal = ['sh', '-c', 'exec "$@" <&- >"$0" 2>&1', pty.path];
   await using vmm = await startVmm({ through: onTerminal });
   await powerOffUnread(vmm, pty.dispose);
 });
 
-test('a guest powers off when the pipe of its serial port has lost its reader: the VMM ends', async () => {
+test('a power-off ends the VMM after the pipe of its serial port lost its reader', async () => {
   await using vmm = await startVmm();
   await powerOffUnread(vmm, () => {
     vmm.child.stdout?.destroy();

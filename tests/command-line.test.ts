@@ -25,7 +25,7 @@ function run(command: 'cloud-hypervisor' | 'ch-remote', ...args: string[]): Prom
   });
 }
 
-test('a VM from flags boots with its serial port in a file, and its power-off ends the command with 0', async () => {
+test('a VM of the command line: serial port in a file, exit code 0 on power-off', async () => {
   const folder = makeFolder();
   const file = join(folder, 'serial log.txt');
   const log = join(folder, 'vmm.log');
@@ -44,7 +44,7 @@ test('a VM from flags boots with its serial port in a file, and its power-off en
   assert.equal(statSync(log).mode & 0o777, 0o600);
 });
 
-test('ch-remote takes a VM through its life', async () => {
+test('ch-remote calls each request of a VM’s lifecycle', async () => {
   await using vmm = await startVmm();
   const remote = (...args: string[]): Promise<Outcome> =>
     run('ch-remote', '--api-socket', vmm.socket, ...args);
@@ -96,7 +96,7 @@ for (const [args, line] of [
   [['-x'], /^found argument '-x'/],
   [['--on-reboot', 'maybe'], /^'maybe' isn't a valid value for '--on-reboot/],
 ] as const) {
-  test(`a command line that cannot be understood ends with 2 and says why: ${args.join(' ')}`, async () => {
+  test(`a malformed command line exits with 2 and the reason: ${args.join(' ')}`, async () => {
     const { code, stdout, stderr } = await run('cloud-hypervisor', ...args);
     assert.deepEqual([code, stdout], [2, '']);
     assert.match(stderr, line);
@@ -135,7 +135,7 @@ for (const [args, line] of [
   [['--api-socket', 'fd=x'], /^Error parsing --api-socket/],
   [['--api-socket', '/nowhere/x.sock'], /^Failed to start the VMM thread: .*\/nowhere\/x\.sock/],
 ] as const) {
-  test(`a command line that cannot be done ends with 1 and says why: ${args.join(' ')}`, async () => {
+  test(`a command line that fails exits with 1 and the reason: ${args.join(' ')}`, async () => {
     const { code, stdout, stderr } = await run('cloud-hypervisor', ...args);
     assert.deepEqual([code, stdout], [1, '']);
     assert.match(stderr, line);
@@ -158,7 +158,7 @@ test('help and version of both commands', async () => {
   );
 });
 
-test('ch-remote ends with 2 where its command line cannot be understood', async () => {
+test('ch-remote exits with 2 on a malformed command line', async () => {
   for (const args of [
     [],
     ['--foo'],
@@ -172,7 +172,7 @@ test('ch-remote ends with 2 where its command line cannot be understood', async 
   }
 });
 
-test('the API is served on a listening socket that was inherited', async () => {
+test('the API is served on an inherited listening socket', async () => {
   const folder = makeFolder();
   const path = join(folder, 'inherited.sock');
   const server = createServer();
@@ -205,7 +205,7 @@ function raw(vmm: TestVmm, bytes: Buffer | string, enough: RegExp): Promise<stri
   });
 }
 
-test('requests that make no sense are answered while a guest runs, and it goes on', async () => {
+test('malformed requests are refused, and the VM runs on', async () => {
   await using vmm = await startVmm();
   assert.equal((await vmm.put('vm.create', guestConfig())).status, 204);
   assert.equal((await vmm.put('vm.boot')).status, 204);

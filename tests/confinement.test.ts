@@ -23,11 +23,11 @@ async function filterOf(args: readonly string[]): Promise<{ filter: string; outp
   return { filter, output: vmm.output() };
 }
 
-test('the engine is confined by seccomp, has nothing of our environment, and only the descriptors it needs', async () => {
+test('QEMU has a seccomp filter, no variables of the VMM and only its own descriptors', async () => {
   assert.equal((await filterOf([])).filter, '2');
 });
 
-test('--seccomp false: no filter; log: none either, and it is said', async () => {
+test('--seccomp false and log start QEMU without a filter, and log says so', async () => {
   assert.equal((await filterOf(['--seccomp', 'false'])).filter, '0');
   const { filter, output } = await filterOf(['--seccomp', 'log']);
   assert.equal(filter, '0');

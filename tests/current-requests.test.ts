@@ -39,7 +39,7 @@ function remote(vmm: TestVmm, ...words: string[]): string {
   return execFileSync(process.execPath, line, { encoding: 'utf8' });
 }
 
-test('what current clients ask for while a guest runs', async (t) => {
+test('requests of current clients to a running VM', async (t) => {
   await using vmm = await startVmm({ args: ['--no-shutdown'] });
   const { raw, qcow2, disks } = configuration(vmm);
   // little RAM: all of it is written into a file
@@ -157,7 +157,7 @@ async function resizeDisks(
   assert.equal(await shell.run('cat /sys/block/vda/size'), String((8 * MIB) / 512));
 }
 
-test('what cannot be here is refused with the reason, and never ignored', async () => {
+test('requests and members that are not supported are refused with the reason', async () => {
   await using vmm = await startVmm();
   for (const [name, reason] of [
     ['vm.add-user-device', /vfio-user/],

@@ -10,7 +10,7 @@ import { startVmm } from './support/vmm.ts';
 const COUNT = 88;
 const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261127');
 
-test(`${COUNT} damaged snapshots are answered by one VMM, which then restores a whole one (seed ${SEED})`, async () => {
+test(`${COUNT} damaged snapshots, then a whole one (seed ${SEED})`, async () => {
   await using vmm = await startVmm();
   const snapshot = await snapshotWithDevices(vmm);
   const restored = await restoreDamaged(vmm, snapshot, damagesOf(snapshot, COUNT, randomFrom(SEED)));

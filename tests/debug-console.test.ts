@@ -16,7 +16,7 @@ import { until } from './support/wait.ts';
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'latin1') : '');
 
-test('--firmware starts the firmware, which boots the first disk and speaks through --debug-console', async () => {
+test('--firmware boots the first disk, and --debug-console has its messages', async () => {
   const folder = makeFolder();
   const [disk, debug, serial] = [join(folder, 'boot.raw'), join(folder, 'debug, é'), join(folder, 'serial')];
   writeFileSync(disk, bootSector('BOOTED BY FIRMWARE'));
@@ -35,7 +35,7 @@ test('--firmware starts the firmware, which boots the first disk and speaks thro
   assert.equal((config.debug_console as { iobase: number }).iobase, 0x402);
 });
 
-test('what a guest writes to the debug port comes out of its PTY, also after a reboot', async () => {
+test('output to the debug port is on its PTY, also after a reboot', async () => {
   await using vmm = await startVmm();
   const disk = join(vmm.folder, 'boot.raw');
   writeFileSync(disk, debugSector('THE DEBUG PORT'));
@@ -56,7 +56,7 @@ test('what a guest writes to the debug port comes out of its PTY, also after a r
   await until('the second life speaks', () => times() === 2, port.shown);
 });
 
-test('one terminal, a file where there is to be one', async () => {
+test('invalid debug consoles are refused', async () => {
   await using vmm = await startVmm();
   for (const [more, message] of [
     [{ debug_console: { mode: 'File' } }, 'debug_console.file: Path missing'],
@@ -72,7 +72,7 @@ test('one terminal, a file where there is to be one', async () => {
   }
 });
 
-test('the virtio console can be on a socket as well', async () => {
+test('the virtio console in mode Socket', async () => {
   await using vmm = await startVmm();
   const path = join(vmm.folder, 'hvc, "0"');
   const console = { mode: 'Socket', socket: path };

@@ -97,7 +97,7 @@ function placesOf(value: unknown, names: readonly string[], at = ''): string[] {
   ]);
 }
 
-test('with `payload`: each answer is v40’s, and can be read as v40 and v53 read it', async (t) => {
+test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
   await using vmm = await startVmm();
   const at = (name: string): string => join(vmm.folder, name);
   mkdirSync(at('folder'));
@@ -209,7 +209,7 @@ test('with `payload`: each answer is v40’s, and can be read as v40 and v53 rea
   });
 });
 
-test('with `kernel`: each answer is the contract’s', async (t) => {
+test('with `kernel`: answers of the contract', async (t) => {
   await using vmm = await startVmm();
   const at = (name: string): string => join(vmm.folder, name);
   mkdirSync(at('folder'));
@@ -361,7 +361,7 @@ async function grows(vmm: TestVmm, shell: Shell): Promise<void> {
   await until('the guest has the RAM', async () => (await total()) > before + 100_000);
 }
 
-test('a snapshot is restored in the dialect of its configuration, also where that was edited', async () => {
+test('a snapshot is restored in the dialect of its configuration, also an edited one', async () => {
   await using vmm = await startVmm();
   const CHAIN = [
     { form: 'kernel', ids: ['_ioapic', '_serial', '_rng', '_mem0', '_balloon'] },
@@ -398,7 +398,7 @@ async function restoreAs(vmm: TestVmm, folder: string, form: keyof typeof FORMS)
   return openShell(await ptyOf(vmm));
 }
 
-test('with `payload`: a VM that is not booted is resized by its configuration, and one that was sent ends its VMM', async () => {
+test('with `payload`: vm.resize before the boot, and a migration, which ends the source', async () => {
   await using source = await startVmm();
   await using destination = await startVmm();
   const config = {

@@ -26,7 +26,7 @@ function takenBy(path: string): number {
   return 512 * statSync(path).blocks;
 }
 
-test('what the guest discards is free on the host, in a raw file, a qcow2 image and a block device; not with sparse=off', async () => {
+test('guest discards free blocks of the host, unless sparse=off', async () => {
   await using vmm = await startVmm();
   const place = (name: string): string => join(vmm.folder, name);
   const raw = fullFile(place('raw'));
@@ -50,7 +50,7 @@ test('what the guest discards is free on the host, in a raw file, a qcow2 image 
   assert.equal(takenBy(kept), before[3]);
 });
 
-test('sizes of blocks and I/O of a block device reach the guest, and stay in a clone on an image file', async () => {
+test('block and I/O sizes of a block device are in the guest, also in a clone', async () => {
   await using vmm = await startVmm();
   const below = join(vmm.folder, 'below');
   makeImage(below, SIZE);

@@ -39,7 +39,7 @@ async function secondsOf(shell: Shell, commands: readonly string[], before = 'tr
 const read = (disk: string, block: string, count: number): string =>
   `dd if=/dev/${disk} of=/dev/null bs=${block} count=${count} iflag=direct`;
 
-test('disks of a group share its limits and its burst, also one that comes later', async () => {
+test('disks of a rate limit group share its limits and its burst', async () => {
   await using vmm = await startVmm();
   const [a, b, c, d, hot] = ['a', 'b', 'c', 'd', 'hot'].map((name) => ({
     path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
@@ -86,7 +86,7 @@ test('disks of a group share its limits and its burst, also one that comes later
   assert.ok(rebooted > 1.8 && rebooted < 2.2, `${rebooted} MiB/s after the reboot instead of 2`);
 });
 
-test('a restored VM has its groups, for disks that come later too', async () => {
+test('a restored VM has its rate limit groups, also for hot-plugged disks', async () => {
   await using vmm = await startVmm();
   const [a, b, hot] = ['a', 'b', 'hot'].map((name) => ({
     path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),
@@ -111,7 +111,7 @@ test('a restored VM has its groups, for disks that come later too', async () => 
   }
 });
 
-test('groups that cannot be are refused by name', async () => {
+test('invalid rate limit groups are refused by name', async () => {
   await using vmm = await startVmm();
   const limits = { ops: { size: 9, refill_time: 100 } };
   for (const [more, status, message] of [
@@ -132,7 +132,7 @@ test('groups that cannot be are refused by name', async () => {
   }
 });
 
-test('a burst of bytes is that of all disks together', async () => {
+test('disks of a group share a burst of bytes', async () => {
   await using vmm = await startVmm();
   const [a, b] = ['a', 'b'].map((name) => ({
     path: createImage(join(vmm.folder, `${name}.raw`), '64M', ['-f', 'raw']),

@@ -13,14 +13,14 @@ for (const file of documents()) {
   });
 }
 
-test('a failing command is noticed, and what a block left behind is gone', async () => {
+test('a failing command fails the document, and its processes end', async () => {
   const block = (code: string) => ({ file: 'x', line: 1, code, notRun: undefined });
   const { code, output } = await runBlocks([block('sleep 1000 &\nfalse'), block('echo not reached')]);
   assert.equal(code, 1);
   assert.equal(output, '# x:1\n');
 });
 
-test('the first mistakes get the answers that the troubleshooting shows', async () => {
+test('commands of docs/troubleshooting.md print the messages that it shows', async () => {
   const rows = tableRows('docs/troubleshooting.md', 'typed');
   assert.ok(rows.length > 0);
   for (const [typed = '', answer = ''] of rows) {

@@ -25,7 +25,7 @@ const DIALECTS = [
 ] as const;
 
 for (const { document: path, config } of DIALECTS) {
-  test(`${path}: what a VM answers before its boot and while it runs`, async () => {
+  test(`${path}: answers before the boot and while the VM runs`, async () => {
     await using vmm = await startVmm();
     const document = await servedDocument(vmm, path);
     const image = join(vmm.folder, 'disk.raw');
@@ -64,7 +64,7 @@ for (const { document: path, config } of DIALECTS) {
   });
 }
 
-test('a wrong verb is 405 with Allow, but for GET and PUT on the contract’s paths', async () => {
+test('a wrong verb is 405 with Allow, except GET and PUT on the contract’s paths', async () => {
   await using vmm = await startVmm();
   const contract = await servedDocument(vmm, 'openapi.json');
   const { paths } = await servedDocument(vmm, EVERYTHING);

@@ -14,7 +14,7 @@ const count = (text: string, pattern: RegExp): number => text.match(pattern)?.le
 const TEN = 10;
 const INTERVAL_MS = 10_000;
 
-test('panics and resets of devices without end: ten of each are recorded, and how many were dropped', async () => {
+test('floods of panics and device resets: ten of each are recorded, others counted', async () => {
   const path = join(makeFolder(), 'events');
   await using vmm = await startVmm({ args: ['-v', '--event-monitor', `path=${path}`] });
   using shell = await boot(vmm, { pvpanic: true });

@@ -20,7 +20,7 @@ const BY_COMMAND_LINE = ((): string[] => {
 const PANIC = 'echo c >/proc/sysrq-trigger\r';
 
 for (const signal of ['SIGKILL', 'SIGSEGV'] as const) {
-  test(`without an API, a QEMU that is lost by ${signal} is exit code 1 with the reason`, async () => {
+  test(`without an API, a QEMU that is killed by ${signal} is exit code 1 with the reason`, async () => {
     await using vmm = await startVmm({ api: false, args: BY_COMMAND_LINE });
     await until('the guest runs', () => vmm.output().includes('vm booted'));
     process.kill(qemuOf(vmm.pid), signal);
@@ -30,7 +30,7 @@ for (const signal of ['SIGKILL', 'SIGSEGV'] as const) {
   });
 }
 
-test('--no-shutdown without an API: the VMM stays until a signal, and closes what is open', async () => {
+test('with --no-shutdown and without an API the VMM runs until a signal', async () => {
   const cmdline = ['--cmdline', 'console=ttyS0 nephos.run="poweroff -f"'];
   await using vmm = await startVmm({ api: false, args: [...BY_COMMAND_LINE, ...cmdline, '--no-shutdown'] });
   await until('the guest powers itself off', () => vmm.output().includes('vm shutdown'));
@@ -40,7 +40,7 @@ test('--no-shutdown without an API: the VMM stays until a signal, and closes wha
   assert.match(vmm.output(), /vmm shutdown/);
 });
 
-test('--on-panic and --on-reboot take what they say, and nothing else', async () => {
+test('--on-panic and --on-reboot refuse unknown actions with exit code 2', async () => {
   for (const flag of ['--on-panic', '--on-reboot']) {
     await using vmm = await startVmm({ api: false, args: [flag, 'explode'] });
     assert.equal(await vmm.exited, 2);
@@ -51,7 +51,7 @@ test('--on-panic and --on-reboot take what they say, and nothing else', async ()
   }
 });
 
-test('--on-panic exit: exit code 1, and the event', async () => {
+test('--on-panic exit: exit code 1 and the event', async () => {
   await using vmm = await startVmm({ args: ['--on-panic', 'exit'] });
   using shell = await boot(vmm, { pvpanic: true });
   shell.type(PANIC);
@@ -61,7 +61,7 @@ test('--on-panic exit: exit code 1, and the event', async () => {
   assert.deepEqual(childrenOf(vmm.pid), []);
 });
 
-test('--on-panic pause stops the guest where it is, before it resets itself; restart makes a new machine', async () => {
+test('--on-panic pause pauses the guest before it resets itself', async () => {
   await using vmm = await startVmm({ args: ['--on-panic', 'pause'] });
   const cmdline = { args: 'console=ttyS0 panic=-1' };
   using shell = await boot(vmm, { pvpanic: true, cmdline });
@@ -76,16 +76,18 @@ test('--on-panic pause stops the guest where it is, before it resets itself; res
   assertStatus(await vmm.put('vm.resume'), 204);
   await shell.login();
   assert.notEqual(qemuOf(vmm.pid), first);
+});
 
+test('--on-panic restart starts a new QEMU', async () => {
   await using other = await startVmm({ args: ['--on-panic', 'restart'] });
-  // this kernel would hang for ever
+  // without it this kernel hangs
   using otherShell = await boot(other, { pvpanic: true });
   otherShell.type(PANIC);
   await otherShell.login();
   assert.equal(await stateOf(other), 'Running');
 });
 
-test('--on-reboot exit: exit code 0, and 1 where a panic came before', async () => {
+test('--on-reboot exit: exit code 0, or 1 after a panic', async () => {
   await using calm = await startVmm({ args: ['--on-reboot', 'exit', '--no-shutdown'] });
   using shell = await boot(calm);
   shell.type('reboot\r');
@@ -98,7 +100,7 @@ test('--on-reboot exit: exit code 0, and 1 where a panic came before', async () 
   assert.match(vmm.output(), /^the guest’s kernel panicked, and the machine was reset$/m);
 });
 
-test('--on-reboot pause: the new machine waits before its first instruction', async () => {
+test('--on-reboot pause: the new QEMU is paused before its first instruction', async () => {
   await using vmm = await startVmm({ args: ['--on-reboot', 'pause'] });
   using shell = await boot(vmm);
   const first = qemuOf(vmm.pid);
@@ -109,7 +111,7 @@ test('--on-reboot pause: the new machine waits before its first instruction', as
   await shell.login();
 });
 
-test('a reset after which no machine can be started leaves a VM that is shut down', async () => {
+test('a reset whose QEMU cannot start leaves the VM Shutdown', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const { pid } = vmm;
@@ -121,7 +123,7 @@ test('a reset after which no machine can be started leaves a VM that is shut dow
   assertStatus(await vmm.put('vm.boot'), 204);
 });
 
-test('without an API such a reset is exit code 1', async () => {
+test('without an API a reset whose QEMU cannot start is exit code 1', async () => {
   // a kernel that finds no init panics, and resets itself
   const cmdline = ['--cmdline', 'console=ttyS0 panic=-1 rdinit=/none init=/none'];
   await using vmm = await startVmm({ api: false, args: [...BY_COMMAND_LINE, ...cmdline] });

@@ -153,7 +153,7 @@ test('a file that is neither a kernel nor firmware is refused', async (t) => {
     [Buffer.alloc(5000, 0x90), /whose size is a multiple of 4 KiB/],
   ];
   for (const [bytes, message] of wrong) {
-    await t.test(`${message.source.slice(0, 70)}`, async () => {
+    await t.test(message.source.slice(0, 70), async () => {
       writeFileSync(path, bytes);
       for (const [member, config] of [
         ['kernel', { kernel: { path } }],

@@ -32,7 +32,7 @@ function eventsIn(path: string): string[] {
     });
 }
 
-test('after a reboot persistent memory has what was written, or has discarded it; each event is told', async () => {
+test('pmem keeps or discards guest writes over a reboot, and events are recorded', async () => {
   const events = join(makeFolder(), 'events');
   await using vmm = await startVmm({ args: ['--event-monitor', `path=${events}`] });
   const [kept, discarded] = [fileSystem(vmm, 'kept'), fileSystem(vmm, 'discarded')];
@@ -61,7 +61,7 @@ test('after a reboot persistent memory has what was written, or has discarded it
   assert.deepEqual(told.slice(-3), ['vm/shutdown', 'vm/deleted', 'vmm/shutdown']);
 });
 
-test('a guest that uses no ACPI boots; each zone of its RAM is there at once with prefault', async () => {
+test('a guest with acpi=off boots, and prefault makes each memory zone resident', async () => {
   await using vmm = await startVmm();
   const zones = [192, 160].map((size, i) => ({ id: `mem${i}`, size: size * MIB, prefault: true }));
   using shell = await boot(vmm, {

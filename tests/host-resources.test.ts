@@ -282,7 +282,7 @@ test('a boot that needs what the host does not have is refused by name', async (
   ];
   for (const [more, reason] of refused) {
     await deleteVm(vmm);
-    await t.test(`${reason.source.slice(0, 60)}`, async () => {
+    await t.test(reason.source.slice(0, 60), async () => {
       assertStatus(await vmm.put('vm.create', guestConfig(more)), 204);
       const answer = await vmm.put('vm.boot');
       assertRefused(answer, 500, reason);

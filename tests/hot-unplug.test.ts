@@ -27,7 +27,7 @@ async function listed(vmm: TestVmm, member: string): Promise<{ config: string[];
   return { config: ids, tree: Object.keys(tree).filter((name) => ids.includes(name)) };
 }
 
-test('an add straight after a removal waits for it: the same id, file, TAP and socket, twenty times', async () => {
+test('20 hot-plugs of the same id, file, TAP and socket right after their removal', async () => {
   await using vmm = await startVmm();
   using _shell = await boot(vmm);
   const path = image(vmm, 'disk, "a" ü.raw');
@@ -49,7 +49,7 @@ test('an add straight after a removal waits for it: the same id, file, TAP and s
   await until('all are gone', async () => !/"(?:one|other|net)"/.test(JSON.stringify(await infoOf(vmm))));
 });
 
-test('what is removed is listed until the guest has released it, and both lists agree all the time', async () => {
+test('a removed device is in configuration and device tree until the guest releases it', async () => {
   await using vmm = await startVmm();
   using _shell = await boot(vmm);
   const path = image(vmm, 'disk.raw');
@@ -65,7 +65,7 @@ test('what is removed is listed until the guest has released it, and both lists 
   }
 });
 
-test('devices that are removed one after another, some twice, leave those that take their slots next alone', async () => {
+test('removals, also repeated ones, do not affect devices that get the slots next', async () => {
   await using vmm = await startVmm();
   using _shell = await boot(vmm);
   const paths = ['a', 'b', 'c'].map((name) => image(vmm, name));
@@ -88,7 +88,7 @@ test('devices that are removed one after another, some twice, leave those that t
   });
 });
 
-test('a device that the guest ejects by itself is gone from both lists, and its id, slot and file are free', async () => {
+test('a device that the guest ejects is removed, and id, slot and file are free', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const path = image(vmm, 'disk.raw');
@@ -105,7 +105,7 @@ test('a device that the guest ejects by itself is gone from both lists, and its 
   assert.deepEqual(again.json, { id: 'one', bdf });
 });
 
-test('with the bus full, an add waits for the slot of a device that is being removed', async () => {
+test('on a full bus a hot-plug waits for the slot of a removed device', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const path = image(vmm, 'shared.raw');
@@ -124,7 +124,7 @@ test('with the bus full, an add waits for the slot of a device that is being rem
   }
 });
 
-test('a paused guest releases nothing, which an add says at once; snapshot, restore and reboot meanwhile', async () => {
+test('removals in a paused guest: hot-plug, snapshot, restore and reboot', async () => {
   await using vmm = await startVmm();
   using _shell = await boot(vmm);
   const path = image(vmm, 'disk.raw');
@@ -149,7 +149,7 @@ test('a paused guest releases nothing, which an add says at once; snapshot, rest
   assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
 });
 
-test('devices that are added after removals of a paused VM stay, also where the pause was long', async () => {
+test('hot-plugs after removals in a VM that was paused for long', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const disks = Array.from({ length: 4 }, (_, i) => ({ path: image(vmm, `old${i}`), id: `old${i}` }));

@@ -315,7 +315,7 @@ test('hot-plug into every slot of the bus', async (t) => {
   });
 });
 
-test(`${ROUNDS} hot-plugs and hot-unplugs leave no file descriptor and change nothing in vm.info`, async () => {
+test(`${ROUNDS} hot-plugs and hot-unplugs leave no file descriptor and the same vm.info`, async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const path = image(vmm, 'again.raw', 1);

@@ -51,7 +51,7 @@ async function nothingRuns(vmm: TestVmm): Promise<void> {
   await until('its child is gone', () => !isSilenceThere());
 }
 
-test('a stopped QEMU: what only looks is answered, and whatever is under way, vm.shutdown and vm.delete end it', async (t) => {
+test('a QEMU that is stopped', async (t) => {
   await using vmm = await startVmm();
   const image = join(vmm.folder, 'disk.raw');
   makeImage(image, 2 ** 20);
@@ -122,7 +122,7 @@ test('a stopped QEMU: what only looks is answered, and whatever is under way, vm
   });
 });
 
-test('a stopped QEMU holds up neither vmm.shutdown behind vm.pause, nor SIGTERM, nor SIGINT', async () => {
+test('a stopped QEMU delays neither vmm.shutdown nor SIGTERM nor SIGINT', async () => {
   const ends: readonly ((vmm: TestVmm) => Promise<unknown>)[] = [
     (vmm) => vmm.put('vmm.shutdown').then((answer) => assertStatus(answer, 204)),
     async (vmm) => vmm.kill('SIGTERM'),
@@ -143,7 +143,7 @@ test('a stopped QEMU holds up neither vmm.shutdown behind vm.pause, nor SIGTERM,
   }
 });
 
-test('a QEMU that is never ready: the boot is ended with the VM, and nothing is left', async (t) => {
+test('a boot whose QEMU is never ready', async (t) => {
   const folder = makeFolder();
   const env = silentQemu(folder);
   await using vmm = await startVmm({ env });
@@ -183,7 +183,7 @@ test('a QEMU that is never ready: the boot is ended with the VM, and nothing is 
   });
 });
 
-test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', async () => {
+test('a restore whose QEMU is never ready is ended by vm.delete and vmm.shutdown', async () => {
   const folder = makeFolder();
   const target = join(folder, 'snapshot');
   mkdirSync(target);
@@ -206,7 +206,7 @@ test('a restore whose QEMU is never ready ends with the VMM, and by vm.delete', 
   assert.equal(await vmm.exited, 0);
 });
 
-test('a VM of the command line whose QEMU is never ready ends by SIGTERM with exit code 0', async () => {
+test('SIGTERM ends a VM of the command line whose QEMU is never ready, with exit code 0', async () => {
   const folder = makeFolder();
   const { kernel, initramfs } = guestConfig() as Record<string, { path: string }>;
   const args = ['--kernel', kernel?.path ?? '', '--initramfs', initramfs?.path ?? '', '--serial', 'null'];

@@ -37,7 +37,7 @@ async function assertRefusedCleanly(vmm: TestVmm, answer: Answer, reason: RegExp
   assert.deepEqual(childrenOf(vmm.pid), []);
 }
 
-test('a guest that writes a qcow2 header with a backing file never reads that file', async (t) => {
+test('a guest that writes a qcow2 header never reads the backing file in it', async (t) => {
   mkdirSync(at('tenants'));
   const neighbour = createImage(at('tenants', 'neighbour.raw'), '4M', ['-f', 'raw']);
   writeFileSync(neighbour, Buffer.alloc(4 * MIB, 'the secret of a neighbour '));
@@ -126,7 +126,7 @@ const write = (text: string, sector: number): string =>
 const read = (sector: number): string =>
   `dd if=/dev/vda bs=512 skip=${sector} count=1 iflag=direct 2>/dev/null | head -n 1`;
 
-test('clones get a disk of the saved format and size, of their own, or are refused', async (t) => {
+test('disks of clones', async (t) => {
   const root = createImage(at('root "é", .raw'), '8M', ['-f', 'raw']);
   const persistent = at('persistent.img');
   writeFileSync(persistent, Buffer.alloc(4 * MIB));
@@ -232,7 +232,7 @@ test('clones get a disk of the saved format and size, of their own, or are refus
   );
 });
 
-test('a migration whose destination has another disk under the path is refused, and the guest runs on', async () => {
+test('a migration to a host with another disk is refused, and the guest runs on', async () => {
   mkdirSync(at('moves'));
   const disk = createImage(at('moves', 'disk.raw'), '8M', ['-f', 'raw']);
   const replaceDisk = (size: string, options: readonly string[]): void => {
@@ -269,7 +269,7 @@ test('a migration whose destination has another disk under the path is refused, 
 
 const MUTATIONS = 40;
 
-test(`${MUTATIONS} images with damaged headers: an answer that names the file, and nothing is left`, async () => {
+test(`${MUTATIONS} images with damaged headers are refused by name, or boot`, async () => {
   mkdirSync(at('damaged'));
   const path = at('damaged', 'an "image", é');
   await using vmm = await startVmm();

@@ -41,7 +41,7 @@ async function greeting(socket: string): Promise<string> {
   }
 }
 
-test('Kata’s runtime-rs: vm.add-vsock and vm.add-fs work, and a template of the sandbox gives another', async () => {
+test('Kata runtime-rs: vm.add-vsock, vm.add-fs, and a VM template', async () => {
   const folder = makeFolder();
   const [image, shared, template] = ['image', 'shared', 'template'].map((name) => join(folder, name));
   const [fs, vsock] = ['fs.sock', 'template.sock'].map((name) => join(folder, name));

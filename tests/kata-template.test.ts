@@ -102,7 +102,7 @@ async function echo(socket: string, word: string): Promise<string> {
   }
 }
 
-test('a template with a vsock gives clones, each with RAM and a socket of its own', async () => {
+test('Kata template with a vsock: clones have RAM and a socket of their own', async () => {
   const folder = makeFolder();
   try {
     const { path, memory } = makeTemplate(folder);
@@ -135,7 +135,7 @@ test('a template with a vsock gives clones, each with RAM and a socket of its ow
   }
 });
 
-test('a template without a vsock is mapped by its clones; what lacks its RAM is refused with the file', async () => {
+test('Kata template without a vsock: clones map its RAM', async () => {
   const folder = makeFolder();
   try {
     const { path, memory } = makeTemplate(folder);

@@ -107,7 +107,7 @@ async function endsWithin3s(vmm: TestVmm): Promise<void> {
   assert.equal(await within(3000, 'the end of the process', () => vmm.exited), 0);
 }
 
-test('Kata 2.2: the first dialect, with the rootfs as pmem and networks in vm.create', async () => {
+test('Kata 2.2', async () => {
   await using sandbox = makeSandbox();
   using terminal = await openTerminal();
   const { shell } = terminal;
@@ -156,7 +156,7 @@ async function addNet(client: SendingClient, mac: string, fds: readonly number[]
   return within(5000, 'vm.add-net', client.answer);
 }
 
-test('Kata of today in Go: networks by descriptor, a hot-plugged disk that the guest finds by its slot, the agent over vsock', async () => {
+test('Kata’s Go runtime', async () => {
   await using sandbox = makeSandbox();
   using terminal = await openTerminal();
   using taps = openTap(2);
@@ -224,7 +224,7 @@ test('Kata of today in Go: networks by descriptor, a hot-plugged disk that the g
   await endsWithin3s(vmm);
 });
 
-test('Kata’s runtime-rs: one connection for the whole life, nulls for what is not set, answers that it parses strictly', async () => {
+test('Kata runtime-rs', async () => {
   await using sandbox = makeSandbox();
   using tap = openTap(1);
   const socket = join(sandbox.folder, 'ch-api.sock');

@@ -39,7 +39,7 @@ async function figuresOf(socket: string): Promise<Map<string, number>> {
   return figures;
 }
 
-test('states, vCPUs, RAM, devices, processes, requests and events are told as they are', async () => {
+test('figures of a VM without a VM, at boot and after changes', async () => {
   const folder = makeFolder();
   const socket = join(folder, 'figures, "é"');
   await using vmm = await startVmm({ args: ['--metrics', `path=${socket}`] });
@@ -88,7 +88,7 @@ test('states, vCPUs, RAM, devices, processes, requests and events are told as th
   assert.ok(!existsSync(socket));
 });
 
-test('a socket that was left is replaced, a file is not', async () => {
+test('--metrics replaces the socket of a killed VMM, and refuses a file', async () => {
   const folder = makeFolder();
   const socket = join(folder, 'figures');
   {

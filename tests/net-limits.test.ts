@@ -21,7 +21,7 @@ const BANDWIDTH = { size: 0.2 * MB, one_time_burst: 4 * MB, refill_time: 100 };
 /** 100 frames a second, of which 50 may come at once, and 200 once */
 const OPS = { size: 50, one_time_burst: 200, refill_time: 500 };
 
-test('limits of a network hold in both directions, after a burst at full speed', async () => {
+test('rate limits of networks', async () => {
   const stays = interfaceName();
   const before = interfaces();
   using _stays = withInterface(stays, 'tuntap', 'add', 'dev', stays, 'mode', 'tap');

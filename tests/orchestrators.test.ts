@@ -37,7 +37,7 @@ function cgroupOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
 }
 
-test('libvirt: its own socket and FIFO, networks by descriptor in 500 ms, PTYs in vm.info, a saved domain', async () => {
+test('libvirt', async () => {
   const folder = makeFolder();
   await using vmm = await startAsLibvirt(folder);
   using tap = openTap(1);
@@ -122,7 +122,7 @@ function onSocket(path: string): Shell {
   });
 }
 
-test('libvirt from v36 and v40 on: a serial port on a socket, a saved domain that goes on with new TAPs', async () => {
+test('libvirt for v36 and later: serial port on a socket, restore with new TAPs', async () => {
   const folder = makeFolder();
   const [saved, socket] = [join(folder, 'saved'), join(folder, 'guest-serial0.sock')];
   mkdirSync(saved);
@@ -176,7 +176,7 @@ test('libvirt from v36 and v40 on: a serial port on a socket, a saved domain tha
   assertStatus(await client.put('vm.shutdown'), 204);
 });
 
-test('Virtink: hypervisor options that are not here are passed over, volumes come and go, the power button ends it', async () => {
+test('Virtink', async () => {
   const folder = makeFolder();
   const shared = join(folder, 'shared');
   mkdirSync(shared);

@@ -29,7 +29,7 @@ const AT_BOOT = [
   ['14', '1042'],
 ];
 
-test('devices are in the slots that they ask for, have an interrupt a queue, and can be removed and found again', async (t) => {
+test('PCI slots, interrupts and addresses', async (t) => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, {
     cpus: { boot_vcpus: 2, max_vcpus: 2 },

@@ -25,7 +25,7 @@ function closed(vmm: TestVmm, name: string): string {
   return path;
 }
 
-test('without rights: files of each kind, and TAPs, of which the error says what to grant', async () => {
+test('without capabilities, files and TAPs are refused: the error says what to grant', async () => {
   const existing = interfaceName();
   using _existing = withInterface(existing, 'tuntap', 'add', 'dev', existing, 'mode', 'tap');
   await using vmm = await startVmm({

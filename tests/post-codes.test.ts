@@ -32,7 +32,7 @@ function kernelTimes(log: string): readonly [start: number, user: number] {
   return [start, user];
 }
 
-test('without -v and without an API, the boot time can be read from standard error', async () => {
+test('without -v the boot time is read from codes on standard error', async () => {
   const run = `${MAKE_PORT_PROGRAM}; ${write('@')}; ${write('A')}; poweroff -f`;
   const began = performance.now();
   const vmm = spawn(process.execPath, [
@@ -56,7 +56,7 @@ test('without -v and without an API, the boot time can be read from standard err
   assert.equal(stderr.match(/Debug I\/O port/g)?.length, 2, stderr);
 });
 
-test('each machine tells its codes from its own boot on, and a flood of codes hides no other', async () => {
+test('codes have seconds since the boot of their machine; a flood hides no other code', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm);
   const booted = performance.now();

@@ -23,7 +23,7 @@ function together(shell: Shell, numbers: readonly number[], command: string): Pr
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 const ALL = range(1, JOBS);
 
-test('images of several queues are whole after parallel writes, reads, flushes and discards', async (t) => {
+test('qcow2 images under parallel load of several queues', async (t) => {
   await using vmm = await startVmm();
   const at = (name: string): string => join(vmm.folder, name);
   const empty = at('empty.raw');

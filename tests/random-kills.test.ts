@@ -2,5 +2,5 @@
 import { test } from 'node:test';
 import { killAtRandom } from './support/random-kills.ts';
 
-test('twelve signals at random moments: the next boot works, and nothing is left', (context) =>
+test('12 signals at random moments: the next boot works, and nothing is left', (context) =>
   killAtRandom(context, 12));

@@ -71,7 +71,7 @@ test('7,000 requests to a running guest', async () => {
   assertUnharmed(vmm);
 });
 
-test('3,000 requests to a VMM whose VM comes and goes', async () => {
+test('3,000 requests to a VMM whose VM is created and deleted', async () => {
   await using vmm = await startVmm();
   const wanted = [
     'vm.create',
@@ -88,7 +88,7 @@ test('3,000 requests to a VMM whose VM comes and goes', async () => {
   assertUnharmed(vmm);
 });
 
-test('large requests hold up nothing and get short answers, with a VM and without', async () => {
+test('large requests do not block the event loop, with a VM and without', async () => {
   const metrics = metricsPath();
   await using vmm = await startVmm({ args: ['--metrics', metrics] });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -113,7 +113,7 @@ test('large requests hold up nothing and get short answers, with a VM and withou
   assertUnharmed(vmm);
 });
 
-test('a request that the state does not allow is refused before its body is looked at', async () => {
+test('a request is refused by state before its body is parsed', async () => {
   await using vmm = await startVmm();
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const add = await sendTo(vmm, agent, 'vm.add-disk', Buffer.from('{"path":'));

@@ -24,7 +24,7 @@ async function rebootFromInside(shell: Shell): Promise<void> {
   await shell.login();
 }
 
-test('one request adds vCPUs and RAM; the balloon’s size and what was added stay over a reboot', async () => {
+test('one request adds vCPUs and RAM, which stay over a reboot like the balloon', async () => {
   await using vmm = await startVmm();
   const memory = { size: 384 * MIB, hotplug_size: 1024 * MIB };
   const cpus = { boot_vcpus: 1, max_vcpus: 2 };
@@ -47,7 +47,7 @@ test('one request adds vCPUs and RAM; the balloon’s size and what was added st
   await hasRam(shell, 500, 640);
 });
 
-test('vCPUs and RAM that are added belong to the NUMA nodes that the configuration names', async () => {
+test('hot-plugged vCPUs and RAM are in their NUMA nodes', async () => {
   await using vmm = await startVmm();
   const zone = (id: string, size: number) => ({ id, size: size * MIB, hotplug_size: 256 * MIB });
   using shell = await boot(vmm, {

@@ -52,7 +52,7 @@ async function makeSnapshot(vmm: TestVmm): Promise<string> {
   return folder;
 }
 
-test('a clone goes on with the TAPs that come with vm.restore, however they are sent', async () => {
+test('vm.restore with TAPs that are sent', async () => {
   await using source = await startVmm();
   const folder = await makeSnapshot(source);
   const body = {
@@ -118,7 +118,7 @@ test('a clone goes on with the TAPs that come with vm.restore, however they are 
   await reaches(shell, one);
 });
 
-test('the SDK gives a clone its TAPs', async () => {
+test('the SDK sends TAPs with a restore', async () => {
   await using source = await startVmm();
   const folder = await makeSnapshot(source);
   using one = openTap(1);

@@ -55,7 +55,7 @@ for (const [what, act, expected] of [
     { code: null, signal: 'SIGKILL', reason: 'exit' },
   ],
 ] satisfies readonly [string, (vm: VirtualMachine) => Promise<void>, VmEnd][]) {
-  test(`vm.ended settles where ${what}, and not at a reboot before`, async () => {
+  test(`vm.ended settles where ${what}, not at a reboot before`, async () => {
     // an event monitor of the user's own keeps working
     await using vm = await VirtualMachine.launch(GUEST, { args: ['--event-monitor', 'path=/dev/null'] });
     await vm.reboot();

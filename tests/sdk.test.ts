@@ -98,7 +98,7 @@ async function inEmptyFolder(act: () => Promise<void>): Promise<void> {
   }
 }
 
-test('the client: answers, errors by class, time limits; the document is served', async () => {
+test('the client', async () => {
   await using vmm = await startVmm();
   const client = new Client(vmm.socket, { timeoutMs: 10_000 });
   assert.match((await client.call('vmm.ping')).version, /\d/);
@@ -165,7 +165,7 @@ test('an aborted launch leaves nothing, at any moment', async () => {
   });
 });
 
-test('a program that is killed leaves nothing, whenever it is', async () => {
+test('a program that is killed at any time leaves nothing', async () => {
   await inEmptyFolder(async () => {
     for (const [moment, hasCome] of MOMENTS) {
       const words = ['build/tests/support/launcher.js', JSON.stringify(GUEST)];
@@ -180,7 +180,7 @@ test('a program that is killed leaves nothing, whenever it is', async () => {
   });
 });
 
-test('a machine is changed while it runs, and ended', async () => {
+test('VirtualMachine: hot-plug, vsock, resize and time limits', async () => {
   const folder = makeFolder();
   const at = (name: string): string => join(folder, name);
   writeFileSync(at('a, "disk" é.raw'), Buffer.alloc(2 ** 20));
@@ -289,7 +289,7 @@ async function limits(vm: VirtualMachine): Promise<void> {
   await vm.resume({ timeoutMs: 60_000 });
 }
 
-test('a clone is restored with a disk of its own, and stands still until it is told to run', async () => {
+test('a clone with a disk of its own is Paused until it is resumed', async () => {
   const folder = makeFolder();
   const image = (text: string): string => {
     const path = join(folder, `${text}, disk`);

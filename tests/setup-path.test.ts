@@ -13,7 +13,7 @@ function fingerprintOf(scripts: string): string {
   return execFileSync('bash', ['-c', `set -e; { ${command}; } 2>&1`, 'bash', scripts], { encoding: 'utf8' });
 }
 
-test('the demo guest of a clone with a comma, a space and a quote in its path is that of any other', () => {
+test('the set-up works in a path with a comma, a space and quotes', () => {
   const folder = makeFolder();
   try {
     const copy = join(folder, 'a, b', 'it\'s "é"');

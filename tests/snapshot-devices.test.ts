@@ -192,7 +192,7 @@ test('devices that cannot be in a snapshot or be sent are named, and nothing is 
   ];
   for (const [config, reason] of [...unsaved, ...unsent]) {
     await deleteVm(vmm);
-    await t.test(`${reason.replaceAll(vmm.folder, '').slice(0, 80)}`, async () => {
+    await t.test(reason.replaceAll(vmm.folder, '').slice(0, 80), async () => {
       const memory = { size: 128 * MIB, shared: true };
       await createAndBoot(vmm, guestConfig({ memory, ...config }));
       // nothing listens there: the request is refused before it connects

@@ -38,7 +38,7 @@ async function snapshot(vmm: TestVmm, folder: string, durable: boolean): Promise
   assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${folder}`, durable }), 204);
 }
 
-test('after a power cut a durable snapshot is whole, and any other is none', async () => {
+test('after a power cut a durable snapshot is whole, any other is incomplete', async () => {
   const home = makeFolder();
   const disk = join(home, 'disk');
   makeImage(disk, GIB);

@@ -32,7 +32,7 @@ function answerOf(vmm: TestVmm, path: string, body: unknown): Promise<{ status?:
   );
 }
 
-test('a full disk and sudden deaths cost no good snapshot, and make no bad one', async (context) => {
+test('kills and a full disk leave good snapshots whole, and no damaged one is restored', async (context) => {
   await using source = await startVmm();
   using shell = await boot(source);
   const good = await save(source);
@@ -58,7 +58,7 @@ test('a full disk and sudden deaths cost no good snapshot, and make no bad one',
   assert.deepEqual(fingerprint(good), before);
 });
 
-test('sudden deaths while a vsock device is taken out and put back', async (context) => {
+test('kills while a vsock device is detached for a snapshot', async (context) => {
   await using source = await startVmm();
   const socketIn = ({ folder }: TestVmm): string => join(folder, 'v.sock');
   using _shell = await boot(source, { vsock: { cid: 5, socket: socketIn(source) } });

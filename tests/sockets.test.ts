@@ -41,7 +41,7 @@ for (const [option, words] of [
   ['--api-socket path=', (path: string) => [`path=${path}`]],
   ['--metrics', (path: string) => [path]],
 ] as const) {
-  test(`a second VMM does not take over a live socket: ${option}`, async () => {
+  test(`a second VMM does not replace a socket in use: ${option}`, async () => {
     await using first = await startVmm();
     const before = statSync(first.socket);
     for (const end of ['is refused', 'is refused again']) {
@@ -54,7 +54,7 @@ for (const [option, words] of [
   });
 }
 
-test('a VMM whose API socket was removed and made by another leaves that one alone at its end', async () => {
+test('a VMM leaves an API socket that another VMM has made at its path', async () => {
   await using first = await startVmm();
   rmSync(first.socket);
   await using second = await startVmm({ socket: first.socket });
@@ -66,7 +66,7 @@ test('a VMM whose API socket was removed and made by another leaves that one alo
   assert.ok(!existsSync(first.socket));
 });
 
-test('sockets of a live VM are refused to another; those of a killed one are replaced', async () => {
+test('sockets in use are refused to another VM; those of a killed VMM are replaced', async () => {
   const folder = makeFolder();
   const at = (name: string): string => join(folder, `${name} "a", é`);
   const all = ['api', 'metrics', 'serial', 'console', 'vsock'].map(at);
@@ -113,7 +113,7 @@ test('sockets of a live VM are refused to another; those of a killed one are rep
   }
 });
 
-test('a waiting receiver keeps its socket, and removes it when it is told to end', async () => {
+test('the socket of a waiting receiver is refused to others, and removed at its exit', async () => {
   await using first = await startVmm();
   await using second = await startVmm();
   const path = join(first.folder, 'receiver');

@@ -15,7 +15,7 @@ import { until } from './support/wait.ts';
 /** A boot that works needs fewer more descriptors than this. */
 const ENOUGH = 60;
 
-test('a boot, and a reboot, with any number of free descriptors works or is a 500', async () => {
+test('with few free file descriptors a boot or reboot works, or is a 500', async () => {
   await using vmm = await startVmm();
   const path = join(vmm.folder, 'disk.raw');
   makeImage(path, 2 ** 20);
@@ -60,7 +60,7 @@ test('a boot, and a reboot, with any number of free descriptors works or is a 50
   assertStatus(await vmm.put('vm.boot'), 204);
 });
 
-test('a boot that is refused when kernel and initramfs are open closes both', async () => {
+test('a refused boot closes kernel and initramfs', async () => {
   await using vmm = await startVmm();
   // less than the kernel takes when it is loaded
   const config = guestConfig({ memory: { size: 32 * 2 ** 20 } });
@@ -74,7 +74,7 @@ test('a boot that is refused when kernel and initramfs are open closes both', as
   }
 });
 
-test('a QEMU or a setpriv that cannot be started is named, with the reason', async () => {
+test('a QEMU or setpriv that cannot start is named with the reason', async () => {
   const folder = makeFolder();
   const file = (name: string, text: string, mode: number): string => {
     writeFileSync(join(folder, name), text);

@@ -75,7 +75,7 @@ async function ask(client: StrictClient, route: string, body: unknown): Promise<
   return method === 'GET' ? client.get(name) : client.put(name, body);
 }
 
-test('the table is whole: it has every route of the contract and of current versions', async () => {
+test('the table has every route of the served document', async () => {
   await using vmm = await startVmm();
   const { paths } = (await vmm.get('openapi-everything.json')).json as {
     paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -86,7 +86,7 @@ test('the table is whole: it has every route of the contract and of current vers
   assert.deepEqual(Object.keys(TABLE).toSorted(), served.toSorted());
 });
 
-test('each route in each state: the status, the framing to the byte, an error that says why', async () => {
+test('each route in each state: status, framing, and an error with the reason', async () => {
   await using vmm: TestVmm = await startVmm();
   using client = await connectStrict(vmm.socket);
   const wrong: string[] = [];
@@ -105,7 +105,7 @@ test('each route in each state: the status, the framing to the byte, an error th
   assert.deepEqual(wrong, []);
 });
 
-test('what changes a VM is answered without a body, on one connection for all of its life', async () => {
+test('a whole lifecycle on one connection, answered without bodies', async () => {
   await using vmm = await startVmm();
   using client = await connectStrict(vmm.socket);
   const disk = join(vmm.folder, 'disk.raw');

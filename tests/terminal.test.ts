@@ -34,7 +34,7 @@ for (const [which, device] of [
   ['serial', '/dev/ttyS0'],
   ['console', '/dev/hvc0'],
 ] as const) {
-  test(`${which} on the terminal: raw while the VM runs, as before after vm.shutdown and power-off`, async () => {
+  test(`${which} on the terminal: raw mode while the VM runs`, async () => {
     using terminal = await openTerminal();
     const before = terminal.settings();
     await using vmm = await startVmm({ terminal: terminal.path });
@@ -66,7 +66,7 @@ for (const [which, device] of [
   });
 }
 
-test('a VM of the command line on the terminal; SIGTERM gives it back as it was', async () => {
+test('SIGTERM restores the terminal of a VM of the command line', async () => {
   using terminal = await openTerminal();
   const before = terminal.settings();
   const args = [...GUEST, '--cmdline', 'console=ttyS0', '--serial', 'tty', '--console', 'off'];
@@ -79,7 +79,7 @@ test('a VM of the command line on the terminal; SIGTERM gives it back as it was'
   assert.equal(terminal.settings(), before);
 });
 
-test('settings that are not the usual ones come back too, also when the guest goes on writing', async () => {
+test('unusual settings are restored, also while the guest writes', async () => {
   using terminal = await openTerminal('-echoe', '-ixon', 'intr', '^A');
   const before = terminal.settings();
   await using vmm = await startVmm({ terminal: terminal.path });
@@ -94,7 +94,7 @@ test('settings that are not the usual ones come back too, also when the guest go
   assert.equal(terminal.settings(), before);
 });
 
-test('a boot that fails leaves the terminal as it was', async () => {
+test('a boot that fails restores the terminal', async () => {
   using terminal = await openTerminal();
   const before = terminal.settings();
   await using vmm = await startVmm({ terminal: terminal.path });
@@ -105,14 +105,14 @@ test('a boot that fails leaves the terminal as it was', async () => {
   assert.equal(await stateOf(vmm), 'Created');
 });
 
-test('with Ctrl-C at the terminal before a VM runs the VMM ends', async () => {
+test('Ctrl-C before a VM runs ends the VMM', async () => {
   using terminal = await openTerminal();
   await using vmm = await startVmm({ terminal: terminal.path });
   terminal.shell.type('\u0003');
   assert.equal(await vmm.exited, 0);
 });
 
-test('standard input that is no terminal is left alone; the output is the guest’s', async () => {
+test('standard input that is no terminal is not read', async () => {
   const input = join(process.env['TMPDIR'] ?? '/tmp', `stdin-${process.pid}`);
   writeFileSync(input, 'root\recho typed\r'.repeat(100));
   const fd = openSync(input, 'r');
@@ -142,7 +142,7 @@ test('two consoles on one terminal are refused in the contract’s dialect', asy
   assertStatus(await vmm.put('vm.create', { payload, serial: TTY, console: TTY, debug_console: TTY }), 204);
 });
 
-test('on the command line two consoles share the terminal: both write to it, and the virtio console is typed into', async () => {
+test('two consoles of the command line share the terminal', async () => {
   using terminal = await openTerminal();
   const cmdline = 'console=hvc0 console=ttyS0';
   const args = [...GUEST, '--cmdline', cmdline, '--serial', 'tty', '--console', 'tty'];

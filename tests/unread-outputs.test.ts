@@ -25,7 +25,7 @@ for (const [which, other] of [
   ['serial', 'console'],
   ['console', 'serial'],
 ] as const) {
-  test(`${which} on an unread terminal: the API answers, the other console works, SIGTERM ends it`, async () => {
+  test(`${which} on an unread terminal blocks neither API, other console nor SIGTERM`, async () => {
     const terminal = await openPty();
     const settings = (): string => execFileSync('stty', ['-F', terminal.path, '-g'], { encoding: 'utf8' });
     execFileSync('stty', ['-F', terminal.path, 'sane']);
@@ -75,7 +75,7 @@ function endOf(child: ChildProcess): Promise<number | string> {
   });
 }
 
-test('standard output and error are unread pipes: the API answers, vmm.shutdown and SIGTERM end it', async () => {
+test('unread pipes of output and error block neither API, vmm.shutdown nor SIGTERM', async () => {
   const folder = makeFolder();
   const socket = join(folder, 'api.sock');
   // a third of a MiB, more than a pipe or socket takes
@@ -109,7 +109,7 @@ test('standard output and error are unread pipes: the API answers, vmm.shutdown 
 });
 
 for (const fd of [1, 2]) {
-  test(`events on descriptor ${fd}, an unread terminal, hold up nothing`, async () => {
+  test(`events on descriptor ${fd}, an unread terminal, block nothing`, async () => {
     const terminal = await openPty();
     const slave = openSync(terminal.path, constants.O_RDWR | constants.O_NOCTTY);
     const folder = makeFolder();

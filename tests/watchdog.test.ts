@@ -7,7 +7,7 @@ import { stateOf } from './support/vm-info.ts';
 import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
-test('a guest that hangs is reset, and the event is recorded', async () => {
+test('a watchdog', async () => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, { watchdog: true });
   const bootId = (): Promise<string> => shell.run('cat /proc/sys/kernel/random/boot_id');

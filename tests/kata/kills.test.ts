@@ -42,7 +42,7 @@ async function removeRecords(pod: string): Promise<void> {
   }
 }
 
-test('of three pods one is killed: the others live, and nothing of it stays', async () => {
+test('a killed pod of three leaves nothing, and the others run on', async () => {
   await using node = await startNode();
   const others: string[] = [];
   for (const name of ['first', 'second']) {

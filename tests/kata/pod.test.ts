@@ -40,7 +40,7 @@ async function checkVolume(node: KataNode, pod: Pod): Promise<void> {
 }
 
 for (const runtime of builtRuntimes()) {
-  test(`${runtime}: a pod with two containers starts, runs commands, gets RAM and a disk, and stops`, async () => {
+  test(`${runtime}: a pod with two containers, commands, more RAM and a volume`, async () => {
     await using node = await startNode({ runtime });
     const pod = await runPod(node);
     const limit = { linux: { resources: { memory_limit_in_bytes: 256 * MIB } } };
@@ -74,7 +74,7 @@ for (const runtime of builtRuntimes()) {
     assert.deepEqual(remainsOf(pod.id), []);
   });
 
-  test(`${runtime}: a pod that is sized at its start has the vCPUs and the RAM of its containers’ limits`, async () => {
+  test(`${runtime}: a pod sized at its start has the vCPUs and RAM of its limits`, async () => {
     await using node = await startNode({ runtime, sizedAtStart: true });
     const limits = { cpu_period: 100_000, cpu_quota: 100_000, memory_limit_in_bytes: 256 * MIB };
     const pod = await runPod(node, { resources: limits });

@@ -15,7 +15,7 @@ for (const [what, part] of [
   ['fs _fs0', (socket: string) => ({ fs: [{ tag: 'shared', socket }] })],
   ['disk _disk0', (socket: string) => ({ disks: [{ vhost_user: true, vhost_socket: socket }] })],
 ] as const) {
-  test(`${what}: a minute is waited for its back-end, then the socket is named`, async () => {
+  test(`${what}: the boot waits a minute for the back-end, then names the socket`, async () => {
     await using vmm = await startVmm();
     const socket = join(vmm.folder, 'never, "é"');
     const files = readdirSync(vmm.folder);

@@ -38,7 +38,7 @@ function counts(vmm: TestVmm): readonly number[] {
   return [readdirSync(`/proc/${vmm.pid}/task`).length, descriptorsOf(vmm.pid).length];
 }
 
-test(`${LIVES} lives of a VM leave no process, thread, descriptor, file, interface or memory`, async () => {
+test(`${LIVES} lifecycles leave no process, thread, descriptor, file, interface or memory`, async () => {
   // V8 lets garbage lie for as long as there is room: with little of it what grows is a leak
   await using vmm = await startVmm({ env: { NODE_OPTIONS: '--max-old-space-size=24' } });
   const disk = join(vmm.folder, 'disk.raw');

@@ -2,5 +2,5 @@
 import { test } from 'node:test';
 import { killAtRandom } from '../support/random-kills.ts';
 
-test('a hundred signals at random moments: the next boot works, and nothing is left', (context) =>
+test('102 signals at random moments: the next boot works, and nothing is left', (context) =>
   killAtRandom(context, 102));

@@ -26,7 +26,7 @@ const INNER_LOOP = [
   'done',
 ].join('; ');
 
-test('a card of the host is the guest’s: from the boot on, taken away, given back', async () => {
+test('a network card of the host is passed through, removed and added again', async () => {
   await using vmm = await startVmm();
   const shares = ['/usr', REPO, dirname(KERNEL)] as const;
   const at = (i: number): string => join(vmm.folder, `share${i}`);

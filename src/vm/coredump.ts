@@ -1,6 +1,6 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { ApiError } from '../api/errors.ts';
-import { ANSWER_PATIENCE, leastSeconds, watchProgress } from '../qemu/qmp/progress-deadline.ts';
+import { ANSWER_DEADLINE, shortestSeconds, watchProgress } from '../qemu/qmp/progress-deadline.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Machine } from './machine.ts';
@@ -40,8 +40,8 @@ async function writeDump({ qemu }: Machine): Promise<void> {
   let stopWatch = (): void => undefined;
   const done = new Promise<string | undefined>((resolve) => {
     const readProgress = async (): Promise<string> => JSON.stringify(await qemu.qmp.execute('query-dump'));
-    stopWatch = watchProgress(readProgress, ANSWER_PATIENCE, () =>
-      resolve(`QEMU wrote nothing for ${leastSeconds(ANSWER_PATIENCE)} s`),
+    stopWatch = watchProgress(readProgress, ANSWER_DEADLINE, () =>
+      resolve(`QEMU wrote nothing for ${shortestSeconds(ANSWER_DEADLINE)} s`),
     );
     forget = qemu.onEvent((message) => {
       if (message.event !== 'DUMP_COMPLETED') return;

@@ -1,4 +1,4 @@
-import type { GuestBus, Registers } from './bus.ts';
+import type { GuestBus, Registers } from './guest-bus.ts';
 import { capabilitiesOf, PCI, PCI_COMMAND } from './pci-config.ts';
 
 /*

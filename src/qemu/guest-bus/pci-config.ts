@@ -1,4 +1,4 @@
-import type { GuestBus, Registers } from './bus.ts';
+import type { GuestBus, Registers } from './guest-bus.ts';
 
 /*
  * A PCI function's configuration space, reached as a guest does it: through two I/O ports of the host bridge (PCI Local Bus
@@ -49,12 +49,12 @@ export async function onConfigSpace<T>(
 }
 
 /** Reads where a guest has put a function's registers and interrupt. */
-export function readPlaces(space: Registers): Promise<number[]> {
+export function readHeader(space: Registers): Promise<number[]> {
   return Promise.all(PLACES.map((offset) => space.read(offset, 4)));
 }
 
 /** Puts them where another machine's guest had them. */
-export async function writePlaces(space: Registers, places: readonly number[]): Promise<void> {
+export async function writeHeader(space: Registers, places: readonly number[]): Promise<void> {
   await Promise.all(PLACES.map((offset, i) => space.write(offset, 4, places[i] ?? 0)));
 }
 

@@ -1,4 +1,4 @@
-import type { GuestBus } from './bus.ts';
+import type { GuestBus } from './guest-bus.ts';
 import type { Qemu } from '../process/qemu.ts';
 import { deferred } from '../../util/deferred.ts';
 import { QemuError } from '../process/qemu-error.ts';

@@ -1,6 +1,6 @@
-import type { GuestBus, Registers } from './bus.ts';
+import type { GuestBus, Registers } from './guest-bus.ts';
 import { readMsix, writeMsix, type MsixState } from './msix.ts';
-import { onConfigSpace, PCI, readPlaces, writePlaces } from './pci-config.ts';
+import { onConfigSpace, PCI, readHeader, writeHeader } from './pci-config.ts';
 import {
   COMMON,
   readAreas,
@@ -55,7 +55,7 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
     for (const { at, width } of SELECTORS) selected.push(await common.read(at, width));
     const state = {
       command: await space.read(PCI.command, 2),
-      places: await readPlaces(space),
+      places: await readHeader(space),
       msix: await readMsix(bus, space),
       features: await readFeatures(common),
       status: await common.read(COMMON.status, 1),
@@ -71,7 +71,7 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
 /** Sets the state of a device that is as after a reset. */
 export async function writeFunction(bus: GuestBus, slot: number, state: FunctionState): Promise<void> {
   await onConfigSpace(bus, slot, async (space) => {
-    await writePlaces(space, state.places);
+    await writeHeader(space, state.places);
     await space.write(PCI.command, 2, state.command);
     if (state.msix !== undefined) await writeMsix(bus, space, state.msix);
     const { common } = await virtioRegisters(space);

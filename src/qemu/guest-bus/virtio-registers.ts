@@ -1,4 +1,4 @@
-import type { Registers, Width } from './bus.ts';
+import type { Registers, Width } from './guest-bus.ts';
 import { capabilitiesOf } from './pci-config.ts';
 
 /*

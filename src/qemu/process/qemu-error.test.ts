@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { explainStart } from './qemu-error.ts';
+import { startError } from './qemu-error.ts';
 
 test('a refused part is named by its node name or id, and the reason is what QEMU says of it', () => {
   const props = JSON.stringify({ driver: 'file', 'node-name': 'n_disk0', filename: '/a: {b}' });
-  const disk = explainStart(`-blockdev ${props}: Could not open '/a: {b}': No such file or directory`);
+  const disk = startError(`-blockdev ${props}: Could not open '/a: {b}': No such file or directory`);
   assert.equal(disk.part, 'n_disk0');
   assert.equal(disk.message, "Could not open '/a: {b}': No such file or directory");
-  const device = explainStart('-device {"driver":"x","id":"n_net1"}: PCI: slot 5 is in use');
+  const device = startError('-device {"driver":"x","id":"n_net1"}: PCI: slot 5 is in use');
   assert.equal(device.part, 'n_net1');
   assert.equal(device.message, 'PCI: slot 5 is in use');
-  assert.equal(explainStart('-object {"qom-type":"x","id":"ram"}: cannot\nallocate').part, 'ram');
+  assert.equal(startError('-object {"qom-type":"x","id":"ram"}: cannot\nallocate').part, 'ram');
 });
 
 test('other last words are the message as they are', () => {
@@ -21,9 +21,9 @@ test('other last words are the message as they are', () => {
     '-device virtio-x: unknown',
     '-device {"a":}: broken JSON',
   ]) {
-    const error = explainStart(words);
+    const error = startError(words);
     assert.equal(error.part, undefined);
     assert.ok(error.message === words || words.endsWith(error.message), error.message);
   }
-  assert.equal(explainStart('-device {"driver":"x"}: has no id').part, undefined);
+  assert.equal(startError('-device {"driver":"x"}: has no id').part, undefined);
 });

@@ -20,16 +20,16 @@ function withUser(message: string): string {
 }
 
 /** Reads QEMU's complaint about one of our JSON arguments: `-blockdev {"driver":...}: Could not open ...`. */
-export function explainStart(lastWords: string): QemuError {
-  const [, bits] = /phys-bits too low \((\d+)\)/.exec(lastWords) ?? [];
+export function startError(stderrTail: string): QemuError {
+  const [, bits] = /phys-bits too low \((\d+)\)/.exec(stderrTail) ?? [];
   if (bits !== undefined) {
     return new QemuError(
       `the RAM, with the room for more, does not fit into the ${bits} bits of the guest’s address space`,
     );
   }
-  const match = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(lastWords);
+  const match = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(stderrTail);
   const [, json, reason] = match ?? [];
-  if (json === undefined || reason === undefined) return new QemuError(lastWords);
+  if (json === undefined || reason === undefined) return new QemuError(stderrTail);
   return new QemuError(reason, partOf(json));
 }
 

@@ -8,17 +8,17 @@ import { hasTpm, renderArguments } from './arguments.ts';
 import { tooOld } from './program.ts';
 import { confinementArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
-import { collectLastWords } from './stderr-tail.ts';
-import { launch, streamOf } from './spawn.ts';
+import { collectStderr } from './stderr-tail.ts';
+import { spawnQemu, streamOf } from './spawn.ts';
 import { openOutputFiles } from './output-files.ts';
-import { progressOf } from '../qmp/progress.ts';
-import { openQmp, usualPatience, type Qmp } from '../qmp/connection.ts';
+import { progressOf } from './progress.ts';
+import { openQmp, defaultDeadlines, type Qmp } from '../qmp/connection.ts';
 import type { QmpEvent } from '../qmp/events.ts';
 import { QmpError } from '../qmp/qmp-error.ts';
-import { explainStart, QemuError } from './qemu-error.ts';
+import { startError, QemuError } from './qemu-error.ts';
 import { addSteps } from '../qmp/steps.ts';
 import { killGroup, terminate } from './terminate.ts';
-import { openWaitingChannels, type WaitingChannels } from './waiting-channels.ts';
+import { openBlockingChannels, type BlockingChannels } from './blocking-channels.ts';
 
 const log = createLog('qemu');
 
@@ -59,16 +59,16 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
   const descriptors = planDescriptors(plan);
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
   await using files = await openOutputFiles(descriptors, signals.waits);
-  using waiting = await openWaitingChannels(descriptors);
+  using waiting = await openBlockingChannels(descriptors);
   const ends = new Map([...files.fds, ...waiting.ends]);
-  const child = await launch(args, descriptors, ends, plan.hugePages);
+  const child = await spawnQemu(args, descriptors, ends, plan.hugePages);
   const [events, traces] = [createListeners<QmpEvent>(), createListeners<string>()];
-  const lastWords = collectLastWords(streamOf(child, 2), (line) => TRACE.test(line) && traces.tell(line));
+  const stderrTail = collectStderr(streamOf(child, 2), (line) => TRACE.test(line) && traces.tell(line));
   let shutdownReason = '';
   let qmp: Qmp | undefined;
   let quitting: Promise<void> | undefined;
   const ended = endOf(child, waiting).then((end) =>
-    reasonOfEnd({ ...end, shutdownReason, byKill, asked: quitting !== undefined, lastWords: lastWords() }),
+    reasonOfEnd({ ...end, shutdownReason, byKill, asked: quitting !== undefined, stderrTail: stderrTail() }),
   );
   const byKill = hasTpm(plan);
   const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended, byKill }));
@@ -81,12 +81,12 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
       }
       events.tell(event);
     };
-    const patience = usualPatience(progressOf(child.pid ?? 0));
+    const patience = defaultDeadlines(progressOf(child.pid ?? 0));
     const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, patience);
     const unfit = tooOld(opened.version);
     if (unfit !== undefined) throw new QemuError(unfit);
     await addSteps(opened, plan.lateSteps, signals.waits);
-    waiting.makeWait();
+    waiting.makeBlocking();
     qmp = opened;
   } catch (error) {
     // it has not run yet: nothing has to be written out, and it is killed at once
@@ -96,7 +96,7 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
     if (error instanceof QmpError && error.hangs) {
       throw new QemuError(error.reason, undefined, { cause: error });
     }
-    throw explainStart(withPlanPaths(lastWords() || (await ended).detail, descriptors));
+    throw startError(withPlanPaths(stderrTail() || (await ended).detail, descriptors));
   } finally {
     stopListening();
   }
@@ -149,7 +149,7 @@ interface ProcessEnd {
 const OUTPUT_MS = 1000;
 
 /** Settles when a process has ended and what it wrote was read, or could have been. */
-async function endOf(child: ChildProcess, { drained }: WaitingChannels): Promise<ProcessEnd> {
+async function endOf(child: ChildProcess, { drained }: BlockingChannels): Promise<ProcessEnd> {
   const end = await new Promise<ProcessEnd>((resolve) => {
     child.once('exit', (code, signal) => {
       const timer = setTimeout(() => resolve({ code, signal }), OUTPUT_MS);
@@ -168,14 +168,14 @@ interface Ending extends ProcessEnd {
   /** SIGKILL is its usual end */
   readonly byKill: boolean;
   readonly asked: boolean;
-  readonly lastWords: string;
+  readonly stderrTail: string;
 }
 
 /** The reasons are QEMU's ShutdownCause (qapi/run-state.json). */
-function reasonOfEnd({ code, signal, shutdownReason, byKill, asked, lastWords }: Ending): QemuEnd {
+function reasonOfEnd({ code, signal, shutdownReason, byKill, asked, stderrTail }: Ending): QemuEnd {
   const isOrderly = code === 0 || (byKill && signal === 'SIGKILL');
   const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-  const detail = lastWords === '' ? how : `${how}: ${lastWords}`;
+  const detail = stderrTail === '' ? how : `${how}: ${stderrTail}`;
   if (asked) return { reason: 'quit', detail };
   if (isOrderly && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
   if (isOrderly && shutdownReason === 'guest-reset') return { reason: 'reset', detail };

@@ -15,7 +15,7 @@ const log = createLog('qemu');
  * Starts QEMU's process with its descriptors from 3 on; `ends` are those that the VMM has opened for it, by the id of their part.
  * Without `hugePages` it has no transparent huge pages. Rejects with QemuError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
  */
-export async function launch(
+export async function spawnQemu(
   args: readonly string[],
   descriptors: readonly Descriptor[],
   ends: ReadonlyMap<string, number>,

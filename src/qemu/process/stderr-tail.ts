@@ -13,7 +13,7 @@ const KEPT = 4000;
  * Collects what QEMU writes to standard error; each line also goes to the log as it comes. A line that `isTrace` takes is
  * none of its words.
  */
-export function collectLastWords(stderr: Readable, isTrace: (line: string) => boolean): () => string {
+export function collectStderr(stderr: Readable, isTrace: (line: string) => boolean): () => string {
   const decoder = new StringDecoder('utf8');
   let words = '';
   let line = '';

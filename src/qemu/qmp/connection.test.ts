@@ -3,8 +3,8 @@ import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { deferred } from '../../util/deferred.ts';
-import type { Patience } from './progress-deadline.ts';
-import { openQmp, type QmpPatience } from './connection.ts';
+import type { ProgressDeadline } from './progress-deadline.ts';
+import { openQmp, type QmpDeadlines } from './connection.ts';
 import type { QmpEvent } from './events.ts';
 import { QmpError } from './qmp-error.ts';
 
@@ -39,7 +39,7 @@ class FakeQemu extends Duplex {
   }
 }
 
-async function open(events: QmpEvent[] = [], patience?: QmpPatience) {
+async function open(events: QmpEvent[] = [], patience?: QmpDeadlines) {
   const qemu = new FakeQemu();
   const opening = openQmp(qemu, (event) => events.push(event), patience);
   qemu.says(GREETING);
@@ -159,7 +159,7 @@ function keepLoop(): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-const SHORT: Patience = { first: 5, look: 5, most: 60_000 };
+const SHORT: ProgressDeadline = { first: 5, look: 5, most: 60_000 };
 
 test('a QEMU that does not greet, or does not answer, and makes no progress hangs', async () => {
   using _loop = keepLoop();

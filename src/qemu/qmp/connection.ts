@@ -6,16 +6,16 @@ import { limitCalls, OUTSIDE_LIMIT } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 import { sendDescriptors } from '../../native/descriptor-passing.ts';
 import {
-  ANSWER_PATIENCE,
-  leastSeconds,
-  START_PATIENCE,
+  ANSWER_DEADLINE,
+  shortestSeconds,
+  START_DEADLINE,
   watchProgress,
-  type Patience,
+  type ProgressDeadline,
 } from './progress-deadline.ts';
 import { checkReply } from './command.ts';
 import { typedExecute, type Execute, type SendCommand } from './commands/index.ts';
 import { decodeEvent, type QmpEvent } from './events.ts';
-import type { ReadProgress } from './progress.ts';
+import type { ReadProgress } from '../process/progress.ts';
 import { QmpError } from './qmp-error.ts';
 import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage } from './messages.ts';
 
@@ -37,15 +37,15 @@ interface Pending {
 }
 
 /** How long QEMU is waited for. */
-export interface QmpPatience {
+export interface QmpDeadlines {
   readonly readProgress: ReadProgress;
-  readonly start: Patience;
-  readonly answer: Patience;
+  readonly start: ProgressDeadline;
+  readonly answer: ProgressDeadline;
 }
 
 /** The usual times, for a QEMU whose progress is read by `readProgress`. */
-export function usualPatience(readProgress: ReadProgress): QmpPatience {
-  return { readProgress, start: START_PATIENCE, answer: ANSWER_PATIENCE };
+export function defaultDeadlines(readProgress: ReadProgress): QmpDeadlines {
+  return { readProgress, start: START_DEADLINE, answer: ANSWER_DEADLINE };
 }
 
 /**
@@ -56,7 +56,7 @@ export function usualPatience(readProgress: ReadProgress): QmpPatience {
 export async function openQmp(
   stream: Duplex,
   onEvent: (event: QmpEvent) => void,
-  { readProgress, start, answer }: QmpPatience = usualPatience(async () => ''),
+  { readProgress, start, answer }: QmpDeadlines = defaultDeadlines(async () => ''),
 ): Promise<Qmp> {
   const pending = new Map<number, Pending>();
   const greeting = deferred<QmpMessage>();
@@ -85,7 +85,7 @@ export async function openQmp(
       const id = nextId++;
       const stopWatch = watchProgress(readProgress, answer, () => {
         pending.delete(id);
-        const reason = `QEMU did not answer within ${leastSeconds(answer)} s: it hangs`;
+        const reason = `QEMU did not answer within ${shortestSeconds(answer)} s: it hangs`;
         reject(new QmpError(command, reason, { hangs: true }));
       });
       pending.set(id, { command, resolve, reject, stopWatch });
@@ -106,9 +106,9 @@ export async function openQmp(
   return { version, execute };
 }
 
-function stuck(patience: Patience): string {
+function stuck(patience: ProgressDeadline): string {
   const what = 'it waits for something of the host, e.g. a disk image or a file that cannot be read';
-  return `QEMU was not ready within ${leastSeconds(patience)} s: ${what}`;
+  return `QEMU was not ready within ${shortestSeconds(patience)} s: ${what}`;
 }
 
 /** Lines about one event of QEMU; guests can cause many of them without end. */

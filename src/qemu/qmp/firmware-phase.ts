@@ -7,7 +7,7 @@ const PAGING = 0x8000_0000;
  * Whether a guest may still be in its firmware, or its kernel in the first steps: the first vCPU has no paging. The firmware
  * fetches the kernel and the initramfs from QEMU piece by piece.
  */
-export async function isInFirstSteps(qmp: Qmp): Promise<boolean> {
+export async function isBeforePaging(qmp: Qmp): Promise<boolean> {
   const words = { 'command-line': 'info registers', 'cpu-index': 0 };
   const registers = await qmp.execute('human-monitor-command', words);
   const cr0 = /\bCR0=([0-9a-f]+)/.exec(registers)?.[1];

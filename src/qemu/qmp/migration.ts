@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../util/errno.ts';
 import { migrationStatus } from './device-state.ts';
 import { QemuError } from '../process/qemu-error.ts';
-import { ANSWER_PATIENCE, leastSeconds, watchProgress } from './progress-deadline.ts';
+import { ANSWER_DEADLINE, shortestSeconds, watchProgress } from './progress-deadline.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
 
@@ -128,9 +128,9 @@ function watchStatus(
 
 function watchSending(qemu: Qemu, fail: (error: QemuError) => void): () => void {
   const readProgress = async (): Promise<string> => JSON.stringify(await migrationStatus(qemu));
-  return watchProgress(readProgress, ANSWER_PATIENCE, () => {
+  return watchProgress(readProgress, ANSWER_DEADLINE, () => {
     void qemu.qmp.execute('migrate_cancel').catch(() => undefined);
-    fail(new QemuError(`nothing was sent for ${leastSeconds(ANSWER_PATIENCE)} s: the other side hangs`));
+    fail(new QemuError(`nothing was sent for ${shortestSeconds(ANSWER_DEADLINE)} s: the other side hangs`));
   });
 }
 

@@ -1,7 +1,7 @@
-import type { ReadProgress } from './progress.ts';
+import type { ReadProgress } from '../process/progress.ts';
 
 /** How long a wait for QEMU may take. */
-export interface Patience {
+export interface ProgressDeadline {
   /** before the first look at its progress, in milliseconds */
   readonly first: number;
   /** between two looks, in milliseconds: without progress in this time QEMU hangs */
@@ -14,13 +14,13 @@ export interface Patience {
 const MOST_MS = 30 * 60_000;
 
 /** For QEMU's greeting, before which it opens images and makes the guest's memory. */
-export const START_PATIENCE: Patience = { first: 20_000, look: 10_000, most: MOST_MS };
+export const START_DEADLINE: ProgressDeadline = { first: 20_000, look: 10_000, most: MOST_MS };
 
 /** For the answer to a command. */
-export const ANSWER_PATIENCE: Patience = { first: 50_000, look: 10_000, most: MOST_MS };
+export const ANSWER_DEADLINE: ProgressDeadline = { first: 50_000, look: 10_000, most: MOST_MS };
 
 /** The shortest wait at whose end QEMU counts as hung, in whole seconds. */
-export function leastSeconds({ first, look }: Patience): number {
+export function shortestSeconds({ first, look }: ProgressDeadline): number {
   return Math.round((first + look) / 1000);
 }
 
@@ -30,7 +30,7 @@ export function leastSeconds({ first, look }: Patience): number {
  */
 export function watchProgress(
   readProgress: ReadProgress,
-  { first, look, most }: Patience,
+  { first, look, most }: ProgressDeadline,
   onStuck: () => void,
 ): () => void {
   const begun = performance.now();

@@ -1,5 +1,5 @@
 import { isOlder } from '../../qemu/process/program.ts';
-import { guestBus } from '../../qemu/guest-bus/bus.ts';
+import { guestBus } from '../../qemu/guest-bus/guest-bus.ts';
 import { onConfigSpace, PCI, PCI_COMMAND } from '../../qemu/guest-bus/pci-config.ts';
 import type { Machine } from '../machine.ts';
 

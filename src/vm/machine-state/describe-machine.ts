@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import { portableVmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { isInFirstSteps } from '../../qemu/qmp/firmware-phase.ts';
+import { isBeforePaging } from '../../qemu/qmp/firmware-phase.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { withAbsolutePaths } from '../../schema/absolute-paths.ts';
 import type { Vm } from '../vm.ts';
@@ -20,7 +20,7 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
     accelerator: machine.accelerator,
     firmware: machine.firmware,
     acpiPatch: machine.acpiPatch,
-    isInFirstSteps: await isInFirstSteps(machine.qemu.qmp),
+    isInFirstSteps: await isBeforePaging(machine.qemu.qmp),
     shape: shapeOf(portableVmConfig(config)),
     booted: machine.bootConfig,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),

@@ -1,12 +1,12 @@
 import { pmem } from '../../../devices/pmem/index.ts';
 import { qemuId } from '../../../plan/placement.ts';
-import { guestBus, type Registers } from '../../../qemu/guest-bus/bus.ts';
+import { guestBus, type Registers } from '../../../qemu/guest-bus/guest-bus.ts';
 import {
   onConfigSpace,
   PCI,
   PCI_COMMAND,
-  readPlaces,
-  writePlaces,
+  readHeader,
+  writeHeader,
 } from '../../../qemu/guest-bus/pci-config.ts';
 import {
   COMMON,
@@ -52,7 +52,7 @@ async function saveOne({ qemu }: Machine, space: Registers, id: string): Promise
   return {
     id,
     command: await space.read(PCI.command, 2),
-    places: await readPlaces(space),
+    places: await readHeader(space),
     features: await readFeatures(common),
     status: await common.read(COMMON.status, 1),
     hasNews: (await interruptOf(qemu.qmp, id)) !== 0,
@@ -75,7 +75,7 @@ async function restorePmems(machine: Machine, saved: readonly SavedPmem[]): Prom
 
 async function restoreOne({ qemu }: Machine, space: Registers, saved: SavedPmem): Promise<void> {
   const { command, places, features, status, hasNews, queue } = saved;
-  await writePlaces(space, places);
+  await writeHeader(space, places);
   await space.write(PCI.command, 2, command | PCI_COMMAND.noInterrupt);
   const registers = await virtioRegisters(space);
   const { common } = registers;

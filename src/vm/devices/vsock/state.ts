@@ -4,7 +4,7 @@ import { vsock } from '../../../devices/vsock/index.ts';
 import { VsockConfig } from '../../../devices/vsock/config.ts';
 import { qemuId, type Layout, type Placement } from '../../../plan/placement.ts';
 import { planDevice } from '../../../plan/machine-plan.ts';
-import { guestBus } from '../../../qemu/guest-bus/bus.ts';
+import { guestBus } from '../../../qemu/guest-bus/guest-bus.ts';
 import { ejectDevice } from '../../../qemu/guest-bus/pci-hotplug.ts';
 import { backendsOf, removeSteps, addSteps } from '../../../qemu/qmp/steps.ts';
 import { readFunction, writeFunction } from '../../../qemu/guest-bus/virtio-function.ts';

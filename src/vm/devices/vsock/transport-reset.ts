@@ -1,4 +1,4 @@
-import type { GuestBus, Registers } from '../../../qemu/guest-bus/bus.ts';
+import type { GuestBus, Registers } from '../../../qemu/guest-bus/guest-bus.ts';
 import { sendMessage } from '../../../qemu/guest-bus/msix.ts';
 import type { FunctionState } from '../../../qemu/guest-bus/virtio-function.ts';
 

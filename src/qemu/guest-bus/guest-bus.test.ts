@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
-import { busOn } from './bus.ts';
+import { busOn } from './guest-bus.ts';
 
 /** QEMU's end of the connection, which reads nothing. */
 class DeafQemu extends Duplex {

@@ -16,18 +16,18 @@ import { QemuError } from './qemu-error.ts';
  */
 
 /** Socket pairs between QEMU and the VMM in which QEMU's writes wait for the VMM. */
-export interface WaitingChannels extends Disposable {
-  /** QEMU's ends, by the id of the chardev; the VMM's copies are closed by `makeWait` or the disposal */
+export interface BlockingChannels extends Disposable {
+  /** QEMU's ends, by the id of the chardev; the VMM's copies are closed by `makeBlocking` or the disposal */
   readonly ends: ReadonlyMap<string, number>;
   readonly streams: ReadonlyMap<string, Duplex>;
   /** To be called when QEMU has opened its ends. */
-  readonly makeWait: () => void;
+  readonly makeBlocking: () => void;
   /** Settles when all that a QEMU that has ended wrote has been read, after a second at the latest. */
   readonly drained: () => Promise<void>;
 }
 
 /** Opens a pair for each channel that waits; where there is none, the C library is not loaded. Rejects with QemuError. */
-export async function openWaitingChannels(descriptors: readonly Descriptor[]): Promise<WaitingChannels> {
+export async function openBlockingChannels(descriptors: readonly Descriptor[]): Promise<BlockingChannels> {
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
   const streams = new Map<string, Duplex>();
@@ -51,7 +51,7 @@ export async function openWaitingChannels(descriptors: readonly Descriptor[]): P
   return {
     ends,
     streams,
-    makeWait: () => {
+    makeBlocking: () => {
       isOpen = true;
       for (const fd of ends.values()) {
         makeBlocking(fd);

@@ -1,6 +1,6 @@
 # Completion of ch-remote for bash: made by scripts/manual.ts, not to be edited.
 
-# What may stand at a place: words, and keys that end in "=".
+# Prints the candidates at a place: words, and keys that end in "=".
 _ch_remote_words() {
   case $1 in
     '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
@@ -19,7 +19,7 @@ _ch_remote_words() {
   esac
 }
 
-# What may follow a key at a place.
+# Prints the values of a key at a place.
 _ch_remote_values() {
   case $1:$2 in
     add-device:path) echo '<file>' ;;
@@ -69,7 +69,7 @@ _ch_remote_flags() {
   esac
 }
 
-# Whether what follows is the value of a flag.
+# Succeeds if the next word is the value of this flag.
 _ch_remote_takes_value() {
   case $1 in
     --api-socket | --cpus | --memory | --balloon | --disk | --size | --id | --size) return 0 ;;

@@ -1,6 +1,6 @@
 # Completion of cloud-hypervisor for bash: made by scripts/manual.ts, not to be edited.
 
-# What may stand at a place: words, and keys that end in "=".
+# Prints the candidates at a place: words, and keys that end in "=".
 _cloud_hypervisor_words() {
   case $1 in
     '') echo '' ;;
@@ -47,7 +47,7 @@ _cloud_hypervisor_words() {
   esac
 }
 
-# What may follow a key at a place.
+# Prints the values of a key at a place.
 _cloud_hypervisor_values() {
   case $1:$2 in
     --fw-cfg-config:kernel) echo 'on off' ;;
@@ -137,7 +137,7 @@ _cloud_hypervisor_flags() {
   esac
 }
 
-# Whether what follows is the value of a flag.
+# Succeeds if the next word is the value of this flag.
 _cloud_hypervisor_takes_value() {
   case $1 in
     --kernel | --firmware | --initramfs | --cmdline | --igvm | --host-data | --fw-cfg-config | --cpus | --memory | --numa | --platform | --sgx-epc | --pci-segment | --rate-limit-group | --serial | --console | --debug-console | --disk | --net | --rng | --fs | --pmem | --vsock | --balloon | --ivshmem | --device | --tpm | --landlock-rules | --user-device | --vdpa | --generic-vhost-user | --memory-zone | --api-socket | --event-monitor | --metrics | --restore | --gdb | --on-panic | --on-reboot | --seccomp | --user | --log-file | --log-format | --rtc) return 0 ;;

@@ -20,8 +20,8 @@ function __cloud_hypervisor_value
 end
 
 complete -c cloud-hypervisor -f
-complete -c cloud-hypervisor -l kernel -x -a '(__cloud_hypervisor_value "<file>")' -d 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once'
-complete -c cloud-hypervisor -l firmware -x -a '(__cloud_hypervisor_value "<file>")' -d 'Firmware; boots a VM at once'
+complete -c cloud-hypervisor -l kernel -x -a '(__cloud_hypervisor_value "<file>")' -d 'Kernel (bzImage, or ELF with a PVH note) or firmware; a VM boots at once'
+complete -c cloud-hypervisor -l firmware -x -a '(__cloud_hypervisor_value "<file>")' -d 'Firmware; a VM boots at once'
 complete -c cloud-hypervisor -l initramfs -x -a '(__cloud_hypervisor_value "<file>")' -d 'First file system of the kernel'
 complete -c cloud-hypervisor -l cmdline -x -d 'Command line of the kernel'
 complete -c cloud-hypervisor -l igvm -x -a '(__cloud_hypervisor_value "<file>")' -d 'IGVM file; refused: QEMU 10 cannot load IGVM files'

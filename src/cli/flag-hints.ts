@@ -1,7 +1,7 @@
 import { didYouMean, nearest } from '../util/nearest.ts';
 import type { Flag } from './flag.ts';
 
-/** Flags of other programs that start virtual machines, and the one that is meant here. */
+/** Flags of other virtual machine monitors, and the flag with the same meaning here. */
 const MEANT: Readonly<Record<string, string>> = {
   append: 'cmdline',
   args: 'cmdline',
@@ -30,7 +30,7 @@ const MEANT: Readonly<Record<string, string>> = {
   virtiofs: 'fs',
 };
 
-/** `did you mean --cpus?` for a word on the command line that is no flag; undefined where nothing is near. */
+/** Returns `did you mean --cpus?` for an unknown flag; undefined if no flag is similar. */
 export function flagMeant(flags: readonly Flag[], word: string): string | undefined {
   const [typed = ''] = word.replace(/^-+/, '').split('=');
   const name = Object.hasOwn(MEANT, typed) ? MEANT[typed] : undefined;
@@ -39,7 +39,7 @@ export function flagMeant(flags: readonly Flag[], word: string): string | undefi
   return didYouMean(meant === undefined ? undefined : `--${meant}`);
 }
 
-/** How a flag's value begins: `expected path=<path>,...`; undefined where nothing is known of it. */
+/** Returns the start of a flag's syntax, `expected path=<path>,...`; undefined for a flag without syntax. */
 export function expectedValue({ syntax = '' }: Flag): string | undefined {
   const [shown = ''] = syntax.split(' (default:');
   const [first = '', ...rest] = shown.split(',');

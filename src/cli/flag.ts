@@ -9,6 +9,6 @@ export interface Flag {
   readonly doc: string;
   /** form of a value, shown in help */
   readonly syntax?: string;
-  /** value that the flag has where none is given */
+  /** value of the flag if none is given */
   readonly fallback?: string;
 }

@@ -1,9 +1,9 @@
 import type { Flag } from './flag.ts';
 import { expectedValue, flagMeant } from './flag-hints.ts';
 
-/** A command line that cannot be understood; the message is one line for the user. */
+/** A command line that cannot be parsed. The message is one line for the user. */
 export class UsageError extends Error {
-  /** what is expected, or meant; shown on a line of its own, as programs may compare the message */
+  /** expected or intended text; printed on a line of its own, because programs may compare the message */
   readonly hint: string | undefined;
 
   constructor(message: string, hint?: string, options?: ErrorOptions) {
@@ -14,22 +14,22 @@ export class UsageError extends Error {
 }
 
 /**
- * A flag's value that cannot be read, or describes no VM. As with Cloud Hypervisor, which parses values after its command
- * line, this is no usage error: the exit code is that of a start that fails.
+ * A flag's value that cannot be parsed or is invalid. Cloud Hypervisor parses values after its command line. This is therefore
+ * not a usage error: the exit code is that of a failed start.
  */
 export class OptionError extends UsageError {}
 
-/** Exit code of a command line that cannot be understood, in both programs. */
+/** Exit code of a usage error, in both programs. */
 export const USAGE_EXIT = 2;
 
-/** What was on a command line: each flag's values in order, and how often it was there. */
+/** Parsed command line: the values of each flag in order, and its number of occurrences. */
 export interface ParsedFlags {
   readonly values: (name: string) => readonly string[];
   readonly count: (name: string) => number;
 }
 
 /**
- * Reads a command line as the original's does: `--flag value`, `--flag=value`, `--disk a b`, `-vv`.
+ * Parses a command line as Cloud Hypervisor does: `--flag value`, `--flag=value`, `--disk a b`, `-vv`.
  * A value list ends at the next word that starts with a dash.
  * @throws UsageError
  */
@@ -58,7 +58,7 @@ interface Found {
   readonly given: string | undefined;
 }
 
-/** A word is `--name`, `--name=value`, or letters after one dash. */
+/** Parses `--name`, `--name=value`, or letters after one dash. */
 function readWord(flags: readonly Flag[], word: string, before: Flag | undefined): Found[] {
   if (word.startsWith('--')) {
     const equals = word.indexOf('=');
@@ -75,7 +75,7 @@ function readWord(flags: readonly Flag[], word: string, before: Flag | undefined
     .split('')
     .map((letter) => {
       const flag = flags.find((one) => one.short === letter);
-      // `-kernel` is a flag with a dash too few, not six letters
+      // `-kernel` is a flag with one dash, not six letters
       if (flag === undefined) throw unexpected(word.length > 2 ? word : `-${letter}`, flagMeant(flags, word));
       return { flag, given: undefined };
     });
@@ -96,7 +96,7 @@ function named(flag: Flag): string {
   return `the argument '--${flag.name}${flag.takes === 'none' ? '' : ` <${flag.name}>`}'`;
 }
 
-/** A word that belongs to no flag: the name of one without its dashes, or a value too many. */
+/** Returns a hint for a word that belongs to no flag: a flag's name without dashes, or a superfluous value. */
 function strayHint(flags: readonly Flag[], word: string, before: Flag | undefined): string | undefined {
   if (flags.some(({ name }) => name === word)) return flagMeant(flags, word);
   if (before === undefined || before.takes === 'many') return undefined;

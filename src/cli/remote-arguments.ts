@@ -18,7 +18,7 @@ export interface RemoteCall {
 }
 
 /**
- * Understands `--api-socket PATH <command> [args]`; options may also follow the command.
+ * Parses `--api-socket PATH <command> [args]`. Options may also follow the command.
  * @throws UsageError
  */
 export function parseRemoteArguments(
@@ -44,7 +44,7 @@ export function parseRemoteArguments(
   if (values.version === true) return { kind: 'version' };
   const command = REMOTE_COMMANDS.find((row) => row.name === name);
   checkFlags(argv, tokens, command, name === undefined ? [] : [...own, ...switches]);
-  // after the flags: the value of one that is mistyped is taken for the sub-command
+  // after the flags: the value of a mistyped flag is parsed as the sub-command
   if (name !== undefined && command === undefined) throw unrecognized(name);
   checkSurplus(command, args[command?.takes ?? 0]);
   if (command === undefined) throw new UsageError('A sub-command is required');
@@ -56,7 +56,7 @@ export function parseRemoteArguments(
 
 type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
 
-/** `others`: what counts as a flag as long as the command is not known. */
+/** Checks the flags. `others` are the flags that are accepted if the command is unknown. */
 function checkFlags(
   argv: readonly string[],
   tokens: readonly Token[],
@@ -73,7 +73,7 @@ function checkSurplus(command: RemoteCommand | undefined, word: string | undefin
   throw unexpected(word, usageHint(command));
 }
 
-/** The option that is meant, else what the command takes. */
+/** Returns a hint with the intended option, else with the usage of the command. */
 function optionMeant(
   name: string,
   takes: readonly string[],
@@ -89,7 +89,7 @@ function usageHint(command: RemoteCommand | undefined): string | undefined {
     : `expected ${command.name} ${command.usage}`;
 }
 
-/** What must be there is not in brackets in the usage: `<id>`, `--id ID --size SIZE`. */
+/** Checks for required arguments: those that are not in brackets in the usage (`<id>`, `--id ID --size SIZE`). */
 function checkMissing(
   { usage, takes, options }: RemoteCommand,
   args: readonly string[],
@@ -109,7 +109,7 @@ function optionsOf(command: RemoteCommand, values: ReadonlyMap<string, unknown>)
   return new Map(given.map((name) => [name, textOf(name, values.get(name))]));
 }
 
-/** An option at the end of the line has no value. */
+/** Returns the value of an option; an option at the end of the line has none. */
 function textOf(option: string, value: unknown): string {
   if (typeof value !== 'string') throw new UsageError(`The option --${option} needs a value`);
   return value;
@@ -119,7 +119,7 @@ function unrecognized(name: string): UsageError {
   return new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(commandMeant(name)));
 }
 
-/** Sub-commands as other programs call them. */
+/** Names of sub-commands in other programs, with the name here. */
 const COMMANDS_MEANT: Readonly<Record<string, string>> = {
   status: 'info',
   show: 'info',

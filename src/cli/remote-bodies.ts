@@ -11,10 +11,10 @@ import { parseWords, WordError } from '../schema/option-string.ts';
 import { reasonOf } from '../util/errno.ts';
 import { fullBody } from './full-body.ts';
 
-/** What a sub-command could not do; printed behind `Error running command: `. */
+/** Error of a sub-command, printed after `Error running command: `. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
-  /** what is expected, or meant; shown on a line of its own */
+  /** expected or intended text; printed on a line of its own */
   readonly hint: string | undefined;
 
   constructor(message: string, hint?: string, options?: ErrorOptions) {
@@ -23,16 +23,16 @@ export class CommandError extends Error {
   }
 }
 
-/** What stands behind a sub-command. */
+/** Arguments of a sub-command. */
 export interface CommandWords {
-  /** empty where there is none */
+  /** empty if there is none */
   readonly argument: string;
   readonly options: ReadonlyMap<string, string>;
-  /** Tells what is taken and has no effect. */
+  /** Reports an option that is accepted without effect. */
   readonly warn: (text: string) => void;
 }
 
-/** Makes a request's body from the words of the command line; throws CommandError. */
+/** Makes the body of a request from command-line arguments; throws CommandError. */
 export type MakeBody = (words: CommandWords) => unknown;
 
 /** Returns the maker of an add request's body: the device's configuration from its option string, with every default. */
@@ -54,7 +54,7 @@ export function deviceBody({ flag, struct }: Device, { noun, randomMac: mac }: H
   };
 }
 
-/** A restore from its option string; what has no words (`overrides`) can be told by giving the JSON. */
+/** Makes the body of vm.restore from an option string, or from JSON, which can also have `overrides`. */
 export const restoreBody: MakeBody = ({ argument: text, warn }) => {
   try {
     const { json, warnings } = text.startsWith('{')
@@ -70,7 +70,7 @@ export const restoreBody: MakeBody = ({ argument: text, warn }) => {
   }
 };
 
-/** A live migration's: a URL alone, or the option string of later releases, `destination_url=unix:/x,local=on`. */
+/** Returns the maker of a migration's body: from a URL, or an option string of later releases, `destination_url=unix:/x,local=on`. */
 export function migrationBody(struct: Struct, member: string, what: string): MakeBody {
   return ({ argument, warn }) => {
     if (!/^[a-z_]+=/.test(argument)) return { [member]: argument };
@@ -91,25 +91,25 @@ function hintOf(error: unknown): string | undefined {
   return error instanceof ConfigError ? error.hint : undefined;
 }
 
-/** `{"<member>":"<argument>"}` */
+/** Returns a maker of the body `{"<member>":"<argument>"}`. */
 export function argumentBody(member: string): MakeBody {
   return ({ argument }) => ({ [member]: argument });
 }
 
-/** The sizes that are given; `null` where none is, as the original sends it. */
+/** Makes the body of vm.resize. Sizes that are not given are `null`, as Cloud Hypervisor sends them. */
 export const resizeBody: MakeBody = ({ options }) => ({
   desired_vcpus: countOf(options.get('cpus')),
   desired_ram: sizeOf(options.get('memory'), 'memory size'),
   desired_balloon: sizeOf(options.get('balloon'), 'balloon size'),
 });
 
-/** The zone and its new size. */
+/** Makes the body of vm.resize-zone. */
 export const resizeZoneBody: MakeBody = ({ options }) => ({
   id: options.get('id'),
   desired_ram: sizeOf(options.get('size'), 'memory size'),
 });
 
-/** The disk and its new size. */
+/** Makes the body of vm.resize-disk. */
 export const resizeDiskBody: MakeBody = ({ options }) => ({
   id: options.get('disk'),
   desired_size: sizeOf(options.get('size'), 'disk size'),
@@ -127,7 +127,7 @@ function sizeOf(text: string | undefined, what: string): number | null {
   }
 }
 
-/** A number of 8 bits, with the original's words for what is none. */
+/** Parses a number of 8 bits. Errors have the texts of Cloud Hypervisor. */
 function countOf(text: string | undefined): number | null {
   if (text === undefined) return null;
   const fail = (why: string) => new CommandError(`Error parsing CPU count: ${why}`);

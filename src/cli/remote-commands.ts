@@ -16,26 +16,26 @@ import {
 /** A sub-command of `ch-remote`. */
 export interface RemoteCommand {
   readonly name: string;
-  /** The arguments as the help shows them. */
+  /** arguments, in the form of the help */
   readonly usage: string;
   readonly summary: string;
-  /** how many words may follow the command */
+  /** maximum number of arguments */
   readonly takes: 0 | 1;
   /** its own options, each with a value */
   readonly options: readonly string[];
-  /** options without a value that are taken and have no effect */
+  /** options without a value that are accepted without effect */
   readonly ignored?: readonly string[];
-  /** What is sent. */
+  /** request that the command sends */
   readonly request: {
     readonly method: 'GET' | 'PUT';
     readonly endpoint: string;
-    /** Whether the first argument names a file (`-`, also if left out: standard input) that is the body. */
+    /** true if the first argument names a file with the body (`-` or no argument: standard input) */
     readonly bodyFromFile?: boolean;
     readonly body?: MakeBody;
   };
 }
 
-/** Every sub-command in the order of the help. */
+/** All sub-commands in the order of the help. */
 export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   get('ping', 'vmm.ping', 'Check for API server availability'),
   get('info', 'vm.info', 'Info on the VM'),
@@ -43,7 +43,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   {
     name: 'create',
     usage: '[path]',
-    summary: 'Create VM from a JSON configuration (- or nothing: standard input)',
+    summary: 'Create VM from a JSON configuration (- or no path: standard input)',
     takes: 1,
     options: [],
     request: { method: 'PUT', endpoint: 'vm.create', bodyFromFile: true },
@@ -94,14 +94,14 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   ),
 ];
 
-/** What may stand before the sub-command. */
+/** Flags that may precede the sub-command. */
 export const REMOTE_FLAGS: readonly Flag[] = [
   { name: 'help', short: 'h', takes: 'none', doc: 'Prints help information' },
   { name: 'version', short: 'V', takes: 'none', doc: 'Prints version information' },
   { name: 'api-socket', takes: 'one', doc: 'HTTP API socket path (UNIX domain socket)', syntax: '<path>' },
 ];
 
-/** What `--help` prints. */
+/** Returns the text of `--help`. */
 export function remoteHelp(version: string): string {
   return [
     version,
@@ -144,7 +144,7 @@ function put(name: string, endpoint: string, summary: string): RemoteCommand {
   return { name, usage: '', summary, takes: 0, options: [], request: { method: 'PUT', endpoint } };
 }
 
-/** The command that adds a device, for kinds with an add request. */
+/** Returns the command that adds a device, for kinds with an add request. */
 function addCommand(device: Device): RemoteCommand[] {
   const { hotAdd } = device;
   if (hotAdd === undefined) return [];
@@ -152,7 +152,7 @@ function addCommand(device: Device): RemoteCommand[] {
   return [take(route.replace('vm.', ''), command.usage, command.summary, deviceBody(device, command))];
 }
 
-/** A command with one argument, or with options; its endpoint is called like it. */
+/** Returns a command with one argument or with options, whose endpoint has the same name. */
 function take(name: string, usage: string, summary: string, body: MakeBody): RemoteCommand {
   const request = { method: 'PUT', endpoint: `vm.${name}`, body } as const;
   return { name, usage, summary, takes: 1, options: [], request };

@@ -4,17 +4,17 @@ import { osText } from './os-text.ts';
 import { CommandError } from './remote-bodies.ts';
 import { sendDescriptors } from '../native/descriptor-passing.ts';
 
-/** What is asked of the VMM. */
+/** A request to the VMM. */
 export interface RemoteRequest {
   readonly method: 'GET' | 'PUT';
-  /** the path below `/api/v1/` */
+  /** path below `/api/v1/` */
   readonly endpoint: string;
   readonly body: Buffer | undefined;
-  /** descriptors that go with it */
+  /** descriptors to send with it */
   readonly fds: readonly number[];
 }
 
-/** An answer; `body` is undefined where no length was announced. */
+/** An answer; `body` is undefined if the answer has no Content-Length. */
 export interface RemoteAnswer {
   readonly status: number;
   readonly body: string | undefined;
@@ -31,12 +31,12 @@ export async function openRemote(path: string): Promise<Socket> {
   }
 }
 
-/** Sends a request in the bytes and writes of the original's client, and reads its answer; rejects with CommandError. */
+/** Sends a request with the bytes and writes of Cloud Hypervisor's client, and reads the answer; rejects with CommandError. */
 export async function callRemote(socket: Socket, request: RemoteRequest): Promise<RemoteAnswer> {
   const { method, endpoint, body, fds } = request;
   const answer = readAnswer(socket);
   const head = Buffer.from(`${method} /api/v1/${endpoint} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`);
-  // a server may answer and hang up before it was sent all: the answer decides
+  // a server may answer and close before it has received all: the answer decides
   answer.catch(() => undefined);
   if (fds.length === 0) socket.write(head);
   else await sendDescriptors(socket, head, fds);
@@ -61,19 +61,19 @@ function readAnswer(socket: Socket): Promise<RemoteAnswer> {
       }
     });
     socket.on('error', broken);
-    // without an answer that is as good as a reset
+    // a close without an answer is reported as a reset
     socket.on('close', () => broken({ code: 'ECONNRESET' }));
   });
 }
 
-/** The answer once it is whole. */
+/** Returns the answer once it is complete. */
 function parseAnswer(bytes: Buffer): RemoteAnswer | undefined {
   const end = bytes.indexOf('\r\n\r\n');
   if (end < 0) return undefined;
   const [line = '', ...headers] = bytes.toString('latin1', 0, end).split('\r\n');
   const [, text] = /^HTTP\/1\.[01] (.*)$/.exec(line) ?? [];
   if (text === undefined) throw new CommandError('HTTP output is missing protocol statement');
-  // a reason phrase behind the number is more than the original takes, and harmless
+  // a reason phrase behind the status is accepted, unlike in Cloud Hypervisor
   const status = numberIn(text.split(' ')[0] ?? '', 'HTTP status code');
   const length = headers.find((header) => /^content-length:/i.test(header))?.replace(/^[^:]*: */, '');
   if (length === undefined) return { status, body: undefined };

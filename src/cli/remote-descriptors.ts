@@ -1,16 +1,16 @@
 import { readlinkSync } from 'node:fs';
 import { CommandError } from './remote-bodies.ts';
 
-/** A request's body and the descriptors that go with it. */
+/** Body of a request and the descriptors to send with it. */
 export interface WithDescriptors {
   readonly body: unknown;
   readonly fds: readonly number[];
 }
 
 /**
- * Takes the descriptors out of a body, a network's or those of a restore, that name TAPs which this process has open: they travel
- * with the request, as by current versions of the original. Any others are numbers of the VMM's process, as by earlier ones.
- * @throws CommandError where there are some of both
+ * Separates the descriptors of a network or a restore from the body if this process has them open as TAPs. They are sent with the
+ * request, as by current versions of Cloud Hypervisor. Other descriptors are numbers of the VMM's process, as in earlier versions.
+ * @throws CommandError if there are both
  */
 export function takeDescriptors(body: unknown): WithDescriptors {
   if (!isObject(body)) return { body, fds: [] };
@@ -25,7 +25,7 @@ export function takeDescriptors(body: unknown): WithDescriptors {
   return { body: withoutNumbers(body, nets), fds };
 }
 
-/** Their numbers mean nothing to the VMM. */
+/** Removes the numbers of this process from a body. */
 function withoutNumbers(body: Readonly<Record<string, unknown>>, nets: readonly unknown[]): unknown {
   if (nets.length === 0) return { ...body, fds: null };
   return { ...body, net_fds: nets.map((one) => (isObject(one) ? { ...one, fds: null } : one)) };

@@ -13,20 +13,20 @@ import { takeDescriptors } from './remote-descriptors.ts';
 import { remoteHelp } from './remote-commands.ts';
 import { DIALECT_VERSION } from './version.ts';
 
-/** As `cloud-hypervisor --version` says it. */
+/** Version in the form of `cloud-hypervisor --version`. */
 const VERSION = `ch-remote v${DIALECT_VERSION}`;
 
-/** How much of a body is read, in bytes: of one that is too large enough for the server to say so. */
+/** Maximum number of bytes that are read of a body: one more than the server accepts, so that it answers 413. */
 export const BODY_READ_MAX = MAX_BODY_BYTES + 1;
 
-/** What a run leaves: text for both outputs and the exit code. */
+/** Result of a run: text for both outputs and the exit code. */
 export interface RemoteResult {
   readonly stdout: string;
   readonly stderr: string;
   readonly code: 0 | 1 | typeof USAGE_EXIT;
 }
 
-/** Does what a `ch-remote` command line says. `stdin` is read only by a command that takes its body from there. */
+/** Runs a `ch-remote` command line. Calls `stdin` only for a command whose body is on standard input. */
 export async function runRemote(
   argv: readonly string[],
   stdin: () => Promise<Buffer>,
@@ -54,13 +54,13 @@ function warningLines(warnings: readonly string[]): string {
   return warnings.map((text) => `warning: ${text}\n`).join('');
 }
 
-/** What a call needs of its surroundings. */
+/** Input and warnings of a call. */
 interface CallContext {
   readonly stdin: () => Promise<Buffer>;
   readonly warn: (text: string) => void;
 }
 
-/** Connects first: a server that is not there is told before anything that is wrong with the words. */
+/** Sends a call. Connects first, so that a missing server is reported before an error in the arguments. */
 async function send(call: RemoteCall, context: CallContext): Promise<RemoteAnswer> {
   const { method, endpoint } = call.command.request;
   const socket = await openRemote(call.socketPath);
@@ -104,14 +104,14 @@ function outputOf({ status, body }: RemoteAnswer): string {
   throw new CommandError(`Server responded with an error: ${kindOf(status)}${detail}`);
 }
 
-/** JSON in which characters beyond ASCII are themselves, as people read it: the server escapes them. */
+/** Replaces escapes in JSON by the characters beyond ASCII; the server escapes them. */
 function readable(json: string): string {
   return json.replaceAll(/(?:\\u[\da-f]{4})+|\\./g, (escaped) =>
     /^\\u(?!00[0-7])/.test(escaped) ? String(JSON.parse(`"${escaped}"`)) : escaped,
   );
 }
 
-/** `MethodNotAllowed` for 405, `Conflict` for 409; Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 so, and calls all others unknown. */
+/** Returns the name of a status, e.g. `MethodNotAllowed` for 405. Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 only. */
 function kindOf(status: number): string {
   return STATUS_CODES[status]?.replaceAll(/[^A-Za-z]/g, '') ?? 'Unknown';
 }

@@ -6,15 +6,15 @@ import { NO_IGVM } from '../devices/payload/config.ts';
 import { syntaxOf } from '../schema/option-string.ts';
 import type { Flag } from './flag.ts';
 
-/** The flags that describe a VM: what it starts, then one for each row of the device table that has one. */
+/** Flags that describe a VM: kernel and firmware, then those of the table of devices. */
 export const VM_FLAGS: readonly Flag[] = [
   {
     name: 'kernel',
     takes: 'one',
-    doc: 'Kernel (bzImage, or ELF with a PVH note) or firmware; boots a VM at once',
+    doc: 'Kernel (bzImage, or ELF with a PVH note) or firmware; a VM boots at once',
     syntax: '<path>',
   },
-  { name: 'firmware', takes: 'one', doc: 'Firmware; boots a VM at once', syntax: '<path>' },
+  { name: 'firmware', takes: 'one', doc: 'Firmware; a VM boots at once', syntax: '<path>' },
   { name: 'initramfs', takes: 'one', doc: 'First file system of the kernel', syntax: '<path>' },
   { name: 'cmdline', takes: 'one', doc: 'Command line of the kernel', syntax: '<text>', fallback: '' },
   { name: 'igvm', takes: 'one', doc: `IGVM file; refused: ${NO_IGVM}`, syntax: '<path>' },

@@ -1,16 +1,16 @@
 import type { Command } from './commands.ts';
 import { readSyntax } from './option-string.ts';
 
-/** Stands for file names. */
+/** Placeholder for file names. */
 const FILES = '<file>';
 
-/** A place on the command line: a flag or a sub-command, and how what follows is written. */
+/** Place on the command line: a flag or a sub-command, and the syntax of its value. */
 interface Place {
   readonly name: string;
   readonly syntax: string;
 }
 
-/** The completion of a command for bash 4.2 and newer; needs no package. */
+/** Returns the completion of a command for bash 4.2 and newer. It needs no package. */
 export function bashCompletion({ name, flags, subcommands }: Command): string {
   const own = `_${name.replaceAll('-', '_')}`;
   const places: Place[] = [
@@ -20,14 +20,14 @@ export function bashCompletion({ name, flags, subcommands }: Command): string {
   const ownFlags = subcommands.filter((one) => one.flags.length > 0);
   return `# Completion of ${name} for bash: made by scripts/manual.ts, not to be edited.
 
-# What may stand at a place: words, and keys that end in "=".
+# Prints the candidates at a place: words, and keys that end in "=".
 ${own}_words() {
   case $1 in
     '') echo '${subcommands.map((one) => one.name).join(' ')}' ;;
 ${cases(places, wordsAt)}  esac
 }
 
-# What may follow a key at a place.
+# Prints the values of a key at a place.
 ${own}_values() {
   case $1:$2 in
 ${cases(places.flatMap(keysAt), (one) => one.syntax)}  esac
@@ -42,7 +42,7 @@ ${cases(
 )}  esac
 }
 
-# Whether what follows is the value of a flag.
+# Succeeds if the next word is the value of this flag.
 ${own}_takes_value() {
   case $1 in
     ${valueFlags([...flags, ...ownFlags.flatMap((one) => one.flags)])}) return 0 ;;
@@ -90,11 +90,11 @@ function valueFlags(flags: Command['flags']): string {
 }
 
 /**
- * Bash splits words at "=" and ":", so the word is taken from the line, and of each answer only what is behind the last
- * of them goes back.
+ * Returns the completion function. Bash splits words at "=" and ":", so the function takes the word from the line, and
+ * returns only the part of a candidate behind the last separator.
  */
 function body(own: string, hasSubcommands: boolean): string {
-  // the values of a flag go on until the next flag; behind the one value of an option the sub-command may come
+  // values of a flag extend to the next flag; the value of an option may be followed by the sub-command
   const findPlace = hasSubcommands
     ? `    if ${own}_takes_value "$last"; then last=''
     elif [[ $word == -* ]]; then last=$word

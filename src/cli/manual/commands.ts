@@ -3,7 +3,7 @@ import type { Flag } from '../flag.ts';
 import { REMOTE_COMMANDS, REMOTE_FLAGS, type RemoteCommand } from '../remote-commands.ts';
 import { VM_FLAGS } from '../vm-flags.ts';
 
-/** A command as its completion and its man page see it: made of the tables that its `--help` is made of. */
+/** A command for its completion and its man page, from the same tables as its `--help`. */
 export interface Command {
   readonly name: string;
   /** one line, without a full stop */
@@ -12,14 +12,14 @@ export interface Command {
   readonly subcommands: readonly Subcommand[];
 }
 
-/** What a command does when it is told so by its first word. */
+/** A sub-command. */
 export interface Subcommand {
   readonly name: string;
   readonly summary: string;
-  /** the words behind it, as the help shows them */
+  /** its arguments, in the form of the help */
   readonly usage: string;
   readonly flags: readonly Flag[];
-  /** how the word behind it is written; empty where nothing is known of it */
+  /** syntax of its argument; empty if unknown */
   readonly syntax: string;
 }
 
@@ -47,7 +47,7 @@ function toSubcommand({ name, summary, usage, options, request }: RemoteCommand)
   };
 }
 
-/** `add-disk` takes what `--disk` takes, `restore` what `--restore` does. */
+/** Returns the syntax of a sub-command: `add-disk` takes the same as `--disk`, `restore` as `--restore`. */
 function syntaxOf(name: string): string {
   const flag = DAEMON.flags.find((one) => one.name === name.replace(/^add-/, ''));
   return flag?.syntax ?? '';

@@ -13,26 +13,26 @@ import { VM_FLAGS } from '../vm-flags.ts';
 
 const INTRODUCTION = `# Configuration reference
 
-Made from the schema that the server checks with (\`npm run manual\`), not to be edited. How devices behave is in
-[devices.md](devices.md).
+\`npm run manual\` generates this page from the schema that the server checks with. Do not edit it. [devices.md](devices.md)
+describes the devices.
 
-- **required**: JSON must say it; what stands behind it is what the command line fills in.
-- A member with **†** is not in the published document of the API; current clients or this project have it.
-- Members that are not known are ignored with a warning in the log, unless a struct says that it refuses them.
-- In JSON, sizes are whole numbers of bytes. On the command line they take K, M or G (powers of 1024), switches take \`on\`
-  and \`off\`, words are taken in any case, and a value with a comma or an equals sign is put in double quotes.
-- Lists on the command line are in brackets, \`[0-2,9]\`, also within others, \`[0@[1,2],1@[3-4]]\`. An item with a comma is
-  put in double quotes.
+- **required**: JSON must have the member. A value in parentheses is the default of the command line.
+- A member with **†** is not in the contract's document. Current clients or Nephos have it.
+- Unknown members are ignored with a warning in the log, unless the struct refuses them.
+- In JSON, sizes are whole numbers of bytes. On the command line they take K, M or G (powers of 1024). Switches take \`on\` and
+  \`off\`. Words are accepted in any case. Put a value with a comma or an equals sign in double quotes.
+- Lists on the command line are in brackets, \`[0-2,9]\`, and can be nested, \`[0@[1,2],1@[3-4]]\`. Put an item with a comma in
+  double quotes.
 `;
 
-/** docs/configuration.md: every member of every struct that a client sends. */
+/** Returns docs/configuration.md: every member of every struct that a client sends. */
 export function configurationReference(): string {
   const vm = unique(nestedStructs(VmConfig, 'everything'));
   const requests = unique(requestStructs()).filter((one) => !vm.includes(one));
   return [
     INTRODUCTION,
-    ...section('A virtual machine', 'What vm.create takes, and what vm.info shows as `config`.', vm),
-    ...section('Requests', 'The bodies of the other endpoints; those of vm.add-* are above.', requests),
+    ...section('A virtual machine', 'Body of vm.create, and `config` in vm.info.', vm),
+    ...section('Requests', 'Bodies of the other endpoints. Those of vm.add-* are above.', requests),
     ...vmmFlags(),
   ].join('\n');
 }
@@ -43,7 +43,7 @@ function requestStructs(): Struct[] {
   );
 }
 
-/** A struct that is nested at several places is told once. */
+/** Removes repeated structs, which are nested in several places. */
 function unique(structs: readonly Struct[]): Struct[] {
   return [...new Set(structs)];
 }
@@ -57,7 +57,7 @@ function structSection(one: Struct): string[] {
     `${one.doc}.`,
     ...placesOf(one),
     ...(one.strict ? ['Unknown members are refused.'] : []),
-    ...Object.entries(one.aliases).map(([alias, name]) => `\`${alias}\` is taken for \`${name}\`.`),
+    ...Object.entries(one.aliases).map(([alias, name]) => `\`${alias}\` is accepted for \`${name}\`.`),
   ];
   return [
     `### ${one.name}`,
@@ -71,17 +71,17 @@ function structSection(one: Struct): string[] {
   ];
 }
 
-/** Where a struct is given: flags of the command line and endpoints. */
+/** Returns the places of a struct: flags of the command line and endpoints. */
 function placesOf(one: Struct): string[] {
   const flags = flagsOf(one);
   const endpoints = Object.entries<RouteDefinition>(ROUTES)
     .filter(([, { request }]) => request === one)
     .map(([name]) => name);
   const places = [...flags, ...endpoints];
-  return places.length === 0 ? [] : [`Given to ${places.join(', ')}.`];
+  return places.length === 0 ? [] : [`Used by ${places.join(', ')}.`];
 }
 
-/** The flags that take an option string of the struct. */
+/** Returns the flags that take an option string of the struct. */
 function flagsOf(one: Struct): string[] {
   const flags = DEVICES.filter(({ struct }) => struct === one).map(({ flag = '' }) => flag);
   if (one === MemoryZoneConfig) flags.push('memory-zone');
@@ -138,12 +138,12 @@ function shownValue(field: Field, value: unknown): string {
     : plain;
 }
 
-/** What the text says in backticks: it is written so for this table. */
+/** Returns the unit of a field: the word in backticks in its text. */
 function unitOf({ doc }: Field): string {
   return /`(bytes|bits|ms|milliseconds)`/.exec(doc)?.[1] ?? '';
 }
 
-/** A whole VM is described by flags; a struct within a struct has its part in the option string of the outer one. */
+/** Returns the command-line form of a member: a flag for members of VmConfig, else its part of an option string. */
 function wordsOf(owner: Struct, name: string, field: Field): string {
   if (owner === VmConfig) return flagOf(name);
   if (flagsOf(owner).length === 0) return '';
@@ -162,7 +162,7 @@ function flagOf(member: string): string {
 
 function vmmFlags(): string[] {
   return [
-    '## Flags that are not about the VM',
+    '## Flags of the VMM',
     '',
     '| flag | value | default | meaning |',
     '|---|---|---|---|',

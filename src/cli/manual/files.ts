@@ -5,7 +5,7 @@ import { fishCompletion } from './fish.ts';
 import { daemonPage, remotePage } from './man.ts';
 import { zshCompletion } from './zsh.ts';
 
-/** What is made from the tables of the commands and from the schema: the text of each file, by its path in the repository. */
+/** Returns the generated files by path in the repository: completions, manual pages, the configuration reference. */
 export function manualFiles(): ReadonlyMap<string, string> {
   return new Map([
     ...[DAEMON, REMOTE].flatMap((command): [string, string][] => [

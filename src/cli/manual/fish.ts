@@ -2,7 +2,7 @@ import type { Flag } from '../flag.ts';
 import type { Command } from './commands.ts';
 import { readSyntax } from './option-string.ts';
 
-/** The completion of a command for fish 3 and newer. */
+/** Returns the completion of a command for fish 3 and newer. */
 export function fishCompletion({ name, flags, subcommands }: Command): string {
   const own = `__${name.replaceAll('-', '_')}_value`;
   const names = subcommands.map((one) => one.name).join(' ');
@@ -28,7 +28,7 @@ export function fishCompletion({ name, flags, subcommands }: Command): string {
   ].join('\n');
 }
 
-/** Its arguments are all that may stand at the place; `<file>` stands for file names. */
+/** Prints the candidates at a place; `<file>` is the placeholder for file names. */
 function valueFunction(own: string): string[] {
   return `function ${own}
     set -l typed (commandline -ct | string replace -r '^--[a-z-]+=' '')
@@ -65,7 +65,7 @@ function behind(name: string, own: string, syntax: string): string[] {
   return words === '' ? [] : [` -n '__fish_seen_subcommand_from ${name}' -a '(${own} ${words})'`];
 }
 
-/** Every word and every value of every key, e.g. `path=<file> readonly=on readonly=off`, in double quotes. */
+/** Returns each word and each value of each key, e.g. `path=<file> readonly=on readonly=off`, in double quotes. */
 function choices(syntax: string): string {
   const { words, keys, isPath } = readSyntax(syntax);
   const pairs = keys.flatMap(({ key, values, isPath: takesPath }) => [

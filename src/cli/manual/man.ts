@@ -3,7 +3,7 @@ import type { Flag } from '../flag.ts';
 import { DAEMON, REMOTE, type Command } from './commands.ts';
 import { bold, example, heading, item, paragraphs, plain } from './roff.ts';
 
-/** What a page says beside what the tables know. */
+/** Texts of a page that are not in the tables. */
 interface Prose {
   readonly synopsis: readonly string[];
   readonly description: readonly string[];
@@ -69,12 +69,12 @@ const REMOTE_PROSE: Prose = {
   seeAlso: ['cloud-hypervisor(1)'],
 };
 
-/** The manual page of `cloud-hypervisor`. */
+/** Returns the manual page of `cloud-hypervisor`. */
 export function daemonPage(): string {
   return page(DAEMON, DAEMON_PROSE);
 }
 
-/** The manual page of `ch-remote`. */
+/** Returns the manual page of `ch-remote`. */
 export function remotePage(): string {
   return page(REMOTE, REMOTE_PROSE);
 }
@@ -111,7 +111,7 @@ function flagItem({ name, short, takes, doc, syntax = '', fallback = '' }: Flag)
   return item(`${names}${value}`, [`${doc}.${byDefault}`, ...(syntax === '' ? [] : [breakable(syntax)])]);
 }
 
-/** Long option strings may be broken behind their commas, which a formatter does at blanks only. */
+/** Allows line breaks after the commas of a long option string; a formatter breaks at spaces only. */
 function breakable(syntax: string): string {
   return syntax.replaceAll(',', ', ').replaceAll(',  ', ', ');
 }

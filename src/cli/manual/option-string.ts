@@ -1,27 +1,27 @@
-/** What can be typed for a value, taken from its syntax in the help. */
+/** Candidates for a value, from its syntax in the help. */
 export interface OptionString {
-  /** words that stand for themselves, e.g. `tty` */
+  /** literal words, e.g. `tty` */
   readonly words: readonly string[];
   readonly keys: readonly OptionKey[];
-  /** the value may be a path by itself */
+  /** true if the whole value may be a path */
   readonly isPath: boolean;
 }
 
 /** A `key=value` of an option string. */
 export interface OptionKey {
   readonly key: string;
-  /** the values, where they can be listed */
+  /** values, if they are a list of words */
   readonly values: readonly string[];
   readonly isPath: boolean;
 }
 
-/** Reads a syntax as the help shows it, e.g. `path=<path>,readonly=on|off (default: readonly=off)`. */
+/** Parses a syntax of the help, e.g. `path=<path>,readonly=on|off (default: readonly=off)`. */
 export function readSyntax(syntax: string): OptionString {
   const [shown = ''] = syntax.split(' (default:');
   const words: string[] = [];
   const keys = new Map<string, string[]>();
   for (const member of shown.split(',')) {
-    // alternatives behind a key are its values
+    // alternatives after a key are its values
     let values = words;
     for (const alternative of member.split('|')) {
       const [, key, value = alternative] = /^([a-z_]+)=(.*)$/.exec(alternative) ?? [];

@@ -2,7 +2,7 @@ import type { Flag } from '../flag.ts';
 import type { Command } from './commands.ts';
 import { readSyntax } from './option-string.ts';
 
-/** The completion of a command for zsh, to be found on its `fpath` as `_<command>`. */
+/** Returns the completion of a command for zsh, for a file `_<command>` on its `fpath`. */
 export function zshCompletion({ name, flags, subcommands }: Command): string {
   const own = `_${name.replaceAll('-', '_')}`;
   const values = [
@@ -31,7 +31,7 @@ function functionOf(own: string, name: string): string {
   return `${own}_${name.replaceAll('-', '_')}`;
 }
 
-/** One function for each value: their specifications need no second level of quotes then. */
+/** Returns a function for each value, so that specifications need no second level of quotes. */
 function valueFunction(name: string, what: string, syntax: string): string[] {
   const { words, keys, isPath } = readSyntax(syntax);
   if (keys.length === 0) return [`${name}() { ${isPath ? '_files' : `compadd -- ${words.join(' ')}`} }`];
@@ -70,7 +70,7 @@ function subcommandsOf(own: string, subcommands: Command['subcommands']): string
   ];
 }
 
-/** `*` before the flag: it may be given again. */
+/** Returns the specification of a flag. `*` before it: it may be given again. */
 function specsOf(own: string, { name, short, takes, doc, syntax = '' }: Flag): string[] {
   const text = `[${doc.replace(/[[\]:]/g, String.raw`\$&`)}]`;
   if (takes === 'none') {

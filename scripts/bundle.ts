@@ -1,4 +1,4 @@
-// The executables' bundles: one file each, because loading many modules costs more than all we do at start.
+// Bundles of the executables: one file each, because many modules take longer to load than the rest of the start.
 import { build } from 'esbuild';
 import { COMMON, PROGRAMS, THREADS } from './bundles.ts';
 
@@ -6,11 +6,11 @@ await Promise.all([
   ...Object.entries({ ...PROGRAMS, ...THREADS }).map(([name, entry]) =>
     bundle(entry, `dist/${name}.cjs`, 'cjs'),
   ),
-  // the library is a module, as those who import it are
+  // the library is a module, like the programs that import it
   bundle('build/src/sdk/index.js', 'dist/nephos.mjs', 'esm'),
 ]);
 
 async function bundle(entry: string, outfile: string, format: 'cjs' | 'esm'): Promise<void> {
-  // what comes with machine code, and what is seldom asked for
+  // external: packages with machine code, and packages that are seldom loaded
   await build({ ...COMMON, entryPoints: [entry], outfile, format, external: ['koffi', 'prom-client'] });
 }

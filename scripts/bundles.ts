@@ -1,4 +1,4 @@
-// The bundles of the programs: their sources, and the options that all of them share.
+// Sources of the bundles, and the options that all bundles share.
 import { readFileSync } from 'node:fs';
 import type { BuildOptions } from 'esbuild';
 
@@ -22,6 +22,6 @@ export const COMMON: BuildOptions = {
   sourcemap: true,
   define: { NEPHOS_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
-  // files beside a module are found in another way in a bundle
+  // a bundle finds the files beside a module in another way
   logOverride: { 'empty-import-meta': 'silent' },
 };

@@ -1,4 +1,4 @@
-// `npm run demo`: a Linux guest boots, answers and ends, all through the API.
+// `npm run demo`: boots a Linux guest through the API, runs commands in it and powers it off.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, mkdtempSync, openSync, rmSync } from 'node:fs';
@@ -8,13 +8,13 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ReadStream } from 'node:tty';
 
-/** No step of the demo takes longer on any machine that it runs on, in milliseconds. */
+/** Limit for one step of the demo, in milliseconds; enough for a slow machine with emulation. */
 const PATIENCE_MS = 120_000;
 
-/** The guest's shell asks its terminal where the cursor is: ours must not answer into the user's next prompt. */
+/** The guest's shell queries the position of the cursor. The user's terminal must not reply: its reply would be input. */
 const CURSOR_QUERY = '\x1b[6n';
 
-/** Something of the kernel's may stand behind it. */
+/** Messages of the kernel may follow it. */
 const PROMPT = 'nephos# ';
 
 const colours = process.stdout.isTTY;
@@ -30,7 +30,7 @@ const guest = join(
 const timings: (readonly [string, number])[] = [];
 
 let vmm: ChildProcess | undefined;
-// however this ends
+// also after an error
 process.once('exit', () => vmm?.kill('SIGKILL'));
 try {
   await demo();
@@ -40,7 +40,7 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-// a console that is still open must not keep the demo from ending
+// an open console must not keep the process running
 process.exit();
 
 async function demo(): Promise<void> {
@@ -75,7 +75,7 @@ async function demo(): Promise<void> {
     }
   });
 
-  title('What the API says of it');
+  title('The VM as the API reports it');
   showInfo(await send('GET', 'vm.info'));
 
   title('Power button');
@@ -125,7 +125,7 @@ interface Answer {
   readonly text: string;
 }
 
-/** Sends a request and shows it and its answer. */
+/** Sends a request, and prints it with its reply. */
 async function call(method: string, name: string, body?: unknown): Promise<void> {
   const data = body === undefined ? '' : ` -d '${JSON.stringify(body)}'`;
   console.log(dim(`$ curl --unix-socket ${socket} -X ${method} http://localhost/api/v1/${name}${data}`));
@@ -159,7 +159,7 @@ interface Info {
 }
 
 function parseInfo({ text }: Answer): Info {
-  // our own VMM's answer
+  // a reply of the VMM, which checks it
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return JSON.parse(text) as Info;
 }
@@ -178,7 +178,7 @@ function showInfo(answer: Answer): void {
   console.log(`serial  ${vm.serial.mode} ${vm.serial.file ?? ''}`);
 }
 
-/** Shows the guest's console as it comes, and types into it. */
+/** Prints the output of the guest's console, and types into it. */
 function openConsole(path: string) {
   const stream = new ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
   let shown = '';
@@ -187,7 +187,7 @@ function openConsole(path: string) {
     shown += text;
     process.stdout.write(text);
   });
-  // the VMM's end closes the PTY
+  // the VMM closes the PTY when it exits
   stream.on('error', () => undefined);
   return { shown: () => shown, type: (text: string) => void stream.write(text) };
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What `npm test` and `npm run demo` begin with: sets the machine up if something is missing, builds if the
-# sources are newer than the build, and otherwise ends at once.
+# First step of `npm test` and `npm run demo`: sets the machine up if something is missing, and builds if the
+# sources are newer than the build.
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 if node_is_new_enough && [ -z "$(missing_tools)" ] && npm_is_done && guest_is_done; then

@@ -1,4 +1,4 @@
-// `npm run manual`: writes the completions, the manual pages and the configuration reference anew.
+// `npm run manual`: renews the completions, the manual pages and the configuration reference.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { manualFiles } from '../src/cli/manual/files.ts';

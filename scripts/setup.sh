@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All set-up of a fresh Debian 12 or 13 machine; with nothing to do it ends within a second or two.
-# Elsewhere it says what to install. Each step has a test that says whether it is done, which
+# Sets up a new Debian 12 or 13 machine; takes a second or two if nothing is missing.
+# On other systems it lists the packages to install. Each step has a test that says whether it is done, which
 # ensure-setup.sh uses as well. Bash 3.2 syntax (macOS).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +15,7 @@ node_is_new_enough() { node -e 'const [a, b] = process.versions.node.split(".").
 # npm writes this file when an installation is complete.
 npm_is_done() { [ -e node_modules/.package-lock.json ] && [ ! package-lock.json -nt node_modules/.package-lock.json ]; }
 
-# Folders are looked at as well: their time changes when a file goes.
+# Compares folders, too: their time changes when a file is removed.
 build_is_done() {
   [ -e build/.built ] && [ -z "$(find src tests bench scripts examples tsconfig.json package.json -newer build/.built -print 2>/dev/null | head -n 1)" ]
 }
@@ -30,7 +30,7 @@ step() {
   if [ "$status" != 0 ]; then
     { head -n 10 "$log" && echo ... && tail -n 20 "$log"; } >&2
     rm -f "$log"
-    fail "$name failed, the reason is above; when that is mended, run this set-up again"
+    fail "$name failed, the reason is above; fix it and run this set-up again"
   fi
   rm -f "$log"
   say "$name: done ($((SECONDS - start)) s)"
@@ -56,7 +56,7 @@ setup_system() {
   say "system packages: done, QEMU $(qemu_version)"
 }
 
-# Where apt and Debian's packages are not: everything that is missing, in one message.
+# On systems without apt: names everything that is missing in one message.
 check_elsewhere() {
   local missing guest=''
   missing=$(missing_tools | awk '{ printf "%s ", $1 }')
@@ -79,7 +79,7 @@ check_elsewhere() {
   exit 1
 }
 
-# Two set-ups of one tree at once would pull node_modules from under each other.
+# Locks the tree: two set-ups at once would remove each other's node_modules.
 lock_tree() {
   command -v flock >/dev/null || return 0
   exec 9<.
@@ -92,7 +92,7 @@ install_npm_packages() { npm ci --no-audit --no-fund || npm install --no-save --
 
 build() {
   mkdir -p build
-  # stamped before the compiler reads: what is edited meanwhile counts as newer
+  # stamped before the compiler reads: files that are edited during the build count as newer
   touch build/.built.new && npm run --silent build && mv build/.built.new build/.built
 }
 

@@ -72,7 +72,7 @@ has_qboot() {
   [ -e "$prefix/share/qemu/qboot.rom" ] || [ -e /usr/share/qemu/qboot.rom ] || [ -e /usr/share/qemu-firmware/qboot.rom ]
 }
 
-# Prints "tool package" lines of what is missing.
+# Prints a line "tool package" for each missing tool.
 missing_tools() {
   local tool package
   while read -r tool package; do

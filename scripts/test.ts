@@ -1,5 +1,5 @@
-// `npm test`: the unit tests in one process, then the tests with real guests in a process per file.
-// With `unit` only the first, in this process; with `slow` those of tests/slow/ and nothing else, with `kata` those of tests/kata/.
+// `npm test`: runs the unit tests in one process, then the tests with guests in a process per file.
+// With `unit` it runs the unit tests only, in this process; with `slow` those of tests/slow/, with `kata` those of tests/kata/.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
@@ -12,10 +12,10 @@ import { missingForKata } from '../tests/kata/support/home.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';
 
-/** Tests that look at all of the host's network interfaces: no other may make one meanwhile. */
+/** Tests that read all network interfaces of the host: no other test may make one at the same time. */
 const HOST_WIDE = /\/(net|bad-input|permissions)[^/]*\.test\.js$/;
 
-/** Suites of their own: those that take many minutes, and those that need Kata Containers. */
+/** Suites that `npm test` leaves out: one takes many minutes, one needs Kata Containers. */
 const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.js$/ } as const;
 type Suite = keyof typeof SUITES;
 
@@ -33,7 +33,7 @@ if (process.argv[2] === 'unit') {
 interface Batch {
   readonly files: readonly string[];
   readonly concurrency: number;
-  /** that one file may take */
+  /** limit for one file */
   readonly minutes: number;
 }
 
@@ -56,7 +56,7 @@ function suiteBatches(suite: Suite): Batch[] {
 async function runAll(suite: Suite | undefined): Promise<number> {
   const run = randomUUID();
   const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
-  // an engine of another user is started by a path through it
+  // a QEMU that runs as another user has a path through it
   chmodSync(temporary, 0o711);
   const environment = { ...process.env, [runVariable]: run, TMPDIR: temporary, ...markQemu(temporary) };
   const node = (...args: string[]): boolean =>
@@ -88,7 +88,7 @@ function partition<T>(values: readonly T[], holds: (value: T) => boolean): [T[],
   return [values.filter(holds), values.filter((value) => !holds(value))];
 }
 
-/** The VMM keeps its environment from QEMU: one that a test leaves behind is known by its path instead. */
+/** Marks QEMU by its path: the VMM does not pass its environment on, so a QEMU that a test leaves is found by the path. */
 function markQemu(folder: string): NodeJS.ProcessEnv {
   const qemu = findProgram('qemu-system-x86_64', process.env['NEPHOS_QEMU']);
   if (qemu === undefined) return {};
@@ -97,7 +97,7 @@ function markQemu(folder: string): NodeJS.ProcessEnv {
   return { NEPHOS_QEMU: marked };
 }
 
-/** Compiled tests below a folder, without those whose source is gone. */
+/** Compiled tests below a folder, without those whose source was removed. */
 function testFiles(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -107,7 +107,7 @@ function testFiles(folder: string): string[] {
     .toSorted();
 }
 
-/** Ends each QEMU of this run that outlives the tests; those that were just dying are given two seconds. */
+/** Kills each QEMU of this run that is left after the tests, two seconds later. Returns them. */
 async function endLeftovers(marks: readonly string[]): Promise<string[]> {
   const deadline = Date.now() + 2000;
   let left = qemuProcesses(marks);
@@ -132,7 +132,7 @@ function qemuProcesses(marks: readonly string[]): { pid: number; command: string
     });
 }
 
-/** A process may end while it is looked at: then it is none. */
+/** Returns an empty text if the process has exited. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

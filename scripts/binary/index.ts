@@ -40,7 +40,7 @@ async function buildAll(architecture: Architecture): Promise<void> {
       Object.entries(THREADS).map(([name, entry]) => bundle(name, entry, work)),
     );
     await mkdir(target, { recursive: true });
-    // those of another architecture are not on this machine
+    // libraries of another architecture are not on this machine
     if (architecture === process.arch) await copyLibraries(node, target);
     for (const [name, entry] of Object.entries(PROGRAMS)) {
       const main = await bundle(name, entry, work);
@@ -118,7 +118,7 @@ async function koffiFor(architecture: Architecture, work: string): Promise<strin
   return join(folder, `linux_${architecture}`, 'koffi.node');
 }
 
-/** Fetches a package of the npm registry that is none of this machine's. Returns its folder. */
+/** Fetches a package of the npm registry that is not for this machine. Returns its folder. */
 async function unpackPackage(specifier: string, work: string): Promise<string> {
   const folder = await mkdtemp(join(work, 'package-'));
   const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', folder, specifier]);

@@ -1,11 +1,14 @@
 // The checks that read the sources of the repository: words, cycles, layers.
 import { readFileSync } from 'node:fs';
+import { DOCUMENT, productSources, withPictures, wrongCalls } from './architecture.ts';
 import { findCycles, renderCycle } from './cycles.ts';
 import { renderFinding } from './findings.ts';
 import { importsOf, referencesOf } from './imports.ts';
 import { layerViolation, renderViolation } from './layers.ts';
+import { missingPaths, outsideReferences } from './paths.ts';
 import { isTypeScript, readSources } from './sources.ts';
 import { findMisspellings, loadDictionary } from './spelling.ts';
+import { WAYS } from './ways.ts';
 import { findWords } from './words.ts';
 
 export interface Outcome {
@@ -54,6 +57,21 @@ export function checkLayers(): Outcome {
     findings,
     summary: `${findings.length} of ${references.length} imports break the rules of the layers`,
   };
+}
+
+/** Looks at the pictures of the architecture: whether they are those of the sources, and each call an import. */
+export function checkArchitecture(): Outcome {
+  const files = readSources('.');
+  const imports = productSources(files).flatMap(importsOf);
+  const document = readFileSync(DOCUMENT, 'utf8');
+  const isStale = withPictures(document, files) !== document;
+  const findings = [
+    ...wrongCalls(WAYS, imports),
+    ...(isStale ? [`${DOCUMENT}: the pictures are stale: npm run architecture renews them`] : []),
+    ...['AGENTS.md', 'CONTRIBUTING.md', DOCUMENT].flatMap((path) => missingPaths(path, files)),
+    ...files.flatMap(outsideReferences(files)),
+  ];
+  return { findings, summary: `${WAYS.length} ways, and the paths that documents name` };
 }
 
 /** Folder in which a finding is counted: a layer of src/, another folder, or a file of the root. */

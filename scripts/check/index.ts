@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkCycles, checkLayers, checkWords, type Outcome } from './checks.ts';
+import { checkArchitecture, checkCycles, checkLayers, checkWords, type Outcome } from './checks.ts';
 
 /** Programs of packages, with their arguments. */
 const PROGRAMS = {
@@ -17,6 +17,7 @@ const CHECKS: Readonly<Record<string, (paths: readonly string[]) => Outcome>> = 
   words: checkWords,
   cycles: checkCycles,
   layers: checkLayers,
+  architecture: checkArchitecture,
 };
 
 /** Checks that `npm run check` runs. */

@@ -87,6 +87,7 @@ test('files of src/ import no tests, scripts or benchmarks', () => {
   assert.equal(isRefused('src/cli/a.ts', '../../scripts/bundles.ts'), true);
   assert.equal(isRefused('tests/support/a.ts', '../../src/vm/vm.ts'), false);
   assert.equal(isRefused('src/util/a.test.ts', '../../tests/support/until.ts'), false);
+  assert.equal(isRefused('src/devices/common/test-kit.ts', 'node:assert/strict'), false);
   assert.equal(isRefused('src/main.ts', './vm/vmm.ts'), false);
 });
 

@@ -164,11 +164,10 @@ export const FOLDER_RULES: readonly FolderRule[] = [
   },
 ];
 
-/** Explains why a file may not import a module; `undefined`: it may. Unit tests and their kits may import anything. */
+/** Explains why a file may not import a module; `undefined`: it may. Unit tests and their helpers may import anything. */
 export function layerViolation({ from, target, to }: Reference): string | undefined {
   const own = layerOf(from);
-  if (!from.startsWith('src/') || /(\.test|\/test-kit)\.ts$/.test(from) || own === undefined)
-    return undefined;
+  if (!from.startsWith('src/') || isTest(from) || own === undefined) return undefined;
   if (own.withoutNode?.test(target) === true) return own.reason;
   if (to === undefined) return undefined;
   if (!to.startsWith('src/')) return 'src/ imports files of src/ only';
@@ -182,6 +181,11 @@ export function layerViolation({ from, target, to }: Reference): string | undefi
 /** Renders a forbidden import. */
 export function renderViolation({ from, target, line }: Reference, reason: string): string {
   return `${from}:${line}: must not import ${target}: ${reason} (docs/architecture.md, layers)`;
+}
+
+/** Unit tests, and their helpers (`test-kit.ts`). */
+export function isTest(path: string): boolean {
+  return /\.test\.ts$|\/test-[\w-]+\.ts$/.test(path);
 }
 
 /** Layer of a file of src/; files beside the folders (main.ts) have the rules of cli/. */

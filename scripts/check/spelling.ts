@@ -14,6 +14,9 @@ export interface Dictionary {
   readonly suggest: (word: string) => string[];
 }
 
+/** A word that is close by its letters is among the first. */
+const SUGGESTIONS = 4;
+
 /** Loads the English dictionary and adds words to it. A word in lower case is also known with a capital. */
 export function loadDictionary(projectWords: readonly string[]): Dictionary {
   const settings = createRequire(import.meta.url).resolve('@cspell/dict-en-gb-mit/cspell-ext.json');
@@ -23,7 +26,8 @@ export function loadDictionary(projectWords: readonly string[]): Dictionary {
   const isKnown = (word: string): boolean => added.has(word) || english.has(word);
   return {
     has: (word) => isKnown(word) || (/^[A-Z]/.test(word) && isKnown(word.toLowerCase())),
-    suggest: (word) => english.suggest(word, { numSuggestions: 3, timeout: 2000 }),
+    suggest: (word) =>
+      english.suggest(word, { numSuggestions: SUGGESTIONS, timeout: 2000 }).slice(0, SUGGESTIONS),
   };
 }
 

@@ -91,7 +91,7 @@ function identifierHits({ start, text }: Passage): Hit[] {
   });
 }
 
-/** Words of an identifier in lower case: `engineUser` is `engine`, `user`. */
+/** Words of an identifier in lower case, e.g. `qemu`, `user` for `qemuUser`. */
 function wordsOf(identifier: string): string[] {
   return identifier
     .replaceAll(/([a-z\d])([A-Z])/g, '$1_$2')

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/cache.sh"
 . "$here/tools.sh"
 
-# Those that are built in, or that this kernel does not have, are passed over.
+# Skips modules that are built in, and modules that this kernel does not have.
 modules='
 virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_balloon virtio_mem virtio_rng virtio-rng
 virtio_pmem nd_pmem nd_btt dax_pmem device_dax kmem virtio_scsi sd_mod sr_mod
@@ -73,9 +73,9 @@ make_root() {
   cp -R "$here/rootfs/." "$root/"
   cp "$(command -v busybox)" "$root/bin/busybox"
   local applet
-  # as `busybox --install -s` would, but here, where it costs the guest no time
+  # the same as `busybox --install -s`, at build time: the guest boots faster
   for applet in $("$root/bin/busybox" --list-full); do
-    # ours stay; those of Debian's packages are of no use in a guest without packages
+    # applets for Debian's packages have no use in a guest without packages
     case $applet in bin/busybox | *dpkg* | *rpm*) continue ;; esac
     mkdir -p "$root/$(dirname "$applet")"
     [ -e "$root/$applet" ] || ln -s /bin/busybox "$root/$applet"
@@ -115,7 +115,7 @@ pack() {
   cp "$work"/kernel/boot/vmlinuz-* "$work/vmlinuz"
 }
 
-# The stamp goes first and comes last: a build that was broken off is no build.
+# The stamp is removed first and written last: an interrupted build is repeated.
 publish() {
   local dir
   dir=$(guest_dir)

@@ -1,10 +1,10 @@
-# Where the demo guest is kept, and whether it is up to date. Sourced by the set-up and the builder.
+# Folder of the demo guest, and the test for its age. Sourced by the set-up and the build.
 
 guest_scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 guest_dir() { echo "${NEPHOS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nephos}/guest"; }
 
-# What the initramfs is made of, besides the kernel: these scripts and busybox.
+# Checksum of the sources of the initramfs besides the kernel: these scripts and busybox.
 guest_fingerprint() {
   (cd "$guest_scripts" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 cat "$(command -v busybox || echo /dev/null)") | cksum
 }

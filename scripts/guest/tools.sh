@@ -3,7 +3,7 @@
 
 guest_tools='socat iperf3 perl'
 
-# Each program of this machine and its libraries, at the places where the programs look for them.
+# Copies each program of this machine and its libraries, to the paths where the programs look for them.
 tool_files() {
   local tool path
   for tool in $guest_tools; do

@@ -124,7 +124,7 @@ test('vm.create tells what is wrong with the configuration, all of it', () => {
   assert.equal(failure(() => decode('vm.create', { kernel, disks })).code, 'invalid-config');
 });
 
-/** The table of design.md: what each endpoint says in each phase; empty: it does what it is asked. */
+/** Error of each endpoint in each phase; empty: the request is served. */
 const STATUS = new Map<RouteName, string>([
   ['vmm.ping', ''],
   ['vmm.shutdown', ''],

@@ -32,7 +32,10 @@ test('commands are in blocks that the tests see', () => {
   for (const file of documents()) {
     const languages = [...readFileSync(file, 'utf8').matchAll(/^```(\w+)/gm)].map(([, language]) => language);
     for (const language of languages)
-      assert.ok(['sh', 'ts', 'json', 'toml', 'xml'].includes(language ?? ''), `${file}: ${language}`);
+      assert.ok(
+        ['sh', 'ts', 'json', 'toml', 'xml', 'mermaid'].includes(language ?? ''),
+        `${file}: ${language}`,
+      );
   }
 });
 

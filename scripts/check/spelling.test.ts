@@ -19,9 +19,9 @@ test('an unknown word of a comment, a document, a title or a message is found', 
     'devcie',
   ]);
   assert.deepEqual(misspelled('docs/a.md', '| the | adress |\n'), ['adress']);
-  assert.deepEqual(misspelled('src/a.ts', `throw new Error('has no ${'adress'} on the bus');`), ['adress']);
-  const title = 'has no adress on the bus';
-  assert.deepEqual(misspelled('src/a.test.ts', `test('${title}', () => {});`), ['adress']);
+  const message = 'has no adress on the bus';
+  assert.deepEqual(misspelled('src/a.ts', `throw new Error('${message}');`), ['adress']);
+  assert.deepEqual(misspelled('src/a.test.ts', `test('${message}', () => {});`), ['adress']);
   assert.deepEqual(misspelled('scripts/a.sh', '# removes the adress\nrm adress\n'), ['adress']);
 });
 

@@ -61,15 +61,15 @@ class NetDevice implements Device {
     for (let i = 0; i + 1 < this.#running.length; i += 2) {
       const [toGuest, fromGuest] = this.#running.slice(i);
       if (toGuest !== undefined && fromGuest !== undefined) this.#serve(toGuest, fromGuest);
-      more ||= fromGuest?.ring.askForKick() ?? false;
+      more ||= fromGuest?.ring.enableNotifications() ?? false;
     }
     return more ? 0 : -1;
   }
 
   #serve(toGuest: RunningQueue, fromGuest: RunningQueue): void {
-    while (fromGuest.ring.take(this.#chain)) {
+    while (fromGuest.ring.pop(this.#chain)) {
       const answer = answerTo(this.#frame(), this.#address);
-      fromGuest.ring.giveBack(this.#chain.head, 0);
+      fromGuest.ring.addUsed(this.#chain.head, 0);
       if (answer !== undefined) this.#send(toGuest, answer);
     }
     for (const { ring, notify } of [fromGuest, toGuest]) if (ring.publish()) notify();
@@ -84,13 +84,13 @@ class NetDevice implements Device {
   }
 
   #send({ ring }: RunningQueue, frame: Buffer): void {
-    if (!ring.take(this.#chain)) return;
+    if (!ring.pop(this.#chain)) return;
     for (let i = 0; i < HEADER_BYTES; i++) this.#room.view.setUint8(i, 0);
     this.#room.view.setUint16(HEADER_BYTES - 2, 1, true);
     for (const [i, byte] of frame.entries()) this.#room.view.setUint8(HEADER_BYTES + i, byte);
     const length = HEADER_BYTES + frame.length;
     this.#chain.writable.copyIn(this.#room.address, length);
-    ring.giveBack(this.#chain.head, length);
+    ring.addUsed(this.#chain.head, length);
   }
 }
 

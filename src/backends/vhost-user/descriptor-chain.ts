@@ -1,16 +1,16 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block, putVector } from '../../native/memory.ts';
 
-/** The kernel takes no more parts in one readv or writev. */
+/** Most parts of one readv or writev (IOV_MAX). */
 export const MAX_PARTS = 1024;
 
 /** Bytes of an entry of a descriptor table. */
 export const DESCRIPTOR_BYTES = 16;
 
-/** What a guest broke the rules of the ring with: its device does nothing more until it is reset. */
+/** A broken rule of the ring, by the guest's driver: its device does nothing more until it is reset. */
 export class QueueError extends Error {}
 
-/** Buffers one after the other in our address space, ready for readv and writev. */
+/** Buffers in order, by their addresses in this process: an array of `struct iovec` for readv and writev. */
 export class Parts {
   readonly #vectors: Block = allocate(MAX_PARTS * 16);
   #first = 0;
@@ -46,7 +46,7 @@ export class Parts {
     this.#bytes += length;
   }
 
-  /** Drops bytes at the start; all of them where there are not more. */
+  /** Drops bytes at the start, at most all of them. */
   skip(bytes: number): void {
     let left = Math.min(bytes, this.#bytes);
     this.#bytes -= left;
@@ -61,7 +61,7 @@ export class Parts {
     }
   }
 
-  /** Calls `take` with each part of a range, as far as there is one. */
+  /** Calls `take` with each part of a range, up to the end of the buffers. */
   each(from: number, bytes: number, take: (address: number, length: number) => void): void {
     let skip = from;
     let left = bytes;
@@ -78,7 +78,7 @@ export class Parts {
     }
   }
 
-  /** Copies the first bytes to an address of ours. */
+  /** Copies the first bytes to an address. */
   copyOut(to: number, bytes: number): void {
     let done = 0;
     this.each(0, bytes, (address, length) => {
@@ -87,7 +87,7 @@ export class Parts {
     });
   }
 
-  /** Copies from an address of ours over the first bytes. */
+  /** Copies from an address over the first bytes. */
   copyIn(from: number, bytes: number): void {
     let done = 0;
     this.each(0, bytes, (address, length) => {
@@ -110,13 +110,13 @@ export class Parts {
   }
 }
 
-/** A chain of descriptors that the guest made available: one request. Used again for the next. */
+/** A chain of descriptors that the guest made available: one request. Reused for the next one. */
 export class Chain {
-  /** what identifies it in the used ring */
+  /** index of its first descriptor, which identifies it in the used ring */
   head = 0;
   /** buffers that the guest filled */
   readonly readable = new Parts();
-  /** buffers for us to fill */
+  /** buffers for the device to fill */
   readonly writable = new Parts();
 
   reset(head: number): void {

@@ -2,24 +2,24 @@ import { fstatSync } from 'node:fs';
 import { mapShared, releasePages, unmap } from '../../native/memory.ts';
 import { ProtocolError, type RegionMessage } from './message.ts';
 
-/** A part of the guest's memory and where we have it mapped. */
+/** A region of guest memory and its mapping in this process. */
 interface Region extends RegionMessage {
-  /** our address of its first byte */
+  /** address of its first byte in this process */
   readonly address: number;
   readonly mapping: { readonly address: number; readonly bytes: number };
 }
 
-/** More regions than QEMU has slots for memory. */
+/** Most regions: more than QEMU has memory slots. */
 export const MAX_REGIONS = 509;
 
-/** Takes the parts of a buffer in our address space, in order. */
+/** Receives the parts of a buffer in this address space, in order. */
 export type TakePart = (address: number, length: number) => void;
 
-/** The guest's memory as the front-end shares it: the only way from the guest's addresses to ours. */
+/** Guest memory as the front-end shares it. Only this class translates guest addresses into addresses of this process. */
 export class GuestMemory {
   #regions: Region[] = [];
 
-  /** Maps a region; the descriptor stays the caller's to close. Throws ProtocolError for one that cannot be. */
+  /** Maps a region; the caller closes the descriptor. @throws ProtocolError where the region is invalid */
   add(message: RegionMessage, fd: number): void {
     if (this.#regions.length >= MAX_REGIONS) throw new ProtocolError('too many regions of memory');
     if (this.#regions.some((one) => overlap(one, message)))
@@ -27,7 +27,7 @@ export class GuestMemory {
     this.#regions.push(mapRegion(message, fd));
   }
 
-  /** Unmaps the region that starts where the given one does. */
+  /** Unmaps a region. @throws ProtocolError where it is not mapped */
   remove({ guestAddress, size, userAddress }: RegionMessage): void {
     const same = (one: Region): boolean =>
       one.guestAddress === guestAddress && one.size === size && one.userAddress === userAddress;
@@ -42,13 +42,13 @@ export class GuestMemory {
     this.#regions = [];
   }
 
-  /** Pages that we touched stop counting as memory of this process; what is in them stays. */
+  /** Releases touched pages, so that they no longer count as memory of this process; their content stays. */
   releasePages(): void {
     for (const { mapping } of this.#regions) releasePages(mapping.address, mapping.bytes);
   }
 
   /**
-   * Our address of a whole range in the front-end's address space: where rings are.
+   * Translates a range in the front-end's address space, in which ring addresses are.
    * @returns undefined where it is not all in one region
    */
   ofUser(userAddress: number, length: number): number | undefined {
@@ -59,7 +59,7 @@ export class GuestMemory {
   }
 
   /**
-   * Our addresses of a range in the guest's address space, in several parts where it spans regions.
+   * Translates a range in the guest's address space, into several parts where it spans regions.
    * @returns false where any of it is not memory
    */
   ofGuest(guestAddress: number, length: number, take: TakePart): boolean {
@@ -77,7 +77,7 @@ export class GuestMemory {
     return true;
   }
 
-  /** A loop over a handful of numbers: called for every buffer. */
+  /** A loop over few regions, as it is called for every buffer. */
   #find(guestAddress: number): Region | undefined {
     for (const region of this.#regions) {
       const into = guestAddress - region.guestAddress;
@@ -91,11 +91,11 @@ function overlap(a: RegionMessage, b: RegionMessage): boolean {
   return a.guestAddress < b.guestAddress + b.size && b.guestAddress < a.guestAddress + a.size;
 }
 
-/** From the file's start on, in whole pages of the file's own size: huge pages can be mapped in no other way. */
+/** Maps from the file's start, in whole pages of the file's own page size, as huge pages require. */
 function mapRegion(message: RegionMessage, fd: number): Region {
   const { size, offset } = message;
   const { size: fileBytes, blksize } = fstatSync(fd);
-  // beyond the file's end a touch would kill the process
+  // an access beyond the file's end raises SIGBUS
   if (size === 0 || offset + size > fileBytes) throw new ProtocolError('region of memory beyond its file');
   const page = Math.max(4096, blksize);
   const bytes = Math.ceil((offset + size) / page) * page;

@@ -1,4 +1,4 @@
-/** Requests of the front-end that this back-end knows (vhost-user specification, front-end message types). */
+/** Requests of the front-end that this back-end implements (vhost-user specification, front-end message types). */
 export const Request = {
   GetFeatures: 1,
   SetFeatures: 2,
@@ -33,7 +33,7 @@ export const ProtocolFeature = {
   ConfigureMemSlots: 15n,
 } as const;
 
-/** Feature bits of the rings, which every device shares. */
+/** Feature bits of the rings, common to all devices. */
 export const RingFeature = {
   IndirectDescriptors: 28n,
   EventIndex: 29n,
@@ -61,7 +61,7 @@ export interface Header {
   readonly size: number;
 }
 
-/** What the front-end broke the protocol with; the connection cannot go on. */
+/** A violation of the protocol by the front-end; the connection is closed. */
 export class ProtocolError extends Error {}
 
 /** Reads a header. */
@@ -74,7 +74,7 @@ export function decodeHeader(view: DataView): Header {
   return { request: view.getUint32(0, true), needsReply: (flags & NEED_REPLY_FLAG) !== 0, size };
 }
 
-/** A reply with its payload. */
+/** Encodes a reply with its payload. */
 export function encodeReply(request: number, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
@@ -85,14 +85,14 @@ export function encodeReply(request: number, payload: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** A payload of one 64-bit number. */
+/** Encodes a payload of one 64-bit number. */
 export function encodeU64(value: bigint): Uint8Array {
   const view = new DataView(new ArrayBuffer(8));
   view.setBigUint64(0, value, true);
   return new Uint8Array(view.buffer);
 }
 
-/** A payload of two 32-bit numbers: a ring's index and a value of it. */
+/** Encodes a payload of two 32-bit numbers: a ring's index and a value of it. */
 export function encodeState(index: number, value: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(8));
   view.setUint32(0, index, true);
@@ -100,19 +100,19 @@ export function encodeState(index: number, value: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** A part of the guest's memory, as the front-end describes it. */
+/** A region of guest memory, as the front-end describes it. */
 export interface RegionMessage {
   readonly guestAddress: number;
   readonly size: number;
-  /** where the front-end has it mapped: addresses of rings are told in these terms */
+  /** its address in the front-end, in whose terms ring addresses are */
   readonly userAddress: number;
-  /** where it starts in the file */
+  /** its start in the file */
   readonly offset: number;
 }
 
 const REGION_BYTES = 32;
 
-/** Payload of SET_MEM_TABLE. */
+/** Decodes the payload of SET_MEM_TABLE. */
 export function decodeMemoryTable(payload: DataView): RegionMessage[] {
   need(payload, 8);
   const count = payload.getUint32(0, true);
@@ -121,7 +121,7 @@ export function decodeMemoryTable(payload: DataView): RegionMessage[] {
   return Array.from({ length: count }, (_, i) => decodeRegion(payload, 8 + i * REGION_BYTES));
 }
 
-/** Payload of ADD_MEM_REG and REM_MEM_REG. */
+/** Decodes the payload of ADD_MEM_REG and REM_MEM_REG. */
 export function decodeSingleRegion(payload: DataView): RegionMessage {
   need(payload, 8 + REGION_BYTES);
   return decodeRegion(payload, 8);
@@ -136,14 +136,14 @@ function decodeRegion(payload: DataView, at: number): RegionMessage {
   };
 }
 
-/** Where the parts of a ring are, in the front-end's addresses. */
+/** Addresses of the parts of a ring, in the front-end's address space. */
 export interface RingAddresses {
   readonly descriptors: number;
   readonly used: number;
   readonly available: number;
 }
 
-/** Payload of SET_VRING_ADDR. */
+/** Decodes the payload of SET_VRING_ADDR. */
 export function decodeRingAddresses(payload: DataView): RingAddresses & { readonly index: number } {
   need(payload, 40);
   return {
@@ -154,19 +154,19 @@ export function decodeRingAddresses(payload: DataView): RingAddresses & { readon
   };
 }
 
-/** Payload of two 32-bit numbers. */
+/** Decodes the payload of two 32-bit numbers. */
 export function decodeState(payload: DataView): { readonly index: number; readonly value: number } {
   need(payload, 8);
   return { index: payload.getUint32(0, true), value: payload.getUint32(4, true) };
 }
 
-/** Payload of one 64-bit number. */
+/** Decodes the payload of one 64-bit number. */
 export function decodeU64(payload: DataView): bigint {
   need(payload, 8);
   return payload.getBigUint64(0, true);
 }
 
-/** Payload of GET_CONFIG and SET_CONFIG: a part of the device's configuration space. */
+/** Decodes the payload of GET_CONFIG and SET_CONFIG: a part of the device's configuration space. */
 export function decodeConfigRange(payload: DataView): { readonly offset: number; readonly size: number } {
   need(payload, 12);
   const range = { offset: payload.getUint32(0, true), size: payload.getUint32(4, true) };
@@ -180,7 +180,7 @@ function need(payload: DataView, bytes: number): void {
   }
 }
 
-/** Addresses and sizes are calculated with as numbers; none that is real needs more than 53 bits. */
+/** Converts an address or size to a number; no valid one needs more than 53 bits. */
 function safe(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ProtocolError(`address ${value.toString(16)}`);
   return Number(value);

@@ -3,9 +3,8 @@ import type { EventLoop, Watch } from '../event-loop.ts';
 import { closeAll } from '../../native/descriptor-passing.ts';
 import { EPOLLIN } from '../../native/epoll.ts';
 import { libc } from '../../native/libc.ts';
-import { QueueError } from './descriptor-chain.ts';
-import type { Device, RunningQueue } from './device.ts';
-import { GuestMemory, MAX_REGIONS } from './guest-memory.ts';
+import type { Device } from './device.ts';
+import { MAX_REGIONS } from './guest-memory.ts';
 import {
   decodeConfigRange,
   decodeMemoryTable,
@@ -19,18 +18,19 @@ import {
   ProtocolError,
   ProtocolFeature,
   Request,
-  RingFeature,
 } from './message.ts';
 import { MessageSocket, type Message } from './message-socket.ts';
-import { Vring } from './vring.ts';
+import { bit, RING_FEATURES, Rings } from './rings.ts';
 
-const bit = (index: bigint): bigint => 1n << index;
-
-const RING_FEATURES =
-  bit(RingFeature.Version1) |
-  bit(RingFeature.EventIndex) |
-  bit(RingFeature.IndirectDescriptors) |
-  bit(RingFeature.ProtocolFeatures);
+/*
+ * The vhost-user back-end of a device: `sessions.ts` opens connections, `message-socket.ts` splits one into messages
+ * (`message.ts`), and a session answers them. `rings.ts` starts and stops the device (`device.ts`) with its rings (`vring.ts`).
+ * `virtqueue.ts` pops descriptor chains (`descriptor-chain.ts`) from a ring in guest memory (`guest-memory.ts`).
+ *
+ * Invariants: the front-end and the guest are not trusted. A front-end that breaks the protocol loses its connection, and a guest
+ * that breaks the rules of a ring loses its device until a reset. Guest memory is only accessed through a mapping that was checked
+ * against its file. A received descriptor is closed unless the request that it belongs to keeps it.
+ */
 
 const PROTOCOL_FEATURES =
   bit(ProtocolFeature.Mq) |
@@ -44,18 +44,18 @@ const VRING_INDEX_MASK = 0xffn;
 const VRING_NO_FD = 0x100n;
 
 interface Options {
-  /** the connection; it is the session's from now on */
+  /** the connection, which the session closes */
   readonly fd: number;
   readonly loop: EventLoop;
   readonly device: Device;
   readonly log: Log;
-  /** the front-end's device is new, but the guest's driver is not, and its rings go on where they are; false unless given */
+  /** the front-end's device is new, but the guest's driver is not, and its rings continue where they are; default: false */
   readonly continuesRings?: boolean;
-  /** called once, when the front-end is gone or has broken the protocol */
+  /** called once, when the front-end has closed the connection or has broken the protocol */
   readonly onEnd: () => void;
 }
 
-/** The end of a vhost-user connection at which the device is: from the front-end's first message to its last. */
+/** The back-end's side of one vhost-user connection, from the front-end's first message to its last. */
 export class Session {
   readonly #log: Log;
   readonly #loop: EventLoop;
@@ -63,12 +63,8 @@ export class Session {
   readonly #fd: number;
   readonly #socket: MessageSocket;
   readonly #watch: Watch;
-  readonly #memory = new GuestMemory();
-  readonly #vrings: readonly Vring[];
+  readonly #rings: Rings;
   readonly #onEnd: () => void;
-  #carriesOn: boolean;
-  #features = 0n;
-  #running = false;
   #ended = false;
   #handsOver = false;
 
@@ -78,13 +74,12 @@ export class Session {
     this.#loop = loop;
     this.#device = device;
     this.#onEnd = onEnd;
-    this.#carriesOn = continuesRings;
     this.#socket = new MessageSocket(fd);
-    this.#vrings = Array.from({ length: device.queues }, () => new Vring());
+    this.#rings = new Rings({ loop, device, log, continuesRings });
     this.#watch = loop.watch(fd, EPOLLIN, () => this.#receive());
   }
 
-  /** Another session carries on: the end of this one is not the end of what the guest had. */
+  /** Another session continues: the device keeps the guest's state when this one ends. */
   handOver(): void {
     this.#handsOver = true;
   }
@@ -92,12 +87,11 @@ export class Session {
   [Symbol.dispose](): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#stop();
+    this.#rings.stop();
     if (!this.#handsOver) this.#device.reset();
     this.#watch.stop();
-    for (const vring of this.#vrings) vring.close(this.#loop);
+    this.#rings.close();
     this.#socket[Symbol.dispose]();
-    this.#memory.clear();
     libc().close(this.#fd);
   }
 
@@ -110,13 +104,13 @@ export class Session {
         this.#handle(message);
       }
     } catch (error) {
-      this.#log.warn(`the connection is given up: ${error instanceof Error ? error.message : String(error)}`);
+      this.#log.warn(`the connection is closed: ${error instanceof Error ? error.message : String(error)}`);
     }
     this[Symbol.dispose]();
     this.#onEnd();
   }
 
-  /** Descriptors that nobody has taken when the message is done are closed. */
+  /** Answers a message; descriptors that the request does not keep are closed. */
   #handle(message: Message): void {
     const fds = [...message.fds];
     let reply: Uint8Array | undefined;
@@ -133,7 +127,7 @@ export class Session {
     else if (message.needsReply) this.#socket.reply(encodeReply(message.request, encodeU64(0n)));
   }
 
-  /** @returns the payload of the reply, where the request has one; descriptors that are kept are taken out of `fds` */
+  /** @returns the payload of the reply, where the request has one; kept descriptors are removed from `fds` */
   #answer(message: Message, fds: number[]): Uint8Array | undefined {
     const { request, payload } = message;
     switch (request) {
@@ -142,7 +136,7 @@ export class Session {
       case Request.GetProtocolFeatures:
         return encodeU64(PROTOCOL_FEATURES);
       case Request.GetQueueNum:
-        return encodeU64(BigInt(this.#vrings.length));
+        return encodeU64(BigInt(this.#rings.count));
       case Request.GetMaxMemSlots:
         return encodeU64(BigInt(MAX_REGIONS));
       case Request.GetConfig:
@@ -163,16 +157,13 @@ export class Session {
       case Request.SetVringErr:
         return;
       case Request.SetFeatures:
-        return this.#setFeatures(decodeU64(payload));
+        return this.#rings.setFeatures(decodeU64(payload));
       case Request.SetMemTable:
       case Request.AddMemReg:
       case Request.RemMemReg:
         return this.#changeMemory(request, payload, fds);
       case Request.ResetDevice:
-        // the front-end's device is reset when it is made: not by the driver, which has its streams
-        if (this.#carriesOn) return;
-        this.#stop();
-        return this.#device.reset();
+        return this.#rings.resetDevice();
       default:
         return this.#setRing(request, payload, fds);
     }
@@ -182,100 +173,48 @@ export class Session {
     switch (request) {
       case Request.SetVringNum: {
         const { index, value } = decodeState(payload);
-        return this.#change(index, (vring) => (vring.size = value));
+        return this.#rings.change(index, (vring) => (vring.size = value));
       }
       case Request.SetVringBase: {
         const { index, value } = decodeState(payload);
-        return this.#change(index, (vring) => (vring.base = value));
+        return this.#rings.change(index, (vring) => (vring.base = value));
       }
       case Request.SetVringAddr: {
         const { index, ...addresses } = decodeRingAddresses(payload);
-        return this.#change(index, (vring) => (vring.addresses = addresses));
+        return this.#rings.change(index, (vring) => (vring.addresses = addresses));
       }
       case Request.SetVringEnable: {
         const { index, value } = decodeState(payload);
-        return this.#change(index, (vring) => (vring.enabled = value !== 0));
+        return this.#rings.change(index, (vring) => (vring.enabled = value !== 0));
       }
       case Request.SetVringKick: {
         const index = this.#indexOf(payload);
         const fd = takeFd(payload, fds);
-        return this.#change(index, (vring) =>
+        return this.#rings.change(index, (vring) =>
           vring.setKick(fd, this.#loop, () => this.#device.kicked(index)),
         );
       }
       case Request.SetVringCall: {
         // changes while the queue runs: QEMU masks interrupts in this way
-        return this.#vring(this.#indexOf(payload)).setCall(takeFd(payload, fds));
+        return this.#rings.get(this.#indexOf(payload)).setCall(takeFd(payload, fds));
       }
       default:
         throw new ProtocolError(`request ${request} is not known`);
     }
   }
 
-  #setFeatures(features: bigint): void {
-    const unknown = features & ~(RING_FEATURES | this.#device.features);
-    if (unknown !== 0n) throw new ProtocolError(`features ${unknown.toString(16)} were not offered`);
-    this.#stop();
-    this.#features = features;
-    if (!this.#has(RingFeature.ProtocolFeatures)) for (const vring of this.#vrings) vring.enabled = true;
-    this.#startIfReady();
-  }
-
   #changeMemory(request: number, payload: DataView, fds: readonly number[]): void {
-    this.#stop();
-    if (request === Request.RemMemReg) {
-      this.#memory.remove(decodeSingleRegion(payload));
-    } else {
+    this.#rings.changeMemory((memory) => {
+      if (request === Request.RemMemReg) return memory.remove(decodeSingleRegion(payload));
       const isTable = request === Request.SetMemTable;
       const regions = isTable ? decodeMemoryTable(payload) : [decodeSingleRegion(payload)];
-      if (isTable) this.#memory.clear();
-      for (const [i, region] of regions.entries()) this.#memory.add(region, at(fds, i));
-    }
-    this.#startIfReady();
-  }
-
-  #change(index: number, change: (vring: Vring) => void): void {
-    this.#stop();
-    change(this.#vring(index));
-    this.#startIfReady();
+      if (isTable) memory.clear();
+      for (const [i, region] of regions.entries()) memory.add(region, at(fds, i));
+    });
   }
 
   #stopRing(index: number): Uint8Array {
-    const vring = this.#vring(index);
-    this.#stop();
-    vring.setKick(-1, this.#loop, () => undefined);
-    return encodeState(index, vring.base);
-  }
-
-  #startIfReady(): void {
-    const missing = this.#vrings.findIndex((vring) => !vring.ready);
-    const used = missing < 0 ? this.#vrings : this.#vrings.slice(0, missing);
-    if (used.length < (this.#device.fewest ?? this.#vrings.length)) return;
-    const continuesRings = this.#carriesOn;
-    this.#carriesOn = false;
-    const resumed = continuesRings || used.every((vring) => vring.unchanged);
-    const rules = {
-      eventIndex: this.#has(RingFeature.EventIndex),
-      indirect: this.#has(RingFeature.IndirectDescriptors),
-    };
-    this.#running = true;
-    try {
-      const queues: RunningQueue[] = used.map((vring) => vring.start(this.#memory, rules, continuesRings));
-      this.#device.start({ queues, memory: this.#memory, resumed });
-      // what the guest was told last may have been lost with its old device
-      if (continuesRings) for (const { notify } of queues) notify();
-    } catch (error) {
-      if (!(error instanceof QueueError)) throw error;
-      this.#log.warn(`the guest's rings cannot be used: ${error.message}`);
-      this.#stop();
-    }
-  }
-
-  #stop(): void {
-    if (!this.#running) return;
-    this.#running = false;
-    this.#device.stop();
-    for (const vring of this.#vrings) vring.stop();
+    return encodeState(index, this.#rings.stopRing(index));
   }
 
   #config(payload: DataView): Uint8Array {
@@ -287,21 +226,11 @@ export class Session {
     return reply;
   }
 
-  #vring(index: number): Vring {
-    const vring = this.#vrings[index];
-    if (vring === undefined) throw new ProtocolError(`there is no queue ${index}`);
-    return vring;
-  }
-
-  /** Checked before the descriptor that comes with it is taken. */
+  /** Returns the ring's index, which is checked before the descriptor of the request is taken. */
   #indexOf(payload: DataView): number {
     const index = Number(decodeU64(payload) & VRING_INDEX_MASK);
-    this.#vring(index);
+    this.#rings.get(index);
     return index;
-  }
-
-  #has(feature: bigint): boolean {
-    return (this.#features & bit(feature)) !== 0n;
   }
 }
 

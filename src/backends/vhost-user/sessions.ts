@@ -10,7 +10,7 @@ interface Options {
   readonly log: Log;
 }
 
-/** The connections by which one front-end after the other drives a device, over socket pairs without a name. */
+/** The connections of successive front-ends to a device, over socket pairs. */
 export class Sessions {
   readonly #options: Options;
   readonly #all = new Set<Session>();
@@ -19,13 +19,13 @@ export class Sessions {
     this.#options = options;
   }
 
-  /** Makes a connection for a guest that has nothing yet. @returns the front-end's end of it */
+  /** Opens a connection for a new guest. @returns the front-end's end of it */
   open(): number {
     return this.#open(false);
   }
 
   /**
-   * Makes a connection for a front-end that follows another, which is to end first, while the guest's driver stays.
+   * Opens a connection for the next front-end, while the guest's driver stays. The current connection must end first.
    * @returns the front-end's end of it
    */
   renew(): number {

@@ -85,18 +85,18 @@ test('a chain of buffers to read and to write, directly and by a table', () => {
   put(guest.ram, TABLE, { address: GUEST + BUFFERS, length: 44, flags: 1, next: 3 });
   put(guest.ram, TABLE + 48, { address: GUEST + BUFFERS + 100, length: 9, flags: 2, next: 0 });
   offer(guest.ram, 0, 0);
-  assert.equal(ring.take(chain), true);
+  assert.equal(ring.pop(chain), true);
   assert.deepEqual([chain.head, chain.readable.bytes, chain.writable.bytes], [0, 44, 9]);
-  assert.equal(ring.take(chain), false);
+  assert.equal(ring.pop(chain), false);
 
   put(guest.ram, BUFFERS + 512, { address: GUEST + BUFFERS, length: 7, flags: 1, next: 1 });
   put(guest.ram, BUFFERS + 528, { address: GUEST + BUFFERS + 7, length: 5, flags: 0, next: 0 });
   put(guest.ram, TABLE + 80, { address: GUEST + BUFFERS + 512, length: 32, flags: 4, next: 0 });
   offer(guest.ram, 1, 5);
-  assert.equal(ring.take(chain), true);
+  assert.equal(ring.pop(chain), true);
   assert.deepEqual([chain.head, chain.readable.bytes, chain.writable.bytes], [5, 12, 0]);
-  ring.untake();
-  assert.equal(ring.take(chain), true, 'what is given back is there again');
+  ring.unpop();
+  assert.equal(ring.pop(chain), true, 'what is given back is there again');
 });
 
 test('interrupts and kicks come at the indices that were asked for', () => {
@@ -104,21 +104,21 @@ test('interrupts and kicks come at the indices that were asked for', () => {
   const ring = guest.ring(PLAIN);
   const event = (index: number): void => guest.ram.setUint16(AVAILABLE + 4 + SIZE * 2, index, true);
   event(0);
-  ring.giveBack(3, 10);
+  ring.addUsed(3, 10);
   assert.equal(ring.publish(), true);
   assert.equal(guest.ram.getUint16(USED + 2, true), 1);
   assert.deepEqual([guest.ram.getUint32(USED + 4, true), guest.ram.getUint32(USED + 8, true)], [3, 10]);
-  ring.giveBack(4, 0);
+  ring.addUsed(4, 0);
   assert.equal(ring.publish(), false, 'the guest has not asked again');
   event(3);
-  ring.giveBack(5, 0);
-  ring.giveBack(6, 0);
+  ring.addUsed(5, 0);
+  ring.addUsed(6, 0);
   assert.equal(ring.publish(), true, 'the index was passed');
-  assert.equal(ring.askForKick(), false);
+  assert.equal(ring.enableNotifications(), false);
   assert.equal(guest.ram.getUint16(USED + 4 + SIZE * 8, true), 0);
   put(guest.ram, TABLE, { address: GUEST, length: 1, flags: 0, next: 0 });
   offer(guest.ram, 0, 0);
-  assert.equal(ring.askForKick(), true, 'something came in between');
+  assert.equal(ring.enableNotifications(), true, 'something came in between');
 });
 
 const BROKEN: readonly (readonly [string, readonly Descriptor[]])[] = [
@@ -148,19 +148,19 @@ for (const [what, descriptors] of BROKEN) {
     using guest = bench();
     for (const [i, one] of descriptors.entries()) put(guest.ram, TABLE + i * 16, one);
     offer(guest.ram, 0, 0);
-    assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+    assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);
   });
 }
 
 test('refused: heads and counts that cannot be, tables where none were agreed, rings outside of memory', () => {
   using guest = bench();
   offer(guest.ram, 0, SIZE);
-  assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+  assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);
   guest.ram.setUint16(AVAILABLE + 2, SIZE + 1, true);
-  assert.throws(() => guest.ring(PLAIN).take(new Chain()), QueueError);
+  assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);
   put(guest.ram, TABLE, { address: GUEST, length: 16, flags: 4, next: 0 });
   offer(guest.ram, 0, 0);
-  assert.throws(() => guest.ring({ eventIndex: true, indirect: false }).take(new Chain()), QueueError);
+  assert.throws(() => guest.ring({ eventIndex: true, indirect: false }).pop(new Chain()), QueueError);
   const at = (used: number, size: number): Virtqueue =>
     new Virtqueue({
       memory: guest.memory,
@@ -221,7 +221,7 @@ test('5000 hostile rings: every part that is handed out lies in the guest’s me
     hostile(guest.ram, next);
     const ring = guest.ring({ eventIndex: next(2) === 0, indirect: next(4) > 0 });
     try {
-      for (let i = 0; i <= SIZE && ring.take(chain); i++) {
+      for (let i = 0; i <= SIZE && ring.pop(chain); i++) {
         taken++;
         for (const parts of [chain.readable, chain.writable]) {
           parts.each(0, parts.bytes, (address, length) => {
@@ -229,9 +229,9 @@ test('5000 hostile rings: every part that is handed out lies in the guest’s me
             assert.ok(inside, `seed ${seed}: ${address}+${length} is outside`);
           });
         }
-        ring.giveBack(chain.head, next(100));
+        ring.addUsed(chain.head, next(100));
         ring.publish();
-        ring.askForKick();
+        ring.enableNotifications();
       }
     } catch (error) {
       if (!(error instanceof QueueError)) throw new Error(`seed ${seed}`, { cause: error });

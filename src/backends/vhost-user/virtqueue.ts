@@ -10,10 +10,10 @@ const FLAG_INDIRECT = 4;
 const AVAILABLE_NO_INTERRUPT = 1;
 const USED_NO_NOTIFY = 1;
 
-/** No ring of ours is larger; QEMU's have 128 entries. */
+/** Largest ring, in entries; QEMU's have 128. */
 export const MAX_QUEUE_SIZE = 1024;
 
-/** Which optional rules a ring follows. */
+/** Optional rules of a ring, as they were negotiated. */
 export interface RingRules {
   readonly eventIndex: boolean;
   readonly indirect: boolean;
@@ -24,14 +24,14 @@ interface Options {
   readonly addresses: RingAddresses;
   /** entries, a power of two */
   readonly size: number;
-  /** index of the first entry that is not taken yet; `used` where all that were taken were handed back */
+  /** index of the first entry that is not popped yet; `used` where all popped chains were added to the used ring */
   readonly base: number | 'used';
   readonly rules: RingRules;
 }
 
 /**
- * A split virtqueue (virtio 1.1, section 2.6), seen from the device. The guest may write anything into it at any
- * time: every index, length and address is read once and checked, and breaking a rule throws QueueError.
+ * The device side of a split virtqueue (virtio 1.1, section 2.6). The guest may write anything into it at any
+ * time: every index, length and address is read once and checked, and a broken rule throws QueueError.
  */
 export class Virtqueue {
   readonly #memory: GuestMemory;
@@ -42,22 +42,22 @@ export class Virtqueue {
   readonly #available: Uint16Array;
   readonly #used: Uint16Array;
   readonly #usedEntries: DataView;
-  /** a table's copy; a ring that is refused must not leave it behind */
+  /** copy of an indirect table; allocated with the first one */
   #indirect: Block | undefined;
   #nextAvailable: number;
   #nextUsed: number;
   #published: number;
 
-  /** Throws QueueError for a ring that cannot be: where it is, is the guest's choice. */
+  /** @throws QueueError where the ring is invalid: the guest chooses its place */
   constructor({ memory, addresses, size, base, rules }: Options) {
     if (size === 0 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
       throw new QueueError(`ring of ${size} entries`);
     }
     const part = (what: string, address: number, bytes: number): DataView => {
-      const ours = memory.ofUser(address, bytes);
-      if (ours === undefined || ours % 4 !== 0)
+      const mapped = memory.ofUser(address, bytes);
+      if (mapped === undefined || mapped % 4 !== 0)
         throw new QueueError(`${what} of the ring is outside of memory`);
-      return viewOf(ours, bytes);
+      return viewOf(mapped, bytes);
     };
     this.#memory = memory;
     this.#size = size;
@@ -76,21 +76,21 @@ export class Virtqueue {
     return this.#size;
   }
 
-  /** Index of the first entry that is not taken yet: what the front-end keeps while the ring is stopped. */
+  /** Index of the first entry that is not popped yet; the front-end keeps it while the ring is stopped. */
   get base(): number {
     return this.#nextAvailable;
   }
 
-  /** How many chains the guest has made available and we have not taken. */
-  get waiting(): number {
-    const waiting = (Atomics.load(this.#available, 1) - this.#nextAvailable) & 0xffff;
-    if (waiting > this.#size) throw new QueueError(`${waiting} chains in a ring of ${this.#size}`);
-    return waiting;
+  /** Number of chains that the guest has made available and the device has not popped. */
+  get available(): number {
+    const count = (Atomics.load(this.#available, 1) - this.#nextAvailable) & 0xffff;
+    if (count > this.#size) throw new QueueError(`${count} chains in a ring of ${this.#size}`);
+    return count;
   }
 
-  /** Takes the next chain. @returns false where there is none */
-  take(chain: Chain): boolean {
-    if (this.waiting === 0) return false;
+  /** Pops the next available chain. @returns false where there is none */
+  pop(chain: Chain): boolean {
+    if (this.available === 0) return false;
     const head = Atomics.load(this.#available, 2 + (this.#nextAvailable & this.#mask));
     chain.reset(head);
     this.#walk(this.#descriptors, head, this.#size, chain);
@@ -98,20 +98,20 @@ export class Virtqueue {
     return true;
   }
 
-  /** Gives the chain that was taken last back as if it had not been taken. */
-  untake(): void {
+  /** Undoes the last pop: the chain is available again. */
+  unpop(): void {
     this.#nextAvailable = (this.#nextAvailable - 1) & 0xffff;
   }
 
-  /** Hands a chain back with the number of bytes written into it; the guest sees it after `publish`. */
-  giveBack(head: number, written: number): void {
+  /** Adds a chain to the used ring, with the number of bytes written into it; the guest sees it after `publish`. */
+  addUsed(head: number, written: number): void {
     const at = 4 + (this.#nextUsed & this.#mask) * 8;
     this.#usedEntries.setUint32(at, head, true);
     this.#usedEntries.setUint32(at + 4, written, true);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
   }
 
-  /** Shows the guest what was handed back. @returns whether it wants an interrupt for it */
+  /** Updates the used index, so that the guest sees the used chains. @returns whether it wants an interrupt */
   publish(): boolean {
     const [from, to] = [this.#published, this.#nextUsed];
     if (from === to) return false;
@@ -123,17 +123,17 @@ export class Virtqueue {
   }
 
   /**
-   * Asks for a kick when more becomes available.
-   * @returns true where more is there already, and no kick may come for it
+   * Asks for a kick when chains become available.
+   * @returns true where there are some already, for which no kick may arrive
    */
-  askForKick(): boolean {
+  enableNotifications(): boolean {
     if (this.#rules.eventIndex) Atomics.store(this.#used, 2 + this.#size * 4, this.#nextAvailable);
     else Atomics.store(this.#used, 0, 0);
-    return this.waiting > 0;
+    return this.available > 0;
   }
 
-  /** Wants no kicks until `askForKick`. */
-  refuseKicks(): void {
+  /** Asks for no kicks until `enableNotifications`. */
+  disableNotifications(): void {
     // with event indices the guest kicks once when it passes the index that was asked for last
     if (!this.#rules.eventIndex) Atomics.store(this.#used, 0, USED_NO_NOTIFY);
   }
@@ -144,7 +144,7 @@ export class Virtqueue {
 
   #walk(table: DataView, head: number, entries: number, chain: Chain): void {
     let index = head;
-    // a chain that is longer than its table comes back to an entry it had
+    // a chain that is longer than its table contains a loop
     for (let steps = 0; steps < entries; steps++) {
       if (index >= entries) throw new QueueError(`descriptor ${index} of ${entries}`);
       const at = index * DESCRIPTOR_BYTES;
@@ -171,7 +171,7 @@ export class Virtqueue {
     if (!isMemory) throw new QueueError(`no memory at ${buffer.address.toString(16)}+${buffer.length}`);
   }
 
-  /** The table is copied first: what is checked is what is used. */
+  /** Copies the table first, so that the guest cannot change it between check and use. */
   #follow(
     from: DataView,
     { address, length, flags }: { address: number; length: number; flags: number },

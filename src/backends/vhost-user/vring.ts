@@ -6,7 +6,7 @@ import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
 import { Virtqueue, type RingRules } from './virtqueue.ts';
 
-/** What the front-end has told about one ring, until all is there that makes it a queue. */
+/** The parameters of one ring, as the front-end sets them one by one, and its queue while it runs. */
 export class Vring {
   size = 0;
   base = 0;
@@ -16,15 +16,15 @@ export class Vring {
   #call = -1;
   #watch: Watch | undefined;
   #ring: Virtqueue | undefined;
-  /** how the ring was when it ran last */
+  /** parameters with which the ring ran last */
   #last: { readonly addresses: RingAddresses; readonly size: number; readonly base: number } | undefined;
 
-  /** can be started */
+  /** all parameters are set */
   get ready(): boolean {
     return this.enabled && this.#kick >= 0 && this.addresses !== undefined && this.size > 0;
   }
 
-  /** is what it was when it ran last: the guest was only paused */
+  /** the parameters are those with which the ring ran last: the guest was only paused */
   get unchanged(): boolean {
     const { last, now } = { last: this.#last, now: this.addresses };
     if (last === undefined || now === undefined) return false;
@@ -37,7 +37,7 @@ export class Vring {
     );
   }
 
-  /** With `continuesRings` the front-end does not know how far the ring is. */
+  /** Starts the queue. With `continuesRings` the front-end does not know the ring's index. */
   start(memory: GuestMemory, rules: RingRules, continuesRings: boolean): RunningQueue {
     const { addresses, size } = this;
     if (addresses === undefined) throw new Error('the ring has no addresses yet');
@@ -55,7 +55,7 @@ export class Vring {
     this.#ring = undefined;
   }
 
-  /** Takes the eventfd that the guest's kicks arrive at; -1 for none. */
+  /** Takes over the eventfd of the guest's kicks; -1 for none. */
   setKick(fd: number, loop: EventLoop, kicked: () => void): void {
     this.#watch?.stop();
     this.#watch = undefined;
@@ -65,7 +65,7 @@ export class Vring {
     if (fd >= 0) this.#watch = loop.watch(fd, EPOLLIN | EPOLLET, kicked);
   }
 
-  /** Takes the eventfd that interrupts the guest; -1 for none. */
+  /** Takes over the eventfd that interrupts the guest; -1 for none. */
   setCall(fd: number): void {
     closeAll(this.#call < 0 ? [] : [this.#call]);
     this.#call = fd;

@@ -40,7 +40,7 @@ export class ReceiveQueue {
   /** All buffers are in the guest's memory, so the queue goes with it. */
   set queue(queue: RunningQueue | undefined) {
     this.#queue = queue;
-    queue?.ring.refuseKicks();
+    queue?.ring.disableNotifications();
   }
 
   /** Sends a packet without data. @returns false where the guest has no buffer for it */
@@ -90,7 +90,7 @@ export class ReceiveQueue {
 
   /** Wants to be kicked when the guest adds buffers. @returns true where it has already */
   askForKick(): boolean {
-    return this.#queue?.ring.askForKick() ?? false;
+    return this.#queue?.ring.enableNotifications() ?? false;
   }
 
   free(): void {
@@ -114,7 +114,7 @@ export class ReceiveQueue {
 
   #take(): Chain | undefined {
     const chain = this.#chains[this.#taken];
-    if (chain === undefined || this.#queue === undefined || !this.#queue.ring.take(chain)) return undefined;
+    if (chain === undefined || this.#queue === undefined || !this.#queue.ring.pop(chain)) return undefined;
     if (chain.writable.bytes <= HEADER_BYTES)
       throw new QueueError(`a buffer of ${chain.writable.bytes} bytes`);
     this.#taken++;
@@ -124,12 +124,12 @@ export class ReceiveQueue {
   #finish(chain: Chain, length: number): void {
     encodeLength(this.#header.view, length);
     chain.writable.copyIn(this.#header.address, HEADER_BYTES);
-    this.#queue?.ring.giveBack(chain.head, HEADER_BYTES + length);
+    this.#queue?.ring.addUsed(chain.head, HEADER_BYTES + length);
   }
 
   /** Gives back what was taken and not used. */
   #leave(used: number): void {
-    for (let i = used; i < this.#taken; i++) this.#queue?.ring.untake();
+    for (let i = used; i < this.#taken; i++) this.#queue?.ring.unpop();
     this.#taken = 0;
   }
 }

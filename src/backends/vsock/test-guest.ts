@@ -5,11 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { EventLoop } from '../event-loop.ts';
+import { loadLibc } from '../../native/libc.ts';
 import { viewOf } from '../../native/memory.ts';
 import { GuestMemory } from '../vhost-user/guest-memory.ts';
 import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import { VsockDevice } from './device.ts';
 import { decodeHeader, emptyHeader, encodeHeader, HEADER_BYTES, type Header } from './packet.ts';
+
+await loadLibc();
 
 export const CID = 3;
 const SIZE = 16;

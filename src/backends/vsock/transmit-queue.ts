@@ -51,8 +51,8 @@ export class TransmitQueue {
     const queue = this.#queue;
     if (queue === undefined || !this.#isKicked) return false;
     for (let taken = 0; this.#isKicked && taken < BUDGET && mayTake(); taken++) {
-      if (queue.ring.take(this.#chain)) this.#handle(queue, takePacket);
-      else this.#isKicked = queue.ring.askForKick();
+      if (queue.ring.pop(this.#chain)) this.#handle(queue, takePacket);
+      else this.#isKicked = queue.ring.enableNotifications();
     }
     if (this.#unshown >= queue.ring.size / 4) this.show();
     return this.#isKicked && mayTake();
@@ -102,7 +102,7 @@ export class TransmitQueue {
       readable.skip(HEADER_BYTES);
       if (this.#header.length === readable.bytes) takePacket(this.#header, readable);
     }
-    ring.giveBack(head, 0);
+    ring.addUsed(head, 0);
     if (this.#unshown++ === 0) this.#since = performance.now();
     this.#unshownBytes += bytes;
   }

@@ -88,61 +88,6 @@ test('nested=off takes virtualization from the processor, under KVM and under em
   }
 });
 
-test('a queue with processors of its own has a thread, and all other queues of the disk have one', () => {
-  const wish = [{ queue_index: 1, host_cpus: [0] }];
-  const args = argumentsFor({
-    cpus: { boot_vcpus: 3, max_vcpus: 3 },
-    disks: [{ path: '/d', num_queues: 3, queue_affinity: wish }],
-  });
-  assert.deepEqual(
-    jsonOf(args, 'iothread')
-      .filter((one) => 'qom-type' in one)
-      .map(({ id }) => id),
-    ['n_disk0.q1', 'n_disk0.q'],
-  );
-  assert.deepEqual(jsonOf(args, 'virtio-blk-pci')[0]?.['iothread-vq-mapping'], [
-    { iothread: 'n_disk0.q1', vqs: [1] },
-    { iothread: 'n_disk0.q', vqs: [0, 2] },
-  ]);
-});
-
-test('a queue that the disk does not have gets no thread', () => {
-  const wish = [0, 1].map((queue_index) => ({ queue_index, host_cpus: [0] }));
-  const args = argumentsFor({ disks: [{ path: '/d', queue_affinity: wish }] });
-  assert.deepEqual(jsonOf(args, 'virtio-blk-pci')[0]?.['iothread-vq-mapping'], [
-    { iothread: 'n_disk0.q0', vqs: [0] },
-  ]);
-  const none = argumentsFor({ disks: [{ path: '/d', queue_affinity: wish.slice(1) }] });
-  assert.equal(jsonOf(none, 'virtio-blk-pci')[0]?.['iothread-vq-mapping'], undefined);
-});
-
-test('offloads that are off are not offered to the guest', () => {
-  const off = (net: object): string[] => {
-    const [device = {}] = jsonOf(argumentsFor({ net: [{ backend: 'user', ...net }] }), 'virtio-net-pci');
-    return Object.keys(device).filter(
-      (name) => /tso|uso|ufo|ecn|csum|offloads/.test(name) && device[name] === false,
-    );
-  };
-  assert.deepEqual(off({ offload_tso: true }), []);
-  assert.deepEqual(off({ offload_tso: false }).toSorted(), [
-    'guest_ecn',
-    'guest_tso4',
-    'guest_tso6',
-    'host_ecn',
-    'host_tso4',
-    'host_tso6',
-  ]);
-  assert.deepEqual(off({ offload_ufo: false }).toSorted(), [
-    'guest_ufo',
-    'guest_uso4',
-    'guest_uso6',
-    'host_ufo',
-    'host_uso',
-  ]);
-  // segmentation needs the checksum offload
-  assert.equal(off({ offload_csum: false }).length, 14);
-});
-
 test('a GPU’s clique, a TPM and files for fw_cfg are passed on', () => {
   const args = argumentsFor(
     { devices: [{ path: '/sys/d', x_nv_gpudirect_clique: 3 }], tpm: { socket: '/s' } },

@@ -76,7 +76,7 @@ for (const struct of STRUCTS) {
   });
 }
 
-const PLANNED = DEVICES.filter(({ plan }) => plan !== undefined).map((device) => {
+const PLANNED = DEVICES.filter((device) => device.plan !== undefined).map((device) => {
   const least = device.struct === undefined ? true : leastOf(device.struct);
   return { device, steps: stepsOf(device, least, { facts: FACTS[device.member] }) };
 });

@@ -113,7 +113,7 @@ test('unused file descriptors are closed, whatever the answer to the request', a
       () => `${String(before)}\nthen: ${String(descriptorsOf(vmm.pid))}`,
     );
   await t.test(
-    'those of requests that were refused, of requests without a body, and of closed connections',
+    'those of refused requests, of requests without a body, and of closed connections',
     async () => {
       await areClosed();
     },

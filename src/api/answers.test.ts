@@ -47,7 +47,7 @@ test('what transport and body can be refused for is said of each endpoint', () =
   }
 });
 
-test('a VM that is not there, an id that is taken and a guest that is busy are said where they can come', () => {
+test('error answers are documented for a missing VM, an id in use and a busy guest', () => {
   const having = (status: number): string[] =>
     routes.filter(([name, route]) => statusesOf(name, route).includes(status)).map(([name]) => name);
   assert.deepEqual(

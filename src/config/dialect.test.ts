@@ -40,7 +40,7 @@ test('a VM of the command line has the dialect of its words', () => {
   assert.deepEqual({ ...payload }, { ...payload, kernel: '/k', initramfs: '/i', cmdline: 'a' });
 });
 
-test('RAM that vhost-user back-ends can map: memory.shared by the contract, pages and zones as well from v28 on', () => {
+test('vhost-user RAM: memory.shared by the contract, huge pages and zones from v28 on', () => {
   const zone = { size: 2 ** 28 };
   const memories: [object, shared: boolean, byPages: boolean][] = [
     [{ size: 2 ** 28 }, false, false],
@@ -92,7 +92,7 @@ test('RAM that vhost-user back-ends can map: memory.shared by the contract, page
   }
 });
 
-test('ids of the machine itself are taken in each dialect, and those of zones where devices have them', () => {
+test('ids of the machine are reserved in each dialect, ids of zones where devices have them', () => {
   const refusal = (form: object, more: object): string => {
     try {
       decodeVmConfig({ ...form, ...more });

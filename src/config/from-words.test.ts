@@ -309,7 +309,7 @@ test('flags and JSON mean the same VM', () => {
   }
 });
 
-test('of several console modes off wins, then pty, tty, null, file; a file that lost is not kept', () => {
+test('console modes by precedence: off, pty, tty, null, file; an unused file is dropped', () => {
   assert.deepEqual(consoleOf('file=/f,null,tty,pty,off'), { mode: 'Off' });
   assert.deepEqual(consoleOf('file=/f,null,tty,pty'), { mode: 'Pty' });
   assert.deepEqual(consoleOf('file=/f,null,tty'), { mode: 'Tty' });

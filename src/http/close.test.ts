@@ -69,7 +69,7 @@ test('an answer under way is delivered, a new client is not taken', async () => 
   await closed;
 });
 
-test('a handler that never ends, and a client that does not read, hold up the close until its deadline', async () => {
+test('hung handlers and clients that do not read delay the close up to its deadline', async () => {
   const begun = new Gate();
   await using server = await TestServer.start(
     new Map([

@@ -76,7 +76,7 @@ test('a request may come with as many descriptors as its networks have queues', 
   await client.expect(golden(200, PING));
 });
 
-test('a head that does not end in time is told so; silent connections stay, before and after a request', async () => {
+test('an unfinished head is answered in time; idle connections stay open', async () => {
   await using server = await TestServer.start(undefined, 200);
   using silent = server.client();
   using idle = server.client();

@@ -77,7 +77,7 @@ for (const [what, signal] of [
   ['runs', 'SIGCONT'],
   ['is stopped', 'SIGSTOP'],
 ] as const) {
-  test(`a socket whose process ${what} is not replaced, also with a full backlog, and the process is named`, async () => {
+  test(`a socket of a process that ${what} is not replaced, and the process is named`, async () => {
     using folder = new Folder();
     const path = folder.socket();
     const child = await startedListener(path);

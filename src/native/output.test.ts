@@ -71,7 +71,7 @@ for (const [kind, open] of [
   ['pipe', async () => openPipe()],
   ['socket', openSocketPair],
 ] as const) {
-  test(`a ${kind} without a reader blocks nothing, keeps its blocking mode, and gets all bytes once it is read`, async () => {
+  test(`a ${kind} without a reader does not block, and has all bytes once it is read`, async () => {
     using ends = await open();
     const output = createOutput(ends.written);
     const before = performance.now();

@@ -29,7 +29,7 @@ test('vCPUs and their topology', () => {
   });
 });
 
-test('under emulation vCPUs that may come later are packages of their own, where nothing else is said', () => {
+test('under emulation vCPUs that can be added are packages, unless a topology is given', () => {
   const cpus = { boot_vcpus: 2, max_vcpus: 6 };
   assert.deepEqual(plan({ cpus }).smp, { cpus: 2, maxcpus: 6, sockets: 6, cores: 1, threads: 1 });
   const kvm: Partial<HostFacts> = { accelerator: { name: 'kvm', properties: {} } };
@@ -127,7 +127,7 @@ test('the RAM is the machine’s memory: its size, its back-end first of all ste
   assert.equal(first.props['share'], true);
 });
 
-test('SGX sections: an object each, which machine and vCPUs are told of (no machine of this project has SGX)', () => {
+test('SGX sections: an object each, in the machine and the vCPUs (no test host has SGX)', () => {
   const { machine, cpu, steps, numa } = plan({
     sgx_epc: [
       { id: 'a, b', size: 65_536, prefault: true },
@@ -156,7 +156,7 @@ test('SGX sections: an object each, which machine and vCPUs are told of (no mach
   );
 });
 
-test('pmem: a shared mapping of the file; one that discards is private, of a file that is only read', () => {
+test('pmem: a shared mapping; with discard_writes a private one of a read-only file', () => {
   const facts: HostFacts['facts'] = new Map([
     ['_pmem0', { size: 2 ** 21, isFolder: false }],
     ['_pmem1', { size: 2 ** 22, isFolder: false }],

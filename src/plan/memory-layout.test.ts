@@ -107,7 +107,7 @@ test('memory.mergeable holds for all zones', () => {
   );
 });
 
-test('nodes are numbered in the order of their ids; vCPUs that are listed nowhere are the first node’s', () => {
+test('nodes are in the order of their ids; unlisted vCPUs are in the first node', () => {
   const zones = [
     { id: 'a', size: 64 * MIB },
     { id: 'b', size: 64 * MIB, file: '/f' },

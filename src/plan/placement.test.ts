@@ -137,7 +137,7 @@ test('every kind of device on the bus can have a slot of its own', () => {
   );
 });
 
-test('a device that is added has the slot that it asks for, or is refused naming the slot’s owner', () => {
+test('a hot-plugged device has the slot that it asks for, or the error names its owner', () => {
   const layout = placeDevices(decodeVmConfig({ ...KERNEL, disks: disks(1) }).config);
   const asking = (slot: number) => ({
     device: disk,
@@ -174,7 +174,7 @@ test('ids in QEMU’s alphabet: well-formed, and different for different ids', (
   assert.equal(new Set(mapped).size, ids.length, mapped.join(' '));
 });
 
-test('with a payload what a VM has once has its own names, and a virtio-mem device that of its zone', () => {
+test('with a payload single devices and virtio-mem devices have names of their own', () => {
   const zones = [
     { id: 'low', size: 2 ** 28 },
     { id: 'high', size: 2 ** 28, hotplug_size: 2 ** 28 },

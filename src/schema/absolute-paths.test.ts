@@ -25,7 +25,7 @@ function configuration(folder: string, made = folder) {
   });
 }
 
-test('relative paths are made absolute, but for those of sockets that the VMM makes, and nothing else is changed', () => {
+test('relative paths are made absolute, except those of sockets that the VMM makes', () => {
   const done = withAbsolutePaths(VmConfig, configuration(''), '/in, here');
   assert.deepEqual(encode(VmConfig, done), encode(VmConfig, configuration('/in, here/', '')));
   assert.deepEqual(withAbsolutePaths(VmConfig, done, '/other'), done);

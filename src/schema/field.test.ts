@@ -46,7 +46,7 @@ test('defaults are filled in and an absent or null optional member reads undefin
   assert.equal(JSON.stringify(value), '{"path":"/x","load":512,"open":false,"pull":"Ox"}');
 });
 
-test('a member is read under its other name too, also beside a null; under both, its own name counts', () => {
+test('a member is read under its alias, also beside null; its own name takes precedence', () => {
   const Boat = struct({
     name: 'Boat',
     doc: 'A boat',

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { openPty } from '../host/console/pty.ts';
 import { openPtyStream } from './pty-stream.ts';
 
-test('a PTY is a stream in both directions; more than it takes at once arrives whole, and its end closes the stream', async () => {
+test('a PTY is a duplex stream: large writes arrive whole, its end closes the stream', async () => {
   const pty = await openPty();
   const stream = openPtyStream(pty.path);
   stream.on('error', () => undefined);

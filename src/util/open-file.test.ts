@@ -115,7 +115,7 @@ test('a file larger than the limit is not read', async () => {
   await assert.rejects(readText(path, { limit: 99 }), /is larger than 99 bytes/);
 });
 
-test('a file system that does not answer is given up after the deadline, by name, and a late result is handed over', async () => {
+test('a hung file system is named after the deadline, and a late result is reported', async () => {
   let answer: (value: string) => void = () => undefined;
   const call = (): Promise<string> => new Promise((resolve) => (answer = resolve));
   const late: string[] = [];

@@ -43,7 +43,7 @@ test('tidying up follows each operation, and comes before the next', async () =>
   assert.deepEqual(order, ['operation 1', 'tidy', 'operation 2', 'tidy']);
 });
 
-test('an interrupt ends waits for the host at once, also those of an operation that has not begun', async () => {
+test('an interrupt ends waits for the host, also of operations that are still queued', async () => {
   const queue = createQueue(undefined, LATE);
   const { operation, end } = held();
   const running = queue.run(operation);

@@ -232,7 +232,7 @@ test('one that has gone may come again, and begins from nothing', () => {
   });
 });
 
-test('one that follows another for the same driver goes on where the rings stand, and resets nothing', () => {
+test('a second session of the same driver continues at the rings, and resets nothing', () => {
   withDescriptors((memory, kick) => {
     const used = [5, 0xfffe];
     for (const [i, index] of used.entries()) {
@@ -284,7 +284,7 @@ test('memory that cannot be is refused, and the connection goes on', () => {
   });
 });
 
-test('requests for rings that are not there, features that were not offered and unknown requests are refused', () => {
+test('requests with unknown rings, features not offered or unknown numbers are refused', () => {
   withDescriptors((memory, kick) => {
     const seen = withSession(function* ({ send, reply }) {
       const bad: readonly (readonly [number, Uint8Array, number[]])[] = [

@@ -152,7 +152,7 @@ for (const [what, descriptors] of BROKEN) {
   });
 }
 
-test('refused: heads and counts that cannot be, tables where none were agreed, rings outside of memory', () => {
+test('invalid heads and counts, unnegotiated tables and rings outside memory are refused', () => {
   using guest = bench();
   offer(guest.ram, 0, SIZE);
   assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);

@@ -23,7 +23,7 @@ test('a platform that says nothing makes no structures', () => {
   assert.deepEqual(tables({ num_pci_segments: 2 }), []);
 });
 
-test('the system: each text at its place, defaults for maker and product, none for what is not given', () => {
+test('system information: each text in its field, defaults for manufacturer and product', () => {
   const [system, ...others] = tables({ system_family: 'F', system_sku_number: 'K', serial_number: 'S' });
   assert.deepEqual(others, []);
   assert.deepEqual([system?.readUInt8(0), system?.readUInt8(1)], [1, 27]);

@@ -141,7 +141,7 @@ test('an image that was cut within a sector is not read through io_uring', async
   assert.equal((await inspect(path)).aio, whole);
 });
 
-test('VHD and VHDX headers whose tables are not within the file are refused, and those with a parent', async () => {
+test('VHD and VHDX images with a parent, or tables outside the file, are refused', async () => {
   const dynamic = make('d.vhd', '-f', 'vpc', '-o', 'force_size=on');
   const vhdx = make('d.vhdx', '-f', 'vhdx');
   const region = 192 * 1024 + 16;

@@ -15,7 +15,7 @@ import { preallocate } from './preallocate.ts';
 
 const BYTES = 2 ** 20;
 
-test('a file gets all its blocks and keeps its bytes and its size; a folder and an aborted wait are refused', async () => {
+test('a file gets all blocks and keeps bytes and size; folders and aborts are refused', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'preallocate-'));
   try {
     const path = join(folder, 'a, file');

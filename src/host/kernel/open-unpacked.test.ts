@@ -204,7 +204,7 @@ test('an index that cannot be understood, or leads out of the folder, is replace
   assert.ok(lstatSync(index).isFile());
 });
 
-test('a folder that is not private is not used and stays as it is: the file is unpacked into memory', async () => {
+test('a cache folder that is not private is unused: the kernel is unpacked into memory', async () => {
   assert.equal(process.geteuid?.(), 0, 'needs root: files of another user are made');
   type Spoil = (at: { cache: string; folder: string }) => void;
   const evil = (cache: string): void => {

@@ -87,7 +87,7 @@ test('a copy has every byte in its place, and holes where there was nothing', as
   assert.deepEqual(found, [{ offset: 2 * PAGE, length: long.length }]);
 });
 
-test('zeros are written where the target may hold something else; a side that ends early is an error', async () => {
+test('zeros are written to targets with contents; a side that ends early is an error', async () => {
   await using from = await sparse('zeros', []);
   await using to = await sparse('full', [[0, pages(4, 9)]]);
   const extents = [{ offset: 0, length: 2 * PAGE }];

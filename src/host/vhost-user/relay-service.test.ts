@@ -43,7 +43,7 @@ async function answerFeatures(backEnd: Channel | undefined): Promise<void> {
   await backEnd?.send({ request: Request.GetFeatures, flags: 5, payload: Buffer.alloc(8), fds: [] });
 }
 
-test('QEMU gets a connection to a back-end that answers, and to the next one after it; nothing is left in the file system', async () => {
+test('QEMU connects to each back-end that answers; no file is left', async () => {
   const { own, backEnds, close } = await fakeBackEnds(3);
   const [silent, answering, later] = own;
   const options = { name: 'net a', backEnds, first: undefined, owner: undefined, answerMs: ANSWER_MS };
@@ -77,7 +77,7 @@ test('QEMU gets a connection to a back-end that answers, and to the next one aft
   }
 });
 
-test('QEMU gets one connection alone, to the first back-end that answers, where its device is not made for another', async () => {
+test('a device that is not attached again has one connection, to the first back-end', async () => {
   const { own, backEnds, close } = await fakeBackEnds(3);
   const [silent, answering, later] = own;
   const options = { name: 'fs a', backEnds, first: undefined, owner: undefined, answerMs: ANSWER_MS };

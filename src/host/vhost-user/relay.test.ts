@@ -138,7 +138,7 @@ test('a message cannot gather descriptors without an end: the connections end, a
   });
 });
 
-test('a back-end that sends without an end fills its own connection only, and stops nothing else', async () => {
+test('a back-end that sends endlessly fills its own connection only', async () => {
   await withRelay(async ({ qemu, backEnd, relayed }) => {
     const message: Message = { ...plain, request: GET_CONFIG, flags: 5, payload: Buffer.alloc(0) };
     let sent = 0;

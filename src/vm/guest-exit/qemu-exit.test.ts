@@ -4,7 +4,7 @@ import { ApiError } from '../../api/errors.ts';
 import { QmpError } from '../../qemu/qmp/qmp-error.ts';
 import { asFailedOperation } from './qemu-exit.ts';
 
-test('a command that QEMU did not answer is a failed operation, a fault of this program stays one', async () => {
+test('an unanswered command is a failed operation, a fault of this program stays one', async () => {
   await assert.rejects(
     asFailedOperation(() => Promise.reject(new QmpError('stop', 'QEMU ended before it answered'))),
     (error: unknown) =>

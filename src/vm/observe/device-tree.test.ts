@@ -21,7 +21,7 @@ test('the PCI address is an integer for a VM of the contract, and a text for one
   assert.deepEqual(addresses({ payload: { firmware: '/k' } }), current);
 });
 
-test('what a PCI function decodes is a range for a VM of the contract, and a BAR for one with a payload', () => {
+test('resources of a PCI function: ranges by the contract, BARs with a payload', () => {
   const io = { bar: 0, type: 'Io', base: 0xc000, size: 128, prefetchable: false } as const;
   const memory = { bar: 4, type: 'Mmio64', base: 2 ** 38, size: 16_384, prefetchable: true } as const;
   const known = { ...NOTHING_KNOWN, bySlot: new Map([[2, [io, memory]]]) };

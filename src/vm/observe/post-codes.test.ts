@@ -29,7 +29,7 @@ function openPort(context: TestContext) {
   };
 }
 
-test('a code is told with its range and the seconds since the boot, in the words of Cloud Hypervisor', (context) => {
+test('a code is logged with its range and the seconds since the boot', (context) => {
   const { lines, wait, write } = openPort(context);
   wait(96.537);
   write(0x40);

@@ -50,7 +50,7 @@ function zoneFor(zone: object, more: object = {}): unknown {
   };
 }
 
-test('RAM in the file of a memory zone: shared as it is, private and read-only, or a copy that a back-end sees', () => {
+test('RAM in the file of a zone: shared, private and read-only, or copied for a back-end', () => {
   const file = 'memory-backend-file';
   assert.deepEqual(zoneFor({ shared: true }), {
     mapped: [],

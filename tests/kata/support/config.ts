@@ -50,24 +50,33 @@ function sharedFolder(): Readonly<Record<string, Toml>> {
   };
 }
 
+/** Members of the hypervisor's section that both runtimes have. */
+function hypervisor({ initrd, template }: KataOptions): Readonly<Record<string, Toml>> {
+  return {
+    path: VMM,
+    valid_hypervisor_paths: [VMM],
+    kernel: KERNEL,
+    initrd,
+    kernel_params: CGROUPS,
+    default_vcpus: 1,
+    default_maxvcpus: 2,
+    default_memory: 512,
+    default_maxmemory: 2048,
+    disable_selinux: true,
+    disable_guest_selinux: true,
+    ...(template === undefined ? sharedFolder() : {}),
+  };
+}
+
 /** Writes configuration-clh.toml as docs/kubernetes.md has it for a machine without KVM. */
-export function writeKataConfig(path: string, { initrd, template, sizedAtStart = false }: KataOptions): void {
+export function writeKataConfig(path: string, options: KataOptions): void {
+  const { template, sizedAtStart = false } = options;
   writeToml(path, {
     'hypervisor.clh': {
-      path: VMM,
-      valid_hypervisor_paths: [VMM],
-      kernel: KERNEL,
-      initrd,
-      kernel_params: CGROUPS,
-      default_vcpus: 1,
-      default_maxvcpus: 2,
-      default_memory: 512,
-      default_maxmemory: 2048,
-      disable_selinux: true,
-      disable_guest_selinux: true,
+      ...hypervisor(options),
       disable_block_device_use: false,
       block_device_driver: 'virtio-blk',
-      ...(template === undefined ? sharedFolder() : { shared_fs: 'none' }),
+      ...(template === undefined ? {} : { shared_fs: 'none' }),
     },
     ...(template === undefined ? {} : { factory: { enable_template: true, template_path: template } }),
     'agent.kata': { dial_timeout: 120 },
@@ -83,33 +92,19 @@ export function writeKataConfig(path: string, { initrd, template, sizedAtStart =
 }
 
 /** Writes configuration-clh-runtime-rs.toml likewise. A pod that is sized at its start has the overhead instead of the default. */
-export function writeRuntimeRsConfig(
-  path: string,
-  { initrd, template, sizedAtStart = false }: KataOptions,
-): void {
+export function writeRuntimeRsConfig(path: string, options: KataOptions): void {
+  const { template, sizedAtStart = false } = options;
+  const factory = { enable_template: true, template_path: template ?? '' };
   writeToml(path, {
     'hypervisor.clh': {
-      path: VMM,
-      valid_hypervisor_paths: [VMM],
-      kernel: KERNEL,
-      initrd,
-      kernel_params: CGROUPS,
-      default_vcpus: 1,
-      default_maxvcpus: 2,
-      default_memory: 512,
-      default_maxmemory: 2048,
-      disable_selinux: true,
-      disable_guest_selinux: true,
+      ...hypervisor(options),
       overhead_vcpus: 1,
       overhead_memory: 512,
       block_device_driver: 'virtio-blk-pci',
       queue_size: 128,
       num_queues: 1,
-      ...(template === undefined ? sharedFolder() : {}),
     },
-    ...(template === undefined
-      ? {}
-      : { 'hypervisor.clh.factory': { enable_template: true, template_path: template } }),
+    ...(template === undefined ? {} : { 'hypervisor.clh.factory': factory }),
     'agent.kata': { dial_timeout_ms: 10, reconnect_timeout_ms: 120_000, create_container_timeout: 300 },
     runtime: {
       name: 'virt_container',

@@ -13,7 +13,7 @@ const threadsOf = (json: object) => {
   return { ids, mapping: propsOf(steps, 'virtio-blk-pci')['iothread-vq-mapping'] };
 };
 
-test('a queue with host CPUs of its own has a thread, and all other queues of the disk share one', () => {
+test('a queue with host CPUs has its own thread, the other queues of a disk share one', () => {
   const queue_affinity = [{ queue_index: 1, host_cpus: [0] }];
   assert.deepEqual(threadsOf({ path: '/d', num_queues: 3, queue_affinity }), {
     ids: ['x.q1', 'x.q'],

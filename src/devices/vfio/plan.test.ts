@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { propsOf, stepsOf } from '../common/test-kit.ts';
 import { vfio } from './index.ts';
 
-test('a PCI device of the host is passed by its folder in sysfs, with the group that was asked for', () => {
+test('a PCI device of the host is passed by its sysfs folder, with the requested group', () => {
   const facts = { sysfs: '/sys/devices/d' };
   const props = propsOf(stepsOf(vfio, { path: '/link' }, { facts }), 'vfio-pci');
   assert.deepEqual(props, { driver: 'vfio-pci', id: 'x', addr: '5', sysfsdev: '/sys/devices/d' });

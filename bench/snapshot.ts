@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { parseSavedMachine } from '../src/vm/machine-state/machine-description.ts';
+import { parseSnapshotState } from '../src/vm/snapshot/snapshot-state.ts';
 import { assertStatus } from '../tests/support/answers.ts';
 import { guestConfig } from '../tests/support/guest.ts';
 import { qemuOf } from '../tests/support/processes.ts';
@@ -141,7 +141,7 @@ const BODY = ({ folder }: Candidate): object => ({
 async function prepareLoads(one: Candidate): Promise<void> {
   const { vmm, folder } = one;
   const { size } = statSync(join(folder, 'last', 'memory-ranges'));
-  const { deviceState } = parseSavedMachine(readFileSync(join(folder, 'last', 'state.json'), 'utf8'), size);
+  const { deviceState } = parseSnapshotState(readFileSync(join(folder, 'last', 'state.json'), 'utf8'), size);
   writeFileSync(join(folder, 'state'), Buffer.from(deviceState, 'base64'));
   assertStatus(await vmm.put('vm.restore', BODY(one)), 204);
   const words = wordsOf(qemuOf(vmm.pid));

@@ -25,6 +25,7 @@ import { logVmEvent, type VmEvent } from './vm/events.ts';
 import type { Metrics } from './vm/observe/metrics.ts';
 import { dialectOfVm } from './vm/vm.ts';
 import { Vmm } from './vm/vmm.ts';
+import { closeInBackground } from './util/background.ts';
 
 const log = createLog('main');
 
@@ -220,11 +221,13 @@ async function openLog(verbosity: number, path: string | undefined): Promise<Dis
   const level = LEVELS[Math.min(verbosity, LEVELS.length - 1)] ?? 'warn';
   const file = path === undefined ? undefined : await openLogFile(path);
   // a log that cannot be written (a full disk, a closed pipe, a stopped terminal) must not end the guest
-  const output = createLineOutput(file?.fd ?? STDERR, droppedLines, { release: () => void file?.close() });
+  const output = createLineOutput(file?.fd ?? STDERR, droppedLines, {
+    release: () => closeInBackground(file),
+  });
   configureLog({ level, write: output.write, isTerminal: file === undefined && isatty(STDERR) });
   process.on('uncaughtException', (error) => {
     log.error(`unexpected: ${error.stack ?? error.message}`);
-    void exit(1);
+    exitOrAbort(1);
   });
   return { [Symbol.dispose]: output.close };
 }
@@ -257,6 +260,11 @@ async function exit(code: number): Promise<void> {
   await exitWith(code);
 }
 
+/** Ends the process, at once where the outputs cannot be flushed. */
+function exitOrAbort(code: number): void {
+  exit(code).catch(() => process.exit(code));
+}
+
 // one thread of libuv waits for input of the API socket, three may hang in file systems: four are left
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
 
@@ -265,7 +273,7 @@ function hintOf({ hint }: UsageError): string {
   return hint === undefined ? '' : `  ${hint.replace(/[^?.]$/, '$&.')} `;
 }
 
-void main(process.argv.slice(2))
+main(process.argv.slice(2))
   .then(
     () => 0,
     (error: unknown) => {
@@ -278,4 +286,5 @@ void main(process.argv.slice(2))
       return 1;
     },
   )
-  .then(exit);
+  .then(exitOrAbort)
+  .catch(() => process.exit(1));

@@ -18,4 +18,7 @@ async function main(): Promise<void> {
   if (stderr !== '') process.stderr.write(stderr.length > MOST ? `${clip(stderr, MOST)}\n` : stderr);
 }
 
-void main();
+main().catch((error: unknown) => {
+  process.exitCode = 1;
+  process.stderr.write(`${String(error)}\n`);
+});

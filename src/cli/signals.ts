@@ -14,7 +14,8 @@ export function onEndSignals(end: () => void): void {
       if (asked !== undefined) {
         if (performance.now() - asked < ONE_SIGNAL_MS) return;
         // with the usual exit code of the signal; the kernel kills QEMU
-        void exitWith(signal === 'SIGINT' ? 130 : 143);
+        const code = signal === 'SIGINT' ? 130 : 143;
+        exitWith(code).catch(() => process.exit(code));
       }
       asked = performance.now();
       log.info(`${signal}: ending`);

@@ -9,6 +9,7 @@ import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../native/readiness.ts';
 import { createReceive, type Receive } from '../native/descriptor-passing.ts';
 import { ReceivingStream } from './receiving-stream.ts';
+import { inBackground } from '../util/background.ts';
 
 const log = createLog('http');
 
@@ -35,7 +36,7 @@ export async function listen(
   // Node must not read: it would close the descriptors that arrive with the bytes
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     receiver ??= createReceiver();
-    void serveConnection(socket, receiver, onConnection);
+    inBackground('a connection cannot be served', serveConnection(socket, receiver, onConnection));
   });
   let receiver: Promise<Receiver> | undefined;
   const { removeFile } = await startListening(server, address);

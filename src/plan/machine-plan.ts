@@ -19,7 +19,7 @@ import { planSgx } from '../devices/sgx-epc/plan.ts';
 import { needsQmp, needsSharedMemory, type Step } from '../devices/common/step.ts';
 import { usesAcpi, withoutTimerCheck } from './kernel-command-line.ts';
 import { vcpuPlaces, type AcpiPatch } from './acpi-patch.ts';
-import { layOutMemory, nodeOfSection } from './memory-layout.ts';
+import { layOutMemory, nodeOfSection, type MemoryLayout } from './memory-layout.ts';
 import { planMemory } from './memory-steps.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 
@@ -55,16 +55,40 @@ export interface HostFacts {
   readonly facts: ReadonlyMap<string, unknown>;
 }
 
+/** Steps of a machine's devices, by their ids, in the order in which QEMU makes them. */
+export type DeviceSteps = ReadonlyMap<string, readonly Step[]>;
+
+/** The parts of a plan that a machine keeps: later operations on a device or on RAM need them. */
+export interface PlannedParts {
+  readonly deviceSteps: DeviceSteps;
+  /** RAM and NUMA nodes at the start */
+  readonly ram: MemoryLayout;
+}
+
+/** Plans the devices and the RAM of a machine. Pure. */
+export function planParts(
+  config: VmConfig,
+  placements: readonly Placement[],
+  { facts, acpiPatch }: Pick<HostFacts, 'facts' | 'acpiPatch'>,
+): PlannedParts {
+  const deviceSteps = inMakingOrder(placements).map((placement): [string, readonly Step[]] => [
+    placement.id,
+    planDevice(placement, facts.get(placement.id), config.iommu),
+  ]);
+  return {
+    deviceSteps: new Map(deviceSteps),
+    ram: layOutMemory(config, vcpuPlaces(config.cpus, acpiPatch)),
+  };
+}
+
 /** Plans the machine of a configuration: a pure function. */
 export function planMachine(
   config: VmConfig,
   placements: readonly Placement[],
   host: HostFacts,
+  { deviceSteps, ram: { regions, numa } }: PlannedParts = planParts(config, placements, host),
 ): MachinePlan {
-  const devices = inMakingOrder(placements).map((placement) =>
-    planDevice(placement, host.facts.get(placement.id), config.iommu),
-  );
-  const { regions, numa } = layOutMemory(config, vcpuPlaces(config.cpus, host.acpiPatch));
+  const devices = [...deviceSteps.values()];
   const sgx = planSgx(config.sgx_epc ?? [], (section) => nodeOfSection(config, section));
   const [ram] = regions;
   const steps = [

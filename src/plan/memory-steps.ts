@@ -1,16 +1,17 @@
 import type { VmConfig } from '../config/vm-config.ts';
 import type { MemoryPlan } from '../devices/common/machine-plan.ts';
-import { bootMemory, growingZones } from '../devices/memory/zones.ts';
+import type { Step } from '../devices/common/step.ts';
+import { bootMemory, growingZones, SINGLE_ZONE, zonesOf } from '../devices/memory/zones.ts';
 import {
   DIMMS_MAX,
   MEMORY_BLOCK,
   type MemoryConfig,
   type MemoryZoneConfig,
 } from '../devices/memory/config.ts';
-import type { RamRegion } from '../devices/memory/plan.ts';
+import { ramObject, type RamRegion } from '../devices/memory/plan.ts';
 import { virtioMem } from '../devices/virtio-mem/index.ts';
 import { virtioMemRegion } from '../devices/virtio-mem/plan.ts';
-import { layOutMemory } from './memory-layout.ts';
+import { layOutMemory, nodeOfZone } from './memory-layout.ts';
 import { qemuIdOf, type Placement } from './placement.ts';
 
 /** Physical address space in `bits` without `max_phys_bits`: that of QEMU's emulation. */
@@ -67,4 +68,18 @@ export function virtioMems(placements: readonly Placement[]): readonly VirtioMem
 
 function isZone(config: unknown): config is MemoryZoneConfig {
   return typeof config === 'object' && config !== null && 'hugepages' in config;
+}
+
+/** Plans a DIMM: RAM with the backing and in the NUMA node of the machine's RAM. */
+export function planDimm(index: number, size: number, config: VmConfig): readonly Step[] {
+  const [backing] = zonesOf(config.memory);
+  if (backing === undefined) throw new Error('the RAM has a zone');
+  const region: RamRegion = { id: `dimm${index}`, size, zones: [SINGLE_ZONE], backing, sparse: false };
+  const props = {
+    driver: 'pc-dimm',
+    id: `dimm${index}.device`,
+    memdev: region.id,
+    node: nodeOfZone(config, SINGLE_ZONE),
+  };
+  return [ramObject(region), { kind: 'device', props }];
 }

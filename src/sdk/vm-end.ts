@@ -40,7 +40,7 @@ export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd
   return new Promise((resolve) => {
     let isEnding = false;
     let crash: string | undefined;
-    void vmmEnded.then((end) => resolve({ ...end, reason: 'exit' }));
+    vmmEnded.then((end) => resolve({ ...end, reason: 'exit' })).catch(() => undefined);
     const look = async (): Promise<void> => {
       // while the VMM shuts down, its exit code decides
       if (!(await isShutDown()) || isEnding) return;
@@ -52,7 +52,7 @@ export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd
       if (source !== 'vm') return;
       if (event === 'booting' || event === 'restoring') crash = undefined;
       if (event === 'crashed') crash = String(properties?.['reason']);
-      if (event === 'shutdown' || event === 'deleted') void look();
+      if (event === 'shutdown' || event === 'deleted') look().catch(() => undefined);
     });
   });
 }

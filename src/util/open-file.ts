@@ -3,6 +3,7 @@ import { open, stat, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf } from './errno.ts';
 import { beforeDeadline, pathError } from './path-deadline.ts';
+import { closeInBackground } from './background.ts';
 
 /*
  * The one way to open a path that a user or a client named. An open(2) of a FIFO waits for the other end, and any call on
@@ -121,7 +122,7 @@ async function openWhenRead(path: string, flags: number, request: OpenRequest): 
       return await beforeDeadline(path, () => open(path, nonBlocking, mode), {
         deadlineMs,
         signal,
-        onLate: (late) => void late.close(),
+        onLate: closeInBackground,
       });
     } catch (error) {
       if (codeOf(error) !== 'ENXIO') throw error;

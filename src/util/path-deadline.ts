@@ -83,7 +83,7 @@ export function beforeDeadline<T>(
       if (result.status === 'fulfilled') resolve(result.value);
       else reject(result.reason);
     };
-    void finish();
+    finish().catch(reject);
   });
 }
 

@@ -10,11 +10,11 @@ import { qemuIdOf, type Placement } from '../plan/placement.ts';
 import { reasonOf } from '../util/errno.ts';
 import { logNotice } from '../util/log.ts';
 
-/** Host's end of a serial port, virtio console or debug port: it outlives QEMU, so that a reboot keeps the PTY. */
+/** Host's end of a serial port, virtio console or debug port. It stays open when QEMU exits, so that a reboot keeps the PTY. */
 interface Console {
-  /** path of the PTY, where there is one */
+  /** path of the PTY where the console has one */
   readonly path: string | undefined;
-  /** Connects the guest's side; the one before is let go. */
+  /** Connects the channel of a new machine. */
   readonly attach: (guest: Duplex) => void;
   readonly dispose: () => void;
 }
@@ -22,13 +22,13 @@ interface Console {
 const CONSOLES = ['serial', 'console', 'debug_console'] as const;
 type Which = (typeof CONSOLES)[number];
 
-/** What is the same of all of them; only some can be on a socket. */
+/** Members that all consoles have; only some can be on a socket. */
 type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: string | undefined };
 
-/** Of the consoles that share the terminal, the first of these gets what is typed. */
+/** Of the consoles that share the terminal, the first of these gets the input. */
 const TYPED_INTO: readonly Which[] = ['console', 'serial', 'debug_console'];
 
-/** Opens the host's end where the mode has one: Pty, Tty and Socket. */
+/** Opens the host's end in the modes that have one: Pty, Tty and Socket. */
 async function openConsole(which: Which, config: VmConfig): Promise<Console | undefined> {
   const { mode, socket }: AnyConsole = config[which] ?? { mode: 'Off', file: undefined };
   switch (mode) {
@@ -57,13 +57,13 @@ function createConsole(which: Which, end: HostConsole, path?: string): Console {
   return {
     path,
     attach: (guest) => {
-      // output of the previous machine that was held back is written first
+      // buffered output of the previous machine is written first
       current?.resume();
       current = guest;
       guest.on('error', ignore);
-      // input is held back until the next machine is attached
+      // input is not read until the next machine is attached
       guest.once('close', () => current === guest && end.pauseInput());
-      forwardOutput(guest, end, { canHold: which === 'serial' });
+      forwardOutput(guest, end, { canWait: which === 'serial' });
       forwardInput(end, guest);
     },
     dispose: () => {
@@ -74,21 +74,21 @@ function createConsole(which: Which, end: HostConsole, path?: string): Console {
 }
 
 /**
- * Forwards the guest's output. Only a serial port can be held back: QEMU retries when its socket has space. With the
- * other two, QEMU as a whole would stop, QMP included.
+ * Forwards the guest's output. Only a serial port may wait for its reader: QEMU retries when its socket has space. With the
+ * other two all of QEMU would wait, QMP included.
  */
-function forwardOutput(guest: Duplex, end: HostConsole, { canHold }: { readonly canHold: boolean }): void {
+function forwardOutput(guest: Duplex, end: HostConsole, { canWait }: { readonly canWait: boolean }): void {
   guest.on('data', (bytes: Buffer) => {
-    if (end.write(bytes) || !canHold) return;
+    if (end.write(bytes) || !canWait) return;
     guest.pause();
     end.onDrain(() => guest.resume());
   });
 }
 
-/** How much typed input is queued for a guest that does not read it, in bytes; beyond that, input is held back. */
+/** Most input that is buffered for a guest that does not read it, in bytes. */
 const INPUT_BYTES = 65_536;
 
-/** Forwards typed input to the guest; while the guest does not read it, input is held back. */
+/** Forwards input to the guest. While the guest does not read it, input is not read from the host. */
 function forwardInput(end: HostConsole, guest: Duplex): void {
   end.onInput((bytes) => {
     guest.write(bytes);
@@ -98,21 +98,20 @@ function forwardInput(end: HostConsole, guest: Duplex): void {
   end.resumeInput();
 }
 
-/** The stream ends with QEMU, whose end is told elsewhere. */
+/** Errors of the stream come from an exit of QEMU, which is reported elsewhere. */
 function ignore(): void {
   return undefined;
 }
 
-/** The consoles of a VM. */
-export interface Consoles {
-  /** Connects a new machine's channels, which are found by QEMU's ids of the devices. */
+/** The host's ends of a VM's consoles; disposing of them closes them. */
+export interface Consoles extends Disposable {
+  /** Connects a new machine's channels; the map has QEMU's ids of the devices. */
   readonly attach: (channels: ReadonlyMap<string, Duplex>, placements: readonly Placement[]) => void;
-  /** The configuration with the PTYs' paths written into it. */
+  /** Returns the configuration with the PTYs' paths. */
   readonly complete: (config: VmConfig) => VmConfig;
-  readonly dispose: () => void;
 }
 
-/** Opens the host's ends of the consoles; none stays open when one cannot be opened. */
+/** Opens the host's ends of the consoles. Rejects with ApiError naming the console, and none stays open then. */
 export async function openConsoles(config: VmConfig): Promise<Consoles> {
   const open = new Map<Which, Console>();
   const dispose = (): void => {
@@ -145,7 +144,7 @@ export async function openConsoles(config: VmConfig): Promise<Consoles> {
         debug_console: withPath(config.debug_console, open.get('debug_console')),
       }),
     }),
-    dispose,
+    [Symbol.dispose]: dispose,
   };
 }
 

@@ -6,23 +6,22 @@ import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Machine } from './machine.ts';
 import type { Live } from './vm.ts';
 import { pathOf } from './snapshot/url-path.ts';
+import { closeInBackground } from '../util/background.ts';
 
-/** The engine's name of the descriptor that it writes to. */
+/** QEMU's name of the file descriptor that it writes to. */
 const FILE = 'coredump';
 
 /**
- * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The guest stands still meanwhile.
- * Rejects with ApiError naming the path, and then there is no file.
+ * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The vCPUs are stopped meanwhile.
+ * Rejects with ApiError naming the path; no file is left then.
  */
 export async function dumpCore({ machine }: Live, url: string): Promise<void> {
   const path = pathOf(url, 'file');
-  // what is there is somebody's
+  // an existing file is not overwritten
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
-  const file = await beforeDeadline(path, create, { onLate: (late) => void late.close() }).catch(
-    (error: unknown) => {
-      throw failure(path, error);
-    },
-  );
+  const file = await beforeDeadline(path, create, { onLate: closeInBackground }).catch((error: unknown) => {
+    throw failure(path, error);
+  });
   try {
     await machine.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
     await writeDump(machine);
@@ -34,7 +33,7 @@ export async function dumpCore({ machine }: Live, url: string): Promise<void> {
   }
 }
 
-/** The end of a dump is told by an event, as it may take longer than an answer. */
+/** Starts a dump and waits for QEMU's event of its completion: it may take longer than the time limit of an answer. */
 async function writeDump({ qemu }: Machine): Promise<void> {
   let forget = (): void => undefined;
   let stopWatch = (): void => undefined;
@@ -49,7 +48,10 @@ async function writeDump({ qemu }: Machine): Promise<void> {
       const isWhole = result.status === 'completed';
       resolve(isWhole ? undefined : `QEMU could not write it: ${JSON.stringify(error)}`);
     });
-    void qemu.ended.then(({ detail }) => resolve(`QEMU ended: ${detail}`));
+    qemu.ended.then(
+      ({ detail }) => resolve(`QEMU ended: ${detail}`),
+      (error: unknown) => resolve(reasonOf(error)),
+    );
   });
   try {
     await qemu.qmp.execute('dump-guest-memory', { paging: false, protocol: `fd:${FILE}`, detach: true });

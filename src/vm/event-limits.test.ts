@@ -8,7 +8,7 @@ const PANIC: VmEvent = { source: 'guest', event: 'panic', properties: { event: '
 
 const reset = (id: string): VmEvent => ({ source: 'virtio-device', event: 'reset', properties: { id } });
 
-test('what a guest can cause is limited by kind and device, and counted in the end', () => {
+test('events of a guest are limited by kind and device, and those dropped are counted', () => {
   const seen: VmEvent[] = [];
   const record = limitEvents((event) => seen.push(event), LIMIT);
   for (let i = 0; i < 400_000; i++) record(PANIC);
@@ -23,7 +23,7 @@ test('what a guest can cause is limited by kind and device, and counted in the e
   ]);
 });
 
-test('the end of an interval tells of what was dropped in it', (context) => {
+test('the number of dropped events is recorded when an interval is over', (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] });
   const seen: VmEvent[] = [];
   const record = limitEvents((event) => seen.push(event), LIMIT);
@@ -35,7 +35,7 @@ test('the end of an interval tells of what was dropped in it', (context) => {
   assert.equal(seen.length, 3);
 });
 
-test('what the host does is never dropped', () => {
+test('events of the host are never dropped', () => {
   const seen: VmEvent[] = [];
   const record = limitEvents((event) => seen.push(event), LIMIT);
   for (let i = 0; i < 50; i++) record(lifecycleEvent('paused'));

@@ -1,7 +1,7 @@
 import { createLimiter, OUTSIDE_LIMIT, type Limiter, type RateLimit } from '../util/rate-limit.ts';
 import type { OnVmEvent, VmEvent } from './events.ts';
 
-/** Events that a guest can cause as often as it likes. */
+/** Events that a guest can cause at any rate. */
 const BY_GUEST: ReadonlySet<VmEvent['event']> = new Set([
   'panic',
   'watchdog',
@@ -20,8 +20,8 @@ interface Kind {
 }
 
 /**
- * Limits the events that a guest can cause, each kind of each device by itself, and tells at the end of each interval, and at the
- * end of the VM, how many were dropped. All other events pass, in order.
+ * Limits the events that a guest can cause, separately for each kind and device. The number of dropped events is recorded when an
+ * interval is over, and when the VM shuts down. All other events pass, in order.
  */
 export function limitEvents(record: OnVmEvent, limit: RateLimit = OUTSIDE_LIMIT): OnVmEvent {
   const kinds = new Map<string, Kind>();
@@ -41,14 +41,14 @@ export function limitEvents(record: OnVmEvent, limit: RateLimit = OUTSIDE_LIMIT)
     }
     if (ENDS.has(event.event)) {
       for (const kind of kinds.values()) flush(kind);
-      // devices of a machine that is gone have no more events
+      // devices of a machine that has exited have no further events
       kinds.clear();
     }
     record(event);
   };
 }
 
-/** Events after which nothing more comes of a machine. */
+/** Events after which a machine has no further ones. */
 const ENDS: ReadonlySet<VmEvent['event']> = new Set(['shutdown', 'deleted']);
 
 function kindOf(kinds: Map<string, Kind>, event: VmEvent, limit: RateLimit): Kind {

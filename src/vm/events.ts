@@ -1,10 +1,12 @@
-import { qemuIdOf, bdfOf, type Placement } from '../plan/placement.ts';
+import { dialectOf } from '../config/dialect.ts';
+import type { VmConfig } from '../config/vm-config.ts';
+import { bdfOf, qemuIdOf, type Placement } from '../plan/placement.ts';
 import type { QmpEvent } from '../qemu/qmp/events.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('event');
 
-/** Turns in the life of a VM, in Cloud Hypervisor's words. */
+/** Lifecycle events of a VM, by Cloud Hypervisor's names. */
 export type LifecycleEvent =
   | 'booting'
   | 'booted'
@@ -23,11 +25,11 @@ export type LifecycleEvent =
   | 'restoring'
   | 'restored';
 
-/** Something that happened to the VMM or its VM, as the event monitor records it. */
+/** An event of the VMM or its VM, as the event monitor records it. */
 export type VmEvent =
   | { readonly source: 'vmm'; readonly event: 'starting' | 'shutdown' }
   | { readonly source: 'vm'; readonly event: LifecycleEvent }
-  /** the guest's driver has taken a device, or let it go */
+  /** the guest's driver has activated a device, or reset it */
   | {
       readonly source: 'virtio-device';
       readonly event: 'activated' | 'reset';
@@ -39,23 +41,23 @@ export type VmEvent =
       readonly event: 'device-removed';
       readonly properties: { readonly id: string; readonly bdf: string };
     }
-  /** QEMU has ended unexpectedly, or no new machine could be started: `shutdown` follows where one ran */
+  /** QEMU exited unexpectedly, or a reboot failed: `shutdown` follows where a machine ran */
   | { readonly source: 'vm'; readonly event: 'crashed'; readonly properties: { readonly reason: string } }
-  /** the guest stopped feeding the watchdog: a reset follows */
+  /** the guest did not serve its watchdog in time: a reset follows */
   | { readonly source: 'vm'; readonly event: 'watchdog' }
-  /** the guest's kernel says so, by its pvpanic device */
+  /** a panic of the guest's kernel, reported by its pvpanic device */
   | {
       readonly source: 'guest';
       readonly event: 'panic';
       readonly properties: { readonly event: 'panic' | 'crash_loaded' };
     }
-  /** so many events of a kind came too fast for the record; `id` of the device where they are one's */
+  /** number of events of one kind, and of device `id` where they have one, beyond the limit of the record */
   | {
       readonly source: 'vm' | 'virtio-device' | 'guest';
       readonly event: 'dropped';
       readonly properties: { readonly event: string; readonly id?: string; readonly count: string };
     }
-  /** the host could not read or write for a disk; the guest was told */
+  /** an I/O error of the host for a disk, which the guest received */
   | {
       readonly source: 'virtio-device';
       readonly event: 'block-io-error';
@@ -65,17 +67,27 @@ export type VmEvent =
 /** Called with each event, in order. */
 export type OnVmEvent = (event: VmEvent) => void;
 
-/** An event of the VM itself that says nothing more. */
+/** Returns a lifecycle event. */
 export function lifecycleEvent(event: LifecycleEvent): VmEvent {
   return { source: 'vm', event };
 }
 
-/** A device that has gone. */
+/** Emits `restoring` at the moment at which the configuration's dialect does: before the devices are `activated`, or after. */
+export function emitRestoring(
+  emit: OnVmEvent,
+  config: VmConfig,
+  moment: 'before activated' | 'after activated',
+): void {
+  const isAfter = moment === 'after activated';
+  if (dialectOf(config).tellsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
+}
+
+/** Returns the event of a device that the guest has released. */
 export function deviceRemoved({ id, slot }: Placement): VmEvent {
   return { source: 'vm', event: 'device-removed', properties: { id, bdf: bdfOf(slot ?? 0) } };
 }
 
-/** An engine's message as an event of the VM, where it is one. */
+/** Returns the VM's event for one of QEMU's; undefined where there is none. */
 export function vmEventOf(message: QmpEvent, placements: readonly Placement[]): VmEvent | undefined {
   switch (message.event) {
     case 'WATCHDOG':
@@ -94,7 +106,7 @@ export function vmEventOf(message: QmpEvent, placements: readonly Placement[]): 
   }
 }
 
-/** The engine names a disk by its place in the object tree, `/machine/peripheral/<id>/virtio-backend`. */
+/** Returns the id of the disk at a path in QEMU's object tree, `/machine/peripheral/<id>/virtio-backend`. */
 function ownerOf(path: string, placements: readonly Placement[]): string {
   const name = path.split('/')[3] ?? '';
   return placements.find((one) => qemuIdOf(one) === name)?.id ?? name;

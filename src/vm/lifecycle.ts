@@ -4,21 +4,22 @@ import { dialectOf } from '../config/dialect.ts';
 import { withoutDevice } from '../config/merge.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
+import { inBackground } from '../util/background.ts';
 import { createLog } from '../util/log.ts';
-import { lifecycleEvent } from './events.ts';
+import { emitRestoring, lifecycleEvent } from './events.ts';
 import { handleExit, handlePanic, type ExitActions } from './guest-exit/handle-exit.ts';
 import { releaseEjected } from './hotplug/ejected.ts';
 import type { Machine } from './machine.ts';
 import { receiveVm } from './migration/receive.ts';
+import { restoreVm } from './snapshot/restore.ts';
 import { sendVm } from './migration/send.ts';
 import { followDebugger } from './observe/follow-debugger.ts';
 import { watchMachine } from './observe/machine-watch.ts';
 import type { Operation } from './operation-queue.ts';
 import { checkNoVm } from './operations.ts';
-import { bootVm, restartVm, resumeVm, withMachine } from './power.ts';
+import { bootVm, rebootVm, resumeVm, withMachine } from './power.ts';
 import { deleteAndEnd, deleteVm, endVmm } from './shutdown.ts';
 import { withNetDescriptors } from './snapshot/restored-nets.ts';
-import { restoreVm } from './snapshot/restore.ts';
 import { Vm } from './vm.ts';
 import type { VmmState } from './vmm-state.ts';
 
@@ -42,10 +43,15 @@ export async function bootOrResume(vmm: VmmState, vm: Vm, signals: ShutdownSigna
   watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
 }
 
-/** Replaces the machine of a VM; its vCPUs wait before their first instruction where it `holds`. */
-export async function reboot(vmm: VmmState, vm: Vm, signals: ShutdownSignals, holds: boolean): Promise<void> {
+/** Replaces the machine of a VM; its vCPUs wait before their first instruction where it `startsPaused`. */
+export async function reboot(
+  vmm: VmmState,
+  vm: Vm,
+  signals: ShutdownSignals,
+  startsPaused: boolean,
+): Promise<void> {
   if (vm.live === undefined) return;
-  watchInBackground(vmm, vm, await restartVm(vm, vm.live, { signals, emit: vmm.emit, holds }));
+  watchInBackground(vmm, vm, await rebootVm(vm, vm.live, { signals, emit: vmm.emit, startsPaused }));
 }
 
 /** Serves vm.restore. `fds`: file descriptors of networks that came with the request. */
@@ -58,7 +64,7 @@ export async function restore(
   vmm.received.add(fds);
   checkNoVm(vmm, 'vm.restore');
   const whole = withNetDescriptors(request, fds);
-  const vm = await restoreVm(whole, signals, (config) => emitRestoring(vmm, config, false));
+  const vm = await restoreVm(whole, signals, vmm.emit);
   await adopt(vmm, vm);
   if (request.resume) await resumeVm(vm, vmm.emit);
 }
@@ -70,7 +76,7 @@ export async function receive(
   signals: ShutdownSignals,
 ): Promise<void> {
   checkNoVm(vmm, 'vm.receive-migration');
-  const vm = await receiveVm(url, signals, (config) => emitRestoring(vmm, config, false));
+  const vm = await receiveVm(url, signals, vmm.emit);
   await adopt(vmm, vm);
   await resumeVm(vm, vmm.emit);
 }
@@ -78,13 +84,8 @@ export async function receive(
 async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
   vmm.vm = vm;
   if (vm.live !== undefined) await watch(vmm, vm, vm.live.machine);
-  emitRestoring(vmm, vm.config, true);
+  emitRestoring(vmm.emit, vm.config, 'after activated');
   vmm.emit(lifecycleEvent('restored'));
-}
-
-/** Emits `restoring` before the devices are active or after, whichever the configuration's dialect does. */
-function emitRestoring({ emit }: VmmState, config: VmConfig, areActive: boolean): void {
-  if (dialectOf(config).tellsActivatedFirst === areActive) emit(lifecycleEvent('restoring'));
 }
 
 /** Serves vm.send-migration. */
@@ -99,7 +100,7 @@ export async function send(vmm: VmmState, vm: Vm, url: string, signals: Shutdown
 }
 
 function watchInBackground(vmm: VmmState, vm: Vm, machine: Machine): void {
-  watch(vmm, vm, machine).catch((error: unknown) => log.error(errorChain(error).join(': ')));
+  inBackground('events of the machine', watch(vmm, vm, machine));
 }
 
 /**
@@ -117,17 +118,17 @@ function watch(vmm: VmmState, vm: Vm, machine: Machine): Promise<void> {
   machine.qemu.onEvent(({ event }) => {
     if (vm.config.gdb === true && vm.live?.machine === machine) followDebugger(vm, event);
   });
-  machine.qemu.ended
-    .then((end) =>
-      whileCurrent((signals) => handleExit(actions, vm, { ...end, trouble: machine.guestFailure }, signals)),
-    )
-    // `ended` never rejects
-    .catch((error: unknown) => log.error(errorChain(error).join(': ')));
+  const onExit = machine.qemu.ended.then((end) =>
+    whileCurrent((signals) =>
+      handleExit(actions, vm, { ...end, guestFailure: machine.guestFailure }, signals),
+    ),
+  );
+  inBackground('exit of QEMU', onExit);
   return watchMachine(machine, {
     emit: vmm.emit,
     watchesDrivers: vmm.options.watchesDrivers,
     onEjected: () => whileCurrent(() => releaseEjected(machine)),
-    forget: ({ device, id }) => {
+    removeFromConfig: ({ device, id }) => {
       if (device.removable) vm.config = withoutDevice(vm.config, device, id);
     },
     onPanic: vmm.options.onPanic && (() => whileCurrent((signals) => handlePanic(actions, vm, signals))),
@@ -139,6 +140,6 @@ function exitActions(vmm: VmmState): ExitActions {
     policies: vmm.options,
     emit: vmm.emit,
     exit: (vm, problem) => deleteAndEnd(vmm, vm, problem),
-    restart: (vm, signals, holds) => reboot(vmm, vm, signals, holds),
+    restart: (vm, signals, startsPaused) => reboot(vmm, vm, signals, startsPaused),
   };
 }

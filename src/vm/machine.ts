@@ -2,7 +2,9 @@ import type { VmCounters } from '../api/replies.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { BuiltInFirmware } from '../devices/common/machine-plan.ts';
 import type { AcpiPatch } from '../plan/acpi-patch.ts';
+import type { Step } from '../devices/common/step.ts';
 import type { HostFacts } from '../plan/machine-plan.ts';
+import type { MemoryLayout } from '../plan/memory-layout.ts';
 import type { Layout, Placement } from '../plan/placement.ts';
 import type { Qemu } from '../qemu/process/qemu.ts';
 import type { HostPorts } from './devices/net/host-ports.ts';
@@ -22,6 +24,8 @@ export interface Machine {
   readonly config: VmConfig;
   /** vCPUs, RAM and NUMA nodes at the start */
   readonly bootConfig: BootConfig;
+  /** RAM and NUMA nodes of `bootConfig` */
+  readonly ram: MemoryLayout;
   readonly qemu: Qemu;
   readonly accelerator: HostFacts['accelerator']['name'];
   /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
@@ -32,6 +36,8 @@ export interface Machine {
   readonly kernelEntry: number | undefined;
   /** ids and slots of the devices; another value when one is attached or detached */
   layout: Layout;
+  /** steps by which QEMU has made each device, by its id */
+  readonly deviceSteps: Map<string, readonly Step[]>;
   /** host resources of the devices */
   readonly preparations: Preparations;
   /** ports of the host that QEMU chose for forwards; another value when a network is attached or detached */

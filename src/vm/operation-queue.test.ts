@@ -7,13 +7,13 @@ const ENDED = /was ended: the VM is to be shut down/;
 const AT_ONCE = { grace: 1, abandon: 1 };
 const LATE = { grace: 60_000, abandon: 60_000 };
 
-/** An operation that ends when the test says so. */
+/** Returns an operation that the test completes. */
 function held() {
   const { promise, resolve } = deferred<string>();
   return { operation: () => promise, end: () => resolve('done') };
 }
 
-test('operations run in the order in which they came, also behind one that failed', async () => {
+test('operations run in the order of arrival, also after one that failed', async () => {
   const order: number[] = [];
   const queue = createQueue();
   const first = queue.run(async () => {
@@ -36,7 +36,7 @@ test('an operation that throws at once fails as any other', async () => {
   assert.equal(tidied, 1);
 });
 
-test('tidying up follows each operation, and comes before the next', async () => {
+test('the clean-up follows each operation, before the next one runs', async () => {
   const order: string[] = [];
   const queue = createQueue(() => order.push('tidy'));
   await Promise.all([1, 2].map((n) => queue.run(async () => order.push(`operation ${n}`))));
@@ -56,7 +56,7 @@ test('an interrupt ends waits for the host, also of operations that are still qu
   assert.equal(await after, false);
 });
 
-test('what does not end in its time is killed, and then left behind; what waits is not begun', async () => {
+test('an operation that does not end in time is killed, then abandoned; waiting ones do not begin', async () => {
   const queue = createQueue(undefined, AT_ONCE);
   let kills = 0;
   const { operation, end } = held();
@@ -71,7 +71,7 @@ test('what does not end in its time is killed, and then left behind; what waits 
   end();
 });
 
-test('an operation whose QEMU was killed fails in its own words', async () => {
+test('an operation whose QEMU was killed fails with its own message', async () => {
   const queue = createQueue(undefined, { grace: 1, abandon: 60_000 });
   const { promise, reject } = deferred<void>();
   const running = queue.run(() => promise);

@@ -1,27 +1,27 @@
 import { ApiError } from '../api/errors.ts';
 import { onAbort, type ShutdownSignals } from '../util/shutdown-signals.ts';
 
-/** Something that is done to the VM; `signals` tell it that the VM is to be shut down. */
+/** An operation on the VM; `signals` end it where the VM is to be shut down. */
 export type Operation<T> = (signals: ShutdownSignals) => Promise<T>;
 
-/** Runs operations one at a time, in the order in which they came. */
+/** Queue of operations: one runs at a time, in the order of arrival. */
 export interface Queue {
-  /** A failed operation does not hold up the next. */
+  /** Queues an operation; the next one runs also where it fails. */
   readonly run: <T>(operation: Operation<T>) => Promise<T>;
   /**
-   * Ends the operations that run or wait, so that the next one gets its turn soon: their waits for the host at once; `kill` is
-   * called where they have not ended after a short time, and an operation that does not end even then is left behind.
+   * Ends the operations that run or wait, so that the next one runs soon. Their waits for the host end at once. Where they have not
+   * ended after a short time `kill` is called, and an operation that does not end even then is abandoned: it rejects, and the next runs.
    */
   readonly interrupt: (kill: () => void) => void;
-  /** Whether no operation runs or waits. */
+  /** Returns true if no operation runs or waits. */
   readonly isIdle: () => boolean;
 }
 
-/** How long interrupted operations may take, in milliseconds; together with QEMU's end less than 5 s. */
+/** Time limits of interrupted operations, in milliseconds; together with the exit of QEMU less than 5 s. */
 export interface InterruptTimes {
-  /** to end by themselves: most take less, and their clients get the answer that they would have got */
+  /** until QEMU is killed: most operations finish before, and their clients get the usual answer */
   readonly grace: number;
-  /** to end after QEMU was killed */
+  /** after that, until they are abandoned */
   readonly abandon: number;
 }
 
@@ -31,12 +31,12 @@ const TIMES: InterruptTimes = { grace: 1500, abandon: 3000 };
 interface Ends {
   readonly waits: AbortController;
   readonly kill: AbortController;
-  /** aborted where an operation is left behind */
+  /** aborted where an operation is abandoned */
   readonly abandon: AbortController;
 }
 
-/** @param tidy is called after each operation, however it ended */
-export function createQueue(tidy: () => void = () => undefined, times = TIMES): Queue {
+/** Returns an empty queue. `cleanUp` is called after each operation, also where it fails. */
+export function createQueue(cleanUp: () => void = () => undefined, times = TIMES): Queue {
   let last: Promise<unknown> = Promise.resolve();
   let ends = newEnds();
   let open = 0;
@@ -45,7 +45,7 @@ export function createQueue(tidy: () => void = () => undefined, times = TIMES): 
     return new Promise<T>((resolve, reject) => {
       const stopListening = onAbort(own.abandon.signal, () => reject(interrupted()));
       const begin = async (): Promise<T> => operation({ waits: own.waits.signal, kill: own.kill.signal });
-      begin().finally(tidy).finally(stopListening).then(resolve, reject);
+      begin().finally(cleanUp).finally(stopListening).then(resolve, reject);
     });
   };
   return {
@@ -69,7 +69,8 @@ export function createQueue(tidy: () => void = () => undefined, times = TIMES): 
         }, times.grace),
         setTimeout(() => own.abandon.abort(), times.grace + times.abandon),
       ];
-      void last.then(() => timers.forEach(clearTimeout));
+      const clear = (): void => timers.forEach(clearTimeout);
+      last.then(clear, clear);
     },
   };
 }

@@ -1,60 +1,62 @@
 import { ApiError } from '../api/errors.ts';
 import type { Qmp } from '../qemu/qmp/connection.ts';
-import { openConsoles } from './consoles.ts';
 import { lifecycleEvent, type OnVmEvent } from './events.ts';
 import { withExitReason } from './guest-exit/qemu-exit.ts';
-import { restartPatience } from './hotplug/patience.ts';
+import { restartReleaseTimes } from './hotplug/release-times.ts';
+import { bootMachine } from './launch/boot.ts';
 import type { Machine } from './machine.ts';
-import { startMachine, type StartOptions } from './launch/machine.ts';
 import { activateImages } from './machine-state/images.ts';
+import type { ShutdownSignals } from '../util/shutdown-signals.ts';
+import type { StateTransition } from './transitions.ts';
 import type { Live, Vm } from './vm.ts';
 
-/** Boots a VM that is Created or Shutdown. Rejects with ApiError; the VM is unchanged then. */
-export async function bootVm(vm: Vm, options: StartOptions): Promise<Machine> {
-  const consoles = await openConsoles(vm.config);
-  try {
-    const { rawImages } = vm;
-    const machine = await startMachine(vm.config, consoles, { ...options, rawImages });
-    enter(vm, { consoles, machine }, isDebugged(machine) ? 'boot-stopped' : 'boot');
-    return machine;
-  } catch (error) {
-    consoles.dispose();
-    throw error;
-  }
+/** Signals that end an operation, and the receiver of its events. */
+export interface PowerOptions {
+  readonly signals: ShutdownSignals;
+  readonly emit: OnVmEvent;
 }
 
-/** Replaces the machine by a new one from the same configuration, behind the same PTYs. A failure leaves the VM Shutdown. */
-export async function restartVm(
+/** Boots a VM that is Created or Shutdown. Rejects with ApiError; the VM is unchanged then. */
+export async function bootVm(vm: Vm, options: PowerOptions): Promise<Machine> {
+  const { config, rawImages } = vm;
+  const live = await bootMachine({ config, rawImages, ...options });
+  return enter(vm, live, isDebugged(live.machine) ? 'boot-stopped' : 'boot');
+}
+
+/**
+ * Replaces the machine by a new one from the same configuration, behind the same PTYs; its vCPUs wait before their first instruction
+ * where it `startsPaused`. A failure leaves the VM Shutdown.
+ */
+export async function rebootVm(
   vm: Vm,
   { consoles, machine }: Live,
-  options: StartOptions,
+  { signals, emit, startsPaused }: PowerOptions & { readonly startsPaused: boolean },
 ): Promise<Machine> {
   // first: the exit of the old machine is expected and has no consequences
   vm.live = undefined;
   try {
     await machine.end();
-    options.emit(lifecycleEvent('shutdown'));
-    const started = await startMachine(vm.config, consoles, {
-      ...options,
-      rawImages: vm.rawImages,
-      hostPorts: machine.hostPorts,
-    });
-    const { holds = false, emit } = options;
-    enter(vm, { consoles, machine: started }, holds || isDebugged(started) ? 'reboot-stopped' : 'reboot');
-    if (holds) emit(lifecycleEvent('paused'));
-    return started;
+    emit(lifecycleEvent('shutdown'));
+    const { config, rawImages } = vm;
+    const previous = { consoles, hostPorts: machine.hostPorts };
+    const live = await bootMachine({ config, rawImages, signals, emit, startsPaused, previous });
+    const isStopped = startsPaused || isDebugged(live.machine);
+    enter(vm, live, isStopped ? 'reboot-stopped' : 'reboot');
+    if (startsPaused) emit(lifecycleEvent('paused'));
+    return live.machine;
   } catch (error) {
-    consoles.dispose();
+    consoles[Symbol.dispose]();
     vm.change('shutdown');
-    options.emit(lifecycleEvent('shutdown'));
+    emit(lifecycleEvent('shutdown'));
     throw error;
   }
 }
 
-function enter(vm: Vm, live: Live, transition: Parameters<Vm['change']>[0]): void {
+function enter(vm: Vm, live: Live, transition: StateTransition): Machine {
   vm.change(transition);
   vm.config = live.machine.config;
   vm.live = live;
+  return live.machine;
 }
 
 function isDebugged({ config }: Machine): boolean {
@@ -82,7 +84,7 @@ export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
 async function startVcpus(machine: Machine): Promise<void> {
   // a VM that was sent to another VMM has released the locks of its images
   await activateImages(machine);
-  restartPatience(machine);
+  restartReleaseTimes(machine);
   await machine.qemu.qmp.execute('cont').catch((error: unknown) => {
     throw new ApiError('failed', 'The vCPUs could not be started', { cause: error });
   });
@@ -106,7 +108,7 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   try {
     await live.machine.end();
   } finally {
-    live.consoles.dispose();
+    live.consoles[Symbol.dispose]();
     vm.change('shutdown');
     emit(lifecycleEvent('shutdown'));
   }

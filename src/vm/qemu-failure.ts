@@ -4,10 +4,10 @@ import { QemuError } from '../qemu/process/qemu-error.ts';
 import { hiddenCause } from '../util/hidden-cause.ts';
 
 /**
- * QEMU's words about one of its parts as words about the device that the client knows.
- * `otherwise` is what is said where no device can be named.
+ * Returns an error of QEMU about one of its objects as an error about the device that the client knows. `otherwise` is the message
+ * where the object belongs to no device.
  */
-export function engineFailure(error: unknown, placements: readonly Placement[], otherwise: string): ApiError {
+export function qemuFailure(error: unknown, placements: readonly Placement[], otherwise: string): ApiError {
   if (!(error instanceof QemuError)) return new ApiError('failed', otherwise, { cause: error });
   const { part, message } = error;
   const placement = placements.find((one) => {
@@ -18,12 +18,12 @@ export function engineFailure(error: unknown, placements: readonly Placement[], 
     const subject = part ?? otherwise;
     return new ApiError('failed', `${subject}: ${message}`, { cause: error });
   }
-  const what = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
+  const name = `${placement.device.flag ?? placement.device.member} ${placement.id}`;
   const reason = inPlainWords(message);
-  return new ApiError('failed', [what, ...pathOf(placement, reason), reason].join(': '), hiddenCause(error));
+  return new ApiError('failed', [name, ...pathOf(placement, reason), reason].join(': '), hiddenCause(error));
 }
 
-/** The path that the device was given, where the reason does not name it itself. */
+/** Returns the path of the device where the reason does not name it. */
 function pathOf({ config }: Placement, reason: string): string[] {
   const path = config === true ? undefined : config['path'];
   return typeof path === 'string' && !reason.includes(path) ? [path] : [];
@@ -33,7 +33,7 @@ function inPlainWords(message: string): string {
   return aboutLock(message) ?? aboutForward(message) ?? message;
 }
 
-/** QEMU names the rule and no reason; there are only these three, and a free port can have one of them only. */
+/** Adds the reason to QEMU's message about a forward: there are only these three, and for host port 0 only one. */
 function aboutForward(message: string): string | undefined {
   const [, protocol, port] = /^Could not set up host forwarding rule '(\w+):(.*)-[^-]*'$/.exec(message) ?? [];
   if (port === undefined) return undefined;
@@ -41,7 +41,7 @@ function aboutForward(message: string): string | undefined {
   return `forward: ${port} (${protocol}) is in use by another program, or a port below 1024 that takes CAP_NET_BIND_SERVICE, or no address of this host; host port 0 takes a free one`;
 }
 
-/** The engine's complaint of a lock; at boot it goes on with a question that names the file. */
+/** Returns QEMU's error about a lock in other words. At boot it continues with a question that names the file. */
 function aboutLock(message: string): string | undefined {
   const [, kind, path] = /^Failed to get (.+? lock)(?:(?:\n|; ).*\[(.*)\]\?)?$/s.exec(message) ?? [];
   if (kind === undefined) return undefined;

@@ -6,10 +6,10 @@ import type { Vm } from './vm.ts';
 
 const log = createLog('net');
 
-/** Descriptors that came over the API socket and stay open for as long as the VM may boot with them. */
+/** File descriptors received over the API socket. They stay open as long as the VM may boot with them. */
 export interface ReceivedDescriptors {
   readonly add: (fds: readonly number[]) => void;
-  /** Closes those that no network of the VM has any more. */
+  /** Closes those that no network of the VM uses. */
   readonly closeUnused: (vm: Vm | undefined) => void;
 }
 
@@ -31,7 +31,7 @@ export function createReceivedDescriptors(): ReceivedDescriptors {
   };
 }
 
-/** A device that is leaving is no longer in the configuration and still in the machine. */
+/** Returns the file descriptors of devices in the configuration, and of those that the guest has not released. */
 function inUse(vm: Vm | undefined): ReadonlySet<number> {
   const placed = vm?.live?.machine.layout.placements ?? [];
   const configured = vm === undefined ? [] : deviceItems(vm.config);

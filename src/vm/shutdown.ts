@@ -48,7 +48,7 @@ export async function deleteAndEnd(vmm: VmmState, vm: Vm, problem?: string): Pro
   await deleteVm(vmm, vm).finally(() => endVmm(vmm, problem));
 }
 
-/** Ends the machine of a VM where there is one, and forgets the VM. */
+/** Ends the machine of a VM where there is one, and removes the VM. */
 export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
   await stopVm(vm, vmm.emit);
   vm.checkDelete();

@@ -45,7 +45,7 @@ test('every transition that is not in the table throws, naming state and transit
   }
 });
 
-test('what a debugger does to the vCPUs is a pause and a resume', () => {
+test('a debugger pauses and resumes the vCPUs', () => {
   assert.deepEqual(TRANSITIONS['debugger-stop'], TRANSITIONS.pause);
   assert.deepEqual(TRANSITIONS['debugger-continue'], TRANSITIONS.resume);
 });

@@ -2,8 +2,8 @@ import type { VmState } from '../api/replies.ts';
 import type { Phase } from '../api/route.ts';
 
 /**
- * What moves a VM from one state to another. The table is the only place that says so: every change of a VM's state goes through
- * {@link phaseAfter}, and a change that is not in the table is a fault of this program.
+ * Transitions between the states of a VM. Every change of a VM's state goes through {@link phaseAfter}; a change that is not in the table
+ * is a fault of this program.
  */
 export const TRANSITIONS = {
   /** vm.create */

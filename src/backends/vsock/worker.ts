@@ -79,4 +79,4 @@ async function main(options: VsockOptions): Promise<void> {
   }
 }
 
-void main(workerData);
+main(workerData).catch((error: unknown) => post({ kind: 'failed', message: String(error) }));

@@ -4,6 +4,7 @@ import { loadLibc } from '../../native/libc.ts';
 import { callError } from '../../native/system-error.ts';
 import { openFile } from '../../util/open-file.ts';
 import { beforeDeadline, pathError } from '../../util/path-deadline.ts';
+import { closeInBackground } from '../../util/background.ts';
 
 /** How long a file system may take to allocate the blocks of a file, in milliseconds. */
 const DEADLINE_MS = 60_000;
@@ -23,7 +24,7 @@ export async function preallocate(path: string, signal: AbortSignal): Promise<vo
     await beforeDeadline(path, call, { deadlineMs: DEADLINE_MS, signal });
   } finally {
     // a call that is no longer waited for has the descriptor still: another file must not get its number
-    void allocation.catch(() => undefined).then(() => file.close());
+    closeInBackground({ close: () => allocation.catch(() => undefined).then(() => file.close()) });
   }
 }
 

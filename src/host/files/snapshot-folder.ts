@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { listFolder, lstatPath, statPath } from '../../util/path-calls.ts';
 import { beforeDeadline } from '../../util/path-deadline.ts';
+import { closeInBackground } from '../../util/background.ts';
 
 /**
  * What a snapshot's directory holds. The first three names are a contract: clients copy the directory, link the
@@ -48,7 +49,7 @@ export async function claimSnapshotFolder(folder: string, { durable = false } = 
   const made: string[] = [];
   const create = async (name: string): Promise<FileHandle> => {
     const path = join(folder, name);
-    const file = await beforeDeadline(path, () => open(path, 'wx'), { onLate: (late) => void late.close() });
+    const file = await beforeDeadline(path, () => open(path, 'wx'), { onLate: closeInBackground });
     made.push(name);
     return file;
   };

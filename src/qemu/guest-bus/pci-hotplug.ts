@@ -2,6 +2,7 @@ import type { GuestBus } from './guest-bus.ts';
 import type { Qemu } from '../process/qemu.ts';
 import { deferred } from '../../util/deferred.ts';
 import { QemuError } from '../process/qemu-error.ts';
+import { inBackground } from '../../util/background.ts';
 
 /*
  * The registers by which a guest's ACPI tables answer QEMU's hot-plug of PCI devices (docs/specs/acpi_pci_hotplug in QEMU's
@@ -29,7 +30,8 @@ export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }:
     if (message.event === 'DEVICE_DELETED' && message.data.device === id) gone.resolve();
   });
   gone.promise.catch(() => undefined);
-  void qemu.ended.then(({ detail }) => gone.reject(new QemuError(`QEMU ended: ${detail}`)));
+  const onExit = qemu.ended.then(({ detail }) => gone.reject(new QemuError(`QEMU ended: ${detail}`)));
+  inBackground('QEMU', onExit);
   const late = new QemuError(`QEMU did not take the device out within ${PATIENCE_MS / 1000} s`, id);
   const timer = setTimeout(() => gone.reject(late), PATIENCE_MS).unref();
   try {

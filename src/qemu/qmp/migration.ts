@@ -119,7 +119,7 @@ function watchStatus(
       forget();
       stopWatch();
     };
-    void qemu.ended.then(({ detail }) => reject(new QemuError(`QEMU ended: ${detail}`)));
+    qemu.ended.then(({ detail }) => reject(new QemuError(`QEMU ended: ${detail}`))).catch(reject);
   });
   // `begin` may fail first
   status.catch(() => undefined);

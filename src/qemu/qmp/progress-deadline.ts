@@ -1,3 +1,4 @@
+import { inBackground } from '../../util/background.ts';
 import type { ReadProgress } from '../process/progress.ts';
 
 /** How long a wait for QEMU may take. */
@@ -37,7 +38,7 @@ export function watchProgress(
   let stopped = false;
   let timer: NodeJS.Timeout;
   const again = (ms: number, last: string | undefined): void => {
-    timer = setTimeout(() => void check(last), ms).unref();
+    timer = setTimeout(() => inBackground('QEMU', check(last)), ms).unref();
   };
   const check = async (last: string | undefined): Promise<void> => {
     const now = await readProgress().catch(() => '');

@@ -20,20 +20,20 @@ export interface ExitActions {
   readonly emit: OnVmEvent;
   /** Deletes the VM and ends the VMM; a `problem` makes its exit code 1. */
   readonly exit: (vm: Vm, problem: string | undefined) => Promise<void>;
-  /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `holds`. */
-  readonly restart: (vm: Vm, signals: ShutdownSignals, holds: boolean) => Promise<void>;
+  /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `startsPaused`. */
+  readonly restart: (vm: Vm, signals: ShutdownSignals, startsPaused: boolean) => Promise<void>;
 }
 
-/** Handles an exit without a request. `trouble` is the failure of the guest before it, e.g. a panic. */
+/** Handles an exit without a request. `guestFailure` is a failure of the guest before it, e.g. a panic. */
 export async function handleExit(
   actions: ExitActions,
   vm: Vm,
-  end: QemuEnd & { readonly trouble: string | undefined },
+  end: QemuEnd & { readonly guestFailure: string | undefined },
   signals: ShutdownSignals,
 ): Promise<void> {
   if (end.reason === 'power-off') log.info('the guest powered itself off');
   if (end.reason === 'reset') log.info('the guest reset itself');
-  await carryOut(actions, vm, outcomeOf(end, end.trouble, actions.policies), signals);
+  await carryOut(actions, vm, outcomeOf(end, end.guestFailure, actions.policies), signals);
 }
 
 /** Does what `--on-panic` says; the vCPUs are stopped. */
@@ -67,11 +67,11 @@ async function carryOut(
 async function restart(
   actions: ExitActions,
   vm: Vm,
-  holds: boolean,
+  startsPaused: boolean,
   signals: ShutdownSignals,
 ): Promise<void> {
   try {
-    await actions.restart(vm, signals, holds);
+    await actions.restart(vm, signals, startsPaused);
   } catch (error) {
     // a shutdown of the VM or VMM has ended the restart: that is no failure
     if (signals.waits.aborted) return;

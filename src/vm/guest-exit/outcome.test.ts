@@ -4,13 +4,13 @@ import { outcomeOfCrash, outcomeOf, PANIC, type ExitPolicies } from './outcome.t
 
 const POLICIES: ExitPolicies = { onPanic: undefined, onReboot: 'restart', staysUp: false, isServed: true };
 
-test('a power-off ends the VMM without a problem, unless it is to stay', () => {
+test('a power-off ends the VMM without a problem, or only the VM with --no-shutdown', () => {
   const end = { reason: 'power-off', detail: 'exit code 0' } as const;
   assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'exit' });
   assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, staysUp: true }), { action: 'stop' });
 });
 
-test('a reset is what --on-reboot says; an exit after a panic is a failure', () => {
+test('--on-reboot decides about a reset; an exit after a panic is a failure', () => {
   const end = { reason: 'reset', detail: 'exit code 0' } as const;
   for (const onReboot of ['restart', 'pause', 'exit'] as const) {
     assert.deepEqual(outcomeOf(end, undefined, { ...POLICIES, onReboot }), { action: onReboot });
@@ -22,7 +22,7 @@ test('a reset is what --on-reboot says; an exit after a panic is a failure', () 
   assert.deepEqual(outcomeOf(end, PANIC, POLICIES), { action: 'restart' });
 });
 
-test('a QEMU that is lost is a problem, and the end of a VMM that no client can reach', () => {
+test('a crash of QEMU is a problem, and ends a VMM without an API socket', () => {
   const end = { reason: 'crash', detail: 'signal SIGKILL' } as const;
   const problem = 'QEMU ended unexpectedly (signal SIGKILL)';
   assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isCrash: true });

@@ -1,15 +1,15 @@
 import type { QemuEnd } from '../../qemu/process/qemu.ts';
 
-/** What `--on-panic` and `--on-reboot` can ask for. */
+/** Values of `--on-panic` and `--on-reboot`. */
 export const GUEST_ACTIONS = ['exit', 'restart', 'pause'] as const;
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
 
-/** What the ends of a machine, and a panic of its guest, mean for VM and VMM. */
+/** Consequences of an exit of QEMU, and of a panic of the guest, for VM and VMM. */
 export interface ExitPolicies {
-  /** undefined: the guest decides what follows, e.g. a reset */
+  /** undefined: the guest decides, e.g. resets itself */
   readonly onPanic: GuestAction | undefined;
   readonly onReboot: GuestAction;
-  /** a guest that powers itself off shuts its VM down only */
+  /** a power-off by the guest ends the VM only, not the VMM */
   readonly staysUp: boolean;
   /** the API is served: a VM that is shut down can be booted again */
   readonly isServed: boolean;
@@ -17,30 +17,33 @@ export interface ExitPolicies {
 
 export const PANIC = 'the guest’s kernel panicked';
 
-/** What follows a machine's end. `problem` is what went wrong, and with `exit` makes the exit code 1. */
+/** Consequence of an exit. `problem` is the reason of a failure; with `exit` the VMM's exit code is 1. */
 export interface Outcome {
-  /** `stop`: the VM is Shutdown, the VMM goes on */
+  /** `stop`: the VM is Shutdown, the VMM continues */
   readonly action: GuestAction | 'stop';
   readonly problem?: string;
-  /** the machine is gone against all wishes */
+  /** QEMU exited unexpectedly, or a reboot failed */
   readonly isCrash?: boolean;
 }
 
 /**
- * Decides what follows an end without a request. A reset by which the guest's kernel or its watchdog answers a failure is a
- * failure as well: `trouble` says which there was.
+ * Decides the consequence of an exit without a request. A reset after a failure of the guest is a failure, too: `guestFailure` has its
+ * reason.
  */
 export function outcomeOf(
   { reason, detail }: QemuEnd,
-  trouble: string | undefined,
+  guestFailure: string | undefined,
   { onReboot, staysUp, isServed }: ExitPolicies,
 ): Outcome {
   switch (reason) {
     case 'power-off':
       return { action: staysUp ? 'stop' : 'exit' };
     case 'reset': {
-      const isFailure = onReboot === 'exit' && trouble !== undefined;
-      return { action: onReboot, ...(isFailure && { problem: `${trouble}, and the machine was reset` }) };
+      const isFailure = onReboot === 'exit' && guestFailure !== undefined;
+      return {
+        action: onReboot,
+        ...(isFailure && { problem: `${guestFailure}, and the machine was reset` }),
+      };
     }
     case 'quit':
     case 'crash':
@@ -48,7 +51,7 @@ export function outcomeOf(
   }
 }
 
-/** An unexpected end: a VMM without an API socket has nothing more to do. */
+/** Returns the consequence of a crash: a VMM without an API socket exits. */
 export function outcomeOfCrash(problem: string, isServed: boolean): Outcome {
   return { action: isServed ? 'stop' : 'exit', problem, isCrash: true };
 }

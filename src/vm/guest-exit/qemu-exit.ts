@@ -8,15 +8,15 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('vm');
 
-/** How long a QEMU that no longer answers may take to be gone before the failure is told without it, in milliseconds. */
-const GONE_MS = 5000;
+/** Time limit of a QEMU that no longer answers to exit, in milliseconds; after it the first failure is reported. */
+const EXIT_MS = 5000;
 
-/** How long QEMU may take to answer, in milliseconds. */
+/** Time limit of QEMU's answer, in milliseconds. */
 const ANSWER_MS = 1000;
 
 /**
- * Does something with a machine. Where QEMU ends in the middle, that is the reason it rejects with: what fails because of
- * it (a command without an answer, memory that cannot be read) says nothing to anybody.
+ * Runs `act` on a machine. Where QEMU exits meanwhile, it rejects with that reason: the failures that follow from it, e.g. memory that
+ * cannot be read, do not help a user.
  */
 export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
   try {
@@ -29,7 +29,7 @@ export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Prom
   }
 }
 
-/** Does something with QEMU. A command that it refused, or did not answer, is a failed operation and no fault of this program. */
+/** Runs `act` on QEMU. A command that QEMU refuses or does not answer is a failed operation, not a fault of this program. */
 export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act();
@@ -38,9 +38,9 @@ export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
-/** How QEMU ended, where it did. One that does not answer has not ended. */
+/** Returns exit code or signal of a crash of QEMU; undefined where it still runs, also where it does not answer. */
 async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
-  const lives = await Promise.race([
+  const runs = await Promise.race([
     ended.then(() => false),
     qmp.execute('query-status').then(
       () => true,
@@ -48,7 +48,7 @@ async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
     ),
     delay(ANSWER_MS, true, { ref: false }),
   ]);
-  if (lives) return undefined;
-  const end = await Promise.race([ended, delay(GONE_MS, undefined, { ref: false })]);
+  if (runs) return undefined;
+  const end = await Promise.race([ended, delay(EXIT_MS, undefined, { ref: false })]);
   return end?.reason === 'crash' ? end.detail : undefined;
 }

@@ -8,7 +8,7 @@ import { validateVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { addPlacement, bdfOf, completedPart, type Placement } from '../../plan/placement.ts';
-import { needsSharedMemory } from '../../devices/common/step.ts';
+import { needsSharedMemory, type Step } from '../../devices/common/step.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
@@ -20,74 +20,83 @@ import { countLatencies } from '../observe/latencies.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { engineFailure } from '../qemu-failure.ts';
+import { qemuFailure } from '../qemu-failure.ts';
 import { askHostPorts } from '../devices/net/host-ports.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
-import { untilReleased } from './release.ts';
-import { untilSettled } from './settle.ts';
+import { untilReleased, type NewDevice } from './wait-release.ts';
+import { untilNoPendingRelease } from './pending-releases.ts';
 
 const log = createLog('hotplug');
 
 /**
- * Adds a device to a VM: to its configuration, and to its machine where there is one.
- * Rejects with ApiError, and then both are as they were.
- * @returns where the guest sees the device; undefined where nothing runs yet
+ * Attaches a device to a VM: to its configuration, and to its machine where it has one.
+ * Rejects with ApiError, and then both are unchanged.
+ * @returns id and PCI address of the device; undefined where the VM has no machine
  */
 export async function addDevice(
   vm: Vm,
   device: Device,
-  part: AnyConfig,
+  config: AnyConfig,
   { waits }: ShutdownSignals,
 ): Promise<PciDeviceInfo | undefined> {
-  const grown = checked(vm.config, device, part);
+  const request: NewDevice = { device, config, id: givenId(config) };
+  const grown = checkedConfig(vm.config, request);
   if (vm.live === undefined) {
     vm.config = withAddresses(grown);
     return undefined;
   }
   const { machine } = vm.live;
-  if (vm.config.iommu && part !== true && part['iommu'] === true) {
+  if (vm.config.iommu && config !== true && config['iommu'] === true) {
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }
-  const added = { device, config: part, id: givenId(part) };
-  await untilReleased(vm, added, waits);
-  if (device.takesSlot) await untilSettled(vm, waits);
-  const { layout, placement } = addPlacement(machine.layout, added);
-  const { rawImages } = vm;
-  await machine.preparations.add(placement, { vm: grown, rawImages, expected: undefined, signal: waits });
-  await plug(machine, placement, waits).catch(async (error: unknown) => {
-    await machine.preparations.release(placement.id);
-    throw engineFailure(
-      error,
-      [placement],
-      `${device.flag ?? device.member} ${placement.id} could not be added`,
-    );
-  });
+  await untilReleased(vm, request, waits);
+  if (device.takesSlot) await untilNoPendingRelease(vm, waits);
+  const { layout, placement } = addPlacement(machine.layout, request);
+  await attach(vm, machine, placement, waits);
   machine.layout = layout;
-  await showHostPorts(machine, placement);
+  await readHostPorts(machine, placement);
   watchBursts(machine, placement);
-  vm.config = withDevice(
-    vm.config,
-    device,
-    completedPart(placement, machine.preparations.completed(placement)),
-  );
+  const completed = completedPart(placement, machine.preparations.completed(placement));
+  // not `grown`: the guest may have released other devices meanwhile
+  vm.config = withDevice(vm.config, device, completed);
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }
 
-async function plug(
-  { qemu, preparations, config }: Machine,
+/** Prepares the host for a device and makes it in QEMU. Where it rejects, the host resources are released. */
+async function attach(
+  { config, rawImages }: Vm,
+  machine: Machine,
   placement: Placement,
   signal: AbortSignal,
 ): Promise<void> {
-  const steps = planDevice(placement, preparations.facts().get(placement.id));
+  const { preparations, deviceSteps } = machine;
+  const { id, device } = placement;
+  await preparations.add(placement, { vm: config, rawImages, expected: undefined, signal });
+  try {
+    const steps = planDevice(placement, preparations.facts().get(id));
+    await plug(machine, placement, steps, signal);
+    deviceSteps.set(id, steps);
+  } catch (error) {
+    await preparations.release(id);
+    throw qemuFailure(error, [placement], `${device.flag ?? device.member} ${id} could not be added`);
+  }
+}
+
+async function plug(
+  { qemu, config }: Machine,
+  placement: Placement,
+  steps: readonly Step[],
+  signal: AbortSignal,
+): Promise<void> {
   if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
   await addSteps(qemu.qmp, steps, signal);
   await pinQueues(qemu.qmp, placement);
   if (dialectOf(config).hasLatencies) await countLatencies(qemu.qmp, placement);
 }
 
-/** The device is there: not to know its ports is no reason to fail. */
-async function showHostPorts(machine: Machine, placement: Placement): Promise<void> {
+/** Reads the ports that QEMU chose for a network. A failure is logged: the device is attached. */
+async function readHostPorts(machine: Machine, placement: Placement): Promise<void> {
   try {
     machine.hostPorts = new Map([
       ...machine.hostPorts,
@@ -98,7 +107,7 @@ async function showHostPorts(machine: Machine, placement: Placement): Promise<vo
   }
 }
 
-/** RAM stays as it was made: shared where a device at boot needed it, private where its pages are merged. */
+/** Checks that RAM is shared: QEMU decides that when it starts. */
 async function checkShared(qmp: Qmp): Promise<void> {
   const memory = await qmp.execute('query-memdev');
   if (memory.every(({ share }) => share)) return;
@@ -107,10 +116,10 @@ async function checkShared(qmp: Qmp): Promise<void> {
   );
 }
 
-/** @throws ApiError where the VM cannot have the device by the rules of the configuration */
-function checked(config: VmConfig, device: Device, part: AnyConfig): VmConfig {
+/** Returns the configuration with the device. @throws ApiError where its rules do not allow the device */
+function checkedConfig(config: VmConfig, { device, config: added }: NewDevice): VmConfig {
   try {
-    const grown = withDevice(config, device, part);
+    const grown = withDevice(config, device, added);
     validateVmConfig(grown);
     return grown;
   } catch (error) {
@@ -121,7 +130,7 @@ function checked(config: VmConfig, device: Device, part: AnyConfig): VmConfig {
   }
 }
 
-function givenId(part: AnyConfig): string | undefined {
-  const id = part === true ? undefined : part['id'];
+function givenId(config: AnyConfig): string | undefined {
+  const id = config === true ? undefined : config['id'];
   return typeof id === 'string' ? id : undefined;
 }

@@ -1,46 +1,46 @@
 import { qemuId, removePlacement, type Placement } from '../../plan/placement.ts';
-import { planDevice } from '../../plan/machine-plan.ts';
 import { backendsOf, removeSteps } from '../../qemu/qmp/steps.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import type { Machine } from '../machine.ts';
-import { restartPatience } from './patience.ts';
+import { restartReleaseTimes } from './release-times.ts';
 
 const log = createLog('hotplug');
 
 /**
- * Notes that the guest has released a device: QEMU's event names it by its id.
- * @returns whether there is a device for {@link releaseEjected}
+ * Records that the guest has ejected a device, which QEMU's event names by its id.
+ * @returns true if {@link releaseEjected} has something to release
  */
 export function noteEjected(machine: Machine, device: string | undefined): boolean {
-  // one that is taken out for a moment is not released: the event comes before the answer by which it is back
+  // a hidden device is attached again
   if (device === undefined || machine.hidden.has(device)) return false;
   const placement = machine.layout.placements.find(({ id }) => qemuId(id) === device);
   if (placement !== undefined) machine.ejected.add(placement);
   return placement !== undefined;
 }
 
-/** Frees the slots and ids of devices that the guest has released, and all that they were given. */
+/** Releases ids, slots, back-ends and host resources of the devices that the guest has ejected. */
 export async function releaseEjected(machine: Machine): Promise<void> {
   for (const placement of [...machine.ejected]) {
-    await giveBack(machine, placement);
+    await release(machine, placement);
     machine.ejected.delete(placement);
     machine.onDetached(placement);
   }
 }
 
-async function giveBack(machine: Machine, placement: Placement): Promise<void> {
+async function release(machine: Machine, placement: Placement): Promise<void> {
   const { id } = placement;
-  const steps = planDevice(placement, machine.preparations.facts().get(id));
+  const steps = machine.deviceSteps.get(id) ?? [];
   await removeSteps(machine.qemu.qmp, backendsOf(steps)).catch((error: unknown) => {
     log.warn(`${id}: its back-end could not be removed: ${reasonOf(error)}`);
   });
   await machine.preparations.release(id);
+  machine.deviceSteps.delete(id);
   const wasAsked = machine.detaching.has(id);
   machine.layout = removePlacement(machine.layout, id);
   machine.hostPorts = new Map([...machine.hostPorts].filter(([net]) => net !== id));
   machine.detaching.delete(id);
-  if (!machine.hasReleased) restartPatience(machine);
+  if (!machine.hasReleased) restartReleaseTimes(machine);
   machine.hasReleased = true;
   if (wasAsked) log.info(`${id}: the guest has released it`);
   else log.warn(`${id}: the guest has ejected it by itself: the VM has it no longer`);

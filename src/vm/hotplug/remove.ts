@@ -5,19 +5,18 @@ import { qemuId, type Placement } from '../../plan/placement.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
-import { untilSettled } from './settle.ts';
+import { untilNoPendingRelease } from './pending-releases.ts';
 
-/** Of the PCI function that carries a virtio device; its name means the device as well. */
+/** Prefix of the node of a virtio device's PCI function in vm.info: the name of that node means the device, too. */
 const CARRIER = '_virtio-pci-';
 
-/** After this time a guest that was asked to release a device and has not done it is asked again, in milliseconds. */
+/** Time after which a guest that has not released a device is asked again, in milliseconds. */
 const ASK_AGAIN_MS = 1000;
 
 /**
- * Takes a device out of what the next boot starts from, and asks the guest to release it where one runs. What the device had
- * is given back when the guest has ejected it (`ejected.ts`); until then it is marked as leaving, vm.info lists it, and a
- * further call asks the guest again.
- * Rejects with ApiError `unknown-device`, or `invalid-config` for a device that every machine keeps.
+ * Removes a device from the configuration, and asks the guest of a booted VM to release it. Its host resources are released when the
+ * guest has ejected it (`ejected.ts`); until then it is `detaching`, vm.info lists it, and a further call asks the guest again.
+ * Rejects with ApiError `unknown-device`, or `invalid-config` for a device that cannot be removed.
  */
 export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSignals): Promise<void> {
   const id = name.startsWith(CARRIER) ? name.slice(CARRIER.length) : name;
@@ -26,13 +25,13 @@ export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSign
   const placement = machine.layout.placements.find((one) => one.id === id);
   if (placement === undefined) throw unknownDevice(name);
   checkRemovable(placement);
-  await untilSettled(vm, waits);
+  await untilNoPendingRelease(vm, waits);
   if (machine.layout.placements.includes(placement)) await askForRelease(machine, id);
   vm.config = withoutDevice(vm.config, placement.device, id);
 }
 
 async function askForRelease(machine: Machine, id: string): Promise<void> {
-  // a guest that handles a first request would take a second one for a device that is in the slot afterwards
+  // a guest that handles the first request would relate a second one to the next device in the slot
   if (performance.now() - (machine.detaching.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
   await machine.qemu.qmp.execute('device_del', { id: qemuId(id) }).catch((error: unknown) => {
     throw new ApiError('failed', `${id}: the guest could not be asked to release it`, { cause: error });

@@ -15,8 +15,8 @@ import { hostAddress } from '../../qemu/qmp/ram-blocks.ts';
 import type { Machine } from '../machine.ts';
 
 /**
- * Decides how the ACPI tables of a machine that boots are changed. Only a Linux that PVH enters after qboot is known to be waiting for
- * nothing else at its entry point. `NEPHOS_ACPI=off` leaves all tables as QEMU makes them.
+ * Returns the changes of the ACPI tables for a machine that boots. Only Linux that qboot enters by PVH has a known entry point at which
+ * they can be made. `NEPHOS_ACPI=off` keeps all tables of QEMU.
  */
 export function chooseAcpiPatch(
   config: VmConfig,
@@ -28,7 +28,7 @@ export function chooseAcpiPatch(
   return planAcpiPatch(config, { numa: layOutMemory(config).numa, isEmulated: accelerator.name === 'tcg' });
 }
 
-/** Puts the code that changes the tables before the kernel of a machine that has not run yet. */
+/** Writes the code that changes the tables in front of the kernel of a machine that has not run. */
 export async function patchAcpiTables(machine: Machine): Promise<void> {
   const { acpiPatch: patch, kernelEntry: entry, qemu } = machine;
   if (patch === undefined || entry === undefined) return;

@@ -7,7 +7,7 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('gdb');
 
-/** The socket that `--gdb` names. */
+/** The socket of `--gdb`. */
 interface DebuggerSocket {
   readonly path: string;
   readonly fd: number;
@@ -45,8 +45,8 @@ export function debuggerSocketFor({ gdb }: Pick<VmConfig, 'gdb'>): number | unde
   return socket.fd;
 }
 
-/** Says how a guest goes on that waits for its debugger. */
-export function logWait(): void {
+/** Logs how the guest continues that waits for its debugger. */
+export function logDebuggerWait(): void {
   log.warn(
     `the guest waits for a debugger: target remote ${socket?.path ?? ''}, then continue (or resume the VM without one)`,
   );

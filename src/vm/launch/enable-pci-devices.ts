@@ -4,20 +4,21 @@ import { onConfigSpace, PCI, PCI_COMMAND } from '../../qemu/guest-bus/pci-config
 import type { Machine } from '../machine.ts';
 
 /*
- * QEMU before 10.0.4, where it emulates several processors, may reach another device than the one that is meant while one of them
- * changes the map of devices (its issue 3040), and ends with a failed assertion: so did 3 of 270 boots with 24 disks and 4 vCPUs on two
- * busy cores, and none of 320 with this. Linux changes the map for each device that it switches on when it probes it, and it probes on
- * all processors at once. A device that is on from the beginning is mapped when it is given its place: before that, by one processor.
+ * QEMU before 10.0.4 with several emulated vCPUs may access a wrong device while one vCPU changes the map of devices (its issue 3040),
+ * and exits with a failed assertion: 3 of 270 boots with 24 disks and 4 vCPUs on two busy cores, none of 320 with this workaround.
+ * Linux changes the map for each device that it enables when it probes it, on all vCPUs at once. A device that is enabled before the
+ * boot is mapped when it gets its address, by one vCPU.
  */
 
-const MENDED = [10, 0, 4] as const;
+const FIXED_IN = [10, 0, 4] as const;
 
-/** Switches the devices of a machine on that has not run yet, where its QEMU needs it. */
-export async function switchOnDevices(machine: Machine): Promise<void> {
+/** Enables the PCI devices of a machine that has not run, where its QEMU is affected. */
+export async function enablePciDevices(machine: Machine): Promise<void> {
   const { qemu, layout } = machine;
-  if (!needsIt(machine)) return;
+  if (!isAffected(machine)) return;
   const bus = await guestBus(qemu.qmp);
   for (const { device, slot } of layout.placements) {
+    // the guest alone configures hardware of the host
     if (slot === undefined || device.isHostHardware === true) continue;
     await onConfigSpace(bus, slot, (space) =>
       space.write(PCI.command, 2, PCI_COMMAND.memory | PCI_COMMAND.master),
@@ -25,8 +26,8 @@ export async function switchOnDevices(machine: Machine): Promise<void> {
   }
 }
 
-function needsIt({ qemu, accelerator, bootConfig, firmware }: Machine): boolean {
-  // all other firmware does it itself, on one processor, and need not expect that it was done
+function isAffected({ qemu, accelerator, bootConfig, firmware }: Machine): boolean {
+  // all other firmware enables devices itself, on one vCPU, and may not expect that they are enabled
   if (accelerator !== 'tcg' || firmware !== 'qboot.rom') return false;
-  return bootConfig.cpus.max_vcpus > 1 && isOlder(qemu.qmp.version, MENDED);
+  return bootConfig.cpus.max_vcpus > 1 && isOlder(qemu.qmp.version, FIXED_IN);
 }

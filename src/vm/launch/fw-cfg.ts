@@ -6,14 +6,14 @@ import { createMemfd } from '../../native/memfd.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';
 
-/** Files of the firmware configuration device, until QEMU has read them. */
+/** Files of QEMU's firmware configuration device, until QEMU has read them. */
 export interface FwCfgFiles extends AsyncDisposable {
   readonly items: MachinePlan['fwCfg'];
-  /** descriptors, by the paths in `items` */
+  /** file descriptors, by the paths in `items` */
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Opens what a payload puts into the device: QEMU's option would join a user's texts with commas. */
+/** Opens the items of a payload as files: QEMU's option would join a user's texts with commas. Rejects with ApiError naming the item. */
 export async function openFwCfg(payload: PayloadConfig | undefined): Promise<FwCfgFiles> {
   const files: (OpenItem & { readonly name: string })[] = [];
   const close = async (): Promise<void> => {
@@ -44,7 +44,7 @@ async function openItem({ name, file, string = '' }: FwCfgItem): Promise<OpenIte
   try {
     if (file !== undefined) {
       const opened = await openFile(file);
-      // by its descriptor: two items may have the same file
+      // the descriptor makes the name unique: two items may have the same file
       return { path: `${file}#${opened.fd}`, fd: opened.fd, close: () => opened.close() };
     }
     const text = await createMemfd('fw_cfg', string);

@@ -2,14 +2,14 @@ import type { PlatformConfig } from '../../devices/platform/config.ts';
 import { smbiosTables } from '../../devices/platform/smbios-tables.ts';
 import { createMemfd, type Memfd } from '../../native/memfd.ts';
 
-/** Files with SMBIOS structures, until QEMU has them. */
+/** Files with SMBIOS structures, until QEMU has read them. */
 export interface SmbiosFiles extends Disposable {
   readonly paths: readonly string[];
-  /** descriptors by these paths */
+  /** file descriptors, by these paths */
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Writes what a platform says: as files, because QEMU's options would join a user's texts with commas. */
+/** Writes the SMBIOS structures of a platform into memory files: QEMU's options would join a user's texts with commas. */
 export async function writeSmbios(platform: PlatformConfig | undefined): Promise<SmbiosFiles> {
   const files: Memfd[] = [];
   const dispose = (): void => {

@@ -7,21 +7,25 @@ import { withAbsolutePaths } from '../../schema/absolute-paths.ts';
 import type { Vm } from '../vm.ts';
 import type { Machine } from '../machine.ts';
 import { vcpuSlots } from '../resize/vcpus.ts';
-import { shapeOf } from './editable-config.ts';
+import { fixedConfigOf } from './editable-config.ts';
 import { describeImages } from './images.ts';
 import { saveStates } from '../devices/states.ts';
-import type { MachineDescription, SavedDevice } from './machine-description.ts';
+import type { SavedDescription, SavedDevice } from './description-schema.ts';
+import type { MachineDescription } from './machine-description.ts';
 
-/** A machine without its state and its RAM: what a like one is made from. One with pmem or vsock devices must be paused. */
-export async function describeMachine({ config }: Vm, machine: Machine): Promise<MachineDescription> {
+/**
+ * Returns the description of a machine, as JSON: see `MachineDescription`. A machine with devices whose state QEMU does not save
+ * (`hasUnsavedDevices`) must be paused.
+ */
+export async function describeMachine({ config }: Vm, machine: Machine): Promise<SavedDescription> {
   const slots = await vcpuSlots(machine.qemu.qmp);
   return {
-    engine: engineOf(machine),
+    engine: qemuVersionOf(machine),
     accelerator: machine.accelerator,
     firmware: machine.firmware,
     acpiPatch: machine.acpiPatch,
     isInFirstSteps: await isBeforePaging(machine.qemu.qmp),
-    shape: shapeOf(portableVmConfig(config)),
+    shape: fixedConfigOf(portableVmConfig(config)),
     booted: machine.bootConfig,
     vcpus: slots.filter(({ path }) => path !== undefined).map(({ index }) => index),
     dimms: [...machine.dimms],
@@ -37,38 +41,41 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
   };
 }
 
-/** A device's configuration with absolute paths. */
+/** Returns a device's configuration with absolute paths. */
 function portable({ struct }: Device, config: AnyConfig): AnyConfig {
   if (struct === undefined || config === true) return config;
   return withAbsolutePaths(struct, config, process.cwd());
 }
 
-/** DIMMs, virtio-mem and pmem: each took the first room that there was when it came. */
+/** Returns the guest addresses of DIMMs, virtio-mem and pmem devices, which depend on the order in which they were attached. */
 async function memoryAddresses(qmp: Qmp): Promise<Record<string, number>> {
   const devices = await qmp.execute('query-memory-devices');
   return Object.fromEntries(devices.flatMap(({ id, address }) => (id === undefined ? [] : [[id, address]])));
 }
 
-/** What tells the kinds of devices apart: how their ids begin. */
+/** Returns the name of a kind of devices in a description: the prefix of their ids. */
 export function kindOf({ ids, member }: Device): string {
   if (ids === undefined) return member;
   return 'prefix' in ids ? ids.prefix : ids.fixed;
 }
 
-/** @throws ApiError beginning with `refusal` where the state is another engine's */
-export function checkEngine(
+/**
+ * Checks that this QEMU can load the state of another one.
+ * @throws ApiError beginning with `refusal` where version or accelerator differ
+ */
+export function checkSameQemu(
   machine: Machine,
-  { engine, accelerator }: Pick<MachineDescription, 'engine' | 'accelerator'>,
+  { qemuVersion, accelerator }: Pick<MachineDescription, 'qemuVersion' | 'accelerator'>,
   refusal: string,
 ): void {
   const [was, is] = [
-    `QEMU ${engine} with ${accelerator}`,
-    `QEMU ${engineOf(machine)} with ${machine.accelerator}`,
+    `QEMU ${qemuVersion} with ${accelerator}`,
+    `QEMU ${qemuVersionOf(machine)} with ${machine.accelerator}`,
   ];
   if (was !== is) throw new ApiError('failed', `${refusal}: it was made by ${was}, here is ${is}`);
 }
 
-/** The version that decides whether a state can be read: `10.0` of `10.0.2`. */
-function engineOf({ qemu }: Machine): string {
+/** Returns the part of QEMU's version that decides whether a state can be loaded: `10.0` of `10.0.2`. */
+function qemuVersionOf({ qemu }: Machine): string {
   return qemu.qmp.version.slice(0, 2).join('.');
 }

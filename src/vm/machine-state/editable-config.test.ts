@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { firstDifference, shapeOf } from './editable-config.ts';
+import { firstDifference, fixedConfigOf } from './editable-config.ts';
 
 const CONFIG = {
   kernel: { path: '/k' },
@@ -12,14 +12,14 @@ const CONFIG = {
   vsock: undefined,
 };
 
-/** What differs when one member of the configuration is another. */
+/** Returns the difference after one member of the configuration is changed. */
 function after(change: (config: typeof CONFIG) => unknown): string | undefined {
   const changed = structuredClone(CONFIG);
   change(changed);
-  return firstDifference(shapeOf(CONFIG), shapeOf(changed));
+  return firstDifference(fixedConfigOf(CONFIG), fixedConfigOf(changed));
 }
 
-test('what is outside of the machine may be edited', () => {
+test('settings of the host may be edited', () => {
   const edits: ((config: typeof CONFIG) => unknown)[] = [
     (config) => (config.kernel.path = '/other'),
     (config) => (config.memory.shared = true),
@@ -31,7 +31,7 @@ test('what is outside of the machine may be edited', () => {
   for (const edit of edits) assert.equal(after(edit), undefined, String(edit));
 });
 
-test('what makes another machine is named, with both values', () => {
+test('a change that needs another machine is named, with both values', () => {
   const edits: [(config: typeof CONFIG) => unknown, string][] = [
     [(config) => (config.cpus.max_vcpus = 3), 'cpus.max_vcpus: was 2, is 3'],
     [(config) => (config.memory.zones = []), 'memory.zones[0]: was {"id":"a","size":1}, is not there'],
@@ -49,10 +49,10 @@ test('what makes another machine is named, with both values', () => {
   for (const [edit, told] of edits) assert.equal(after(edit), told);
 });
 
-test('members in another order, or not given, are no difference', () => {
+test('the order of members, and members without a value, are no difference', () => {
   assert.equal(
-    firstDifference(shapeOf({ a: 1, b: undefined, c: [1, 2] }), shapeOf({ c: [1, 2], a: 1 })),
+    firstDifference(fixedConfigOf({ a: 1, b: undefined, c: [1, 2] }), fixedConfigOf({ c: [1, 2], a: 1 })),
     undefined,
   );
-  assert.equal(firstDifference(shapeOf([1, 2]), shapeOf([2, 1])), '[0]: was 1, is 2');
+  assert.equal(firstDifference(fixedConfigOf([1, 2]), fixedConfigOf([2, 1])), '[0]: was 1, is 2');
 });

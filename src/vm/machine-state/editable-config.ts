@@ -16,17 +16,17 @@ function editablePlaces({ member, many, editable = [] }: Device): readonly strin
 }
 
 /** Returns a configuration without the members that may be edited. */
-export function shapeOf(config: unknown, at = ''): unknown {
-  if (Array.isArray(config)) return config.map((item: unknown) => shapeOf(item, `${at}[]`));
+export function fixedConfigOf(config: unknown, at = ''): unknown {
+  if (Array.isArray(config)) return config.map((item: unknown) => fixedConfigOf(item, `${at}[]`));
   if (typeof config !== 'object' || config === null) return config;
   const members = Object.entries(config).flatMap(([name, value]: [string, unknown]) => {
     const place = at === '' ? name : `${at}.${name}`;
-    return value === undefined || EDITABLE.has(place) ? [] : [[name, shapeOf(value, place)]];
+    return value === undefined || EDITABLE.has(place) ? [] : [[name, fixedConfigOf(value, place)]];
   });
   return Object.fromEntries(members) as unknown;
 }
 
-/** Returns the first place where two shapes differ, with both values, e.g. `cpus.max_vcpus: was 2, is 3`. */
+/** Returns the first place where two configurations differ, with both values, e.g. `cpus.max_vcpus: was 2, is 3`. */
 export function firstDifference(before: unknown, now: unknown, at = ''): string | undefined {
   if (typeof before === 'object' && before !== null && typeof now === 'object' && now !== null) {
     return differenceOfMembers(before, now, at);

@@ -4,13 +4,14 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { qemuId } from '../../plan/placement.ts';
 import { activateNode } from '../../qemu/qmp/block-activation.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
-import { engineFailure } from '../qemu-failure.ts';
+import { qemuFailure } from '../qemu-failure.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
-import { topNode } from '../resize/disk.ts';
+import { topNode } from '../devices/disk/top-node.ts';
 import type { Machine } from '../machine.ts';
-import type { MachineDescription, SavedImage } from './machine-description.ts';
+import type { SavedImage } from './description-schema.ts';
+import type { MachineDescription } from './machine-description.ts';
 
-/** Images of a machine's disks and pmem devices, with the sizes that its guest knows now. */
+/** Returns the images of a machine's disks and pmem devices, with the sizes that the guest sees. */
 export async function describeImages({ preparations, qemu, layout }: Machine): Promise<SavedImage[]> {
   const sizes = await diskSizes(qemu.qmp);
   return layout.placements.flatMap(({ id }) => {
@@ -20,15 +21,15 @@ export async function describeImages({ preparations, qemu, layout }: Machine): P
   });
 }
 
-/** Sizes of QEMU's block nodes in `bytes`, by name: a disk may have been resized. */
+/** Returns sizes of QEMU's block nodes in `bytes`, by name: a disk may have been resized. */
 async function diskSizes(qmp: Qmp): Promise<ReadonlyMap<string, number>> {
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
   return new Map(nodes.map(({ 'node-name': name = '', image }) => [name, image['virtual-size']]));
 }
 
 /**
- * Images that a machine must have that takes the state of another, by device id. An older snapshot tells the formats in its
- * configuration only, and no sizes.
+ * Returns the images that a machine must have which continues from another one's state, by device id. A description of an older version
+ * has no images: then formats are those of the configuration, and sizes are unknown.
  */
 export function expectedImages(
   { images }: MachineDescription,
@@ -49,14 +50,14 @@ export function expectedImages(
   );
 }
 
-/** Takes the locks of the images of a machine whose state was loaded. Rejects with ApiError naming the disk. */
+/** Locks the images of a machine whose state is loaded. Rejects with ApiError naming the disk. */
 export async function activateImages(machine: Machine): Promise<void> {
   for (const placement of machine.layout.placements) {
-    // the image of a vhost-user disk is its back-end's
+    // the back-end of a vhost-user disk opens its image
     if (placement.device.usesBlockLayer?.(placement.config) !== true) continue;
-    const node = topNode(machine, placement);
+    const node = topNode(machine.deviceSteps.get(placement.id));
     await activateNode(machine.qemu.qmp, node, qemuId(placement.id)).catch((error: unknown) => {
-      throw engineFailure(error, [placement], `disk ${placement.id} could not be opened`);
+      throw qemuFailure(error, [placement], `disk ${placement.id} could not be opened`);
     });
   }
 }

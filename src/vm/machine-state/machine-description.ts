@@ -1,124 +1,85 @@
-import * as v from 'valibot';
-import { SAVED_STATES } from '../devices/saved-states.ts';
-import { few, Name, whole } from './saved-values.ts';
-import { PAGE_BYTES } from '../../util/page.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
+import { CpusConfig } from '../../devices/cpus/config.ts';
+import { MemoryConfig } from '../../devices/memory/config.ts';
+import type { SavedStates } from '../devices/saved-states.ts';
+import { decode } from '../../schema/decode.ts';
+import {
+  SavedDescriptionSchema,
+  type SavedDescription,
+  type SavedDevice,
+  type SavedImage,
+} from './description-schema.ts';
+import { parseSaved } from './saved-values.ts';
 
-/** A region of RAM and where it is in `memory-ranges`, in `bytes`. */
-const SavedRegion = v.object({
-  id: Name,
-  offset: whole(),
-  length: whole(),
-  /** the memory zone whose `file` holds the region: nothing of it is in `memory-ranges` */
-  zone: v.optional(Name),
-});
-export type SavedRegion = v.InferOutput<typeof SavedRegion>;
+/*
+ * Machine state that snapshot and migration share: the description of a machine, from which a machine is made that continues from its state.
+ *
+ *   describe-machine.ts      describes a machine that runs
+ *   description-schema.ts    the description as JSON; this file: its members, and the mapping between the two
+ *   restored-*.ts            configuration, layout, names and plan of the machine that continues
+ *   continue-machine.ts      vCPUs and hot-plug of that machine, when QEMU runs
+ *   editable-config.ts       members of the configuration that may differ between the two machines
+ *   images.ts                images of disks and pmem devices
+ *   mappable-files.ts        files with guest memory
+ *   saveable.ts              reasons why a machine cannot be saved
+ *
+ * Invariant: a description comes from a file or another VMM, so all of it is checked before it is used.
+ */
 
-/** A run of pages within a region, in `bytes`. */
-const Pages = v.object({ offset: whole(), length: whole() });
-
-/** A device and where it sat. */
-const SavedDevice = v.object({
-  /** see `kindOf` */
-  kind: Name,
-  id: v.string(),
-  /** see `Placement` */
-  qemuName: v.optional(v.string()),
-  slot: v.optional(whole(31)),
-  /** see `Placement` */
-  added: v.optional(v.boolean()),
-  /** its configuration, where the VM's no longer has it: the guest was asked to let it go and still had it */
-  leaving: v.optional(v.unknown()),
-});
-export type SavedDevice = v.InferOutput<typeof SavedDevice>;
-
-/** Image of a disk or a pmem device; see `SavedImage` in `prepare/expected-image.ts`. */
-const SavedImage = v.object({
-  /** of the device, as clients know it */
-  id: v.string(),
-  /** absolute */
-  path: v.string(),
-  format: v.optional(v.picklist(['Raw', 'Qcow2', 'FixedVhd', 'DynamicVhd', 'Vhdx'])),
-  bytes: v.optional(whole()),
-  /** see `BlockGeometry` */
-  geometry: v.optional(v.object({ logical: whole(), physical: whole(), minimum: whole(), optimal: whole() })),
-});
-export type SavedImage = v.InferOutput<typeof SavedImage>;
-
-/** All that the configuration does not say and a machine must be made from to take the devices' state. */
-const MachineDescriptionSchema = v.object({
-  /** QEMU's major and minor version: another may know other devices' states */
-  engine: Name,
-  accelerator: Name,
-  /** see `Run` */
-  firmware: v.picklist(['qboot.rom', 'bios-256k.bin', 'own']),
-  /** see `Run` */
-  acpiPatch: v.optional(
-    v.object({
-      dropsSrat: v.boolean(),
-      processors: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(255))),
-    }),
-  ),
-  /** the firmware may still need the kernel: see `qemu/qmp/firmware-phase.ts` */
-  isInFirstSteps: v.optional(v.boolean(), false),
-  /** what the configuration had that must not be edited; see `edits.ts` */
-  shape: v.unknown(),
-  /** vCPUs and RAM that the machine was booted with: what came later is made again as it was added */
-  booted: v.object({ cpus: v.unknown(), memory: v.unknown(), numa: v.optional(v.unknown()) }),
-  /** numbers of the vCPUs that are there */
-  vcpus: few(whole(4095), 4096),
+/** Everything that a machine must be made from to continue from another one's state, beside the configuration. */
+export interface MachineDescription extends SavedStates {
+  /** QEMU's major and minor version: another version may have other device states */
+  readonly qemuVersion: string;
+  readonly accelerator: string;
+  /** see `Machine` */
+  readonly firmware: SavedDescription['firmware'];
+  /** see `Machine` */
+  readonly acpiPatch: SavedDescription['acpiPatch'];
+  /** the firmware may still read the boot files: see `isInFirmware` */
+  readonly readsBootFiles: boolean;
+  /** the configuration without what may be edited: see `editable-config.ts` */
+  readonly fixedConfig: unknown;
+  /** vCPUs and RAM at the start: what was added later is added again */
+  readonly bootConfig: Pick<VmConfig, 'cpus' | 'memory'>;
+  /** numbers of the vCPUs that QEMU has, in ascending order */
+  readonly vcpus: readonly number[];
   /** sizes of the DIMMs that were added, in `bytes` */
-  dimms: few(whole()),
-  /** where devices that are memory lie in the guest's address space, by QEMU's id */
-  memoryAddresses: v.record(Name, whole()),
-  nextNumber: whole(2 ** 31),
-  devices: few(SavedDevice),
-  images: v.optional(few(SavedImage), []),
-  ...SAVED_STATES,
-});
-export type MachineDescription = v.InferOutput<typeof MachineDescriptionSchema>;
+  readonly dimms: readonly number[];
+  /** guest addresses of devices that are memory, by QEMU's id */
+  readonly memoryAddresses: Readonly<Record<string, number>>;
+  /** see `Layout` */
+  readonly nextNumber: number;
+  readonly devices: readonly SavedDevice[];
+  readonly images: readonly SavedImage[];
+}
 
-/** What `state.json` holds. */
-const SavedMachineSchema = v.object({
-  ...MachineDescriptionSchema.entries,
-  regions: few(SavedRegion, 4096),
-  /** pages over a file that is not in the snapshot: where they are in the region and so in `memory-ranges` */
-  overlays: v.optional(few(v.object({ ...SavedRegion.entries, pages: v.array(Pages) })), []),
-  /** QEMU's stream, in base64 */
-  deviceState: v.string(),
-});
-export type SavedOverlay = SavedMachine['overlays'][number];
-export type SavedMachine = v.InferOutput<typeof SavedMachineSchema>;
-
-/** Reads the description that another VMM sends. @throws naming the member that is wrong */
+/** Parses a description that another VMM has sent. @throws Error naming the member that is wrong */
 export function parseDescription(value: unknown): MachineDescription {
-  return parse(MachineDescriptionSchema, value);
+  return fromSaved(parseSaved(SavedDescriptionSchema, value));
+}
+
+/** Returns the description that checked JSON holds. @throws DecodeError where it has no vCPUs or RAM */
+export function fromSaved(saved: SavedDescription): MachineDescription {
+  const { engine, isInFirstSteps, shape, booted, ...same } = saved;
+  return {
+    ...same,
+    acpiPatch: saved.acpiPatch,
+    qemuVersion: engine,
+    readsBootFiles: isInFirstSteps,
+    fixedConfig: shape,
+    bootConfig: { cpus: decode(CpusConfig, booted.cpus), memory: decode(MemoryConfig, booted.memory) },
+  };
 }
 
 /**
- * Parses `state.json`, whose RAM is in a file of `memoryBytes`.
- * @throws naming the member that is wrong
+ * Returns QEMU's firmware with which a machine continues that needs no boot files; undefined where it needs them: the guest may still
+ * read them, or the firmware is one of them.
  */
-export function parseSavedMachine(text: string, memoryBytes: number): SavedMachine {
-  const machine = parse(SavedMachineSchema, JSON.parse(text));
-  const inFile = machine.regions.filter(({ zone }) => zone === undefined);
-  for (const { id, offset, length } of [...inFile, ...machine.overlays]) {
-    if (offset % PAGE_BYTES !== 0 || offset + length > memoryBytes) {
-      throw new Error(`the region ${id} is not within the ${memoryBytes} bytes of memory-ranges`);
-    }
-  }
-  for (const { id, length, pages } of machine.overlays) {
-    if (pages.every((machine) => machine.offset + machine.length <= length)) continue;
-    throw new Error(`pages of the region ${id} are not within it`);
-  }
-  return machine;
-}
-
-/** How much of the reason is shown: it quotes the value. */
-const REASON_LENGTH = 200;
-
-function parse<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
-  const result = v.safeParse(schema, value, { abortEarly: true });
-  if (result.success) return result.output;
-  const [issue] = result.issues;
-  throw new Error(`${v.getDotPath(issue) ?? 'it'}: ${issue.message}`.slice(0, REASON_LENGTH));
+export function firmwareToContinue({
+  firmware,
+  readsBootFiles,
+}: Pick<MachineDescription, 'firmware' | 'readsBootFiles'>):
+  | Exclude<MachineDescription['firmware'], 'own'>
+  | undefined {
+  return firmware === 'own' || readsBootFiles ? undefined : firmware;
 }

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deviceItems } from '../../config/items.ts';
 import { decodeVmConfig } from '../../config/decode-vm-config.ts';
-import { likeNames } from './restored-names.ts';
+import { restoredNames } from './restored-names.ts';
 
 const MEMORY = { size: 2 ** 28, hotplug_method: 'VirtioMem', hotplug_size: 2 ** 28 };
 
 /** Names of rng, a disk and the virtio-mem device that were saved under some names, and the next number. */
 function named(form: object, saved: { readonly mem: string; readonly qemuName?: string }): unknown[] {
   const { config } = decodeVmConfig({ ...form, disks: [{ path: '/d', id: '_disk0' }], memory: MEMORY });
-  const names = likeNames(config, 2);
+  const names = restoredNames(config, 2);
   const items = deviceItems(config);
   const nameOf = (member: string, id: string, qemuName?: string): unknown => {
     const item = items.find(({ device }) => device.member === member);

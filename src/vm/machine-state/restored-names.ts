@@ -2,21 +2,21 @@ import { dialectOf } from '../../config/dialect.ts';
 import type { DeviceItem } from '../../config/items.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { givenName, type Placement } from '../../plan/placement.ts';
-import type { SavedDevice } from './machine-description.ts';
+import type { SavedDevice } from './description-schema.ts';
 
-/** Names of the devices of a machine that takes the state of another. */
-export interface LikeNames {
+/** Names of the devices of a machine that continues from another one's state. */
+export interface RestoredNames {
   /** Returns the names of a device: its id in the dialect of the configuration, and the one that its RAM has in the state. */
   readonly nameOf: (saved: SavedDevice, item: DeviceItem) => Pick<Placement, 'id' | 'qemuName'>;
-  /** what the next generated id ends with, when all devices are named */
+  /** returns the number of the next generated id, after all devices are named */
   readonly nextNumber: () => number;
 }
 
 /**
- * Names devices as the machine that was saved did. Its configuration may have another form now: then devices without an id in
- * it are called as that form's dialect calls them.
+ * Names devices as in the machine of the state. Where the configuration has another dialect now, devices without an id in it get the
+ * names of that dialect. `savedNumber`: the next number of the machine of the state.
  */
-export function likeNames(config: VmConfig, savedNumber: number): LikeNames {
+export function restoredNames(config: VmConfig, savedNumber: number): RestoredNames {
   const dialect = dialectOf(config);
   let number = savedNumber;
   return {

@@ -4,8 +4,8 @@ import { decodeVmConfig } from '../../config/decode-vm-config.ts';
 import { placeDevices } from '../../plan/placement.ts';
 import { checkSaveable } from './saveable.ts';
 
-test('hardware and enclaves are named without asking the engine', async () => {
-  const qmp = { execute: () => Promise.reject(new Error('the engine was asked')) };
+test('hardware and enclaves are named without a query of QEMU', async () => {
+  const qmp = { execute: () => Promise.reject(new Error('QEMU was queried')) };
   const check = (more: object): Promise<void> => {
     const { config } = decodeVmConfig({ kernel: { path: '/k' }, ...more });
     return checkSaveable({ layout: placeDevices(config), qemu: { qmp }, config }, 'be in a snapshot');
@@ -14,5 +14,5 @@ test('hardware and enclaves are named without asking the engine', async () => {
   await assert.rejects(check(device), /^ApiError: device card, 1: cannot be in a snapshot: it is hardware/);
   const enclave = { sgx_epc: [{ id: 'e', size: 2 ** 20 }] };
   await assert.rejects(check(enclave), /sgx_epc: cannot be in a snapshot: enclave memory/);
-  await assert.rejects(check({}), /the engine was asked/);
+  await assert.rejects(check({}), /QEMU was queried/);
 });

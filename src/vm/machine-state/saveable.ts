@@ -8,21 +8,21 @@ type Saveable = Pick<Machine, 'layout' | 'config'> & {
 };
 
 /**
- * Looks whether all of a machine can be given to another; `fate` says what for, e.g. `be in a snapshot`.
- * Rejects with ApiError `failed` naming what cannot.
+ * Checks that another machine can continue from the whole state of this one; `operation` is the end of the message, e.g. `be in a snapshot`.
+ * Rejects with ApiError `failed` naming the device or setting that keeps it from that.
  */
-export async function checkSaveable({ layout, qemu, config }: Saveable, fate: string): Promise<void> {
+export async function checkSaveable({ layout, qemu, config }: Saveable, operation: string): Promise<void> {
   for (const { device, config, id } of layout.placements) {
     const reason = device.unsaved?.(config);
     if (reason !== undefined) {
-      throw new ApiError('failed', `${device.flag ?? device.member} ${id}: cannot ${fate}: ${reason}`);
+      throw new ApiError('failed', `${device.flag ?? device.member} ${id}: cannot ${operation}: ${reason}`);
     }
   }
   if ((config.sgx_epc ?? []).length > 0) {
-    throw new ApiError('failed', `sgx_epc: cannot ${fate}: enclave memory belongs to one processor`);
+    throw new ApiError('failed', `sgx_epc: cannot ${operation}: enclave memory belongs to one processor`);
   }
   const real = realBlockers({ layout }, await blockers(qemu.qmp));
-  if (real.length > 0) throw new ApiError('failed', `The VM cannot ${fate}: ${real.join('; ')}`);
+  if (real.length > 0) throw new ApiError('failed', `The VM cannot ${operation}: ${real.join('; ')}`);
 }
 
 async function blockers(qmp: Pick<Qmp, 'execute'>): Promise<string[]> {

@@ -27,3 +27,14 @@ export const Places = few(Doubleword, 16);
 export const Features = v.pipe(v.array(Doubleword), v.length(2));
 /** Largest queue of a virtio device, in descriptors. */
 export const QUEUE_SIZE_MAX = 32_768;
+
+/** Longest reason that is shown, in characters: it quotes the value. */
+const REASON_LENGTH = 200;
+
+/** Checks a value from outside. @throws Error naming the member that is wrong */
+export function parseSaved<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new Error(`${v.getDotPath(issue) ?? 'it'}: ${issue.message}`.slice(0, REASON_LENGTH));
+}

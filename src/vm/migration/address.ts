@@ -2,7 +2,8 @@ import type { NetConnectOpts } from 'node:net';
 import { ApiError } from '../../api/errors.ts';
 
 /**
- * Where two VMMs meet: `unix:<path>`, as it is, or `tcp:<host>:<port>`, an IPv6 address in brackets.
+ * Returns the address in a migration URL: `unix:<path>`, or `tcp:<host>:<port>` with an IPv6 address in brackets. The path is not
+ * percent-decoded.
  * @throws ApiError `bad-request`
  */
 export function addressOf(url: string): NetConnectOpts {

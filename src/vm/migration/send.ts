@@ -9,7 +9,7 @@ import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';
-import { shownAmount, tellProgress } from '../progress.ts';
+import { shownAmount, logProgress } from '../progress.ts';
 import type { Machine } from '../machine.ts';
 import { describeMachine } from '../machine-state/describe-machine.ts';
 import { checkDevicesMigrate, flushDevices, hasUnsavedDevices, whileSaveable } from '../devices/states.ts';
@@ -21,10 +21,10 @@ import { parseAnswer, type Offer } from './messages.ts';
 
 const log = createLog('move');
 
-/** How long a receiver may take until its QEMU waits, in milliseconds: it may wait for back-ends of its devices first. */
+/** Time limit of the destination until its QEMU waits, in milliseconds. It may wait for back-ends of its devices first. */
 const ANSWER_MS = 180_000;
 
-/** Where a VM is sent, and who is told. */
+/** A live migration: URL of the destination, signals that end it, and the receiver of its events. */
 export interface Sending {
   readonly url: string;
   readonly signals: ShutdownSignals;
@@ -32,19 +32,19 @@ export interface Sending {
 }
 
 /**
- * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns; where it rejects, with ApiError and the
- * reason, it runs on. Events tell of it once the other side takes the VM.
+ * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns. Where it rejects, with ApiError and the
+ * reason, the VM continues to run. Events are emitted once the destination accepts the VM.
  */
 export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: Sending): Promise<void> {
   const address = addressOf(url);
-  await checkMovable(vm, machine);
+  await checkMigration(vm, machine);
   const started = performance.now();
   const { waits: signal } = signals;
-  // a guest that runs could release a device that the receiver was told of
-  let isTold = false;
+  let isAccepted = false;
+  // a guest that runs could release a device after it was described
   const stopsFirst = hasUnsavedDevices(machine) || machine.detaching.size > 0;
   try {
-    // what we tell of devices that QEMU does not save must be their last word
+    // and states of devices that QEMU does not save are read while the guest is stopped
     if (stopsFirst) await machine.qemu.qmp.execute('stop');
     await flushDevices(machine);
     using link = await connectMigration(address, signal);
@@ -56,21 +56,21 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
     const fd = await link.take();
     emit(lifecycleEvent('pausing'));
-    isTold = true;
+    isAccepted = true;
     const options: SendOptions = {
-      // emulation misses some of what a guest writes meanwhile: a guest that ran on was broken at the other end
+      // emulation misses some of a guest's writes: a guest that ran during the migration failed at the destination
       live: machine.accelerator !== 'tcg',
       signal,
       onPass: (pass) => log.info(`pass ${pass} over the RAM is done`),
     };
-    using _progress = tellProgress(log, async () => {
+    using _progress = logProgress(log, async () => {
       const { remaining, total } = await migrationStatus(machine.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
     await whileSaveable(machine, description, () => sendMachine(machine.qemu, fd, options));
   } catch (error) {
     if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
-    if (isTold) for (const event of ['resuming', 'resumed'] as const) emit(lifecycleEvent(event));
+    if (isAccepted) for (const event of ['resuming', 'resumed'] as const) emit(lifecycleEvent(event));
     throw new ApiError('failed', `${url}: the VM could not be sent`, {
       cause: new Error(reasonOf(error), { cause: error }),
     });
@@ -80,8 +80,11 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
 }
 
-/** The rule for snapshots, nothing that is in no file but this machine's, and no file that both machines would write: what the one sends would undo what the other did. */
-async function checkMovable({ config }: Vm, machine: Machine): Promise<void> {
+/**
+ * Checks that a VM can be sent: it can be saved, no file has contents of this machine only, and no file is written by both machines, as
+ * either would overwrite the other's data.
+ */
+async function checkMigration({ config }: Vm, machine: Machine): Promise<void> {
   await checkSaveable(machine, 'be sent');
   await checkDevicesMigrate(machine);
   for (const zone of zonesOf(config.memory)) {

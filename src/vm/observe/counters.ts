@@ -14,20 +14,20 @@ const BLOCK_COUNTERS = {
   write_ops: 'wr_operations',
 } as const;
 
-/** What all devices of a VM have moved; nothing where none runs. */
+/** Returns the counters of all devices of a VM; an empty object where it has no machine. */
 export async function countersOfVm({ live }: Vm): Promise<VmCounters> {
   return live === undefined ? {} : countersOf(live.machine);
 }
 
 /**
- * What all devices of a machine have moved, under the names of vm.counters; of disks what was last known where QEMU does not
+ * Returns the counters of all devices of a machine, by the names of vm.counters. Those of disks are the last ones where QEMU does not
  * answer soon.
  */
 async function countersOf({ diskCounters, preparations }: Machine): Promise<VmCounters> {
   return { ...(await diskCounters.read()), ...preparations.counters() };
 }
 
-/** Reads the counters of every disk: those of bytes and requests, and what else the dialect has. */
+/** Reads the counters of disks: bytes, requests, and latencies where the dialect has them. */
 export async function readCounters(
   qmp: Qmp,
   placements: readonly Placement[],
@@ -37,7 +37,7 @@ export async function readCounters(
   const counters: VmCounters = {};
   for (const placement of placements) {
     const { device, config } = placement;
-    // what a vhost-user back-end moves is not seen here
+    // QEMU does not see the requests of a vhost-user disk
     if (device.usesBlockLayer?.(config) !== true) continue;
     const stats = entries.find(({ qdev }) => qdev?.includes(`/${qemuIdOf(placement)}/`))?.stats;
     counters[placement.id] = {

@@ -14,7 +14,7 @@ function addresses(form: object): unknown[] {
   return Object.values(tree).flatMap(({ pci_bdf: bdf }) => (bdf === undefined ? [] : [bdf]));
 }
 
-test('the PCI address is an integer for a VM of the contract, and a text for one with a payload', () => {
+test('the PCI address is an integer in a VM of the contract, and a text in one with a payload', () => {
   assert.deepEqual(addresses({ kernel: { path: '/k' } }), [2 << 3, 3 << 3, 4 << 3, 5 << 3]);
   const current = ['0000:00:02.0', '0000:00:03.0', '0000:00:04.0', '0000:00:05.0'];
   assert.deepEqual(addresses({ payload: { kernel: '/k' } }), current);

@@ -3,7 +3,7 @@ import { fixedIdOf, type Dialect } from '../../config/dialect.ts';
 import { bdfOf, qemuIdOf, type Placement } from '../../plan/placement.ts';
 import type { KnownResources, PciRegion, Resources } from './resources.ts';
 
-/** Facts that every node of one VM's tree depends on. */
+/** Facts that all nodes of a VM's tree depend on. */
 export interface TreeContext {
   readonly known: KnownResources;
   readonly dialect: Dialect;

@@ -8,73 +8,83 @@ import type { Machine } from '../machine.ts';
 
 const log = createLog('event');
 
-/** QEMU's name for a driver's having written a virtio device's status. */
+/** QEMU's trace event: a driver has written the status of a virtio device. */
 const STATUS_WRITTEN = 'virtio_set_status';
 
-/** How many looks at all devices are worth it, and lines of trace: a boot with all slots full takes fewer. */
-const MOST_LOOKS = { most: 100, intervalMs: 1000 };
+/** Limits of queries of all devices, and of trace lines: a boot with all slots full stays below them. */
+const MOST_QUERIES = { most: 100, intervalMs: 1000 };
 const MOST_LINES = { most: 2000, intervalMs: 1000 };
 
-/** How long nothing is traced then, in milliseconds. */
-const REST_MS = 1000;
+/** Pause of the trace after too many lines, in milliseconds. */
+const PAUSE_MS = 1000;
 
-/** What is told of the guest's drivers. */
+/** Watch of the guest's drivers. */
 export interface DriverWatch {
-  /** Settles once the devices that had a driver from the start are told of. */
-  readonly told: Promise<void>;
-  /** The guest has let a device go: its driver did before, whether that was seen or not. */
-  readonly gone: (id: string) => void;
+  /** Resolves once `activated` is emitted for the devices that had a driver from the start; never rejects. */
+  readonly started: Promise<void>;
+  /** Emits `reset` for a device that the guest has ejected, unless it was emitted before. */
+  readonly detached: (id: string) => void;
 }
 
 /**
- * Tells when the guest's drivers take virtio devices and let them go. QEMU has no event for it: its trace of status writes
- * says that there is something to look at, and what is seen then counts. What is undone before it is seen is not told.
+ * Emits `activated` and `reset` when the guest's drivers activate and reset virtio devices. QEMU has no event for it. After each status
+ * write in its trace all devices are queried, and each change since the last query is an event; a change that is undone before the
+ * query is none.
  */
 export function watchDrivers(machine: Machine, emit: OnVmEvent): DriverWatch {
   const active = new Set<string>();
-  const looks = createLimiter(MOST_LOOKS);
+  const query = createQuery(() => compare(machine, active, emit));
   const lines = createLimiter(MOST_LINES);
-  let looking = false;
-  let again = false;
-  const look = async (): Promise<void> => {
-    again = true;
-    if (looking) return;
-    looking = true;
-    while (again) {
-      again = false;
-      if (!looks.take()) await delay(looks.remaining(), undefined, { ref: false });
-      await compare(machine, active, emit);
+  let isPaused = false;
+  // a guest that writes a status without end
+  const pauseTrace = async (): Promise<void> => {
+    if (isPaused) return;
+    isPaused = true;
+    try {
+      await traceStatus(machine, false);
+      await delay(PAUSE_MS, undefined, { ref: false });
+      await traceStatus(machine, true);
+    } finally {
+      isPaused = false;
     }
-    looking = false;
+    await query();
   };
   machine.qemu.onTrace((line) => {
     if (!line.startsWith(STATUS_WRITTEN)) return;
-    if (!lines.take()) void rest();
-    else void look();
+    const work = lines.take() ? query() : pauseTrace();
+    work.catch((error: unknown) => log.debug(`drivers are not queried: ${reasonOf(error)}`));
   });
-  let resting = false;
-  // a guest that writes a status without end: it is looked at again when some time has passed
-  const rest = async (): Promise<void> => {
-    if (resting) return;
-    resting = true;
-    try {
-      await traceStatus(machine, false);
-      await delay(REST_MS, undefined, { ref: false });
-      await traceStatus(machine, true);
-    } catch (error) {
-      log.debug(`the machine has ended: ${reasonOf(error)}`);
-    }
-    resting = false;
-    await look();
-  };
-  const told = traceStatus(machine, true).then(look, (error: unknown) => {
-    log.warn(`what the guest's drivers do is not told: ${reasonOf(error)}`);
-  });
+  const started = traceStatus(machine, true)
+    .then(query)
+    .catch((error: unknown) =>
+      log.warn(`activations of the guest's drivers are not recorded: ${reasonOf(error)}`),
+    );
   return {
-    told,
-    gone: (id) => {
+    started,
+    detached: (id) => {
       if (active.delete(id)) emit(driverEvent(id, false));
     },
+  };
+}
+
+/** Returns a function that runs `compareAll`: one run at a time, and one more run where it is called meanwhile. */
+function createQuery(compareAll: () => Promise<void>): () => Promise<void> {
+  const queries = createLimiter(MOST_QUERIES);
+  let isRunning = false;
+  let isWanted = false;
+  return async () => {
+    isWanted = true;
+    if (isRunning) return;
+    isRunning = true;
+    try {
+      while (isWanted) {
+        isWanted = false;
+        if (!queries.take()) await delay(queries.remaining(), undefined, { ref: false });
+        await compareAll();
+      }
+    } finally {
+      isRunning = false;
+    }
   };
 }
 
@@ -87,7 +97,7 @@ function driverEvent(id: string, isActive: boolean): VmEvent {
 }
 
 async function compare(machine: Machine, active: Set<string>, emit: OnVmEvent): Promise<void> {
-  // the layout can change meanwhile
+  // the layout may change during the queries
   for (const placement of [...machine.layout.placements]) {
     const { id } = placement;
     const own = qemuIdOf(placement);
@@ -99,7 +109,7 @@ async function compare(machine: Machine, active: Set<string>, emit: OnVmEvent): 
   }
 }
 
-/** undefined: no virtio device, or gone */
+/** Returns true if a driver has activated a device; undefined where it is no virtio device, or is detached. */
 async function hasDriver({ qemu }: Machine, qemuId: string): Promise<boolean | undefined> {
   const path = `/machine/peripheral/${qemuId}/virtio-backend`;
   const answer = await qemu.qmp.execute('x-query-virtio-status', { path }).catch(() => undefined);

@@ -11,7 +11,7 @@ import { NOTHING_KNOWN } from './resources.ts';
 import type { Machine } from '../machine.ts';
 import type { Live, Vm } from '../vm.ts';
 
-/** What the last answer was made of, and the answer. */
+/** The last answer, and the values that it was made from. */
 interface Answered {
   readonly parts: readonly unknown[];
   readonly info: VmInfo;
@@ -20,8 +20,8 @@ interface Answered {
 const ANSWERED = new WeakMap<Vm, Answered>();
 
 /**
- * What vm.info answers: the configuration with every default, id and PTY filled in. It is the
- * same frozen value for as long as nothing has changed: clients ask often.
+ * Returns the answer of vm.info: the configuration with every default, id and PTY. The answer is the same frozen object until
+ * something changes, because clients poll.
  */
 export async function vmInfo(vm: Vm): Promise<VmInfo> {
   const machine = vm.live?.machine;
@@ -50,12 +50,12 @@ async function balloonOf({ config, balloonBytes }: Machine): Promise<number> {
   return config.balloon === undefined ? 0 : ((await balloonBytes.read()) ?? 0);
 }
 
-/** Devices that were removed and that the guest has not released: they still are in the machine. */
+/** Returns the devices that were removed and that the guest has not released: the machine still has them. */
 function detachingDevices({ detaching, layout }: Machine): Placement[] {
   return detaching.size === 0 ? [] : layout.placements.filter(({ id }) => detaching.has(id));
 }
 
-/** The configuration of a running VM with what the machine was given (PTYs, ports of the host) and all that its guest has. */
+/** Returns the configuration of a booted VM with PTYs, ports of the host and devices that the guest has not released. */
 function shownConfig(
   config: VmConfig,
   { consoles, machine }: Live,

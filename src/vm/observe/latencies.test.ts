@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { latencyCounters, type LatencyStats } from './latencies.ts';
 
-/** Statistics of reads that took these times in nanoseconds, sorted into bins whose bounds are four an octave from 1000 on. */
+/** Returns statistics of reads with these latencies in nanoseconds, in bins with four bounds an octave from 1000 on. */
 function statistics(times: readonly number[]): LatencyStats {
   const bins = Array.from({ length: 110 }, () => 0);
   const bounds = Array.from({ length: 109 }, (_, i) => Math.round(1000 * 2 ** (i / 4)));
@@ -30,14 +30,14 @@ function readsOf(times: readonly number[]): [min: number, avg: number, max: numb
   return [min, avg, max];
 }
 
-test('the shortest and longest time are known to a fifth, the mean exactly, in microseconds', () => {
+test('the shortest and longest latency are exact to a fifth, the mean is exact, in microseconds', () => {
   const [min, avg, max] = readsOf([20_000, 100_000, 900_000]);
   assert.equal(avg, 340);
   assert.ok(min > 20 / 1.2 && min <= 20, String(min));
   assert.ok(max >= 900 && max < 900 * 1.2, String(max));
 });
 
-test('one request, none, very short and very long ones', () => {
+test('no request, one, very short and very long ones have latencies', () => {
   const [, one, longest] = readsOf([50_000]);
   assert.deepEqual([one, longest], [50, 50]);
   assert.deepEqual(readsOf([]), [0, 0, 0]);
@@ -47,7 +47,7 @@ test('one request, none, very short and very long ones', () => {
   assert.deepEqual(Object.values(latencyCounters(undefined)), [0, 0, 0, 0, 0, 0]);
 });
 
-test('without a histogram the mean is all that is known', () => {
+test('without a histogram all latencies are the mean', () => {
   const { rd_latency_histogram: _, ...stats } = statistics([10_000, 30_000]);
   const { read_latency_min, read_latency_avg, read_latency_max } = latencyCounters(stats);
   assert.deepEqual([read_latency_min, read_latency_avg, read_latency_max], [20, 20, 20]);

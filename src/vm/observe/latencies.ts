@@ -5,8 +5,8 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 
 /*
- * How long requests to disks take. QEMU sums their times up, and sorts them into a histogram where it is asked to: its bounds are
- * so near to each other that the shortest and the longest time are known to a fifth.
+ * Latencies of disk requests. QEMU sums them up and, on request, counts them in a histogram. Its bounds are so close that the shortest
+ * and the longest latency are exact to a fifth.
  */
 
 const log = createLog('disk');
@@ -18,13 +18,13 @@ const BOUNDS: readonly number[] = Array.from({ length: 27 * 4 + 1 }, (_, i) =>
   Math.round(NANOSECONDS * 2 ** (i / 4)),
 );
 
-/** Lets QEMU keep the histograms of a disk; of a vhost-user disk it knows nothing. */
+/** Starts QEMU's histograms of a disk; it does not see the requests of a vhost-user disk. */
 export async function countLatencies(qmp: Pick<Qmp, 'execute'>, placement: Placement): Promise<void> {
   const { device, config, id } = placement;
   if (device.usesBlockLayer?.(config) !== true) return;
   const path = `/machine/peripheral/${qemuIdOf(placement)}/virtio-backend`;
   const bounds = { 'boundaries-read': BOUNDS, 'boundaries-write': BOUNDS };
-  // a disk works as well without
+  // the disk works without them
   await qmp.execute('block-latency-histogram-set', { id: path, ...bounds }).catch((error: unknown) => {
     log.warn(`disk ${id}: its latencies are not counted: ${reasonOf(error)}`);
   });

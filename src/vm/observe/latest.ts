@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Asks QEMU for something that clients look at often. */
+/** A value of QEMU that clients read often. */
 export interface Latest<T> {
-  /** The answer of now, or the last one where QEMU takes longer than a client is to wait; undefined: there was none yet. */
+  /** Returns QEMU's answer, or the last one where it takes too long; undefined where there was none. Never rejects. */
   readonly read: () => Promise<T | undefined>;
 }
 
-/** How long a client waits for QEMU, in milliseconds: it may be busy, stopped or hung. */
+/** Longest wait for QEMU's answer, in milliseconds: QEMU may be busy, stopped or hung. */
 const PATIENCE_MS = 200;
 
-/** The same for vm.info, which answers within 50 ms: Kata Containers takes RAM for missing when it waits for long. */
+/** The same for vm.info, in milliseconds. It answers within 50 ms, because Kata Containers counts RAM as missing after longer waits. */
 export const INFO_PATIENCE_MS = 30;
 
-/** Never has more than one question open: a QEMU that does not answer is not asked again and again. */
+/** Returns a value that `ask` reads. Only one query is under way at a time, also where QEMU does not answer. */
 export function createLatest<T>(ask: () => Promise<T>, patience = PATIENCE_MS): Latest<T> {
   let last: T | undefined;
   let asked: Promise<void> | undefined;
@@ -20,7 +20,7 @@ export function createLatest<T>(ask: () => Promise<T>, patience = PATIENCE_MS): 
     try {
       last = await ask();
     } catch {
-      // a machine that ends at this moment, or a QEMU that hangs: what was known stays
+      // QEMU exits or hangs: the last answer stays
     } finally {
       asked = undefined;
     }

@@ -14,42 +14,42 @@ const log = createLog('vm');
 /** Callbacks for the events of a running machine. */
 export interface MachineWatch {
   readonly emit: OnVmEvent;
-  /** whether `activated` and `reset` of virtio devices are among the events: seeing them costs QEMU something */
+  /** emits `activated` and `reset` of virtio devices, whose trace costs QEMU time */
   readonly watchesDrivers: boolean;
-  /** The guest has released devices: see `releaseEjected`. */
+  /** Called when the guest has ejected devices: see `releaseEjected`. */
   readonly onEjected: () => void;
-  /** Takes a device out of the VM's configuration, if it is still there: the machine has it no longer. */
-  readonly forget: (placement: Placement) => void;
-  /** The guest's kernel has panicked, and the machine stands still; undefined: the guest runs on. */
+  /** Removes a device, which the machine no longer has, from the VM's configuration. */
+  readonly removeFromConfig: (placement: Placement) => void;
+  /** Called when the guest's kernel has panicked; the vCPUs are stopped then. undefined: the guest continues. */
   readonly onPanic: (() => void) | undefined;
 }
 
-/** Follows a machine's events until its end. Resolves once the devices that have a driver already are told of. */
+/** Watches a machine's events until QEMU exits. Resolves once `activated` is emitted for the devices that have a driver already. */
 export async function watchMachine(
   machine: Machine,
-  { emit, watchesDrivers, onEjected, forget, onPanic }: MachineWatch,
+  { emit, watchesDrivers, onEjected, removeFromConfig, onPanic }: MachineWatch,
 ): Promise<void> {
   const drivers = watchesDrivers ? watchDrivers(machine, emit) : undefined;
   machine.onDetached = (placement) => {
-    drivers?.gone(placement.id);
-    forget(placement);
+    drivers?.detached(placement.id);
+    removeFromConfig(placement);
     emit(deviceRemoved(placement));
   };
   machine.qemu.onEvent((message) => {
     if (message.event === 'DEVICE_DELETED' && noteEjected(machine, message.data.device)) onEjected();
     noteVcpuEjected(machine, message);
-    // a guest may say so again and again
-    const isNews = machine.guestFailure === undefined;
-    machine.guestFailure = troubleOf(message) ?? machine.guestFailure;
-    if (isNews && message.event === 'GUEST_PANICKED') onPanic?.();
+    // a guest may panic any number of times
+    const isFirst = machine.guestFailure === undefined;
+    machine.guestFailure = failureOf(message) ?? machine.guestFailure;
+    if (isFirst && message.event === 'GUEST_PANICKED') onPanic?.();
     const own = vmEventOf(message, machine.layout.placements);
     if (own !== undefined) emit(own);
   });
   if (onPanic !== undefined) stopAtPanic(machine);
-  await drivers?.told;
+  await drivers?.started;
 }
 
-function troubleOf({ event }: QmpEvent): string | undefined {
+function failureOf({ event }: QmpEvent): string | undefined {
   switch (event) {
     case 'GUEST_PANICKED':
       return PANIC;
@@ -60,11 +60,11 @@ function troubleOf({ event }: QmpEvent): string | undefined {
   }
 }
 
-/** The guest is to do nothing more until it is decided what follows. */
+/** Makes QEMU stop the vCPUs at a panic, until `--on-panic` is carried out. */
 function stopAtPanic({ qemu, config }: Machine): void {
   if (!config.pvpanic)
     log.warn('--on-panic: a panic is not seen, as the VM has no pvpanic device (--pvpanic)');
   qemu.qmp.execute('set-action', { panic: 'pause' }).catch((error: unknown) => {
-    log.warn(`a guest that panics does not stand still: ${reasonOf(error)}`);
+    log.warn(`a guest that panics is not stopped: ${reasonOf(error)}`);
   });
 }

@@ -8,10 +8,10 @@ import type { VmEvent } from '../events.ts';
 import { vmInfo } from './info.ts';
 import type { Vm } from '../vm.ts';
 
-/** Figures of a VMM for Prometheus (the text format of its documentation). */
+/** Metrics of a VMM in Prometheus' text format. */
 export interface Metrics {
   readonly contentType: string;
-  /** All figures as they are now. */
+  /** Returns all metrics. */
   readonly text: () => Promise<string>;
   readonly onRequest: OnRequest;
   readonly onEvent: (event: VmEvent) => void;
@@ -19,13 +19,13 @@ export interface Metrics {
 
 const STATES = ['none', 'Created', 'Running', 'Paused', 'Shutdown'] as const;
 
-/** Latencies from an answer out of memory up to a boot, in `seconds`. */
+/** Bounds for latencies of requests, from vm.info to a boot, in `seconds`. */
 const BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 
-/** Up to what no request may take, and what clients notice, in `seconds`. */
+/** Bounds for stalls of the event loop, in `seconds`. */
 const STALL_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
 
-/** What devices count, under the names of vm.counters. */
+/** Counters of devices, by the names of vm.counters. */
 const DEVICE_COUNTERS = {
   ...{ read_bytes: 'Bytes read', write_bytes: 'Bytes written' },
   ...{ read_ops: 'Read requests', write_ops: 'Write requests' },
@@ -33,7 +33,7 @@ const DEVICE_COUNTERS = {
   ...{ rx_frames: 'Frames to the guest', tx_frames: 'Frames from the guest' },
 } as const;
 
-/** Counts from now on; `look` gives the VM that there is when somebody asks. */
+/** Starts the metrics; `look` returns the VM at the time of a scrape. */
 export function createMetrics(version: string, look: () => Vm | undefined): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -99,7 +99,7 @@ function addVm(gauge: AddGauge, look: () => Vm | undefined): void {
 }
 
 function addDevices(registry: Registry, look: () => Vm | undefined): void {
-  // one answer of the engine for all of them, which are asked for at the same time
+  // one answer of QEMU for all of them, which Prometheus reads at the same time
   let asked: Promise<VmCounters> | undefined;
   const ask = (): Promise<VmCounters> =>
     (asked ??= readAll(look()).finally(() => {
@@ -108,7 +108,7 @@ function addDevices(registry: Registry, look: () => Vm | undefined): void {
   for (const [name, help] of Object.entries(DEVICE_COUNTERS)) {
     const counter = new Counter({
       name: `nephos_device_${name}_total`,
-      help: `${help}, by device; begins anew with each boot`,
+      help: `${help}, by device; starts again with each boot`,
       labelNames: ['device'],
       registers: [],
       collect: async function () {
@@ -130,26 +130,22 @@ async function readAll(vm: Vm | undefined): Promise<VmCounters> {
 
 function addProcesses(registry: Registry, gauge: AddGauge, look: () => Vm | undefined): void {
   const usages = async () => {
-    const engine = look()?.live?.machine.qemu.pid;
+    const qemu = look()?.live?.machine.qemu.pid;
     return {
       vmm: await processUsage(process.pid),
-      engine: engine === undefined ? undefined : await processUsage(engine),
+      // the value of the label `process` is part of the metrics' interface
+      engine: qemu === undefined ? undefined : await processUsage(qemu),
     };
   };
-  gauge(
-    'process_resident_memory_bytes',
-    'Memory of the VMM and of the engine, its child',
-    ['process'],
-    async function () {
-      this.reset();
-      for (const [process, usage] of Object.entries(await usages())) {
-        if (usage !== undefined) this.set({ process }, usage.residentBytes);
-      }
-    },
-  );
+  gauge('process_resident_memory_bytes', 'Memory of the VMM and of QEMU', ['process'], async function () {
+    this.reset();
+    for (const [process, usage] of Object.entries(await usages())) {
+      if (usage !== undefined) this.set({ process }, usage.residentBytes);
+    }
+  });
   const seconds = new Counter({
     name: 'nephos_process_cpu_seconds_total',
-    help: 'Processor time of the VMM and of the engine, its child',
+    help: 'Processor time of the VMM and of QEMU',
     labelNames: ['process'],
     registers: [],
     collect: async function () {

@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream';
 import { test, type TestContext } from 'node:test';
 import { logPostCodes } from './post-codes.ts';
 
-/** A port whose guest writes at moments that the test chooses. */
+/** Returns a port whose guest writes at times that the test chooses. */
 function openPort(context: TestContext) {
   context.mock.timers.enable({ apis: ['setTimeout'] });
   const channel = new PassThrough();
@@ -54,7 +54,7 @@ test('each range has its name', (context) => {
   ]);
 });
 
-test('zeros by which Linux waits for a device are not told', (context) => {
+test('zeros of a delay of Linux are not logged', (context) => {
   const { lines, wait, write } = openPort(context);
   write(0, 0, 0, 0, 0, 0);
   wait(60);
@@ -65,7 +65,7 @@ test('zeros by which Linux waits for a device are not told', (context) => {
   assert.deepEqual(lines, []);
 });
 
-test('a zero by itself is told with the time at which it was written', async (context) => {
+test('a single zero is logged with the time at which it was written', async (context) => {
   const { lines, wait, write, close } = openPort(context);
   wait(19);
   write(0);
@@ -83,7 +83,7 @@ test('a zero by itself is told with the time at which it was written', async (co
   ]);
 });
 
-test('a guest that writes without end gets few lines, and hides no other code', (context) => {
+test('a flood of one code has few lines and hides no other code', (context) => {
   const { lines, write } = openPort(context);
   for (let i = 0; i < 100; i++) write(...Array.from({ length: 1000 }, () => 0x11));
   write(0x40);

@@ -2,24 +2,23 @@ import type { Duplex } from 'node:stream';
 import { createLimiter, OUTSIDE_LIMIT, type Limiter } from '../../util/rate-limit.ts';
 import { createLog, type Log } from '../../util/log.ts';
 
-/** How close together two zeros are a delay of Linux, in milliseconds. */
+/** Longest time between two zeros of a delay of Linux, in milliseconds. */
 const DELAY_MS = 500;
 
-/** Most lines about all codes together: each code by itself has the usual limit for what a guest can cause. */
+/** Limit of lines for all codes together; each code has the limit of guest events, too. */
 const ALL_CODES = { most: 100, intervalMs: OUTSIDE_LIMIT.intervalMs };
 
-/** Where the codes go, and what time it is in milliseconds; tests have their own. */
+/** Log and clock (in milliseconds), which tests replace. */
 interface PostCodeOptions {
   readonly log?: Pick<Log, 'warn' | 'debug'>;
   readonly now?: () => number;
 }
 
 /**
- * Logs what a guest writes to port 0x80, with the time since `began`, in the words of Cloud Hypervisor: programs that measure
- * boots read them. Lines that a guest causes too fast are dropped.
+ * Logs the codes that a guest writes to port 0x80, with the time since `began`, in the text of Cloud Hypervisor: programs that measure
+ * boots read it. Lines above a rate limit are dropped.
  *
- * Linux writes zeros to the port to pass the time between two accesses to an old device. A zero is told only where no other is
- * near it.
+ * Linux writes zeros to the port as a delay between two accesses to an old device. A zero is logged only where no other zero is close.
  */
 export function logPostCodes(
   channel: Duplex,
@@ -45,7 +44,7 @@ export function logPostCodes(
 
 interface ZeroFilter {
   readonly take: (at: number) => void;
-  /** Tells a zero that is still held back, as no other follows it. */
+  /** Logs a zero that was delayed until no other zero can be close. */
   readonly flush: () => void;
 }
 
@@ -69,7 +68,7 @@ function createZeroFilter(tell: (at: number) => void): ZeroFilter {
   };
 }
 
-/** Limits the lines of each code, so that a code that comes without end does not hide the others. */
+/** Limits the lines of each code, so that a flood of one code does not hide the others. */
 function limitCodes(log: Pick<Log, 'warn' | 'debug'>): (code: number, elapsedMs: number) => void {
   const limiters = new Map<number, Limiter>();
   const all = createLimiter(ALL_CODES);
@@ -83,7 +82,7 @@ function limitCodes(log: Pick<Log, 'warn' | 'debug'>): (code: number, elapsedMs:
   };
 }
 
-/** Who writes a code, as Cloud Hypervisor has shared them out. */
+/** Returns the writer of a code, in Cloud Hypervisor's ranges. */
 function rangeOf(code: number): string {
   return ['Firmware', 'Bootloader', 'Kernel', 'Userspace'][code >> 5] ?? 'Custom';
 }

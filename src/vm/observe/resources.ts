@@ -8,7 +8,7 @@ import { INFO_PATIENCE_MS } from './latest.ts';
 
 const log = createLog('vm');
 
-/** What one device takes of the machine's address spaces, as the device tree says it. */
+/** Address ranges of one device, as in the device tree. */
 export type Resources = DeviceNode['resources'];
 
 /** An address range that a PCI function decodes. */
@@ -21,20 +21,20 @@ export interface PciRegion {
   readonly prefetchable: boolean;
 }
 
-/** What the devices of one machine take, as far as is known. */
+/** Address ranges of a machine's devices at the last answer of QEMU. */
 export interface KnownResources {
-  /** of PCI functions, by slot: as the guest has placed them */
+  /** of PCI functions, by slot; the guest assigns them */
   readonly bySlot: ReadonlyMap<number, readonly PciRegion[]>;
-  /** of pmem devices, by the engine's id: where their memory is */
+  /** guest addresses of pmem devices, by QEMU's id */
   readonly memory: ReadonlyMap<string, Resources>;
 }
 
 export const NOTHING_KNOWN: KnownResources = { bySlot: new Map(), memory: new Map() };
 
-/** How long an answer of the engine counts, in milliseconds: who asks thousands of times a second is not worth more. */
+/** Time for which an answer of QEMU is cached, in milliseconds, because clients poll. */
 const FRESH_MS = 20;
 
-/** Follows what a machine's devices take. The engine is asked again and again, as guests move their devices. */
+/** Returns a function that reads the address ranges of a machine's devices. It queries QEMU at most every 20 ms: guests move devices. */
 export function followResources(qmp: Qmp): () => Promise<KnownResources> {
   let known = NOTHING_KNOWN;
   let asked: Promise<void> | undefined;
@@ -44,14 +44,14 @@ export function followResources(qmp: Qmp): () => Promise<KnownResources> {
     try {
       known = await ask(qmp);
     } catch (error) {
-      log.debug(`what the devices take is not known anew: ${reasonOf(error)}`);
+      log.debug(`address ranges of devices are not read: ${reasonOf(error)}`);
     } finally {
       asked = undefined;
     }
   };
   return async () => {
     if (asked === undefined && performance.now() - askedAt < FRESH_MS) return known;
-    // an engine that is busy is not asked twice
+    // QEMU has one query at a time
     await within((asked ??= update()), INFO_PATIENCE_MS);
     return known;
   };

@@ -5,9 +5,9 @@ import type { Live, Vm } from '../vm.ts';
 import { setBalloon } from '../observe/balloon.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
-/** A balloon takes whole pages of this many `bytes`. */
+/** Page of a balloon, in `bytes`. */
 
-/** @throws ApiError `invalid-config` where there is no balloon, or it cannot be so large */
+/** Checks the size of the balloon. @throws ApiError `invalid-config` where the VM has none, or naming the bound */
 export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): void {
   const most = bootMemory(config.memory) - PAGE_BYTES;
   if (config.balloon === undefined)
@@ -16,7 +16,7 @@ export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): v
   if (desired % PAGE_BYTES !== 0) throw refusal(`must be a multiple of ${PAGE_BYTES}, got ${desired}`);
 }
 
-/** Tells the balloon its new size; the guest's driver goes there by itself, also later. */
+/** Requests a size of the balloon. The guest's driver inflates or deflates it when it is loaded. */
 export async function resizeBalloon(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
   await setBalloon(machine.qemu.qmp, desired);
   return {

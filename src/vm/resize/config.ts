@@ -8,8 +8,8 @@ import { checkBalloon } from './balloon.ts';
 import { checkVcpus } from './resize.ts';
 
 /**
- * Gives a VM that is not booted other sizes: its next boot starts from them.
- * @throws ApiError `invalid-config` where it cannot have one of them; nothing is changed then
+ * Resizes the configuration of a VM that is not booted.
+ * @throws ApiError `invalid-config` naming the bound; nothing is changed then
  */
 export function resizeConfig(vm: Vm, request: VmResize): void {
   const { desired_vcpus: vcpus, desired_ram: ram, desired_balloon: balloon } = request;
@@ -29,7 +29,7 @@ export function resizeConfig(vm: Vm, request: VmResize): void {
 }
 
 /**
- * The same for one memory zone.
+ * Resizes one memory zone of the configuration.
  * @throws ApiError `invalid-config`
  */
 export function resizeZoneOfConfig(vm: Vm, { id, desired_ram: size }: VmResizeZone): void {

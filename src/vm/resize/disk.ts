@@ -2,18 +2,18 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmResizeDisk } from '../../api/requests.ts';
 import { disk } from '../../devices/disk/index.ts';
 import type { DiskConfig } from '../../devices/disk/config.ts';
-import { qemuId, type Placement } from '../../plan/placement.ts';
-import { planDevice } from '../../plan/machine-plan.ts';
+import { qemuId } from '../../plan/placement.ts';
+import { topNode } from '../devices/disk/top-node.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import type { Machine } from '../machine.ts';
 
-/** Disks have whole sectors of this many `bytes`. */
+/** Sector of a disk, in `bytes`. */
 const SECTOR = 512;
 
 /**
- * Gives a disk another size: its image on the host and what the guest sees. Only a raw image can become smaller.
- * Rejects with ApiError, and then the disk is as it was.
+ * Resizes a disk: its image on the host and the guest's device. Only a raw image can become smaller.
+ * Rejects with ApiError, and the disk is unchanged then.
  */
 export async function resizeDisk(machine: Machine, { id, desired_size: size }: VmResizeDisk): Promise<void> {
   const placement = machine.layout.placements.find((one) => one.device === disk && one.id === id);
@@ -25,7 +25,7 @@ export async function resizeDisk(machine: Machine, { id, desired_size: size }: V
   if (size < bytes && format !== 'raw') {
     throw refusal(id, `a ${format} image cannot become smaller: it has ${bytes} bytes, got ${size}`);
   }
-  const node = topNode(machine, placement);
+  const node = topNode(machine.deviceSteps.get(id));
   await machine.qemu.qmp.execute('block_resize', { 'node-name': node, size }).catch((error: unknown) => {
     throw new ApiError('failed', `disk ${id}: cannot have ${size} bytes: ${reasonOf(error)}`, {
       cause: error,
@@ -41,14 +41,7 @@ function checkResizable(id: string, config: DiskConfig, size: number): void {
   }
 }
 
-/** The node that the guest's device has: a limit on top of the image hands a new size on. */
-export function topNode(machine: Machine, placement: Placement): string {
-  const steps = planDevice(placement, machine.preparations.facts().get(placement.id));
-  const drives = steps.flatMap((step) => (step.kind === 'device' ? [step.props['drive']] : []));
-  return String(drives[0]);
-}
-
-/** What a node is: the format of the image and the size of the disk in it. */
+/** Returns the format of the image at a node and the size of the disk in it, in `bytes`. */
 async function imageOf(qmp: Qmp, node: string): Promise<{ format: string; bytes: number }> {
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
   const own = nodes.find((one) => one['node-name'] === node);

@@ -7,7 +7,7 @@ import type { Live, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';
 import { VIRTIO_MEM_BLOCK } from '../../devices/virtio-mem/plan.ts';
 
-/** @throws ApiError `invalid-config` where the VM cannot have so much RAM, or so little */
+/** Checks the size of RAM. @throws ApiError `invalid-config` naming the bound */
 export function checkRam(desired: number, { config }: Vm, { machine }: Live): void {
   const { memory } = config;
   if (memory.size === 0) {
@@ -17,7 +17,7 @@ export function checkRam(desired: number, { config }: Vm, { machine }: Live): vo
   else checkGrowth('desired_ram', desired, { ...memory, id: '' });
 }
 
-/** Gives the guest more or less RAM, and its configuration the new size. */
+/** Resizes the guest's RAM. Returns the configuration with the new size. */
 export async function resizeRam(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
   const { memory } = config;
   if (memory.hotplug_method === 'Acpi') {
@@ -30,7 +30,7 @@ export async function resizeRam(desired: number, { config }: Vm, { machine }: Li
   return { ...config, memory: { ...memory, hotplugged_size: more === 0 ? undefined : more } };
 }
 
-/** Gives a zone another size: what it has at boot and what its virtio-mem device adds, together. */
+/** Resizes a memory zone: its size at the start and that of its virtio-mem device together. */
 export async function resizeZone(
   vm: Vm,
   { machine }: Live,
@@ -42,7 +42,7 @@ export async function resizeZone(
   checkGrowth('desired_ram', desired, zone);
   const place = virtioMems(machine.layout.placements).find((one) => one.zone.id === id);
   if (place === undefined)
-    throw refusal('id', `zone "${id}" has no room to grow: it was booted without hotplug_size`);
+    throw refusal('id', `zone "${id}" cannot grow: it was booted without hotplug_size`);
   const more = desired - zone.size;
   await request(machine.qemu.qmp, place, more);
   vm.config = { ...vm.config, memory: withHotplugged(memory, zone, more) };
@@ -55,19 +55,19 @@ function withHotplugged(memory: MemoryConfig, zone: MemoryZoneConfig, size: numb
 
 type Growing = Pick<MemoryZoneConfig, 'id' | 'size' | 'hotplug_size'>;
 
-/** The bounds of what a virtio-mem device can give. */
-function checkGrowth(name: string, desired: number, { size, hotplug_size: room = 0 }: Growing): void {
-  if (room === 0) throw refusal(name, 'there is no room to grow: hotplug_size is not set');
+/** Checks the bounds of a virtio-mem device. */
+function checkGrowth(name: string, desired: number, { size, hotplug_size: growth = 0 }: Growing): void {
+  if (growth === 0) throw refusal(name, 'cannot grow: hotplug_size is not set');
   if (desired < size) throw refusal(name, `must be ${size} at least (the size at boot), got ${desired}`);
-  if (desired > size + room) {
-    throw refusal(name, `must be ${size + room} at most (size and hotplug_size), got ${desired}`);
+  if (desired > size + growth) {
+    throw refusal(name, `must be ${size + growth} at most (size and hotplug_size), got ${desired}`);
   }
   if ((desired - size) % VIRTIO_MEM_BLOCK !== 0) {
     throw refusal(name, `must be ${size} and a multiple of 2 MiB, got ${desired}`);
   }
 }
 
-/** The guest plugs and unplugs towards the size by itself, now or when its driver is there. */
+/** Requests a size of a virtio-mem device. The guest plugs and unplugs blocks when its driver is loaded. */
 async function request(
   qmp: Live['machine']['qemu']['qmp'],
   { qemuId }: VirtioMemPlace,

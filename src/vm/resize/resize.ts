@@ -1,13 +1,13 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmResize } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
-import { RELEASE_PATIENCE_MS } from '../hotplug/release.ts';
+import { RELEASE_MS } from '../hotplug/wait-release.ts';
 import type { Live, Vm } from '../vm.ts';
 import { checkBalloon, resizeBalloon } from './balloon.ts';
 import { checkRam, resizeRam } from './ram.ts';
 import { resizeVcpus } from './vcpus.ts';
 
-/** One part of vm.resize: what is asked for is checked before any part is done. */
+/** One part of vm.resize. All parts are checked before the first is done. */
 interface Part {
   readonly name: 'desired_vcpus' | 'desired_ram' | 'desired_balloon';
   /** @throws ApiError `invalid-config` naming the bound */
@@ -16,7 +16,7 @@ interface Part {
   readonly resize: (desired: number, vm: Vm, on: Resizing) => Promise<VmConfig>;
 }
 
-/** The machine that is resized, and what ends a wait for its guest. */
+/** A machine that is resized; `waits` ends waits for its guest. */
 interface Resizing extends Live {
   readonly waits: AbortSignal;
 }
@@ -29,8 +29,8 @@ const PARTS: readonly Part[] = [
 ];
 
 /**
- * Gives a running VM other sizes. Nothing is done where one of them cannot be; where the engine refuses one,
- * the error says which, and those before it stay.
+ * Resizes a booted VM. Rejects with ApiError: where a check fails nothing is changed; where QEMU refuses one part, the parts before it
+ * stay changed and the error names them.
  */
 export async function resizeVm(vm: Vm, live: Resizing, request: VmResize): Promise<void> {
   const wanted = PARTS.flatMap((part) => {
@@ -55,7 +55,7 @@ function partFailure(error: unknown, name: string, done: readonly string[]): Api
   return new ApiError(code, `${name} could not be reached; ${stays}`, { cause: error });
 }
 
-/** @throws ApiError `invalid-config` naming the bound */
+/** Checks the number of vCPUs. @throws ApiError `invalid-config` naming the bound */
 export function checkVcpus(desired: number, { config }: Vm): void {
   const { max_vcpus: max } = config.cpus;
   if (desired >= 1 && desired <= max) return;
@@ -67,7 +67,7 @@ async function applyVcpus(
   { config, state }: Vm,
   { machine, waits }: Resizing,
 ): Promise<VmConfig> {
-  // a paused guest releases none
-  await resizeVcpus(machine, desired, { waits, patience: state === 'Paused' ? 0 : RELEASE_PATIENCE_MS });
+  // a paused guest releases no vCPU
+  await resizeVcpus(machine, desired, { waits, limitMs: state === 'Paused' ? 0 : RELEASE_MS });
   return { ...config, cpus: { ...config.cpus, boot_vcpus: desired } };
 }

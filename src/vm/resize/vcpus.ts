@@ -1,23 +1,23 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { pinVcpus } from '../affinity/pin-threads.ts';
-import { waitWhile } from '../hotplug/release.ts';
+import { waitWhile } from '../hotplug/wait-release.ts';
 import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
 import type { Machine } from '../machine.ts';
 
-/** A place for a vCPU, taken or free, in the order of their numbers. */
+/** A place for a vCPU. */
 export interface VcpuSlot {
   readonly index: number;
   readonly driver: string;
-  /** socket, core, thread and NUMA node, as QEMU has them */
+  /** socket, core, thread and NUMA node, as QEMU names them */
   readonly props: Readonly<Record<string, number>>;
-  /** the vCPU in QEMU's object tree; undefined: the place is free */
+  /** path of the vCPU in QEMU's object tree; undefined where the place is free */
   readonly path: string | undefined;
 }
 
 /**
- * Adds vCPUs, or asks the guest to let the last ones go: each is gone when the guest has ejected it.
- * Rejects with ApiError `busy` while vCPUs that the guest was asked for are still there and more are wanted.
+ * Adds vCPUs, or asks the guest to release the last ones: QEMU removes each when the guest has ejected it.
+ * Rejects with ApiError `busy` where more vCPUs are wanted while the guest has not released those that were removed.
  */
 export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
   const { qmp } = machine.qemu;
@@ -32,21 +32,21 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
     machine.spareVcpus--;
   }
   if (missing > 0) await pinVcpus(machine);
-  // those that were asked for before are asked for again: the guest may not have been listening
+  // also those that it was asked for before: its kernel may not have been ready
   for (const { index, path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });
     machine.detachingVcpus.set(index, undefined);
   }
 }
 
-/** How long vCPUs that are leaving are waited for. */
+/** Wait for vCPUs that the guest is to release. */
 export interface VcpuWait {
   readonly waits: AbortSignal;
   /** in milliseconds */
-  readonly patience: number;
+  readonly limitMs: number;
 }
 
-/** More vCPUs than stay can be had when the guest has released those that were removed before. */
+/** Waits for the release of removed vCPUs where the guest is to have more vCPUs than stay. */
 async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
   if (machine.detachingVcpus.size === 0) return;
   const isHeld = async (): Promise<boolean> => {
@@ -57,7 +57,7 @@ async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuW
   await waitWhile(machine, isHeld, wait);
 }
 
-/** Those of the slots whose vCPU is there, and is not leaving. */
+/** Returns the slots with a vCPU that the guest is not asked to release. */
 function stayingIn({ detachingVcpus }: Machine, slots: readonly VcpuSlot[]): VcpuSlot[] {
   return slots.filter(({ index, path }) => path !== undefined && !detachingVcpus.has(index));
 }
@@ -66,7 +66,7 @@ async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<vo
   await qmp.execute('device_add', { driver, id: `vcpu${index}`, ...props });
 }
 
-/** Adds the vCPUs with these numbers to a machine that has not run yet. */
+/** Adds the vCPUs with these numbers to a machine that has not run. */
 export async function addVcpus(qmp: Qmp, indices: readonly number[]): Promise<void> {
   if (indices.length === 0) return;
   const slots = await vcpuSlots(qmp);
@@ -81,10 +81,10 @@ interface Growth {
 
 function checkGrowth(machine: Machine, { desired, present, missing }: Growth): void {
   if (desired > stayingIn(machine, present).length && machine.detachingVcpus.size > 0) {
-    // the words that clients wait for
+    // clients wait for the words of Cloud Hypervisor
     throw new ApiError(
       'busy',
-      'Too Many Requests: the guest has not let go the vCPUs that were removed before',
+      'Too Many Requests: the guest has not released the vCPUs that were removed before',
     );
   }
   if (missing > machine.spareVcpus) {
@@ -95,7 +95,7 @@ function checkGrowth(machine: Machine, { desired, present, missing }: Growth): v
   }
 }
 
-/** The places for vCPUs, in the order of their numbers. */
+/** Returns the places for vCPUs, in ascending order of their numbers. */
 export async function vcpuSlots(qmp: Qmp): Promise<VcpuSlot[]> {
   const slots = await qmp.execute('query-hotpluggable-cpus');
   // QEMU lists the last one first

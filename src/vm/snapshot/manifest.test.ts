@@ -7,7 +7,7 @@ import { manifestOf, readChecked, withFacts } from './manifest.ts';
 
 const MACHINE = JSON.stringify({ engine: '10.0', text: 'é "quoted"\\n' });
 
-/** A folder with a snapshot whose `memory-ranges` has a size; without one there is no such file. */
+/** Writes a snapshot into a folder: with `memory-ranges` of a size, or without the file. */
 function makeSnapshot(memorySize: number): string {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-manifest-'));
   const facts = { engine: 'QEMU 10.0.0', memorySize, regions: [] };
@@ -23,7 +23,7 @@ function makeSnapshot(memorySize: number): string {
   return folder;
 }
 
-/** What is read, or the reason why not, of a snapshot from which files were taken away. */
+/** Returns the result, or the error, of reading a snapshot without some of its files. */
 async function readWithout(memorySize: number, taken: readonly string[], change = ''): Promise<string> {
   const folder = makeSnapshot(memorySize);
   try {
@@ -45,14 +45,14 @@ test('a snapshot without RAM of its own needs neither manifest nor memory-ranges
   }
 });
 
-test('a snapshot with RAM needs both, and says what is missing', async () => {
+test('a snapshot with RAM needs both, and the error names the missing one', async () => {
   assert.match(await readWithout(4096, ['memory-ranges']), /memory-ranges: no such file/);
   assert.match(await readWithout(4096, ['manifest.json']), /there is no manifest: it was never finished/);
   const both = await readWithout(4096, ['manifest.json', 'memory-ranges']);
   assert.match(both, /memory-ranges: no such file, and the snapshot has RAM in it/);
 });
 
-test('a state that is not what was written is refused, with and without a manifest', async () => {
+test('a state that was changed is refused, with and without a manifest', async () => {
   const facts = { engine: 'QEMU 10.0.0', memorySize: 0, regions: [] };
   const changed = withFacts(MACHINE, facts).replace('quoted', 'edited');
   const noManifest = ['manifest.json', 'memory-ranges'];

@@ -6,22 +6,22 @@ import { codeOf, reasonOf } from '../../util/errno.ts';
 import { openFile, readText } from '../../util/open-file.ts';
 import { statPath } from '../../util/path-calls.ts';
 
-/** Version of the files' formats. */
+/** Version of the formats of a snapshot's files. */
 const FORMAT = 2;
 
-/** Formats that are restored: in the first, `state.json` does not begin with its own facts. */
+/** Formats that can be restored: in the first, `state.json` has no first line with facts. */
 const KNOWN_FORMATS: readonly number[] = [1, FORMAT];
 
 const OfMemory = v.object({ size: v.number() });
 const OfState = v.object({ size: v.number(), sha256: v.string() });
 
 /**
- * Says that a snapshot is whole. It is written last, so that a directory without it, or one whose files are not as it
- * says, is no snapshot. The configuration is not in it: clients edit that.
+ * Sizes and checksums of a snapshot's files. The manifest is written last: a directory without it, or whose files differ from it, is no
+ * complete snapshot. The configuration is not in it, because clients edit it.
  */
 const Manifest = v.object({
   format: v.number(),
-  /** for people: what wrote it */
+  /** program that wrote it, for readers */
   engine: v.string(),
   files: v.object({ [SNAPSHOT_FILES.state]: OfState, [SNAPSHOT_FILES.memory]: OfMemory }),
   regions: v.array(v.object({ id: v.string(), offset: v.number(), length: v.number() })),
@@ -33,14 +33,14 @@ const StateFacts = v.object({
   format: v.number(),
   engine: v.string(),
   files: v.object({ [SNAPSHOT_FILES.memory]: OfMemory }),
-  /** of the lines that follow */
+  /** size and checksum of the lines after this one */
   state: OfState,
 });
 
-/** How `state.json` begins where it has them. */
+/** Start of `state.json` where it has a line with facts. */
 const FACTS_START = '{"manifest":';
 
-/** What a snapshot's files are said to be. */
+/** Facts of a snapshot's files. */
 export interface SnapshotFacts {
   readonly engine: string;
   /** size of `memory-ranges` in `bytes` */
@@ -48,9 +48,9 @@ export interface SnapshotFacts {
   readonly regions: Manifest['regions'];
 }
 
-/** Returns the contents of `state.json`: the machine as an object's JSON, behind a first line with the facts. */
+/** Returns the contents of `state.json`: a first line with the facts, then the machine, which is the JSON of an object. */
 export function withFacts(machine: string, { engine, memorySize }: SnapshotFacts): string {
-  // what follows the object's opening brace is the second line
+  // the text after the object's opening brace is the second line
   const rest = machine.slice(1);
   const facts: v.InferOutput<typeof StateFacts> = {
     format: FORMAT,
@@ -84,8 +84,8 @@ interface Checked {
 }
 
 /**
- * Reads `state.json` of a snapshot and makes sure that it and the RAM are what was written.
- * Rejects, with the path and the reason, where the snapshot is not whole.
+ * Reads `state.json` of a snapshot and checks that it and the RAM are complete and unchanged.
+ * Rejects with the path and the reason where they are not.
  */
 export async function readChecked(folder: string): Promise<Checked> {
   const path = join(folder, SNAPSHOT_FILES.manifest);
@@ -102,7 +102,7 @@ async function readByManifest(folder: string, { files }: Manifest): Promise<Chec
   const { [SNAPSHOT_FILES.state]: ofState, [SNAPSHOT_FILES.memory]: ofMemory } = files;
   const state = await read(folder, SNAPSHOT_FILES.state);
   if (!isAs(state, ofState)) throw changed(folder);
-  // one that lies in the files of memory zones needs none
+  // RAM in the files of memory zones needs no file of the snapshot
   const memory = join(folder, SNAPSHOT_FILES.memory);
   if (ofMemory.size === 0 && !(await exists(memory))) return { state, memoryBytes: 0 };
   const size = await sizeOf(memory);
@@ -112,7 +112,7 @@ async function readByManifest(folder: string, { files }: Manifest): Promise<Chec
   return { state, memoryBytes: size };
 }
 
-/** Reads the copy of a snapshot that has no manifest and no RAM of its own: clients copy what they know of. */
+/** Reads a copy of a snapshot without a manifest and without RAM of its own: some clients copy only the files that they know. */
 async function readByItsFacts(folder: string): Promise<Checked> {
   const unfinished = new Error(
     `${folder}: is no whole snapshot (there is no manifest: it was never finished)`,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { decodeVmConfig } from '../../config/decode-vm-config.ts';
 import { withOverrides } from './overrides.ts';
 
-test('a device is overridden once: of two, one would name the path and the other the format', () => {
+test('a device has at most one override', () => {
   const { config } = decodeVmConfig({ kernel: { path: '/k' }, disks: [{ id: 'd', path: '/a' }] });
   const one = { id: 'd', path: '/b', image_type: undefined, backing_files: undefined };
   const disks = [one, { ...one, image_type: 'Qcow2' as const }];

@@ -5,7 +5,7 @@ import { type VmConfig } from '../../config/vm-config.ts';
 import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
 
 /**
- * A snapshot's configuration with what this VM has of its own.
+ * Returns a snapshot's configuration with the overrides of a restore request.
  * @throws ApiError `unknown-device` where the VM has no such device
  */
 export function withOverrides(config: VmConfig, overrides: RestoreOverrides | undefined): VmConfig {
@@ -26,7 +26,7 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
     ),
     net: withItems(config.net, net, 'net', (one, { tap, mac, fds, forwards }) => ({
       ...one,
-      // a TAP by its name or by its descriptors, never both
+      // a TAP by its name or by file descriptors, never both
       tap: fds === undefined ? (tap ?? one.tap) : undefined,
       fd: fds ?? (tap === undefined ? one.fd : undefined),
       mac: mac ?? one.mac,
@@ -65,7 +65,7 @@ function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): Vm
   return { ...vsock, socket: override.socket ?? vsock.socket, cid: override.cid ?? vsock.cid };
 }
 
-/** A console that goes to a file of its own; one that the guest does not have cannot. */
+/** Returns a console that writes to another file. @throws ApiError where the guest does not have the console */
 function withFile(config: ConsoleConfig, file: string | undefined, member: string): ConsoleConfig {
   if (file === undefined) return config;
   if (config.mode === 'Off') throw noDevice(`overrides.${member}`, member);

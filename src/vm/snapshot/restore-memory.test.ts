@@ -6,7 +6,7 @@ import { placeDevices } from '../../plan/placement.ts';
 import { planMachine } from '../../plan/machine-plan.ts';
 import { mapMemory, withMapped } from './restore-memory.ts';
 
-/** The regions that are mapped from a snapshot of a VM. */
+/** Returns the regions that are mapped from a snapshot of a VM. */
 function mappedFor(more: object): string[] {
   const { config } = decodeVmConfig({ kernel: { path: '/k' }, ...more });
   const plan = planMachine(config, placeDevices(config).placements, {
@@ -20,13 +20,13 @@ function mappedFor(more: object): string[] {
   return mapMemory(plan, [region], from).mapped.map(({ id }) => id);
 }
 
-test('RAM is mapped from the snapshot, except where pages of it are given back to the host', () => {
+test('RAM is mapped from the snapshot, unless the guest can return pages to the host', () => {
   assert.deepEqual(mappedFor({}), ['ram']);
   assert.deepEqual(mappedFor({ balloon: { size: 0 } }), ['ram']);
   assert.deepEqual(mappedFor({ balloon: { size: 0, free_page_reporting: true } }), []);
 });
 
-/** The RAM's source for a zone in a file, and the back-ends that the plan has for it. */
+/** Returns the source of a zone in a file, and the back-ends in its plan. */
 function zoneFor(zone: object, more: object = {}): unknown {
   const mem0 = { id: 'mem0', size: 2 ** 28, file: '/zone', ...zone };
   const { config } = decodeVmConfig({ kernel: { path: '/k' }, memory: { size: 0, zones: [mem0] }, ...more });

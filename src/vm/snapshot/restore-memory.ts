@@ -8,7 +8,7 @@ import { openFile } from '../../util/open-file.ts';
 import type { Machine } from '../machine.ts';
 import { pmemMemory } from '../devices/pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
-import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';
+import type { SavedOverlay, SavedRegion } from './snapshot-state.ts';
 import type { ZoneRegion } from './zone-files.ts';
 
 /** A region of RAM and the file that holds its contents. */
@@ -21,34 +21,38 @@ export interface RamSource {
   readonly offset: number;
 }
 
-/** Where a restored machine's RAM comes from. */
+/** Sources of a restored machine's RAM. */
 export interface MemorySource {
   /** the snapshot's file */
   readonly path: string;
-  /** regions that are mapped from a file, privately: what is written stays the machine's own */
+  /** regions that are mapped from a file, privately: writes of the guest do not change the file */
   readonly mapped: readonly RamSource[];
-  /** regions that are made as at boot and get a copy of what is in the file */
+  /** regions that are made as at boot, and into which the contents of the file are copied */
   readonly copied: readonly RamSource[];
   /** pages that are copied over the files that other regions are made from */
   readonly overlays: readonly SavedOverlay[];
 }
 
-/** The facts that decide between a mapping and a copy, beside the plan. */
+/** Facts beside the plan that decide between a mapping and a copy. */
 interface MappedFrom {
   readonly memory: MemoryConfig;
   /** the snapshot's file */
   readonly path: string;
   /** regions that lie in files of memory zones */
   readonly zones: readonly ZoneRegion[];
-  /** whether QEMU may map a file */
+  /** returns true if QEMU may map a file */
   readonly isMappable: (path: string) => boolean;
 }
 
 /**
- * Decides for each region. RAM that another process must see cannot be a private mapping, nor can RAM that is given back to
- * the host (virtio-mem: it would have to punch holes into the snapshot; a balloon that reports free pages: the snapshot's contents
- * would come back where the guest expects zeros), nor huge pages. A shared zone in a file is left as
- * it is planned: its file has the contents.
+ * Decides for each region whether it is mapped or copied. A private mapping is not possible for
+ *
+ * - RAM that another process must see,
+ * - RAM that the guest can return to the host: virtio-mem would punch holes into the snapshot, and after a report of free pages by a
+ *   balloon the guest would read the snapshot's contents where it expects zeros,
+ * - huge pages.
+ *
+ * A shared zone in a file is neither: its file has the contents, so its step stays as planned.
  */
 export function mapMemory(
   { steps, lateSteps }: MachinePlan,
@@ -96,7 +100,7 @@ function isHuge({ props }: ObjectStep): boolean {
   return props['hugetlb'] === true;
 }
 
-/** The plan's steps with the regions that are mapped, and with memory of the machine's own for a zone's file that is copied. */
+/** Returns the plan's steps with the mapped regions, and with anonymous memory instead of a zone's file that is copied. */
 export function withMapped(
   { steps, lateSteps }: MachinePlan,
   { mapped, copied }: Pick<MemorySource, 'mapped' | 'copied'>,
@@ -107,17 +111,17 @@ export function withMapped(
     if (step.kind !== 'object') return step;
     const source = sources.get(step.props.id);
     if (source !== undefined) return mappedStep(step, source);
-    // a copy into the file that it comes from would be seen by every clone
+    // every clone would see a copy into the file that it comes from
     const file = zones.get(step.props.id);
     return file !== undefined && step.props['mem-path'] === file ? ownMemoryStep(step) : step;
   };
   return { steps: steps.map(replace), lateSteps: lateSteps.map(replace) };
 }
 
-/** Properties of the back-end that mean the same whatever the memory is mapped from. */
+/** Properties of a memory back-end that do not depend on what it maps. */
 const KEPT: ReadonlySet<string> = new Set(['id', 'size', 'merge', 'dump', 'host-nodes', 'policy']);
 
-/** Opened for reading only: not even a fault in QEMU can change the snapshot. */
+/** Returns a private mapping of a file that is opened read-only: no fault of QEMU can change the snapshot. */
 function mappedStep({ props }: ObjectStep, { offset, path }: RamSource): ObjectStep {
   return {
     kind: 'object',
@@ -146,7 +150,7 @@ function kept(props: ObjectStep['props']): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(props).filter(([name]) => KEPT.has(name)));
 }
 
-/** Gives the regions that are not mapped their contents; the machine has not run yet. */
+/** Copies the contents of regions that are not mapped into a machine that has not run. */
 export async function fillMemory(machine: Machine, source: MemorySource, signal: AbortSignal): Promise<void> {
   if (source.copied.length + source.overlays.length === 0) return;
   const blocks = await blocksOf(machine);
@@ -168,8 +172,8 @@ export async function fillMemory(machine: Machine, source: MemorySource, signal:
 }
 
 /**
- * A file behind shared memory is written as a file: that is faster, and no page table of QEMU's grows. Files in huge pages
- * cannot be written.
+ * Opens a block for writing. A file behind shared memory is written as a file, which is faster and needs no page tables of QEMU; files in
+ * huge pages cannot be written.
  */
 async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyEnd & AsyncDisposable> {
   const mapping = await mappingAt(pid, address);
@@ -181,7 +185,7 @@ async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyE
   return { file, base, [Symbol.asyncDispose]: () => file.close() };
 }
 
-/** Loads what is mapped into memory, and into QEMU's page tables; it stays shared with other clones. */
+/** Loads the mapped regions into memory and QEMU's page tables. Other clones still share the pages. */
 export async function touchMemory(
   machine: Machine,
   source: MemorySource,

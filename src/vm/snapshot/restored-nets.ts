@@ -2,9 +2,9 @@ import { ApiError } from '../../api/errors.ts';
 import type { RestoreConfig, RestoreOverrides } from '../../api/requests.ts';
 
 /**
- * A restore whose networks have the descriptors that came with it: `net_fds` says how many of them are each one's. Where none came,
- * it may name some that the VMM has.
- * @throws ApiError `invalid-config` where their numbers do not add up
+ * Returns a restore request whose networks have the file descriptors received with it: `net_fds` has the number for each network. Where
+ * none were received, `net_fds` may name file descriptors of the VMM.
+ * @throws ApiError `invalid-config` where the numbers differ
  */
 export function withNetDescriptors(request: RestoreConfig, received: readonly number[]): RestoreConfig {
   const { net_fds: nets = [], overrides } = request;

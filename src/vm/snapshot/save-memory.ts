@@ -9,25 +9,25 @@ import {
   type Mapping,
 } from '../../host/memory/process-memory.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
-import type { SavedOverlay, SavedRegion } from '../machine-state/machine-description.ts';
+import type { SavedOverlay, SavedRegion } from './snapshot-state.ts';
 import type { ZoneFile } from './zone-files.ts';
 import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 
-/** Where regions begin in the file: a huge page's boundary. */
+/** Alignment of regions in the file: a huge page, in `bytes`. */
 const ALIGNMENT_BYTES = HUGE_PAGE_BYTES;
 
-/** Pages that are this close together are read in one go with what lies between, in `bytes`. */
+/** Runs of pages with smaller gaps are read together, in `bytes`. */
 const GAP_BYTES = 64 * 1024;
 
-/** What was written of a machine's RAM. */
+/** RAM of a machine in a file. */
 export interface SavedMemory {
   readonly regions: readonly SavedRegion[];
   readonly overlays: readonly SavedOverlay[];
-  /** of the file, in `bytes` */
+  /** size of the file, in `bytes` */
   readonly size: number;
 }
 
-/** Places regions one behind the other. A region in the file of a memory zone takes no space. */
+/** Places regions in the file, in their order. A region in the file of a memory zone takes no space. */
 export function layRegions(
   blocks: readonly RamBlock[],
   zones: ReadonlyMap<string, ZoneFile>,
@@ -43,28 +43,28 @@ export function layRegions(
   return { regions, size };
 }
 
-/** What is to be saved of a machine's memory. */
+/** Memory that is saved. */
 export interface Saving {
   /** blocks that lie in the file of a memory zone, by their name: they are not written again */
   readonly zones: ReadonlyMap<string, ZoneFile>;
-  /** all that was touched */
+  /** blocks of which all touched pages are saved */
   readonly blocks: readonly RamBlock[];
-  /** of these only what lies over the file that is mapped there */
+  /** blocks of which only the pages over their mapped file are saved */
   readonly overlaid: readonly RamBlock[];
-  /** what was touched is added to it as it is found and as it is written */
+  /** progress: touched pages are added to its total when they are found, and to `done` when they are written */
   readonly amount: Amount;
   /** ends it */
   readonly signal: AbortSignal;
 }
 
-/** Writes what a paused machine has touched of its RAM into a file; the rest stays a hole. */
+/** Writes RAM of a paused machine into a sparse file: pages never touched, or all zero, are holes. */
 export async function saveMemory(
   pid: number,
   { blocks, overlaid, zones, amount, signal }: Saving,
   file: FileHandle,
 ): Promise<SavedMemory> {
   const { regions, size } = layRegions([...blocks, ...overlaid], zones);
-  // the whole size from the start: where the disk has no room for the file's map at all, nothing is copied in vain
+  // the whole size first: where the file system cannot hold such a file, nothing is copied
   await file.truncate(size);
   const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount, signal });
   for (const [i, block] of blocks.entries()) {
@@ -88,8 +88,8 @@ interface Target {
 }
 
 /**
- * RAM is found from outside, whatever it is mapped from: what lies in a file is taken from there (other processes may have
- * written it as well), then the pages that are QEMU's own over it.
+ * Saves one block, whatever it is mapped from: first the contents of its file, which other processes may have written as well, then the
+ * private pages of QEMU over it.
  */
 async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<void> {
   const mapping = await mappingAt(pid, block.address);
@@ -97,7 +97,7 @@ async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<voi
   if (hasFile) await copyFromFile(pid, block, { mapping, to });
   if (mapping.shared) return;
   const extents = joinExtents(await ownPages(pid, block.address, block.length), GAP_BYTES);
-  // zeros must be written where the file has something else
+  // zeros are written where the file may have other contents
   await copyMemory(pid, block.address, { to, extents, skipZeros: !hasFile });
 }
 
@@ -107,10 +107,10 @@ interface FromMemory {
   readonly skipZeros: boolean;
 }
 
-async function copyMemory(pid: number, address: number, { to, ...what }: FromMemory): Promise<void> {
+async function copyMemory(pid: number, address: number, { to, ...options }: FromMemory): Promise<void> {
   await using memory = await openMemory(pid, 'r');
   const { amount, signal } = to;
-  await copyExtents({ from: { file: memory, base: address }, to, ...what, amount, signal });
+  await copyExtents({ from: { file: memory, base: address }, to, ...options, amount, signal });
 }
 
 interface FromFile {
@@ -126,7 +126,7 @@ async function copyFromFile(pid: number, block: RamBlock, { mapping, to }: FromF
   await copyExtents({ from: { file, base }, to, extents, skipZeros: true, amount, signal });
 }
 
-/** Offsets are counted from the range's beginning. */
+/** Returns the runs of data in a range of a file; their offsets are relative to the start of the range. */
 export async function fileExtents(file: FileHandle, range: Extent): Promise<Extent[]> {
   const extents = joinExtents(await dataExtents(file.fd, range), GAP_BYTES);
   return extents.map(({ offset, length }) => ({ offset: offset - range.offset, length }));

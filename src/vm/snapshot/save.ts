@@ -17,8 +17,8 @@ import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
-import { shownAmount, tellProgress } from '../progress.ts';
-import { showEngine } from '../launch/passed-files.ts';
+import { shownAmount, logProgress } from '../progress.ts';
+import { allowQemuToRead } from '../machine-state/mappable-files.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
@@ -27,14 +27,13 @@ import { pathOf } from './url-path.ts';
 import { manifestOf, withFacts } from './manifest.ts';
 import { deviceMemory, whileSaveable } from '../devices/states.ts';
 import { saveMemory } from './save-memory.ts';
-import type { SavedMachine } from '../machine-state/machine-description.ts';
+import type { SavedState } from './snapshot-state.ts';
 import { zoneFilesOf } from './zone-files.ts';
 
 const log = createLog('snapshot');
 
 /**
- * Writes a snapshot of a paused VM into a directory. The VM stays as it is, whatever happens; where it fails, nothing is left
- * in the directory.
+ * Writes a snapshot of a paused VM into a directory. The VM is unchanged afterwards. Where it rejects, the directory is empty again.
  */
 export async function snapshotVm(
   vm: Vm,
@@ -46,7 +45,7 @@ export async function snapshotVm(
   await checkSaveable(machine, 'be in a snapshot');
   const started = performance.now();
   const amount = { done: 0, total: 0 };
-  using _progress = tellProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
+  using _progress = logProgress(log, () => `${path}: ${shownAmount(amount)} of touched RAM is written`);
   const folder = await claimSnapshotFolder(path, request).catch((error: unknown) => {
     throw new ApiError('failed', `Destination is not usable: ${reasonOf(error)}`, { cause: error });
   });
@@ -80,13 +79,13 @@ async function writeSnapshot(
   const config = encodeVmConfig(portableVmConfig(vm.config));
   await folder.write(SNAPSHOT_FILES.config, `${JSON.stringify(config, undefined, 2)}\n`);
   await using file = await folder.create(SNAPSHOT_FILES.memory);
-  await showEngine(file);
+  await allowQemuToRead(file);
   const { nameless, discarding } = await deviceMemory(machine);
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
   const zones = await zoneFilesOf(machine, blocks);
   const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
   const memory = await saveMemory(machine.qemu.pid, saving, file);
-  const description: SavedMachine = {
+  const description: SavedState = {
     ...described,
     regions: [...memory.regions],
     overlays: [...memory.overlays],
@@ -96,22 +95,22 @@ async function writeSnapshot(
     log.warn(`memory zone ${zone}: ${path} is part of the snapshot; a guest that runs on changes it`);
     if (durable) await flush(path);
   }
-  const engine = `QEMU ${machine.qemu.qmp.version.join('.')}`;
-  const facts = { engine, memorySize: memory.size, regions: description.regions };
+  const writer = `QEMU ${machine.qemu.qmp.version.join('.')}`;
+  const facts = { engine: writer, memorySize: memory.size, regions: description.regions };
   const state = withFacts(JSON.stringify(description), facts);
   await folder.write(SNAPSHOT_FILES.state, state);
   await folder.finish(manifestOf(state, facts));
 }
 
-/** The machine's memory, without what it shares with programs on the host: that is in their file, and stays there. */
+/** Returns the machine's memory without ivshmem: that stays in the file that programs of the host share. */
 async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]> {
-  const others = new Set(
+  const shared = new Set(
     layout.placements.flatMap(({ device, id }) => device.foreignMemory?.(qemuId(id)) ?? []),
   );
-  return (await ramBlocks(qemu.qmp)).filter(({ name }) => !others.has(name));
+  return (await ramBlocks(qemu.qmp)).filter(({ name }) => !shared.has(name));
 }
 
-/** What QEMU tells of the devices, and the memory that it made by itself. */
+/** Returns QEMU's device states, with the contents of memory that QEMU made itself, e.g. firmware. */
 export async function deviceState({ qemu }: Machine, blocks: readonly RamBlock[]): Promise<Buffer> {
   using target = await createMemfd('device-state');
   await using writing = await open(target.path, 'w');

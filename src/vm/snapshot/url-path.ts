@@ -4,7 +4,7 @@ import { FILE_URL } from '../../api/url-patterns.ts';
 const SCHEME = 'file://';
 
 /**
- * Path that a URL names: that of a directory, or of a file. The text after `file://` is not percent-decoded.
+ * Returns the path of a directory or file in a URL. The text after `file://` is not percent-decoded.
  * @throws ApiError `bad-request`
  */
 export function pathOf(url: string, expected: 'directory' | 'file'): string {

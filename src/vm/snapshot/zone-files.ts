@@ -3,29 +3,28 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory/zones.ts';
 import type { MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { isFileOf, mappingAt } from '../../host/memory/process-memory.ts';
-import { layOutMemory } from '../../plan/memory-layout.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { statPath } from '../../util/path-calls.ts';
 import type { Machine } from '../machine.ts';
-import type { SavedRegion } from '../machine-state/machine-description.ts';
+import type { SavedRegion } from './snapshot-state.ts';
 
-/** A memory zone that lies in a file of the user's. */
+/** A memory zone in a file of the user. */
 export interface ZoneFile {
   readonly zone: string;
   readonly path: string;
 }
 
 /**
- * Finds the blocks of RAM whose contents are already in the file of a shared memory zone. A file that another one has
- * replaced under its name holds nothing.
+ * Returns the blocks of RAM whose contents are in the file of a shared memory zone, by name. A file that was replaced by another one at
+ * its path does not count.
  */
 export async function zoneFilesOf(
-  { config, bootConfig, qemu }: Machine,
+  { ram, qemu }: Machine,
   blocks: readonly RamBlock[],
 ): Promise<ReadonlyMap<string, ZoneFile>> {
   const found = new Map<string, ZoneFile>();
-  for (const { id, backing, zones } of layOutMemory({ ...config, ...bootConfig }).regions) {
+  for (const { id, backing, zones } of ram.regions) {
     const block = blocks.find(({ name, planned }) => planned && name === id);
     const [zone] = zones;
     if (block === undefined || zone === undefined || backing.file === undefined || !backing.shared) continue;
@@ -37,7 +36,7 @@ export async function zoneFilesOf(
   return found;
 }
 
-/** A region that a restore finds in the file of a memory zone. */
+/** A region whose contents are in the file of a memory zone. */
 export interface ZoneRegion {
   readonly region: SavedRegion;
   readonly zone: MemoryZoneConfig & { readonly file: string };

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { planGroup, sharedLimits } from '../../../devices/rate-limit-group/plan.ts';
 import type { OneTimeBurst, Step } from '../../../devices/common/step.ts';
 import type { Placement } from '../../../plan/placement.ts';
-import { planDevice } from '../../../plan/machine-plan.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import { readCounters } from '../../observe/counters.ts';
@@ -23,9 +22,8 @@ type Users = () => readonly Placement[] | undefined;
 
 /** Ends the one-time bursts of a device when its guest has used them up; returns at once. */
 export function watchBursts(machine: Machine, placement: Placement): void {
-  const steps = planDevice(placement, machine.preparations.facts().get(placement.id));
   watch(machine, placement.id, {
-    bursts: burstsOf(steps),
+    bursts: burstsOf(machine.deviceSteps.get(placement.id) ?? []),
     users: () => (machine.layout.placements.includes(placement) ? [placement] : undefined),
   });
 }

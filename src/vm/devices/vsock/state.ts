@@ -77,14 +77,13 @@ async function withoutVsocks<T>(
   }
 }
 
-async function takeOut(machine: Machine, { id, slot = 0, ...placement }: Placement): Promise<void> {
+async function takeOut(machine: Machine, { id, slot = 0 }: Placement): Promise<void> {
   const { qmp } = machine.qemu;
   machine.hidden.add(qemuId(id));
   // first: the streams must survive the end of the old connection
   await machine.preparations.renew(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
-  const steps = planDevice({ ...placement, id, slot }, machine.preparations.facts().get(id));
-  await removeSteps(qmp, backendsOf(steps));
+  await removeSteps(qmp, backendsOf(machine.deviceSteps.get(id) ?? []));
 }
 
 /** Makes the saved vsock device in a machine that has its RAM and QEMU's state and has not run. Its streams are closed. */
@@ -105,7 +104,10 @@ async function putBack(machine: Machine, { id, state }: SavedVsock): Promise<voi
   const { qemu, preparations, detaching } = machine;
   const placement = vsocksOf(machine).find((one) => one.id === id);
   if (placement === undefined) return;
-  await addSteps(qemu.qmp, planDevice(placement, preparations.facts().get(id)));
+  // its connection is another one
+  const steps = planDevice(placement, preparations.facts().get(id));
+  machine.deviceSteps.set(id, steps);
+  await addSteps(qemu.qmp, steps);
   await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
   // the guest was asked to release it, and the device that it was asked for no longer exists
   if (detaching.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });

@@ -6,8 +6,8 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('firmware');
 
-/** Warns of what a user gives to a firmware image, or puts beside it, and that has no effect. */
-export async function noteFirmware(
+/** Logs settings, and files beside a firmware image, that have no effect with firmware. */
+export async function warnAboutFirmware(
   { kernel, initramfs, cmdline }: VmConfig,
   kind: HostFacts['kernel']['kind'],
 ): Promise<void> {
@@ -24,7 +24,7 @@ export async function noteFirmware(
   );
 }
 
-/** The name that distributions give to the file for the variables of OVMF's code. */
+/** Returns the path that distributions give to the EFI variables beside an image of OVMF's code. */
 function variablesBeside(path: string): string | undefined {
   const name = basename(path);
   return name.includes('_CODE') ? join(dirname(path), name.replace('_CODE', '_VARS')) : undefined;

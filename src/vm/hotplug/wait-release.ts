@@ -8,11 +8,13 @@ import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { releaseEjected } from './ejected.ts';
 
-/** How long a guest may take to release a device that something else needs, and how often is looked, in milliseconds. */
-const PATIENCE_MS = 5000;
-const LOOK_MS = 10;
+/** Time limit of a guest for a release that an operation needs, in milliseconds. */
+export const RELEASE_MS = 5000;
 
-/** A device that is to be added. */
+/** Interval of the checks whether it is released, in milliseconds. */
+const CHECK_MS = 10;
+
+/** A device that is to be attached. */
 export interface NewDevice {
   readonly device: Device;
   readonly config: AnyConfig;
@@ -20,8 +22,8 @@ export interface NewDevice {
 }
 
 /**
- * Waits until the guest has released the devices that were removed and hold what a new one needs: its id, its file or socket, the
- * slot that it asks for, the last slot. Rejects with ApiError naming the device where the guest does not; a paused guest is not waited for.
+ * Waits until the guest has released the removed devices that hold what a new device needs: its id, its file or socket, its PCI slot, the
+ * last slot. Rejects with ApiError naming the device where the guest does not. There is no wait for a paused guest.
  */
 export async function untilReleased(
   { live, state }: Vm,
@@ -31,36 +33,33 @@ export async function untilReleased(
   if (live === undefined) return;
   const { machine } = live;
   const isHeld = async (): Promise<boolean> => (await holdersOf(machine, added)).length > 0;
-  await waitWhile(machine, isHeld, { waits, patience: state === 'Paused' ? 0 : PATIENCE_MS });
+  await waitWhile(machine, isHeld, { waits, limitMs: state === 'Paused' ? 0 : RELEASE_MS });
   const [holder] = await holdersOf(machine, added);
   if (holder !== undefined) throw heldBy(holder, added);
 }
 
 interface WaitOptions {
   readonly waits: AbortSignal;
-  /** in milliseconds */
-  readonly patience: number;
+  /** time limit in milliseconds */
+  readonly limitMs: number;
 }
 
-/** Waits while something is held that the guest is to release, at most as long as `patience` says. */
+/** Waits while `isHeld` returns true, until the time limit, the abort of `waits` or QEMU's exit. Releases what the guest ejects. */
 export async function waitWhile(
   machine: Machine,
   isHeld: () => boolean | Promise<boolean>,
-  { waits, patience }: WaitOptions,
+  { waits, limitMs }: WaitOptions,
 ): Promise<void> {
-  const end = performance.now() + patience;
+  const end = performance.now() + limitMs;
   await releaseEjected(machine);
   while ((await isHeld()) && !waits.aborted && performance.now() < end) {
-    const hasEnded = await Promise.race([delay(LOOK_MS, false), machine.qemu.ended.then(() => true)]);
+    const hasEnded = await Promise.race([delay(CHECK_MS, false), machine.qemu.ended.then(() => true)]);
     if (hasEnded) return;
     await releaseEjected(machine);
   }
 }
 
-/** As long as a guest that runs gets. */
-export const RELEASE_PATIENCE_MS = PATIENCE_MS;
-
-/** What of a removed device a new one needs. */
+/** Part of a removed device that a new one needs. */
 type Need = 'id' | 'resource' | 'slot';
 
 interface Holder {
@@ -102,11 +101,11 @@ function isReadonly(config: AnyConfig): boolean {
   return config !== true && config['readonly'] === true;
 }
 
-/** Members of configurations that name something of the host which only one device can have. */
+/** Members of configurations that name a resource of the host that only one device can use. */
 const PATHS = ['path', 'file', 'socket', 'vhost_socket'] as const;
 const OTHERS = ['tap', 'fd'] as const;
 
-/** What a device has of the host, each as a text that is the same for the same thing. */
+/** Returns the host resources of a device, each as a text that is equal for equal resources. */
 async function resourcesOf(config: AnyConfig): Promise<ReadonlySet<string>> {
   if (config === true) return new Set();
   const paths = PATHS.map((name) => config[name]).filter((value) => typeof value === 'string');
@@ -120,14 +119,14 @@ async function resourcesOf(config: AnyConfig): Promise<ReadonlySet<string>> {
 function heldBy({ placement, need }: Holder, added: NewDevice): ApiError {
   const { id, device } = added;
   const why = `${nameOf(placement.device)} ${placement.id} was removed, and the guest has not released it yet`;
-  const what = `${nameOf(device)}${id === undefined ? '' : ` ${id}`}`;
+  const name = `${nameOf(device)}${id === undefined ? '' : ` ${id}`}`;
   switch (need) {
     case 'id':
       return new ApiError('duplicate-id', `The id "${id}" is taken: ${why}`);
     case 'resource':
-      return new ApiError('failed', `${what}: is in use by another device: ${why}`);
+      return new ApiError('failed', `${name}: is in use by another device: ${why}`);
     case 'slot':
-      return new ApiError('failed', `${what}: ${slotRefusal(askedSlot(added))}: ${why}`);
+      return new ApiError('failed', `${name}: ${slotRefusal(askedSlot(added))}: ${why}`);
   }
 }
 

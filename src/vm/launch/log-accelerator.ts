@@ -3,13 +3,13 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('accel');
 
-let told: string | undefined;
+let logged: string | undefined;
 
-/** Logs once what a machine runs on: emulation is slow, so the user must see it, and why. */
-export function tellAccelerator({ name, reason }: Accelerator): void {
+/** Logs the accelerator of a machine, once: emulation is slow, so the user sees it, and the reason. */
+export function logAccelerator({ name, reason }: Pick<Accelerator, 'name' | 'reason'>): void {
   const line = lineOf(name, reason);
-  if (line === told) return;
-  told = line;
+  if (line === logged) return;
+  logged = line;
   if (reason === undefined) log.info(line);
   else log.warn(line);
 }

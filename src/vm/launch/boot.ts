@@ -1,0 +1,55 @@
+import type { VmConfig } from '../../config/vm-config.ts';
+import { placeDevices } from '../../plan/placement.ts';
+import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
+import { openConsoles, type Consoles } from '../consoles.ts';
+import type { HostPorts } from '../devices/net/host-ports.ts';
+import { lifecycleEvent, type OnVmEvent } from '../events.ts';
+import type { Live } from '../vm.ts';
+import { chooseAcpiPatch } from './acpi-patch.ts';
+import { completeStart, startGuest } from './activate.ts';
+import { beginStart } from './machine-start.ts';
+import { planLaunch } from './planned-machine.ts';
+import { prepareHost } from './prepare-host.ts';
+import { startMachine } from './start-machine.ts';
+
+/** A boot or a reboot. */
+export interface BootRequest {
+  readonly config: VmConfig;
+  /** see `Vm` */
+  readonly rawImages: Set<string>;
+  readonly signals: ShutdownSignals;
+  readonly emit: OnVmEvent;
+  /** the vCPUs wait before their first instruction */
+  readonly startsPaused?: boolean;
+  /** consoles and ports of forwards of the machine that this one replaces */
+  readonly previous?: { readonly consoles: Consoles; readonly hostPorts: HostPorts };
+}
+
+/**
+ * Boots a machine: the vCPUs run when this returns, unless they are to wait.
+ * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` end it.
+ */
+export async function bootMachine(request: BootRequest): Promise<Live> {
+  const { config, rawImages, signals, emit, startsPaused = false, previous } = request;
+  await using start = beginStart(signals);
+  const consoles = previous?.consoles ?? start.own(await openConsoles(config));
+  const layout = placeDevices(config);
+
+  const host = await prepareHost(start, {
+    config,
+    placements: layout.placements,
+    rawImages,
+    hostPorts: previous?.hostPorts ?? new Map(),
+  });
+
+  const acpiPatch = chooseAcpiPatch(config, host);
+  const planned = planLaunch({ config, bootConfig: config, layout, acpiPatch }, host);
+
+  const machine = await startMachine(start, planned, consoles);
+
+  emit(lifecycleEvent('booting'));
+  await startGuest(machine, startsPaused);
+  emit(lifecycleEvent('booted'));
+
+  return completeStart(start, { consoles, machine }, planned.accelerator);
+}

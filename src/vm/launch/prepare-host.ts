@@ -1,0 +1,73 @@
+import type { VmConfig } from '../../config/vm-config.ts';
+import { chooseAccelerator, type Accelerator } from '../../host/system/accelerator.ts';
+import type { HostFacts } from '../../plan/machine-plan.ts';
+import type { Placement } from '../../plan/placement.ts';
+import { checkVcpuAffinity } from '../affinity/check-affinity.ts';
+import type { ExpectedImage } from '../devices/disk/expected-image.ts';
+import type { HostPorts } from '../devices/net/host-ports.ts';
+import { firmwareOnly, openBootFiles, type BootFiles } from './boot-files.ts';
+import { checkHost } from './check-host.ts';
+import { openInheritedFiles } from './inherited-files.ts';
+import type { MachineStart } from './machine-start.ts';
+
+/** A machine that the host is prepared for. */
+export interface HostRequest {
+  readonly config: VmConfig;
+  readonly placements: readonly Placement[];
+  /** see `Vm` */
+  readonly rawImages: Set<string>;
+  /** QEMU's firmware of a machine whose guest no longer needs its boot files: none are opened */
+  readonly firmware?: 'qboot.rom' | 'bios-256k.bin' | undefined;
+  /** images that the devices had when the state was saved that the machine continues from, by device id */
+  readonly images?: ReadonlyMap<string, ExpectedImage>;
+  /** ports of forwards in the machine that this one replaces */
+  readonly hostPorts?: HostPorts;
+}
+
+/** The host as a machine's plan needs it. */
+export interface PreparedHost extends Omit<HostFacts, 'acpiPatch' | 'accelerator'> {
+  readonly accelerator: Accelerator;
+}
+
+/**
+ * Prepares the host for a machine: checks its RAM and processors, opens the boot files, and opens or makes what each device needs.
+ * Rejects with ApiError `failed` naming the setting or the device; `start` owns all that is opened and made.
+ */
+export async function prepareHost(start: MachineStart, request: HostRequest): Promise<PreparedHost> {
+  const { config } = request;
+  const accelerator = chooseAccelerator();
+  await checkVcpuAffinity(config);
+  const boot = start.hold(await bootFilesOf(request, accelerator));
+  await prepareDevices(start, request);
+  const inherited = start.hold(await openInheritedFiles(config, boot.files));
+  return {
+    accelerator,
+    kernel: boot.kernel,
+    initramfs: boot.initramfs,
+    ...inherited.facts,
+    facts: start.preparations.facts(),
+  };
+}
+
+async function bootFilesOf({ config, firmware }: HostRequest, accelerator: Accelerator): Promise<BootFiles> {
+  if (firmware !== undefined) return firmwareOnly(firmware);
+  await checkHost(config, accelerator);
+  return openBootFiles(config);
+}
+
+async function prepareDevices(
+  { preparations, signals, checkWanted }: MachineStart,
+  { config, placements, rawImages, images, hostPorts }: HostRequest,
+): Promise<void> {
+  for (const placement of placements) {
+    checkWanted();
+    const { id } = placement;
+    await preparations.add(placement, {
+      vm: config,
+      rawImages,
+      expected: images?.get(id),
+      hostPorts: hostPorts?.get(id),
+      signal: signals.waits,
+    });
+  }
+}

@@ -1,0 +1,41 @@
+import { vcpuPlaces } from '../../plan/acpi-patch.ts';
+import { pinVcpus } from '../affinity/pin-threads.ts';
+import type { Machine } from '../machine.ts';
+import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
+import type { MachineDescription } from './machine-description.ts';
+
+/**
+ * Gives a machine that waits for another one's state the vCPUs that QEMU could not start with, and the other machine's facts about
+ * hot-plug: DIMMs, and devices and vCPUs that the guest was asked to release.
+ */
+export async function continueHotplug(machine: Machine, description: MachineDescription): Promise<void> {
+  const { vcpus, dimms, devices } = description;
+  const first = contiguousVcpus(vcpus);
+  await addVcpus(
+    machine.qemu.qmp,
+    vcpus.filter((index) => index >= first),
+  );
+  await pinVcpus(machine);
+  machine.dimms.push(...dimms);
+  for (const { id, leaving } of devices) {
+    if (leaving !== undefined) machine.detaching.set(id, performance.now());
+  }
+  if (machine.spareVcpus !== Infinity) {
+    machine.spareVcpus = vcpuPlaces(machine.bootConfig.cpus, machine.acpiPatch) - vcpus.length;
+  }
+  await continueVcpuRemoval(machine, vcpus.length);
+}
+
+/** Marks the vCPUs beyond those of the configuration: the guest was asked to release them. */
+async function continueVcpuRemoval(machine: Machine, count: number): Promise<void> {
+  const { boot_vcpus: staying } = machine.config.cpus;
+  if (count <= staying) return;
+  const present = (await vcpuSlots(machine.qemu.qmp)).filter(({ path }) => path !== undefined);
+  for (const { index } of present.slice(staying)) machine.detachingVcpus.set(index, undefined);
+}
+
+/** Returns the number of vCPUs before the first gap in their numbers: QEMU starts with these, the others are added. */
+export function contiguousVcpus(vcpus: readonly number[]): number {
+  const gap = vcpus.findIndex((index, i) => index !== i);
+  return gap < 0 ? vcpus.length : gap;
+}

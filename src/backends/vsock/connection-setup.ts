@@ -4,24 +4,24 @@ import { libc } from '../../native/libc.ts';
 import { allocate, type Block } from '../../native/memory.ts';
 import { EAGAIN } from '../../native/system-error.ts';
 import { Deadlines } from './deadlines.ts';
-import { readGreeting } from './connect-request.ts';
+import { readConnectLine } from './connect-request.ts';
 import type { Resets } from './resets.ts';
 import { MAX_CONNECTIONS, type Connections } from './connections.ts';
 import { acceptFrom, connectTo } from '../../native/unix-socket.ts';
 
-/** Where a program of the host is asked again that has as many waiting as it allows: after so many `ms`, so often. */
+/** Retries of a connection to a program of the host whose backlog is full: delay in `ms`, and number. */
 const RETRY = { ms: 10, times: 200 };
 
-/** Nothing more comes from the other end. */
-const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+/** The other end has shut down its sending side. */
+const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
-/** How long a program may take to say which port it wants, in `ms`: enough to type it by hand. */
-const GREETING_MS = 30_000;
+/** How long a program may take to send its CONNECT line, in `ms`: enough to type it by hand. */
+const CONNECT_MS = 30_000;
 
-/** After this many `ms` is tried again to accept, where this process could not have one more descriptor. */
+/** Delay before accepting again where this process has no descriptors left, in `ms`. */
 const SHORTAGE_MS = 100;
 
-/** No more connections are accepted in one turn. */
+/** Most connections that are accepted in one call. */
 const BUDGET = 64;
 
 interface Options {
@@ -40,38 +40,38 @@ interface Attempt {
   readonly times: number;
 }
 
-/** How connections come about: programs of the host ask for a port of the guest's, and the guest for one of theirs. */
+/** Sets up connections: programs of the host connect to a port of the guest, and the guest to one of theirs. */
 export class ConnectionSetup {
   readonly #path: string;
   readonly #listener: number;
   readonly #loop: EventLoop;
-  readonly #streams: Connections;
+  readonly #connections: Connections;
   readonly #resets: Resets;
   readonly #block: Block = allocate(64);
-  /** programs that have not said yet which port they want, the oldest first */
+  /** programs whose CONNECT line has not arrived yet, the oldest first */
   readonly #greeting = new Map<number, Watch>();
-  readonly #greetingEnds = new Deadlines<number>(GREETING_MS);
+  readonly #greetingEnds = new Deadlines<number>(CONNECT_MS);
   readonly #shortage = new Deadlines<'descriptors'>(SHORTAGE_MS);
   readonly #attempts = new Deadlines<Attempt>(RETRY.ms);
   readonly #watch: Watch;
   #isOpen = false;
-  #isKnocking = false;
+  #mayAccept = false;
 
   constructor({ path, listener, loop, streams, resets }: Options) {
     this.#path = path;
     this.#listener = listener;
     this.#loop = loop;
-    this.#streams = streams;
+    this.#connections = streams;
     this.#resets = resets;
     this.#watch = loop.watch(listener, EPOLLIN | EPOLLET, () => {
-      this.#isKnocking = true;
+      this.#mayAccept = true;
     });
   }
 
-  /** Until the guest's driver is there, programs that connect wait. */
+  /** Accepts programs from now on: before, they wait for the guest's driver. */
   open(): void {
     this.#isOpen = true;
-    this.#isKnocking = true;
+    this.#mayAccept = true;
   }
 
   pause(): void {
@@ -79,35 +79,35 @@ export class ConnectionSetup {
   }
 
   reset(): void {
-    for (const fd of this.#greeting.keys()) this.#turnAway(fd);
+    for (const fd of this.#greeting.keys()) this.#reject(fd);
     this.#attempts.clear();
   }
 
-  /** Accepts those that wait. @returns true where there may be more */
+  /** Accepts waiting programs. @returns true where more may wait */
   accept(): boolean {
-    for (let i = 0; i < BUDGET && this.#isOpen && this.#isKnocking; i++) {
+    for (let i = 0; i < BUDGET && this.#isOpen && this.#mayAccept; i++) {
       const fd = acceptFrom(this.#listener);
       if (fd < 0) {
-        this.#isKnocking = false;
+        this.#mayAccept = false;
         if (fd !== -EAGAIN) this.#shortage.start('descriptors', performance.now());
         break;
       }
-      this.#makeRoom();
+      this.#limitPending();
       if (this.#isFull) libc().close(fd);
       else this.#greet(fd);
     }
-    return this.#isOpen && this.#isKnocking;
+    return this.#isOpen && this.#mayAccept;
   }
 
-  /** The guest asks for a port of the host's. */
+  /** The guest connects to a port of the host. */
   dial(attempt: Omit<Attempt, 'times'>): void {
     this.#try({ ...attempt, times: 0 });
   }
 
-  /** Gives up what has taken too long, and tries again what may go now. */
+  /** Rejects programs whose deadline is over, and retries what is due. */
   retry(now: number): void {
-    for (const fd of this.#greetingEnds.expired(now)) this.#turnAway(fd);
-    for (const _ of this.#shortage.expired(now)) this.#isKnocking = true;
+    for (const fd of this.#greetingEnds.expired(now)) this.#reject(fd);
+    for (const _ of this.#shortage.expired(now)) this.#mayAccept = true;
     for (const attempt of this.#attempts.expired(now)) this.#try(attempt);
   }
 
@@ -124,25 +124,25 @@ export class ConnectionSetup {
   }
 
   get #isFull(): boolean {
-    return this.#streams.count + this.#greeting.size + this.#attempts.size >= MAX_CONNECTIONS;
+    return this.#connections.count + this.#greeting.size + this.#attempts.size >= MAX_CONNECTIONS;
   }
 
   /** Where all places are taken, the program that has said nothing for longest loses its place. */
-  #makeRoom(): void {
+  #limitPending(): void {
     const [oldest] = this.#greeting.keys();
-    if (this.#isFull && oldest !== undefined) this.#turnAway(oldest);
+    if (this.#isFull && oldest !== undefined) this.#reject(oldest);
   }
 
   #greet(fd: number): void {
     const watch = this.#loop.watch(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, (events) => {
-      const port = readGreeting(fd, this.#block);
-      if (port === 'more' && (events & GONE) === 0) return;
-      if (port === 'more' || port === 'wrong') return this.#turnAway(fd);
+      const port = readConnectLine(fd, this.#block);
+      if (port === 'more' && (events & HANG_UP) === 0) return;
+      if (port === 'more' || port === 'wrong') return this.#reject(fd);
       this.#forget(fd);
-      this.#streams.open({
+      this.#connections.open({
         fd,
         guestPort: port,
-        hostPort: this.#streams.freeHostPort(port),
+        hostPort: this.#connections.freeHostPort(port),
         fromGuest: false,
       });
     });
@@ -150,12 +150,12 @@ export class ConnectionSetup {
     this.#greetingEnds.start(fd, performance.now());
   }
 
-  #turnAway(fd: number): void {
+  #reject(fd: number): void {
     this.#forget(fd);
     libc().close(fd);
   }
 
-  /** It no longer counts as one that has to say something. */
+  /** The program no longer has to send a CONNECT line. */
   #forget(fd: number): void {
     this.#greeting.get(fd)?.stop();
     this.#greeting.delete(fd);
@@ -170,7 +170,7 @@ export class ConnectionSetup {
     } else if (fd < 0) {
       this.#resets.add(guestPort, hostPort);
     } else {
-      this.#streams
+      this.#connections
         .open({ fd, guestPort, hostPort, fromGuest: true })
         .credit.learn(header.window, header.forwarded);
     }

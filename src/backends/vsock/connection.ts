@@ -10,20 +10,20 @@ import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
 import type { Filled, ReceiveQueue } from './receive-queue.ts';
 
 /**
- * Bytes read at once at first and at most: twice as much as there was the last time. The guest works on one part
- * while we read the next.
+ * Size of a read: twice the size of the last one, within these limits in `bytes`. The guest handles one part while the next is
+ * read.
  */
-const APPETITE = { least: 4096, most: 64 * 1024 };
+const READ_BYTES = { least: 4096, most: 64 * 1024 };
 
-/** What a connection needs from the loop after it was served. */
+/** What a connection needs after it was served. */
 export type Served =
   /** nothing, until something happens to it */
   | 'done'
-  /** another turn */
+  /** to be served again */
   | 'again'
-  /** buffers of the guest's */
+  /** receive buffers of the guest */
   | 'starved'
-  /** to be forgotten */
+  /** to be removed */
   | 'over';
 
 interface Options {
@@ -31,37 +31,37 @@ interface Options {
   readonly guestCid: number;
   readonly guestPort: number;
   readonly hostPort: number;
-  /** room for what the guest sends, in `bytes` */
+  /** size of the buffer for the guest's data, in `bytes` */
   readonly window: number;
   /** shared by all connections */
   readonly vectors: Block;
-  /** the guest asked for it; otherwise a program of the host */
+  /** the guest opened the connection; otherwise a program of the host */
   readonly fromGuest: boolean;
 }
 
-/** One stream between a program in the guest and one of the host. */
+/** One stream connection between a program in the guest and one of the host. */
 export class Connection {
   readonly fd: number;
   readonly guestPort: number;
   readonly hostPort: number;
   readonly credit: Credit;
   readonly #guestCid: number;
-  readonly #backlog: TransmitBuffer;
-  /** the guest has agreed, or has asked for it itself */
+  readonly #buffer: TransmitBuffer;
+  /** the connection is established */
   #open: boolean;
-  /** packets without data that the guest is still to get, a bit for each Op */
+  /** packets without data that are to be sent to the guest, a bit for each Op */
   #owed: number;
-  /** what the host's program will not do any more, as the guest is told */
+  /** directions that the host's program has shut down (`Shut`), as the guest is notified */
   #hostDone = 0;
-  /** what the guest will not do any more */
+  /** directions that the guest has shut down (`Shut`) */
   #guestDone = 0;
   #readable = false;
   #writable = true;
   #hungUp = false;
   #writeShut = false;
-  /** the guest has nothing to do with it any more; what it sent is still on its way to the host's program */
+  /** the connection is closed for the guest; its last data is still to be written to the host's program */
   #leftByGuest = false;
-  #appetite = APPETITE.least;
+  #readSize = READ_BYTES.least;
 
   constructor({ fd, guestCid, guestPort, hostPort, window, vectors, fromGuest }: Options) {
     this.fd = fd;
@@ -69,43 +69,43 @@ export class Connection {
     this.hostPort = hostPort;
     this.credit = new Credit(window);
     this.#guestCid = guestCid;
-    this.#backlog = new TransmitBuffer(window, vectors);
+    this.#buffer = new TransmitBuffer(window, vectors);
     this.#open = fromGuest;
     this.#owed = 1 << (fromGuest ? Op.Response : Op.Request);
   }
 
-  /** waits for the guest to agree */
+  /** the guest has not responded to the request yet */
   get isAsking(): boolean {
     return !this.#open;
   }
 
-  /** both directions have ended on the host's side; the guest is to confirm it */
+  /** both directions are shut down by the host's program; the guest has to confirm it */
   get isClosing(): boolean {
     return this.#hostDone === Shut.Both;
   }
 
-  /** What epoll says about the socket. */
+  /** Handles epoll events of the socket. */
   events(mask: number): void {
     if ((mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.#readable = true;
     if ((mask & (EPOLLHUP | EPOLLERR)) !== 0) this.#hungUp = true;
     if ((mask & EPOLLOUT) !== 0) this.#writable = true;
   }
 
-  /** The guest agrees to a connection that the host asked for. */
+  /** The guest accepts a connection that the host requested. */
   accept(): void {
     this.#open = true;
   }
 
-  /** Takes data from the guest. @returns false where the guest may not send it */
+  /** Handles data of the guest. @returns false where the guest may not send it */
   receive(data: Parts): boolean {
     if (!this.#open || (this.#guestDone & Shut.Send) !== 0 || !this.credit.receive(data.bytes)) return false;
-    if (this.#backlog.length === 0 && this.#writable) this.#write(data);
-    if (this.#isDeaf) this.credit.forward(data.bytes);
-    else data.each(0, data.bytes, (address, length) => this.#backlog.add(address, length));
+    if (this.#buffer.length === 0 && this.#writable) this.#write(data);
+    if (this.#isWritingEnded) this.credit.forward(data.bytes);
+    else data.each(0, data.bytes, (address, length) => this.#buffer.add(address, length));
     return true;
   }
 
-  /** The guest will not do this any more. @returns false where it was the last it did */
+  /** The guest shuts down directions. @returns false where both are shut down now */
   shutDown(flags: number): boolean {
     this.#guestDone |= flags & Shut.Both;
     if ((this.#guestDone & Shut.Receive) !== 0) libc().shutdown(this.fd, SHUT_RD);
@@ -113,36 +113,36 @@ export class Connection {
     return this.#guestDone !== Shut.Both;
   }
 
-  /** Owes the guest a packet without data. */
+  /** Schedules a packet without data for the guest. */
   owe(op: number): void {
     this.#owed |= 1 << op;
   }
 
-  /** The guest is done with it. @returns false where nothing is left for the host's program either */
+  /** Closes the connection for the guest. @returns false where no data is left for the host's program either */
   leave(): boolean {
     this.#leftByGuest = true;
     this.#owed = 0;
-    return this.#backlog.length > 0;
+    return this.#buffer.length > 0;
   }
 
   close(): void {
-    this.#backlog.free();
+    this.#buffer.free();
     libc().close(this.fd);
   }
 
-  /** Does what can be done now, in both directions. */
+  /** Moves data and packets in both directions, as far as possible now. */
   serve(guest: ReceiveQueue, header: Header): Served {
     this.flush();
-    if (this.#leftByGuest) return this.#backlog.length > 0 ? 'done' : 'over';
+    if (this.#leftByGuest) return this.#buffer.length > 0 ? 'done' : 'over';
     if (this.credit.isStale) this.owe(Op.CreditUpdate);
-    // an earlier end of one direction becomes the end of both
+    // the host's program has closed the other direction as well
     if (this.#hungUp && this.#hostDone === Shut.Send) this.#finish(Shut.Receive);
     if (!this.#sendOwed(guest, header)) return 'starved';
     if (this.#isReset) return 'over';
     return this.#fill(guest, header);
   }
 
-  /** Fills in whose packet it is and how much room there is. */
+  /** Fills in the addresses and the credit of a packet. */
   address(header: Header, op: number): Header {
     header.sourceCid = HOST_CID;
     header.targetCid = this.#guestCid;
@@ -160,12 +160,12 @@ export class Connection {
     return (this.#owed & (1 << Op.Reset)) !== 0;
   }
 
-  /** Writes what the socket takes and drops it from the data. */
+  /** Writes as much as the socket takes and removes it from the data. */
   #write(data: Parts): void {
     const count = libc().writev(this.fd, data.vectors, data.count);
     if (count < 0) {
       this.#writable = false;
-      if (errno() !== EAGAIN) this.#deafen();
+      if (errno() !== EAGAIN) this.#stopWriting();
       return;
     }
     this.credit.forward(count);
@@ -173,30 +173,30 @@ export class Connection {
     data.skip(count);
   }
 
-  /** Writes what waits for the host's program, as much as it takes. */
+  /** Writes buffered data to the host's program, as much as the socket takes. */
   flush(): void {
-    if (!this.#writable || this.#backlog.length === 0) return;
-    const count = this.#backlog.writeTo(this.fd);
-    if (count < 0) return this.#deafen();
+    if (!this.#writable || this.#buffer.length === 0) return;
+    const count = this.#buffer.writeTo(this.fd);
+    if (count < 0) return this.#stopWriting();
     this.credit.forward(count);
-    if (this.#backlog.length > 0) this.#writable = false;
+    if (this.#buffer.length > 0) this.#writable = false;
     else this.#endWriting();
   }
 
-  /** Nobody reads the socket any more. What the host's program wrote before may still be there to be read. */
-  #deafen(): void {
-    this.credit.forward(this.#backlog.length);
-    this.#backlog.free();
+  /** The host's program no longer reads: discards buffered data. Data that it wrote before may still be readable. */
+  #stopWriting(): void {
+    this.credit.forward(this.#buffer.length);
+    this.#buffer.free();
     this.#readable = true;
     this.#finish(Shut.Receive);
   }
 
-  get #isDeaf(): boolean {
+  get #isWritingEnded(): boolean {
     return (this.#hostDone & Shut.Receive) !== 0;
   }
 
   #endWriting(): void {
-    if (this.#writeShut || (this.#guestDone & Shut.Send) === 0 || this.#backlog.length > 0) return;
+    if (this.#writeShut || (this.#guestDone & Shut.Send) === 0 || this.#buffer.length > 0) return;
     this.#writeShut = true;
     libc().shutdown(this.fd, SHUT_WR);
   }
@@ -207,7 +207,7 @@ export class Connection {
       if ((this.#owed & (1 << op)) === 0) continue;
       if (!guest.control(this.address(header, op))) return false;
       this.credit.announce();
-      // a reset stays: it says that this is the end
+      // a reset stays scheduled: the connection is over
       if (op === Op.Reset) return true;
       this.#owed &= ~(1 << op);
     }
@@ -217,7 +217,7 @@ export class Connection {
   #fill(guest: ReceiveQueue, header: Header): Served {
     if (!this.#open || !this.#readable) return 'done';
     if ((this.#hostDone & Shut.Send) !== 0 || (this.#guestDone & Shut.Receive) !== 0) return 'done';
-    const limit = Math.min(this.credit.sendable, this.#appetite);
+    const limit = Math.min(this.credit.sendable, this.#readSize);
     if (limit === 0) return 'done';
     return this.#filled(guest.data(this.address(header, Op.Data), this.fd, limit));
   }
@@ -238,12 +238,12 @@ export class Connection {
       default:
         this.credit.send(filled);
         this.credit.announce();
-        this.#appetite = Math.min(APPETITE.most, Math.max(APPETITE.least, filled * 2));
+        this.#readSize = Math.min(READ_BYTES.most, Math.max(READ_BYTES.least, filled * 2));
         return 'again';
     }
   }
 
-  /** The host's program will not do this any more: the guest is told. */
+  /** The host's program has shut down directions: notifies the guest. */
   #finish(flags: number): void {
     this.#hostDone |= flags;
     this.owe(Op.Shutdown);

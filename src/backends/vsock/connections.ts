@@ -12,19 +12,19 @@ import { Op, type Header } from './packet.ts';
 import type { Resets } from './resets.ts';
 import type { ReceiveQueue } from './receive-queue.ts';
 
-/** As many as Cloud Hypervisor has, and at most half of the descriptors that this process may have. */
+/** Most connections: those of Cloud Hypervisor, and at most half of the descriptor limit of this process. */
 export const MAX_CONNECTIONS = Math.min(1023, Math.floor(descriptorLimit() / 2));
 
-/** How long the guest may take to answer a request, and to confirm an end, in `ms`. */
-const PATIENCE_MS = 2000;
+/** How long the guest may take to respond to a request, and to confirm a shutdown, in `ms`. */
+const RESPONSE_MS = 2000;
 
-/** Turns of connections before others than the guest get theirs. */
+/** Most connections that one call serves, so that events of the host are handled in between. */
 const BUDGET = 64;
 
-/** The first port of the host for connections that its programs ask for; the guest's own count from 0. */
+/** First host port of connections that programs of the host open; the guest's own ports count from 0. */
 const FIRST_HOST_PORT = 2 ** 30;
 
-/** Room for what the guest sends, in `bytes`, by the number of connections: all of them together have a bound. */
+/** Size of the buffer for the guest's data, in `bytes`, by the number of connections: their sum is bounded. */
 const WINDOWS = [
   { upTo: 16, bytes: 1024 * 1024 },
   { upTo: 128, bytes: 256 * 1024 },
@@ -46,7 +46,7 @@ interface Opening {
   readonly fromGuest: boolean;
 }
 
-/** All connections, each with its turn. */
+/** All connections, which are served in turn. */
 export class Connections {
   readonly #cid: number;
   readonly #loop: EventLoop;
@@ -54,10 +54,10 @@ export class Connections {
   readonly #vectors: Block;
   readonly #table = new ConnectionTable();
   readonly #watches = new Map<Connection, Watch>();
-  /** those that there is something to do for */
+  /** connections that have work to do */
   readonly #awake = new Set<Connection>();
-  readonly #asking = new Deadlines<Connection>(PATIENCE_MS);
-  readonly #closing = new Deadlines<Connection>(PATIENCE_MS);
+  readonly #asking = new Deadlines<Connection>(RESPONSE_MS);
+  readonly #closing = new Deadlines<Connection>(RESPONSE_MS);
   #nextHostPort = FIRST_HOST_PORT;
 
   constructor({ cid, loop, resets, vectors }: Options) {
@@ -76,12 +76,12 @@ export class Connections {
     return { streams, nextHostPort: this.#nextHostPort };
   }
 
-  /** Goes on where another device ended: a port of then may still be that of a dead stream in the guest. */
+  /** Continues the host ports of another device: an old port may still belong to a dead connection in the guest. */
   follow({ nextHostPort }: HandoverState): void {
     this.#nextHostPort = nextHostPort;
   }
 
-  /** Begins a connection; the socket is its own from now on. */
+  /** Opens a connection, which closes the socket. */
   open({ fd, guestPort, hostPort, fromGuest }: Opening): Connection {
     const window = WINDOWS.find(({ upTo }) => this.count < upTo)?.bytes ?? 0;
     const connection = new Connection({
@@ -99,7 +99,7 @@ export class Connections {
     return connection;
   }
 
-  /** A port of the host's that no connection to this port of the guest has. */
+  /** Returns a host port that no connection to this guest port uses. */
   freeHostPort(guestPort: number): number {
     for (;;) {
       const port = this.#nextHostPort;
@@ -108,7 +108,7 @@ export class Connections {
     }
   }
 
-  /** Takes a packet that is no request for a connection. */
+  /** Handles a packet other than a request for a connection. */
   packet(header: Header, data: Parts): void {
     const { sourcePort: guestPort, targetPort: hostPort, op } = header;
     const connection = this.#table.get(guestPort, hostPort);
@@ -122,7 +122,7 @@ export class Connections {
     else if (!this.#take(connection, header, data)) this.refuse(connection);
   }
 
-  /** Ends a connection from the host's side, whatever the guest was about to do with it. */
+  /** Resets a connection from the host's side. */
   refuse(connection: Connection): void {
     this.#resets.add(connection.guestPort, connection.hostPort);
     this.#leave(connection);
@@ -133,23 +133,23 @@ export class Connections {
   }
 
   /**
-   * Gives those their turn that have something to do.
-   * @returns true where there is more to do than one call allows
+   * Serves the connections that have work to do.
+   * @returns true where more remain than one call allows
    */
   serve(guest: ReceiveQueue, header: Header): boolean {
-    let turns = 0;
-    // one that is put behind the others comes up again in this very loop
+    let count = 0;
+    // a connection that is added again is reached again in this loop
     for (const connection of this.#awake) {
-      if (turns++ === BUDGET) return true;
+      if (count++ === BUDGET) return true;
       this.#awake.delete(connection);
       const served = connection.serve(guest, header);
       this.#served(connection, served);
-      if (served === 'starved' && !guest.askForKick()) return false;
+      if (served === 'starved' && !guest.enableNotifications()) return false;
     }
     return false;
   }
 
-  /** Data for programs of the host goes on while the guest is paused. @returns false: there is nothing else to do */
+  /** Writes data to programs of the host while the guest is paused. @returns false: no other work remains */
   flush(): false {
     for (const connection of this.#awake) connection.flush();
     return false;
@@ -168,7 +168,7 @@ export class Connections {
     for (const connection of this.#closing.expired(now)) this.refuse(connection);
   }
 
-  /** Until the next one has waited in vain, in `ms`. */
+  /** Returns the time until the next deadline, in `ms`. */
   nextDeadline(now: number): number | undefined {
     const [asking, closing] = [this.#asking.next(now), this.#closing.next(now)];
     return asking === undefined || closing === undefined ? (asking ?? closing) : Math.min(asking, closing);
@@ -199,7 +199,7 @@ export class Connections {
       writeSync(connection.fd, `OK ${connection.hostPort}\n`);
       return true;
     } catch {
-      // it has gone away meanwhile
+      // the program has closed the connection meanwhile
       return false;
     }
   }
@@ -210,7 +210,7 @@ export class Connections {
     if (connection.isClosing) this.#closing.start(connection, performance.now());
   }
 
-  /** The guest is done with it; what it sent before still goes to the host's program. */
+  /** Closes a connection for the guest; data that it sent before is still written to the host's program. */
   #leave(connection: Connection): void {
     this.#table.remove(connection);
     this.#asking.cancel(connection);

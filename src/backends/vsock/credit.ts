@@ -1,9 +1,9 @@
 /**
- * Who may send how much on one connection (virtio 1.1, section 5.10.6.3). Each side tells the size of its room and
- * how much has left it; what was sent and has not left is in it. Counters wrap at 2^32.
+ * Credit of one connection (virtio 1.1, section 5.10.6.3). Each side announces the size of its buffer (`buf_alloc`) and the number
+ * of bytes that have left it (`fwd_cnt`); data that was sent and has not left fills the buffer. Counters wrap at 2^32.
  */
 export class Credit {
-  /** our room for what the guest sends, in `bytes` */
+  /** size of the buffer for the guest's data, in `bytes` */
   readonly window: number;
   #received = 0;
   #forwarded = 0;
@@ -16,24 +16,24 @@ export class Credit {
     this.window = window;
   }
 
-  /** how much has left our room, modulo 2^32 */
+  /** number of bytes that have left this buffer, modulo 2^32 */
   get forwarded(): number {
     return this.#forwarded;
   }
 
-  /** bytes that the guest has room for now */
+  /** free bytes of the guest's buffer */
   get sendable(): number {
     const inFlight = (this.#sent - this.#guestForwarded) >>> 0;
     return Math.max(0, this.#guestWindow - inFlight);
   }
 
-  /** Counts data from the guest. @returns false where the guest sent more than there was room for */
+  /** Counts data from the guest. @returns false where the guest exceeded its credit */
   receive(bytes: number): boolean {
     this.#received = (this.#received + bytes) >>> 0;
     return (this.#received - this.#forwarded) >>> 0 <= this.window;
   }
 
-  /** Counts data that left our room. */
+  /** Counts data that has left the buffer. */
   forward(bytes: number): void {
     this.#forwarded = (this.#forwarded + bytes) >>> 0;
   }
@@ -43,18 +43,18 @@ export class Credit {
     this.#sent = (this.#sent + bytes) >>> 0;
   }
 
-  /** Takes what the guest says about its room, in any packet. */
+  /** Stores the guest's announcement, which is part of each packet. */
   learn(window: number, forwarded: number): void {
     this.#guestWindow = window;
     this.#guestForwarded = forwarded;
   }
 
-  /** Notes that the guest is told about our room, in any packet. */
+  /** Notes that a packet announces the current credit to the guest. */
   announce(): void {
     this.#announced = this.#forwarded;
   }
 
-  /** the guest should be told, before it has to wait: a quarter of the room is free again and it does not know */
+  /** a quarter of the buffer has become free since the last announcement: the guest needs an update before it must wait */
   get isStale(): boolean {
     return (this.#forwarded - this.#announced) >>> 0 >= this.window / 4;
   }

@@ -1,4 +1,4 @@
-/** Waits that all take the same time: the one that began first ends first. */
+/** Deadlines of items with the same delay: the one that started first expires first. */
 export class Deadlines<T> {
   readonly #delay: number;
   readonly #ends = new Map<T, number>();
@@ -8,7 +8,7 @@ export class Deadlines<T> {
     this.#delay = delay;
   }
 
-  /** Begins an item's wait, unless it waits already. */
+  /** Starts an item's deadline, unless it is running already. */
   start(item: T, now: number): void {
     if (!this.#ends.has(item)) this.#ends.set(item, now + this.#delay);
   }
@@ -25,7 +25,7 @@ export class Deadlines<T> {
     this.#ends.delete(item);
   }
 
-  /** Takes out what has waited long enough. */
+  /** Removes the expired items. */
   *expired(now: number): Generator<T> {
     for (const [item, end] of this.#ends) {
       if (end > now) return;
@@ -34,7 +34,7 @@ export class Deadlines<T> {
     }
   }
 
-  /** Until the next one ends, in `ms`; undefined where nothing waits */
+  /** Returns the time until the next one expires, in `ms`; undefined where there is none. */
   next(now: number): number | undefined {
     for (const end of this.#ends.values()) return Math.max(0, Math.ceil(end - now));
     return undefined;

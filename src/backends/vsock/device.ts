@@ -12,31 +12,42 @@ import { Resets } from './resets.ts';
 import { Connections } from './connections.ts';
 import { ReceiveQueue } from './receive-queue.ts';
 
-/** Data that went through before the guest's pages are let go of, in `bytes`: they would count as our memory. */
+/** Data after which the guest's pages are released, in `bytes`: touched pages count as memory of this process. */
 const RELEASE_BYTES = 32 * 2 ** 20;
 
 interface Options {
   readonly cid: number;
-  /** path of the host's socket */
+  /** path of the UNIX socket; the guest's connections to port N go to `<path>_N` */
   readonly path: string;
-  /** the socket that is listened on */
+  /** listening socket at the path */
   readonly listener: number;
   readonly loop: EventLoop;
   readonly log: Log;
 }
 
-/** The virtio socket device (virtio 1.1, section 5.10), its host side on UNIX sockets. */
+/*
+ * The vsock device in a thread of its own: `service.ts` starts the thread (`worker.ts`) and talks to it (`thread-messages.ts`).
+ * The device moves packets (`packet.ts`) between its two virtqueues (`transmit-queue.ts` from the guest, `receive-queue.ts` to the
+ * guest) and the UNIX sockets of `connections.ts`; `connection-setup.ts` accepts and opens those.
+ *
+ * States of a connection: requested (the other side has not responded) -> established -> shut down in one or both directions ->
+ * closed. Invariants: the guest is not trusted; its packets are checked against the state and the credit, and a wrong one is
+ * answered with a reset. The number of connections and the memory of all buffers are limited. Moving data allocates no JavaScript
+ * objects.
+ */
+
+/** The virtio socket device (virtio 1.1, section 5.10) on UNIX sockets of the host. */
 export class VsockDevice implements Device {
   readonly features = 0n;
   /** receive and transmit; the event queue stays with QEMU */
   readonly queues = 2;
   readonly #cid: number;
   readonly #log: Log;
-  readonly #fromGuest = new TransmitQueue();
-  readonly #toGuest = new ReceiveQueue(() => this.#fromGuest.showData());
+  readonly #transmit = new TransmitQueue();
+  readonly #receive = new ReceiveQueue(() => this.#transmit.publishData());
   readonly #vectors: Block = allocate(32);
   readonly #resets: Resets;
-  readonly #streams: Connections;
+  readonly #connections: Connections;
   readonly #host: ConnectionSetup;
   readonly #header = emptyHeader();
   #memory: GuestMemory | undefined;
@@ -46,8 +57,14 @@ export class VsockDevice implements Device {
     this.#cid = cid;
     this.#log = log;
     this.#resets = new Resets(cid);
-    this.#streams = new Connections({ cid, loop, resets: this.#resets, vectors: this.#vectors });
-    this.#host = new ConnectionSetup({ path, listener, loop, streams: this.#streams, resets: this.#resets });
+    this.#connections = new Connections({ cid, loop, resets: this.#resets, vectors: this.#vectors });
+    this.#host = new ConnectionSetup({
+      path,
+      listener,
+      loop,
+      streams: this.#connections,
+      resets: this.#resets,
+    });
   }
 
   config(): Uint8Array {
@@ -59,42 +76,42 @@ export class VsockDevice implements Device {
   start({ queues, memory, resumed }: Start): void {
     if (!resumed) this.reset();
     this.#memory = memory;
-    [this.#toGuest.queue, this.#fromGuest.queue] = queues;
-    this.#streams.wakeAll();
+    [this.#receive.queue, this.#transmit.queue] = queues;
+    this.#connections.wakeAll();
     this.#host.open();
   }
 
   stop(): void {
     this.#memory = undefined;
-    this.#toGuest.queue = undefined;
-    this.#fromGuest.queue = undefined;
+    this.#receive.queue = undefined;
+    this.#transmit.queue = undefined;
     this.#host.pause();
   }
 
   kicked(queue: number): void {
-    if (queue === 1) this.#fromGuest.kick();
+    if (queue === 1) this.#transmit.kick();
   }
 
   reset(): void {
-    this.#streams.dropAll();
+    this.#connections.dropAll();
     this.#host.reset();
     this.#resets.clear();
   }
 
-  /** What a device must know that gets this one's guest. */
+  /** State for another device that takes over the guest of this one. */
   get past(): HandoverState {
-    return this.#streams.past;
+    return this.#connections.past;
   }
 
-  /** The guest had another device, whose streams are over. */
+  /** Takes over the guest of another device, whose connections are closed. */
   follow(past: HandoverState): void {
     for (const { guestPort, hostPort } of past.streams) this.#resets.add(guestPort, hostPort);
-    this.#streams.follow(past);
+    this.#connections.follow(past);
   }
 
   /**
-   * Does what has come up since the last time.
-   * @returns in how many `ms` there is something to do if nothing happens: 0 for at once, -1 for never
+   * Handles all that has happened since the last call.
+   * @returns after how many `ms` it must be called again where no event occurs: 0 at once, -1 never
    */
   settle(): number {
     try {
@@ -112,37 +129,37 @@ export class VsockDevice implements Device {
     this.stop();
     this.reset();
     this.#host[Symbol.dispose]();
-    this.#toGuest.free();
-    this.#fromGuest.free();
+    this.#receive.free();
+    this.#transmit.free();
     this.#vectors.free();
   }
 
   #settle(): number {
     const now = performance.now();
-    this.#streams.expire(now);
+    this.#connections.expire(now);
     this.#host.retry(now);
-    this.#fromGuest.showLate(now);
-    const knocking = this.#host.accept();
-    const more = this.#memory === undefined ? this.#streams.flush() : this.#exchange();
-    if (knocking || more) return 0;
+    this.#transmit.publishLate(now);
+    const mayAccept = this.#host.accept();
+    const more = this.#memory === undefined ? this.#connections.flush() : this.#exchange();
+    if (mayAccept || more) return 0;
     const waits = [
-      this.#streams.nextDeadline(now),
+      this.#connections.nextDeadline(now),
       this.#host.nextRetry(now),
-      this.#fromGuest.patience(now),
+      this.#transmit.nextPublish(now),
     ].filter((one) => one !== undefined);
     return waits.length === 0 ? -1 : Math.min(...waits);
   }
 
-  /** One turn for packets both ways. @returns true where there is more than one turn allows */
+  /** Moves packets in both directions. @returns true where more remain than one call allows */
   #exchange(): boolean {
-    const more = this.#fromGuest.take(
+    const more = this.#transmit.take(
       () => !this.#resets.isFull,
       (header, data) => this.#packet(header, data),
     );
-    const again = this.#resets.send(this.#toGuest)
-      ? this.#streams.serve(this.#toGuest, this.#header)
-      : this.#toGuest.askForKick();
-    this.#toGuest.publish();
+    const again = this.#resets.send(this.#receive)
+      ? this.#connections.serve(this.#receive, this.#header)
+      : this.#receive.enableNotifications();
+    this.#receive.publish();
     this.#releasePages();
     return more || again;
   }
@@ -156,20 +173,20 @@ export class VsockDevice implements Device {
     }
     this.#moved += data.bytes;
     if (op === Op.Request) this.#request(header);
-    else this.#streams.packet(header, data);
+    else this.#connections.packet(header, data);
   }
 
   #request({ sourcePort: guestPort, targetPort: hostPort, window, forwarded }: Header): void {
-    const existing = this.#streams.find(guestPort, hostPort);
+    const existing = this.#connections.find(guestPort, hostPort);
     if (existing === undefined) this.#host.dial({ guestPort, hostPort, header: { window, forwarded } });
-    else this.#streams.refuse(existing);
+    else this.#connections.refuse(existing);
   }
 
   #releasePages(): void {
-    const moved = this.#moved + this.#toGuest.moved;
+    const moved = this.#moved + this.#receive.moved;
     if (moved < RELEASE_BYTES) return;
     this.#moved = 0;
-    this.#toGuest.moved = 0;
+    this.#receive.moved = 0;
     this.#memory?.releasePages();
   }
 }

@@ -1,13 +1,13 @@
-/** The host's address; there is no other that a guest can reach. */
+/** The host's CID, the only one that a guest can reach. */
 export const HOST_CID = 2;
 
 /** Bytes of the header before each packet's data (virtio 1.1, section 5.10.6). */
 export const HEADER_BYTES = 44;
 
-/** The only type of socket that this device has. */
+/** The only socket type of this device. */
 export const TYPE_STREAM = 1;
 
-/** What a packet is for. */
+/** Operation of a packet. */
 export const Op = {
   Request: 1,
   Response: 2,
@@ -18,10 +18,10 @@ export const Op = {
   CreditRequest: 7,
 } as const;
 
-/** Flags of a Shutdown: what its sender will not do any more. */
+/** Flags of a Shutdown: the directions that its sender shuts down. */
 export const Shut = { Receive: 1, Send: 2, Both: 3 } as const;
 
-/** A packet's header; used again for the next packet. */
+/** A packet's header; reused for the next packet. */
 export interface Header {
   sourceCid: number;
   targetCid: number;
@@ -32,13 +32,13 @@ export interface Header {
   type: number;
   op: number;
   flags: number;
-  /** how much the sender has room for in all, in `bytes` */
+  /** size of the sender's buffer (`buf_alloc`), in `bytes` */
   window: number;
-  /** how much the sender has taken out of its room since the start, in `bytes` modulo 2^32 */
+  /** bytes that have left the sender's buffer since the start (`fwd_cnt`), modulo 2^32 */
   forwarded: number;
 }
 
-/** A header with nothing in it. */
+/** Creates an empty header. */
 export function emptyHeader(): Header {
   return {
     sourceCid: 0,
@@ -54,7 +54,7 @@ export function emptyHeader(): Header {
   };
 }
 
-/** Reads a header into one that is there. CIDs beyond 32 bits are nobody's: their upper half makes them unlike any. */
+/** Decodes a header into an existing one. CIDs beyond 32 bits match no device. */
 export function decodeHeader(view: DataView, header: Header): void {
   header.sourceCid = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   header.targetCid = view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32;
@@ -68,7 +68,7 @@ export function decodeHeader(view: DataView, header: Header): void {
   header.forwarded = view.getUint32(40, true);
 }
 
-/** Writes a header. */
+/** Encodes a header. */
 export function encodeHeader(view: DataView, header: Header): void {
   view.setUint32(0, header.sourceCid >>> 0, true);
   view.setUint32(4, Math.floor(header.sourceCid / 2 ** 32), true);
@@ -84,7 +84,7 @@ export function encodeHeader(view: DataView, header: Header): void {
   view.setUint32(40, header.forwarded, true);
 }
 
-/** Changes nothing but the length of an encoded header. */
+/** Changes the length of an encoded header. */
 export function encodeLength(view: DataView, length: number): void {
   view.setUint32(24, length, true);
 }

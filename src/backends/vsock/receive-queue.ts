@@ -5,23 +5,23 @@ import { Chain, Parts, QueueError } from '../vhost-user/descriptor-chain.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import { encodeHeader, encodeLength, HEADER_BYTES, type Header } from './packet.ts';
 
-/** How many of the guest's buffers are filled by one read: a Linux guest's have room for 3.7 KiB each. */
+/** Most buffers of the guest that one read fills: those of a Linux guest hold 3.7 KiB each. */
 const MAX_CHAINS = 64;
 
-/** What came of filling the guest's buffers. */
+/** Result of filling the guest's buffers. */
 export type Filled =
-  /** bytes that went to the guest */
+  /** number of bytes that were sent to the guest */
   | number
   /** the socket has no more for now */
   | 'empty'
-  /** the other end will send no more */
+  /** the other end has shut down its sending side */
   | 'end'
   /** the socket is broken */
   | 'broken'
   /** the guest has no buffers for now */
   | 'starved';
 
-/** The queue of the guest's empty buffers: the way of all packets to the guest. */
+/** The receive queue: empty buffers of the guest, which packets for it fill. */
 export class ReceiveQueue {
   readonly #header: Block = allocate(HEADER_BYTES);
   readonly #chains = Array.from({ length: MAX_CHAINS }, () => new Chain());
@@ -29,15 +29,15 @@ export class ReceiveQueue {
   readonly #beforeInterrupt: () => void;
   #queue: RunningQueue | undefined;
   #taken = 0;
-  /** bytes of data that went to the guest since somebody set it to 0 */
+  /** number of bytes of data that were sent to the guest; the device sets it to 0 */
   moved = 0;
 
-  /** `beforeInterrupt`: what else the guest can take note of when it is interrupted anyway */
+  /** `beforeInterrupt` publishes other buffers with the same interrupt */
   constructor(beforeInterrupt: () => void) {
     this.#beforeInterrupt = beforeInterrupt;
   }
 
-  /** All buffers are in the guest's memory, so the queue goes with it. */
+  /** Sets the queue; undefined while the device is stopped. */
   set queue(queue: RunningQueue | undefined) {
     this.#queue = queue;
     queue?.ring.disableNotifications();
@@ -54,7 +54,7 @@ export class ReceiveQueue {
     return true;
   }
 
-  /** Reads from a socket straight into the guest's buffers, `limit` bytes at most, as packets with this header. */
+  /** Reads at most `limit` bytes from a socket directly into the guest's buffers, as packets with this header. */
   data(header: Header, fd: number, limit: number): Filled {
     this.#gather(limit);
     if (this.#taken === 0) return 'starved';
@@ -81,15 +81,15 @@ export class ReceiveQueue {
     return count;
   }
 
-  /** Shows the guest what it got. */
+  /** Publishes the filled buffers. */
   publish(): void {
     if (this.#queue?.ring.publish() !== true) return;
     this.#beforeInterrupt();
     this.#queue.notify();
   }
 
-  /** Wants to be kicked when the guest adds buffers. @returns true where it has already */
-  askForKick(): boolean {
+  /** Asks for a kick when the guest adds buffers. @returns true where there are some already */
+  enableNotifications(): boolean {
     return this.#queue?.ring.enableNotifications() ?? false;
   }
 
@@ -99,7 +99,7 @@ export class ReceiveQueue {
     this.#header.free();
   }
 
-  /** Takes buffers with room for so many bytes of data, as far as the guest has them. */
+  /** Pops buffers for so many bytes of data, as far as the guest has them. */
   #gather(bytes: number): void {
     this.#gathered.clear();
     let left = bytes;
@@ -127,7 +127,7 @@ export class ReceiveQueue {
     this.#queue?.ring.addUsed(chain.head, HEADER_BYTES + length);
   }
 
-  /** Gives back what was taken and not used. */
+  /** Makes popped buffers that were not used available again. */
   #leave(used: number): void {
     for (let i = used; i < this.#taken; i++) this.#queue?.ring.unpop();
     this.#taken = 0;

@@ -8,25 +8,25 @@ import type { FromWorker, HandoverState, ToWorker, VsockOptions } from './thread
 
 const log = createLog('vsock');
 
-/** Adding anything to the eventfd makes the thread look for messages. */
+/** Increments the eventfd, so that the thread reads its messages. */
 const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
 
-/** Connections that wait to be accepted, before the guest's driver is there as well; the kernel's own limit is as high. */
+/** Most connections that wait to be accepted, also before the guest's driver is loaded; the kernel's own limit is as high. */
 const BACKLOG = 4096;
 
-/** A vsock device that waits for its QEMU. */
+/** A vsock device in a thread. */
 export interface VsockService {
   /** QEMU's end of the vhost-user connection */
   readonly frontEnd: number;
-  /** What another device must know that gets this one's guest. */
+  /** Returns the state for another device that takes over the guest of this one. */
   readonly past: () => Promise<HandoverState>;
   /**
-   * QEMU is about to make the device anew, for a guest whose driver stays. With `past` it had another device before, and is told that
-   * the streams of then are over.
-   * @returns QEMU's end of the further connection, this service's as the first one
+   * QEMU is about to create the device again, for a guest whose driver stays. With `past` the guest had another device before,
+   * whose connections are reset.
+   * @returns QEMU's end of the further connection, which this service closes, as the first one
    */
   readonly renew: (past: HandoverState | undefined) => Promise<number>;
-  /** Ends it: all connections are closed and the socket's file is removed. */
+  /** Stops the thread: closes all connections and removes the socket's file. */
   readonly stop: () => Promise<void>;
 }
 
@@ -56,20 +56,20 @@ async function startDevice(
   const { frontEnd, wake } = await reply(worker, 'ready');
   worker.on('message', (message: FromWorker) => report(message));
   worker.on('error', (error) => log.error(`the device has stopped: ${error.message}`));
-  const tell = (message: ToWorker): void => {
-    // a thread of Node's has no origin, unlike a window
+  const send = (message: ToWorker): void => {
+    // a thread of Node has no origin, unlike a window
     // oxlint-disable-next-line unicorn/require-post-message-target-origin
     worker.postMessage(message);
     writeSync(wake, WAKE);
   };
-  // Node waits for its threads, and this one sleeps in the kernel until it is woken
-  const endAtExit = (): void => tell({ kind: 'stop' });
+  // Node waits for its threads at exit, and this one is blocked in the kernel until it is woken
+  const endAtExit = (): void => send({ kind: 'stop' });
   process.once('exit', endAtExit);
   const ask = async <K extends FromWorker['kind']>(message: ToWorker, kind: K): Promise<Reply<K>> => {
-    // it says nothing any more, not even that it ends
+    // a thread that has exited sends no message
     if (hasEnded) throw new Error('the device has stopped');
     const answer = reply(worker, kind);
-    tell(message);
+    send(message);
     return answer;
   };
   let current = frontEnd;
@@ -87,14 +87,14 @@ async function startDevice(
       removeFile();
       process.off('exit', endAtExit);
       closeSync(current);
-      tell({ kind: 'stop' });
+      send({ kind: 'stop' });
       await ended;
       closeSync(wake);
     },
   };
 }
 
-/** The thread closes the listening socket at its end; without a thread nothing else would. */
+/** Starts the thread, which closes the listening socket; it is closed here where the thread cannot be started. */
 function startWorker(options: VsockOptions): Worker {
   try {
     return startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
@@ -106,7 +106,7 @@ function startWorker(options: VsockOptions): Worker {
 
 type Reply<K extends FromWorker['kind']> = Extract<FromWorker, { kind: K }>;
 
-/** Waits for what the thread says to one thing. */
+/** Waits for the thread's message of one kind. */
 function reply<K extends FromWorker['kind']>(worker: Worker, kind: K): Promise<Reply<K>> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
@@ -127,7 +127,7 @@ function isKind<K extends FromWorker['kind']>(message: FromWorker, kind: K): mes
   return message.kind === kind;
 }
 
-/** What a guest can bring about by broken rules, as often as it likes. */
+/** Lines that a guest can cause by broken rules, as often as it likes. */
 const limitedLog = limitLog(log, 'a guest’s vsock driver');
 
 function report(message: FromWorker): void {

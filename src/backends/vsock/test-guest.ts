@@ -1,4 +1,4 @@
-// A guest for tests of the device: a driver's half of both rings, in memory shared as QEMU shares it, and real sockets.
+// A guest for tests of the device: the driver's side of both rings, in memory that is shared as QEMU shares it, and real sockets.
 import assert from 'node:assert/strict';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

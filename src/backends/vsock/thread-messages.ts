@@ -1,10 +1,10 @@
-/** What the thread of a vsock device is started with. */
+/** Options of the thread of a vsock device. */
 export interface VsockOptions {
-  /** the guest's address */
+  /** the guest's CID */
   readonly cid: number;
   /** path of the UNIX socket; the guest's connections to port N go to `<path>_N` */
   readonly socket: string;
-  /** the UNIX socket, which the thread closes */
+  /** the listening socket at the path, which the thread closes */
   readonly listener: number;
 }
 
@@ -14,28 +14,28 @@ export interface Ports {
   readonly hostPort: number;
 }
 
-/** What a device must know of the one whose guest it gets. */
+/** State that a device takes over with the guest of another one. */
 export interface HandoverState {
-  /** those that the guest may take for open */
+  /** connections that the guest may take for open */
   readonly streams: readonly Ports[];
-  /** of the host's ports: the guest's programs may hold the ends of streams that are over */
+  /** next free host port: programs in the guest may hold ends of closed connections with earlier ones */
   readonly nextHostPort: number;
 }
 
-/** What it is told. After each, something is written to its eventfd. */
+/** A message to the thread. After each, its eventfd is written to. */
 export type ToWorker =
   | { readonly kind: 'stop' }
-  /** What must another device know of this one? */
+  /** requests the state for another device */
   | { readonly kind: 'tell' }
   /**
-   * QEMU makes the device anew, for a guest whose driver stays: there is to be a further connection for it. `past` is what the
-   * guest had with another device.
+   * requests a further connection: QEMU creates the device again, for a guest whose driver stays. `past` is the state of the
+   * guest's previous device
    */
   | { readonly kind: 'renew'; readonly past: HandoverState | undefined };
 
-/** What it says to the main thread. */
+/** A message to the main thread. */
 export type FromWorker =
-  /** It listens. `frontEnd` is QEMU's end of the vhost-user connection; writing to the eventfd `wake` ends the thread. */
+  /** the thread listens; `frontEnd` is QEMU's end of the vhost-user connection, and the eventfd `wake` wakes the thread */
   | { readonly kind: 'ready'; readonly frontEnd: number; readonly wake: number }
   | {
       readonly kind: 'log';

@@ -3,8 +3,8 @@ import { allocate, type Block, putVector } from '../../native/memory.ts';
 import { EAGAIN, errno } from '../../native/system-error.ts';
 
 /**
- * What the guest sent and a program of the host has not taken yet: a ring of bytes outside of the JavaScript heap.
- * Its size is the room that the guest was told, so a guest that keeps to it never finds it full.
+ * Bytes that the guest sent and the host's program has not read yet: a ring buffer outside of the JavaScript heap.
+ * Its size is the credit that the guest gets, so it is never full for a guest that respects its credit.
  */
 export class TransmitBuffer {
   readonly #size: number;
@@ -13,20 +13,20 @@ export class TransmitBuffer {
   #start = 0;
   #length = 0;
 
-  /** `vectors` is room for two `struct iovec` which may be shared by all. */
+  /** `vectors` is space for two `struct iovec`, which all buffers may share. */
   constructor(size: number, vectors: Block) {
     this.#size = size;
     this.#vectors = vectors;
   }
 
-  /** bytes that wait */
+  /** number of bytes in the buffer */
   get length(): number {
     return this.#length;
   }
 
-  /** Adds bytes; throws where they do not fit, which the caller has made sure of. */
+  /** Adds bytes. @throws where they do not fit: the caller checks the credit first */
   add(address: number, bytes: number): void {
-    if (bytes > this.#size - this.#length) throw new RangeError('the backlog is full');
+    if (bytes > this.#size - this.#length) throw new RangeError('the buffer is full');
     this.#ring ??= allocate(this.#size);
     const end = (this.#start + this.#length) % this.#size;
     const first = Math.min(bytes, this.#size - end);
@@ -35,7 +35,7 @@ export class TransmitBuffer {
     this.#length += bytes;
   }
 
-  /** Writes as much as the socket takes. @returns bytes written, or the negative errno */
+  /** Writes as many bytes as the socket takes. @returns their number, or the negative errno */
   writeTo(fd: number): number {
     if (this.#ring === undefined || this.#length === 0) return 0;
     const first = Math.min(this.#length, this.#size - this.#start);

@@ -4,48 +4,48 @@ import type { RunningQueue } from '../vhost-user/device.ts';
 import { decodeHeader, emptyHeader, HEADER_BYTES, type Header } from './packet.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
 
-/** Packets that are taken before others get their turn. */
+/** Most packets of one call, so that connections are served in between. */
 const BUDGET = 256;
 
 /**
- * How long a buffer that we are done with may stay out of the guest's hands, in `ms`. A sender waits for the room that its
- * data takes; nobody waits for a packet without data, and most of these say that a reader made room.
+ * How long a used buffer may stay unpublished, in `ms`. A sender in the guest waits for the memory of its data; no program waits
+ * for a packet without data, most of which announce credit.
  */
-const LAZY_MS = { data: 2, control: 10 };
+const DELAY_MS = { data: 2, control: 10 };
 
-/** Data in such buffers that is worth showing them when the guest is interrupted for something else, in `bytes`. */
-const LAZY_BYTES = 16 * 1024;
+/** Data in unpublished buffers from which on they are published together with another interrupt, in `bytes`. */
+const PUBLISH_BYTES = 16 * 1024;
 
-/** Takes a packet: its header, and exactly the data that it announces. Both are used again for the next. */
+/** Receives a packet: its header, and exactly the data that it announces. Both are reused for the next packet. */
 export type TakePacket = (header: Header, data: Parts) => void;
 
-/** The queue of what the guest sends. */
+/** The transmit queue: packets of the guest. */
 export class TransmitQueue {
   readonly #bytes: Block = allocate(HEADER_BYTES);
   readonly #header = emptyHeader();
   readonly #chain = new Chain();
   #queue: RunningQueue | undefined;
   #isKicked = false;
-  /** buffers that were handed back and not shown yet, the data that was in them, and when the first came */
-  #unshown = 0;
-  #unshownBytes = 0;
+  /** buffers that are used and not published yet, the data that was in them, and the time of the first */
+  #unpublished = 0;
+  #unpublishedBytes = 0;
   #since = 0;
 
-  /** All buffers are in the guest's memory, so the queue goes with it. */
+  /** Sets the queue; undefined while the device is stopped. */
   set queue(queue: RunningQueue | undefined) {
-    this.show();
+    this.publish();
     this.#queue = queue;
     this.#isKicked = queue !== undefined;
   }
 
-  /** There may be something. */
+  /** The guest may have added packets. */
   kick(): void {
     this.#isKicked = true;
   }
 
   /**
-   * Takes packets while there are any and `mayTake` allows more.
-   * @returns true where there may be more
+   * Handles packets while there are any and `mayTake` allows more.
+   * @returns true where more may remain
    */
   take(mayTake: () => boolean, takePacket: TakePacket): boolean {
     const queue = this.#queue;
@@ -54,37 +54,37 @@ export class TransmitQueue {
       if (queue.ring.pop(this.#chain)) this.#handle(queue, takePacket);
       else this.#isKicked = queue.ring.enableNotifications();
     }
-    if (this.#unshown >= queue.ring.size / 4) this.show();
+    if (this.#unpublished >= queue.ring.size / 4) this.publish();
     return this.#isKicked && mayTake();
   }
 
   /**
-   * Shows the guest the buffers that it may use again. Each time costs it an interrupt and a turn of its driver's thread,
-   * and it is in no hurry: so this is done when many have come together, when their time has come, or together with
-   * the interrupt of a packet for it where they held much data.
+   * Publishes the used buffers. Each time costs the guest an interrupt and a run of its driver, and it seldom waits for them: so
+   * this is done when there are many, after a delay, or together with the interrupt of a received packet where they held much
+   * data.
    */
-  show(): void {
-    if (this.#unshown === 0) return;
-    this.#unshown = 0;
-    this.#unshownBytes = 0;
+  publish(): void {
+    if (this.#unpublished === 0) return;
+    this.#unpublished = 0;
+    this.#unpublishedBytes = 0;
     if (this.#queue?.ring.publish() === true) this.#queue.notify();
   }
 
-  /** The guest is about to be interrupted for something else. */
-  showData(): void {
-    if (this.#unshownBytes >= LAZY_BYTES) this.show();
+  /** Publishes much data together with an interrupt for received packets. */
+  publishData(): void {
+    if (this.#unpublishedBytes >= PUBLISH_BYTES) this.publish();
   }
 
-  /** Shows buffers that have waited for long enough. */
-  showLate(now: number): void {
-    if (this.patience(now) === 0) this.show();
+  /** Publishes buffers whose delay is over. */
+  publishLate(now: number): void {
+    if (this.nextPublish(now) === 0) this.publish();
   }
 
-  /** Until buffers are to be shown even so, in `ms` */
-  patience(now: number): number | undefined {
-    if (this.#unshown === 0) return undefined;
-    const lazy = this.#unshownBytes > 0 ? LAZY_MS.data : LAZY_MS.control;
-    return Math.max(0, Math.ceil(this.#since + lazy - now));
+  /** Returns the time until buffers must be published, in `ms`; undefined where there are none. */
+  nextPublish(now: number): number | undefined {
+    if (this.#unpublished === 0) return undefined;
+    const delay = this.#unpublishedBytes > 0 ? DELAY_MS.data : DELAY_MS.control;
+    return Math.max(0, Math.ceil(this.#since + delay - now));
   }
 
   free(): void {
@@ -92,7 +92,7 @@ export class TransmitQueue {
     this.#bytes.free();
   }
 
-  /** What is no packet is passed over: the guest gets its buffer back and nothing else. */
+  /** Handles a chain; one that is no packet is ignored and returned to the guest. */
   #handle({ ring }: RunningQueue, takePacket: TakePacket): void {
     const { readable, head } = this.#chain;
     const bytes = Math.max(0, readable.bytes - HEADER_BYTES);
@@ -103,7 +103,7 @@ export class TransmitQueue {
       if (this.#header.length === readable.bytes) takePacket(this.#header, readable);
     }
     ring.addUsed(head, 0);
-    if (this.#unshown++ === 0) this.#since = performance.now();
-    this.#unshownBytes += bytes;
+    if (this.#unpublished++ === 0) this.#since = performance.now();
+    this.#unpublishedBytes += bytes;
   }
 }

@@ -4,19 +4,19 @@ const REVISION = 8;
 const CHECKSUM = 9;
 const OEM_REVISION = 24;
 
-/** Where the entries of the APIC table begin (5.2.12), and the bits of a processor's flags. */
+/** Offset of the entries of the APIC table (5.2.12), and bits of a processor's flags. */
 const ENTRIES = 44;
 const ENABLED = 1;
 const ONLINE_CAPABLE = 2;
 
-/** The FADT of ACPI 6.3 (5.2.9): its size in bytes, and where it says the 3. */
+/** FADT of ACPI 6.3 (5.2.9): its size in bytes, and the offset of the minor version. */
 const FADT_BYTES = 276;
 const MINOR_REVISION = 131;
 
 /**
- * An initramfs's beginning that makes a guest under emulation take vCPUs later: Linux reads ACPI tables from it in
- * the place of the firmware's. Newer kernels count absent processors only on a hypervisor that they know, or where
- * tables of ACPI 6.3 call them "online capable"; QEMU's are older.
+ * Returns a prefix of an initramfs with which a guest under emulation accepts hot-plugged vCPUs: Linux reads ACPI tables from it
+ * instead of the firmware's. Newer kernels count absent processors only on a hypervisor that they know, or if tables of ACPI 6.3
+ * mark them as "online capable". QEMU's tables are older.
  */
 export function comingProcessorsArchive(tables: { readonly apic: Buffer; readonly fadt: Buffer }): Buffer {
   return Buffer.concat([
@@ -42,7 +42,7 @@ function version63(fadt: Buffer): Buffer {
   return table;
 }
 
-/** Only a table that calls itself newer takes the place of the firmware's. */
+/** Raises the revision of a table: only a newer table replaces that of the firmware. */
 function newer(table: Buffer, revision: number): Buffer {
   table.writeUInt32LE(table.length, LENGTH);
   table.writeUInt8(revision, REVISION);
@@ -53,7 +53,7 @@ function newer(table: Buffer, revision: number): Buffer {
   return table;
 }
 
-/** A file of a cpio archive (newc). */
+/** Returns a file of a cpio archive (newc). */
 function entry(name: string, bytes: Buffer): Buffer {
   const hex = (value: number): string => value.toString(16).padStart(8, '0');
   const fields = [1, 0o100644, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, name.length + 1, 0];

@@ -1,4 +1,4 @@
-// The API beside a bare node:http server that answers the same bytes: requests per second and latencies.
+// The API beside a bare node:http server with the same answers: requests per second and latencies.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,11 +10,11 @@ import { startVmm } from '../tests/support/vmm.ts';
 import { until } from '../tests/support/wait.ts';
 import { printRow } from './table.ts';
 
-/** Milliseconds of one measurement. */
+/** Duration of a measurement, in milliseconds. */
 const SPAN_MS = 1500;
 const WAYS = [1, 16] as const;
 
-/** The reference: the least that node:http does for an answer. It reads the answer's body from standard input. */
+/** Reference: a minimal node:http server. It reads the body of its answers from standard input. */
 const BARE_SERVER = `
 let body = '';
 process.stdin.on('data', (part) => (body += part));
@@ -73,7 +73,7 @@ async function compare(what: string, { targets, ways, rounds }: Comparison): Pro
   for (let round = -1; round < rounds; round++) {
     for (const [i, target] of targets.entries()) {
       const sample = await measure(target, ways);
-      // the first one warms the compiler up
+      // the first measurement warms up the compiler
       if (round >= 0) samples[i === 0 ? 0 : 1].push(sample);
     }
   }
@@ -111,7 +111,7 @@ async function measure(target: Target, ways: number): Promise<Sample> {
   return { perSecond: (latencies.length / (performance.now() - start)) * 1000, latencies };
 }
 
-/** Asks again and again over one connection until the deadline: as little of a client as can be. */
+/** Sends requests over one connection until the deadline: a minimal client. */
 async function ask(
   { socket: path, path: target }: Target,
   deadline: number,

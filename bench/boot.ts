@@ -1,4 +1,4 @@
-// From exec to the guest's user space: this project and plain QEMU with the same kernel, initramfs and memory.
+// Time from exec to the guest's user space, for Nephos and for plain QEMU with the same kernel, initramfs and memory.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -17,13 +17,13 @@ const INITRAMFS = join(guest, 'initramfs.cpio.gz');
 /** The first line of the guest's init. */
 const USERSPACE = 'NEPHOS-USERSPACE';
 
-/** A guest that takes longer hangs, in milliseconds: plain microvm does now and then. */
+/** Time after which a guest counts as hung, in milliseconds. Plain microvm hangs now and then. */
 const PATIENCE_MS = 40_000;
 
 interface Contender {
   readonly name: string;
   readonly command: readonly [string, ...string[]];
-  /** what ends the measurement */
+  /** text that ends the measurement */
   readonly mark: string;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -62,7 +62,7 @@ function plainQemu(machine: string): Contender {
 export async function benchBoot([rounds = '7']: readonly string[]): Promise<void> {
   const cache = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
-    // the kernel's own entry point, seen from outside: the cached kernel of this contender says so on COM1 and halts
+    // the cached kernel of this contender writes a mark to COM1 at its entry point and halts
     const entry: Contender = {
       ...nephos,
       name: 'nephos, kernel entry',
@@ -78,7 +78,7 @@ export async function benchBoot([rounds = '7']: readonly string[]): Promise<void
     markEntry(largestFile(join(cache, 'boot')));
     const contenders = [nephos, plainQemu('q35'), plainQemu('microvm'), entry, node];
     const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
-    // fills our own cache, and the page cache for all
+    // fills the cache of Nephos, and the page cache for all
     for (const contender of contenders) await timeOrHang(contender);
     for (let round = 1; round <= Number(rounds); round++) {
       process.stderr.write(`round ${round} of ${rounds}\r`);
@@ -90,7 +90,7 @@ export async function benchBoot([rounds = '7']: readonly string[]): Promise<void
   }
 }
 
-/** Infinity where the guest hung: that counts as slow, and is no reason to lose the other figures. */
+/** Returns the time, or Infinity if the guest hung, so that the other measurements are kept. */
 function timeOrHang(contender: Contender): Promise<number> {
   return timeTo(contender).catch((error: unknown) => {
     console.error(error instanceof Error ? error.message.split('\n')[0] : String(error));
@@ -128,7 +128,7 @@ function largestFile(folder: string): string {
   return largest;
 }
 
-/** Milliseconds from exec until the mark is on the console; the machine is ended there. */
+/** Returns the milliseconds from exec until the mark is on the console, and kills the machine. */
 function timeTo({ name, command, mark, env = {} }: Contender): Promise<number> {
   const [program, ...args] = command;
   return new Promise((resolve, reject) => {
@@ -149,7 +149,7 @@ function timeTo({ name, command, mark, env = {} }: Contender): Promise<number> {
     child.stdout.on('data', look);
     child.stderr.on('data', look);
     child.once('error', reject);
-    // the next contender starts when this one is gone
+    // the next contender starts after the exit of this one
     child.once('close', () => {
       clearTimeout(timer);
       if (took === undefined) reject(new Error(`${name} never showed ${mark}:\n${shown.slice(-2000)}`));

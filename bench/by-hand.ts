@@ -4,19 +4,19 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
 
-/** The processor of guests under emulation by hand, as ours is: what it can do is not what is compared. */
+/** CPU of emulated guests, the same as in Nephos, so that it does not change the ratio. */
 export const CPU = 'max,erms=off,fsrm=off,fsrs=off,fzrm=off';
 
-/** A QEMU that is driven by hand. */
+/** A QEMU that the bench controls over QMP. */
 export interface ByHand extends AsyncDisposable {
   readonly qmp: Qmp;
-  /** Takes a state from an address of QEMU's and waits until it has it. */
+  /** Loads a state from a URI of QEMU, and waits for the end of it. */
   readonly load: (uri: string) => Promise<void>;
-  /** Writes RAM and state to an address of QEMU's. */
+  /** Writes RAM and state to a URI of QEMU. */
   readonly save: (uri: string) => Promise<void>;
 }
 
-/** Returns the arguments of a running process, `edit`ed. Files that it has inherited are named by their paths. */
+/** Returns the arguments of a running process, each changed by `edit`. Inherited descriptors are replaced by their paths. */
 export function wordsOf(pid: number, edit: (word: string) => string = (word) => word): string[] {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
   return words.map((word) =>
@@ -24,12 +24,12 @@ export function wordsOf(pid: number, edit: (word: string) => string = (word) => 
   );
 }
 
-/** Path of a file that a process has open. */
+/** Returns the path of an open file of a process. */
 function pathOf(pid: number, fd: string): string {
   return readlinkSync(`/proc/${pid}/fd/${fd}`);
 }
 
-/** Starts QEMU with words of ours: QMP is its descriptor 3, what its consoles need follows. */
+/** Starts QEMU with arguments of Nephos: descriptor 3 is QMP, the next ones are for consoles. */
 export async function startByHand([command = '', ...words]: readonly string[]): Promise<ByHand> {
   const child = spawn(command, words, {
     stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe', 'pipe', 'pipe'],

@@ -1,4 +1,4 @@
-// Many clones of one snapshot: all answer on their consoles, and what each costs the host in memory.
+// Many clones of one snapshot: the time until all answer on their consoles, and the memory of each.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertStatus } from '../tests/support/answers.ts';
@@ -22,7 +22,7 @@ export async function benchClones([count = '50']: readonly string[]): Promise<vo
   const clones: Clone[] = [];
   try {
     const url = `file://${folder}`;
-    await saveOne(url);
+    await takeSnapshot(url);
     const start = performance.now();
     for (let i = 0; i < Number(count); i++) clones.push(await clone(url));
     printRow({ what: `${clones.length} clones of a 1 GiB VM run after`, ours: `${seconds(start)} s` });
@@ -31,11 +31,11 @@ export async function benchClones([count = '50']: readonly string[]): Promise<vo
       if (answer !== `clone-${i + 1}`) throw new Error(`clone ${i + 1} answers ${answer}`);
     }
     printRow({ what: 'all have answered on their consoles after', ours: `${seconds(start)} s` });
-    const engine = mean(clones, ({ vmm }) => qemuOf(vmm.pid));
+    const qemu = mean(clones, ({ vmm }) => qemuOf(vmm.pid));
     const own = mean(clones, ({ vmm }) => vmm.pid);
     printRow({
       what: 'Pss of a clone: QEMU',
-      ours: `${engine} MiB`,
+      ours: `${qemu} MiB`,
       must: '<= 60',
       note: `its VMM ${own} MiB`,
     });
@@ -45,7 +45,7 @@ export async function benchClones([count = '50']: readonly string[]): Promise<vo
   }
 }
 
-async function saveOne(url: string): Promise<void> {
+async function takeSnapshot(url: string): Promise<void> {
   await using vmm = await startVmm();
   assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: GIB } })), 204);
   assertStatus(await vmm.put('vm.boot'), 204);
@@ -65,7 +65,7 @@ function seconds(start: number): string {
   return ((performance.now() - start) / 1000).toFixed(1);
 }
 
-/** Mean of the proportional share of memory (proc(5), smaps_rollup). */
+/** Returns the mean proportional share of memory in MiB (proc(5), smaps_rollup). */
 function mean(clones: readonly Clone[], pidOf: (clone: Clone) => number): string {
   const shares = clones.map((one) => {
     const rollup = readFileSync(`/proc/${pidOf(one)}/smaps_rollup`, 'latin1');

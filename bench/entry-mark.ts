@@ -4,13 +4,13 @@ const PT_LOAD = 1;
 const PT_NOTE = 4;
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 
-/** What the marked kernel writes to COM1 as its very first act. */
+/** Byte that the marked kernel first writes to COM1. */
 export const ENTRY_MARK = '!';
 
-/** 32-bit code, as PVH enters: mov dx, 0x3f8; mov al, '!'; out dx, al; hlt; jmp back to hlt. */
+/** 32-bit code for the PVH entry: mov dx, 0x3f8; mov al, '!'; out dx, al; hlt; jmp back to hlt. */
 const CODE = Buffer.from([0x66, 0xba, 0xf8, 0x03, 0xb0, ENTRY_MARK.charCodeAt(0), 0xee, 0xf4, 0xeb, 0xfd]);
 
-/** Puts the mark where PVH enters an ELF kernel, in place: its size, and so the time to load it, stay the same. */
+/** Writes the code to the PVH entry of an ELF kernel. The size stays the same, and so does the time to load it. */
 export function markEntry(path: string): void {
   const elf = readFileSync(path);
   const entry = findEntry(elf);

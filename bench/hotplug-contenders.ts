@@ -16,13 +16,13 @@ import { CPU } from './by-hand.ts';
 
 const MIB = 2 ** 20;
 const RAM = 512 * MIB;
-const ROOM = 1024 * MIB;
+const EXTRA_RAM = 1024 * MIB;
 const FIRST_VCPUS = 2;
-/** how many vCPUs can be added: each stays */
+/** number of vCPUs that can be added; none is removed */
 export const MORE_VCPUS = 40;
 const MOST_VCPUS = FIRST_VCPUS + MORE_VCPUS;
 const CMDLINE = 'console=hvc0 memhp_default_state=online';
-/** What the guest writes into its serial port, the engine appends to a file: the same way for both contenders. */
+/** Serial port whose output QEMU appends to a file, for both contenders. */
 const MARKS = '/dev/ttyS0';
 
 export interface BootFiles {
@@ -31,28 +31,28 @@ export interface BootFiles {
   readonly initramfs: string;
 }
 
-/** A running guest and the ways to change it. */
+/** A running guest with the operations to change it. */
 export interface Contender extends AsyncDisposable {
   readonly name: string;
   readonly shell: Shell;
-  /** the guest's end of a line to `marks` */
+  /** device of the guest whose output goes to `marks` */
   readonly marker: string;
-  /** a file on the host that gets what the guest writes to `marker` */
+  /** file on the host with the output of `marker` */
   readonly marks: string;
   readonly pause: () => Promise<void>;
   readonly resume: () => Promise<void>;
   readonly addDisk: () => Promise<void>;
   readonly removeDisk: () => Promise<void>;
   readonly setVcpus: (count: number) => Promise<void>;
-  /** `bytes` beyond the RAM at boot */
+  /** takes the `bytes` beyond the RAM at boot */
   readonly setExtraRam: (bytes: number) => Promise<void>;
 }
 
-/** This project, through its API. */
+/** Starts a guest with Nephos, controlled through its API. */
 export async function startNephos({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
   const vmm = await startVmm();
   const marks = marksFile(folder);
-  // one connection, as by hand
+  // one connection, as over QMP
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const put = async (path: string, body?: unknown): Promise<void> => {
     const answer: Answer = await call(vmm.socket, 'PUT', { path, body, agent });
@@ -60,7 +60,7 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
   };
   await put('vm.create', {
     cpus: { boot_vcpus: FIRST_VCPUS, max_vcpus: MOST_VCPUS },
-    memory: { size: RAM, hotplug_method: 'VirtioMem', hotplug_size: ROOM },
+    memory: { size: RAM, hotplug_method: 'VirtioMem', hotplug_size: EXTRA_RAM },
     kernel: { path: KERNEL },
     initramfs: { path: initramfs },
     cmdline: { args: CMDLINE },
@@ -94,7 +94,7 @@ export async function startNephos({ folder, disk, initramfs }: BootFiles): Promi
   };
 }
 
-/** The same machine by hand: QEMU's own command line and QMP on a socket. */
+/** Starts the same machine with plain QEMU, controlled over QMP on a socket. */
 export async function startByHand({ folder, disk, initramfs }: BootFiles): Promise<Contender> {
   const socket = join(folder, `qmp-${Math.random().toString(36).slice(2)}`);
   const marks = marksFile(folder);
@@ -139,11 +139,11 @@ function machineArguments(socket: string, initramfs: string, marks: string): str
     ...['-M', 'pc,usb=off,vmport=off,smbus=off,hpet=off,memory-backend=ram', '-cpu', CPU],
     ...['-accel', chooseAccelerator().name, '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-object', JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'ram', size: RAM, share: true })],
-    ...['-m', `${RAM}b,maxmem=${RAM + ROOM}b`],
+    ...['-m', `${RAM}b,maxmem=${RAM + EXTRA_RAM}b`],
     ...['-smp', `${FIRST_VCPUS},maxcpus=${MOST_VCPUS},sockets=${MOST_VCPUS}`, '-bios', 'qboot.rom'],
     ...[
       '-object',
-      JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'more', size: ROOM, share: true }),
+      JSON.stringify({ 'qom-type': 'memory-backend-memfd', id: 'more', size: EXTRA_RAM, share: true }),
     ],
     ...['-device', 'virtio-mem-pci,id=vm,memdev=more,requested-size=0'],
     ...['-kernel', KERNEL, '-initrd', initramfs, '-append', CMDLINE],
@@ -155,7 +155,7 @@ function machineArguments(socket: string, initramfs: string, marks: string): str
 
 async function openByPath(path: string): Promise<Qmp> {
   const found: Socket[] = [];
-  // the socket is there a little after the process
+  // QEMU creates the socket after its start
   await until('QMP answers', async () => {
     const stream = connect(path);
     await once(stream, 'connect');
@@ -171,7 +171,7 @@ function byHand(
   qmp: Qmp,
   disk: string,
 ): Omit<Contender, 'name' | 'shell' | 'marker' | 'marks' | keyof AsyncDisposable> {
-  // the same options as ours: what they cost is not what is compared
+  // the options of Nephos, so that they do not change the ratio
   const file = { driver: 'file', 'node-name': 'f', filename: disk, aio: 'io_uring' };
   return {
     pause: async () => await qmp.execute('stop'),
@@ -190,7 +190,7 @@ function byHand(
     },
     removeDisk: async () => {
       await qmp.execute('device_del', { id: 'disk' });
-      // refused for as long as the guest has the disk
+      // rejected while the guest uses the disk
       await until('the disk is free', async () => {
         await qmp.execute('blockdev-del', { 'node-name': 'd' });
         return true;

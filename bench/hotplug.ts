@@ -1,4 +1,4 @@
-// From the request to the guest's sight of what was added: this project, and the same done by hand over QMP.
+// Time from a request until the guest sees the change, for Nephos and for the same change over QMP.
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,14 +16,14 @@ import { inMs, printRow } from './table.ts';
 
 const MIB = 2 ** 20;
 
-/** Something that is added, and how the guest tells that it has it. */
+/** A hot-plug change, and the condition by which the guest detects it. */
 interface Operation {
   readonly name: string;
   readonly act: (contender: Contender, round: number) => Promise<void>;
-  /** a condition of the guest's shell that holds when it is there; builtins only, as a process costs time */
+  /** shell condition in the guest that holds after the change; builtins only, because a process costs time */
   readonly seen: (round: number) => string;
   readonly undo?: (contender: Contender) => Promise<void>;
-  /** how often it is done in each round: what takes a short time is spread the widest */
+  /** number of repetitions in a round: short times vary most */
   readonly times?: number;
 }
 
@@ -51,24 +51,24 @@ const OPERATIONS: readonly Operation[] = [
   },
 ];
 
-/** Looks again every 2 ms: a guest that spins would take the processor from whoever is measured. */
+/** Checks every 2 ms: a guest that spins would take the CPU from the measured process. */
 const LOOK_MS = 2;
 const PAUSE = `do read -t ${LOOK_MS / 1000} _; done`;
 
 /**
- * Half a second in which the guest finishes what it began: it still works on a vCPU for 0.15 s after it shows it, and
- * would only then look at the next.
+ * Pause of half a second for the guest: after a vCPU is visible, the guest is busy with it for 0.15 s, and
+ * would detect the next change later.
  */
 const SETTLE = 'read -t 0.5 _';
 
-/** `npm run bench -- hotplug [rounds]`: the vCPUs that are added never go, so the number of rounds is bounded. */
+/** `npm run bench -- hotplug [rounds]`: added vCPUs stay, so the number of rounds is bounded. */
 export async function benchHotplug([rounds = '20']: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   try {
     const files: BootFiles = { folder, disk: diskImage(folder, 'first'), initramfs: INITRAMFS };
     const initramfs = await withComingProcessors(files);
     await using ours = await startNephos(files);
-    // an image belongs to one machine
+    // each machine has an image of its own
     await using byHand = await startByHand({ folder, disk: diskImage(folder, 'second'), initramfs });
     await compare([ours, byHand], Math.min(Number(rounds), MORE_VCPUS / VCPUS_A_ROUND));
   } finally {
@@ -83,7 +83,7 @@ function diskImage(folder: string, name: string): string {
   return path;
 }
 
-/** Newer kernels take a vCPU under emulation only where the tables of the firmware are newer than QEMU's. */
+/** Adds ACPI tables: newer kernels accept a vCPU under emulation only with tables newer than QEMU's. */
 async function withComingProcessors(files: BootFiles): Promise<string> {
   await using machine = await startByHand(files);
   const table = async (name: string): Promise<Buffer> => {
@@ -101,7 +101,7 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
   for (const operation of OPERATIONS) {
     const times = contenders.map((): number[] => []);
     for (let round = 0; round < rounds * (operation.times ?? 1); round++) {
-      // each alone, as a guest that still works on what it got takes the processor from the other; and in turns
+      // in turns, with the other guest paused, because a busy guest takes the CPU from the other
       const turns = [...contenders.entries()];
       for (const [i, contender] of round % 2 === 0 ? turns : turns.toReversed()) {
         await contender.resume();
@@ -122,8 +122,8 @@ async function compare(contenders: readonly [Contender, Contender], rounds: numb
 }
 
 /**
- * Milliseconds; the guest watches before the request is made. It tells through its serial port, which the engine
- * writes to a file: a terminal would measure who hands the characters on.
+ * Returns the milliseconds. The guest watches before the request is sent, and reports on its serial port, whose output
+ * QEMU writes to a file: a terminal would add the time of its readers.
  */
 async function timeTo(operation: Operation, contender: Contender, round: number): Promise<number> {
   const { shell, marker } = contender;
@@ -131,7 +131,7 @@ async function timeTo(operation: Operation, contender: Contender, round: number)
   const watching = `echo ${mark}-watching >${marker}`;
   shell.type(`${watching}; until ${operation.seen(round)}; ${PAUSE}; echo ${mark}-done >${marker}\r`);
   await marked(contender, `${mark}-watching`);
-  // not in step with the guest's looks: else both sides would be rounded up to the same look, or just not
+  // not in step with the guest's checks: the same rounding would apply to all requests otherwise
   await setTimeout(Math.random() * 5 * LOOK_MS);
   const start = performance.now();
   const [done] = await Promise.all([marked(contender, `${mark}-done`), operation.act(contender, round)]);
@@ -142,7 +142,7 @@ async function timeTo(operation: Operation, contender: Contender, round: number)
   return done - start;
 }
 
-/** The time at which the guest's mark was on the host, looked for each millisecond. */
+/** Returns the time at which the guest's mark was in the file, checked every millisecond. */
 async function marked({ name, marks }: Contender, mark: string): Promise<number> {
   const deadline = performance.now() + 60_000;
   while (!readFileSync(marks, 'latin1').includes(mark)) {

@@ -24,7 +24,7 @@ interface Work {
   readonly name: string;
   readonly mode: 'read' | 'write';
   readonly order: 'sequential' | 'random';
-  /** bytes of a request */
+  /** size of a request, in `bytes` */
   readonly size: number;
 }
 
@@ -35,7 +35,7 @@ const WORKS: readonly Work[] = [
   { name: '4 KiB random write, /s', mode: 'write', order: 'random', size: 4 * KIB },
 ];
 
-/** O_RDWR and O_DIRECT; the buffer stands on a page as that wants. Prints requests a second. */
+/** Uses O_RDWR and O_DIRECT, with a page-aligned buffer. Prints requests per second. */
 const PROGRAM = `${CLOCK}
 my ($path, $mode, $order, $size, $count) = @ARGV;
 sysopen(F, $path, 0x4002) or die "$path: $!";
@@ -57,12 +57,12 @@ interface Side {
   readonly program: string;
 }
 
-/** Sequential and random reads and writes, raw and qcow2, past the guest's page cache and through the host's. */
+/** Measures sequential and random reads and writes, raw and qcow2, without the guest's page cache, with that of the host. */
 export function measureDisks(rounds: number): Promise<void> {
   return measureAll(rounds, (images) => startNephos({ disks: images.map((path) => ({ path })) }));
 }
 
-/** The same with QEMU on both sides. */
+/** Measures QEMU beside QEMU. */
 export function nullDisks(rounds: number): Promise<void> {
   return measureAll(rounds, (images) => startQemu(qemuDisks(images)));
 }
@@ -75,7 +75,7 @@ async function measureAll(
   for (let pair = 0; pair < PAIRS; pair++) {
     const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
     try {
-      // who comes first into the host's memory changes as well
+      // the order in which guests allocate memory changes as well
       const makers = [
         () => startOurs(makeImages(folder, 'ours')),
         () => startQemu(qemuDisks(makeImages(folder, 'theirs'))),
@@ -113,7 +113,7 @@ async function perSecond({ guest, program }: Side, disk: string, work: Work): Pr
   return Number(shown);
 }
 
-/** With all their blocks: what is written for the first time is another matter. */
+/** Creates images with all blocks allocated: first writes are not measured. */
 function makeImages(folder: string, side: string): string[] {
   return FORMATS.map((format) => {
     const path = join(folder, `${side}.${format}`);
@@ -123,7 +123,7 @@ function makeImages(folder: string, side: string): string[] {
   });
 }
 
-/** The cache and the I/O of ours: the page cache, by io_uring. */
+/** Cache and I/O as in Nephos: the page cache, with io_uring. */
 function qemuDisks(images: readonly string[]): string[] {
   return images.flatMap((path, i) => [
     ...['-drive', `id=d${i},file=${path},format=${FORMATS[i]},if=none,cache=writeback,aio=io_uring`],

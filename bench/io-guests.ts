@@ -12,22 +12,22 @@ import { printRow } from './table.ts';
 
 const RAM_MIB = 512;
 
-/** How long one measurement takes at least, in seconds. */
+/** Minimum duration of a measurement, in seconds. */
 export const SECONDS = 0.5;
 
-/** The start of a guest's program: its own clock, in seconds. */
+/** Start of a program in the guest: the guest's clock, in seconds. */
 export const CLOCK =
   'sub now { my $t = "\\0" x 16; syscall(228, 1, $t); my ($s, $n) = unpack("qq", $t); $s + $n / 1e9 }\n';
 
-/** A guest with the tests' tools, at its prompt. */
+/** A guest with the tools of the tests, at its prompt. */
 export interface Guest extends AsyncDisposable {
   readonly shell: Shell;
-  /** Stops its processors, so that it takes nothing from the other. */
+  /** Stops the vCPUs, so that they take no CPU time from the other guest. */
   readonly pause: () => Promise<void>;
   readonly resume: () => Promise<void>;
 }
 
-/** Ours, with members of the configuration. */
+/** Starts a guest with Nephos, with members of its configuration. */
 export async function startNephos(more: Readonly<Record<string, unknown>>): Promise<Guest> {
   const vmm = await startVmm();
   const put = async (route: string, body?: unknown): Promise<void> => {
@@ -47,7 +47,7 @@ export async function startNephos(more: Readonly<Record<string, unknown>>): Prom
   };
 }
 
-/** QEMU as its users start it, of the same machine type. */
+/** Starts a guest with plain QEMU, of the same machine type. */
 export async function startQemu(words: readonly string[]): Promise<Guest> {
   const child = spawn(
     'qemu-system-x86_64',
@@ -90,16 +90,16 @@ async function openQmpOf(child: ChildProcess): Promise<Qmp> {
   return openQmp(stream, () => undefined);
 }
 
-/** Two of what is compared, each with its guest. */
+/** The two guests of a comparison. */
 export type Sides<T extends { readonly guest: Guest }> = readonly [ours: T, theirs: T];
 
-/** How often a pair of guests is started anew: where its memory and its images lie makes a difference of its own. */
+/** Number of pairs of guests: the placement of memory and images changes the speed. */
 export const PAIRS = 6;
 
-/** Figures of both sides by what was measured, round by round; larger is better. */
+/** Results of both guests by measurement, one for each round; larger is better. */
 export type Figures = Map<string, readonly [ours: number[], theirs: number[]]>;
 
-/** Both measure in turns, each while the other is paused, and who is first changes with each round. */
+/** Measures both guests in turns, with the other paused. The first one changes with each round. */
 export async function compare<T extends { readonly guest: Guest }>(
   sides: Sides<T>,
   measure: (side: T) => Promise<number>,
@@ -118,7 +118,7 @@ export async function compare<T extends { readonly guest: Guest }>(
   for (const { guest } of sides) await guest.resume();
 }
 
-/** A line for each thing measured: both medians, the median of the rounds' ratios, and between which two half of these are. */
+/** Prints a row for each measurement: both medians, the median of the ratios, and the range of their middle half. */
 export function report(figures: Figures): void {
   for (const [name, row] of figures) {
     const ratios = row[0].map((one, i) => one / (row[1][i] ?? Number.NaN));

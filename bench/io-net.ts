@@ -13,7 +13,7 @@ import {
   type Guest,
 } from './io-guests.ts';
 
-/** Sends or receives for a time and prints MB/s; what the other end has taken counts, not what lies in a buffer. */
+/** Sends or receives for a time and prints MB/s. Bytes that the peer has read count, not those in a buffer. */
 const PROGRAM = `${CLOCK}
 my ($mode, $host, $port) = @ARGV;
 socket(S, 2, 1, 6) or die "socket: $!";
@@ -31,11 +31,11 @@ print $sum / ($end - $start) / 1e6, "\\n";
 interface Side {
   readonly guest: Guest;
   readonly program: string;
-  /** address of the host's side of the TAP */
+  /** address of the TAP on the host */
   readonly host: string;
 }
 
-/** A TCP stream over a TAP, both ways, as iperf makes it. */
+/** Measures a TCP stream over a TAP in both directions, as iperf does. */
 export async function measureNet(rounds: number): Promise<void> {
   const [own, others] = ['10.97.1.1', '10.97.2.1'] as const;
   const tap = interfaceName();
@@ -79,20 +79,20 @@ async function listen(server: Server, host: string): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-/** Takes all and says so by closing. */
+/** Reads all bytes, then closes. */
 function drain(socket: Socket): void {
   socket.on('error', () => undefined);
   socket.on('end', () => socket.end());
   socket.resume();
 }
 
-/** Sends until the other end has had enough. */
+/** Sends until the peer closes. */
 function feed(socket: Socket): void {
   const part = Buffer.alloc(65_536);
   const fill = (): void => {
     while (!socket.destroyed && socket.write(part));
   };
-  // its end comes as a reset, as there is always more on the way
+  // the peer closes with a reset, because there always is unread data
   socket.on('error', () => socket.destroy());
   socket.on('drain', fill);
   fill();

@@ -1,12 +1,12 @@
-// Throughput in the guest: this project's, and plain QEMU's with the same machine, back-ends and options. Both guests
-// work in turns, and the one that does not is paused; the guest's own clock counts.
+// Throughput in the guest, for Nephos and for plain QEMU with the same machine, back-ends and options. The guests run in
+// turns while the other is paused. The guest's own clock counts.
 import { measureDisks, nullDisks } from './io-disks.ts';
 import { measureNet } from './io-net.ts';
 
-/** One part of the bench: measures `rounds` times and prints its rows. */
+/** Part of the bench: measures `rounds` times and prints its rows. */
 type Part = (rounds: number) => Promise<void>;
 
-/** `null` is QEMU beside another of itself: how far from 1.00 is chance. Only where it is asked for. */
+/** Parts of the bench. `null` compares QEMU with QEMU, which shows the deviation by chance. It runs on request only. */
 const PARTS: Readonly<Record<string, Part>> = { disk: measureDisks, net: measureNet, null: nullDisks };
 
 /** `npm run bench -- io [rounds] [disk|net|null]` */

@@ -1,4 +1,4 @@
-// `npm run bench`: measurements, each beside its reference in the same run; `npm run bench -- <name>`: one of them.
+// `npm run bench` runs all benches; `npm run bench -- <name>` runs one. Each has a reference in the same run.
 import { benchApi } from './api.ts';
 import { benchBoot } from './boot.ts';
 import { benchClones } from './clones.ts';
@@ -9,7 +9,7 @@ import { benchVsock } from './vsock.ts';
 
 type Bench = (words: readonly string[]) => Promise<void>;
 
-/** In the order of the table. */
+/** Benches in the order of the table. */
 const BENCHES: Readonly<Record<string, Bench>> = {
   boot: benchBoot,
   api: benchApi,
@@ -32,7 +32,7 @@ else {
   }
 }
 
-/** One that fails is told, and does not take the figures of the others. */
+/** Runs all benches. A failed one is reported, and the others continue. */
 async function all(): Promise<void> {
   for (const [one, bench] of Object.entries(BENCHES)) {
     process.stderr.write(`${one} ...\n`);

@@ -1,4 +1,4 @@
-// Snapshots beside their references: cp of the same pages, the same state loaded by hand, and QEMU's own `-incoming file:`.
+// Snapshots beside their references: cp of the same pages, the same state loaded over QMP, and QEMU's `-incoming file:`.
 import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
@@ -25,10 +25,10 @@ const MIB = 2 ** 20;
 const SIZES_MIB = [512, 2048, 8192];
 const TOUCHED_MIB = 256;
 
-/** Milliseconds of each round, by what was done. */
+/** Milliseconds of each round, by operation. */
 type Times = Map<string, number[]>;
 
-/** A VM of one size on its way through the measurement. */
+/** A measured VM of one size. */
 interface Candidate {
   readonly mib: number;
   readonly folder: string;
@@ -36,9 +36,9 @@ interface Candidate {
   readonly vmm: TestVmm;
 }
 
-/** `npm run bench -- snapshot [rounds [MiB...]]`: each round goes through all sizes, so that they have the same neighbours. */
+/** `npm run bench -- snapshot [rounds [MiB...]]`: each round measures all sizes. */
 export async function benchSnapshot([rounds = '5', ...words]: readonly string[]): Promise<void> {
-  // not in memory: cp and we are to write to the same disk
+  // not in a tmpfs: cp and Nephos must write to the same disk
   const home = mkdtempSync(join(process.cwd(), 'build', 'bench-snapshot-'));
   const candidates: Candidate[] = [];
   try {
@@ -86,7 +86,7 @@ async function time({ times }: Candidate, name: string, act: () => Promise<unkno
   times.set(name, [...(times.get(name) ?? []), performance.now() - start]);
 }
 
-/** A paused VM that has touched as much as is said. */
+/** Returns a paused VM that has touched the given amount of RAM. */
 async function bootTouched(mib: number): Promise<TestVmm> {
   const vmm = await startVmm();
   assertStatus(await vmm.put('vm.create', guestConfig({ memory: { size: mib * MIB } })), 204);
@@ -100,7 +100,7 @@ async function bootTouched(mib: number): Promise<TestVmm> {
   return vmm;
 }
 
-/** Each begins with a disk that has nothing left to write; who is first changes with each round. */
+/** Measures both after a sync each. The first one changes with each round. */
 async function writeBoth(one: Candidate, copyFirst: boolean): Promise<void> {
   const { vmm, folder } = one;
   const pid = qemuOf(vmm.pid);
@@ -137,7 +137,7 @@ const BODY = ({ folder }: Candidate): object => ({
   resume: true,
 });
 
-/** Writes the files that the references load, and fills the page cache. */
+/** Writes the files of the references, and fills the page cache. */
 async function prepareLoads(one: Candidate): Promise<void> {
   const { vmm, folder } = one;
   const { size } = statSync(join(folder, 'last', 'memory-ranges'));
@@ -162,11 +162,11 @@ async function loadAll(one: Candidate): Promise<void> {
     await qemu.qmp.execute('cont');
   };
   await time(one, 'by hand', byHand('state', words));
-  // QEMU's own way, with the RAM that the VM was booted with
+  // QEMU's `-incoming file:`, with the RAM of the boot
   await time(one, "QEMU's own", byHand('full', words.map(unmapped)));
 }
 
-/** The RAM's object as at boot. */
+/** Returns the memory object of the boot. */
 function unmapped(word: string): string {
   if (!word.includes('"memory-backend-file"')) return word;
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion

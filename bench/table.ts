@@ -1,13 +1,13 @@
-/** One line of the table that all benches print. */
+/** A row of the table of all benches. */
 export interface Row {
   readonly what: string;
-  /** with its unit */
+  /** value of Nephos, with its unit */
   readonly ours: string;
-  /** what it stands beside, and its figure, from the same run */
+  /** name and value of the reference, from the same run */
   readonly reference?: readonly [name: string, figure: string];
-  /** ours by the reference's */
+  /** value of Nephos divided by that of the reference */
   readonly ratio?: number;
-  /** the bound, e.g. `>= 0.95` */
+  /** bound, e.g. `>= 0.95` */
   readonly must?: string;
   readonly note?: string;
 }
@@ -17,7 +17,7 @@ const WIDTHS = [44, 16, 28, 5, 8, 0] as const;
 
 let hasHead = false;
 
-/** Prints a row as soon as it is known; the first one brings the head. */
+/** Prints a row. The first one is preceded by the head. */
 export function printRow({ what, ours, reference, ratio, must = '', note = '' }: Row): void {
   if (!hasHead) print(HEAD);
   hasHead = true;
@@ -34,7 +34,7 @@ function print(cells: readonly string[]): void {
   );
 }
 
-/** A time in `milliseconds` as the table has it. */
+/** Formats a time in `milliseconds` for the table. */
 export function inMs(ms: number): string {
   return `${ms.toFixed(0)} ms`;
 }

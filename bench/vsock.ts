@@ -1,4 +1,4 @@
-// vsock beside TCP over a TAP: the same programs at both ends, in the same VM, one after the other.
+// vsock beside TCP over a TAP: the same programs on both sides, in the same VM, in turns.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -16,27 +16,27 @@ const MIB = 2 ** 20;
 const HOST = '192.168.231.1';
 const GUEST = '192.168.231.2';
 
-/** Bytes of one bulk transfer, messages of one round of round trips, bytes of a message. */
+/** Bytes of a bulk transfer, messages of a round of round trips, bytes of a message. */
 const BULK = 96 * MIB;
 const TRIPS = 2000;
 const MESSAGE = 64;
 
 /**
- * Room that a reader in the guest asks its vsock for, in `bytes`. Linux gives 256 KiB and never more by itself; a TCP socket's room
- * grows with what comes, up to 6 MiB.
+ * Receive buffer that a reader in the guest requests for its vsock, in `bytes`. Linux has 256 KiB by default and does not change
+ * it; the buffer of a TCP socket grows up to 6 MiB.
  */
-const ROOM = 2 * MIB;
+const RECEIVE_BUFFER = 2 * MIB;
 
-/** Rounds that count for neither: emulation translates the guest's code, and V8 ours, when they are first used. */
+/** Rounds before the measurement: QEMU translates the guest's code, and V8 that of the VMM, on first use. */
 const WARM_UP = 2;
 
-/** The guest's end, for both kinds of socket: connects, then sends, receives or sends back. */
+/** Program in the guest, for both kinds of socket: connects, then sends, receives or sends back. */
 const PROGRAM = `
-my ($kind, $mode, $port, $bytes, $room) = @ARGV;
+my ($kind, $mode, $port, $bytes, $buffer) = @ARGV;
 if ($kind eq 'vsock') {
   socket(S, 40, 1, 0) or die "socket: $!";
-  # the most that may be asked for, then what is (SO_VM_SOCKETS_BUFFER_MAX_SIZE and _SIZE)
-  for my $option ($room ? (2, 0) : ()) { setsockopt(S, 40, $option, pack("Q", $room)) or die "setsockopt: $!"; }
+  # the maximum, then the size (SO_VM_SOCKETS_BUFFER_MAX_SIZE and _SIZE)
+  for my $option ($buffer ? (2, 0) : ()) { setsockopt(S, 40, $option, pack("Q", $buffer)) or die "setsockopt: $!"; }
   connect(S, pack("SSLLL", 40, 0, $port, 2, 0)) or die "connect: $!";
 } else {
   socket(S, 2, 1, 6) or die "socket: $!";
@@ -64,13 +64,14 @@ if ($mode eq 'send') {
 type Kind = 'vsock' | 'tcp';
 type Mode = 'send' | 'receive' | 'echo' | 'check';
 
-/** What the guest's program is to do. */
+/** Task of the program in the guest. */
 interface Run {
   readonly kind: Kind;
   readonly mode: Mode;
-  /** to be sent */
+  /** number of bytes to send */
   readonly bytes: number;
-  readonly room: number;
+  /** receive buffer, 0 for the default, in `bytes` */
+  readonly buffer: number;
 }
 
 interface Guest {
@@ -103,16 +104,16 @@ export async function benchVsock([rounds = '9']: readonly string[]): Promise<voi
 
 async function compare(guest: Guest, rounds: number): Promise<void> {
   const rows: readonly (readonly [string, Mode, number])[] = [
-    [`host to guest, room of ${ROOM / MIB} MiB, MB/s`, 'receive', ROOM],
-    ['host to guest, room as Linux gives it, MB/s', 'receive', 0],
+    [`host to guest, ${RECEIVE_BUFFER / MIB} MiB buffer, MB/s`, 'receive', RECEIVE_BUFFER],
+    ['host to guest, default buffer, MB/s', 'receive', 0],
     ['guest to host, MB/s', 'send', 0],
     [`${MESSAGE}-byte round trips, /s`, 'echo', 0],
   ];
-  for (const [name, mode, room] of rows) {
+  for (const [name, mode, buffer] of rows) {
     const results: Record<Kind, number[]> = { vsock: [], tcp: [] };
     for (let round = -WARM_UP; round < rounds; round++) {
       for (const kind of ['vsock', 'tcp'] as const) {
-        const result = await measure(guest, { kind, mode, bytes: BULK, room });
+        const result = await measure(guest, { kind, mode, bytes: BULK, buffer });
         if (round >= 0) results[kind].push(result);
       }
     }
@@ -129,7 +130,7 @@ async function compare(guest: Guest, rounds: number): Promise<void> {
 
 let nextPort = 5000;
 
-/** MB/s, or round trips per second. */
+/** Returns MB/s, or round trips per second. */
 async function measure(guest: Guest, run: Run): Promise<number> {
   const { mode } = run;
   return withGuest(guest, run, async (socket) => {
@@ -145,7 +146,7 @@ async function measure(guest: Guest, run: Run): Promise<number> {
   });
 }
 
-/** A gibibyte each way: is it whole, and what does it cost the VMM in memory? */
+/** Transfers a gibibyte in each direction; checks the bytes and the memory of the VMM. */
 async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
   const total = 1024 * MIB;
   const pattern = Buffer.from(Array.from({ length: 65_536 }, (_, i) => i % 251));
@@ -153,11 +154,11 @@ async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
   for (let left = total; left > 0; left -= pattern.length) hash.update(pattern);
   const expected = hash.digest('hex');
   // the guest compares every byte with the pattern
-  const there = await withGuest(guest, { kind: 'vsock', mode: 'check', bytes: 0, room: 0 }, (socket) =>
+  const there = await withGuest(guest, { kind: 'vsock', mode: 'check', bytes: 0, buffer: 0 }, (socket) =>
     feed(socket, pattern, total),
   );
   const back = createHash('md5');
-  const run: Run = { kind: 'vsock', mode: 'send', bytes: total, room: 0 };
+  const run: Run = { kind: 'vsock', mode: 'send', bytes: total, buffer: 0 };
   await withGuest(guest, run, (socket) => drain(socket, (bytes) => back.update(bytes)));
   const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${vmm.pid}/status`, 'utf8'))?.[1];
   const right = (whole: boolean): string => (whole ? 'right' : 'WRONG');
@@ -178,16 +179,16 @@ async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
   });
 }
 
-/** Runs the guest's program against a socket of the host. */
+/** Runs the program in the guest with a socket of the host. */
 async function withGuest<T>(
   { shell, program, path }: Guest,
-  { kind, mode, bytes, room }: Run,
+  { kind, mode, bytes, buffer }: Run,
   use: (socket: Socket) => Promise<T>,
 ): Promise<T> {
   const port = nextPort++;
   const server = await listen(kind === 'vsock' ? { path: `${path}_${port}` } : { host: HOST, port });
   const connected = once(server, 'connection');
-  const done = shell.run(`perl ${program} ${kind} ${mode} ${port} ${bytes} ${room}`);
+  const done = shell.run(`perl ${program} ${kind} ${mode} ${port} ${bytes} ${buffer}`);
   const [socket]: Socket[] = await connected;
   if (socket === undefined) throw new Error('no connection');
   socket.setNoDelay(true);
@@ -205,13 +206,13 @@ async function listen(where: { path: string } | { host: string; port: number }):
   return server;
 }
 
-/** Reads to the end. */
+/** Reads until the end of the stream. */
 async function drain(socket: Socket, take: (bytes: Buffer) => void = () => undefined): Promise<void> {
   socket.on('data', take);
   await once(socket, 'end');
 }
 
-/** Writes so many bytes and returns the other end's last word. */
+/** Writes `bytes` bytes and returns the peer's answer. */
 async function feed(socket: Socket, part: Buffer, bytes: number): Promise<string> {
   let word = '';
   socket.on('data', (got: Buffer) => (word += got.toString()));
@@ -238,10 +239,10 @@ async function pingPong(socket: Socket): Promise<void> {
   await done;
 }
 
-/** What the VMM's threads use while nothing happens, in percent of a core. */
+/** Returns the CPU time of an idle VMM, in percent of a core. */
 async function idleShare({ pid }: TestVmm): Promise<number> {
   const seconds = 10;
-  // what the boot left to do is done by then
+  // work of the boot is complete by then
   await delay(3000);
   const before = cpuSeconds(pid);
   await delay(seconds * 1000);
@@ -250,7 +251,7 @@ async function idleShare({ pid }: TestVmm): Promise<number> {
 
 function cpuSeconds(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`);
-  // ns on a processor, ns waiting for one, turns
+  // ns on a CPU, ns waiting for one, time slices
   const used = threads.map((id) =>
     Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]),
   );

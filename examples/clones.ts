@@ -1,4 +1,4 @@
-// A guest, a snapshot of it, three clones that go on from there. Its arguments are a kernel and an initramfs.
+// Boots a guest, takes a snapshot, and starts three clones of it. Arguments: a kernel and an initramfs.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

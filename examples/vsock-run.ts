@@ -1,7 +1,7 @@
-// Runs a command in the guest from the host, over vsock: its output comes here, its input goes there.
+// Runs a command in the guest from the host, over vsock, and prints its output.
 //
-// In the guest, a program that gives each connection a shell, e.g. with socat. It drops what a shell said last when that fails, or
-// takes more than half a second after the last input, hence `true` and `-t`:
+// The guest needs a program that runs a shell for each connection, e.g. socat. socat drops the last output of a shell that
+// fails, or that takes more than half a second after the last input, hence `true` and `-t`:
 //   socat -t 60 VSOCK-LISTEN:1234,fork 'SYSTEM:/bin/sh; true,stderr' &
 // On the host:
 //   node build/examples/vsock-run.js /run/vm.vsock 1234 'uname -a; cat /proc/meminfo | head -1'
@@ -14,5 +14,5 @@ if (path === undefined || port === undefined || command === undefined) {
 }
 const guest = await connectVsock(path, Number(port));
 guest.pipe(process.stdout);
-// the shell ends when its input does
+// the shell exits at the end of its input
 guest.end(`${command}\n`);

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { reasonOf } from '../../util/errno.ts';
 import { resolveLinks } from '../../util/path-calls.ts';
-import type { ImageFormat } from './image-format.ts';
+import type { ImageFormat } from './image-reader.ts';
 import type { Backing } from './qcow2-header.ts';
 
 /** A backing file on the host. */

@@ -1,11 +1,8 @@
 import type { ImageLayer } from '../../devices/disk/image.ts';
-import { SECTOR_BYTES, type ImageReader } from './image-reader.ts';
+import { SECTOR_BYTES, type ImageFormat, type ImageReader } from './image-reader.ts';
 import { readQcow2, type Backing } from './qcow2-header.ts';
 import { hasVhdCookie, isFixedVhd, readDynamicVhd, readFixedVhd } from './vhd-header.ts';
 import { readVhdx, VHDX_SIGNATURE } from './vhdx-header.ts';
-
-/** A format as clients name it; `DynamicVhd` is detected but cannot be declared. */
-export type ImageFormat = 'Raw' | 'Qcow2' | 'FixedVhd' | 'DynamicVhd' | 'Vhdx';
 
 /** Facts of an image of one format. */
 export interface Look {

@@ -1,8 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { ImageFormat } from './image-format.ts';
 
 /** Unit of disks and of the sizes of block devices, in `bytes`. */
 export const SECTOR_BYTES = 512;
+
+/** A format as clients name it; `DynamicVhd` is detected but cannot be declared. */
+export type ImageFormat = 'Raw' | 'Qcow2' | 'FixedVhd' | 'DynamicVhd' | 'Vhdx';
 
 /** Random access to an image. */
 export interface ImageReader {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { BlockGeometry } from '../../../devices/disk/image.ts';
-import type { ImageFormat } from '../../../host/disk/image-format.ts';
+import type { ImageFormat } from '../../../host/disk/image-reader.ts';
 
 /** Image that a device had when its machine's state was saved. */
 export interface SavedImage {

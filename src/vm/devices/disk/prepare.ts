@@ -4,7 +4,7 @@ import { disk } from '../../../devices/disk/index.ts';
 import { sharedLimits } from '../../../devices/rate-limit-group/plan.ts';
 import type { SharedLimits } from '../../../devices/common/throttle-group.ts';
 import { detectDiskImage, inspectDiskImage, type Image } from '../../../host/disk/disk-image.ts';
-import type { ImageFormat } from '../../../host/disk/image-format.ts';
+import type { ImageFormat } from '../../../host/disk/image-reader.ts';
 import { preallocate } from '../../../host/disk/preallocate.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';

@@ -3,11 +3,17 @@ import { test } from 'node:test';
 import { dialectOf } from '../config/dialect.ts';
 import { UNSUPPORTED } from '../devices/unsupported/config.ts';
 import { ApiError, errorChain } from './errors.ts';
-import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
+import { addRoutes, type AddRouteName } from './add-routes.ts';
+import { checkPhase, endpointsOf, type Handlers, type ImplementedRoute } from './handlers.ts';
 import type { Phase, RouteDefinition } from './route.ts';
 import { ROUTES, type RouteName } from './routes.ts';
 
 const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
+/** Those of requests that add a device: as many as the list of devices has. */
+const ADD_HANDLERS = Object.fromEntries(addRoutes().map(({ name }) => [name, unexpected])) as unknown as Pick<
+  Handlers,
+  AddRouteName & ImplementedRoute
+>;
 const HANDLERS: Handlers = {
   'vmm.ping': async () => ({ version: '1', build_version: 'b', pid: 1, features: [] }),
   'vmm.shutdown': unexpected,
@@ -25,12 +31,7 @@ const HANDLERS: Handlers = {
   'vm.power-button': unexpected,
   'vm.resize': unexpected,
   'vm.resize-zone': unexpected,
-  'vm.add-device': unexpected,
-  'vm.add-disk': unexpected,
-  'vm.add-fs': unexpected,
-  'vm.add-net': unexpected,
-  'vm.add-pmem': unexpected,
-  'vm.add-vsock': unexpected,
+  ...ADD_HANDLERS,
   'vm.remove-device': unexpected,
   'vm.snapshot': unexpected,
   'vm.restore': unexpected,

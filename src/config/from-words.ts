@@ -11,17 +11,17 @@ import { VmConfig } from './vm-config.ts';
 /** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
 
-/** What the command line says of a VM in flags that are not the VM's. */
+/** Settings of a VM from flags that do not describe it. */
 interface OtherWords {
   /** members of its configuration */
   readonly members?: Readonly<Record<string, unknown>>;
-  /** flags were ignored that came after the contract */
+  /** flags of releases after the contract's were ignored */
   readonly hasLaterFlags?: boolean;
 }
 
 /**
- * Reads the flags that describe a VM, and checks what they add up to.
- * @throws ConfigError whose message is the original's, e.g. `Error parsing --disk: unknown option: foo`
+ * Reads the flags that describe a VM, and checks the resulting configuration.
+ * @throws ConfigError whose message is Cloud Hypervisor's, e.g. `Error parsing --disk: unknown option: foo`
  */
 export function parseVmConfig(
   flags: FlagTexts,
@@ -41,8 +41,8 @@ export function parseVmConfig(
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * Decodes a VM of the command line, which has the dialect of its words: the contract's where these are all the contract's and
- * it allows what they add up to.
+ * Decodes a VM of the command line in the dialect of its words: the contract's where all words are the contract's and it allows
+ * the result.
  */
 function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig {
   if (hasLaterWords || hasLaterMembers(VmConfig, json)) return decodeVmConfig(asPayload(json));
@@ -58,13 +58,13 @@ function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig
   }
 }
 
-/** Members beyond the contract's document that are no later ones: its revision has them, or they are ours. */
+/** Members beyond the contract's document that do not come from later releases: its release has them, or only Nephos does. */
 const NOT_LATER: ReadonlySet<string> = new Set([
   ...['kvm_hyperv', 'disable_io_uring', 'host_mac'],
   ...['backend', 'forwards'],
 ]);
 
-/** Whether JSON has members that came after the contract. */
+/** Returns whether JSON has members of releases after the contract's. */
 function hasLaterMembers(schema: Struct, value: unknown): boolean {
   if (Array.isArray(value)) return value.some((item) => hasLaterMembers(schema, item));
   if (typeof value !== 'object' || value === null) return false;
@@ -76,7 +76,7 @@ function hasLaterMembers(schema: Struct, value: unknown): boolean {
   });
 }
 
-/** The same VM in the form of current clients. */
+/** Returns the same VM in the form of current clients. */
 function asPayload(json: Json): Json {
   const { kernel, initramfs, cmdline, ...rest } = json;
   if ('payload' in json) return json;
@@ -95,7 +95,7 @@ function memberOf(value: unknown, name: string): unknown {
 }
 
 /**
- * The JSON that vm.create would be sent for these flags in the contract's form, as far as that has them; not checked yet.
+ * Returns the JSON of a vm.create request for these flags, in the contract's form as far as possible; not checked yet.
  * @throws ConfigError
  */
 export function vmConfigJson(flags: FlagTexts): ParsedWords {
@@ -141,7 +141,7 @@ export function parseFlag(flag: string, struct: Struct, text: string): ParsedWor
   }
 }
 
-/** The members of flags that stand alone, e.g. `watchdog`. */
+/** Returns the members of flags without a value, e.g. `watchdog`. */
 function switches(flags: FlagTexts): Readonly<Record<string, unknown>> {
   const given = DEVICES.filter(
     ({ flag, struct }) => struct === undefined && flag !== undefined && flags[flag] !== undefined,
@@ -151,7 +151,7 @@ function switches(flags: FlagTexts): Readonly<Record<string, unknown>> {
   );
 }
 
-/** What is given as it is, without keys. */
+/** Returns the members of flags whose value is a text without keys. */
 function payload(flags: FlagTexts, fwCfg: unknown): Readonly<Record<string, unknown>> {
   const kernel = flags['kernel']?.[0];
   const initramfs = flags['initramfs']?.[0];

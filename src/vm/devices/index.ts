@@ -1,3 +1,8 @@
+/*
+ * Actions for devices, in one folder a kind, beside the pure description in `src/devices/<kind>/`. This table has the preparations:
+ * what a kind finds, opens or makes on the host before QEMU makes the device. `states.ts` has the kinds whose state QEMU does not
+ * save. A kind without such actions has no folder here.
+ */
 import { prepareDisk } from './disk/prepare.ts';
 import { prepareFs } from './fs/prepare.ts';
 import { prepareNet } from './net/prepare.ts';
@@ -11,7 +16,7 @@ import { prepareVfio } from './vfio/prepare.ts';
 import { prepareVirtioMem } from './virtio-mem/prepare.ts';
 import { prepareVsock } from './vsock/prepare.ts';
 
-/** What each kind of device needs of the host; a device that is not here needs nothing. */
+/** Preparations by kind; a kind that is not here needs nothing of the host. */
 export const PREPARERS: readonly Preparer[] = [
   prepareSerial,
   prepareDisk,

@@ -11,29 +11,29 @@ import type { PrepareContext, Prepared } from './prepare.ts';
 
 const log = createLog('host');
 
-/** What the devices of one run were given by the host: opened and made here, given back here. */
+/** Host resources of the devices of one machine: opened, made and released here. */
 export interface Preparations {
   /** Prepares one device. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
   readonly add: (placement: Placement, context: Omit<PrepareContext, 'id'>) => Promise<void>;
-  /** what a device's plan is told, by its id */
+  /** Returns the inputs of the devices' plans, by id. */
   readonly facts: () => ReadonlyMap<string, unknown>;
-  /** A device's configuration with what was found out about it. */
+  /** Returns a device's configuration, completed with host facts. */
   readonly completed: (placement: Placement) => AnyConfig;
-  /** The images of devices that have one, by their ids. */
+  /** Returns the images of devices that have one, by id. */
   readonly images: () => ReadonlyMap<string, SavedImage>;
-  /** What the host counted for devices, by their ids; a device of which it counts nothing is left out. */
+  /** Returns the host's counters of devices, by id; devices without counters are absent. */
   readonly counters: () => VmCounters;
-  /** The past of a vsock device; see `Sockets`. */
+  /** Returns the state of a vsock device's streams; see `Sockets`. */
   readonly past: (id: string) => Promise<HandoverState | undefined>;
-  /** Makes the facts of a vsock device anew; see `Sockets`. */
+  /** Replaces the facts of a vsock device; see `Sockets`. */
   readonly renew: (id: string, past: HandoverState | undefined) => Promise<void>;
-  /** Gives back what one device was given. */
+  /** Releases the resources of one device. */
   readonly release: (id: string) => Promise<void>;
-  /** Gives back everything, the newest first. */
+  /** Releases all resources, the newest first. */
   readonly releaseAll: () => Promise<void>;
 }
 
-/** Starts with nothing. */
+/** Returns an empty set of resources. */
 export function createPreparations(): Preparations {
   const prepared = new Map<string, Prepared>();
   const release = async (id: string): Promise<void> => {
@@ -42,8 +42,8 @@ export function createPreparations(): Preparations {
     try {
       await within(Promise.resolve(one?.release?.()));
     } catch (error) {
-      // the rest must be given back all the same
-      log.warn(`${id}: could not be given back: ${reasonOf(error)}`);
+      // other resources must be released all the same
+      log.warn(`${id}: could not be released: ${reasonOf(error)}`);
     }
   };
   return {
@@ -72,7 +72,7 @@ export function createPreparations(): Preparations {
   };
 }
 
-/** How long giving something back may take, in milliseconds: a file on a disk that hangs must not hold up a VM's end. */
+/** Longest time of a release, in milliseconds: a file on a disk that hangs must not delay the shutdown of a VM. */
 const RELEASE_MS = 2000;
 
 async function within(work: Promise<void>): Promise<void> {

@@ -4,50 +4,49 @@ import type { AnyConfig, ConfigOf, Device } from '../../devices/device.ts';
 import type { Field, Struct } from '../../schema/field.ts';
 import type { ExpectedImage, SavedImage } from './disk/expected-image.ts';
 
-/** What the host gave for one device. It is the run's until it is released. */
+/** Host resources of one device. They belong to the machine until they are released. */
 export interface Prepared<C = AnyConfig, H = unknown> {
-  /** what the device's plan is told; see PlanContext in `devices/device.ts` */
+  /** input of the device's plan; see PlanContext in `devices/device.ts` */
   readonly facts: H;
-  /** the configuration with what was found out about it, e.g. the MAC address of a TAP that was made */
+  /** the configuration completed with host facts, e.g. the MAC address of a new TAP */
   readonly config?: C;
-  /** the image that a state which is saved of it depends on */
+  /** image that a saved state of the device depends on */
   readonly image?: SavedImage;
-  /** Reads what it has moved since it was prepared, under the names of vm.counters. */
+  /** Reads the bytes and packets that it has moved since it was prepared, under the names of vm.counters. */
   readonly counters?: () => Readonly<Record<string, number>>;
-  /** the streams of a vsock device, of which QEMU knows nothing */
+  /** streams of a vsock device, which QEMU does not see */
   readonly sockets?: Sockets<H>;
-  /** Gives back what was opened or made; called once, when QEMU no longer has the device. */
+  /** Releases what was opened or made; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
 }
 
 /** The host's side of a vsock device that outlives QEMU's side of it. */
 export interface Sockets<H = unknown> {
-  /** What another device must know that gets this one's guest. */
+  /** Returns the state that a device of another machine needs to continue for this guest. */
   readonly past: () => Promise<HandoverState>;
-  /** QEMU is to make the device anew, for a driver that stays; with `past` for one that had another device. */
+  /** Returns the facts with which QEMU makes the device again for a driver that stays; `past` is of the driver's former device. */
   readonly renew: (past: HandoverState | undefined) => Promise<H>;
 }
 
-/** What a preparation may look at beside the device's own configuration. */
+/** Input of a preparation beside the device's own configuration. */
 export interface PrepareContext {
   /** id as clients know it */
   readonly id: string;
-  /** the image that it had when the state was saved that it takes over */
+  /** image of the device when the state was saved that it continues from */
   readonly expected: ExpectedImage | undefined;
   /** see `Vm` */
   readonly rawImages: Set<string>;
   /** the VM that the device is for */
   readonly vm: VmConfig;
-  /** ports of the host that the network's forwards had in the machine that this one replaces */
+  /** host ports of the network's forwards in the machine that this one replaces */
   readonly hostPorts?: readonly number[] | undefined;
-  /** ends a wait for something of the host: the VM is to be shut down */
+  /** aborts a wait for a host resource: the VM is to be shut down */
   readonly signal: AbortSignal;
 }
 
 /**
- * Looks at the host for a device, and opens or makes there what QEMU will need.
- * Rejects with the reason alone, e.g. `/x.raw: no such file or directory`, and leaves nothing behind:
- * who called names the device.
+ * Finds, opens or makes the host resources of a device. Rejects with the reason alone, e.g. `/x.raw: no such file or directory`,
+ * and leaves nothing behind: the caller adds the device's name.
  */
 export type Prepare<C, H> = (config: C, context: PrepareContext) => Promise<Prepared<C, H>>;
 
@@ -58,7 +57,7 @@ export interface Preparer {
   prepare(config: AnyConfig, context: PrepareContext): Promise<Prepared>;
 }
 
-/** Ties a device to what must be done on the host for it: its plan gets the facts that are found. */
+/** Ties a device to its preparation, whose facts its plan gets. */
 export function prepares<S extends Struct | undefined, F extends Field, H>(
   { member }: Device<S, F, H>,
   prepare: Prepare<ConfigOf<S>, H>,

@@ -40,7 +40,7 @@ function valuesOf(words: readonly string[], option: string): string[] {
   return words.flatMap((word, i) => (word === option ? [words[i + 1] ?? ''] : []));
 }
 
-test('the machine starts stopped, with nothing that was not asked for', () => {
+test('the machine starts stopped, without default devices', () => {
   const words = render([]);
   for (const word of ['-nodefaults', '-no-user-config', '-S']) assert.ok(words.includes(word), word);
   assert.deepEqual(valuesOf(words, '-machine'), ['pc,usb=off,memory-backend=ram']);
@@ -65,7 +65,7 @@ for (const [kind, step] of [
   });
 }
 
-test('room for more memory, and NUMA nodes', () => {
+test('slots and address space for more memory, and NUMA nodes', () => {
   const { boot, ...rest } = plan([]);
   const words = renderArguments(
     {
@@ -159,7 +159,7 @@ test('a console is a descriptor: the path of its file is nowhere on the command 
   assert.ok(words.every((word) => !word.includes(NASTY)));
 });
 
-test('descriptors: QMP first, then what needs one, in the order of the plan', () => {
+test('descriptors: QMP first, then those of the steps, in the order of the plan', () => {
   const descriptors = planDescriptors(plan(CHARDEVS));
   assert.deepEqual(descriptors, [
     { use: 'qmp' },
@@ -172,7 +172,7 @@ test('descriptors: QMP first, then what needs one, in the order of the plan', ()
   assert.throws(() => descriptorOf(descriptors, 'qmp'), /qmp/);
 });
 
-test('files that QEMU gets open are opened anew by their descriptors, others by their paths', () => {
+test('inherited files are opened by their descriptors, others by their paths', () => {
   const [kernel, tables, ram] = [`${NASTY}/kernel`, `${NASTY}/tables`, `${NASTY}/ram`];
   const steps: readonly Step[] = [
     { kind: 'object', props: { 'qom-type': 'memory-backend-file', id: 'ram', 'mem-path': ram } },
@@ -209,7 +209,7 @@ test('files that QEMU gets open are opened anew by their descriptors, others by 
   );
 });
 
-test('a descriptor of ours is given on by the number that it has in QEMU', () => {
+test('a passed descriptor is named by its number in QEMU', () => {
   const steps: readonly Step[] = [
     { kind: 'netdev', props: { type: 'tap', id: 'net' }, fds: [40, 41] },
     { kind: 'chardev', id: 'peer', backend: { type: 'descriptor', fd: 42, server: false } },

@@ -17,15 +17,15 @@ import {
 } from './descriptors.ts';
 
 /**
- * A plan as QEMU's command line. What a user wrote is always either JSON or an argument of its own:
- * a comma in a path can never become an option.
+ * Renders a plan as QEMU's command line. A user's text is always JSON or an argument of its own: a comma in a path can never
+ * become an option.
  */
 export function renderArguments(plan: MachinePlan, descriptors: readonly Descriptor[]): string[] {
   return [
     ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
-    // `CPU 0/KVM` and so on, for whoever pins or watches the vCPUs
+    // thread names such as `CPU 0/KVM`, for tools on the host that pin or watch vCPUs
     ['-name', 'debug-threads=on'],
-    // the VMM decides what a reset or power-off means: QEMU ends and says why; after a panic the guest decides
+    // at a reset or power-off QEMU exits and reports it: the VMM decides what follows; after a panic the guest decides
     ['-action', `reboot=shutdown,shutdown=${hasTpm(plan) ? 'pause' : 'poweroff'},panic=none`],
     ['-machine', keyValues(plan.machine.type, { ...plan.machine.properties, ...flashProperties(plan.boot) })],
     ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
@@ -34,7 +34,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-m', memoryArgument(plan.memory)],
     bootArguments(plan.boot, descriptors),
     ...plan.smbios.map((file) => ['-smbios', `file=${pathInQemu(descriptors, file)}`]),
-    // the machine is described by us: QEMU's streams need not, and a stream that we put together does not
+    // the VMM describes the machine: QEMU's streams need no description, and those that the VMM assembles have none
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],
     plan.debugger === undefined ? [] : debuggerArguments(descriptors),
@@ -45,12 +45,12 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
   ].flat();
 }
 
-/** Whether QEMU would end the TPM's emulator at its own end: such a QEMU is killed instead. */
+/** Whether the machine has a TPM: at `quit` QEMU would end its emulator, so that it is killed instead. */
 export function hasTpm({ steps }: MachinePlan): boolean {
   return steps.some(({ kind }) => kind === 'tpmdev');
 }
 
-/** A listening socket of the VMM, for a debugger. */
+/** The debugger connects to a listening socket of the VMM. */
 function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
   const fd = descriptorOf(descriptors, DEBUGGER);
   return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];
@@ -70,7 +70,7 @@ function numaArgument(option: NumaOption): string {
   return ['node', `nodeid=${option.node}`, ...cpus, ...memory].join(',');
 }
 
-/** Node of the image in the machine's first flash device, whose end is the end of the first 4 GiB. */
+/** Node of the image in the machine's first flash device, which ends at 4 GiB. */
 const FLASH_NODE = 'firmware';
 
 function flashProperties(boot: BootSource): Properties {
@@ -121,7 +121,7 @@ function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descr
   return ['-netdev', JSON.stringify({ ...props, fds: numbers })];
 }
 
-/** `-chardev` takes no JSON: nothing but our own ids and numbers is ever put into it. */
+/** `-chardev` takes no JSON: it gets ids and numbers of the VMM only. */
 function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly Descriptor[]): string[] {
   switch (backend.type) {
     case 'null':
@@ -130,7 +130,7 @@ function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly De
       return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}`];
     case 'file': {
       const fd = descriptorOf(descriptors, id);
-      // QEMU would truncate what it does not append to, which fails for a FIFO or a device; the VMM has done it
+      // without `append` QEMU truncates, which fails for a FIFO or a device; the VMM has truncated the file
       const file = `file,id=${id},path=/dev/fdset/${fd},append=on`;
       return ['-add-fd', `fd=${fd},set=${fd}`, '-chardev', file];
     }
@@ -139,7 +139,7 @@ function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly De
       return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}${listens}`];
     }
     case 'socket':
-      throw new Error(`chardev ${id}: a socket's path can only be told over QMP`);
+      throw new Error(`chardev ${id}: a socket's path can only be passed over QMP`);
   }
 }
 

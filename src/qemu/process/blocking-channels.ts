@@ -9,24 +9,25 @@ import type { Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
 /*
- * QEMU drops the output of a virtio console that its socket does not take at once: hvc drivers write under a spin lock, so it
- * never makes the guest wait. Under load that is output lost before the VMM could read it. It makes its sockets non-blocking
- * when it opens them, once. That mode belongs to the open file description, which the VMM shares: set back to blocking, QEMU's
- * write waits until the VMM has read, which it always does at once.
+ * QEMU drops the output of a virtio console while its socket is full: hvc drivers write under a spin lock, so QEMU never makes
+ * the guest wait. Under load that loses output. QEMU makes its sockets non-blocking once, when it opens them. The mode belongs
+ * to the open file description, which the VMM shares and sets back to blocking: QEMU's write then waits until the VMM has read,
+ * and the VMM reads at once.
  */
 
 /** Socket pairs between QEMU and the VMM in which QEMU's writes wait for the VMM. */
 export interface BlockingChannels extends Disposable {
-  /** QEMU's ends, by the id of the chardev; the VMM's copies are closed by `makeBlocking` or the disposal */
+  /** QEMU's ends, by id of the chardev; `makeBlocking` or the disposal closes the VMM's copies */
   readonly ends: ReadonlyMap<string, number>;
+  /** the VMM's ends, by id of the chardev */
   readonly streams: ReadonlyMap<string, Duplex>;
-  /** To be called when QEMU has opened its ends. */
+  /** Makes QEMU's ends blocking. To be called once QEMU has opened them. */
   readonly makeBlocking: () => void;
-  /** Settles when all that a QEMU that has ended wrote has been read, after a second at the latest. */
+  /** After the exit of QEMU: settles when all of its output is read, after a second at the latest. */
   readonly drained: () => Promise<void>;
 }
 
-/** Opens a pair for each channel that waits; where there is none, the C library is not loaded. Rejects with QemuError. */
+/** Opens a pair for each channel that waits. Without such a channel the C library is not loaded. Rejects with QemuError. */
 export async function openBlockingChannels(descriptors: readonly Descriptor[]): Promise<BlockingChannels> {
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
@@ -66,7 +67,7 @@ export async function openBlockingChannels(descriptors: readonly Descriptor[]): 
   };
 }
 
-/** How long the rest of QEMU's output is waited for after its end, in milliseconds. */
+/** Time to read the rest of the output after the exit of QEMU, in milliseconds. */
 const OUTPUT_MS = 1000;
 
 function untilClosed(stream: Duplex): Promise<void> {
@@ -76,7 +77,7 @@ function untilClosed(stream: Duplex): Promise<void> {
 /** fcntl.h */
 const F_SETFL = 4;
 
-/** Clears O_NONBLOCK of a socket: no other flag of a socket is set this way. */
+/** Clears O_NONBLOCK of a socket. A socket has no other flag that F_SETFL changes. */
 function makeBlocking(fd: number): void {
   libc().fcntl(fd, F_SETFL, 'int', 0);
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { confinementArguments, userArguments } from './confinement.ts';
 
-test('engines are the VMM\u2019s user, or another who keeps nothing of its rights', () => {
+test('QEMU runs as the VMM’s user, or as another one without any of its rights', () => {
   assert.deepEqual(userArguments(), []);
   const known = userArguments({ name: 'a', uid: 7, gid: 8, inGroups: true }).join(' ');
   assert.match(known, /^--reuid a --regid 8 --init-groups /);
@@ -13,7 +13,7 @@ test('engines are the VMM\u2019s user, or another who keeps nothing of its right
   }
 });
 
-test('confined unless told otherwise, and only where there is seccomp', () => {
+test('the filter is on by default, and only where there is seccomp', () => {
   assert.deepEqual(confinementArguments(undefined, 'linux'), confinementArguments('on', 'linux'));
   const [flag, filters = ''] = confinementArguments('on', 'linux');
   assert.equal(flag, '-sandbox');

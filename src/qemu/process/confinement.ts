@@ -1,52 +1,49 @@
-/**
- * How QEMU is kept from what it has no business with:
- * `on`: seccomp's filters end it at the first system call that it never needs;
- * `off`: none.
+/*
+ * Confinement of QEMU: the seccomp filter and the host user. It is set once for all QEMU processes of this VMM.
  */
+
+/** `on`: QEMU's seccomp filter ends it at a system call outside of its list; `off`: no filter. */
 export type Filter = 'on' | 'off';
 
-/** A user of the host's. */
+/** A user of the host. */
 export interface QemuUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
-  /** it is a member of groups beside its own, which it keeps */
+  /** has supplementary groups, which QEMU keeps */
   readonly inGroups: boolean;
 }
 
-/** What every engine of this process may do. */
+/** Limits of every QEMU of this process. */
 export interface Confinement {
   readonly filter: Filter;
-  /** whom it runs as; undefined: whom the VMM runs as */
+  /** user that QEMU runs as; undefined: the user of the VMM */
   readonly user: QemuUser | undefined;
 }
 
 let current: Confinement = { filter: 'on', user: undefined };
 
-/** Sets how every engine of this process is confined; called once, at the start. */
+/** Sets the confinement of every QEMU of this process. Called once, at start-up. */
 export function setConfinement(confinement: Confinement): void {
   current = confinement;
 }
 
-/** Whom engines run as, where that is another than the VMM: files are then opened for them, or must be theirs. */
+/** Returns the user that QEMU runs as; undefined where that is the VMM's own. Another user cannot open every file of the VMM. */
 export function qemuUser(): QemuUser | undefined {
   return current.user;
 }
 
-/**
- * QEMU's arguments for it. It starts no program, gains no rights, leaves scheduling alone and calls nothing that
- * only programs of another age need; it was given all descriptors that it needs.
- */
+/** Returns QEMU's arguments for the filter: it cannot start programs, gain privileges, change scheduling or use obsolete calls. */
 export function confinementArguments(
   filter: Filter = current.filter,
   platform: NodeJS.Platform = process.platform,
 ): readonly string[] {
-  // seccomp is Linux's
+  // only Linux has seccomp
   if (filter === 'off' || platform !== 'linux') return [];
   return ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'];
 }
 
-/** The words by which setpriv(1) makes a process the user's, for good. */
+/** Returns the arguments by which setpriv(1) changes to the user for good. */
 export function userArguments(user: QemuUser | undefined = current.user): readonly string[] {
   if (user === undefined) return [];
   return [

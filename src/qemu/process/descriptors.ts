@@ -1,22 +1,22 @@
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
 import type { Step } from '../../devices/common/step.ts';
 
-/** What one file descriptor of QEMU is for; its number is its place in the list plus {@link FIRST_DESCRIPTOR}. */
+/** Use of one file descriptor of QEMU. Its number is its index in the list plus {@link FIRST_DESCRIPTOR}. */
 export type Descriptor =
   | { readonly use: 'qmp' }
   /** a stream between QEMU and the VMM, e.g. a console's bytes */
   | { readonly use: 'channel'; readonly id: string; readonly waits: boolean }
-  /** a file that the VMM opens for QEMU to write: its path never becomes part of an option */
+  /** an output file that the VMM opens: its path never becomes part of an option */
   | { readonly use: 'file'; readonly id: string; readonly path: string }
-  /** a descriptor of the VMM's, which stays open there */
+  /** a descriptor of the VMM, which keeps its own copy */
   | { readonly use: 'given'; readonly id: string; readonly fd: number }
-  /** a file of the VMM's that QEMU opens anew by the descriptor, as it may not by its path */
+  /** an open file of the VMM: QEMU opens it again by the descriptor, as it may not be allowed to open the path */
   | { readonly use: 'handed'; readonly path: string; readonly fd: number };
 
 /** 0, 1 and 2 are the standard streams. */
 export const FIRST_DESCRIPTOR = 3;
 
-/** The descriptors that QEMU must be started with for what is in its arguments. */
+/** Returns the descriptors that the arguments of a plan name. */
 export function planDescriptors({
   steps,
   handed,
@@ -27,7 +27,7 @@ export function planDescriptors({
   return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...debug, ...files];
 }
 
-/** Id of the connection to a debugger. */
+/** Id of the debugger's chardev. */
 export const DEBUGGER = 'gdb';
 
 function descriptorsFor(step: Step): Descriptor[] {
@@ -47,32 +47,32 @@ function descriptorsFor(step: Step): Descriptor[] {
   }
 }
 
-/** The numbers that a part's descriptors have in QEMU, in the order of the plan. */
+/** Returns the numbers of a part's descriptors in QEMU, in the order of the plan. */
 export function descriptorsOf(descriptors: readonly Descriptor[], id: string): number[] {
   return descriptors.flatMap((one, i) => ('id' in one && one.id === id ? [FIRST_DESCRIPTOR + i] : []));
 }
 
-/** The number of a chardev's descriptor in QEMU. */
+/** Returns the number of a chardev's descriptor in QEMU. */
 export function descriptorOf(descriptors: readonly Descriptor[], id: string): number {
   const [fd] = descriptorsOf(descriptors, id);
   if (fd === undefined) throw new Error(`no descriptor was planned for ${id}`);
   return fd;
 }
 
-/** By what path QEMU opens a file; only Linux has names for open files that open them anew. */
+/** Returns the path by which QEMU opens a file. Only Linux has paths that open a descriptor's file again. */
 export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
   const index = descriptors.findIndex((one) => one.use === 'handed' && one.path === path);
-  return index < 0 || process.platform !== 'linux' ? path : openedPath(index);
+  return index < 0 || process.platform !== 'linux' ? path : descriptorPath(index);
 }
 
-/** QEMU's words about files that it opened by descriptors, with the paths that the plan has. */
-export function withPlanPaths(words: string, descriptors: readonly Descriptor[]): string {
+/** Replaces the paths of descriptors in a message of QEMU by the paths in the plan. */
+export function withPlanPaths(message: string, descriptors: readonly Descriptor[]): string {
   return descriptors.reduceRight(
-    (text, one, i) => (one.use === 'handed' ? text.replaceAll(openedPath(i), () => one.path) : text),
-    words,
+    (text, one, i) => (one.use === 'handed' ? text.replaceAll(descriptorPath(i), () => one.path) : text),
+    message,
   );
 }
 
-function openedPath(index: number): string {
+function descriptorPath(index: number): string {
   return `/proc/self/fd/${FIRST_DESCRIPTOR + index}`;
 }

@@ -4,15 +4,15 @@ import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from '../../util/open-file.ts';
 import type { Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
-/** Files that QEMU writes to, until it has its copies of the descriptors. */
+/** Open output files. They are closed once QEMU has its copies of the descriptors. */
 export interface OutputFiles extends AsyncDisposable {
-  /** by the id of the chardev */
+  /** by id of the chardev */
   readonly fds: ReadonlyMap<string, number>;
 }
 
 /**
- * Opens the files that QEMU is to write to: consoles in mode File. A FIFO must have a reader; its output is lost while it is full.
- * Rejects with QemuError naming the part, and then none stays open.
+ * Opens the output files of chardevs, e.g. of consoles in mode File. A FIFO must have a reader; output is lost while it is
+ * full. Rejects with QemuError naming the chardev, and leaves no file open.
  */
 export async function openOutputFiles(
   descriptors: readonly Descriptor[],

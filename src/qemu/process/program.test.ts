@@ -3,9 +3,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findProgram, isOlder, tooOld, whyNoProgram } from './program.ts';
+import { findProgram, isOlder, versionProblem, programProblem } from './program.ts';
 
-test('8.2 is the oldest QEMU that is taken', () => {
+test('8.2 is the oldest QEMU that is accepted', () => {
   for (const version of [
     [8, 2, 0],
     [8, 2, 1],
@@ -14,14 +14,14 @@ test('8.2 is the oldest QEMU that is taken', () => {
     [10, 0, 2],
     [11, 1, 0],
   ] as const) {
-    assert.equal(tooOld(version), undefined, version.join('.'));
+    assert.equal(versionProblem(version), undefined, version.join('.'));
   }
   for (const version of [
     [8, 1, 99],
     [7, 2, 0],
     [0, 0, 0],
   ] as const) {
-    const why = tooOld(version) ?? '';
+    const why = versionProblem(version) ?? '';
     assert.ok(why.includes(version.join('.')) && why.includes('8.2'), why);
   }
 });
@@ -41,7 +41,7 @@ test('versions are compared part by part', () => {
   for (const version of others) assert.ok(!isOlder(version, [10, 0, 4]), version.join('.'));
 });
 
-test('a program is found on the PATH when it can be run, and an override is taken or nothing', () => {
+test('a program is found on the PATH where it can be run, and an override is the only candidate', () => {
   const folder = mkdtempSync(join(tmpdir(), 'path-'));
   const path = process.env['PATH'];
   try {
@@ -61,15 +61,15 @@ test('a program is found on the PATH when it can be run, and an override is take
   }
 });
 
-test('why a file is no program', () => {
+test('the reason why a file is no program', () => {
   const folder = mkdtempSync(join(tmpdir(), 'binary-'));
   try {
     const file = join(folder, 'text');
     writeFileSync(file, '');
-    assert.equal(whyNoProgram(file), 'is not executable (permission denied)');
-    assert.equal(whyNoProgram(folder), 'is not a file');
-    assert.equal(whyNoProgram(join(folder, 'none')), 'no such file or directory');
-    assert.equal(whyNoProgram(process.execPath), undefined);
+    assert.equal(programProblem(file), 'is not executable (permission denied)');
+    assert.equal(programProblem(folder), 'is not a file');
+    assert.equal(programProblem(join(folder, 'none')), 'no such file or directory');
+    assert.equal(programProblem(process.execPath), undefined);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,12 +2,12 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 
-/** The oldest QEMU that can work: `file:` migration came with 8.2. */
+/** The oldest QEMU that works: `file:` migration is new in 8.2. */
 export const OLDEST_QEMU = [8, 2, 0] as const;
 
 /**
- * Finds the engine: `NEPHOS_QEMU`, else `qemu-system-x86_64` on the PATH.
- * @returns undefined where there is none
+ * Finds a program: at `override`, else by its name on the PATH.
+ * @returns its path; undefined where there is no such program
  */
 export function findProgram(name: string, override?: string): string | undefined {
   const candidates =
@@ -18,11 +18,11 @@ export function findProgram(name: string, override?: string): string | undefined
 }
 
 function isExecutable(path: string): boolean {
-  return whyNoProgram(path) === undefined;
+  return programProblem(path) === undefined;
 }
 
-/** Why a file cannot be started as a program; undefined where it can. */
-export function whyNoProgram(path: string): string | undefined {
+/** Returns the reason why a file cannot be started as a program; undefined where it can. */
+export function programProblem(path: string): string | undefined {
   try {
     if (!statSync(path).isFile()) return 'is not a file';
     accessSync(path, constants.X_OK);
@@ -32,8 +32,8 @@ export function whyNoProgram(path: string): string | undefined {
   }
 }
 
-/** Why a QEMU cannot be used, or undefined where it can. */
-export function tooOld(version: Version): string | undefined {
+/** Returns the reason why a version of QEMU cannot be used; undefined where it can. */
+export function versionProblem(version: Version): string | undefined {
   if (!isOlder(version, OLDEST_QEMU)) return undefined;
   return `QEMU ${version.join('.')} is too old: ${OLDEST_QEMU.slice(0, 2).join('.')} is the least that works, 10 is recommended`;
 }
@@ -41,7 +41,7 @@ export function tooOld(version: Version): string | undefined {
 /** QEMU's version: major, minor, micro. */
 type Version = readonly [number, number, number];
 
-/** Whether a version came out before another, or a branch of it did: 10.0.10 is not older than 10.0.4. */
+/** Whether a version is lower than another: 10.0.10 is not older than 10.0.4. */
 export function isOlder(version: Version, than: Version): boolean {
   const at = version.findIndex((part, i) => part !== than[i]);
   return at >= 0 && (version[at] ?? 0) < (than[at] ?? 0);

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 
-/** Reads how far a process is, as a text that changes while it makes progress. */
+/** Reads the progress of a process, as a text that changes while it makes progress. */
 export type ReadProgress = () => Promise<string>;
 
 /**
- * Follows a process by what it has in memory and by what it has read from disks and written to them. Time on a processor is no
- * progress: a QEMU that hangs in a loop has that, too.
+ * Returns a reader of the progress of a process: its memory, and the bytes that it has read from disks and written to them. CPU
+ * time is no progress: a QEMU that hangs in a loop uses it, too.
  */
 export function progressOf(pid: number): ReadProgress {
   return async () => {
@@ -15,7 +15,7 @@ export function progressOf(pid: number): ReadProgress {
   };
 }
 
-/** Empty where the process has ended, or is another user's and does not show it. */
+/** Returns an empty text where the process has exited, or belongs to a user whose processes cannot be read. */
 function read(pid: number, name: string): Promise<string> {
   return readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startError } from './qemu-error.ts';
 
-test('a refused part is named by its node name or id, and the reason is what QEMU says of it', () => {
+test('a refused part is named by its node name or id, with QEMU’s reason', () => {
   const props = JSON.stringify({ driver: 'file', 'node-name': 'n_disk0', filename: '/a: {b}' });
   const disk = startError(`-blockdev ${props}: Could not open '/a: {b}': No such file or directory`);
   assert.equal(disk.part, 'n_disk0');
@@ -13,7 +13,7 @@ test('a refused part is named by its node name or id, and the reason is what QEM
   assert.equal(startError('-object {"qom-type":"x","id":"ram"}: cannot\nallocate').part, 'ram');
 });
 
-test('other last words are the message as they are', () => {
+test('any other output is the message unchanged', () => {
   for (const words of [
     '',
     'exit code 1',

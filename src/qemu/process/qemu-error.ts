@@ -1,8 +1,8 @@
 import { qemuUser } from './confinement.ts';
 
-/** QEMU could not be started, or did not make one of its parts; the message holds its own words. */
+/** QEMU could not be started, or refused a part of the machine; the message holds QEMU's reason. */
 export class QemuError extends Error {
-  /** id or node name of the part that QEMU refused, where it said so */
+  /** id or node name of the part that QEMU refused; undefined: not known */
   readonly part: string | undefined;
 
   constructor(message: string, part?: string, options?: ErrorOptions) {
@@ -12,25 +12,23 @@ export class QemuError extends Error {
   }
 }
 
-/** Whoever starts the VMM may open more than an engine that is another user's. */
+/** Names the user that QEMU runs as where permission is denied: the VMM's own user may have more rights. */
 function withUser(message: string): string {
   const user = qemuUser();
   const isRefused = user !== undefined && /permission denied/i.test(message);
-  return isRefused ? `${message} (to user ${user.name}, as whom the engine runs: --user)` : message;
+  return isRefused ? `${message} (to user ${user.name}, as which QEMU runs: --user)` : message;
 }
 
-/** Reads QEMU's complaint about one of our JSON arguments: `-blockdev {"driver":...}: Could not open ...`. */
-export function startError(stderrTail: string): QemuError {
-  const [, bits] = /phys-bits too low \((\d+)\)/.exec(stderrTail) ?? [];
+/** Makes the error of a start that failed. QEMU quotes a JSON argument that it refuses: `-blockdev {"driver":...}: Could not open ...`. */
+export function startError(reason: string, cause?: unknown): QemuError {
+  const [, bits] = /phys-bits too low \((\d+)\)/.exec(reason) ?? [];
   if (bits !== undefined) {
-    return new QemuError(
-      `the RAM, with the room for more, does not fit into the ${bits} bits of the guest’s address space`,
-    );
+    const message = `the RAM, with hotplug_size, does not fit into the ${bits} bits of the guest’s address space`;
+    return new QemuError(message, undefined, { cause });
   }
-  const match = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(stderrTail);
-  const [, json, reason] = match ?? [];
-  if (json === undefined || reason === undefined) return new QemuError(stderrTail);
-  return new QemuError(reason, partOf(json));
+  const [, json, complaint] = /^-(?:object|blockdev|netdev|device) (\{.*\}): (.+)$/s.exec(reason) ?? [];
+  if (json === undefined || complaint === undefined) return new QemuError(reason, undefined, { cause });
+  return new QemuError(complaint, partOf(json), { cause });
 }
 
 function partOf(json: string): string | undefined {

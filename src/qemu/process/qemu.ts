@@ -5,108 +5,131 @@ import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import { hasTpm, renderArguments } from './arguments.ts';
-import { tooOld } from './program.ts';
+import { versionProblem } from './program.ts';
 import { confinementArguments } from './confinement.ts';
 import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
 import { collectStderr } from './stderr-tail.ts';
 import { spawnQemu, streamOf } from './spawn.ts';
 import { openOutputFiles } from './output-files.ts';
 import { progressOf } from './progress.ts';
-import { openQmp, defaultDeadlines, type Qmp } from '../qmp/connection.ts';
+import { defaultDeadlines, openQmp, type Qmp } from '../qmp/connection.ts';
 import type { QmpEvent } from '../qmp/events.ts';
 import { QmpError } from '../qmp/qmp-error.ts';
-import { startError, QemuError } from './qemu-error.ts';
+import { QemuError, startError } from './qemu-error.ts';
 import { addSteps } from '../qmp/steps.ts';
 import { killGroup, terminate } from './terminate.ts';
-import { openBlockingChannels, type BlockingChannels } from './blocking-channels.ts';
+import { openBlockingChannels } from './blocking-channels.ts';
+import { exitOf, explainExit, type QemuEnd } from './exit.ts';
+
+/*
+ * QEMU's process, one file a stage of its life:
+ *
+ * - program.ts            finds QEMU and checks its version
+ * - descriptors.ts        which file descriptors it inherits, and the paths of files that it opens by them
+ * - arguments.ts          its command line, out of a plan
+ * - confinement.ts        its seccomp filter and host user
+ * - output-files.ts       files that it writes to, opened by the VMM
+ * - blocking-channels.ts  sockets on which its writes wait for the VMM
+ * - spawn.ts              starts the process
+ * - stderr-tail.ts        its standard error, logged, and kept for error messages
+ * - terminate.ts          ends it: quit, then SIGKILL
+ * - exit.ts               why it exited
+ *
+ * A QEMU is starting, stopped before the guest's first instruction, then owned by the caller of `startQemu`, and exits once.
+ * Invariants: a start that fails leaves no process and no open file; QEMU does not outlive the VMM; `ended` never rejects.
+ */
 
 const log = createLog('qemu');
-
-/** How a QEMU ended. */
-export interface QemuEnd {
-  /**
-   * `power-off` and `reset` are the guest's doing, `quit` ours;
-   * `crash` is all else, with the exit code or signal in `detail`.
-   */
-  readonly reason: 'power-off' | 'reset' | 'quit' | 'crash';
-  readonly detail: string;
-}
 
 /** A running QEMU, stopped before the guest's first instruction until `cont`. */
 export interface Qemu {
   readonly pid: number;
   readonly qmp: Qmp;
-  /** the consoles' streams, by the id of their chardev */
+  /** streams of consoles, by id of their chardev */
   readonly channels: ReadonlyMap<string, Duplex>;
-  /** never rejects */
+  /** Settles when QEMU has exited. Never rejects. */
   readonly ended: Promise<QemuEnd>;
   /** Calls `take` for every event from now on, until the returned function is called. */
   readonly onEvent: (take: (event: QmpEvent) => void) => () => void;
-  /** Calls `take` for every line of what is traced (`trace-event-set-state`). */
+  /** Calls `take` for every line of a traced event (`trace-event-set-state`). */
   readonly onTrace: (take: (line: string) => void) => void;
-  /** Ends it and returns when it has; a second call waits for the same end. */
+  /** Ends QEMU and settles when it has exited; a second call waits for the same exit. Rejects with QemuError where it does not exit. */
   readonly quit: () => Promise<void>;
 }
 
-/** A traced event: its name, then `vdev` and what it is about. Only those that the VMM asks for are written. */
+/** A line of a traced event: its name, then `vdev` and its arguments. */
 const TRACE = /^virtio_set_status vdev /;
 
 /**
- * Starts QEMU for a plan; `signals` end the wait for a back-end, or the start as a whole.
- * Rejects with QemuError, and leaves no process and no open file, when it cannot.
+ * Starts QEMU for a plan. `signals` abort the wait for a back-end, or the start as a whole.
+ * Rejects with QemuError, and leaves no process and no open file.
  */
 export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
   const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
   await using files = await openOutputFiles(descriptors, signals.waits);
-  using waiting = await openBlockingChannels(descriptors);
-  const ends = new Map([...files.fds, ...waiting.ends]);
+  using blocking = await openBlockingChannels(descriptors);
+  const ends = new Map([...files.fds, ...blocking.ends]);
   const child = await spawnQemu(args, descriptors, ends, plan.hugePages);
+
   const [events, traces] = [createListeners<QmpEvent>(), createListeners<string>()];
-  const stderrTail = collectStderr(streamOf(child, 2), (line) => TRACE.test(line) && traces.tell(line));
+  const stderrTail = collectStderr(streamOf(child, 2), (line) => TRACE.test(line) && traces.emit(line));
+  const byKill = hasTpm(plan);
   let shutdownReason = '';
   let qmp: Qmp | undefined;
   let quitting: Promise<void> | undefined;
-  const ended = endOf(child, waiting).then((end) =>
-    reasonOfEnd({ ...end, shutdownReason, byKill, asked: quitting !== undefined, stderrTail: stderrTail() }),
-  );
-  const byKill = hasTpm(plan);
+  const ended = exitOf(child, blocking).then((status) => {
+    const wasAsked = quitting !== undefined;
+    return explainExit(status, { shutdownReason, byKill, wasAsked, stderrTail: stderrTail() });
+  });
   const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended, byKill }));
+  const takeEvent = (event: QmpEvent): void => {
+    if (event.event === 'SHUTDOWN') {
+      shutdownReason = event.data.reason;
+      if (byKill) killAfterShutdown({ child, qmp, ended, byKill });
+    }
+    events.emit(event);
+  };
+
   const stopListening = onAbort(signals.kill, () => killGroup(child));
   try {
-    const takeEvent = (event: QmpEvent): void => {
-      if (event.event === 'SHUTDOWN') {
-        shutdownReason = event.data.reason;
-        if (byKill) killAfterShutdown({ child, qmp, ended, byKill });
-      }
-      events.tell(event);
-    };
-    const patience = defaultDeadlines(progressOf(child.pid ?? 0));
-    const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, patience);
-    const unfit = tooOld(opened.version);
-    if (unfit !== undefined) throw new QemuError(unfit);
+    const deadlines = defaultDeadlines(progressOf(child.pid ?? 0));
+    const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, deadlines);
+    const problem = versionProblem(opened.version);
+    if (problem !== undefined) throw new QemuError(problem);
     await addSteps(opened, plan.lateSteps, signals.waits);
-    waiting.makeBlocking();
+    blocking.makeBlocking();
     qmp = opened;
   } catch (error) {
-    // it has not run yet: nothing has to be written out, and it is killed at once
+    // QEMU has not run yet and has nothing to write out: it is killed at once
     await quit();
-    if (signals.kill.aborted) throw new QemuError('the start was ended', undefined, { cause: error });
-    if (error instanceof QemuError) throw error;
-    if (error instanceof QmpError && error.hangs) {
-      throw new QemuError(error.reason, undefined, { cause: error });
-    }
-    throw startError(withPlanPaths(stderrTail() || (await ended).detail, descriptors));
+    const readReason = async (): Promise<string> =>
+      withPlanPaths(stderrTail() || (await ended).detail, descriptors);
+    throw await startFailure(error, signals, readReason);
   } finally {
     stopListening();
   }
+
   log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
-  const channels = new Map([...channelsOf(child, descriptors), ...waiting.streams]);
+  const channels = new Map([...channelsOf(child, descriptors), ...blocking.streams]);
   const [onEvent, onTrace] = [events.add, traces.add];
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
-/** After a guest's power-off or reset QEMU stands still where SIGKILL is its usual end. */
+/** Returns the error of a start that failed; `readReason` returns QEMU's own reason. */
+async function startFailure(
+  error: unknown,
+  { kill }: ShutdownSignals,
+  readReason: () => Promise<string>,
+): Promise<QemuError> {
+  if (kill.aborted) return new QemuError('the start was ended', undefined, { cause: error });
+  if (error instanceof QemuError) return error;
+  if (error instanceof QmpError && error.hangs)
+    return new QemuError(error.reason, undefined, { cause: error });
+  return startError(await readReason(), error);
+}
+
+/** A QEMU that is always killed stands still after its guest's power-off or reset. */
 function killAfterShutdown(qemu: Parameters<typeof terminate>[0]): void {
   terminate(qemu).catch((error: unknown) => log.warn(reasonOf(error)));
 }
@@ -114,7 +137,7 @@ function killAfterShutdown(qemu: Parameters<typeof terminate>[0]): void {
 interface Listeners<T> {
   /** Calls `take` for each value from now on, until the returned function is called. */
   readonly add: (take: (value: T) => void) => () => void;
-  readonly tell: (value: T) => true;
+  readonly emit: (value: T) => true;
 }
 
 function createListeners<T>(): Listeners<T> {
@@ -124,7 +147,7 @@ function createListeners<T>(): Listeners<T> {
       all.add(take);
       return () => void all.delete(take);
     },
-    tell: (value) => {
+    emit: (value) => {
       for (const take of all) take(value);
       return true;
     },
@@ -137,47 +160,4 @@ function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): Re
     if (one.use === 'channel' && !one.waits) channels.set(one.id, streamOf(child, FIRST_DESCRIPTOR + index));
   }
   return channels;
-}
-
-/** What the kernel says of an end. */
-interface ProcessEnd {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
-/** How long the rest of QEMU's output is waited for after its end, in milliseconds. */
-const OUTPUT_MS = 1000;
-
-/** Settles when a process has ended and what it wrote was read, or could have been. */
-async function endOf(child: ChildProcess, { drained }: BlockingChannels): Promise<ProcessEnd> {
-  const end = await new Promise<ProcessEnd>((resolve) => {
-    child.once('exit', (code, signal) => {
-      const timer = setTimeout(() => resolve({ code, signal }), OUTPUT_MS);
-      child.once('close', () => {
-        clearTimeout(timer);
-        resolve({ code, signal });
-      });
-    });
-  });
-  await drained();
-  return end;
-}
-
-interface Ending extends ProcessEnd {
-  readonly shutdownReason: string;
-  /** SIGKILL is its usual end */
-  readonly byKill: boolean;
-  readonly asked: boolean;
-  readonly stderrTail: string;
-}
-
-/** The reasons are QEMU's ShutdownCause (qapi/run-state.json). */
-function reasonOfEnd({ code, signal, shutdownReason, byKill, asked, stderrTail }: Ending): QemuEnd {
-  const isOrderly = code === 0 || (byKill && signal === 'SIGKILL');
-  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-  const detail = stderrTail === '' ? how : `${how}: ${stderrTail}`;
-  if (asked) return { reason: 'quit', detail };
-  if (isOrderly && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
-  if (isOrderly && shutdownReason === 'guest-reset') return { reason: 'reset', detail };
-  return { reason: 'crash', detail };
 }

@@ -4,7 +4,7 @@ import { codeOf, reasonOf } from '../../util/errno.ts';
 import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
 import { createLog } from '../../util/log.ts';
 import { withoutHugePages } from '../../native/huge-pages.ts';
-import { findProgram, whyNoProgram } from './program.ts';
+import { findProgram, programProblem } from './program.ts';
 import { userArguments } from './confinement.ts';
 import type { Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
@@ -12,8 +12,9 @@ import { QemuError } from './qemu-error.ts';
 const log = createLog('qemu');
 
 /**
- * Starts QEMU's process with its descriptors from 3 on; `ends` are those that the VMM has opened for it, by the id of their part.
- * Without `hugePages` it has no transparent huge pages. Rejects with QemuError where the host cannot start it (no program, no descriptors, no memory), and leaves nothing open.
+ * Starts QEMU's process with its descriptors from 3 on. `ends` are those that the VMM has opened for it, by the id of their
+ * chardev. Without `hugePages` it gets no transparent huge pages.
+ * Rejects with QemuError where the host cannot start it (no program, descriptors or memory), and leaves nothing open.
  */
 export async function spawnQemu(
   args: readonly string[],
@@ -27,12 +28,12 @@ export async function spawnQemu(
     return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
   });
   log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
-  const start = (): Promise<ChildProcess> => spawned(command, words, inherited);
+  const start = (): Promise<ChildProcess> => spawnChild(command, words, inherited);
   return hugePages ? start() : (await withoutHugePages())(start);
 }
 
-/** Node tells of a failed start by an event or by throwing; where it has no descriptors left, the child has no streams either. */
-function spawned(command: string, words: string[], inherited: (number | 'pipe')[]): Promise<ChildProcess> {
+/** Node reports a failed start by an event or by throwing. Without free descriptors the child has no streams. */
+function spawnChild(command: string, words: string[], inherited: (number | 'pipe')[]): Promise<ChildProcess> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => reject(startFailure(command, error));
     try {
@@ -40,7 +41,7 @@ function spawned(command: string, words: string[], inherited: (number | 'pipe')[
       const child = spawn(command, words, {
         stdio: ['ignore', 'ignore', 'pipe', ...inherited],
         env: environment(),
-        // a session of its own: a Ctrl-C at the terminal is the VMM's to handle
+        // a session of its own: only the VMM gets a Ctrl-C at the terminal
         detached: true,
       });
       child.once('error', (error) => {
@@ -48,7 +49,7 @@ function spawned(command: string, words: string[], inherited: (number | 'pipe')[
         fail(error);
       });
       child.once('spawn', () => resolve(child));
-      // an end before QMP is open is told by `exit`
+      // `exit` reports an exit before QMP is open
       child.on('error', () => undefined);
     } catch (error) {
       fail(error);
@@ -62,7 +63,7 @@ function startFailure(command: string, error: unknown): QemuError {
   return new QemuError(`${command}: ${reason}`, undefined, { cause: error });
 }
 
-/** Errors of starting a process that say what the host lacks. */
+/** Reasons for errors that mean a limit of the host. */
 const SHORTAGES: Readonly<Record<string, string>> = {
   EMFILE: 'the VMM has too many open files (raise its limit: ulimit -n)',
   ENFILE: 'the host has too many open files (raise fs.file-max)',
@@ -73,12 +74,12 @@ const SHORTAGES: Readonly<Record<string, string>> = {
 };
 
 function streamsOf(child: ChildProcess): Duplex[] {
-  // `stdio` is not there where no pipe could be made
+  // `stdio` is undefined where no pipe could be made
   const all: readonly unknown[] | undefined = child.stdio;
   return (all ?? []).filter(isDuplex);
 }
 
-/** One of the descriptors that are streams between QEMU and the VMM. */
+/** Returns the VMM's end of a stream to QEMU. @throws QemuError */
 export function streamOf(child: ChildProcess, fd: number): Duplex {
   const stream: unknown = child.stdio[fd];
   if (!isDuplex(stream)) throw new QemuError('QEMU could not be started');
@@ -89,10 +90,10 @@ function isDuplex(value: unknown): value is Duplex {
   return typeof value === 'object' && value !== null && 'pipe' in value;
 }
 
-/** The kernel's word counts from setpriv on: a VMM that was killed before must not leave a QEMU either. */
-const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+/** The kernel's parent-death signal is in effect from setpriv on: starts QEMU only if the VMM still runs then. */
+const START_UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 
-/** QEMU must not outlive the VMM, not even one that was killed: the kernel sees to it where it can. */
+/** Returns the command: on Linux the kernel kills QEMU when the VMM exits, also after SIGKILL. @throws QemuError */
 function commandLine(args: readonly string[]): [string, ...string[]] {
   const override = process.env['NEPHOS_QEMU'];
   const qemu = findProgram('qemu-system-x86_64', override);
@@ -100,7 +101,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
     throw new QemuError(
       override === undefined
         ? 'qemu-system-x86_64 was not found: install QEMU (8.2 or newer), or name it in NEPHOS_QEMU'
-        : `NEPHOS_QEMU=${override}: ${whyNoProgram(override)}`,
+        : `NEPHOS_QEMU=${override}: ${programProblem(override)}`,
     );
   }
   if (process.platform !== 'linux') return [qemu, ...args];
@@ -114,14 +115,14 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
     '--',
     '/bin/sh',
     '-c',
-    UNLESS_ORPHAN,
+    START_UNLESS_ORPHAN,
     String(process.pid),
     qemu,
     ...args,
   ];
 }
 
-/** Nothing of the VMM's environment is QEMU's business. */
+/** QEMU gets none of the VMM's environment but PATH. */
 function environment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
 }

@@ -3,31 +3,31 @@ import { StringDecoder } from 'node:string_decoder';
 import { limitLog } from '../../util/rate-limit.ts';
 import { createLog } from '../../util/log.ts';
 
-/** Guests can make QEMU complain without end. */
-const log = limitLog(createLog('qemu'), 'complaints of QEMU', { most: 50, intervalMs: 10_000 });
+/** A guest can cause any number of error messages. */
+const log = limitLog(createLog('qemu'), 'messages of QEMU', { most: 50, intervalMs: 10_000 });
 
-/** How much of QEMU's standard error is kept for an error message, in characters. */
-const KEPT = 4000;
+/** Length of the tail that is kept for an error message, in characters. */
+const TAIL_MAX = 4000;
 
 /**
- * Collects what QEMU writes to standard error; each line also goes to the log as it comes. A line that `isTrace` takes is
- * none of its words.
+ * Logs each line of QEMU's standard error. Lines for which `isTrace` returns true are traced events, and are left out.
+ * @returns a function that returns the last lines, joined to one
  */
 export function collectStderr(stderr: Readable, isTrace: (line: string) => boolean): () => string {
   const decoder = new StringDecoder('utf8');
-  let words = '';
+  let tail = '';
   let line = '';
   stderr.on('data', (bytes: Buffer) => {
     const lines = (line + decoder.write(bytes)).split('\n');
-    line = (lines.pop() ?? '').slice(-KEPT);
+    line = (lines.pop() ?? '').slice(-TAIL_MAX);
     for (const one of lines) {
       if (one.trim() === '' || isTrace(one)) continue;
-      words = `${words}${one}\n`.slice(-KEPT);
+      tail = `${tail}${one}\n`.slice(-TAIL_MAX);
       log.warn(one);
     }
   });
   return () =>
-    `${words}${line}`
+    `${tail}${line}`
       .split('\n')
       .filter((one) => one.trim() !== '')
       .map((one) => one.replace(/^qemu-system-x86_64: /, ''))

@@ -5,13 +5,13 @@ import type { Qmp } from '../qmp/connection.ts';
 
 const log = createLog('qemu');
 
-/** How long QEMU may take for each step, in milliseconds: together less than the 5 s within which a VM is shut down. */
+/** Deadlines of the steps, in milliseconds. Their sum is below 5 s, the limit for shutting down a VM. */
 export interface TerminationTimes {
-  /** to answer `quit`: one that does not even do that hangs */
+  /** for the answer to `quit`: without one QEMU hangs */
   readonly answer: number;
-  /** to end after `quit`, with the writing out of its caches */
+  /** for the exit after `quit`; QEMU writes its caches out meanwhile */
   readonly quit: number;
-  /** to end after SIGKILL, which no process can ignore; one in an uninterruptible system call does */
+  /** for the exit after SIGKILL; only an uninterruptible system call delays it */
   readonly kill: number;
 }
 
@@ -19,13 +19,13 @@ const TIMES: TerminationTimes = { answer: 1500, quit: 2500, kill: 1500 };
 
 type Child = Pick<ChildProcess, 'pid' | 'kill' | 'exitCode' | 'signalCode'>;
 
-/** Kills QEMU and what it started: it leads a process group, in which a script in its place may have others. */
+/** Kills QEMU's process group: a script in place of QEMU may have started more processes. */
 export function killGroup(child: Child): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     process.kill(-child.pid, 'SIGKILL');
   } catch {
-    // it leads no group yet
+    // the group does not exist yet
     child.kill('SIGKILL');
   }
 }
@@ -35,13 +35,13 @@ interface Terminable {
   /** undefined: QEMU has not run yet and has nothing to write out */
   readonly qmp: Pick<Qmp, 'execute'> | undefined;
   readonly ended: Promise<unknown>;
-  /** SIGKILL is its usual end, after `stop`: on `quit` QEMU would end the emulator of its TPM as well */
+  /** end it by `stop` and SIGKILL: at `quit` QEMU would also end the emulator of its TPM */
   readonly byKill?: boolean;
 }
 
 /**
- * Ends QEMU, whatever it does: by `quit` or `stop`, which write its caches out, else by SIGKILL. Rejects with QemuError where
- * even that fails.
+ * Ends QEMU: by `quit` or `stop`, which write its caches out, else by SIGKILL.
+ * Rejects with QemuError where it does not exit after SIGKILL.
  */
 export async function terminate(
   { child, qmp, ended, byKill = false }: Terminable,
@@ -51,7 +51,7 @@ export async function terminate(
     const stopped = qmp.execute('stop').catch(() => undefined);
     await isWithin(Promise.race([stopped, ended]), times.quit);
   } else if (qmp !== undefined) {
-    const problem = await endsByQuit(qmp, ended, times);
+    const problem = await quitQemu(qmp, ended, times);
     if (problem === undefined) return;
     log.warn(`QEMU (pid ${child.pid}) ${problem}: it is killed`);
   }
@@ -59,18 +59,18 @@ export async function terminate(
   if (await isWithin(ended, times.kill)) return;
   throw new QemuError(
     `QEMU (pid ${child.pid}) has not ended ${times.kill / 1000} s after SIGKILL: it is in an uninterruptible system call, ` +
-      'e.g. on a disk that does not answer; what it has open stays in use until it ends',
+      'e.g. on a disk that does not answer; its open files stay in use until it exits',
   );
 }
 
-/** @returns why it did not end; undefined where it did */
-async function endsByQuit(
+/** Asks QEMU to exit. @returns the problem; undefined where it has exited */
+async function quitQemu(
   qmp: Pick<Qmp, 'execute'>,
   ended: Promise<unknown>,
   { answer, quit }: TerminationTimes,
 ): Promise<string | undefined> {
   const begun = performance.now();
-  // an error is an answer, too: it comes where QEMU has ended
+  // an error is an answer as well: QEMU has exited
   const answered = qmp.execute('quit').catch(() => undefined);
   if (!(await isWithin(Promise.race([answered, ended]), answer))) {
     return `did not answer quit within ${answer / 1000} s`;

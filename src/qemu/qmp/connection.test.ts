@@ -10,10 +10,10 @@ import { QmpError } from './qmp-error.ts';
 
 const GREETING = { QMP: { version: { qemu: { major: 10, minor: 0, micro: 2 } }, capabilities: ['oob'] } };
 
-/** QEMU's side of the connection, played by the test. */
+/** QEMU's side of the connection. */
 class FakeQemu extends Duplex {
   readonly asked: { execute: string; arguments?: unknown; id: number }[] = [];
-  /** answers that are given at once, by command */
+  /** replies that are sent at once, by command */
   readonly returns = new Map<string, unknown>([['qmp_capabilities', {}]]);
 
   override _read(): void {
@@ -25,12 +25,12 @@ class FakeQemu extends Duplex {
       const message = JSON.parse(line) as (typeof this.asked)[number];
       this.asked.push(message);
       if (this.returns.has(message.execute))
-        this.says({ return: this.returns.get(message.execute), id: message.id });
+        this.send({ return: this.returns.get(message.execute), id: message.id });
     }
     done();
   }
 
-  says(message: unknown): void {
+  send(message: unknown): void {
     this.push(`${JSON.stringify(message)}\r\n`);
   }
 
@@ -42,11 +42,11 @@ class FakeQemu extends Duplex {
 async function open(events: QmpEvent[] = [], patience?: QmpDeadlines) {
   const qemu = new FakeQemu();
   const opening = openQmp(qemu, (event) => events.push(event), patience);
-  qemu.says(GREETING);
+  qemu.send(GREETING);
   return { qemu, qmp: await opening };
 }
 
-test('the greeting gives the version, and negotiation is done before anything else', async () => {
+test('the greeting has the version; capabilities are negotiated first', async () => {
   const { qemu, qmp } = await open();
   assert.deepEqual(qmp.version, [10, 0, 2]);
   assert.deepEqual(
@@ -55,20 +55,20 @@ test('the greeting gives the version, and negotiation is done before anything el
   );
 });
 
-test('answers find their commands by id, in whatever order they come', async () => {
+test('replies are matched to commands by id, in any order', async () => {
   const { qemu, qmp } = await open();
   const [first, second] = [qmp.execute('query-status'), qmp.execute('device_del', { id: 'é, "x"' })];
   assert.deepEqual(qemu.asked.at(-1)?.arguments, { id: 'é, "x"' });
   assert.ok(!('arguments' in (qemu.asked.at(-2) ?? {})));
-  qemu.says({ return: {}, id: qemu.idOf('device_del') });
-  qemu.says({ return: { status: 'running' }, id: qemu.idOf('query-status') });
+  qemu.send({ return: {}, id: qemu.idOf('device_del') });
+  qemu.send({ return: { status: 'running' }, id: qemu.idOf('query-status') });
   assert.deepEqual(await Promise.all([first, second]), [{ status: 'running' }, undefined]);
 });
 
-test('what QEMU refuses is an error with its words and the command', async () => {
+test('a refusal is an error with the command and QEMU’s reason', async () => {
   const { qemu, qmp } = await open();
   const answer = qmp.execute('device_del', { id: 'none' });
-  qemu.says({
+  qemu.send({
     error: { class: 'DeviceNotFound', desc: "Device 'none' not found" },
     id: qemu.idOf('device_del'),
   });
@@ -79,13 +79,13 @@ test('what QEMU refuses is an error with its words and the command', async () =>
   });
 });
 
-test('events come in order, with their data, also between a command and its answer', async () => {
+test('events arrive in order, with their data, also between a command and its reply', async () => {
   const events: QmpEvent[] = [];
   const { qemu, qmp } = await open(events);
   const answer = qmp.execute('cont');
-  qemu.says({ event: 'RESUME', timestamp: {} });
-  qemu.says({ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } });
-  qemu.says({ return: {}, id: qemu.idOf('cont') });
+  qemu.send({ event: 'RESUME', timestamp: {} });
+  qemu.send({ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } });
+  qemu.send({ return: {}, id: qemu.idOf('cont') });
   await answer;
   assert.deepEqual(events, [
     { event: 'RESUME', data: {} },
@@ -93,7 +93,7 @@ test('events come in order, with their data, also between a command and its answ
   ]);
 });
 
-test('an answer may come in pieces, even through the middle of a character', async () => {
+test('a reply may arrive in pieces, split even within a character', async () => {
   const { qemu, qmp } = await open();
   const answer = qmp.execute('human-monitor-command', { 'command-line': 'info name' });
   const message = { return: 'größe Ω 🜁', id: qemu.idOf('human-monitor-command') };
@@ -105,7 +105,7 @@ test('an answer may come in pieces, even through the middle of a character', asy
   assert.equal(await answer, 'größe Ω 🜁');
 });
 
-test('several messages may come in one piece', async () => {
+test('several messages may arrive in one piece', async () => {
   const events: QmpEvent[] = [];
   const { qemu } = await open(events);
   qemu.push('{"event":"A"}\r\n{"event":"B"}\r\n\r\n{"event":"C"}\r\n');
@@ -116,7 +116,7 @@ test('several messages may come in one piece', async () => {
   );
 });
 
-test('a connection that ends rejects what waits for an answer, and what is asked later', async () => {
+test('a connection that ends rejects pending and later commands', async () => {
   const { qemu, qmp } = await open();
   const waiting = [qmp.execute('stop'), qmp.execute('cont')];
   qemu.destroy();
@@ -126,7 +126,7 @@ test('a connection that ends rejects what waits for an answer, and what is asked
   await assert.rejects(qmp.execute('quit'), /^QmpError: quit: QEMU has ended/);
 });
 
-test('a connection that ends, or fails, before the greeting rejects', async () => {
+test('a connection that ends, or fails, before the greeting is an error', async () => {
   for (const error of [undefined, new Error('reset')]) {
     const qemu = new FakeQemu();
     const opening = openQmp(qemu, () => undefined);
@@ -145,15 +145,15 @@ for (const garbage of ['hello', '[1]', '"text"', 'null', '{"a":']) {
   });
 }
 
-test('an answer that nobody waits for is passed over', async () => {
+test('a reply without a pending command is ignored', async () => {
   const { qemu, qmp } = await open();
-  qemu.says({ return: {}, id: 4711 });
-  qemu.says({ return: {} });
+  qemu.send({ return: {}, id: 4711 });
+  qemu.send({ return: {} });
   qemu.returns.set('query-status', { status: 'paused' });
   assert.deepEqual(await qmp.execute('query-status'), { status: 'paused' });
 });
 
-/** The look-out for a QEMU that hangs keeps no process alive. */
+/** Keeps the process alive: the timers that watch for a hang do not. */
 function keepLoop(): Disposable {
   const timer = setInterval(() => undefined, 60_000);
   return { [Symbol.dispose]: () => clearInterval(timer) };
@@ -161,7 +161,7 @@ function keepLoop(): Disposable {
 
 const SHORT: ProgressDeadline = { first: 5, look: 5, most: 60_000 };
 
-test('a QEMU that does not greet, or does not answer, and makes no progress hangs', async () => {
+test('a QEMU without greeting or reply, and without progress, hangs', async () => {
   using _loop = keepLoop();
   const patience = { readProgress: async () => 'VmRSS: 1 kB', start: SHORT, answer: SHORT };
   const silent = openQmp(new FakeQemu(), () => undefined, patience);
@@ -170,7 +170,7 @@ test('a QEMU that does not greet, or does not answer, and makes no progress hang
   await assert.rejects(qmp.execute('stop'), (error: unknown) => error instanceof QmpError && error.hangs);
 });
 
-test('a command takes as long as QEMU makes progress, up to a limit', async () => {
+test('a command may take as long as QEMU makes progress, up to a limit', async () => {
   using _loop = keepLoop();
   let looks = 0;
   const fifth = deferred<void>();
@@ -181,7 +181,7 @@ test('a command takes as long as QEMU makes progress, up to a limit', async () =
   const { qemu, qmp } = await open([], { readProgress, start: SHORT, answer: SHORT });
   const answer = qmp.execute('query-status');
   await fifth.promise;
-  qemu.says({ return: { status: 'running' }, id: qemu.idOf('query-status') });
+  qemu.send({ return: { status: 'running' }, id: qemu.idOf('query-status') });
   assert.deepEqual(await answer, { status: 'running' });
   const limited = { readProgress, start: SHORT, answer: { ...SHORT, most: 30 } };
   const { qmp: other } = await open([], limited);

@@ -19,7 +19,7 @@ function reader(bytes: Buffer) {
   };
 }
 
-test('memory that QEMU made by itself stands in front of the devices as a section of RAM', () => {
+test('QEMU’s own memory is in front of the devices, as a section of RAM', () => {
   const roms = [
     { name: 'pc.bios', bytes: Buffer.concat([Buffer.alloc(PAGE, 1), Buffer.alloc(PAGE, 2)]) },
     { name: '/rom@etc/acpi/tables', bytes: Buffer.alloc(PAGE, 3) },

@@ -22,7 +22,7 @@ function forward(more: Partial<PortForward>): PortForward {
   return { protocol: 'tcp', host_address: '127.0.0.1', host_port: 0, guest_port: 22, ...more };
 }
 
-test('each forward has its port, in the order of the configuration', () => {
+test('each forward gets its port, in the order of the configuration', () => {
   const forwards = [
     forward({ protocol: 'udp', host_address: '127.0.0.2', guest_port: 53 }),
     forward({}),
@@ -32,12 +32,12 @@ test('each forward has its port, in the order of the configuration', () => {
   assert.deepEqual(hostPortsIn(TEXT, { id: 'na', forwards }), [40_985, 32_791, 2222, 41_485]);
 });
 
-test('a port that was given is not taken for one that QEMU chose', () => {
+test('a configured port is not assigned to a forward whose port QEMU chose', () => {
   const forwards = [forward({}), forward({ host_port: 32_791 })];
   assert.deepEqual(hostPortsIn(TEXT, { id: 'na', forwards }), [2222, 32_791]);
 });
 
-test('forwards of another network do not count', () => {
+test('forwards of another network are ignored', () => {
   assert.deepEqual(hostPortsIn(TEXT, { id: 'na.b', forwards: [forward({})] }), [37_307]);
   assert.throws(() => hostPortsIn(TEXT, { id: 'na.b', forwards: [forward({}), forward({})] }), /port 22/);
   assert.throws(() => hostPortsIn(TEXT, { id: 'none', forwards: [forward({})] }), /does not listen/);

@@ -1,5 +1,5 @@
 import { errorChain } from '../../api/errors.ts';
-import type { QemuEnd } from '../../qemu/process/qemu.ts';
+import type { QemuEnd } from '../../qemu/process/exit.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import type { OnVmEvent } from '../events.ts';

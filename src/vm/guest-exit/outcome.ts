@@ -1,4 +1,4 @@
-import type { QemuEnd } from '../../qemu/process/qemu.ts';
+import type { QemuEnd } from '../../qemu/process/exit.ts';
 
 /** Values of `--on-panic` and `--on-reboot`. */
 export const GUEST_ACTIONS = ['exit', 'restart', 'pause'] as const;

@@ -1,0 +1,61 @@
+import type { ChildProcess } from 'node:child_process';
+import type { BlockingChannels } from './blocking-channels.ts';
+
+/** The exit of a QEMU. */
+export interface QemuEnd {
+  /**
+   * `power-off` and `reset` are caused by the guest, `quit` by the VMM; `crash` is any other exit, with the exit code or signal
+   * in `detail`
+   */
+  readonly reason: 'power-off' | 'reset' | 'quit' | 'crash';
+  readonly detail: string;
+}
+
+/** Exit status as the kernel reports it. */
+export interface ExitStatus {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Time to read the rest of the output after the exit of QEMU, in milliseconds. */
+const OUTPUT_MS = 1000;
+
+/** Settles when a process has exited and its output is read, or the time to read it is over. Never rejects. */
+export async function exitOf(child: ChildProcess, { drained }: BlockingChannels): Promise<ExitStatus> {
+  const status = await new Promise<ExitStatus>((resolve) => {
+    child.once('exit', (code, signal) => {
+      const timer = setTimeout(() => resolve({ code, signal }), OUTPUT_MS);
+      child.once('close', () => {
+        clearTimeout(timer);
+        resolve({ code, signal });
+      });
+    });
+  });
+  await drained();
+  return status;
+}
+
+/** Facts that explain an exit status. */
+export interface ExitFacts {
+  /** reason in QEMU's event SHUTDOWN, a ShutdownCause (qapi/run-state.json); empty: there was no such event */
+  readonly shutdownReason: string;
+  /** SIGKILL is the usual end of this QEMU */
+  readonly byKill: boolean;
+  /** the VMM has asked QEMU to exit */
+  readonly wasAsked: boolean;
+  readonly stderrTail: string;
+}
+
+/** Classifies the exit of a QEMU. */
+export function explainExit(
+  { code, signal }: ExitStatus,
+  { shutdownReason, byKill, wasAsked, stderrTail }: ExitFacts,
+): QemuEnd {
+  const isOrderly = code === 0 || (byKill && signal === 'SIGKILL');
+  const status = signal === null ? `exit code ${code}` : `signal ${signal}`;
+  const detail = stderrTail === '' ? status : `${status}: ${stderrTail}`;
+  if (wasAsked) return { reason: 'quit', detail };
+  if (isOrderly && shutdownReason === 'guest-shutdown') return { reason: 'power-off', detail };
+  if (isOrderly && shutdownReason === 'guest-reset') return { reason: 'reset', detail };
+  return { reason: 'crash', detail };
+}

@@ -1,4 +1,4 @@
-// Back-ends that have not come: the wait for them is told at once, and a shutdown ends it.
+// Waits for back-ends: they are logged at once, and a shutdown ends them.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';

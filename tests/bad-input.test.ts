@@ -1,5 +1,5 @@
-// Configurations that cannot be, of every section, at boot and added to a running guest: one message that names the
-// part and its path, and nothing that is left of them.
+// Invalid configurations of each section, at boot and hot-plugged: the error names device and path,
+// and nothing is left.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
@@ -22,7 +22,7 @@ const MEMORY = { size: 256 * MIB, shared: true };
 /** 400 where the configuration itself says it, 500 where the host does. */
 type Row = readonly [config: object, status: 400 | 404 | 500, message: string];
 
-/** What a folder has for all rows; their names would end a word or an option elsewhere. */
+/** Files for all rows; their names have characters that separate words and options. */
 function makeFiles(folder: string) {
   const at = (name: string): string => join(folder, `${name}, "é"`);
   const files = { none: at('none'), folder: at('folder'), file: at('file'), odd: at('odd') };
@@ -36,17 +36,17 @@ type Files = ReturnType<typeof makeFiles>;
 const NO_FILE = 'no such file or directory';
 const FOLDER = 'illegal operation on a directory';
 
-/** What of the host is somebody else's already. */
+/** Host resources in use by another process. */
 interface Taken {
   /** an interface */
   readonly tap: string;
   /** of TCP on 127.0.0.1 */
   readonly port: number;
-  /** one that nobody has */
+  /** a port on which nothing listens */
   readonly free: number;
 }
 
-/** Takes a TAP and a port, and gives them back. */
+/** Opens a TAP and a port until the test ends. */
 async function takeSome(): Promise<Taken & Disposable> {
   const [held, other] = [createServer(), createServer()];
   const [port, free] = [await portOf(held), await portOf(other)];
@@ -66,7 +66,7 @@ async function portOf(server: Server): Promise<number> {
   return address.port;
 }
 
-/** Rows of the devices that can be added; each is called `my, one`. */
+/** Rows of hot-plug devices, each with the id `my, one`. */
 function devices({ none, folder, file, odd, long }: Files, taken: Taken): Record<string, readonly Row[]> {
   const served = { vhost_user: true };
   const forward = (host_port: number): object => ({ host_port, guest_port: 22 });
@@ -147,7 +147,7 @@ function devices({ none, folder, file, odd, long }: Files, taken: Taken): Record
   };
 }
 
-/** Rows of what only a boot has. */
+/** Rows of sections that only a boot has. */
 function sections({ none, folder, file, odd }: Files): readonly Row[] {
   const zones = (...more: object[]): object => ({
     memory: { size: 0, shared: true, zones: more.map((one, i) => ({ id: `z${i}`, size: 64 * MIB, ...one })) },
@@ -201,7 +201,7 @@ function sections({ none, folder, file, odd }: Files): readonly Row[] {
 
 const MEMBERS: Readonly<Record<string, string>> = { disk: 'disks', device: 'devices' };
 
-/** What is there of the VMM, on the host and in its folder. */
+/** Processes, interfaces and files of the VMM. */
 function traces(vmm: TestVmm) {
   return {
     children: childrenOf(vmm.pid).map(({ command }) => command),
@@ -210,7 +210,7 @@ function traces(vmm: TestVmm) {
   };
 }
 
-/** Fails where an answer is another, or has something behind it. */
+/** Fails where the answer is another, or something is left. */
 async function refuses(
   vmm: TestVmm,
   [config, status, message]: Row,
@@ -229,7 +229,7 @@ async function refuses(
   );
 }
 
-/** Looks at all rows, so that one run tells all that is wrong. */
+/** Runs all rows, so that one run lists all failures. */
 async function each(rows: readonly Row[], look: (row: Row) => Promise<void>): Promise<void> {
   const wrong: string[] = [];
   for (const row of rows) {
@@ -246,7 +246,7 @@ async function attempt(vmm: TestVmm, config: object): Promise<Answer> {
   return booted;
 }
 
-/** What the engine has: its buses, its back-ends and every object of it, in its own words; and what it has open. */
+/** State of QEMU: buses, back-ends and objects as its monitor prints them, and its file descriptors. */
 async function inEngine(vmm: TestVmm, monitor: Monitor) {
   return {
     info: JSON.stringify((await vmm.get('vm.info')).json),
@@ -263,7 +263,7 @@ async function inEngine(vmm: TestVmm, monitor: Monitor) {
   };
 }
 
-/** Changes of a running VM that cannot be, beside devices. */
+/** Invalid changes of a running VM, except devices. */
 const CHANGES: Readonly<Record<string, readonly Row[]>> = {
   'vm.resize': [
     [{ desired_vcpus: 0 }, 400, 'desired_vcpus: expected a whole number from 1 to 255, got 0'],
@@ -286,7 +286,7 @@ test('invalid configurations are refused at boot, by name, and leave nothing', a
   await using vmm = await startVmm();
   using taken = await takeSome();
   const files = makeFiles(vmm.folder);
-  // what is opened once and kept is open before anything is counted
+  // files that stay open are opened before the first count
   await attempt(vmm, {});
   await each(sections(files), (row) => refuses(vmm, row, () => attempt(vmm, row[0])));
   for (const [kind, rows] of Object.entries(devices(files, taken))) {
@@ -303,7 +303,7 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
   await using vmm = await startVmm({ env: monitor.env });
   using taken = await takeSome();
   const files = makeFiles(vmm.folder);
-  // up to its shell: a guest that is still looking at its devices moves their registers
+  // until the shell runs, the guest assigns addresses to its devices
   using _shell = await boot(vmm, { memory: MEMORY, console: { mode: 'Null' } });
   const before = await inEngine(vmm, monitor);
   const look = (path: string, rows: readonly Row[]): Promise<void> =>
@@ -318,9 +318,9 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
     );
   }
   for (const [path, rows] of Object.entries(CHANGES)) await look(path, rows);
-  // and after all of them a good one is taken, in the first slot that was free
+  // a valid device is added afterwards, in the first free slot
   const added = await vmm.put('vm.add-disk', { path: files.odd, id: 'my, one' });
-  // which the same look sees
+  // the comparison sees it
   assert.deepEqual(added, { status: 200, json: { id: 'my, one', bdf: '0000:00:04.0' } });
   assert.notDeepEqual((await inEngine(vmm, monitor)).words, before.words);
 });

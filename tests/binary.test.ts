@@ -1,4 +1,4 @@
-// The single executables of `npm run build:binary`: who they are to the host, with a guest, and on a system without Node.
+// The single executables of `npm run build:binary`: process name, a guest, and a system without Node.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readlinkSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Many clients, and those that never finish what they say.
+// Many clients, and clients that never finish their requests.
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { Agent, request } from 'node:http';

@@ -1,4 +1,4 @@
-// The guest's clock: it stands still while the VM is paused and in a snapshot; its real-time clock shows the host's time.
+// The guest's clock stops while the VM is paused or in a snapshot; its real-time clock has the host's time.
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { restore } from './support/snapshots.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
-/** How long the guest stands still, in seconds. */
+/** Duration of the pause, in seconds. */
 const STILL_S = 12;
 
 /** The most that a busy machine and a clock of whole seconds may differ, in seconds. */
@@ -18,7 +18,7 @@ const NEAR_S = 4;
 
 const hostTime = (): number => Date.now() / 1000;
 
-/** How far the guest's clock is behind the host's, in seconds. */
+/** Returns the lag of the guest's clock behind the host's, in seconds. */
 async function lag(shell: Shell): Promise<number> {
   const before = hostTime();
   const guest = Number(await shell.run('date +%s'));

@@ -1,4 +1,4 @@
-// Kata's shim reads what its VMM writes. When it was killed, nobody has the other end of the VMM's outputs any longer.
+// Outputs of a VMM whose reader is gone, as after a kill of Kata's shim.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';

@@ -1,4 +1,4 @@
-// What the engine is allowed to do, as the host's kernel tells it.
+// Confinement of QEMU: seccomp, environment and file descriptors, read in /proc.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -238,7 +238,7 @@ for (const which of ['serial', 'console'] as const) {
   });
 }
 
-/** How long the VMM is stopped, and how long it runs in between, in milliseconds. */
+/** Duration of a stop of the VMM, and of the time between two stops, in milliseconds. */
 const STALL_MS = 150;
 
 /** Stops the VMM again and again, as a busy host does, until the returned function is called. */

@@ -1,4 +1,4 @@
-// Requests that current clients send and the contract's document does not have, seen in the guest and on the host.
+// Requests that current clients send and the contract does not have, observed in the guest and on the host.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -1,4 +1,4 @@
-// The debug port: what firmware says through it, and what a guest writes to it.
+// The debug port: output of firmware and of a guest.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';

@@ -1,4 +1,4 @@
-// The first thing a newcomer runs.
+// npm run demo.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';

@@ -36,7 +36,7 @@ const PCI_IDS = [
   '8086 25ab',
   '1af4 1057',
 ];
-/** Those that said iommu and are not served by a back-end. */
+/** Devices with `iommu` and without a back-end. */
 const BEHIND = ['_console', 'mine', '_net2', '_rng', '_pmem3'];
 const slotOf = (id: string): number => IN_ORDER.indexOf(id) + 2;
 const bdfOf = (id: string): string => `0000:00:${slotOf(id).toString(16).padStart(2, '0')}.0`;
@@ -140,7 +140,7 @@ async function seesSlots(shell: Shell): Promise<void> {
   );
 }
 
-/** Where the guest has placed the devices is what vm.info says. */
+/** Compares the address ranges in vm.info with those of the guest. */
 async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
   const began = performance.now();
   const tree = await treeOf(vmm);

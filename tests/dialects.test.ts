@@ -1,4 +1,4 @@
-// What current clients send that the contract's document does not have, seen in the guest.
+// Members that current clients send and the contract does not have, observed in the guest.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, assertStatus } from './support/answers.ts';

@@ -1,4 +1,4 @@
-// Rate limits that disks share, measured by the guest's clock.
+// Rate limit groups of disks, measured by the guest's clock.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Who may have an image open beside whom: one writer alone, or any number of readers.
+// Locks of images: one writer, or any number of readers.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';

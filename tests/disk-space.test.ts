@@ -1,4 +1,4 @@
-// What a guest's disks take of the host: trimming, zeroing and growing, by format, and images that are marked corrupt.
+// Disk space of images on the host: discard, zeroing and growth, by format, and images that are marked corrupt.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';

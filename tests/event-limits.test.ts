@@ -1,4 +1,4 @@
-// What a guest does again and again fills neither the log nor the record of events, and is counted.
+// Limits of repeated events of a guest in the log and in the event monitor.
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { until, within } from './support/wait.ts';
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0;
 
-/** How many events of a kind are recorded in an interval. */
+/** Most events of a kind that are recorded in an interval. */
 const TEN = 10;
 const INTERVAL_MS = 10_000;
 

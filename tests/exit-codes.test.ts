@@ -1,4 +1,4 @@
-// How a VMM ends, and with which exit code, where its QEMU is lost, the guest panics or resets itself.
+// Exit codes of a VMM whose QEMU is killed, or whose guest panics or resets itself.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';

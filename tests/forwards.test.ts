@@ -1,4 +1,4 @@
-// Forwards of the host's ports whose numbers QEMU chooses, and VMs that share a snapshot and not their ports.
+// Port forwards with host_port 0, whose ports QEMU chooses, also in clones.
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
@@ -20,7 +20,7 @@ async function portsOf(vmm: TestVmm, id: string): Promise<number[]> {
   return net?.find((one) => one.id === id)?.forwards?.map(({ host_port: port }) => port) ?? [];
 }
 
-/** All that a port of this host sends until it closes; empty where nobody listens. */
+/** Returns all that a port of this host sends until it closes; empty where nothing listens. */
 async function readFrom(port: number): Promise<string> {
   const socket = connect(port, '127.0.0.1').setEncoding('utf8');
   let text = '';

@@ -1,4 +1,4 @@
-// What a guest finds after a reboot of its own, what is told of its life, and a guest that uses no ACPI.
+// Reboots by a guest with pmem, their events, and a guest without ACPI.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

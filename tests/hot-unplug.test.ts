@@ -1,4 +1,4 @@
-// A device that is on its way out of a guest: vm.info, ids, slots and what it has of the host agree at every moment.
+// Hot-unplug: vm.info, ids, slots and host resources of a device until the guest releases it.
 import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// A QEMU that does not answer: stopped, or not ready for ever. It holds up neither the API nor the end of VM and VMM.
+// A QEMU that does not answer: stopped, or never ready. It delays neither the API nor the end of VM and VMM.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,9 +12,9 @@ import { stateOf } from './support/vm-info.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until, within } from './support/wait.ts';
 
-/** What a client gets its VM's end in; the rest is for a busy machine. */
+/** Time limit of a client for the end of a VM, with an addition for a busy host. */
 const END_MS = 5000 + 3000;
-/** For answers that wait for nothing. */
+/** Time limit of answers that wait for nothing. */
 const PROMPT_MS = 3000;
 
 /** Boots without waiting for the guest, and stops QEMU. @returns its pid */
@@ -25,19 +25,19 @@ async function bootAndStop(vmm: TestVmm, more: Readonly<Record<string, unknown>>
   return pid;
 }
 
-/** Within this time vm.info answers from what is known, in milliseconds. */
+/** Time limit of vm.info without an answer of QEMU, in milliseconds. */
 const INFO_MS = 50;
 
 /** An answer, or nothing where the VMM has ended before. */
 const answerOf = (answer: Promise<Answer>): Promise<Answer | undefined> => answer.catch(() => undefined);
 
-/** How long it says nothing, in seconds; its sleep is known by it. */
+/** Duration of the silence, in seconds; it identifies the sleep process. */
 const SILENCE = 100_000 + (process.pid % 10_000);
 
-/** Whether the program in QEMU's place runs, below whichever process. */
+/** Whether the program in place of QEMU runs, as a child of any process. */
 const isSilenceThere = (): boolean => commands().some((command) => command === `sleep ${SILENCE}`);
 
-/** A program in QEMU's place that never says anything, with a child of its own. @returns the environment that names it */
+/** Writes a program in place of QEMU that has no output, and a child. @returns the environment that names it */
 function silentQemu(folder: string): NodeJS.ProcessEnv {
   const path = join(folder, 'qemu "silent" ü');
   writeFileSync(path, `#!/bin/sh\nsleep ${SILENCE}\n:\n`);
@@ -45,7 +45,7 @@ function silentQemu(folder: string): NodeJS.ProcessEnv {
   return { NEPHOS_QEMU: path };
 }
 
-/** Neither QEMU nor what took its place runs any more. */
+/** Waits until neither QEMU nor the program in its place runs. */
 async function nothingRuns(vmm: TestVmm): Promise<void> {
   assert.deepEqual(childrenOf(vmm.pid), []);
   await until('its child is gone', () => !isSilenceThere());

@@ -22,7 +22,7 @@ import { until, within } from './support/wait.ts';
 const MIB = 2 ** 20;
 const RAM = 256 * MIB;
 
-/** How much more than the RAM Kata's tmpfs for a template holds. */
+/** Space of Kata's tmpfs for a template beside the RAM. */
 const STATE_BYTES = 8 * MIB;
 
 interface Config {

@@ -20,7 +20,7 @@ import { startEcho } from './support/vsock.ts';
 import { until, within } from './support/wait.ts';
 
 const MIB = 2 ** 20;
-/** What a hot-plugged device must be called for Kata to find it: segment 0, bus 0, function 0. */
+/** PCI addresses of hot-plugged devices that Kata finds: segment 0, bus 0, function 0. */
 const BDF = /^0000:00:[\da-f]{2}\.0$/;
 
 interface KataInfo {

@@ -1,4 +1,4 @@
-// Figures for Prometheus: what changes in the guest changes in them.
+// Figures for Prometheus, and their changes.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Limits of networks, measured in the guest: as ratios to what the same machine does without a limit.
+// Rate limits of networks, measured in the guest as ratios to a network without limits.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -91,7 +91,7 @@ ioctl(S, 0x8946, $request) or die "ioctl: $!";
 print join(' ', (unpack("L9", $rings))[1, 4]), "\\n";
 `;
 
-/** How many descriptors the rings for receiving and for sending have. */
+/** Returns the numbers of descriptors of the receive and the transmit ring. */
 async function rings(shell: Shell, dev: string): Promise<string> {
   return shell.run(`perl ${await putProgram(shell, `rings-${dev}`, RINGS)} ${dev}`);
 }

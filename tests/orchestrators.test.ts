@@ -75,13 +75,13 @@ test('libvirt', async () => {
   assert.equal(await shell.run('head -c 8 /dev/vda'), 'root.img');
   assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:00:11:01');
 
-  // W13: the vCPUs are threads of the engine's process, by QEMU's names; libvirt then only refuses to pin them
+  // W13: the vCPUs are threads of QEMU, with its names; libvirt then refuses only to pin them
   assert.ok(threadsOf(qemuOf(vmm.pid)).some((name) => /^CPU 0\/(TCG|KVM|HVF)$/.test(name)));
   assert.deepEqual(
     threadsOf(vmm.pid).filter((name) => name.startsWith('vcpu')),
     [],
   );
-  // what a client did to the daemon before the boot holds for the engine too
+  // QEMU is in the cgroup to which the client has moved the VMM
   assert.equal(cgroupOf(qemuOf(vmm.pid)), cgroupOf(vmm.pid));
 
   await done('vm.pause');

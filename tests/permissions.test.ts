@@ -1,4 +1,4 @@
-// A VMM that may not do everything: what it was not granted is refused by name, and nothing is left.
+// A VMM without capabilities: what it may not open is refused by name, and nothing is left.
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
@@ -14,10 +14,10 @@ import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
-/** Without these root is as powerless as any user with files and interfaces. */
+/** Capabilities without which root has the permissions of other users for files and interfaces. */
 const WITHOUT = '-net_admin,-dac_override,-dac_read_search';
 
-/** A file that nobody without special rights can read. */
+/** Makes a file that only root can read. */
 function closed(vmm: TestVmm, name: string): string {
   const path = join(vmm.folder, `${name}, "é"`);
   makeImage(path, 4 * MIB, name);
@@ -98,7 +98,7 @@ function unreadable(vmm: TestVmm): readonly Refused[] {
   ];
 }
 
-/** The same for what is connected to, and for what is made in a folder that nobody may write to. */
+/** The same for sockets to connect to, and for files in a folder without write permission. */
 function unusable(vmm: TestVmm, socket: string): readonly Refused[] {
   const memory = { size: 256 * MIB, shared: true };
   const served = { vhost_user: true, vhost_socket: socket };

@@ -1,4 +1,4 @@
-// What a guest writes to I/O port 0x80, as programs that measure boots read it.
+// Codes that a guest writes to I/O port 0x80, as programs read them that measure boot times.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -19,16 +19,16 @@ import type { RouteDefinition } from '../src/api/route.ts';
 import { ROUTES } from '../src/api/routes.ts';
 
 const REQUESTS = 10_000;
-/** At most so many at once: what one changes meets what another looks at. */
+/** Requests at once, so that changes and reads overlap. */
 const ABREAST = 4;
-/** No answer is as long, in bytes. */
+/** Limit of an answer, in bytes. */
 const ANSWER_MAX = 2 ** 20;
 const SEED = Number(process.env['NEPHOS_FUZZ_SEED'] ?? '20261124');
-/** They end the guest, the VM or the VMM: what comes after would find nothing to break. */
+/** Requests that end the guest, the VM or the VMM: later ones would have no effect. */
 const ENDINGS = new Set(['vm.shutdown', 'vm.delete', 'vm.reboot', 'vm.power-button', 'vmm.shutdown']);
-/** Requests that reach the engine at least once. */
+/** Requests that must reach QEMU at least once. */
 const CHANGES = ['vm.pause', 'vm.resume', 'vm.resize', 'vm.add-net', 'vm.remove-device'];
-/** What only a fault of ours says. */
+/** Texts that only a fault of the VMM has. */
 const OURS =
   /TypeError|RangeError|ReferenceError|is not a function|Cannot read|undefined|\[object |node:internal/;
 
@@ -154,14 +154,14 @@ function requests(
   return fc.oneof(...made);
 }
 
-/** An image, what is none, and what is not there. */
+/** Paths of an image, of other files, and of none. */
 function poolIn(folder: string): Pool {
   const image = join(folder, 'disk, "a" é.raw');
   makeImage(image, 4 * 2 ** 20);
   const fifo = join(folder, 'fifo');
   mkfifoSync(fifo);
   return {
-    // what the VM calls its devices is among them: each may be taken away
+    // ids of the VM's devices are among them: each may be removed
     names: ['a', 'fz0', 'ü', 'a'.repeat(16), ...Array.from({ length: 20 }, (_, i) => `_net${i}`)],
     paths: [image, folder, fifo, join(folder, 'missing'), '/dev/null', '/dev/zero', `/${'x'.repeat(300)}`],
   };
@@ -183,7 +183,7 @@ async function sendAll(vmm: TestVmm, all: readonly Sent[]): Promise<void> {
   } finally {
     agent.destroy();
   }
-  // else they would all have stopped at the door
+  // otherwise all requests could have been refused early
   const wanted = ['vm.info', ...(all.some(({ name }) => name === 'vm.resize') ? CHANGES : ['vm.create'])];
   assert.deepEqual(
     wanted.filter((name) => !done.has(name)),
@@ -197,7 +197,7 @@ function check({ name, body }: Sent, { status, text }: Answer): void {
   assert.ok(STATUSES.get(name)?.has(status), `${what}: the document has no such status`);
   assert.ok(text.length < ANSWER_MAX, `${name} was answered with ${text.length} bytes`);
   if (status >= 400) assert.ok(text !== '' && !OURS.test(text.replaceAll(body?.text ?? '\0', '')), what);
-  // what is no object never gets as far as the engine
+  // a body that is no object never reaches QEMU
   if (body?.kind === 'hostile' && !body.text.startsWith('{')) assert.notEqual(status, 500, what);
 }
 

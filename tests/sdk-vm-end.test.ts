@@ -13,7 +13,7 @@ const GUEST: VmConfig = {
   cmdline: { args: 'console=ttyS0' },
 };
 
-/** How long an end may take until it is told, in milliseconds. */
+/** Time limit for `vm.ended`, in milliseconds. */
 const TOLD_MS = 30_000;
 
 function toldEnd(vm: VirtualMachine): Promise<VmEnd | 'nothing was told'> {

@@ -40,7 +40,7 @@ const GUEST: VmConfig = {
   cmdline: { args: 'console=ttyS0' },
 };
 
-/** What can be seen of a launch on its way, from outside: below a process, and in the folder of its sockets. */
+/** Steps of a launch that can be observed in its processes and in the folder of its sockets. */
 const MOMENTS: readonly (readonly [string, (pid: number) => boolean])[] = [
   ['a process is there', (pid) => childrenOf(pid).length > 0],
   [
@@ -48,7 +48,7 @@ const MOMENTS: readonly (readonly [string, (pid: number) => boolean])[] = [
     (pid) => childrenOf(pid).some(({ command }) => /^\S*node \S*cloud-hypervisor/.test(command)),
   ],
   ['its socket is there', () => readdirSync(tmpdir()).length > 0],
-  ['the engine runs', (pid) => childrenOf(pid).some((vmm) => childrenOf(vmm.pid).length > 0)],
+  ['QEMU runs', (pid) => childrenOf(pid).some((vmm) => childrenOf(vmm.pid).length > 0)],
 ];
 
 /** Fails where a process stays that works in a folder; one whose parent was killed may take a moment to end. */

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { makeFolder } from './support/vmm.ts';
 
-/** What the set-up calculates from a folder of guest scripts. */
+/** Fingerprint that the set-up computes from a folder of guest scripts. */
 function fingerprintOf(scripts: string): string {
   const command = '. "$1/cache.sh" && guest_fingerprint';
   // a warning on standard error is a fault as well

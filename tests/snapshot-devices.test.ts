@@ -215,7 +215,7 @@ async function assertUnsaved(vmm: TestVmm, reason: string): Promise<void> {
   assert.deepEqual(readdirSync(path), []);
 }
 
-/** What cannot be saved is named, and nothing is written. */
+/** Fails where a snapshot with pmem behind the vIOMMU is written. */
 async function assertPmemUnsaved(vmm: TestVmm): Promise<void> {
   const pmem = { file: image(vmm, 'p, "m".img', 128), id: 'pm', iommu: true };
   assertStatus(await vmm.put('vm.add-pmem', pmem), 200);

@@ -22,12 +22,12 @@ function run(command: string, ...args: string[]): void {
 function mounted(image: string, at: string): AsyncDisposable {
   mkdirSync(at);
   run('mount', '-o', 'loop,commit=300', image, at);
-  // an engine whose VMM was killed may still be about to end
+  // a QEMU whose VMM was killed may still be exiting
   const unmounted = (): boolean => spawnSync('umount', [at]).status === 0;
   return { [Symbol.asyncDispose]: () => until(`${at} is unmounted`, unmounted) };
 }
 
-/** What the next start finds. */
+/** Copies the disk: the state that the next start finds. */
 function cut(disk: string, copy: string): string {
   run('cp', '--sparse=always', disk, copy);
   return copy;

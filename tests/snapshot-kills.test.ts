@@ -1,4 +1,4 @@
-// What happens to snapshots when VMM or QEMU is killed, or the disk is full: none is lost, none that is not whole is taken.
+// Kills of VMM and QEMU, and a full disk, during snapshots: no whole snapshot is lost, no incomplete one is restored.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
@@ -10,7 +10,7 @@ import { assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { childrenOf, isAlive, qemuOf } from './support/processes.ts';
-import { KILL_SEED, momentsIn, numbers } from './support/random.ts';
+import { KILL_SEED, momentsIn, randomFrom } from './support/random.ts';
 import { takeSnapshot } from './support/snapshots.ts';
 import { stateOf } from './support/vm-info.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
@@ -24,7 +24,7 @@ function fingerprint(folder: string): string[] {
   );
 }
 
-/** The answer's status and text; no status where the VMM did not live to give one. */
+/** Status and text of an answer; no status where the VMM exited before. */
 function answerOf(vmm: TestVmm, path: string, body: unknown): Promise<{ status?: number; text: string }> {
   return vmm.put(path, body).then(
     ({ status, json }) => ({ status, text: JSON.stringify(json) }),
@@ -83,14 +83,14 @@ async function save(vmm: TestVmm): Promise<string> {
 interface Origin {
   /** the folder of one that is whole */
   readonly good: string;
-  /** how often somebody is killed in a restore, and as often in a snapshot: VMM and QEMU in turn */
+  /** kills during a restore, and as many during a snapshot: VMM and QEMU alternate */
   readonly deaths: number;
-  /** what each VM needs for itself */
+  /** overrides of each clone */
   readonly overrides: (vmm: TestVmm) => object;
 }
 
 async function suddenDeaths(context: TestContext, origin: Origin): Promise<void> {
-  const random = numbers(KILL_SEED);
+  const random = randomFrom(KILL_SEED);
   const durations = await timesOf(origin);
   const names = ['QEMU', 'VMM'] as const;
   for (const [i, moment] of momentsIn(durations.restore, origin.deaths, random).entries()) {
@@ -111,7 +111,7 @@ function requestFor({ good, overrides }: Origin, vmm: TestVmm): object {
   return { source_url: `file://${good}`, overrides: overrides(vmm) };
 }
 
-/** How long both take here, in milliseconds. */
+/** Durations of both on this host, in milliseconds. */
 async function timesOf(origin: Origin): Promise<{ restore: number; snapshot: number }> {
   await using vmm = await startVmm();
   const begun = performance.now();
@@ -127,12 +127,12 @@ async function killInRestore(origin: Origin, moment: number, whom: 'QEMU' | 'VMM
   await using vmm = await startVmm();
   const answer = answerOf(vmm, 'vm.restore', requestFor(origin, vmm));
   await delay(moment);
-  const [engine] = childrenOf(vmm.pid);
+  const [qemu] = childrenOf(vmm.pid);
   if (whom === 'VMM') vmm.kill('SIGKILL');
-  else if (engine !== undefined) process.kill(engine.pid, 'SIGKILL');
+  else if (qemu !== undefined) process.kill(qemu.pid, 'SIGKILL');
   const { status } = await answer;
-  if (engine !== undefined && (whom === 'VMM' || status === 500)) {
-    await until('QEMU is gone', () => !isAlive(engine.pid));
+  if (qemu !== undefined && (whom === 'VMM' || status === 500)) {
+    await until('QEMU is gone', () => !isAlive(qemu.pid));
   }
   // after a failed restore nothing stays, and the VMM is of use
   if (whom === 'QEMU' && status === 500) assertStatus(await vmm.put('vm.create', guestConfig()), 204);
@@ -143,12 +143,12 @@ async function killInSnapshot(origin: Origin, moment: number, whom: 'QEMU' | 'VM
   const target = join(vmm.folder, 'target');
   mkdirSync(target);
   assertStatus(await vmm.put('vm.restore', requestFor(origin, vmm)), 204);
-  const engine = qemuOf(vmm.pid);
+  const qemu = qemuOf(vmm.pid);
   const answer = answerOf(vmm, 'vm.snapshot', { destination_url: `file://${target}` });
   await delay(moment);
-  process.kill(whom === 'VMM' ? vmm.pid : engine, 'SIGKILL');
+  process.kill(whom === 'VMM' ? vmm.pid : qemu, 'SIGKILL');
   const { status, text } = await answer;
-  await until('QEMU is gone', () => !isAlive(engine));
+  await until('QEMU is gone', () => !isAlive(qemu));
   if (status === 500) assert.match(text, /QEMU ended unexpectedly \(signal SIGKILL\)|The VM is /);
   const isWhole = readdirSync(target).includes('manifest.json');
   if (status === 204) assert.ok(isWhole);

@@ -1,4 +1,4 @@
-// Sockets that a VMM listens on: a live one is never taken over, a dead one never stops a start.
+// Sockets that a VMM listens on: one in use is never replaced, that of a killed process always.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, statSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Where the host cannot start QEMU (no descriptors, no program), a boot fails, and nothing else does.
+// Boots on a host that cannot start QEMU: without file descriptors, without a program.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

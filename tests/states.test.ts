@@ -1,4 +1,4 @@
-// Every route in every state of a VM, by a client that understands no more of HTTP than the original's ch-remote.
+// Each route in each state of a VM, by a client that reads HTTP as strictly as Cloud Hypervisor's ch-remote.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { startVmm, type TestVmm } from './support/vmm.ts';
 const STATES = ['none', 'Created', 'Running', 'Paused', 'Shutdown'] as const;
 type State = (typeof STATES)[number];
 
-/** What docs/api.md says: the status in each state, in the order of STATES; 0 where the state is changed by it, which has its own test. */
+/** Status in each state, in the order of STATES, as in docs/api.md; 0 where the request changes the state: other tests have these. */
 const TABLE: Readonly<Record<string, readonly [body: unknown, ...statuses: number[]]>> = {
   'GET vmm.ping': [undefined, 200, 200, 200, 200, 200],
   'GET vm.info': [undefined, 404, 200, 200, 200, 200],

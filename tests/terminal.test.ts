@@ -1,4 +1,4 @@
-// Mode Tty: the VMM's own terminal as a console, and what the terminal is afterwards.
+// Mode Tty: the terminal of the VMM as a console, and its settings afterwards.
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Unread outputs (a terminal stopped with Ctrl-S, pipes) do not hold up the API, signals and the exit.
+// Outputs without a reader (a terminal stopped with Ctrl-S, pipes) delay neither the API nor signals nor the exit.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { stateOf } from './support/vm-info.ts';
 import { call, makeFolder, REPO, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
-/** How long an end may take: a second for the outputs, and the rest on a busy machine, in milliseconds. */
+/** Time limit of an exit, in milliseconds: a second for the outputs, the rest for a busy host. */
 const END_MS = 15_000;
 
 /** Fails where a VMM takes longer than {@link END_MS} to end after a signal. */
@@ -64,7 +64,7 @@ function launch(
   return spawn(process.execPath, words, { stdio });
 }
 
-/** What a process has read so far, in bytes: of a VMM, above all what its guest has written. */
+/** Bytes that a process has read so far: for a VMM, mostly output of its guest. */
 function bytesReadBy({ pid }: ChildProcess): number {
   return Number(/^rchar: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))?.[1]);
 }

@@ -56,7 +56,7 @@ test('an interrupt ends waits for the host, also of operations that are still qu
   assert.equal(await after, false);
 });
 
-test('an operation that does not end in time is killed, then abandoned; waiting ones do not begin', async () => {
+test('an operation over its deadline is killed, then abandoned; queued ones do not start', async () => {
   const queue = createQueue(undefined, AT_ONCE);
   let kills = 0;
   const { operation, end } = held();

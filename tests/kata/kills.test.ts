@@ -8,7 +8,7 @@ import { recordsOf, remainsOf, runPod, startContainer } from './support/pods.ts'
 import { qemuOf } from '../support/processes.ts';
 import { until } from '../support/wait.ts';
 
-/** How often each process is killed. */
+/** Kills of each process. */
 const ROUNDS = 5;
 
 /** The pid of a process that has all these words on its command line. */

@@ -9,7 +9,7 @@ import { makeImage } from '../support/images.ts';
 
 const CLONES = 5;
 
-/** How often each clone is asked: their agents talk at the same addresses, each over a socket of its own. */
+/** Requests to each clone: the agents have the same addresses, each on a socket of its own. */
 const ROUNDS = 4;
 
 const MIB = 2 ** 20;

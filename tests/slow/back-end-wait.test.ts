@@ -1,4 +1,4 @@
-// A back-end that never comes: the wait of the original to its end, for devices on a socket.
+// Back-ends that never start: the whole wait of a minute, for devices on a socket.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

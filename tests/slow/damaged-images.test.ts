@@ -4,7 +4,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { bootDamaged } from '../support/damaged-images.ts';
-import { makeSeeds, mutationsOf, randomFrom } from '../support/image-mutations.ts';
+import { makeSeeds, mutationsOf } from '../support/image-mutations.ts';
+import { randomFrom } from '../support/random.ts';
 import { startVmm } from '../support/vmm.ts';
 
 const COUNT = 500;

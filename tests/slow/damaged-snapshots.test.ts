@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restoreDamaged } from '../support/damaged-snapshots.ts';
-import { randomFrom } from '../support/image-mutations.ts';
+import { randomFrom } from '../support/random.ts';
 import { damagesOf } from '../support/snapshot-mutations.ts';
 import { restore, snapshotWithDevices } from '../support/snapshots.ts';
 import { startVmm } from '../support/vmm.ts';

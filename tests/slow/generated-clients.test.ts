@@ -29,7 +29,7 @@ const VIEWS = {
   contract: { path: 'openapi.json', config: guestConfig(), messages: -1 },
 } as const;
 
-/** What each program has read. */
+/** Values that each program has read. */
 interface Read {
   readonly version: string;
   readonly state: string;

@@ -1,4 +1,4 @@
-// Five hundred lives of a VM with one of everything that the host gives: nothing is left, nothing grows.
+// 500 lifecycles of a VM with a device of each host resource: nothing is left, nothing grows.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,10 +13,10 @@ import { startVmm, type TestVmm } from '../support/vmm.ts';
 import { until } from '../support/wait.ts';
 
 const LIVES = 500;
-/** After so many what is loaded and compiled on the way is there. */
+/** Lifecycles after which all code is loaded and compiled. */
 const WARM = 50;
 const MIB = 2 ** 20;
-/** What 450 lives may add to the VMM's memory: a leak of 50 KiB in each would be more. */
+/** Most growth of the VMM's memory in 450 lifecycles: a leak of 50 KiB in each would be more. */
 const GROWTH = 20 * MIB;
 
 function residentOf(pid: number): number {
@@ -24,7 +24,7 @@ function residentOf(pid: number): number {
   return Number(kib) * 1024;
 }
 
-/** What is there of a VMM without a VM. */
+/** Processes, files and interfaces of a VMM without a VM. */
 function traces(vmm: TestVmm) {
   return {
     children: childrenOf(vmm.pid),
@@ -33,7 +33,7 @@ function traces(vmm: TestVmm) {
   };
 }
 
-/** What there may be less of: a thread or a descriptor of libuv's may have been on its way out. */
+/** Numbers that may decrease: a thread or a file descriptor of libuv may have been closing. */
 function counts(vmm: TestVmm): readonly number[] {
   return [readdirSync(`/proc/${vmm.pid}/task`).length, descriptorsOf(vmm.pid).length];
 }

@@ -16,7 +16,7 @@ import { startVmm, type TestVmm } from '../support/vmm.ts';
 import { until } from '../support/wait.ts';
 
 const REBOOTS = 200;
-/** What one reboot may take on a busy machine, in milliseconds. */
+/** Timeout of one reboot, in milliseconds. */
 const REBOOT_MS = 60_000;
 
 const KINDS = ['named', 'made', 'given', 'macvtap', 'user', 'listening', 'connecting'] as const;
@@ -110,7 +110,7 @@ function startServed({ folder }: TestVmm) {
   };
 }
 
-/** What the guest's init says first at each boot. */
+/** First output of the guest's init at each boot. */
 const BOOTED = 'NEPHOS-USERSPACE\n';
 
 /** A network that does not work after one boot is missed then: what it says after the next one does not count. */

@@ -13,7 +13,7 @@ const EXAMPLES = Number(process.env['NEPHOS_SCHEMATHESIS_EXAMPLES'] ?? '25');
 /** A server error; a request that was refused, or taken, against its schema; an undeclared status; a wrong verb. */
 const [ERROR, REFUSED, ACCEPTED, UNDECLARED, VERB] = ['ST101', 'ST202', 'ST201', 'ST103', 'ST204'];
 
-/** What is meant, in both documents. */
+/** Accepted findings in both documents. */
 const MEANT: readonly Meant[] = [
   {
     check: VERB ?? '',

@@ -109,5 +109,5 @@ async function innerShows(shell: Shell, since: number, holds: (text: string) => 
 
 const hasCard = (text: string): boolean => text.includes(` ${IDS}`);
 const hasTurn = (text: string): boolean => text.split('\nturn').length > 2;
-/** What was shown between the last two ends of a turn. */
+/** Output between the last two ends of a loop. */
 const lastTurn = (text: string): string => text.split('\nturn').at(-2) ?? '';

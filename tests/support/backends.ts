@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { REPO } from './vmm.ts';
 
-/** A vhost-user back-end that a test started, as a user would. */
+/** Process of a vhost-user back-end. */
 export interface Backend {
   readonly child: ChildProcess;
-  /** Settles when it has ended. */
+  /** Settles when it has exited. */
   readonly ended: Promise<unknown>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 }
@@ -41,7 +41,7 @@ export function startFsBackend(socket: string, folder: string): Backend {
   return start(program, [`--socket-path=${socket}`, '-o', `source=${folder}`]);
 }
 
-/** A network's back-end with its output: behind it one host answers pings to `address`. */
+/** Starts a back-end of a network with one host behind it, which answers pings to `address`. */
 export function startNetBackend(
   how: 'listen' | 'serve' | 'connect',
   socket: string,
@@ -51,7 +51,7 @@ export function startNetBackend(
 }
 
 /**
- * Starts what stands before a back-end at `behind` and refuses what rust-vmm's `vhost` refuses; its output has a line `refused: ...` for
+ * Starts a proxy before the back-end at `behind` that refuses what rust-vmm's `vhost` refuses; its output has a line `refused: ...` for
  * that, and `features ...` for each acknowledgement of features. A front-end connects to it, or it connects to a front-end.
  */
 export function startStrictProxy(
@@ -62,7 +62,7 @@ export function startStrictProxy(
   return startOwn('vhost-user-proxy', [how, socket, behind]);
 }
 
-/** A program of these tests, with its output. */
+/** Starts a program of tests/support and collects its output. */
 function startOwn(name: string, words: readonly string[]): Backend & { readonly output: () => string } {
   const program = join(REPO, `build/tests/support/${name}.js`);
   const backend = start(process.execPath, [program, ...words], 'pipe');

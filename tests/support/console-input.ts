@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Shell } from './shell.ts';
 import { until } from './wait.ts';
 
-/** On a virtio console it is Linux's magic SysRq key. */
+/** Linux's magic SysRq key on a virtio console. */
 const CTRL_O = 0x0f;
 
 /** Any other 7-bit characters, control characters among them, in an order that shows where some are missing. */
@@ -13,7 +13,7 @@ const TEXT = String.fromCharCode(
   ),
 );
 
-/** Types 64 KiB at once, as a paste does, and fails where the guest does not get each byte. */
+/** Types 64 KiB at once, like a paste, and fails unless the guest reads each byte. */
 export async function assertPasteArrives(shell: Shell): Promise<void> {
   const from = shell.shown().length;
   shell.type(

@@ -7,7 +7,7 @@ import { type Mutation, writeMutation } from './image-mutations.ts';
 import { childrenOf } from './processes.ts';
 import type { TestVmm } from './vmm.ts';
 
-/** QEMU is given up long before; machines may be busy. In milliseconds. */
+/** Time limit of an answer on a busy host, in milliseconds: QEMU is ended long before. */
 const DEADLINE_MS = 60_000;
 
 /** Boots a VM of the disks; the VM is gone where that is refused. */

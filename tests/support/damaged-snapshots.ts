@@ -6,11 +6,11 @@ import { childrenOf } from './processes.ts';
 import { copySnapshot, type Damage } from './snapshot-mutations.ts';
 import type { TestVmm } from './vmm.ts';
 
-/** QEMU is given up long before; machines may be busy. In milliseconds. */
+/** Time limit of an answer on a busy host, in milliseconds: QEMU is ended long before. */
 const DEADLINE_MS = 90_000;
-/** What a refusal is about beside the snapshot: a member of the configuration, or a device. */
+/** Subjects of an error other than the snapshot: a member of the configuration, or a device. */
 const PART = /\b(config|cpus|disks?|pmem|net|rng|serial|console|kernel|initramfs|memory|vsock|payload)\b/;
-/** What only a fault of the VMM says. */
+/** Texts that only a fault of the VMM has. */
 const OURS = /TypeError|RangeError|ReferenceError|is not a function|Cannot read|\[object |node:internal/;
 
 /**

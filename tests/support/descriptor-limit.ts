@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
-/** Lets a process open so many descriptors more than it has, by prlimit(1). */
+/** Limits how many more file descriptors a process can open, by prlimit(1). */
 export function limitDescriptors(pid: number, more: number): void {
   const numbers = readdirSync(`/proc/${pid}/fd`).map(Number);
   // the limit counts numbers, not descriptors: the lowest free ones are taken first
@@ -11,7 +11,7 @@ export function limitDescriptors(pid: number, more: number): void {
   execFileSync('prlimit', ['--pid', String(pid), `--nofile=${Math.max(limit, 1)}:`]);
 }
 
-/** Takes such a limit back. */
+/** Removes such a limit. */
 export function unlimitDescriptors(pid: number): void {
   execFileSync('prlimit', ['--pid', String(pid), '--nofile=4096:']);
 }

@@ -6,10 +6,10 @@ import { KERNEL } from './guest.ts';
 import type { ShellBlock } from './markdown.ts';
 import { REPO } from './vmm.ts';
 
-/** How long the commands of a document may take, in seconds. */
+/** Time limit of the commands of a document, in seconds. */
 const LIMIT_S = 240;
 
-/** What came of a document's commands. */
+/** Exit code and output of a document's commands. */
 export interface DocumentRun {
   readonly code: number | null;
   readonly output: string;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 const cache =
   process.env['NEPHOS_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nephos');
 
-/** What a program printed, and how it ended. */
+/** Output and exit code of a program. */
 export interface Outcome {
   readonly code: number | null;
   readonly output: string;

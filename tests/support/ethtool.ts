@@ -7,7 +7,7 @@ interface Feature {
 }
 
 /**
- * What ethtool does, in perl: finds the feature's number by its name (ETHTOOL_GSTRINGS of the features), and sets and reads its
+ * ethtool in perl: finds the number of a feature by its name (ETHTOOL_GSTRINGS), and sets and reads its
  * bit (ETHTOOL_SFEATURES, ETHTOOL_GFEATURES).
  */
 const PROGRAM = String.raw`

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 
-/** Nothing may hold up the VMM's event loop for longer, in seconds. */
+/** Longest stall of the VMM's event loop, in seconds. */
 const LIMIT = '0.05';
 
 const NAME = 'nephos_event_loop_stall_seconds';
 
-/** How often the VMM's event loop was looked at, and how often it was held up for too long; see docs/metrics.md. */
+/** Samples of the VMM's event loop, and those with too long a stall; see docs/metrics.md. */
 interface Stalls {
   readonly looks: number;
   readonly tooLong: number;
@@ -29,7 +29,7 @@ async function stallsOf(socketPath: string): Promise<Stalls> {
   return { looks, tooLong: looks - figure(`${NAME}_bucket{le="${LIMIT}"}`), page };
 }
 
-/** A request that holds up the event loop does so each time; a processor that others use is slow now and then. */
+/** A request that blocks the event loop does so each time; a busy processor is slow at times. */
 const ATTEMPTS = 3;
 
 /** Fails where the VMM's event loop is held up for more than 50 ms by one thing whenever `act` runs. */

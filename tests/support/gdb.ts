@@ -2,11 +2,11 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { until } from './wait.ts';
 
-/** A debugger's side of GDB's remote serial protocol. */
+/** Client of GDB's remote serial protocol. */
 export interface GdbClient extends Disposable {
   /** Sends a packet and returns the answer's text. */
   readonly ask: (text: string) => Promise<string>;
-  /** Sends a packet that has no answer yet. */
+  /** Sends a packet without waiting for its answer. */
   readonly tell: (text: string) => void;
 }
 

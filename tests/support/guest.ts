@@ -4,7 +4,7 @@ import { join } from 'node:path';
 const cache =
   process.env['NEPHOS_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nephos');
 
-/** Debian's cloud kernel, as `npm run setup` put it there. */
+/** Debian's cloud kernel, from `npm run setup`. */
 export const KERNEL = join(cache, 'guest', 'vmlinuz');
 /** busybox with a login on ttyS0 and hvc0. */
 export const INITRAMFS = join(cache, 'guest', 'initramfs.cpio.gz');
@@ -17,7 +17,7 @@ interface Options {
   readonly tools?: boolean;
 }
 
-/** The demo guest with its console on the serial port; members of `more` go over these. */
+/** Configuration of the demo guest with its console on the serial port; members of `more` replace these. */
 export function guestConfig(
   more: Readonly<Record<string, unknown>> = {},
   { tools = false }: Options = {},

@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** A name for an interface that no other test uses at the same time. */
+/** Returns a unique name for an interface. */
 export function interfaceName(): string {
   return `t${randomBytes(5).toString('hex')}`;
 }
 
-/** The host's interfaces. */
+/** Returns the names of the host's interfaces. */
 export function interfaces(): string[] {
   return readdirSync('/sys/class/net');
 }
@@ -34,7 +34,7 @@ function iproute(tool: string, words: readonly string[]): string {
   });
 }
 
-/** An interface that is there until the test ends. */
+/** Makes an interface until the test ends. */
 export function withInterface(name: string, ...words: string[]): Disposable & { readonly name: string } {
   ip(...words);
   return {

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB';
 
-/** So many more huge pages of 2 MiB until the test ends; other tests may add theirs at the same time. */
+/** Adds huge pages of 2 MiB until the test ends; other tests may add more at the same time. */
 export function withHugePages(pages: number): Disposable {
   const read = (name: string): number => Number(readFileSync(`${POOL}/${name}`, 'utf8'));
   const add = (more: number): void =>

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 
-/** A mounted file system that never answers, as a network mount whose server is gone. */
+/** A mounted file system that never answers, like a network mount without its server. */
 export interface HungMount extends Disposable {
   readonly path: string;
 }
 
-/** Mounts one: a FUSE file system whose server reads no request. Needs root and /dev/fuse. */
+/** Mounts a FUSE file system whose server reads no request. Needs root and /dev/fuse. */
 export function mountHung(path: string): HungMount {
   mkdirSync(path);
   const fd = openSync('/dev/fuse', 'r+');

@@ -5,7 +5,7 @@ import { createImage } from './images.ts';
 
 const MIB = 2 ** 20;
 
-/** An image as qemu-img makes it, and where its headers and tables are. */
+/** An image of qemu-img, with the places of its headers and tables. */
 export interface ImageSeed {
   readonly path: string;
   readonly contents: Buffer;
@@ -93,7 +93,7 @@ export function makeSeeds(folder: string): ImageSeed[] {
   return [raw, fresh, fresh, overlay, old, dynamic, fixed, vhdx, vhdx];
 }
 
-/** Values that are at the edges of what a field can say. */
+/** Boundary values of integer fields. */
 const VALUES = [
   0n,
   1n,
@@ -141,17 +141,6 @@ export function writeMutation(path: string, { seed, at, bytes, length }: Mutatio
     closeSync(file);
   }
   truncateSync(path, length);
-}
-
-/** Numbers from 0 to 1 (mulberry32), the same for the same seed. */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function fail(): never {

@@ -76,7 +76,7 @@ export function kataRsDisk(path: string): object {
 /** vm.create as runtime-rs sends it. */
 export function kataRs({ image, fs, vsock }: Sandbox): unknown {
   return {
-    // the kernel tells of each device that it finds: nobody logs in there
+    // the kernel logs each device that it finds; no test logs in there
     payload: {
       firmware: null,
       kernel: KERNEL,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Answer } from './answers.ts';
 import { startVmm, type TestVmm } from './vmm.ts';
 
-/** libvirt's way: it listens by itself, hands the socket down, and reads events from a FIFO. */
+/** Starts a VMM as libvirt does: with an inherited listening socket, and a FIFO for events. */
 export async function startAsLibvirt(folder: string): Promise<TestVmm & { readonly events: () => string }> {
   const socket = join(folder, 'guest-socket');
   const server = createServer();
@@ -42,7 +42,7 @@ export async function startAsLibvirt(folder: string): Promise<TestVmm & { readon
   };
 }
 
-/** What a FIFO holds just now. */
+/** Reads what is in a FIFO, without waiting. */
 function readNow(fd: number): string {
   const buffer = Buffer.alloc(65_536);
   try {

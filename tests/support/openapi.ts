@@ -28,7 +28,7 @@ interface Answered {
   readonly json: unknown;
 }
 
-/** What is wrong with an answer by a document: its status, or its body. */
+/** Returns the differences of an answer from a document: of its status, or of its body. */
 export function faultsOf(
   document: ServedDocument,
   { method, path }: Sent,

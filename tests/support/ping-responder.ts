@@ -5,7 +5,7 @@ const IPV4 = 0x0800;
 const ICMP = 1;
 const ECHO_REQUEST = 8;
 
-/** What a host with this address answers to an Ethernet frame: to ARP and to ICMP echoes, nothing else. */
+/** Answer of a host with this address to an Ethernet frame: to ARP and ICMP echo requests only. */
 export function answerTo(frame: Buffer, address: string): Buffer | undefined {
   const own = Buffer.from(address.split('.').map(Number));
   if (frame.length < 42) return undefined;

@@ -1,4 +1,4 @@
-/** Where the program is in memory, the headers with it. */
+/** Load address of the program, with its headers. */
 const BASE = 0x400000;
 const HEADERS = 64 + 56;
 

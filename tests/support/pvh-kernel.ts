@@ -3,7 +3,7 @@
  * (xen/include/public/arch-x86/hvm/start_info.h). Encodings are those of Intel's manual, volume 2.
  */
 
-/** Where the program and its texts lie in guest memory. */
+/** Address of the program and its texts in guest memory. */
 const BASE = 0x10_0000;
 
 /** The kernel writes one of these to COM1, and does so again for each byte that it receives there. */

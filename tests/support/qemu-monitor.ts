@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { openQmp, type Qmp } from '../../src/qemu/qmp/connection.ts';
 import { makeFolder } from './vmm.ts';
 
-/** A way of the test's own into the QEMU of a VMM, which has none for others. */
+/** Monitor of the QEMU of a VMM, for a test: other programs have none. */
 export interface Monitor extends Disposable {
   /** for the VMM: has it start QEMU with one monitor more */
   readonly env: NodeJS.ProcessEnv;
-  /** What QEMU's monitor for people answers to each command, from one moment to the next. */
+  /** Runs commands of QEMU's human monitor and returns their output. */
   readonly ask: (...commands: readonly string[]) => Promise<string[]>;
 }
 
-/** Puts a script in QEMU's place that starts the real one with a further monitor. */
+/** Writes a script in place of QEMU that starts QEMU with a further monitor. */
 export function openMonitor(): Monitor {
   const folder = makeFolder();
   const [program, socket] = [join(folder, 'qemu'), join(folder, 'monitor')];
@@ -24,7 +24,7 @@ export function openMonitor(): Monitor {
   return {
     env: { NEPHOS_QEMU: program },
     ask: async (...commands) => {
-      // kept, as QEMU's side of one that comes and goes is open a little longer than ours
+      // kept open: QEMU closes its side of a connection later than this side
       connection ??= connectTo(socket);
       const { qmp } = await connection;
       const answers: string[] = [];

@@ -9,12 +9,12 @@ import { guestConfig } from './guest.ts';
 import { interfaces } from './host-network.ts';
 import { makeImage } from './images.ts';
 import { childrenOf, isAlive } from './processes.ts';
-import { KILL_SEED, momentsIn, numbers } from './random.ts';
+import { KILL_SEED, momentsIn, randomFrom } from './random.ts';
 import { makeFolder, startVmm, type TestVmm } from './vmm.ts';
 import { until, within } from './wait.ts';
 
 /*
- * Signals at random moments of what a VMM does. Whichever process gets one: the next boot works, nothing is left, the exit code is
+ * Signals at random moments of operations. For each process: the next boot works, nothing is left, the exit code is
  * right.
  */
 
@@ -34,7 +34,7 @@ const SIGNALS = [
 ] as const;
 type Sent = (typeof SIGNALS)[number];
 
-/** What every VMM of a run uses, one after the other. */
+/** Files that all VMMs of a run use, one after another. */
 interface Site {
   readonly folder: string;
   readonly socket: string;
@@ -42,7 +42,7 @@ interface Site {
   readonly good: string;
 }
 
-/** Something during which a signal comes. */
+/** Operation during which a signal is sent. */
 interface Scenario {
   readonly name: string;
   /** Brings the VMM to where it begins. */
@@ -86,7 +86,7 @@ const SCENARIOS: readonly Scenario[] = [
 
 /** Runs so many kills; the scenarios and the signals change in turn, the moments are random. */
 export async function killAtRandom(context: TestContext, kills: number): Promise<void> {
-  const random = numbers(KILL_SEED);
+  const random = randomFrom(KILL_SEED);
   const folder = makeFolder();
   const site = { folder, socket: join(folder, 'api.sock'), good: join(folder, 'good') };
   try {
@@ -151,7 +151,7 @@ async function migrate(vmm: TestVmm, { folder }: Site): Promise<Answer> {
   return vmm.put('vm.send-migration', { destination_url: `unix:${socket}` });
 }
 
-/** The destination of a migration: a VMM that waits for a VM. Its answer is looked at by nobody. */
+/** Starts the destination of a migration: a VMM that waits for a VM. Its answer is not used. */
 async function startPeer({ withPeer = false }: Scenario, site: Site): Promise<TestVmm | undefined> {
   if (!withPeer) return undefined;
   const peer = await startVmm();
@@ -160,7 +160,7 @@ async function startPeer({ withPeer = false }: Scenario, site: Site): Promise<Te
   return peer;
 }
 
-/** How long it takes here, in milliseconds. */
+/** Measures the duration of a scenario on this host, in milliseconds. */
 async function measure(scenario: Scenario, site: Site): Promise<number> {
   await using vmm = await startVmm({ socket: site.socket });
   await using peer = await startPeer(scenario, site);
@@ -227,7 +227,7 @@ interface Survivor {
   readonly peer: TestVmm | undefined;
 }
 
-/** A VMM that lives answers, ends its VM whatever has become of it, and boots another. */
+/** Fails unless a running VMM answers, deletes its VM in any state, and boots another. */
 async function stillWorks(vmm: TestVmm, { site, answer, isStopped, peer }: Survivor): Promise<void> {
   const looks = async (): Promise<void> => {
     assert.ok([200, 404].includes((await vmm.get('vm.info')).status));
@@ -257,7 +257,7 @@ async function end(vmm: TestVmm): Promise<void> {
   assert.ok(!existsSync(vmm.socket));
 }
 
-/** Nothing that a VM had of the host is left: no interface and no socket. */
+/** Fails where an interface or a socket of a VM is left. */
 function assertGone(site: Site): void {
   assert.deepEqual(
     interfaces().filter((name) => name.startsWith(TAP)),

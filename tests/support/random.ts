@@ -1,16 +1,19 @@
-/** Random moments that are the same for the same seed: `NEPHOS_KILL_SEED` has those of another run again. */
+/** Seed of the moments of kills: `NEPHOS_KILL_SEED` repeats those of another run. */
 export const KILL_SEED = Number(process.env['NEPHOS_KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Numbers from 0 to 1 that are the same for the same seed. */
-export function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed >>> 0; ;) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    yield state / 2 ** 32;
-  }
+/** Returns a function whose numbers from 0 to 1 are the same for the same seed (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b_79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
-/** So many moments in milliseconds, one in each part of a time and a little beyond its end. */
-export function momentsIn(duration: number, count: number, random: Generator<number, never>): number[] {
+/** Returns `count` moments in milliseconds, one in each part of a duration and of 10 % after it. */
+export function momentsIn(duration: number, count: number, random: () => number): number[] {
   const part = (duration * 1.1) / count;
-  return Array.from({ length: count }, (_, i) => Math.round((i + random.next().value) * part));
+  return Array.from({ length: count }, (_, i) => Math.round((i + random()) * part));
 }

@@ -2,13 +2,13 @@ import * as fc from 'fast-check';
 import type { Arbitrary } from 'fast-check';
 import type { Field, Struct } from '../../src/schema/field.ts';
 
-/** What texts are made of: the same few names and paths again and again, so that requests meet each other's traces. */
+/** Texts of requests: few names and paths, so that requests refer to each other's devices. */
 export interface Pool {
   readonly names: readonly string[];
   readonly paths: readonly string[];
 }
 
-/** A request body and how well it was meant. */
+/** A request body and its kind. */
 export interface Body {
   readonly kind: 'valid' | 'nearly valid' | 'hostile';
   readonly text: string;
@@ -16,7 +16,7 @@ export interface Body {
 
 const SIZES = [0, 1, 4096, 2 ** 20, 128 * 2 ** 20, 2 ** 30, 2 ** 31, 2 ** 32, 2 ** 40, 2 ** 53 - 1];
 
-/** What no member expects. */
+/** Values that no member accepts. */
 const anything = fc.oneof(
   fc.constantFrom<unknown>(
     null,
@@ -57,7 +57,7 @@ export function bodiesFor(struct: Struct, pool: Pool): Arbitrary<Body> {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Members that may be left out mostly are: with all of them at once something is always refused. */
+/** Leaves out most optional members: with all of them every request would be refused. */
 function valuesOf(struct: Struct, pool: Pool): Arbitrary<Json> {
   const members = Object.entries(struct.fields).map(([name, field]): [string, Arbitrary<unknown>] => {
     const value = valueOf(name, field, pool);
@@ -85,7 +85,7 @@ function scalarOf(name: string, document: Json, pool: Pool): Arbitrary<unknown> 
 }
 
 function textOf(name: string, { names, paths }: Pool): Arbitrary<unknown> {
-  // a back-end that may come is waited for a minute: what is at its path is tested elsewhere
+  // the VMM waits a minute for a back-end: other tests have its path
   if (name === 'vhost_socket' || name === 'socket') return fc.constantFrom(...paths).map((path) => [path]);
   if (name.endsWith('mac'))
     return fc.constantFrom('52:54:00:12:34:56', '01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff', 'x');

@@ -196,7 +196,7 @@ function writeAt(path: string, bytes: Buffer, at: number): void {
   }
 }
 
-/** Something else is where a file was. */
+/** A file is replaced by something else. */
 const replaced: Kind = (_snapshot, random) => {
   const file = one(random, [CONFIG, STATE, MANIFEST, MEMORY]);
   const how = one(random, [

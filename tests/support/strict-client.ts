@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 
-/** What one of its reads takes; each must be UTF-8 by itself. */
+/** Size of one read of the client; each must be UTF-8 by itself. */
 const READ_BYTES = 256;
 
 /** An answer that the client could read. */
@@ -15,7 +15,7 @@ export interface StrictAnswer {
   readonly ms: number;
 }
 
-/** A client on one connection that never goes away, and that understands no more of HTTP than the original's. */
+/** Client on one permanent connection that reads HTTP as Cloud Hypervisor's api_client does. */
 export interface StrictClient extends Disposable {
   readonly get: (name: string) => Promise<StrictAnswer>;
   /** text is sent as it is, anything else as JSON */
@@ -30,7 +30,7 @@ export async function connectStrict(path: string): Promise<StrictClient> {
   const call = async (method: string, name: string, body?: unknown): Promise<StrictAnswer> => {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
     const started = performance.now();
-    // each of these is a write of its own, as the original's are
+    // each is a write of its own, as in Cloud Hypervisor's client
     socket.write(`${method} /api/v1/${name} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n`);
     if (text !== undefined) socket.write(`Content-Length: ${Buffer.byteLength(text)}\r\n`);
     socket.write('\r\n');
@@ -44,7 +44,7 @@ export async function connectStrict(path: string): Promise<StrictClient> {
   };
 }
 
-/** Collects what comes until the original would say that it is whole. */
+/** Collects bytes until Cloud Hypervisor's client would find the answer complete. */
 function readFrom(socket: Socket): { readonly message: () => Promise<Buffer> } {
   let bytes = Buffer.alloc(0);
   let ended: string | undefined;
@@ -65,7 +65,7 @@ function readFrom(socket: Socket): { readonly message: () => Promise<Buffer> } {
       for (;;) {
         const length = wholeLength(bytes);
         if (length !== undefined) {
-          assert.equal(bytes.length, length, 'nothing follows an answer that nobody asked for');
+          assert.equal(bytes.length, length, 'an answer is followed by nothing');
           const message = bytes;
           bytes = Buffer.alloc(0);
           return message;
@@ -77,7 +77,7 @@ function readFrom(socket: Socket): { readonly message: () => Promise<Buffer> } {
   };
 }
 
-/** How long the answer is once its head is there: it knows of a body by the text `Content-Length: ` alone. */
+/** Length of an answer whose head is complete: only the text `Content-Length: ` announces a body. */
 function wholeLength(bytes: Buffer): number | undefined {
   const text = bytes.toString('latin1');
   const end = text.indexOf('\r\n\r\n');
@@ -94,7 +94,7 @@ function announced(head: string): number | undefined {
   return Number(number);
 }
 
-/** The original's rules, and the order of the headers that its server keeps to. */
+/** Parses an answer by the rules of Cloud Hypervisor's client, and checks the order of the headers of its server. */
 export function parseAnswer(message: Buffer): Omit<StrictAnswer, 'ms'> {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   for (let at = 0; at < message.length; at += READ_BYTES) {

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from './wait.ts';
 
-/** A TPM that swtpm emulates, as a user would start it. */
+/** Process of swtpm, which emulates a TPM. */
 export interface TestTpm {
   readonly socket: string;
   readonly [Symbol.asyncDispose]: () => Promise<void>;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** An API socket's address for clients that know TCP alone. */
+/** Address of an API socket for clients that support TCP only. */
 export interface TcpProxy extends AsyncDisposable {
   /** e.g. `http://127.0.0.1:40123/api/v1` */
   readonly url: string;

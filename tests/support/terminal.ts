@@ -6,11 +6,11 @@ import { type Shell, shellOn } from './shell.ts';
 export interface TestTerminal {
   /** e.g. `/dev/pts/3` */
   readonly path: string;
-  /** What is typed and shown; closing it closes the terminal. */
+  /** Input and output; closing it closes the terminal. */
   readonly shell: Shell;
   /** All of its settings in stty's own form: equal means exactly as before. */
   readonly settings: () => string;
-  /** Whether each byte goes straight through: no lines, no echo, no signals. */
+  /** Whether it is in raw mode: no lines, no echo, no signals. */
   readonly isRaw: () => boolean;
   readonly [Symbol.dispose]: () => void;
 }

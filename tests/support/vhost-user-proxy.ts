@@ -1,4 +1,4 @@
-// Stands before a vhost-user back-end and is as strict as rust-vmm's crates: a front-end that breaks a rule loses its connection.
+// A proxy before a vhost-user back-end, as strict as rust-vmm's crates: a front-end that violates a rule is disconnected.
 // node vhost-user-proxy.js listen|connect <socket> <socket of the back-end>. Serves one connection after the other.
 import { closeSync } from 'node:fs';
 import { acceptBackEnds, connectToBackEnds } from '../../src/host/vhost-user/back-end-connections.ts';

@@ -1,7 +1,7 @@
 import type { Message } from '../../src/host/vhost-user/message.ts';
 
 /*
- * What rust-vmm's `vhost` and `vhost-user-backend` ask of a front-end (vhost 0.17): back-ends that are built with them end the connection
+ * Rules of rust-vmm's `vhost` and `vhost-user-backend` for a front-end (vhost 0.17): back-ends built with them close the connection
  * otherwise. Requests and bits are those of the vhost-user specification.
  */
 

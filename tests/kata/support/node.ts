@@ -14,7 +14,7 @@ import { addDiagnostics, until } from '../../support/wait.ts';
 
 const run = promisify(execFile);
 
-/** How long one command may take, in milliseconds: a pod boots a guest. */
+/** Timeout of one command, in milliseconds: a pod boots a guest. */
 const COMMAND_MS = 300_000;
 
 /** The image of all containers. */

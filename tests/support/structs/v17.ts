@@ -4,7 +4,7 @@ import { V40 } from './v40.ts';
 /** A configuration's members that no release has before v18, wherever they stand. */
 export const AFTER_V17 = ['payload', 'pci_segment', 'pvpanic', 'debug_console', 'platform', 'features'];
 
-/** What the revision of the contract (July 2021) answers, where it differs from v40. */
+/** Answers of the revision of the contract (July 2021), where they differ from v40. */
 export const V17: Structs = {
   VmmPingResponse: { version: 'String' },
   PciDeviceInfo: structOf(V40, 'PciDeviceInfo'),

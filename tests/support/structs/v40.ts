@@ -1,6 +1,6 @@
 import type { Structs } from './decode.ts';
 
-/** What Cloud Hypervisor v40 answers, as it is built by default for x86-64. */
+/** Answers of Cloud Hypervisor v40, in its default build for x86-64. */
 export const V40: Structs = {
   VmmPingResponse: { build_version: 'String', version: 'String', pid: 'i64', features: 'String[]' },
   PciDeviceInfo: { id: 'String', bdf: 'PciBdf' },

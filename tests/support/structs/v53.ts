@@ -1,10 +1,10 @@
 import { structOf, type Structs } from './decode.ts';
 import { V40 } from './v40.ts';
 
-/** What every device on the PCI bus has. */
+/** Members of each device on the PCI bus. */
 const ON_PCI = { id: 'String?', iommu: 'bool=', pci_segment: 'u16=', pci_device_id: 'u8?' };
 
-/** What Cloud Hypervisor v53 reads, as it is built by default for x86-64, where it differs from v40. */
+/** Answers that Cloud Hypervisor v53 reads, in its default build for x86-64, where they differ from v40. */
 export const V53: Structs = {
   ...V40,
   VmConfig: {

@@ -216,7 +216,7 @@ test('vm.resize and vm.resize-zone of RAM by virtio-mem', async (t) => {
     await t.test('sizes that a zone cannot have are refused', async () => {
       await refuses(vmm, 'vm.resize-zone', [
         [{ id: 'none', desired_ram: 512 * MIB }, /no memory zone is called "none"/],
-        [{ id: 'fixed', desired_ram: 512 * MIB }, /cannot grow: it was booted without hotplug_size/],
+        [{ id: 'fixed', desired_ram: 512 * MIB }, /cannot grow: hotplug_size is not set/],
         [{ id: 'grows', desired_ram: 255 * MIB }, /must be 268435456 at least/],
         [{ id: 'grows', desired_ram: 769 * MIB }, /must be 805306368 at most/],
         [{ id: 'grows', desired_ram: 257 * MIB }, /multiple of 2 MiB/],

@@ -27,6 +27,18 @@ import type { Vm } from '../vm.ts';
 import { untilReleased, type NewDevice } from './wait-release.ts';
 import { untilNoPendingRelease } from './pending-releases.ts';
 
+/*
+ * Hot-plug and hot-unplug of devices of a machine that runs.
+ *
+ *   add.ts               attaches a device; wait-release.ts, pending-releases.ts: waits for the guest before
+ *   remove.ts            asks the guest to release a device; release-times.ts: time limits of these requests
+ *   ejected.ts           releases a device that the guest has ejected
+ *   vcpu-release.ts      the same for vCPUs, which resize/ removes
+ *
+ * States of a device: attached, `detaching` (the guest was asked), `ejected` (QEMU no longer has it), released. Invariant: id, slot and
+ * host resources of a device stay in use until it is released.
+ */
+
 const log = createLog('hotplug');
 
 /**

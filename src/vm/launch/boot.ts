@@ -12,6 +12,22 @@ import { planLaunch } from './planned-machine.ts';
 import { prepareHost } from './prepare-host.ts';
 import { startMachine } from './start-machine.ts';
 
+/*
+ * Launch: a machine starts in one direction, by plain calls. Three recipes use the same steps:
+ *
+ *   step              file                                      boot    snapshot/restore.ts    migration/receive.ts
+ *   own resources     machine-start.ts                           x              x                      x
+ *   place devices     plan/placement.ts, restored-layout.ts      x              x                      x
+ *   prepare the host  prepare-host.ts                            x              x                      x
+ *   plan              planned-machine.ts, restored-plan.ts       x              x                      x
+ *   start QEMU        start-machine.ts                           x              x                      x
+ *   load the state    load-snapshot.ts, qemu/qmp/migration.ts                   x                      x
+ *   activate          activate.ts                                x              x                      x
+ *
+ * Invariants: until `complete`, a `MachineStart` owns everything that the start has made and releases it where the start fails. The plan
+ * is made once; the steps of each device and the layout of RAM stay with the machine. Nothing here changes the VM.
+ */
+
 /** A boot or a reboot. */
 export interface BootRequest {
   readonly config: VmConfig;

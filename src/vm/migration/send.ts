@@ -19,6 +19,16 @@ import type { Vm } from '../vm.ts';
 import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
 
+/*
+ * Live migration between two VMMs over one connection. The source offers configuration and description of its machine (`messages.ts`),
+ * the destination starts a machine that waits, and answers; then QEMU sends RAM and states over the same connection.
+ *
+ *   send.ts      vm.send-migration: the VM is Paused afterwards, or continues where the migration fails
+ *   receive.ts   vm.receive-migration, a recipe of launch/; sender.ts: the source as the destination sees it
+ *
+ * Invariant: the guest runs on one side at most. The source resumes it only after the destination has refused or QEMU has failed.
+ */
+
 const log = createLog('move');
 
 /** Time limit of the destination until its QEMU waits, in milliseconds. It may wait for back-ends of its devices first. */

@@ -11,6 +11,18 @@ import { NOTHING_KNOWN } from './resources.ts';
 import type { Machine } from '../machine.ts';
 import type { Live, Vm } from '../vm.ts';
 
+/*
+ * Reads a machine that runs, and changes nothing.
+ *
+ *   info.ts             vm.info; device-tree.ts, resources.ts: its devices
+ *   counters.ts         vm.counters; latencies.ts: latencies of disks
+ *   metrics.ts          Prometheus
+ *   machine-watch.ts    events of QEMU; driver-watch.ts: activations by the guest's drivers; follow-debugger.ts
+ *   post-codes.ts       codes that the guest writes to port 0x80
+ *
+ * Invariant: an answer never waits long for QEMU, which may be stopped or hung: `latest.ts` returns the last value then.
+ */
+
 /** The last answer, and the values that it was made from. */
 interface Answered {
   readonly parts: readonly unknown[];

@@ -7,6 +7,17 @@ import { checkBalloon, resizeBalloon } from './balloon.ts';
 import { checkRam, resizeRam } from './ram.ts';
 import { resizeVcpus } from './vcpus.ts';
 
+/*
+ * vm.resize, vm.resize-zone and vm.resize-disk.
+ *
+ *   resize.ts    vCPUs, RAM and balloon of a booted VM: vcpus.ts, ram.ts (virtio-mem), dimm.ts, balloon.ts
+ *   config.ts    the same for a VM that is not booted: its configuration only
+ *   disk.ts      size of a disk
+ *
+ * Invariant: a size is checked before anything is changed. The configuration of the VM has the size that was asked for; the guest may
+ * reach it later, or never.
+ */
+
 /** One part of vm.resize. All parts are checked before the first is done. */
 interface Part {
   readonly name: 'desired_vcpus' | 'desired_ram' | 'desired_balloon';

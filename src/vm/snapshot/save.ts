@@ -30,6 +30,19 @@ import { saveMemory } from './save-memory.ts';
 import type { SavedState } from './snapshot-state.ts';
 import { zoneFilesOf } from './zone-files.ts';
 
+/*
+ * Snapshots: a directory with `config.json`, `state.json`, `memory-ranges` and `manifest.json`.
+ *
+ *   save.ts            vm.snapshot of a paused VM; save-memory.ts: its RAM
+ *   restore.ts         vm.restore, a recipe of launch/
+ *   read-snapshot.ts   checks a snapshot: manifest.ts, snapshot-state.ts, overrides.ts
+ *   memory-source.ts   decides which RAM is mapped and which is copied: restore-memory.ts, zone-files.ts
+ *   load-snapshot.ts   loads RAM and states into the machine
+ *
+ * Invariants: the manifest is written last, so a directory without it is no complete snapshot. Files of a snapshot are never changed:
+ * clones map them privately. All of a snapshot is checked before a machine is made from it.
+ */
+
 const log = createLog('snapshot');
 
 /**

@@ -8,36 +8,45 @@ import { deferred, type Deferred } from '../../util/deferred.ts';
 import type { Qmp } from '../qmp/connection.ts';
 
 /*
- * The machine's buses as its processor reaches them, while it stands still. QEMU has this way for its own tests
- * (docs/devel/testing/qtest): a line for each access over a stream. Its monitors can write ports, but no memory of a device's.
+ * Access to the guest's I/O ports and memory while its vCPUs are stopped, by QEMU's qtest protocol (docs/devel/testing/qtest): one
+ * line for each access. QEMU's monitors can write ports, but not the memory of a device.
+ *
+ * - guest-bus.ts                              the connection: reads and writes of ports and memory
+ * - pci-config.ts, msix.ts                    a PCI function's configuration space and its MSI-X table
+ * - pci-hotplug.ts                            QEMU's ACPI hot-plug registers: ejects a device without its guest
+ * - virtio-registers.ts, virtio-function.ts   a virtio device: its registers, and all state that a guest has set
+ * - virtio-status.ts                          progress of a device's queue, over QMP
+ *
+ * A QEMU has one connection, opened at the first use and open until QEMU exits. Invariants: the vCPUs are stopped; accesses are
+ * done in the order of the calls; selector registers have the guest's values again afterwards.
  */
 
-/** How many bytes one access moves, and the protocol's letter for it. */
+/** Width of an access in bytes, and the protocol's letter for it. */
 const LETTERS = { 1: 'b', 2: 'w', 4: 'l' } as const;
 export type Width = keyof typeof LETTERS;
 
-/** Registers that are reached by their offset, or address. */
+/** Registers by offset, or memory by address. */
 export interface Registers {
   readonly read: (offset: number, width: Width) => Promise<number>;
   readonly write: (offset: number, width: Width, value: number) => Promise<void>;
 }
 
-/** How long QEMU may take to answer, in milliseconds: it does at once. */
+/** Deadline for an answer, in milliseconds: QEMU answers at once. */
 const ANSWER_MS = 60_000;
 
-/** What a processor can reach. Accesses are done in the order in which they are asked for. */
+/** Address spaces of a vCPU. Accesses are done in the order of the calls. */
 export interface GuestBus {
   readonly ports: Registers;
-  /** guest addresses: RAM and what devices have in their place */
+  /** guest-physical addresses: RAM and memory of devices */
   readonly memory: Registers;
 }
 
 const NAME = 'guest-bus';
 
-/** The open ones: QEMU takes no second one of a name, so each stays until its QEMU ends. */
+/** Open connections. QEMU cannot remove the object again, so that each stays open until its QEMU exits. */
 const open = new WeakMap<Qmp, Promise<GuestBus>>();
 
-/** The buses of a machine, which must not run meanwhile. Rejects where QEMU does not give them. */
+/** Returns access to the buses of a machine whose vCPUs are stopped. Rejects where QEMU refuses it. */
 export function guestBus(qmp: Qmp): Promise<GuestBus> {
   let bus = open.get(qmp);
   if (bus === undefined) open.set(qmp, (bus = openBus(qmp)));
@@ -63,18 +72,18 @@ async function openBus(qmp: Qmp): Promise<GuestBus> {
   return busOn(stream);
 }
 
-/** The buses behind a connection to QEMU. */
+/** Speaks the protocol on a connection to QEMU. */
 export function busOn(stream: Duplex): GuestBus {
   const waiting: Deferred<string>[] = [];
   const lines = createInterface({ input: stream });
   lines.on('line', (line) => waiting.shift()?.resolve(line));
-  // a QEMU that crashes before it has read a line resets the connection, which readline tells again as its own error
+  // a crash of QEMU before it has read a line resets the connection; readline reports that error again
   for (const one of [lines, stream]) one.on('error', () => undefined);
   stream.once('close', () => {
-    for (const one of waiting.splice(0)) one.reject(new Error('the machine has ended'));
+    for (const one of waiting.splice(0)) one.reject(new Error('QEMU has exited'));
   });
   const ask = async (line: string): Promise<string> => {
-    if (stream.destroyed) throw new Error('the machine has ended');
+    if (stream.destroyed) throw new Error('QEMU has exited');
     const answer = deferred<string>();
     waiting.push(answer);
     stream.write(`${line}\n`);
@@ -93,9 +102,9 @@ export function busOn(stream: Duplex): GuestBus {
   return { ports: registers('in', 'out'), memory: registers('read', 'write') };
 }
 
-/** A guest may have put a device anywhere, and QEMU ends when it is given what is no address. */
+/** A guest may have placed a device at any number, and QEMU exits at one that is no address. */
 function address(offset: number): string {
   if (!Number.isSafeInteger(offset))
-    throw new Error(`the guest has a device at ${offset}, beyond all memory`);
+    throw new Error(`the guest has a device at ${offset}, which is no address`);
   return String(offset);
 }

@@ -2,25 +2,25 @@ import type { GuestBus, Registers } from './guest-bus.ts';
 import { capabilitiesOf, PCI, PCI_COMMAND } from './pci-config.ts';
 
 /*
- * A PCI function's message-signalled interrupts (PCI Local Bus Specification 3.0, 6.8.2): a table in its memory, of which each
- * entry is a message that is written somewhere to interrupt a processor.
+ * MSI-X of a PCI function (PCI Local Bus Specification 3.0, 6.8.2): a table in the memory of the function. Each entry is a message,
+ * which the function writes to an address to interrupt a processor.
  */
 
 const CAPABILITY = 0x11;
-/** Where things are in the capability. */
+/** Offsets in the capability. */
 const CONTROL = 2;
 const TABLE = 4;
 const ENTRY_WORDS = 4;
 const MASKED = 1;
 
-/** What a guest has set. */
+/** MSI-X state that a guest has set. */
 export interface MsixState {
   control: number;
   /** the table, in words of 32 bits: address (lower and upper half), data, control of each entry */
   table: number[];
 }
 
-/** Reads what a guest has set; undefined for a function without such interrupts, or whose table the guest has put nowhere. */
+/** Reads the state; undefined for a function without MSI-X, or whose table the guest has not placed. */
 export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixState | undefined> {
   const found = await findTable(space);
   if (found === undefined) return undefined;
@@ -31,7 +31,7 @@ export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixSta
   return { control: await space.read(found.at + CONTROL, 2), table };
 }
 
-/** Sets it in a function whose registers are where they were. */
+/** Writes the state to a function whose BARs are written already. */
 export async function writeMsix(
   bus: GuestBus,
   space: Registers,
@@ -47,7 +47,7 @@ export async function writeMsix(
   await space.write(found.at + CONTROL, 2, control);
 }
 
-/** Sends the message of an entry, as the function does; nothing where the guest wants none. */
+/** Sends the message of an entry, as the function does. A masked entry sends none. */
 export async function sendMessage({ memory }: GuestBus, { table }: MsixState, vector: number): Promise<void> {
   const [low, high, data, control] = table.slice(vector * ENTRY_WORDS, (vector + 1) * ENTRY_WORDS);
   if (low === undefined || high === undefined || data === undefined || control === undefined) return;
@@ -55,9 +55,9 @@ export async function sendMessage({ memory }: GuestBus, { table }: MsixState, ve
 }
 
 interface Table {
-  /** of the capability in the configuration space */
+  /** offset of the capability in the configuration space */
   readonly at: number;
-  /** the guest's */
+  /** guest-physical */
   readonly address: number;
   readonly words: number;
 }
@@ -69,14 +69,14 @@ async function findTable(space: Registers): Promise<Table | undefined> {
   const [control, table] = [await space.read(at + CONTROL, 2), await space.read(at + TABLE, 4)];
   const index = table & 7;
   const low = await space.read(PCI.bar(index), 4);
-  // bits 2 and 1 of a BAR (6.2.5.1): the next one has its upper half
+  // bits 2 and 1 of a BAR (6.2.5.1): the next BAR has the upper half of the address
   const high = (low & 6) === 4 ? await space.read(PCI.bar(index + 1), 4) : 0;
   const base = high * 2 ** 32 + (low - (low & 0xf));
   if (base === 0) return undefined;
   return { at, address: base + (table - index), words: ((control & 0x7ff) + 1) * ENTRY_WORDS };
 }
 
-/** The function answers at its place in memory meanwhile, also where its guest has that switched off. */
+/** Enables the function's memory during `act`, where its guest has disabled it. */
 async function withMemory<T>(space: Registers, act: () => Promise<T>): Promise<T> {
   const command = await space.read(PCI.command, 2);
   if ((command & PCI_COMMAND.memory) !== 0) return act();

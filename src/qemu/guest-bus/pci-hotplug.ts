@@ -5,25 +5,25 @@ import { QemuError } from '../process/qemu-error.ts';
 import { inBackground } from '../../util/background.ts';
 
 /*
- * The registers by which a guest's ACPI tables answer QEMU's hot-plug of PCI devices (docs/specs/acpi_pci_hotplug in QEMU's
- * documentation), for the machine type `pc`.
+ * Registers of QEMU's ACPI hot-plug of PCI devices (docs/specs/acpi_pci_hotplug in QEMU's documentation), for the machine type
+ * `pc`.
  */
 
 const PORT = 0xae00;
 const EJECT = PORT + 0x08;
 const SELECT_BUS = PORT + 0x10;
 
-/** How long QEMU may take, in milliseconds: it does it at once. */
-const PATIENCE_MS = 20_000;
+/** Deadline for the removal, in milliseconds: QEMU removes a device at once. */
+const REMOVAL_MS = 20_000;
 
 interface Ejected {
-  /** QEMU's */
+  /** id in QEMU */
   readonly id: string;
   /** on bus 0 */
   readonly slot: number;
 }
 
-/** Takes a device out of a machine that stands still, without a word to its guest. It is gone when this returns. */
+/** Removes a device from a machine whose vCPUs are stopped, without its guest. Rejects with QemuError. */
 export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }: Ejected): Promise<void> {
   const gone = deferred<void>();
   const stopListening = qemu.onEvent((message) => {
@@ -32,10 +32,10 @@ export async function ejectDevice(qemu: Qemu, { ports }: GuestBus, { id, slot }:
   gone.promise.catch(() => undefined);
   const onExit = qemu.ended.then(({ detail }) => gone.reject(new QemuError(`QEMU ended: ${detail}`)));
   inBackground('QEMU', onExit);
-  const late = new QemuError(`QEMU did not take the device out within ${PATIENCE_MS / 1000} s`, id);
-  const timer = setTimeout(() => gone.reject(late), PATIENCE_MS).unref();
+  const late = new QemuError(`QEMU did not remove the device within ${REMOVAL_MS / 1000} s`, id);
+  const timer = setTimeout(() => gone.reject(late), REMOVAL_MS).unref();
   try {
-    // one that the guest was asked for already is not asked for again
+    // QEMU refuses a second request for the same device
     await qemu.qmp.execute('device_del', { id }).catch(() => undefined);
     const selected = await ports.read(SELECT_BUS, 4);
     await ports.write(SELECT_BUS, 4, 0);

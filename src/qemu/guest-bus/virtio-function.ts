@@ -12,35 +12,35 @@ import {
 } from './virtio-registers.ts';
 
 /*
- * All that a guest has set in a virtio device on PCI, for devices that QEMU does not save: it is read from the registers, and set
- * again in the order in which drivers do it (virtio 1.2, 3.1.1).
+ * State that a guest has set in a virtio device on PCI, for devices that QEMU does not save. It is read from the registers, and
+ * written again in the order of a driver (virtio 1.2, 3.1.1).
  */
 
-/** What a guest has set. */
+/** State of a device that a guest has set. Its members are part of the format of snapshots. */
 export interface FunctionState {
   command: number;
   places: number[];
   msix?: MsixState | undefined;
-  /** that its driver took, lower and upper 32 bits */
+  /** features that the driver has accepted, lower and upper 32 bits */
   features: number[];
   status: number;
   configVector: number;
   queues: QueueState[];
-  /** which feature words and which queue the registers show */
+  /** values of the registers that select a word of features or a queue */
   selected: number[];
 }
 
-/** What a guest has set of one queue. */
+/** State of one queue. */
 export interface QueueState {
   /** number of entries */
   size: number;
   vector: number;
   enabled: boolean;
-  /** guest addresses of its three areas, each the lower and the upper 32 bits */
+  /** guest-physical addresses of its three areas, each as lower and upper 32 bits */
   areas: number[];
 }
 
-/** The registers that choose what others show. */
+/** Registers that select the contents of others. */
 const SELECTORS = [
   { at: 0, width: 4 },
   { at: COMMON.featureSelect, width: 4 },
@@ -68,7 +68,7 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
   });
 }
 
-/** Sets the state of a device that is as after a reset. */
+/** Writes the state to a device that was reset. */
 export async function writeFunction(bus: GuestBus, slot: number, state: FunctionState): Promise<void> {
   await onConfigSpace(bus, slot, async (space) => {
     await writeHeader(space, state.places);

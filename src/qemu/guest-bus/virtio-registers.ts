@@ -2,8 +2,8 @@ import type { Registers, Width } from './guest-bus.ts';
 import { capabilitiesOf } from './pci-config.ts';
 
 /*
- * The registers of a virtio device on PCI (virtio 1.2, 4.1.4), through the window that its configuration space has for
- * whoever cannot reach memory (4.1.4.9): it works before the guest has placed the device anywhere.
+ * Registers of a virtio device on PCI (virtio 1.2, 4.1.4), by the window in its configuration space (4.1.4.9). The window works
+ * before the guest has placed the BARs of the device.
  */
 
 /** Registers of the common structure (4.1.4.3). */
@@ -31,13 +31,13 @@ const VENDOR_SPECIFIC = 9;
 
 export interface VirtioRegisters {
   readonly common: Registers;
-  /** Reads, and by that clears, what the device has to tell; its interrupt falls. */
+  /** Reads and by that clears the interrupt status. */
   readonly takeInterrupt: () => Promise<void>;
-  /** Tells the device so many times that its first queue has something. */
+  /** Notifies the device of its first queue, so many times. */
   readonly kick: (times: number) => Promise<void>;
 }
 
-/** Finds the registers by what a device's configuration space tells. */
+/** Finds the registers by the capabilities of a device. */
 export async function virtioRegisters(space: Registers): Promise<VirtioRegisters> {
   const places = await structures(space);
   const placeOf = (kind: number): Structure => {
@@ -69,13 +69,13 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
     },
     kick: async (times) => {
       await aim(KIND.notify, 0, 2);
-      // they are done in order; nobody need wait for each
+      // all are sent at once: QEMU keeps the order
       await Promise.all(Array.from({ length: times }, () => space.write(window + 16, 2, 0)));
     },
   };
 }
 
-/** Where a structure is described in the configuration space, and where it is in the device's memory. */
+/** A structure: offset of its capability in the configuration space, and its own offset in the BAR. */
 interface Structure {
   readonly at: number;
   readonly offset: number;
@@ -90,7 +90,7 @@ async function structures(space: Registers): Promise<ReadonlyMap<number, Structu
   return found;
 }
 
-/** Reads which features a driver took, the lower and the upper 32 bits. */
+/** Reads the features that the driver has accepted, lower and upper 32 bits. */
 export function readFeatures(common: Registers): Promise<number[]> {
   const features = [0, 1].map(async (half) => {
     const [, bits] = await Promise.all([
@@ -102,7 +102,7 @@ export function readFeatures(common: Registers): Promise<number[]> {
   return Promise.all(features);
 }
 
-/** Takes features as a driver does. */
+/** Accepts features as a driver does. */
 export async function writeFeatures(common: Registers, halves: readonly number[]): Promise<void> {
   const writes = [...halves].flatMap((bits, half) => [
     common.write(COMMON.featureSelect, 4, half),
@@ -111,12 +111,12 @@ export async function writeFeatures(common: Registers, halves: readonly number[]
   await Promise.all(writes);
 }
 
-/** Reads where the areas of the selected queue are, each the lower and the upper 32 bits. */
+/** Reads the addresses of the selected queue's areas, each as lower and upper 32 bits. */
 export function readAreas(common: Registers): Promise<number[]> {
   return Promise.all(COMMON.queueAreas.flatMap((at) => [common.read(at, 4), common.read(at + 4, 4)]));
 }
 
-/** Says where the areas of the selected queue are. */
+/** Writes the addresses of the selected queue's areas. */
 export async function writeAreas(common: Registers, areas: readonly number[]): Promise<void> {
   await Promise.all(areas.map((half, i) => common.write(COMMON.queueAreas[0] + 4 * i, 4, half)));
 }

@@ -1,18 +1,19 @@
 import type { Qmp } from '../qmp/connection.ts';
 
-/** How far QEMU is with a virtio device's first queue. */
+/** Progress of QEMU in the first queue of a virtio device. */
 export interface QueueStatus {
-  /** requests that were ever taken, modulo 2^16 */
+  /** requests taken since the device was reset, modulo 2^16 */
   readonly taken: number;
-  /** requests that are taken and not answered */
+  /** requests taken and not yet answered */
   readonly pending: number;
 }
 
-/** What a virtio device has to tell its guest: 0, where the guest has heard of everything. */
+/** Returns the interrupt status of a virtio device: 0 where the guest has seen every interrupt. */
 export async function interruptOf(qmp: Qmp, qemuId: string): Promise<number> {
   return (await qmp.execute('x-query-virtio-status', { path: pathOf(qemuId) })).isr;
 }
 
+/** Returns the progress of a device's first queue. */
 export async function queueStatus(qmp: Qmp, qemuId: string): Promise<QueueStatus> {
   const status = await qmp.execute('x-query-virtio-queue-status', { path: pathOf(qemuId), queue: 0 });
   return { taken: status['last-avail-idx'], pending: status.inuse };

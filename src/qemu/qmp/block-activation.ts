@@ -2,16 +2,16 @@ import { QemuError } from '../process/qemu-error.ts';
 import type { Qmp } from './connection.ts';
 import { QmpError } from './qmp-error.ts';
 
-/** QEMU that has `blockdev-set-active`. */
-const VERSION = 10;
+/** First major version of QEMU with `blockdev-set-active`. */
+const FIRST_VERSION = 10;
 
 /**
- * Opens the block node for its guest and takes the locks of its files. QEMU tries that by itself when a state was loaded, but
- * hides the failure until the vCPUs are started; QEMU before 10.0 cannot be asked earlier.
+ * Activates a block node and takes the locks of its files. QEMU activates nodes itself after it has loaded a state, but reports
+ * a failure only when the vCPUs start. QEMU before 10.0 has no command to activate a node earlier.
  * Rejects with QemuError about `part`.
  */
 export async function activateNode(qmp: Qmp, node: string, part: string): Promise<void> {
-  if (qmp.version[0] < VERSION) return;
+  if (qmp.version[0] < FIRST_VERSION) return;
   try {
     await qmp.execute('blockdev-set-active', { 'node-name': node, active: true });
   } catch (error) {

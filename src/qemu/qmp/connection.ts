@@ -21,9 +21,26 @@ import { encodeMessage, isMessage, readMessages, writeMessage, type QmpMessage }
 
 const log = createLog('qmp');
 
-/** The control connection to one QEMU (docs/interop/qmp-spec in QEMU's documentation). */
+/*
+ * QMP, QEMU's control protocol (docs/interop/qmp-spec in QEMU's documentation):
+ *
+ * - messages.ts            bytes to JSON messages and back
+ * - connection.ts          greeting, commands in flight, events
+ * - commands/, command.ts  every command that is used: type of its arguments, schema of its reply
+ * - events.ts              every event that is used, as a union
+ * - qmp-error.ts           a command that failed
+ * - progress-deadline.ts   how long QEMU may take without progress
+ * - steps.ts               the steps of a plan, added to and removed from a running QEMU
+ * - migration.ts, device-state.ts, block-activation.ts   sequences of commands that move a machine's state
+ * - ram-blocks.ts, host-ports.ts, firmware-phase.ts      answers of the human monitor, as values
+ *
+ * A connection waits for the greeting, negotiates capabilities, is open, and is closed when QEMU exits. Invariants: each command
+ * settles once, at the latest when the connection closes or QEMU makes no progress; nothing untyped leaves this folder.
+ */
+
+/** The control connection to one QEMU. */
 export interface Qmp {
-  /** QEMU's version as `[major, minor, micro]`, from its greeting. */
+  /** QEMU's version as `[major, minor, micro]` */
   readonly version: readonly [number, number, number];
   readonly execute: Execute;
 }
@@ -32,26 +49,25 @@ interface Pending {
   readonly command: string;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  /** ends the look-out for a QEMU that hangs */
+  /** stops the watch for a QEMU that hangs */
   readonly stopWatch: () => void;
 }
 
-/** How long QEMU is waited for. */
+/** Deadlines for QEMU. */
 export interface QmpDeadlines {
   readonly readProgress: ReadProgress;
   readonly start: ProgressDeadline;
   readonly answer: ProgressDeadline;
 }
 
-/** The usual times, for a QEMU whose progress is read by `readProgress`. */
+/** Returns the default deadlines, for a QEMU whose progress `readProgress` reads. */
 export function defaultDeadlines(readProgress: ReadProgress): QmpDeadlines {
   return { readProgress, start: START_DEADLINE, answer: ANSWER_DEADLINE };
 }
 
 /**
- * Greets QEMU and leaves capability negotiation behind.
- * `onEvent` gets every event from then on, in order. Rejects with QmpError where the stream ends before the greeting, or
- * QEMU hangs.
+ * Waits for QEMU's greeting and negotiates capabilities. `onEvent` gets every event, in order.
+ * Rejects with QmpError where the stream ends before the greeting, or QEMU hangs.
  */
 export async function openQmp(
   stream: Duplex,
@@ -98,7 +114,7 @@ export async function openQmp(
     });
 
   const stopWatch = watchProgress(readProgress, start, () =>
-    greeting.reject(new QmpError('greeting', stuck(start), { hangs: true })),
+    greeting.reject(new QmpError('greeting', notReady(start), { hangs: true })),
   );
   const version = versionOf(await greeting.promise.finally(stopWatch));
   const execute = typedExecute(send);
@@ -106,12 +122,12 @@ export async function openQmp(
   return { version, execute };
 }
 
-function stuck(patience: ProgressDeadline): string {
-  const what = 'it waits for something of the host, e.g. a disk image or a file that cannot be read';
-  return `QEMU was not ready within ${shortestSeconds(patience)} s: ${what}`;
+function notReady(deadline: ProgressDeadline): string {
+  const cause = 'it waits for something of the host, e.g. a disk image or a file that cannot be read';
+  return `QEMU was not ready within ${shortestSeconds(deadline)} s: ${cause}`;
 }
 
-/** Lines about one event of QEMU; guests can cause many of them without end. */
+/** Logs one event, limited in rate: a guest can cause any number of them. */
 type LogEvent = (data: unknown) => void;
 
 function createEventLog(): (event: string, data: unknown) => void {

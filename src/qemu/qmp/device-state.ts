@@ -4,14 +4,14 @@ import type { Qmp } from './connection.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
 /*
- * The state of all devices as QEMU's migration stream has it (docs/devel/migration/main in QEMU's documentation).
+ * State of all devices, in the format of QEMU's migration stream (docs/devel/migration/main in QEMU's documentation).
  *
- * QEMU can write this stream without the RAM, whatever the RAM is mapped from: that is what Xen's command does. What reads
- * it needs the contents of the memory that QEMU makes by itself as well (firmware, ACPI tables), which are left
- * empty for a machine that waits for a stream. So they are put in front, as a section such as QEMU writes.
+ * Xen's command writes this stream without the RAM, whatever backs the RAM. The QEMU that reads it also needs the contents of
+ * QEMU's own memory blocks (firmware, ACPI tables): they are empty in a machine that was started for an incoming migration. They
+ * are put in front of the devices, as a section of RAM.
  */
 
-/** Contents of a piece of memory that QEMU makes by itself. */
+/** Contents of a memory block of QEMU's own. */
 export interface Rom {
   readonly name: string;
   readonly bytes: Buffer;
@@ -22,19 +22,19 @@ const HEADER_BYTES = 8;
 const SECTION_START = 1;
 const SECTION_END = 3;
 const SECTION_FOOTER = 0x7e;
-/** Version of the section that QEMU calls `ram`. */
+/** Version of QEMU's section `ram`. */
 const RAM_VERSION = 4;
-/** No section of a stream of QEMU's has it: they count from 0. */
+/** Number of the section; QEMU's own sections count from 0. */
 const RAM_SECTION = 0x7fff_0000;
-/** What an entry is, in the low bits of its address. */
+/** Kind of an entry, in the low bits of its address. */
 const FLAG = { sizes: 0x04, page: 0x08, end: 0x10 };
 
-/** Writes the devices' state into a file, open for writing only; the machine must be paused. Without `live: false` disks would be let go. */
+/** Writes the devices' state into a file that is open for writing only; the machine must be paused. `live: false` keeps disks active. */
 export async function writeDeviceState({ qmp }: Qemu, fd: number): Promise<void> {
   await withFile(qmp, fd, (filename) => qmp.execute('xen-save-devices-state', { filename, live: false }));
 }
 
-/** Lets QEMU open a file of ours, with the same access, by a name that is good meanwhile. */
+/** Lets QEMU open a file of the VMM, with the same access, by a path that is valid during `use`. */
 async function withFile<T>(qmp: Qmp, fd: number, use: (name: string) => Promise<T>): Promise<T> {
   const set = { 'fdset-id': FDSET };
   await qmp.execute('add-fd', set, [fd]);
@@ -45,7 +45,7 @@ async function withFile<T>(qmp: Qmp, fd: number, use: (name: string) => Promise<
   }
 }
 
-/** Puts the memory that QEMU made by itself in front of the devices' state. */
+/** Puts QEMU's own memory blocks in front of the devices' state. */
 export function withRoms(stream: Buffer, roms: readonly Rom[]): Buffer {
   return Buffer.concat([
     stream.subarray(0, HEADER_BYTES),
@@ -95,15 +95,15 @@ function u64(value: number): Buffer {
   return bytes;
 }
 
-/** A number that no descriptor has: those are the names of the sets that QEMU is started with. */
+/** Id of the set of descriptors: no file descriptor has this number, and those are the ids of sets on the command line. */
 const FDSET = 1_000_000;
 
-/** How often QEMU is asked whether it is done, in milliseconds: a load takes about ten. */
-const ASK_MS = 1;
+/** Interval of the polls for the end of a load, in milliseconds: a load takes about ten. */
+const POLL_MS = 1;
 
 /**
- * Lets a machine that was started to wait for a state take one from a file, open for reading only.
- * Rejects with QemuError holding QEMU's words.
+ * Loads a state from a file that is open for reading only. QEMU was started for an incoming migration.
+ * Rejects with QemuError with QEMU's reason.
  */
 export async function readDeviceState(qemu: Qemu, fd: number): Promise<void> {
   await withFile(qemu.qmp, fd, (name) => load(qemu, `file:${name}`));
@@ -116,11 +116,11 @@ async function load(qemu: Qemu, uri: string): Promise<void> {
       const { status, error } = await migrationStatus(qemu);
       if (status === 'completed') return;
       if (status === 'failed') throw new QemuError(error ?? 'the state could not be loaded');
-      await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   } catch (error) {
     if (error instanceof QemuError) throw error;
-    // a QEMU that cannot load a state says why and ends
+    // QEMU writes the reason to standard error and exits
     await qemu.quit();
     throw new QemuError(`the state could not be loaded: ${(await qemu.ended).detail}`, undefined, {
       cause: error,
@@ -128,18 +128,18 @@ async function load(qemu: Qemu, uri: string): Promise<void> {
   }
 }
 
-/** How far QEMU's sending or receiving is. */
+/** Progress of a migration. */
 export interface MigrationStatus {
-  /** QEMU's MigrationStatus, e.g. `active`; `none` before there is one */
+  /** QEMU's MigrationStatus, e.g. `active`; `none` before the first migration */
   readonly status: string;
   readonly error: string | undefined;
-  /** what still has to be sent, in `bytes` */
+  /** RAM that is still to be sent, in `bytes` */
   readonly remaining: number;
-  /** all that there is to send, in `bytes` */
+  /** RAM in all, in `bytes` */
   readonly total: number;
 }
 
-/** Asks QEMU how far it is. */
+/** Returns the progress of QEMU's migration. */
 export async function migrationStatus({ qmp }: Qemu): Promise<MigrationStatus> {
   const { status = 'none', 'error-desc': error, ram } = await qmp.execute('query-migrate');
   return { status, error, remaining: ram?.remaining ?? 0, total: ram?.total ?? 0 };

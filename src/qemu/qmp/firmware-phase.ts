@@ -1,11 +1,11 @@
 import type { Qmp } from './connection.ts';
 
-/** Paging is on, in the control register CR0 (Intel's manual, volume 3, section 2.5). */
+/** Bit PG of the control register CR0: paging is on (Intel's manual, volume 3, section 2.5). */
 const PAGING = 0x8000_0000;
 
 /**
- * Whether a guest may still be in its firmware, or its kernel in the first steps: the first vCPU has no paging. The firmware
- * fetches the kernel and the initramfs from QEMU piece by piece.
+ * Whether the guest may still run its firmware or the first instructions of its kernel: the first vCPU has paging off. Until
+ * then the firmware reads the kernel and the initramfs from QEMU.
  */
 export async function isBeforePaging(qmp: Qmp): Promise<boolean> {
   const words = { 'command-line': 'info registers', 'cpu-index': 0 };

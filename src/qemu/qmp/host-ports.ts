@@ -1,15 +1,15 @@
 import type { PortForward } from '../../devices/net/port-forward.ts';
 import type { Qmp } from './connection.ts';
 
-/** A network of backend `user`, by QEMU's id of its back-end. */
+/** A network of backend `user`, by the id of its netdev. */
 export interface ForwardingNet {
   readonly id: string;
   readonly forwards: readonly PortForward[];
 }
 
-/** Asks QEMU on which ports of the host it listens, for each forward of each network. */
+/** Returns the host port on which QEMU listens, for each forward of each network. Rejects where one is missing. */
 export async function queryHostPorts(qmp: Qmp, nets: readonly ForwardingNet[]): Promise<readonly number[][]> {
-  // QMP has no command for it
+  // QMP has no command for this
   const command = { 'command-line': 'info usernet' };
   const text = await qmp.execute('human-monitor-command', command);
   return nets.map((net) => hostPortsIn(text, net));
@@ -23,8 +23,8 @@ interface Listener {
 }
 
 /**
- * Finds the ports of a network's forwards in what `info usernet` prints.
- * @throws where one is missing
+ * Finds the ports of a network's forwards in the output of `info usernet`.
+ * @throws Error where one is missing
  */
 export function hostPortsIn(text: string, { id, forwards }: ForwardingNet): number[] {
   const left = listenersOf(text, id);
@@ -35,7 +35,7 @@ export function hostPortsIn(text: string, { id, forwards }: ForwardingNet): numb
       throw new Error(`QEMU does not listen for the forward to port ${forward.guest_port}`);
     return found.hostPort;
   };
-  // a port that was given belongs to its forward; listeners on ports that QEMU chose are alike
+  // configured ports first: listeners on ports that QEMU chose cannot be told apart
   const given = new Map(forwards.filter(({ host_port: port }) => port !== 0).map((one) => [one, take(one)]));
   return forwards.map((one) => given.get(one) ?? take(one));
 }

@@ -1,13 +1,13 @@
 import type { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 
-/** One QMP message each way: a JSON object on a line of its own. */
+/** A QMP message: a JSON object on a line of its own. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
 
-/** No message of QEMU's is as long, in characters. */
+/** Limit for one message, in characters; QEMU's messages are far shorter. */
 const LONGEST = 64 * 2 ** 20;
 
-/** Reads JSON lines from QEMU; a line that is no JSON object, or too long, is a broken connection and destroys the stream. */
+/** Reads messages from QEMU. A line that is no JSON object, or too long, destroys the stream. */
 export function readMessages(stream: Duplex, take: (message: QmpMessage) => void): void {
   const decoder = new StringDecoder('utf8');
   let rest = '';
@@ -15,14 +15,14 @@ export function readMessages(stream: Duplex, take: (message: QmpMessage) => void
     const lines = (rest + decoder.write(bytes)).split('\n');
     rest = lines.pop() ?? '';
     if (rest.length > LONGEST) {
-      stream.destroy(new Error('QEMU sent too long a message'));
+      stream.destroy(new Error('QEMU sent a message that is too long'));
       return;
     }
     for (const line of lines) {
       if (line.trim() === '') continue;
       const message = parse(line);
       if (message === undefined) {
-        stream.destroy(new Error(`QEMU sent what is no QMP message: ${line.slice(0, 80)}`));
+        stream.destroy(new Error(`QEMU sent a line that is no QMP message: ${line.slice(0, 80)}`));
         return;
       }
       take(message);
@@ -35,7 +35,7 @@ export function writeMessage(stream: Duplex, message: QmpMessage): void {
   stream.write(encodeMessage(message));
 }
 
-/** A message as it is sent. */
+/** Returns the bytes of a message. */
 export function encodeMessage(message: QmpMessage): Buffer {
   return Buffer.from(`${JSON.stringify(message)}\n`);
 }
@@ -49,7 +49,7 @@ function parse(line: string): QmpMessage | undefined {
   }
 }
 
-/** Whether a JSON value is an object, the only shape QMP sends. */
+/** Whether a JSON value is an object. */
 export function isMessage(value: unknown): value is QmpMessage {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

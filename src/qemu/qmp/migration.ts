@@ -7,30 +7,30 @@ import { ANSWER_DEADLINE, shortestSeconds, watchProgress } from './progress-dead
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
 
-/** Passes over the RAM before the guest is stopped for the last one, as the original has it. */
+/** Passes over the RAM before the guest is stopped for the last one, as in Cloud Hypervisor. */
 const PASSES = 5;
 
-/** Name of the connection's descriptor in QEMU. */
+/** Name of the connection's file descriptor in QEMU. */
 const NAME = 'move';
 
 const CAPABILITIES = ['events', 'return-path'] as const;
 
-/** How a migration ends. */
+/** Final states of a migration. */
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 
-/** How a machine is sent. */
+/** Options of an outgoing migration. */
 export interface SendOptions {
-  /** The guest runs on while its RAM is sent; else it is stopped first. */
+  /** the guest runs while its RAM is sent; else it is stopped first */
   readonly live: boolean;
-  /** ends it */
+  /** cancels the migration */
   readonly signal: AbortSignal;
-  /** hears of each pass over the RAM */
+  /** called at each pass over the RAM */
   readonly onPass: (pass: number) => void;
 }
 
 /**
- * Sends a running machine over a connected socket, which is QEMU's then. The guest is stopped when this
- * returns, and runs again where it rejects with QemuError.
+ * Migrates a running machine over a connected socket, which it takes over. Afterwards the guest is stopped.
+ * Rejects with QemuError, and then the guest runs again.
  */
 export async function sendMachine(
   qemu: Qemu,
@@ -44,18 +44,18 @@ export async function sendMachine(
     if (message.event !== 'MIGRATION_PASS') return;
     const { pass } = message.data;
     onPass(pass);
-    // a guest that writes faster than the connection carries would never be there
+    // a guest that writes faster than the connection sends would never be migrated
     if (pass === PASSES) void qmp.execute('stop').catch(() => undefined);
   });
   try {
     await prepare(qemu, fd);
     if (!live) await qmp.execute('stop');
-    // nothing holds it back: it is the guest that waits
+    // no limit: the guest waits
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
-    await untilDone(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }), true);
-    await settled(qmp);
+    await runMigration(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }), true);
+    await untilMigrationEnds(qmp);
   } catch (error) {
-    await goOn(qemu);
+    await resumeGuest(qemu);
     throw signal.aborted ? new QemuError('it was ended', undefined, { cause: error }) : error;
   } finally {
     stopListening();
@@ -64,15 +64,15 @@ export async function sendMachine(
 }
 
 /**
- * Lets a machine that was started to wait take another one's state and RAM from a connected socket, which is QEMU's then.
- * `ready` is called when QEMU reads. Rejects with QemuError.
+ * Receives the state and RAM of another machine over a connected socket, which it takes over. QEMU was started for an incoming
+ * migration. Rejects with QemuError.
  */
 export async function receiveMachine(qemu: Qemu, fd: number): Promise<void> {
   await prepare(qemu, fd);
-  await untilDone(qemu, () => qemu.qmp.execute('migrate-incoming', { uri: `fd:${NAME}` }));
+  await runMigration(qemu, () => qemu.qmp.execute('migrate-incoming', { uri: `fd:${NAME}` }));
 }
 
-/** The sender waits for the receiver's word; both tell how far they are. */
+/** Passes the connection and turns the capabilities on: events, and an acknowledgement of the destination. */
 async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
   try {
     await qmp.execute('getfd', { fdname: NAME }, [fd]);
@@ -84,16 +84,16 @@ async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
   });
 }
 
-async function untilDone(qemu: Qemu, begin: () => Promise<unknown>, watches = false): Promise<void> {
+async function runMigration(qemu: Qemu, start: () => Promise<unknown>, watches = false): Promise<void> {
   const { status, stop } = watchStatus(qemu, watches);
   try {
-    await begin();
+    await start();
     const end = await status;
     if (end === 'completed') return;
     throw new QemuError((await migrationStatus(qemu)).error ?? `the migration was ${end}`);
   } catch (error) {
     if (error instanceof QemuError) throw error;
-    const end = await Promise.race([qemu.ended, delay(GONE_MS, undefined, { ref: false })]);
+    const end = await Promise.race([qemu.ended, delay(EXIT_MS, undefined, { ref: false })]);
     const reason = end === undefined ? reasonOf(error) : `QEMU ended: ${end.detail}`;
     throw new QemuError(reason, undefined, { cause: error });
   } finally {
@@ -101,10 +101,10 @@ async function untilDone(qemu: Qemu, begin: () => Promise<unknown>, watches = fa
   }
 }
 
-/** How long a QEMU that no longer answers may take to be gone, in milliseconds. */
-const GONE_MS = 2000;
+/** Time for the exit of a QEMU whose connection has ended, in milliseconds. */
+const EXIT_MS = 2000;
 
-/** With `watches`, a migration that makes no progress counts as failed: the other side or the network hangs. */
+/** With `watches`, a migration without progress counts as failed: the destination or the network hangs. */
 function watchStatus(
   qemu: Qemu,
   watches: boolean,
@@ -121,7 +121,7 @@ function watchStatus(
     };
     qemu.ended.then(({ detail }) => reject(new QemuError(`QEMU ended: ${detail}`))).catch(reject);
   });
-  // `begin` may fail first
+  // `start` may fail first
   status.catch(() => undefined);
   return { status, stop };
 }
@@ -134,25 +134,24 @@ function watchSending(qemu: Qemu, fail: (error: QemuError) => void): () => void 
   });
 }
 
-/** How often QEMU is asked whether it is out of a migration, in milliseconds. */
-const ASK_MS = 2;
+/** Interval and deadline of the polls for the end of a migration, in milliseconds. */
+const POLL_MS = 2;
 
-/** How long it may take for that, in milliseconds. */
-const SETTLED_MS = 10_000;
+const END_MS = 10_000;
 
-/** The event comes a moment before QEMU takes commands that start or stop the machine again. */
-async function settled(qmp: Qmp): Promise<void> {
-  const end = performance.now() + SETTLED_MS;
+/** QEMU sends the event a moment before it accepts commands that start or stop the machine. */
+async function untilMigrationEnds(qmp: Qmp): Promise<void> {
+  const end = performance.now() + END_MS;
   while (performance.now() < end) {
     const { status } = await qmp.execute('query-status');
     if (status !== 'finish-migrate') return;
-    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
-/** Lets the guest run again after a failure; a QEMU that has ended is told of elsewhere. */
-async function goOn({ qmp }: Qemu): Promise<void> {
-  await settled(qmp)
+/** Lets the guest run again after a failure. The exit of QEMU is reported elsewhere. */
+async function resumeGuest({ qmp }: Qemu): Promise<void> {
+  await untilMigrationEnds(qmp)
     .then(() => qmp.execute('cont'))
     .catch(() => undefined);
 }

@@ -1,33 +1,33 @@
 import { inBackground } from '../../util/background.ts';
 import type { ReadProgress } from '../process/progress.ts';
 
-/** How long a wait for QEMU may take. */
+/** Limits for a wait for QEMU. */
 export interface ProgressDeadline {
-  /** before the first look at its progress, in milliseconds */
+  /** until its progress is read for the first time, in milliseconds */
   readonly first: number;
-  /** between two looks, in milliseconds: without progress in this time QEMU hangs */
+  /** between two readings, in milliseconds: without progress in this time QEMU hangs */
   readonly look: number;
-  /** in all, in milliseconds */
+  /** for the whole wait, in milliseconds */
   readonly most: number;
 }
 
-/** What large machines take to preallocate huge pages, with room to spare. */
+/** More than a large machine takes to preallocate huge pages. */
 const MOST_MS = 30 * 60_000;
 
-/** For QEMU's greeting, before which it opens images and makes the guest's memory. */
+/** For QEMU's greeting: QEMU opens images and allocates guest memory before it. */
 export const START_DEADLINE: ProgressDeadline = { first: 20_000, look: 10_000, most: MOST_MS };
 
 /** For the answer to a command. */
 export const ANSWER_DEADLINE: ProgressDeadline = { first: 50_000, look: 10_000, most: MOST_MS };
 
-/** The shortest wait at whose end QEMU counts as hung, in whole seconds. */
+/** Returns the shortest wait after which QEMU counts as hung, in whole seconds. */
 export function shortestSeconds({ first, look }: ProgressDeadline): number {
   return Math.round((first + look) / 1000);
 }
 
 /**
- * Calls `onStuck` once where QEMU makes no progress any more, until the returned function is called. A large operation is not
- * cut short: as long as it makes progress it may take up to `most`.
+ * Calls `onStuck` once where QEMU stops making progress, until the returned function is called. A large operation is not
+ * aborted: it may take up to `most` as long as it makes progress.
  */
 export function watchProgress(
   readProgress: ReadProgress,

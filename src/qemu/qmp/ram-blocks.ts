@@ -1,44 +1,48 @@
 import type { Qmp } from './connection.ts';
 
-/** A piece of memory of QEMU's that a guest can see. */
+/** A block of memory in QEMU that the guest can access. */
 export interface RamBlock {
-  /** the id of its back-end object, or QEMU's own name for what it makes by itself, e.g. `pc.bios` */
+  /** id of its back-end object, or QEMU's name of a block of its own, e.g. `pc.bios` */
   readonly name: string;
   /** in `bytes` */
   readonly length: number;
-  /** where it begins in QEMU's address space */
+  /** of its first byte, in QEMU's address space */
   readonly address: number;
-  /** has a back-end object: is RAM that a plan asked for */
+  /** has a back-end object: is RAM of the plan */
   readonly planned: boolean;
-  /** is in huge pages of the host */
+  /** in huge pages of the host */
   readonly huge: boolean;
 }
 
-/** Where a piece of a guest's memory lies in QEMU's address space. @throws where the guest has none there */
+/** Returns the address in QEMU's address space of a guest-physical address. Rejects where the guest has no memory there. */
 export async function hostAddress(qmp: Qmp, guestAddress: number): Promise<number> {
-  const words = `gpa2hva ${guestAddress}`;
-  const answer = await qmp.execute('human-monitor-command', { 'command-line': words });
+  const command = `gpa2hva ${guestAddress}`;
+  const answer = await qmp.execute('human-monitor-command', { 'command-line': command });
   const address = / is (0x[0-9a-f]+)/.exec(answer)?.[1];
   if (address === undefined) throw new Error(answer.trim());
   return Number(address);
 }
 
-/** Every piece of guest memory but pmem, which has no name here. Only the human monitor tells the addresses. */
+/** Returns all blocks of guest memory but those of pmem devices, which have no name. QMP has no command for the addresses. */
 export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
   const table = await qmp.execute('human-monitor-command', { 'command-line': 'info ramblock' });
   const backends = await qmp.execute('query-memdev');
-  const ids = new Set(backends.map(({ id }) => id));
+  return parseRamBlocks(table, new Set(backends.map(({ id }) => id)));
+}
+
+/** Parses the output of `info ramblock`; `backends` are the ids of the back-end objects. */
+export function parseRamBlocks(table: string, backends: ReadonlySet<string | undefined>): RamBlock[] {
   return table.split('\n').flatMap((line) => {
-    const [, called = '', pageSize, length = '', address = ''] = ROW.exec(line) ?? [];
-    // QEMU never gives it to another machine: see pmem-device.ts
-    if (called === '') return [];
-    // memory of a device on the bus has the device's place in front
-    const id = called.slice(called.lastIndexOf('/') + 1);
-    const planned = ids.has(id);
-    const name = planned ? id : called;
+    const [, qemuName = '', pageSize, length = '', address = ''] = ROW.exec(line) ?? [];
+    // the block of a pmem device
+    if (qemuName === '') return [];
+    // the name of a PCI device's block begins with the device's address
+    const id = qemuName.slice(qemuName.lastIndexOf('/') + 1);
+    const planned = backends.has(id);
+    const name = planned ? id : qemuName;
     return [{ name, length: Number(length), address: Number(address), planned, huge: pageSize !== '4 KiB' }];
   });
 }
 
-/** name, page size, offset, used, total, address, access; `used` is what there is */
+/** Columns: name, page size, offset, used, total, address, access. `used` is the length. */
 const ROW = /^ *(\S.*?) +(\d+ \w+) +0x\w+ +(0x\w+) +0x\w+ +(0x\w+)/;

@@ -38,7 +38,7 @@ test('each endpoint says what a wrong verb is answered, and Allow with it', () =
   }
 });
 
-test('what transport and body can be refused for is said of each endpoint', () => {
+test('each endpoint lists the statuses of the HTTP server and of an invalid body', () => {
   for (const [name, route] of routes) {
     const told = new Set(statusesOf(name, route));
     for (const status of [400, 405, 408, 413, 431, 503]) assert.ok(told.has(status), `${name} ${status}`);

@@ -192,7 +192,7 @@ test('vm.resize takes a VM that is not booted where its dialect changes the conf
       assert.equal(failure(() => checkPhase(name, phase, contract)).code, 'wrong-state');
       assert.doesNotThrow(() => checkPhase(name, phase, current));
     }
-    // what is not booted has no disk to resize, and counts nothing
+    // a VM that is not booted has no disk to resize and no counters
     for (const name of ['vm.resize-disk', 'vm.counters', 'vm.snapshot'] as const)
       assert.equal(failure(() => checkPhase(name, phase, current)).code, 'wrong-state');
   }

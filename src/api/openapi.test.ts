@@ -31,7 +31,7 @@ function derived(view: 'contract' | 'everything'): Document {
 }
 
 /**
- * Schemas without what is prose: descriptions are ours. Lists of required members have no order, and the
+ * Schemas without prose: descriptions are those of Nephos. Lists of required members have no order, and the
  * console mode `Null`, which the contract writes without quotes, is a word although YAML takes it for nothing.
  */
 function bare(value: unknown, key = ''): unknown {
@@ -98,8 +98,8 @@ const BEYOND: Readonly<Record<string, string>> = {
   'VmConfig.rate_limit_groups': 'current versions have it',
   'DiskConfig.rate_limit_group': 'current versions have it',
   'VmConfig.generic_vhost_user': 'current versions have it; refused, not ignored',
-  'path /vm.receive-migration': 'the original has it',
-  'path /vm.send-migration': 'the original has it',
+  'path /vm.receive-migration': 'Cloud Hypervisor has it',
+  'path /vm.send-migration': 'Cloud Hypervisor has it',
   'schema ConsoleOverride': 'what clones have of their own',
   'schema DiskOverride': 'what clones have of their own',
   'schema NetOverride': 'what clones have of their own',
@@ -110,13 +110,13 @@ const BEYOND: Readonly<Record<string, string>> = {
   'schema PortForward': 'networks without rights',
   'schema VmReceiveMigrationData': 'request of vm.receive-migration',
   'schema VmSendMigrationData': 'request of vm.send-migration',
-  'CpusConfig.kvm_hyperv': 'the original has it',
-  'DeviceNode.parent': 'the original answers it',
-  'DiskConfig.disable_io_uring': 'the original has it, for its tests',
+  'CpusConfig.kvm_hyperv': 'Cloud Hypervisor has it',
+  'DeviceNode.parent': 'Cloud Hypervisor answers it',
+  'DiskConfig.disable_io_uring': 'Cloud Hypervisor has it, for its tests',
   'DiskConfig.image_type': 'current versions have it; it settles what a raw image is',
   'DiskConfig.backing_files': 'current versions have it; allows a base outside the image’s folder',
   'RestoreConfig.overrides': 'what clones have of their own',
-  'RestoreConfig.resume': 'later versions of the original have it',
+  'RestoreConfig.resume': 'later versions of Cloud Hypervisor have it',
   'VmSnapshotConfig.durable': 'a snapshot that is to outlive a power cut costs time',
   'NetConfig.backend': 'networks without rights',
   'VmInfo.accelerator': 'whether the vCPUs are emulated decides how fast they are',
@@ -175,25 +175,25 @@ const BEYOND: Readonly<Record<string, string>> = {
   'VmAddDevice.pci_segment': 'current versions have it; all devices are on segment 0',
   'VsockConfig.pci_segment': 'current versions have it; all devices are on segment 0',
   'NetConfig.forwards': 'networks without rights',
-  'NetConfig.host_mac': 'the original has it',
+  'NetConfig.host_mac': 'Cloud Hypervisor has it',
 };
 
-/** What the contract requires and we do not, or the other way round, and why. */
+/** Members that only the contract or only Nephos requires, with the reason. */
 const REQUIRED: Readonly<Record<string, string>> = {
   'DiskConfig.path: not needed': 'a vhost-user disk has none',
   'FsConfig.cache_size: not needed': 'has a default',
   'FsConfig.dax: not needed': 'has a default',
   'FsConfig.num_queues: not needed': 'has a default',
   'FsConfig.queue_size: not needed': 'has a default',
-  'NumaConfig.guest_numa_id: not needed': 'the original takes 0',
-  'NumaDistance.destination: not needed': 'the original takes 0',
-  'NumaDistance.distance: not needed': 'the original takes 0',
-  'SgxEpcConfig.size: not needed': 'the original takes 0',
+  'NumaConfig.guest_numa_id: not needed': 'Cloud Hypervisor takes 0',
+  'NumaDistance.destination: not needed': 'Cloud Hypervisor takes 0',
+  'NumaDistance.distance: not needed': 'Cloud Hypervisor takes 0',
+  'SgxEpcConfig.size: not needed': 'Cloud Hypervisor takes 0',
   'VmConfig.kernel: not needed': 'current clients give `payload`',
-  'CpuTopology.cores_per_die: needed': 'the original needs all four',
-  'CpuTopology.dies_per_package: needed': 'the original needs all four',
-  'CpuTopology.packages: needed': 'the original needs all four',
-  'CpuTopology.threads_per_core: needed': 'the original needs all four',
+  'CpuTopology.cores_per_die: needed': 'Cloud Hypervisor needs all four',
+  'CpuTopology.dies_per_package: needed': 'Cloud Hypervisor needs all four',
+  'CpuTopology.packages: needed': 'Cloud Hypervisor needs all four',
+  'CpuTopology.threads_per_core: needed': 'Cloud Hypervisor needs all four',
   'DeviceNode.children: needed': 'always answered',
   'DeviceNode.id: needed': 'always answered',
   'DeviceNode.resources: needed': 'always answered',
@@ -216,7 +216,7 @@ function missingFrom(all: readonly string[], some: readonly string[]): string[] 
   return all.filter((one) => !some.includes(one));
 }
 
-test('what is served beyond the contract is known, each with its reason', () => {
+test('paths and members beyond the contract are listed with their reasons', () => {
   const contract = readContract();
   const ours = derived('everything');
   const schemas = Object.keys(contract.components.schemas);
@@ -233,7 +233,7 @@ test('what is served beyond the contract is known, each with its reason', () => 
   assert.deepEqual(found.toSorted(), Object.keys(BEYOND).toSorted());
 });
 
-test('what is required otherwise than in the contract is known, each with its reason', () => {
+test('members that are required unlike in the contract are listed with their reasons', () => {
   const contract = readContract().components.schemas;
   const ours = derived('everything').components.schemas;
   const found = Object.keys(contract).flatMap((name) => {

@@ -82,7 +82,7 @@ function probesOf(struct: Struct, around: Around, at: string): Probe[] {
   });
 }
 
-/** What is said of a request; undefined: it is taken. */
+/** Returns the error of a request; undefined if it is accepted. */
 function complaint(read: (json: unknown) => unknown, json: unknown): string | undefined {
   try {
     read(json);
@@ -116,7 +116,7 @@ test('a configuration is held to each bound that the document states', () => {
 
 for (const struct of [RestoreConfig, VmRemoveDevice, VmResize, VmResizeDisk, VmResizeZone]) {
   test(`${struct.name} is held to each bound that the document states`, () => {
-    // who opens the URL says what is wrong with it
+    // the code that opens the URL reports an error in it
     const probes = probesOf(struct, (value) => value, struct.name).filter(
       ({ place }) => !place.endsWith('_url'),
     );

@@ -36,7 +36,7 @@ test('a flag with a default may stand without its value, and an empty value is a
   assert.deepEqual(parse('--disk', '', '-v').values('disk'), ['']);
 });
 
-test('what cannot be understood is refused in one line that names it', () => {
+test('a usage error is one line that names the argument', () => {
   const refused: readonly (readonly [string[], RegExp])[] = [
     [['--foo'], /argument '--foo' which wasn't expected/],
     [['word'], /argument 'word' which wasn't expected/],

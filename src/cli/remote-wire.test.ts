@@ -54,7 +54,7 @@ function isWhole(request: string): boolean {
   return end >= 0 && Buffer.byteLength(request.slice(end + 4)) >= length;
 }
 
-/** A request as the original sends it: no more headers than these. */
+/** A request as Cloud Hypervisor's client sends it, with these headers only. */
 function request(method: string, endpoint: string, body?: string): string {
   const length = body === undefined ? '' : `Content-Length: ${Buffer.byteLength(body)}\r\n`;
   return `${method} /api/v1/${endpoint} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n${length}\r\n${body ?? ''}`;
@@ -186,9 +186,9 @@ for (const [argv, bytes] of SENT) {
   });
 }
 
-test('every sub-command that the original has is there, and each of ours is in the table', () => {
+test('every sub-command of Cloud Hypervisor exists, and the table has all', () => {
   const names = new Set(SENT.map(([[name]]) => name));
-  // what current versions add is refused by the VMM: tests/current-requests.test.ts
+  // the VMM rejects additions of current versions: tests/current-requests.test.ts
   const later = ['add-user-device', 'add-vdpa', 'add-generic-vhost-user', 'coredump'];
   const ours = REMOTE_COMMANDS.map(({ name }) => name).filter((name) => !later.includes(name));
   assert.deepEqual(new Set(ours), names);

@@ -1,4 +1,4 @@
-// The command lines that Cloud Hypervisor's own tests read, in words of ours: the configuration that each means, or the reason
+// The command lines of Cloud Hypervisor's own tests, rewritten: the configuration of each, or the reason
 // why there is none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -44,7 +44,7 @@ function isFault(fault: TransportFault, socketPath: string): (error: unknown) =>
   };
 }
 
-test('sends what clients of the original send, gives the status and the text', async () => {
+test('sends the request of a Cloud Hypervisor client, returns status and text', async () => {
   await withServer('HTTP/1.1 404 \r\nContent-Length: 4\r\n\r\n"é"', async (socketPath, received) => {
     const answer = await sendRequest({ socketPath, method: 'PUT', path: '/x', body: '{"é":1}' });
     assert.deepEqual(answer, { status: 404, body: '"é"' });

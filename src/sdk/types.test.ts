@@ -1,4 +1,4 @@
-// What must not compile: `npm run check` fails where one of these lines does. Nothing here is run.
+// Lines that must not compile: `npm run check` fails if one does. Nothing here runs.
 import type { Client, RestoreOptions, VirtualMachine, VmConfig } from './index.ts';
 
 const cpus = { boot_vcpus: 1, max_vcpus: 1 };

@@ -7,7 +7,7 @@ import { VmConfig } from '../../config/vm-config.ts';
 import type { Struct } from '../../schema/field.ts';
 import { documents, shellBlocks, tableRows } from '../../../tests/support/markdown.ts';
 
-/** What tests/docs.test.ts leaves out, with the reason that the reader sees. */
+/** Blocks that tests/docs.test.ts skips, with the reason in the document. */
 const NOT_RUN: readonly (readonly [string, string])[] = [
   ['README.md', 'they would start themselves'],
   ['README.md', 'it needs a terminal to log in at'],
@@ -21,14 +21,14 @@ const NOT_RUN: readonly (readonly [string, string])[] = [
   ['docs/snapshots.md', 'it needs two VMMs on two hosts'],
 ];
 
-test('every command in the documents is run, but for those that say why not', () => {
+test('every command in the documents runs, or its block has a reason', () => {
   const left = documents()
     .flatMap(shellBlocks)
     .flatMap(({ file, notRun }) => (notRun === undefined ? [] : [[file, notRun]]));
   assert.deepEqual(left, NOT_RUN);
 });
 
-test('commands are in blocks that the tests see', () => {
+test('code blocks have a known language', () => {
   for (const file of documents()) {
     const languages = [...readFileSync(file, 'utf8').matchAll(/^```(\w+)/gm)].map(([, language]) => language);
     for (const language of languages)
@@ -101,7 +101,7 @@ function memberNames(struct: Struct): string[] {
   ]);
 }
 
-test('what the documents call ignored is unknown to the configuration', () => {
+test('members that the documents call ignored are unknown to the configuration', () => {
   const cells = readFileSync('docs/compatibility.md', 'utf8')
     .split('\n')
     .filter((line) => line.startsWith('|') && line.includes('ignored with a warning'))
@@ -117,7 +117,7 @@ test('what the documents call ignored is unknown to the configuration', () => {
   );
 });
 
-test('the messages that the troubleshooting cures are those of the sources', () => {
+test('messages in docs/troubleshooting.md are those of the sources', () => {
   const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
     .filter((name) => /(?<!\.test)\.ts$/.test(name))
     .map((name) => readFileSync(join('src', name), 'utf8'))

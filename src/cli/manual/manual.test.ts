@@ -30,7 +30,7 @@ test('a syntax is taken apart into keys, values and words', () => {
   });
 });
 
-/** What a shell passes on when a line is typed at its prompt, tabs included. */
+/** Returns the arguments that a shell passes for a typed line, with tabs for completion. */
 function typed(lines: readonly string[]): string {
   const words = ['-qec', 'bash --noprofile --norc -i', '/dev/null'];
   const input = ["PS1=''", "bind 'set enable-bracketed-paste off'", ...lines, 'exit', ''].join('\n');

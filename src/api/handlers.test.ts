@@ -9,11 +9,12 @@ import type { Phase, RouteDefinition } from './route.ts';
 import { ROUTES, type RouteName } from './routes.ts';
 
 const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
-/** Those of requests that add a device: as many as the list of devices has. */
-const ADD_HANDLERS = Object.fromEntries(addRoutes().map(({ name }) => [name, unexpected])) as unknown as Pick<
-  Handlers,
-  AddRouteName & ImplementedRoute
->;
+/** Handlers of the supported add requests, as many as the table of devices has. */
+const ADD_HANDLERS = Object.fromEntries(
+  addRoutes()
+    .filter(({ route }) => route.implemented)
+    .map(({ name }) => [name, unexpected]),
+) as unknown as Pick<Handlers, AddRouteName & ImplementedRoute>;
 const HANDLERS: Handlers = {
   'vmm.ping': async () => ({ version: '1', build_version: 'b', pid: 1, features: [] }),
   'vmm.shutdown': unexpected,

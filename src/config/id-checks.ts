@@ -6,7 +6,7 @@ import { deviceItems } from './items.ts';
 import { duplicates } from '../util/duplicates.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** Names that the machine itself uses in the device tree, as the contract has them. */
+/** Ids that the machine itself has in the device tree, in the form of the contract. */
 const FIXED: readonly string[] = [
   '_ioapic',
   ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
@@ -36,7 +36,7 @@ export function checkIds(config: VmConfig, report: Report): void {
   }
 }
 
-/** Ids of memory zones: of those in the configuration, and of the one that it does not name where a device has its id. */
+/** Returns the ids of memory zones: those of the configuration, and the implicit one if a device has its id. */
 function namedZones({ memory }: VmConfig): string[] {
   return [...(memory.zones ?? []), ...growingZones(memory)].map(({ id }) => id);
 }

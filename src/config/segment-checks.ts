@@ -13,7 +13,7 @@ const WITH_SEGMENT = devicesInOrder('config').filter(
 );
 
 /**
- * The rules of PCI segments. A segment has no effect (docs/devices.md), but a configuration that Cloud Hypervisor refuses
+ * Checks PCI segments. A segment has no effect (docs/devices.md), but a configuration that Cloud Hypervisor refuses
  * is refused here as well.
  */
 export function checkSegments(config: VmConfig, report: Report): void {
@@ -22,7 +22,7 @@ export function checkSegments(config: VmConfig, report: Report): void {
   checkNodes(config, report);
 }
 
-/** What a device says about its place. */
+/** Members of a device that its segment depends on. */
 interface Placed {
   readonly pci_segment?: number | undefined;
   readonly iommu?: boolean;
@@ -38,7 +38,7 @@ function checkDevices(config: VmConfig, report: Report): void {
   }
 }
 
-/** A device on a segment of the virtual IOMMU is behind it. */
+/** Checks that a device on a segment of the virtual IOMMU is behind it. */
 function checkIommu(
   place: string,
   { pci_segment: segment = 0, iommu = false }: Placed,
@@ -57,7 +57,7 @@ function checkPlatform(config: VmConfig, report: Report): void {
   }
 }
 
-/** A segment is near one NUMA node at most, and segment 0 near node 0. */
+/** Checks that a segment belongs to one NUMA node at most, and segment 0 to node 0. */
 function checkNodes(config: VmConfig, report: Report): void {
   const owned = (config.numa ?? []).flatMap(({ guest_numa_id: node, pci_segments: segments = [] }, i) =>
     segments.map((segment, j) => ({ node, segment, place: `numa[${i}].pci_segments[${j}]` })),
@@ -71,7 +71,7 @@ function checkNodes(config: VmConfig, report: Report): void {
   }
 }
 
-/** A segment that is asked for is one of those that the platform has. */
+/** Checks that a segment exists on the platform. */
 function checkNumber(place: string, segment: number, { platform }: VmConfig, report: Report): void {
   const count = platform?.num_pci_segments ?? 1;
   if (segment < count) return;

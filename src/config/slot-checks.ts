@@ -4,7 +4,7 @@ import { deviceItems } from './items.ts';
 import { duplicates } from '../util/duplicates.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** The slots that devices ask for are on the bus, and each is asked for once. */
+/** Checks that the slots that devices ask for are on the bus, and that no two devices ask for one slot. */
 export function checkSlots(config: VmConfig, report: Report): void {
   const asked = deviceItems(config).flatMap((item) => {
     const slot = askedSlot(item);
@@ -23,7 +23,7 @@ export function checkSlots(config: VmConfig, report: Report): void {
   }
 }
 
-/** Why there is no such slot for a device. Texts begin with those of Cloud Hypervisor. */
+/** Returns why a device cannot have a slot; undefined if it can. Texts begin with those of Cloud Hypervisor. */
 function refusalOf(slot: number): string | undefined {
   const possible = `${FIRST_SLOT} to ${LAST_SLOT} are possible`;
   if (slot > LAST_SLOT) {

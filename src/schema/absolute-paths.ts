@@ -24,7 +24,7 @@ function absolute(schema: Struct, value: unknown, folder: string): unknown {
   return Object.fromEntries(members) as unknown;
 }
 
-/** `..` stays: behind a symbolic link it is another folder than the text says. */
+/** `..` stays: after a symbolic link it is another folder than the text suggests. */
 function absolutePath(path: unknown, folder: string): unknown {
   if (typeof path !== 'string' || path === '' || isAbsolute(path)) return path;
   return `${folder.replace(/\/$/, '')}/${path}`;

@@ -1,6 +1,6 @@
 /*
- * How large a request may be. Checking a document takes a few microseconds a value, and nothing may hold up the event loop for
- * more than 50 ms: within these bounds the largest document takes half of that.
+ * Bounds of a request. A check takes a few microseconds for each value, and nothing may block the event loop for more than 50 ms:
+ * the largest document within these bounds takes half of that.
  */
 
 /** Values of a document: members and items of lists, at any depth. */
@@ -15,23 +15,23 @@ export const ITEMS_MAX = 1024;
 /** Characters of a text, e.g. of a kernel's command line. */
 export const TEXT_MAX = 131_072;
 
-/** Characters of a path: the kernel takes no longer one. */
+/** Characters of a path: PATH_MAX of Linux (include/uapi/linux/limits.h) without the final NUL. */
 export const PATH_MAX = 4095;
 
-/** As deep as Cloud Hypervisor reads; no document of the API comes near it. */
+/** Depth of nesting: the bound of Cloud Hypervisor (serde_json), which no document of the API reaches. */
 export const DEPTH_MAX = 128;
 
-/** A document of more values is left at its first problem: finding a problem takes ten times as long as finding none. */
+/** A check of a larger document stops at its first problem: a problem takes ten times as long as a correct value. */
 export const VALUES_FOR_ALL_PROBLEMS = 2000;
 
-/** What a walk through a JSON value found. */
+/** Size of a JSON value. */
 export interface Extent {
   readonly values: number;
   /** lists that are too long, e.g. `disks: expected a list of at most 256 items, got 300` */
   readonly problems: readonly string[];
 }
 
-/** Counts the values of a JSON value, and names the lists that are too long: these are not looked into. */
+/** Counts the values of a JSON value, and names the lists that are too long, without counting their items. */
 export function extentOf(json: unknown): Extent {
   const problems: string[] = [];
   let values = 0;
@@ -41,7 +41,7 @@ export function extentOf(json: unknown): Extent {
     if (depth === DEPTH_MAX) return void problems.push(`${place}: nested more than ${DEPTH_MAX} deep`);
     if (!Array.isArray(value)) {
       for (const [key, member] of Object.entries(value)) {
-        // the place of a scalar is never told
+        // no problem is reported for a scalar
         if (typeof member === 'object') walk(member, place === '' ? key : `${place}.${key}`, depth + 1);
         else values += 1;
       }

@@ -27,12 +27,12 @@ export function decode<S extends Struct>(schema: S, json: unknown): ValueOf<S> {
   throw new DecodeError(result.issues.map((issue) => describe(issue)));
 }
 
-/** A checked struct as plain JSON: what was not given is left out, every default is there. It decodes to the same value. */
+/** Returns a decoded struct as plain JSON: members without a value are left out, defaults are included. It decodes to the same value. */
 export function encode<S extends Struct>(_schema: S, value: ValueOf<S>): ValueOf<S> {
   return JSON.parse(JSON.stringify(value)) as ValueOf<S>;
 }
 
-/** The members of a JSON value that no schema knows, e.g. `disks[0].serial`: they are ignored, and named in the log. */
+/** Returns the members of a JSON value that no schema has, e.g. `disks[0].serial`: they are ignored and named in the log. */
 export function unknownMembers(schema: Struct, json: unknown, at = ''): string[] {
   if (Array.isArray(json)) return json.flatMap((item, i) => unknownMembers(schema, item, `${at}[${i}]`));
   if (typeof json !== 'object' || json === null) return [];
@@ -66,7 +66,7 @@ export function membersWithoutEffect(schema: Struct, value: unknown): string[] {
   });
 }
 
-/** Looks at each member; where `look` returns undefined, at the members of what it nests. */
+/** Inspects each member; for a member for which `look` returns undefined, the members of its struct. */
 function inspect(
   schema: Struct,
   value: unknown,

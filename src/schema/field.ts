@@ -1,22 +1,35 @@
 import * as v from 'valibot';
 
+/*
+ * A field is one member of a configuration or a request: its JSON schema, its option on the command line, its line in the help and
+ * its schema in the OpenAPI document. A struct is a set of fields. All readers of JSON and option strings derive from them:
+ *
+ * - field.ts: structs, and modifiers of fields (optional, defaulted, bounded, beyond ...)
+ * - kinds.ts: the kinds of fields (flag, uint, size, text, path, choice, nested, list ...)
+ * - decode.ts: JSON to values, with all problems and their places; bounds.ts: bounds of a request
+ * - option-string.ts: `key=value,key=value` to JSON; option-lists.ts its lists, option-hints.ts hints for wrong keys
+ * - openapi-schema.ts: structs as schemas of the OpenAPI document
+ *
+ * All of it is pure.
+ */
+
 /** A fragment of the OpenAPI document: a JSON Schema of OpenAPI 3.0. */
 export type DocumentFragment = Readonly<Record<string, unknown>>;
 
-/** How the text after `key=` on the command line becomes the member's JSON value; throws on text it cannot read. */
+/** Converts the text after `key=` on the command line to the member's JSON value; throws on other text. */
 export type WordReader = (text: string) => unknown;
 
 /** The words of one option string, e.g. of `path=/x,readonly=on`. An empty value (`tap=`) counts as not given. */
 export interface Words {
-  /** the key is there, be its value empty or not */
+  /** the key is given, with or without a value */
   readonly has: (key: string) => boolean;
   readonly text: (key: string) => string | undefined;
-  /** the value as `read` sees it; `unable to parse <value> for <key>` where it cannot */
+  /** Converts the value by `read`; throws `unable to parse <value> for <key>`. */
   readonly convert: <T>(key: string, read: (text: string) => T) => T | undefined;
   readonly warn: (message: string) => void;
 }
 
-/** The command line's form of a member that is not simply `member=value`. */
+/** Form of a member on the command line other than `member=value`. */
 export interface WordsForm {
   /** keys that take a value */
   readonly keys: readonly string[];
@@ -46,25 +59,25 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   /** CLI key, where it is not the member's own name */
   readonly word: string | undefined;
   readonly form: WordsForm | undefined;
-  /** what the command line fills in where JSON must say it; gets the members read so far */
+  /** default of the command line for a member that JSON requires; receives the members read so far */
   readonly wordDefault: ((members: Readonly<Record<string, unknown>>) => unknown) | undefined;
   readonly required: boolean;
-  /** what the contract's document says, where it is not what we need */
+  /** requirement in the contract's document, if it differs from the real one */
   readonly documentRequired: boolean | undefined;
   /** a request may give other members in its place: the document of everything does not require it */
   readonly replaceable: boolean;
   readonly defaultValue: unknown;
-  /** accepted by the schema, but its capability is not there yet: refused by config/ when it is used */
+  /** accepted by the schema, but not implemented: refused by config/ when it is used */
   readonly later: boolean;
   /** a path on the host */
   readonly isPath: boolean;
-  /** the VMM makes what is there: in another working directory it is another one */
+  /** the VMM makes the file or socket: it keeps a relative path in another working directory */
   readonly isMade: boolean;
   /** why it is refused, shown to the user */
   readonly refusal: string | undefined;
   /** returns why a value has no effect; the user is warned, and nothing is refused */
   readonly withoutEffect: ((value: unknown) => string | undefined) | undefined;
-  /** not in the contract's document: the original has it, or we do */
+  /** not in the contract's document: later versions of Cloud Hypervisor have it, or Nephos alone */
   readonly beyond: boolean;
   /** the struct (of each item, for a list) that the member nests */
   readonly nested: Struct | undefined;
@@ -102,7 +115,7 @@ export interface Struct<F extends Fields = Fields> extends StructTraits {
   >;
 }
 
-/** What a client may send for a struct: members with a default may be left out. */
+/** JSON that a client may send for a struct: members with a default may be left out. */
 export type InputOf<S extends Struct> = v.InferInput<S['schema']>;
 /** A checked struct: every default filled in, `undefined` where an optional member was not given. */
 export type ValueOf<S extends Struct> = v.InferOutput<S['schema']>;
@@ -178,7 +191,7 @@ export function defaulted<S extends v.GenericSchema>(
   inner: Field<S>,
   value: v.InferInput<S>,
 ): Field<v.OptionalSchema<S, () => v.InferInput<S>>> {
-  // the contract may write a default in its own way (`acpi`), and writes none for an object
+  // the contract may spell a default differently (`acpi`), and states none for an object
   const inDocument = typeof value === 'object' ? {} : { default: value };
   return {
     ...inner,
@@ -189,7 +202,7 @@ export function defaulted<S extends v.GenericSchema>(
   };
 }
 
-/** Like {@link defaulted}, where the contract's document tells no default. */
+/** Like {@link defaulted}, for a default that the contract's document does not state. */
 export function silentlyDefaulted<S extends v.GenericSchema>(
   inner: Field<S>,
   value: v.InferInput<S>,
@@ -217,14 +230,14 @@ export function unworded<F extends Field>(inner: F): F {
   return { ...inner, read: undefined };
 }
 
-/** Marks a member whose capability is not there: using it is refused with the reason, never silently dropped. */
+/** Marks a member that is not implemented: its use is refused with the reason, never silently ignored. */
 export function later<F extends Field>(inner: F, refusal?: string): F {
   return { ...inner, later: true, refusal };
 }
 
 /**
- * Marks a member that is accepted and changes nothing. `reason` says why, for the values that ask for something;
- * a value that asks for what is done anyway needs no warning.
+ * Marks a member that is accepted and has no effect. `reason` explains it for the values that ask for an effect; a value that asks
+ * for the usual behaviour needs no warning.
  */
 export function withoutEffect<F extends Field>(
   inner: F,
@@ -236,7 +249,7 @@ export function withoutEffect<F extends Field>(
   return { ...inner, withoutEffect: because };
 }
 
-/** Marks a member that the contract's document does not know. */
+/** Marks a member that the contract's document does not have. */
 export function beyond<F extends Field>(inner: F): F {
   return { ...inner, beyond: true };
 }
@@ -259,12 +272,12 @@ export interface Bounds {
   readonly default?: number | string;
 }
 
-/** States bounds in the document of everything that config/ enforces, in words of its own. */
+/** States bounds in the document of everything. Rules enforce them, with texts of their own. */
 export function bounded<F extends Field>(inner: F, bounds: Bounds): F {
   return { ...inner, everything: { ...inner.everything, ...bounds } };
 }
 
-/** Says whether the contract's document requires the member, where we need more or less than it. */
+/** Sets whether the contract's document requires the member, if that differs from the real requirement. */
 export function documentedAs<F extends Field>(need: 'required' | 'optional', inner: F): F {
   return { ...inner, documentRequired: need === 'required' };
 }

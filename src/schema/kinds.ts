@@ -45,7 +45,7 @@ export function uint(doc: string, options: UintOptions): Field<v.GenericSchema<n
       ...(options.format === undefined ? {} : { format: options.format }),
       ...options.document,
     },
-    // like the original, which reads a number of that width and looks at the minimum later or never
+    // as in Cloud Hypervisor, which reads a number of that width and checks the minimum later or never
     read: (text) => readDecimal(text, max),
     syntax: '<number>',
   });
@@ -63,7 +63,7 @@ export function size(doc: string, document: DocumentFragment = {}): Field<v.Gene
   });
 }
 
-/** Any text without NUL, which no path, id or argument of the host can carry. */
+/** Any text without NUL, which no path, id or argument of the host can contain. */
 export function text(doc: string, syntax = '<text>', maxLength = TEXT_MAX): Field<v.GenericSchema<string>> {
   return field({
     schema: plainText(maxLength),
@@ -210,7 +210,7 @@ export function readDecimal(text: string, max = Number.MAX_SAFE_INTEGER): number
   throw new Error(expected(`a number up to ${max}`, withoutSuffix(text, max)));
 }
 
-/** A size where a plain number belongs: `10M` is 10485760. */
+/** Returns a size that was given for a plain number: `10M` is 10485760. */
 function withoutSuffix(text: string, max: number): string | undefined {
   try {
     const bytes = parseSize(text);
@@ -227,12 +227,12 @@ function wholeNumber(min: number, max: number): v.GenericSchema<number> {
   );
 }
 
-/** A whole number in a document: the format says how much a client's type has to hold. */
+/** Returns a whole number in a document: the format gives the width of a client's type. */
 function integer(minimum: number, maximum: number): DocumentFragment {
   return { type: 'integer', format: maximum < 2 ** 31 ? 'int32' : 'int64', minimum, maximum };
 }
 
-/** Half of a character that takes two units of UTF-16: no path and no answer can carry it. */
+/** Half of a character of two units of UTF-16: no path and no answer can contain it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 const WITHOUT_NUL = '^[^\\x00]*$';
@@ -277,7 +277,7 @@ function spelled(
   return field({ schema, doc, document: { type: 'string' }, everything, read, syntax });
 }
 
-/** A choice that has another spelling for people (`virtio-mem`) is shown in that one. */
+/** Returns whether a choice has another spelling for people (`virtio-mem`), in which help shows it. */
 function isAliased(word: string, aliases: ChoiceOptions['aliases'] = {}): boolean {
   return Object.values(aliases).some((one) => one.toLowerCase() === word);
 }
@@ -295,7 +295,7 @@ export function map<S extends v.GenericSchema>(
   });
 }
 
-/** An object of which nothing is said. */
+/** An object with any members. */
 export function anyObject(doc: string): Field<v.GenericSchema<Readonly<Record<string, unknown>>>> {
   const schema = v.record(v.string(), v.unknown(), 'expected an object');
   const everything = { type: 'object', additionalProperties: true };

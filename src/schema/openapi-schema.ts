@@ -1,9 +1,9 @@
 import type { DocumentFragment, Field, Struct } from './field.ts';
 
-/** Which document is meant: the contract as the clients know it, or everything that is served. */
+/** Kinds of documents: the contract of Cloud Hypervisor, or everything that the VMM serves. */
 export type DocumentView = 'contract' | 'everything';
 
-/** A struct as a schema of the OpenAPI document. */
+/** Returns a struct as a schema of the OpenAPI document. */
 export function documentOf(schema: Struct, view: DocumentView): DocumentFragment {
   const fields = fieldsOf(schema, view);
   const required = fields.filter(([, field]) => isRequired(field, view)).map(([name]) => name);
@@ -17,7 +17,7 @@ export function documentOf(schema: Struct, view: DocumentView): DocumentFragment
   };
 }
 
-/** The structs that a struct nests, however deep, itself first. */
+/** Returns the structs that a struct nests at any depth, itself first. */
 export function nestedStructs(schema: Struct, view: DocumentView): Struct[] {
   return [
     schema,
@@ -31,7 +31,7 @@ function fieldsOf(schema: Struct, view: DocumentView): [string, Field][] {
   return Object.entries(schema.fields).filter(([, { beyond }]) => view === 'everything' || !beyond);
 }
 
-/** In the contract's view its own word counts, which says more or less than what we need. */
+/** The contract's document states requirements of its own, which differ from the real ones. */
 function isRequired(field: Field, view: DocumentView): boolean {
   if (view === 'contract') return field.documentRequired ?? field.required;
   return field.required && !field.replaceable;

@@ -15,7 +15,7 @@ function keysOfMember(name: string, field: Field): readonly string[] {
   return field.form?.keys ?? (field.read === undefined ? [] : [field.word ?? name]);
 }
 
-/** What to say of a key that a struct does not have: the key that is meant, or all that there are. */
+/** Returns the hint for a key that a struct does not have: the key that is probably meant, or all keys. */
 export function unknownWordHint(struct: Struct, key: string, values: readonly string[]): string {
   if (key === '') return 'there is a comma or an equals sign too many';
   const shown = shownKeys(struct);
@@ -30,7 +30,7 @@ export function unknownWordHint(struct: Struct, key: string, values: readonly st
 
 const LIKE_A_VALUE = /[\d./:]/;
 
-/** Keys that begin with an underscore are hooks of Cloud Hypervisor's tests. */
+/** Keys with an underscore in front are for tests of Cloud Hypervisor. */
 function shownKeys(struct: Struct): string[] {
   return [...keysOf({ ...struct, wordsIgnored: [] }).keys()].filter((key) => !key.startsWith('_'));
 }
@@ -46,7 +46,7 @@ function withValue(struct: Struct, key: string, value: string | undefined): stri
   return `${key}=${value ?? syntaxOfKey(struct, key)}`;
 }
 
-/** How the value of a key is written. */
+/** Returns the syntax of the value of a key. */
 export function syntaxOfKey({ fields }: Struct, key: string): string {
   const entry = Object.entries(fields).find(([name, field]) => (field.word ?? name) === key);
   return entry?.[1].syntax || '<value>';
@@ -65,11 +65,11 @@ function pairForValue({ fields }: Struct, text: string): string | undefined {
   return undefined;
 }
 
-/** A text as a member would take it; undefined where it would not. */
+/** Returns a text in the form that a member accepts; undefined if there is none. */
 function valueMeant(name: string, field: Field, text: string): string | undefined {
   // a console's path is read by a form of its own
   if (field.form !== undefined) return name === 'file' && text.includes('/') ? text : undefined;
-  // a switch alone says nothing, and an id is no device
+  // a switch alone or an id alone describes no device
   if (field.read === undefined || field.syntax === 'on|off' || name === 'id') return undefined;
   try {
     field.read(text);

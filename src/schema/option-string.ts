@@ -10,15 +10,15 @@ interface WordErrorOptions extends ErrorOptions {
 }
 
 /**
- * An option string that does not follow the grammar. The message is the detail alone, e.g. `unknown option: foo`;
- * who knows the flag puts `Error parsing --disk: ` before it.
+ * An option string that does not follow the grammar. The message is the detail alone, e.g. `unknown option: foo`; the caller that
+ * knows the flag adds `Error parsing --disk: `.
  */
 export class WordError extends Error {
   /** the key whose value could not be read */
   readonly key: string | undefined;
   /** reported as a fault of the configuration, not of the grammar */
   readonly validation: boolean;
-  /** what is expected, or meant; for people, beside the message, which programs may compare */
+  /** the expected or the probably meant text, for people; programs may compare the message, so it is not part of it */
   readonly hint: string | undefined;
 
   constructor(message: string, options: WordErrorOptions = {}) {
@@ -30,7 +30,7 @@ export class WordError extends Error {
   }
 }
 
-/** What an option string says. */
+/** The content of an option string. */
 export interface ParsedWords {
   /** the struct's JSON; not checked yet, and without defaults */
   readonly json: Readonly<Record<string, unknown>>;
@@ -42,7 +42,7 @@ export interface ParsedWords {
 /**
  * Reads `key=value,key=value` for a struct.
  *
- * As in current versions of it, a list in brackets holds commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Beyond the original,
+ * As in current versions of Cloud Hypervisor, a list in brackets holds commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Beyond it,
  * a value in double quotes may hold commas and equals signs, `path="/a,b=c"`.
  * @throws WordError
  */
@@ -60,7 +60,7 @@ export function parseWords(struct: Struct, text: string): ParsedWords {
   return { json: members, warnings, ...(ignored.length === 0 ? {} : { ignored }) };
 }
 
-/** For the help of a command that takes option strings. */
+/** Line in the help of a command that takes option strings. */
 export const QUOTING_HELP =
   'A value that holds commas or equals signs is written in double quotes: path="/a,b=c"';
 
@@ -78,11 +78,11 @@ export function syntaxOf(struct: Struct): string {
 function syntaxOfMember(name: string, field: Field): string {
   if (field.form !== undefined) return field.form.syntax;
   const key = field.word ?? name;
-  // the original hides its test hooks
+  // options for tests of Cloud Hypervisor are hidden
   return field.read === undefined || key.startsWith('_') ? '' : `${key}=${field.syntax}`;
 }
 
-/** As it would be written on the command line. */
+/** Returns a default in the notation of the command line. */
 function shownDefault(field: Field, value: unknown): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (typeof value === 'number') return field.read === parseSize ? formatSize(value) : String(value);
@@ -141,7 +141,7 @@ function lookUp(values: ReadonlyMap<string, string>, warnings: string[]): Words 
   };
 }
 
-/** The keys of an option string with their values; of a repeated key the last one counts. */
+/** Returns the keys of an option string with their values; of a repeated key the last value applies. */
 function collect(struct: Struct, text: string): Map<string, string> {
   const takesValue = keysOf(struct);
   const values = new Map<string, string>();
@@ -167,7 +167,7 @@ function collect(struct: Struct, text: string): Map<string, string> {
   return values;
 }
 
-/** A list without its closing bracket ends at its first comma. */
+/** Returns a hint for a list without its closing bracket, which ends at its first comma. */
 function openListHint(values: ReadonlyMap<string, string>): string | undefined {
   const open = [...values].find(([, value]) => value.startsWith('[') && endOfList(value, 0) === undefined);
   return open === undefined ? undefined : `the list ${open[0]}=${open[1]} has no closing bracket`;
@@ -176,7 +176,7 @@ function openListHint(values: ReadonlyMap<string, string>): string | undefined {
 interface Piece {
   /** as it was written */
   readonly piece: string;
-  /** what stands between its equals signs: key and value; values are trimmed, quotes are taken off */
+  /** the texts between its equals signs: key and value; values are trimmed and without quotes */
   readonly parts: readonly string[];
 }
 
@@ -199,13 +199,13 @@ function split(text: string): Piece[] {
   return pieces;
 }
 
-/** The value that begins at `start`: in quotes, in brackets, or up to the next comma or equals sign. */
+/** Returns the value that begins at `start`: in quotes, in brackets, or up to the next comma or equals sign. */
 function valueAt(text: string, start: number): { readonly value: string; readonly end: number } {
   const at = skipBlanks(text, start);
   const closed = endOfQuotes(text, at) ?? endOfList(text, at);
   if (closed !== undefined) {
     const end = skipBlanks(text, closed);
-    // a quote or bracket that does not end the piece is a letter like others
+    // a quote or bracket inside a piece is an ordinary character
     if (end === text.length || text[end] === ',')
       return { value: text[at] === '"' ? text.slice(at + 1, closed - 1) : text.slice(at, closed), end };
   }

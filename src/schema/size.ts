@@ -4,7 +4,7 @@ const UNIT: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, 
 
 /**
  * Reads a size as the command line takes it: a decimal number with an optional K, M or G (powers of 1024).
- * Of a run of letters the last one counts, as in the original (`1KM` is 1 MiB).
+ * Of several letters the last one applies, as in Cloud Hypervisor (`1KM` is 1 MiB).
  * @returns bytes
  * @throws where the text is none, or the size is not below 2^53
  */
@@ -19,7 +19,7 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
-/** `bytes` as the command line takes them, in the largest unit that loses nothing: `512M`. */
+/** Returns `bytes` in the notation of the command line, in the largest unit that is exact: `512M`. */
 export function formatSize(bytes: number): string {
   const unit = ['G', 'M', 'K'].find((one) => bytes > 0 && bytes % (UNIT[one] ?? 1) === 0) ?? '';
   return `${bytes / (UNIT[unit] ?? 1)}${unit}`;
@@ -27,7 +27,7 @@ export function formatSize(bytes: number): string {
 
 const LARGE_UNIT: Readonly<Record<string, number>> = { ...UNIT, T: 2 ** 40, P: 2 ** 50 };
 
-/** What a size in another notation comes to: `512M` for `512MB`, `1024G` for `1 TiB`, `1536M` for `1.5G`. */
+/** Returns a size in another notation in that of the command line: `512M` for `512MB`, `1024G` for `1 TiB`, `1536M` for `1.5G`. */
 function sizeMeant(text: string): string | undefined {
   const [, number, unit = ''] =
     /^\s*(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]?)(?:i?B|bytes)?\s*$/i.exec(text) ?? [];

@@ -2,17 +2,17 @@ import { beyond, defaulted, optional, struct, wordDefaulted, type ValueOf } from
 import { flag, size } from '../../schema/kinds.ts';
 import { pciDeviceId } from '../common/pci.ts';
 
-/** The virtio balloon, which takes RAM back from the guest. */
+/** The virtio balloon, which reclaims RAM of the guest. */
 export interface BalloonConfig extends ValueOf<typeof BalloonConfig> {}
 export const BalloonConfig = struct({
   name: 'BalloonConfig',
-  doc: 'The virtio balloon, which takes RAM back from the guest',
+  doc: 'The virtio balloon, which reclaims RAM of the guest',
   wordsIgnored: ['id', 'iommu', 'pci_segment'],
   fields: {
     size: wordDefaulted(size('Size of the balloon in `bytes`'), () => 0),
-    deflate_on_oom: defaulted(flag('Gives RAM back when the guest runs out of it'), false),
+    deflate_on_oom: defaulted(flag('Deflates when the guest runs out of RAM'), false),
     free_page_reporting: beyond(
-      optional(flag('The guest tells the host which pages are free: the host takes them back; default: off')),
+      optional(flag('The guest reports free pages and the host frees them; default: off')),
     ),
     pci_device_id: pciDeviceId(),
   },

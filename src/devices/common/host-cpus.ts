@@ -3,34 +3,34 @@ import { list, readDecimal, uint } from '../../schema/kinds.ts';
 import { readTexts } from '../../schema/option-lists.ts';
 import { readIntegers } from './integer-list.ts';
 
-const hostCpus = () => list(uint('Processors of the host, by their numbers', { bits: 16 }));
+const hostCpus = () => list(uint('Host CPUs, by their numbers', { bits: 16 }));
 
-/** The processors of the host that a vCPU runs on. */
+/** Host CPUs that a vCPU runs on. */
 export interface CpuAffinity extends ValueOf<typeof CpuAffinity> {}
 export const CpuAffinity = struct({
   name: 'CpuAffinity',
-  doc: 'The processors of the host that a vCPU runs on',
+  doc: 'Host CPUs that a vCPU runs on',
   fields: {
     vcpu: uint('Number of the vCPU', { bits: 16 }),
     host_cpus: hostCpus(),
   },
 });
 
-/** The processors of the host that serve a queue. */
+/** Host CPUs that serve a queue. */
 export interface VirtQueueAffinity extends ValueOf<typeof VirtQueueAffinity> {}
 export const VirtQueueAffinity = struct({
   name: 'VirtQueueAffinity',
-  doc: 'The processors of the host that serve a queue',
+  doc: 'Host CPUs that serve a queue',
   fields: {
     queue_index: uint('Number of the queue', { bits: 16 }),
     host_cpus: hostCpus(),
   },
 });
 
-/** How both are written on the command line. */
+/** Syntax of both on the command line. */
 export const AFFINITY_SYNTAX = '[<number>@[<host cpu>,<host cpu>-<host cpu>...],...]';
 
-/** Reads `[0@[0,2-3],1@[1]]`; `name` is the member for what stands before the `@`. */
+/** Reads `[0@[0,2-3],1@[1]]`; `name` is the member for the number before the `@`. */
 export function readAffinity(name: 'vcpu' | 'queue_index', text: string): unknown[] {
   return readTexts(text).map((item) => {
     const [number = '', cpus, ...rest] = item.split('@');

@@ -1,18 +1,18 @@
 import type { Step } from './step.ts';
 
-/** Properties of a part of the machine; names and values are ours, never a user's text. */
+/** Properties of a part of the machine; names and values are Nephos's own, never a user's text. */
 export type Properties = Readonly<Record<string, string | number | boolean>>;
 
 /**
- * Firmware that comes with QEMU, by the name of its file. qboot starts Linux 80 ms sooner than SeaBIOS; it assigns no
- * addresses to PCI devices, which Linux does itself and other kernels and firmware expect to be done.
+ * Firmware in QEMU's package, by the name of its file. qboot starts Linux 80 ms sooner than SeaBIOS; it assigns no
+ * addresses to PCI devices, which Linux does itself and which other kernels and firmware expect.
  */
 export type BuiltInFirmware = 'qboot.rom' | 'bios-256k.bin';
 
-/** How QEMU holds a firmware image: mapped as a ROM, or in a read-only flash device, which takes blocks of 4 KiB. */
+/** Form of a firmware image in QEMU: a ROM, or a read-only flash device with blocks of 4 KiB. */
 export type FirmwareForm = 'rom' | 'flash';
 
-/** What the machine starts from. Paths and the command line are passed as arguments of their own, never joined. */
+/** Boot source of the machine. Paths and the command line are separate arguments, never joined. */
 export type BootSource =
   | {
       readonly kind: 'kernel';
@@ -23,55 +23,55 @@ export type BootSource =
       readonly firmware: BuiltInFirmware;
     }
   | { readonly kind: 'firmware'; readonly form: FirmwareForm; readonly path: string }
-  /** the machine takes the state of another whose guest no longer reads what it started from */
+  /** the machine loads the state of another one, whose guest no longer reads its boot source */
   | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
 
-/** The machine's RAM, and the room for more of it. */
+/** RAM of the machine, and address space for more. */
 export interface MemoryPlan {
-  /** what the guest starts with, in `bytes` */
+  /** RAM at boot, in `bytes` */
   readonly size: number;
-  /** DIMMs that can be added while it runs */
+  /** DIMMs that can be added while the machine runs */
   readonly slots: number;
-  /** `size` and the room in the guest's address space for virtio-mem, DIMMs and pmem, in `bytes` */
+  /** `size` and the guest's address space for virtio-mem, DIMMs and pmem, in `bytes` */
   readonly max: number;
 }
 
-/** A statement about the guest's NUMA nodes; all values are ours. */
+/** One `-numa` option; no value is a user's text. */
 export type NumaOption =
   | {
       readonly kind: 'node';
       readonly node: number;
       /** vCPU numbers, first and last of each range */
       readonly cpus: readonly (readonly [number, number])[];
-      /** id of the object that is its RAM; undefined: it has none */
+      /** id of the object with its RAM; undefined: the node has none */
       readonly memory: string | undefined;
     }
   | { readonly kind: 'distance'; readonly from: number; readonly to: number; readonly distance: number };
 
-/** A whole machine as QEMU gets it: `qemu/process/arguments.ts` renders it at boot. */
+/** A whole machine for QEMU: `qemu/process/arguments.ts` renders it at boot. */
 export interface MachinePlan {
   readonly machine: { readonly type: string; readonly properties: Properties };
   readonly accelerator: { readonly name: string; readonly properties: Properties };
   readonly cpu: { readonly model: string; readonly properties: Properties };
   readonly smp: Properties;
   readonly memory: MemoryPlan;
-  /** empty where the guest has no NUMA nodes; the machine's RAM is then one object */
+  /** empty for a guest without NUMA nodes; the machine's RAM is then one object */
   readonly numa: readonly NumaOption[];
   readonly boot: BootSource;
-  /** files with the structures of SMBIOS that are given; their names are ours */
+  /** files with structures of SMBIOS; the VMM chooses their names */
   readonly smbios: readonly string[];
   /** further files of the firmware configuration device: checked names, and files of the VMM or of the user */
   readonly fwCfg: readonly { readonly name: string; readonly file: string }[];
-  /** a listening socket of the VMM's on which QEMU serves a debugger */
+  /** listening socket of the VMM on which QEMU serves a debugger */
   readonly debugger: number | undefined;
   /** transparent huge pages may hold QEMU's memory */
   readonly hugePages: boolean;
-  /** files that QEMU gets open, by their paths in this plan: it may not be allowed to open them itself */
+  /** file descriptors that QEMU inherits, by their paths in this plan: QEMU may not have the right to open them */
   readonly handed: ReadonlyMap<string, number>;
-  /** the machine waits for the state of another one and never starts by itself */
+  /** QEMU waits for the state of another machine and does not start the guest */
   readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];
-  /** those that only QMP can make: done before the guest's first instruction */
+  /** steps that need QMP: they run before the guest's first instruction */
   readonly lateSteps: readonly Step[];
 }

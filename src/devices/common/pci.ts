@@ -4,7 +4,7 @@ import type { AnyConfig, Device, PlanContext } from '../device.ts';
 
 /** The member `pci_segment` of devices on the bus. */
 export function pciSegment() {
-  const segment = uint('PCI segment that the device is to be on; it is on 0, whatever this says', {
+  const segment = uint('PCI segment; without effect: every device is on segment 0', {
     bits: 16,
   });
   return beyond(
@@ -14,7 +14,7 @@ export function pciSegment() {
   );
 }
 
-/** PCI slots of bus 0: slot 0 is the host bridge's, slot 1 the chip set's. */
+/** PCI slots of bus 0 that devices can have: slot 0 is the host bridge, slot 1 the chip set. */
 export const FIRST_SLOT = 2;
 export const LAST_SLOT = 31;
 
@@ -32,7 +32,7 @@ interface Configured {
   readonly config: AnyConfig;
 }
 
-/** The PCI slot that a device's configuration asks for; none for a device that is not on the bus. */
+/** Returns the PCI slot that a device's configuration asks for; undefined for a device that is not on the bus. */
 export function askedSlot({ device, config }: Configured): number | undefined {
   const slot = config === true || !device.takesSlot ? undefined : config['pci_device_id'];
   return typeof slot === 'number' ? slot : undefined;
@@ -43,12 +43,12 @@ interface OnSlot {
   readonly addr?: string;
 }
 
-/** What every device on the bus has: its id and its slot. */
+/** Returns the properties of every device on the bus: its id and its slot. */
 export function onSlot({ qemuId, addr }: PlanContext): OnSlot {
   return { id: qemuId, ...(addr === undefined ? {} : { addr }) };
 }
 
-/** What every virtio device has besides: the modern interface alone (virtio 1.0), and its place behind the vIOMMU. */
+/** Returns the properties of every virtio device: those of the bus, the modern interface alone (virtio 1.0), and the vIOMMU. */
 export function onBus(
   at: PlanContext,
 ): OnSlot & { readonly 'disable-legacy': string; readonly iommu_platform?: boolean } {
@@ -59,7 +59,7 @@ export function onBus(
   };
 }
 
-/** The same for a device that a vhost-user back-end serves: back-ends translate nothing, so it is never behind the vIOMMU. */
+/** Like {@link onBus}, for a device of a vhost-user back-end: back-ends translate no addresses, so it is never behind the vIOMMU. */
 export function onBusByBackend(at: PlanContext): ReturnType<typeof onBus> {
   return onBus({ ...at, behindIommu: false });
 }

@@ -56,17 +56,17 @@ const form: WordsForm = {
 /** The member `rate_limiter_config` of disks and networks; `bw_*` and `ops_*` on the command line. */
 export const rateLimiterConfig = formed(form, optional(nested(RateLimiterConfig)));
 
-/** More than this per second is no limit: the engine cannot count it. */
+/** Largest rate per second that QEMU can count: a larger one is no limit. */
 const LARGEST_RATE = 1e15;
 
-/** Tokens per second that a bucket gives when it is empty; undefined where it limits nothing. */
+/** Returns the tokens per second of an empty bucket; undefined for a bucket without a limit. */
 export function rateOf({ size, refill_time }: TokenBucket): number | undefined {
   if (size === 0 || refill_time === 0) return undefined;
   const rate = (size * 1000) / refill_time;
   return rate > LARGEST_RATE ? undefined : rate;
 }
 
-/** A bucket without a size or without a refill time limits nothing. */
+/** Reads a bucket; one without a size or without a refill time is no limit. */
 function readBucket(words: Words, prefix: 'bw' | 'ops'): unknown {
   const read = (key: string): number => words.convert(`${prefix}_${key}`, readDecimal) ?? 0;
   const bucket = {

@@ -7,7 +7,7 @@ import { QUEUES, QUEUE_SIZE } from './limits.ts';
  * are in its rules.ts, those that join two kinds in config/. No rule reads the state of the host: vm.boot does that.
  */
 
-/** A rule that a configuration of the right shape breaks. */
+/** A broken rule: the configuration decodes, but cannot be used. */
 export interface Problem {
   /** `duplicate`: an id that another device has; its status code differs */
   readonly kind: 'invalid' | 'duplicate';

@@ -1,4 +1,4 @@
-/** Properties as QEMU's JSON takes them: a plan's values are data, never text to be parsed again. */
+/** Properties in QEMU's JSON: the values of a plan are data, never text that is parsed again. */
 export interface StepProps {
   readonly [name: string]: unknown;
 }
@@ -11,7 +11,7 @@ export interface ObjectStep {
   readonly burst?: OneTimeBurst;
 }
 
-/** Extra tokens of a limit at the start: while they last, the engine has other limits than after. */
+/** Extra tokens of a limit at the start: until they are used up, QEMU has other limits than afterwards. */
 export interface OneTimeBurst {
   readonly counts: 'bytes' | 'ops';
   readonly tokens: number;
@@ -29,19 +29,19 @@ export interface BlockdevStep {
 export interface NetdevStep {
   readonly kind: 'netdev';
   readonly props: StepProps & { readonly type: string; readonly id: string };
-  /** descriptors of ours that QEMU gets as the property `fds`, e.g. the queues of a TAP */
+  /** file descriptors of the VMM that QEMU receives as the property `fds`, e.g. the queues of a TAP */
   readonly fds?: readonly number[];
 }
 
 /**
- * Where the bytes of a character device go.
+ * Destination of the bytes of a character device.
  *
- * - `null`: nowhere, and nothing is ever read
- * - `channel`: a socket pair, whose other end is the VMM's (a PTY or the terminal is behind it);
+ * - `null`: no destination, and nothing is read
+ * - `channel`: a socket pair, whose other end the VMM holds, for a PTY, the terminal or a socket;
  *   with `waits` QEMU as a whole waits while the socket is full, for devices that would drop output
- * - `file`: into a file that we have opened, from its end
- * - `descriptor`: a connected or listening socket of ours, which QEMU gets a copy of
- * - `socket`: a UNIX socket that QEMU listens on; the next step waits for the VMM, which connects.
+ * - `file`: a file that the VMM has opened, at its end
+ * - `descriptor`: a connected or listening socket of the VMM, which QEMU receives a copy of
+ * - `socket`: a UNIX socket that QEMU listens on; the next step waits until the VMM has connected.
  */
 export type ChardevBackend =
   | { readonly type: 'null' }
@@ -50,14 +50,14 @@ export type ChardevBackend =
   | { readonly type: 'descriptor'; readonly fd: number; readonly server: boolean }
   | { readonly type: 'socket'; readonly path: string };
 
-/** A character back-end. `-chardev` takes no JSON, so a path is opened by us and passed as a descriptor. */
+/** A character back-end. `-chardev` takes no JSON, so the VMM opens the path and passes a file descriptor. */
 export interface ChardevStep {
   readonly kind: 'chardev';
   readonly id: string;
   readonly backend: ChardevBackend;
 }
 
-/** What emulates a TPM: a program behind a connection of its own. QEMU only makes it at boot. */
+/** The emulator of a TPM: a program with a connection of its own. QEMU can only make it at boot. */
 export interface TpmdevStep {
   readonly kind: 'tpmdev';
   readonly id: string;
@@ -72,17 +72,17 @@ export interface DeviceStep {
 }
 
 /**
- * One thing that QEMU makes. A list of steps is rendered as arguments at boot and as QMP commands when the
- * machine runs; in reverse order it is how the thing is taken away again.
+ * One object that QEMU makes. A list of steps is rendered as arguments at boot and as QMP commands while the machine runs. A
+ * removal follows the list in reverse order.
  */
 export type Step = ObjectStep | BlockdevStep | NetdevStep | ChardevStep | TpmdevStep | DeviceStep;
 
-/** Whether steps can only be made over QMP: they are then made before the guest's first instruction, not as arguments. */
+/** Returns whether steps need QMP also at boot: they then follow the start of QEMU, before the guest's first instruction. */
 export function needsQmp(steps: readonly Step[]): boolean {
   return steps.some((step) => step.kind === 'chardev' && step.backend.type === 'socket');
 }
 
-/** Whether a device of these is made by another process or thread, which must be able to map the guest's memory. */
+/** Returns whether another process or thread serves a device of these steps: it must be able to map the guest's memory. */
 export function needsSharedMemory(steps: readonly Step[]): boolean {
   return steps.some(
     (step) =>

@@ -1,4 +1,4 @@
-/** What is known of a device that another process serves. */
+/** Host facts of a device that a vhost-user back-end serves. */
 export interface BackEndFacts {
   /** path of the socket at which the VMM connects the back-end to QEMU */
   readonly frontEnd: string;

@@ -3,19 +3,19 @@ import { choice, flag, path, socketPath } from '../../schema/kinds.ts';
 import { WordError } from '../../schema/option-string.ts';
 import { pciDeviceId } from '../common/pci.ts';
 
-/** Where the bytes of a console go, in the order in which the command line's words win. */
+/** Modes of a console on the command line: of several the first in this order applies. */
 const FLAGS = ['off', 'pty', 'tty', 'null'] as const;
 const PATHS = ['file', 'socket'] as const;
 
-/** What is expected where no mode is given. */
+/** Hint of the error for a console without a mode. */
 const MODES = 'off, pty, tty, null, file=<path> or socket=<path>';
 
-/** What is said where a console is on a socket without a name. */
+/** Error of a console on a socket without a path. */
 export const SOCKET_MISSING = 'Path missing when using socket console mode';
-/** The same of a file. */
+/** Error of a console on a file without a path. */
 export const FILE_MISSING = 'Path missing when using file console mode';
 
-/** As other programs call the modes. */
+/** Names of the modes in other programs. */
 export const CONSOLE_WORDS = {
   disabled: 'off',
   none: 'off',
@@ -30,7 +30,7 @@ export const CONSOLE_WORDS = {
 export interface ConsoleConfig extends ValueOf<typeof ConsoleConfig> {}
 export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
-  doc: 'A console of the guest: nowhere, a new PTY, our terminal, a file, a UNIX socket, or swallowed',
+  doc: 'A console of the guest: off, on a new PTY, the VMM’s terminal, a file or a UNIX socket, or discarded',
   wordsIgnored: ['id', 'pci_segment'],
   wordsMeant: CONSOLE_WORDS,
   fields: {
@@ -38,7 +38,7 @@ export const ConsoleConfig = struct({
     socket: beyond(
       formed(
         { keys: ['socket'], syntax: '', read: (words) => readPath(words, 'socket') },
-        optional(socketPath('UNIX socket that we listen on in mode Socket, for one client at a time')),
+        optional(socketPath('UNIX socket that the VMM listens on in mode Socket, for one client at a time')),
       ),
     ),
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null', 'Socket']),
@@ -47,7 +47,7 @@ export const ConsoleConfig = struct({
   },
 });
 
-/** A console's file, by the word `file`. */
+/** Returns the member with a console's file; on the command line `file=<path>`. */
 export function consoleFile() {
   return formed(
     { keys: ['file'], syntax: '', read: (words: Words) => readPath(words, 'file') },
@@ -55,14 +55,14 @@ export function consoleFile() {
   );
 }
 
-/** Where a console's bytes go; on the command line each mode is a word. */
+/** Returns the member with a console's mode; on the command line each mode is a key. */
 export function consoleMode<const M extends 'Off' | 'Pty' | 'Tty' | 'File' | 'Null' | 'Socket'>(
   modes: readonly M[],
 ) {
   const socket = modes.some((mode) => mode === 'Socket') ? '|socket=<path>' : '';
   return formed(
     { keys: [], flags: FLAGS, syntax: `off|pty|tty|null|file=<path>${socket}`, read: readMode },
-    choice('Where the bytes go', modes, { beyond: ['Socket'] }),
+    choice('Destination of the output', modes, { beyond: ['Socket'] }),
   );
 }
 
@@ -72,7 +72,7 @@ function readMode(words: Words): string {
   return `${mode.charAt(0).toUpperCase()}${mode.slice(1)}`;
 }
 
-/** The path that goes with a mode, where no word before it has won: then nothing is made of it. */
+/** Reads the path of a mode; undefined if another mode on the command line applies. */
 function readPath(words: Words, mode: 'file' | 'socket'): string | undefined {
   const wins = [...FLAGS, ...PATHS].find((word) => words.has(word));
   if (wins !== mode) return undefined;

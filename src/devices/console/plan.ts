@@ -3,7 +3,7 @@ import type { PlanContext } from '../device.ts';
 import { onBus } from '../common/pci.ts';
 import type { ConsoleConfig } from './config.ts';
 
-/** Where a console's bytes go, as QEMU has to know it: a PTY, the terminal and a socket are behind a channel to us. */
+/** Returns QEMU's back-end of a console: a PTY, the terminal and a socket are behind a channel to the VMM. */
 export function consoleBackend(
   { mode, file }: Pick<ConsoleConfig, 'mode' | 'file'>,
   { waits = false } = {},

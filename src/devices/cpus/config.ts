@@ -19,7 +19,7 @@ const TOPOLOGY_PART = { minimum: 1 } as const;
 
 const part = (doc: string) => documentedAs('optional', bounded(uint(doc, { bits: 8 }), TOPOLOGY_PART));
 
-/** How the vCPUs are arranged; the product of the four is `max_vcpus`. */
+/** Topology of the vCPUs; the product of the four is `max_vcpus`. */
 export interface CpuTopology extends ValueOf<typeof CpuTopology> {}
 export const CpuTopology = struct({
   name: 'CpuTopology',
@@ -32,7 +32,7 @@ export const CpuTopology = struct({
   },
 });
 
-/** Features of the processor that a guest only gets where it asks for them. */
+/** Features of the processor that are off by default. */
 export interface CpuFeatures extends ValueOf<typeof CpuFeatures> {}
 export const CpuFeatures = struct({
   name: 'CpuFeatures',
@@ -45,7 +45,7 @@ export const CpuFeatures = struct({
 export interface CpusConfig extends ValueOf<typeof CpusConfig> {}
 export const CpusConfig = struct({
   name: 'CpusConfig',
-  doc: 'vCPUs: how many at boot, how many at most, and how they are arranged',
+  doc: 'vCPUs: their number at boot, the largest number, and their topology',
   wordsIgnored: ['core_scheduling', 'profile'],
   wordsMeant: {
     count: 'boot',

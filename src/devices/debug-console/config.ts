@@ -5,7 +5,7 @@ import { CONSOLE_WORDS, consoleFile, consoleMode } from '../console/config.ts';
 /** I/O port of the debug console of Bochs and QEMU, which firmware writes to. */
 export const DEBUG_PORT = 0xe9;
 
-/** A port that swallows a byte with each write, for what firmware and early kernels have to say. */
+/** A port that takes one byte with each write, for messages of firmware and early kernels. */
 export interface DebugConsoleConfig extends ValueOf<typeof DebugConsoleConfig> {}
 export const DebugConsoleConfig = struct({
   name: 'DebugConsoleConfig',

@@ -37,10 +37,10 @@ export const DiskConfig = struct({
     vhost_socket: 'socket',
   },
   fields: {
-    // a vhost-user disk has none
+    // a vhost-user disk has no image
     path: documentedAs('required', optional(path('Image file or block device'))),
     readonly: defaulted(flag('The guest cannot write'), false),
-    direct: defaulted(flag('Around the host’s page cache (O_DIRECT)'), false),
+    direct: defaulted(flag('Bypass the host’s page cache (O_DIRECT)'), false),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     num_queues: defaulted(bounded(uint('Queues', { bits: 64 }), QUEUES), 1),
     queue_size: defaulted(
@@ -69,7 +69,7 @@ export const DiskConfig = struct({
     sparse: beyond(
       optional(
         flag(
-          'What the guest discards is given back to the host’s file system; off: a raw image gets all its blocks; default: on',
+          'Blocks that the guest discards are freed in the host’s file system; off: a raw image has all its blocks allocated; default: on',
         ),
       ),
     ),
@@ -77,7 +77,7 @@ export const DiskConfig = struct({
     disable_aio: beyond(
       formed(
         hiddenWord('disable_aio'),
-        optional(flag('Never use Linux AIO for the image; it is never used')),
+        optional(flag('Never use Linux AIO for the image; without effect: it is never used')),
       ),
     ),
   },
@@ -107,13 +107,13 @@ function lockGranularity() {
   return beyond(
     withoutEffect(optional(choices), (value) =>
       value === 'Full'
-        ? 'QEMU locks ranges of bytes; a lock of the whole file excludes it all the same'
+        ? 'QEMU locks ranges of bytes; a lock of the whole file conflicts with them all the same'
         : undefined,
     ),
   );
 }
 
-/** Cloud Hypervisor hides these words behind an underscore; users write what JSON has. */
+/** Cloud Hypervisor puts an underscore before these options; users also write the name in JSON. */
 function hiddenWord(name: string): WordsForm {
   const keys = [`_${name}`, name];
   const read = (words: Words): unknown =>
@@ -121,7 +121,7 @@ function hiddenWord(name: string): WordsForm {
   return { keys, syntax: '', read };
 }
 
-/** Member that declares the format of an image. */
+/** Returns the member with the format of an image. */
 export function imageType(doc: string) {
   return optional(
     choice(doc, ['Raw', 'Qcow2', 'FixedVhd', 'Vhdx', 'Unknown'], { aliases: { vhd: 'FixedVhd' } }),

@@ -4,7 +4,7 @@ import type { BlockdevStep, StepProps } from '../common/step.ts';
 /** One file of a disk's image: the image itself, or one of its backing files. */
 export interface ImageLayer {
   readonly path: string;
-  /** QEMU's driver, by our own inspection of the file: QEMU is told and never guesses */
+  /** QEMU's driver; the VMM has inspected the file, and QEMU never probes it */
   readonly driver: 'raw' | 'qcow2' | 'vpc' | 'vhdx';
   /** a host block device, which QEMU opens by another driver than a file */
   readonly isDevice: boolean;
@@ -14,18 +14,18 @@ export interface ImageLayer {
   readonly isBuffered?: boolean;
 }
 
-/** Sizes that a block device asks its users to heed, in `bytes`. */
+/** Block and I/O sizes that a block device reports, in `bytes`. */
 export interface BlockGeometry {
-  /** the least that can be written */
+  /** smallest unit of a write */
   readonly logical: number;
-  /** the least that is written without reading first */
+  /** smallest unit of a write without a read */
   readonly physical: number;
   /** preferred sizes of I/O; 0: none */
   readonly minimum: number;
   readonly optimal: number;
 }
 
-/** What a disk's image is. */
+/** Host facts of a disk's image. */
 export interface ImageFacts {
   /** the image first, then its backing file, that one’s and so on; never empty */
   readonly layers: readonly ImageLayer[];
@@ -33,15 +33,15 @@ export interface ImageFacts {
   readonly serial: string;
   /** of a raw block device */
   readonly geometry?: BlockGeometry | undefined;
-  /** how QEMU talks to the host's files */
+  /** QEMU's interface to the files of the host */
   readonly aio: 'io_uring' | 'threads';
 }
 
 type Access = Pick<DiskConfig, 'readonly' | 'direct' | 'sparse'>;
 
 /**
- * The nodes of an image, the deepest backing file first; the last is called `name`.
- * The VMM gives QEMU each backing file: QEMU never follows a name in a file.
+ * Returns the block nodes of an image, the deepest backing file first; the last node is called `name`.
+ * The VMM passes each backing file to QEMU, which never follows a name in a file.
  */
 export function imageSteps(
   name: string,
@@ -65,7 +65,7 @@ export function imageSteps(
   return nodes.toReversed().flat();
 }
 
-/** Whether blocks that the guest discards are given back to the host. QEMU's drivers of VHD and VHDX cannot. */
+/** Returns whether blocks that the guest discards are freed on the host. QEMU's drivers of VHD and VHDX cannot do that. */
 function canDiscard(
   { readonly, sparse }: Pick<DiskConfig, 'readonly' | 'sparse'>,
   { layers }: ImageFacts,
@@ -74,7 +74,7 @@ function canDiscard(
   return sparse !== false && !readonly && (driver === 'raw' || driver === 'qcow2');
 }
 
-/** What a virtio-blk device tells its guest of the image: whether it may discard, and the sizes of blocks. */
+/** Returns the properties by which a virtio-blk device describes its image: whether the guest may discard, and the block sizes. */
 export function imageProperties(
   config: Pick<DiskConfig, 'readonly' | 'sparse'>,
   facts: ImageFacts,
@@ -93,7 +93,7 @@ export function imageProperties(
   };
 }
 
-/** QEMU refuses sizes of I/O that are no multiple of a block. */
+/** Returns an I/O size, or 0 if it is no multiple of a block: QEMU refuses such a size. */
 function wholeBlocks(bytes: number, block: number): number {
   return bytes % block === 0 ? bytes : 0;
 }

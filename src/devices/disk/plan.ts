@@ -9,7 +9,7 @@ import type { BackEndFacts } from '../common/vhost-user.ts';
 import { planVhostUserDisk } from './vhost-user.ts';
 import type { DiskConfig } from './config.ts';
 
-/** What is found out about a disk before it is planned. */
+/** Host facts of a disk. */
 export interface DiskFacts extends ImageFacts {
   readonly shared?: SharedLimits | undefined;
 }

@@ -32,7 +32,7 @@ export function queueThreads(
   return rest.length === 0 ? listed : [...listed, { id: `${qemuId}.q`, queues: rest, hostCpus: undefined }];
 }
 
-/** QEMU's objects for the threads, and what the device is told of them; nothing where the disk has none. */
+/** Plans the threads and the device's property that maps queues to them; both are empty for a disk without threads. */
 export function planQueueThreads(
   qemuId: string,
   config: Queues,

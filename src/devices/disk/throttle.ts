@@ -2,7 +2,7 @@ import type { DiskConfig } from './config.ts';
 import type { Step } from '../common/step.ts';
 import { LIMITED, limitStep, type SharedLimits } from '../common/throttle-group.ts';
 
-/** Filters that limit a disk. */
+/** Filter nodes that limit a disk. */
 interface Throttle {
   readonly steps: readonly Step[];
   /** name of the node on top */
@@ -12,8 +12,8 @@ interface Throttle {
 type Limited = Pick<DiskConfig, 'readonly' | 'rate_limiter_config'>;
 
 /**
- * Filters on top of `node` that hold a disk to its limits, or to those that it `shares`, whose groups are there. Each
- * bucket has a group of its own, because a change of a group's limits, which ends a one-time burst, fills it again.
+ * Plans the filters on top of `node` that limit a disk: by its own limits, or by shared ones, whose groups exist already. Each
+ * bucket has a group of its own, because a change of a group's limits, which ends a one-time burst, refills the group.
  */
 export function planThrottle(node: string, config: Limited, shared?: SharedLimits): Throttle {
   return LIMITED.reduce<Throttle>(

@@ -3,13 +3,13 @@ import { onBusByBackend } from '../common/pci.ts';
 import type { BackEndFacts } from '../common/vhost-user.ts';
 import type { Step } from '../common/step.ts';
 
-/** What of a disk's configuration counts where a back-end serves it: the rest is the back-end's own matter. */
+/** Members of a disk's configuration that apply to a vhost-user disk; the back-end decides the rest. */
 interface VhostUserDisk {
   readonly num_queues: number;
   readonly queue_size: number;
 }
 
-/** A disk that a vhost-user-blk back-end serves. */
+/** Plans a disk that a vhost-user-blk back-end serves. */
 export function planVhostUserDisk(config: VhostUserDisk, at: PlanContext<BackEndFacts>): readonly Step[] {
   const chardev = `${at.qemuId}.socket`;
   return [

@@ -35,9 +35,7 @@ export const FsConfig = struct({
     queue_size: required(
       defaulted(bounded(uint('Descriptors of a queue; a power of two', { bits: 16 }), QUEUE_SIZE), 1024),
     ),
-    dax: required(
-      defaulted(flag('A window in which the guest maps files; accepted and reported only'), true),
-    ),
+    dax: required(defaulted(flag('A window in which the guest maps files; without effect'), true)),
     cache_size: required(cacheSize()),
     id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
@@ -51,7 +49,7 @@ function cacheSize() {
       keys: ['cache_size'],
       syntax: 'cache_size=<size>',
       read: (words) => {
-        // the original's text says the opposite of what it means, and clients may match it
+        // Cloud Hypervisor's text, which clients may compare, says the opposite of its meaning
         if (words.has('cache_size') && words.convert('dax', readToggle) === false) {
           throw new Error('cache_size used with dax=on');
         }

@@ -4,7 +4,7 @@ import { onSlot } from '../common/pci.ts';
 import type { Step } from '../common/step.ts';
 import type { FsConfig } from './config.ts';
 
-/** The window that `dax` asks for is nothing QEMU has: guests mount without it. */
+/** Plans a file system. QEMU has no window for `dax`: guests mount without it. */
 export function planFs(config: FsConfig, at: PlanContext<BackEndFacts>): readonly Step[] {
   const chardev = `${at.qemuId}.socket`;
   return [

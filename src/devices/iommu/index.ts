@@ -3,10 +3,10 @@ import { flag } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { onBus } from '../common/pci.ts';
 
-/** The virtual IOMMU; the devices behind it say so themselves. On the command line it follows from theirs. */
+/** The virtual IOMMU. Devices with `iommu` are behind it; on the command line, one such device adds it. */
 export const iommu = defineDevice({
   member: 'iommu',
-  field: defaulted(flag('A virtual IOMMU, for the devices that say iommu'), false),
+  field: defaulted(flag('A virtual IOMMU, for the devices with `iommu`'), false),
   struct: undefined,
   many: false,
   order: { slot: 230, config: 160 },

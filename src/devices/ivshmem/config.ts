@@ -7,7 +7,7 @@ import { PAGE_BYTES } from '../../util/page.ts';
 /** Size of shared memory, a power of two, in `bytes`. */
 export const SHARED_SIZE = { minimum: PAGE_BYTES } as const;
 
-/** Size where nothing is said, in `bytes`. */
+/** Size by default on the command line, in `bytes`. */
 const DEFAULT_SIZE = 128 * 2 ** 20;
 
 /** Memory that a guest shares with other guests and with programs on the host: a file, seen as a BAR. */

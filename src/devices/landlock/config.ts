@@ -5,7 +5,7 @@ import { NOT_EMPTY } from '../common/limits.ts';
 /** Access rights of a Landlock rule. */
 export const LANDLOCK_ACCESS = { pattern: '^(r|w|rw|wr)$' } as const;
 
-/** A path that the VMM may still open under Landlock. */
+/** A path that the VMM may open under Landlock. */
 export interface LandlockConfig extends ValueOf<typeof LandlockConfig> {}
 export const LandlockConfig = struct({
   name: 'LandlockConfig',

@@ -27,7 +27,7 @@ export const MEMORY_BLOCK = 128 * 2 ** 20;
 /** DIMMs that can be added to a running machine, as in Cloud Hypervisor (vmm/src/memory_manager.rs, HOTPLUG_COUNT). */
 export const DIMMS_MAX = 8;
 
-/** Size of the RAM where nothing is said, in `bytes`. */
+/** Size of the RAM by default, in `bytes`. */
 export const DEFAULT_MEMORY = 512 * 2 ** 20;
 
 const ramSize = (doc: string, bounds: Bounds) =>
@@ -52,15 +52,13 @@ export const MemoryZoneConfig = struct({
     hugepages: defaulted(flag('Backed by huge pages'), false),
     hugepage_size: optional(size('Size of a huge page in `bytes`')),
     host_numa_node: optional(
-      uint('NUMA node of the host to take the pages from', { bits: 32, format: 'int32' }),
+      uint('NUMA node of the host that the pages are on', { bits: 32, format: 'int32' }),
     ),
-    hotplug_size: growth('Room to grow in `bytes`'),
-    hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
-    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    hotplug_size: growth('RAM that can be added, in `bytes`'),
+    hotplugged_size: optional(size('Part of hotplug_size in use from the start, in `bytes`')),
+    prefault: beyond(optional(flag('All pages are allocated at boot, not at their first use'))),
     thp: beyond(
-      optional(
-        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
-      ),
+      optional(flag('Transparent huge pages for the RAM; off for one zone is off for all RAM; default: on')),
     ),
     reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
   },
@@ -79,25 +77,23 @@ export const MemoryConfig = struct({
     share: 'shared',
   },
   fields: {
-    size: ramSize('Size in `bytes`; 0 where zones say it', RAM_SIZE),
+    size: ramSize('Size in `bytes`; 0 if zones have the sizes', RAM_SIZE),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
     hotplug_method: defaulted(
-      choice('How RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
+      choice('Method by which RAM is added to a running guest', ['Acpi', 'VirtioMem'], {
         document: { type: 'string', default: 'acpi' },
         aliases: { 'virtio-mem': 'VirtioMem' },
       }),
       'Acpi',
     ),
-    hotplug_size: growth('Room to grow in `bytes`'),
-    hotplugged_size: optional(size('Part of the room in use from the start, in `bytes`')),
+    hotplug_size: growth('RAM that can be added, in `bytes`'),
+    hotplugged_size: optional(size('Part of hotplug_size in use from the start, in `bytes`')),
     shared: defaulted(flag('Mapped shared, so that vhost-user back-ends can map it as well'), false),
     hugepages: defaulted(flag('Backed by huge pages'), false),
     hugepage_size: optional(size('Size of a huge page in `bytes`; default: the host’s')),
-    prefault: beyond(optional(flag('All pages are taken from the host at boot, not when they are touched'))),
+    prefault: beyond(optional(flag('All pages are allocated at boot, not at their first use'))),
     thp: beyond(
-      optional(
-        flag('Transparent huge pages for the RAM; off in one place turns them off for all; default: on'),
-      ),
+      optional(flag('Transparent huge pages for the RAM; off for one zone is off for all RAM; default: on')),
     ),
     reserve: beyond(optional(flag('Swap space is reserved for the pages; default: on'))),
     zones: optional(list(nested(MemoryZoneConfig))),

@@ -33,7 +33,7 @@ export interface NetConfig extends ValueOf<typeof NetConfig> {}
 export const NetConfig = struct({
   name: 'NetConfig',
   doc: 'A virtio-net interface: a TAP of the host, passed descriptors, or a vhost-user back-end',
-  // the original's JSON says `fds` where the document (and the command line) says `fd`
+  // Cloud Hypervisor's JSON has `fds`, its document and command line have `fd`
   aliases: { fds: 'fd' },
   wordsMeant: {
     addr: 'ip',
@@ -48,10 +48,7 @@ export const NetConfig = struct({
     vhost_socket: 'socket',
   },
   fields: {
-    tap: bounded(
-      nameOrNone('Name of the TAP on the host; default: one of its own', '<name>'),
-      INTERFACE_NAME,
-    ),
+    tap: bounded(nameOrNone('Name of the TAP on the host; default: a new TAP', '<name>'), INTERFACE_NAME),
     ip: defaulted(ipv4('Address of the host’s side'), '192.168.249.1'),
     mask: defaulted(ipv4('Netmask of the host’s side'), '255.255.255.0'),
     backend: backend(),
@@ -69,7 +66,7 @@ export const NetConfig = struct({
     vhost_user: defaulted(flag('Served by a vhost-user back-end'), false),
     vhost_socket: worded('socket', optional(path('Socket of the vhost-user back-end'))),
     vhost_mode: defaulted(
-      vhostMode('Who listens on the socket: `Client`: the back-end, `Server`: we'),
+      vhostMode('Which side listens on the socket: `Client`: the back-end, `Server`: the VMM'),
       'Client',
     ),
     id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
@@ -96,7 +93,7 @@ export const NetConfig = struct({
   },
 });
 
-/** No enumeration in the document: Go's generators name a constant by its word, and `Client` is theirs. */
+/** The document has a pattern, no enumeration: Go's generators name a constant after each choice, and use `Client` themselves. */
 function vhostMode(doc: string) {
   const modes = ['Client', 'Server'] as const;
   const inner = choice(doc, modes, { document: { type: 'string', default: 'client' } });
@@ -105,10 +102,7 @@ function vhostMode(doc: string) {
 
 /** `user` alone is the short form on the command line. */
 function backend() {
-  const inner = choice('What is behind it: a TAP, or `user`: NAT in QEMU, which needs no rights', [
-    'tap',
-    'user',
-  ]);
+  const inner = choice('Back-end: a TAP, or `user`: NAT in QEMU, which needs no privileges', ['tap', 'user']);
   return beyond(
     formed(
       {

@@ -9,31 +9,31 @@ export interface FrameLimit {
   readonly rate: number;
   /** tokens that the bucket holds */
   readonly burst: number;
-  /** tokens of frames that wait; what comes on top is dropped, as from a full queue */
+  /** tokens of queued frames; further frames are dropped, as from a full queue */
   readonly backlog: number;
-  /** what a frame takes: its `bytes`, but no less than `least`; or one token */
+  /** tokens of a frame: its `bytes`, but no less than `least`; or one token */
   readonly cost: { readonly least: number } | 'one';
-  /** the bucket at the start, until one of what it counts is used up */
+  /** the bucket at the start, until its bytes or its frames are used up */
   readonly first?: { readonly burst: number; readonly bytes: number; readonly frames: number };
 }
 
-/** The longest frame, a segment that the host's card is to cut, in `bytes`: in a smaller bucket it would never fit. */
+/** Longest frame, a segment that the host's card splits, in `bytes`: a smaller bucket could never pass it. */
 const LONGEST_FRAME = 65_550;
-/** Takes the same for each frame, because none is longer. */
+/** Tokens that make all frames cost the same, because none is longer. */
 const WHOLE_FRAME = 131_072;
 /** Below this many frames per second a whole number of tokens is too coarse. */
 const FINE_RATE = 100;
-/** Frames that may wait at least. */
+/** Smallest queue, in frames. */
 const BACKLOG_FRAMES = 64;
-/** What a lasting overload may wait, in seconds. */
+/** Longest delay of a frame under lasting overload, in seconds. */
 const BACKLOG_SECONDS = 0.25;
-/** The kernel's counters of a bucket have 32 bits, tokens have to fit in them. */
+/** The kernel counts the tokens of a bucket in 32 bits. */
 const MOST_TOKENS = 2 ** 32 - 1;
 const MOST_LEAST = 2 ** 31;
 
 type Limiting = TokenBucket & { readonly rate: number };
 
-/** What limits each direction; undefined where nothing does. */
+/** Returns the limit of each direction; undefined if there is none. */
 export function planFrameLimit(config: RateLimiterConfig | undefined): FrameLimit | undefined {
   const bandwidth = limiting(config?.bandwidth);
   const ops = limiting(config?.ops);
@@ -91,7 +91,7 @@ function tokens(burst: number, cost: FrameLimit['cost']): number {
   return Math.min(Math.max(burst, frame), MOST_TOKENS);
 }
 
-/** What is not counted is never used up. */
+/** A limit that is not counted is never used up. */
 function used({ bytes = 0, frames = 0 }: { readonly bytes?: number; readonly frames?: number }) {
   return { bytes: bytes || Infinity, frames: frames || Infinity };
 }

@@ -2,12 +2,12 @@ import { beyond, optional } from '../../schema/field.ts';
 import { flag } from '../../schema/kinds.ts';
 import type { Properties } from '../common/machine-plan.ts';
 
-/** What a guest may leave to the host, which has it done by the hardware or not at all. */
+/** Work that a guest may leave to the host, which leaves it to the hardware or omits it. */
 export const offloads = {
-  offload_tso: beyond(optional(flag('TCP packets are cut to size by the host; default: on'))),
-  offload_ufo: beyond(optional(flag('UDP packets are cut to size by the host; default: on'))),
+  offload_tso: beyond(optional(flag('The host splits TCP packets (segmentation offload); default: on'))),
+  offload_ufo: beyond(optional(flag('The host splits UDP packets (segmentation offload); default: on'))),
   offload_csum: beyond(
-    optional(flag('Checksums are left to the host, and with off all cutting too; default: on')),
+    optional(flag('The host computes checksums; off switches segmentation offload off too; default: on')),
   ),
 };
 
@@ -22,7 +22,7 @@ const TSO = ['host_tso4', 'host_tso6', 'host_ecn', 'guest_tso4', 'guest_tso6', '
 const UFO = ['host_ufo', 'host_uso', 'guest_ufo', 'guest_uso4', 'guest_uso6'];
 const CSUM = ['csum', 'guest_csum', 'ctrl_guest_offloads'];
 
-/** The properties of virtio-net that are switched off; a packet that is cut needs a new checksum. */
+/** Returns the properties of virtio-net that are off. A packet that is split needs new checksums. */
 export function offloadProps({
   offload_tso: tso,
   offload_ufo: ufo,

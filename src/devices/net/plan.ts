@@ -7,7 +7,7 @@ import { userNetwork } from './user-network.ts';
 import { planVhostUserNet } from './vhost-user.ts';
 import type { NetConfig } from './config.ts';
 
-/** What the host found or made for a network. */
+/** Host facts of a network. */
 export interface NetFacts {
   /** of the guest's side */
   readonly mac: string;
@@ -19,7 +19,7 @@ export interface NetFacts {
   readonly forwards?: readonly PortForward[] | undefined;
 }
 
-/** Pairs of a receiving and a sending queue; an odd queue is left over, as in the original. */
+/** Returns the number of pairs of a receiving and a sending queue; an odd queue is unused, as in Cloud Hypervisor. */
 export function queuePairs({ num_queues: queues }: Pick<NetConfig, 'num_queues'>): number {
   return Math.floor(queues / 2);
 }
@@ -42,14 +42,14 @@ export function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly 
         rx_queue_size: config.queue_size,
         tx_queue_size: config.vhost_user ? config.queue_size : TAP_TX_QUEUE_SIZE,
         ...offloadProps(config),
-        // no firmware of ours boots from a network
+        // the firmware does not boot from a network
         romfile: '',
       },
     },
   ];
 }
 
-/** The engine takes no longer sending queue, unless a vhost-user back-end serves it. */
+/** Longest sending queue that QEMU accepts without a vhost-user back-end (hw/net/virtio-net.c). */
 const TAP_TX_QUEUE_SIZE = 256;
 
 function planBackend(config: NetConfig, { qemuId: id, facts }: PlanContext<NetFacts>): readonly Step[] {

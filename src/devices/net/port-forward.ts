@@ -3,11 +3,11 @@ import { expected } from '../../util/nearest.ts';
 import { choice, ipv4, readDecimal, uint } from '../../schema/kinds.ts';
 import { readTexts } from '../../schema/option-lists.ts';
 
-/** A port of the host behind which a port of the guest is (`backend` `user`). */
+/** A port of the host that is forwarded to a port of the guest (`backend` `user`). */
 export interface PortForward extends ValueOf<typeof PortForward> {}
 export const PortForward = struct({
   name: 'PortForward',
-  doc: 'A port of the host that leads to one of the guest',
+  doc: 'A port of the host that is forwarded to a port of the guest',
   strict: true,
   fields: {
     protocol: defaulted(choice('Protocol', ['tcp', 'udp']), 'tcp'),
@@ -17,7 +17,7 @@ export const PortForward = struct({
   },
 });
 
-/** As other programs write it: `2222:22`, QEMU's `tcp::2222-:22`, Docker's `2222:22/tcp`. */
+/** The notations of other programs: `2222:22`, QEMU's `tcp::2222-:22`, Docker's `2222:22/tcp`. */
 const OTHER_FORWARD = /^(?:(tcp|udp):)?(?:([\d.]*):)?(\d+)(?:-[\d.]*:|:|->)(\d+)(?:\/(tcp|udp))?$/;
 
 function forwardMeant(text: string): string | undefined {

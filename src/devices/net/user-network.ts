@@ -8,12 +8,12 @@ interface UserNetwork {
   readonly forwards: readonly PortForward[] | undefined;
 }
 
-/** The engine's NAT: the guest reaches what the host reaches, the host reaches the guest through forwards. */
+/** Plans QEMU's NAT: the guest reaches the networks of the host, the host reaches the guest through forwards. */
 export function userNetwork({ ip, mask, forwards = [] }: UserNetwork): StepProps & { readonly type: 'user' } {
   const bits = toNumber(mask);
   return {
     type: 'user',
-    // the parts are checked numbers and addresses: nothing in them can be taken for an option
+    // all parts are checked numbers and addresses: none can be read as an option
     net: `${toAddress((toNumber(ip) & bits) >>> 0)}/${mask}`,
     host: ip,
     hostfwd: forwards.map((one) => ({

@@ -17,11 +17,11 @@ export const NUMA_NODES = { maxItems: 128 } as const;
 /** Distance of a node from itself (ACPI 6.5, 5.2.17: SLIT). */
 export const OWN_DISTANCE = 10;
 
-/** How far another node is, as in ACPI's SLIT: 10 is the node itself. */
+/** Distance of another node, as in ACPI's SLIT: 10 is the node itself. */
 export interface NumaDistance extends ValueOf<typeof NumaDistance> {}
 export const NumaDistance = struct({
   name: 'NumaDistance',
-  doc: 'How far another node is, as in ACPI’s SLIT: 10 is the node itself',
+  doc: 'Distance of another node, as in ACPI’s SLIT: 10 is the node itself',
   fields: {
     destination: zero('The other node', 32),
     distance: zero('Distance', 8),
@@ -45,16 +45,14 @@ export const NumaConfig = struct({
       withoutEffect(
         optional(list(uint('PCI segments of the node', { bits: 16 }), readIntegers, '[<segment>,...]')),
         (value) =>
-          Array.isArray(value) && value.length > 0
-            ? 'guests are not told which node a PCI device is near'
-            : undefined,
+          Array.isArray(value) && value.length > 0 ? 'guests do not see the node of a PCI device' : undefined,
       ),
     ),
     sgx_epc_sections: optional(list(text('SGX sections of the node'), readItems, '[<id>,...]')),
   },
 });
 
-/** The document requires these numbers, the original takes 0. */
+/** The document requires these numbers, Cloud Hypervisor accepts 0. */
 function zero(doc: string, bits: 8 | 32) {
   return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
 }

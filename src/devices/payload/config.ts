@@ -12,15 +12,15 @@ export const NO_IGVM = 'QEMU 10 cannot load IGVM files';
 export interface KernelConfig extends ValueOf<typeof KernelConfig> {}
 export const KernelConfig = struct({
   name: 'KernelConfig',
-  doc: 'What the VM starts: a bzImage, an ELF with a PVH note, or a firmware image',
+  doc: 'Boot source of the VM: a bzImage, an ELF with a PVH note, or a firmware image',
   fields: { path: bounded(path('File with the kernel or firmware'), NOT_EMPTY) },
 });
 
-/** How current clients say what the VM starts. */
+/** Boot source of the VM in the form of current clients. */
 export interface PayloadConfig extends ValueOf<typeof PayloadConfig> {}
 export const PayloadConfig = struct({
   name: 'PayloadConfig',
-  doc: 'What the VM starts, in one: takes the place of kernel, initramfs and cmdline',
+  doc: 'Boot source of the VM in one member, which replaces kernel, initramfs and cmdline',
   fields: {
     firmware: optional(bounded(path('File with the firmware'), NOT_EMPTY)),
     kernel: optional(bounded(path('File with the kernel'), NOT_EMPTY)),
@@ -29,7 +29,7 @@ export const PayloadConfig = struct({
     igvm: later(optional(path('IGVM file')), NO_IGVM),
     host_data: later(
       optional(text('Data of the host for a guest with SEV-SNP')),
-      'there is no processor with SEV-SNP to see it work',
+      'it is not tested: no test machine has a processor with SEV-SNP',
     ),
     fw_cfg_config: optional(nested(FwCfgConfig)),
   },

@@ -54,7 +54,7 @@ export const FwCfgConfig = struct({
   },
 });
 
-/** QEMU's firmware and kernel loader read these from the device. */
+/** A part that is always in the device: QEMU's firmware and kernel loader read it there. */
 function always(doc: string) {
   return withoutEffect(defaulted(flag(`${doc} is in the device; always so`), true), (value) =>
     value === true ? undefined : 'the device always has it',
@@ -68,7 +68,7 @@ function readItemList(words: string): unknown[] {
   return itemTexts(inner).map((item) => Object.fromEntries(splitOutside(item, ',').map(readPair)));
 }
 
-/** Splits at the colons that a name follows: a path may have others. */
+/** Splits at the colons before `name=`: a path may have others. */
 function itemTexts(inner: string): string[] {
   const items: string[] = [];
   for (const piece of splitOutside(inner, ':')) {

@@ -3,7 +3,7 @@ import { uint } from '../../schema/kinds.ts';
 
 const weight = (doc: string) => defaulted(uint(doc, { bits: 32, min: 1 }), 1);
 
-/** How the address space for BARs is shared out among PCI segments. */
+/** Share of one PCI segment in the address space for BARs. */
 export interface PciSegmentConfig extends ValueOf<typeof PciSegmentConfig> {}
 export const PciSegmentConfig = struct({
   name: 'PciSegmentConfig',

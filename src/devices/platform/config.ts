@@ -19,11 +19,11 @@ export const OEM_STRINGS = { maxItems: 255 } as const;
 /** UUID in its usual form. */
 export const UUID = { pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' } as const;
 
-/** What the guest is told about the machine that it runs on. */
+/** Description of the machine for the guest. */
 export interface PlatformConfig extends ValueOf<typeof PlatformConfig> {}
 export const PlatformConfig = struct({
   name: 'PlatformConfig',
-  doc: 'What the guest is told of its machine (SMBIOS), and its PCI segments',
+  doc: 'Description of the machine for the guest (SMBIOS), and its PCI segments',
   aliases: { system_serial_number: 'serial_number', system_uuid: 'uuid' },
   wordsIgnored: ['iommu_address_width', 'iommufd', 'iommufd_fd', 'vfio_p2p_dma'],
   fields: {
@@ -61,19 +61,21 @@ export const PlatformConfig = struct({
       ),
     ),
     system_manufacturer: optional(
-      bounded(text('Who made the machine; default: `Cloud Hypervisor`'), NOT_EMPTY),
+      bounded(text('Manufacturer of the machine; default: `Cloud Hypervisor`'), NOT_EMPTY),
     ),
     system_product_name: optional(
       bounded(text('Name of the product; default: `cloud-hypervisor`'), NOT_EMPTY),
     ),
     system_version: optional(bounded(text('Version of the product'), NOT_EMPTY)),
     system_family: optional(bounded(text('Family of products'), NOT_EMPTY)),
-    system_sku_number: optional(bounded(text('Number of the product in the maker’s lists'), NOT_EMPTY)),
+    system_sku_number: optional(
+      bounded(text('Number of the product in the manufacturer’s lists'), NOT_EMPTY),
+    ),
     chassis_asset_tag: optional(bounded(text('Inventory number of the machine'), NOT_EMPTY)),
   },
 });
 
-/** The word of today's Cloud Hypervisor, and the one that it had before. */
+/** Reads the option of current versions of Cloud Hypervisor, or the one of earlier versions. */
 function eitherWord(name: string, before: string): WordsForm {
   const syntax = `${before}=<text>`;
   return { keys: [name, before], syntax, read: (words) => words.text(name) ?? words.text(before) };

@@ -1,17 +1,17 @@
 import type { PlatformConfig } from './config.ts';
 
-/** Handles of structures that QEMU does not take for its own; its other structures name the chassis by this one. */
+/** Handles of structures; QEMU's own have others, and refer to the chassis by this one. */
 const HANDLE = { system: 0x100, chassis: 0x300, strings: 0xe00 } as const;
 
-/** Why the machine woke: its power switch (SMBIOS 3.7, 7.2). */
+/** Wake-up type: power switch (SMBIOS 3.7, 7.2). */
 const POWER_SWITCH = 6;
 
 /** Values of a chassis (SMBIOS 3.7, 7.4): of another type than the listed ones, in a safe state, security unknown. */
 const CHASSIS = { type: 1, state: 3, security: 2 } as const;
 
 /**
- * The SMBIOS structures of a platform (DSP0134 3.7: 7.2 system, 7.4 chassis, 7.12 OEM strings), one file each; none where
- * nothing is said.
+ * Returns the SMBIOS structures of a platform (DSP0134 3.7: 7.2 system, 7.4 chassis, 7.12 OEM strings), one file each; none for an
+ * empty platform.
  */
 export function smbiosTables(platform: PlatformConfig): Buffer[] {
   const { chassis_asset_tag: assetTag, oem_strings: strings = [] } = platform;
@@ -34,7 +34,7 @@ function manufacturerOf({ system_manufacturer: maker = 'Cloud Hypervisor' }: Pla
 
 function systemTable(platform: PlatformConfig): Buffer {
   const id = Buffer.from((platform.uuid ?? '0'.repeat(32)).replaceAll('-', ''), 'hex');
-  // the first three fields have the least byte first
+  // the first three fields are little-endian
   id.subarray(0, 4).reverse();
   id.subarray(4, 6).reverse();
   id.subarray(6, 8).reverse();
@@ -57,7 +57,7 @@ function chassisTable(manufacturer: string, assetTag: string): Buffer {
   return structure(3, HANDLE.chassis, Buffer.from([...names, ...states, ...rest]), texts.all);
 }
 
-/** The texts of a structure; their numbers count from 1, and 0 is no text. */
+/** Collects the texts of a structure. Their numbers start at 1; 0 means no text. */
 function numbered() {
   const all: string[] = [];
   return { all, number: (text: string | undefined): number => (text === undefined ? 0 : all.push(text)) };

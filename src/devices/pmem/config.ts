@@ -23,7 +23,7 @@ export const PmemConfig = struct({
     ),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     mergeable: defaulted(flag('Pages may be merged with equal ones (KSM)'), false),
-    discard_writes: defaulted(flag('What the guest writes never reaches the file'), false),
+    discard_writes: defaulted(flag('Writes of the guest never reach the file'), false),
     id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),
     pci_device_id: pciDeviceId(),

@@ -25,7 +25,7 @@ export const pmem = defineDevice({
     command: { usage: '<pmem_config>', summary: 'Add persistent memory device', noun: 'persistent memory' },
   }),
   editable: ['file', 'pci_segment'],
-  // QEMU saves nothing of it, and what we do instead has to read its queue, which cannot be found behind the vIOMMU
+  // QEMU saves no state of it. The VMM reads its queue instead, which it cannot find behind the vIOMMU
   unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
   memorySize: ({ size }) => size,
   check: checkPmem,

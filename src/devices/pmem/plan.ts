@@ -3,17 +3,17 @@ import { onBus } from '../common/pci.ts';
 import type { Step } from '../common/step.ts';
 import type { PmemConfig } from './config.ts';
 
-/** What the host found under a pmem device's path. */
+/** Host facts of a pmem device. */
 export interface PmemFacts {
   /** of the device, in `bytes` */
   readonly size: number;
-  /** the path is a folder, where a file without a name is made */
+  /** the path is a folder, in which QEMU makes a file without a name */
   readonly isFolder: boolean;
 }
 
 export function planPmem(config: PmemConfig, at: PlanContext<PmemFacts>): readonly Step[] {
   const { size, isFolder } = at.facts;
-  // a private mapping of a file that is open for reading only: what is written stays in memory and is lost
+  // a private mapping of a file that is open for reading only: writes stay in memory and are lost
   const discards = config.discard_writes && !isFolder ? { share: false, readonly: true, rom: 'off' } : {};
   return [
     {

@@ -3,10 +3,10 @@ import { flag } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { onSlot } from '../common/pci.ts';
 
-/** By what the guest's kernel says that it has panicked; the event monitor then records `panic`. */
+/** The device by which the guest's kernel reports a panic; the event monitor then records `panic`. */
 export const pvpanic = defineDevice({
   member: 'pvpanic',
-  field: beyond(optional(flag('A device by which the guest’s kernel says that it has panicked'))),
+  field: beyond(optional(flag('A device by which the guest’s kernel reports a panic'))),
   struct: undefined,
   many: false,
   order: { slot: 200, config: 220 },

@@ -2,7 +2,7 @@ import type { ObjectStep } from '../common/step.ts';
 import { LIMITED, limitStep, type SharedLimits } from '../common/throttle-group.ts';
 import type { RateLimitGroupConfig } from './config.ts';
 
-/** A VM's groups as its disks look for them. */
+/** Returns the limits of a VM's rate limit groups, by the ids that disks refer to. */
 export function sharedLimits(
   groups: readonly RateLimitGroupConfig[] = [],
 ): ReadonlyMap<string, SharedLimits> {
@@ -14,12 +14,12 @@ export function sharedLimits(
   );
 }
 
-/** What QEMU makes for the groups, before any disk. */
+/** Plans the throttle groups of all rate limit groups: QEMU makes them before any disk. */
 export function planGroups(groups: readonly RateLimitGroupConfig[] = []): ObjectStep[] {
   return [...sharedLimits(groups).values()].flatMap(planGroup);
 }
 
-/** What QEMU makes for one group. */
+/** Plans the throttle groups of one rate limit group. */
 export function planGroup({ name, limits }: SharedLimits): ObjectStep[] {
   return LIMITED.flatMap((kind) => limitStep(name, kind, limits[kind]) ?? []);
 }

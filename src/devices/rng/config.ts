@@ -5,17 +5,17 @@ import { NOT_EMPTY } from '../common/limits.ts';
 
 export const SOURCE = '/dev/urandom';
 
-/** The virtio entropy device; there always is one. */
+/** The virtio entropy device, which every VM has. */
 export interface RngConfig extends ValueOf<typeof RngConfig> {}
 export const RngConfig = struct({
   name: 'RngConfig',
-  doc: 'The virtio entropy device; there always is one',
+  doc: 'The virtio entropy device, which every VM has',
   wordsIgnored: ['id', 'pci_segment'],
   wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
   fields: {
     src: wordDefaulted(
       bounded(
-        { ...path('Where the bytes come from'), document: { type: 'string', default: SOURCE } },
+        { ...path('Source of the random bytes'), document: { type: 'string', default: SOURCE } },
         { ...NOT_EMPTY, default: SOURCE },
       ),
       () => SOURCE,

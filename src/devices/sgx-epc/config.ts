@@ -16,7 +16,7 @@ export const SgxEpcConfig = struct({
   doc: 'A section of SGX enclave memory',
   fields: {
     id: text('Name of the section', '<id>'),
-    // the document requires it, the original takes 0 (and fails at boot)
+    // the document requires it, Cloud Hypervisor accepts 0 (and fails at boot)
     size: documentedAs(
       'required',
       silentlyDefaulted(
@@ -24,6 +24,6 @@ export const SgxEpcConfig = struct({
         0,
       ),
     ),
-    prefault: defaulted(flag('All pages are taken from the host at once'), false),
+    prefault: defaulted(flag('All pages are allocated at boot'), false),
   },
 });

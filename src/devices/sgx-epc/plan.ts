@@ -2,14 +2,14 @@ import type { Properties } from '../common/machine-plan.ts';
 import type { ObjectStep } from '../common/step.ts';
 import type { SgxEpcConfig } from './config.ts';
 
-/** The sections of a machine: what holds them, and what the machine and its vCPUs are told of them. */
+/** The sections of a machine: the objects with their memory, and properties of the machine and its vCPUs. */
 export interface SgxPlan {
   readonly steps: readonly ObjectStep[];
   readonly machine: Properties;
   readonly cpu: Properties;
 }
 
-/** Plans all sections; `nodeOf` says by QEMU's number which NUMA node of the guest one belongs to. */
+/** Plans all sections; `nodeOf` returns QEMU's number of the guest's NUMA node that a section belongs to. */
 export function planSgx(sections: readonly SgxEpcConfig[], nodeOf: (id: string) => number): SgxPlan {
   const machine = sections.flatMap(({ id }, i) => [
     [`sgx-epc.${i}.memdev`, `epc${i}`],

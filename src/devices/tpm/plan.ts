@@ -2,7 +2,7 @@ import type { Step } from '../common/step.ts';
 import type { PlanContext } from '../device.ts';
 import type { TpmConfig } from './config.ts';
 
-/** The connection to the program that emulates the TPM. */
+/** Host facts of a TPM: the connection to its emulator. */
 export interface TpmFacts {
   readonly fd: number;
 }

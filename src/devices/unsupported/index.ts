@@ -69,8 +69,8 @@ export const pvmemcontrol = defineDevice({
   member: 'pvmemcontrol',
   field: beyond(
     withoutEffect(
-      optional(anyObject('A device by which the guest says what its memory is for; it gets none')),
-      'QEMU has no such device: the guest goes without',
+      optional(anyObject('A device by which the guest describes the use of its memory; without effect')),
+      'QEMU has no such device',
     ),
   ),
   struct: undefined,

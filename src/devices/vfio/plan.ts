@@ -3,7 +3,7 @@ import type { PlanContext } from '../device.ts';
 import { onSlot } from '../common/pci.ts';
 import type { DeviceConfig } from './config.ts';
 
-/** A device of the host that was found fit to be passed through. */
+/** Host facts of a device that can be passed through. */
 export interface VfioFacts {
   /** its folder in sysfs, without links */
   readonly sysfs: string;

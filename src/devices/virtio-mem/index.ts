@@ -4,7 +4,7 @@ import { memory } from '../memory/index.ts';
 import { MemoryZoneConfig } from '../memory/config.ts';
 import { planVirtioMem } from './plan.ts';
 
-/** The device by which a zone with `hotplug_size` grows and shrinks; its size is QEMU's property `requested-size`. */
+/** The device by which a zone with `hotplug_size` grows and shrinks; QEMU's property `requested-size` sets its size. */
 export const virtioMem = defineDevice({
   member: 'memory',
   field: memory.field,

@@ -8,13 +8,13 @@ import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 /** Unit in which virtio-mem adds and removes RAM, in `bytes`: a huge page, the smallest that QEMU allows for it. */
 export const VIRTIO_MEM_BLOCK = HUGE_PAGE_BYTES;
 
-/** What is known of a growing zone beside its own configuration. */
+/** Host facts of a virtio-mem device. */
 export interface VirtioMemFacts {
-  /** QEMU's number of the guest's NUMA node that the zone belongs to; 0 where the guest has none */
+  /** QEMU's number of the guest's NUMA node that the zone belongs to; 0 for a guest without nodes */
   readonly node: number;
 }
 
-/** The RAM that a virtio-mem device can give: never in the zone's file, as that is full. */
+/** Returns the RAM of a virtio-mem device. It is never in the zone's file, which has no space for it. */
 export function virtioMemRegion(zone: MemoryZoneConfig, qemuId: string): RamRegion {
   return {
     id: `${qemuId}.ram`,
@@ -38,7 +38,7 @@ export function planVirtioMem(zone: MemoryZoneConfig, at: PlanContext<VirtioMemF
         node: at.facts.node,
         'block-size': VIRTIO_MEM_BLOCK,
         'requested-size': zone.hotplugged_size ?? 0,
-        // a page that the host does not have is refused when the guest asks for it, not a crash when it uses it
+        // the guest's request fails if the host has no page, not the guest's access later
         ...(zone.hugepages || zone.prefault === true ? { prealloc: true } : {}),
       },
     },

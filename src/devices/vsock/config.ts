@@ -18,7 +18,7 @@ export const VsockConfig = struct({
       uint('Address of the guest', { bits: 64, min: 3, format: 'int64', document: { minimum: 3 } }),
       VSOCK_CID,
     ),
-    socket: socketPath('UNIX socket of the host; the guest’s connections to port N go to `<socket>_N`'),
+    socket: socketPath('UNIX socket of the host; the guest’s connections to port N reach `<socket>_N`'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
     id: optional(bounded(text('Name of the device', '<id>'), NOT_EMPTY)),
     pci_segment: pciSegment(),

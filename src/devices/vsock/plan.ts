@@ -3,7 +3,7 @@ import type { PlanContext } from '../device.ts';
 import { onBusByBackend } from '../common/pci.ts';
 import type { VsockConfig } from './config.ts';
 
-/** The host's side of the device, which runs before QEMU does. */
+/** Host facts of a vsock device. */
 export interface VsockFacts {
   /** QEMU's end of the vhost-user connection */
   readonly frontEnd: number;
@@ -22,7 +22,7 @@ export function planVsock(_config: VsockConfig, at: PlanContext<VsockFacts>): re
       props: {
         driver: 'vhost-user-vsock-pci',
         ...onBusByBackend(at),
-        // the configuration's and one for each queue; with fewer, Linux looks through all queues for each interrupt
+        // one for the configuration and one for each queue; with fewer, Linux scans all queues at each interrupt
         vectors: 4,
         chardev: `${at.qemuId}.host`,
       },

@@ -4,8 +4,8 @@ import { defineDevice } from '../device.ts';
 import { onSlot } from '../common/pci.ts';
 
 /**
- * A watchdog that restarts the VM when the guest no longer feeds it: Intel's 6300ESB, which every kernel has a
- * driver for. How long it waits is the guest's to say.
+ * A watchdog that resets the VM when the guest no longer feeds it: Intel's 6300ESB, which Linux has a driver for. The guest sets
+ * its timeout.
  */
 export const watchdog = defineDevice({
   member: 'watchdog',

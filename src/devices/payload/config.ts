@@ -29,7 +29,7 @@ export const PayloadConfig = struct({
     igvm: later(optional(path('IGVM file')), NO_IGVM),
     host_data: later(
       optional(text('Data of the host for a guest with SEV-SNP')),
-      'it is not tested: no test machine has a processor with SEV-SNP',
+      'there is no processor with SEV-SNP to see it work',
     ),
     fw_cfg_config: optional(nested(FwCfgConfig)),
   },

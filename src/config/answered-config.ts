@@ -1,41 +1,20 @@
+import type { AnswerDifference, Device } from '../devices/device.ts';
+import { devicesInOrder } from '../devices/table.ts';
 import type { Struct } from '../schema/field.ts';
 import { dialectOf } from './dialect.ts';
 import { inGivenForm, VmConfig } from './vm-config.ts';
-import { DEBUG_PORT } from '../devices/debug-console/config.ts';
-import { FS_CACHE_SIZE } from '../devices/fs/config.ts';
 
 /** An object of JSON. */
 type Json = Readonly<Record<string, unknown>>;
 
-/** What a release shows of one struct otherwise than the schema has it. */
-interface Difference {
-  /** members that it always shows, and their values where nothing was asked for */
-  readonly always?: Json;
-  /** members that it does not know, and their values where nothing was asked for: these are left out */
-  readonly never?: Json;
-}
+type Differences = Readonly<Record<string, AnswerDifference>>;
 
-const ON_SEGMENT = { pci_segment: 0 };
+/** Differences of current releases, by the member that has the struct; `` is the configuration itself. */
+const CURRENT = differencesOfCurrent();
 
-/** How answers of v40 differ from the schema, by the member that has the struct; `` is the configuration itself. */
-const CURRENT: Readonly<Record<string, Difference>> = {
-  '': { always: { pvpanic: false, debug_console: { mode: 'Off', iobase: DEBUG_PORT } } },
-  cpus: { always: { features: { amx: false } } },
-  memory: { always: { prefault: false, thp: true } },
-  'memory.zones': { always: { prefault: false }, never: { mergeable: false } },
-  disks: { always: { ...ON_SEGMENT, disable_aio: false }, never: { poll_queue: true } },
-  net: { always: { ...ON_SEGMENT, offload_tso: true, offload_ufo: true, offload_csum: true } },
-  balloon: { always: { free_page_reporting: false } },
-  fs: { always: ON_SEGMENT, never: { dax: true, cache_size: FS_CACHE_SIZE } },
-  pmem: { always: ON_SEGMENT, never: { mergeable: false } },
-  devices: { always: ON_SEGMENT },
-  rate_limit_groups: { always: { rate_limiter_config: {} } },
-  vsock: { always: ON_SEGMENT },
-};
-
-/** The same of the contract's revision: what came later is only shown where it was asked for. */
-const CONTRACT: Readonly<Record<string, Difference>> = {
-  '': { never: { pvpanic: false } },
+/** Differences of the contract's release: it shows later members only where a request had them. */
+const CONTRACT: Differences = {
+  '': { never: membersWith(({ answered }) => answered?.notInContract) },
 };
 
 /** What current versions say where nothing was; some of their clients cannot read an answer without it. */
@@ -78,7 +57,7 @@ function withoutIdle(schema: Struct, value: unknown): unknown {
   return Object.fromEntries(members);
 }
 
-function changed(value: Json, at: string, differences: Readonly<Record<string, Difference>>): Json {
+function changed(value: Json, at: string, differences: Differences): Json {
   const { always = {}, never = {} } = differences[at] ?? {};
   const members = Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
     if (member === undefined || (name in never && never[name] === member)) return [];
@@ -87,15 +66,25 @@ function changed(value: Json, at: string, differences: Readonly<Record<string, D
   return { ...always, ...Object.fromEntries(members) };
 }
 
-function changedMember(
-  member: unknown,
-  at: string,
-  differences: Readonly<Record<string, Difference>>,
-): unknown {
+function changedMember(member: unknown, at: string, differences: Differences): unknown {
   if (Array.isArray(member)) return member.map((item) => changedMember(item, at, differences));
   return isObject(member) ? changed(member, at, differences) : member;
 }
 
 function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function differencesOfCurrent(): Differences {
+  const ofItems = devicesInOrder('config').flatMap(({ member, answered }) => [
+    ...(answered?.item === undefined ? [] : [[member, answered.item] as const]),
+    ...Object.entries(answered?.nested ?? {}).map(([name, one]) => [`${member}.${name}`, one] as const),
+  ]);
+  return { '': { always: membersWith(({ answered }) => answered?.absent) }, ...Object.fromEntries(ofItems) };
+}
+
+/** Returns the values of all members for which `valueOf` has one. */
+function membersWith(valueOf: (device: Device) => unknown): Json {
+  const values = devicesInOrder('config').map((device) => [device.member, valueOf(device)] as const);
+  return Object.fromEntries(values.filter(([, value]) => value !== undefined));
 }

@@ -105,6 +105,26 @@ export type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
 /** The configuration of any device: a checked struct, or `true` where it is only switched on. */
 export type AnyConfig = ConfigOf<Struct | undefined>;
 
+/** Difference between the answers of a release and the schema, for one struct. */
+export interface AnswerDifference {
+  /** members that the release always shows, with their values where a request has none */
+  readonly always?: Readonly<Record<string, unknown>>;
+  /** members that the release does not know: absent from answers where they have these values */
+  readonly never?: Readonly<Record<string, unknown>>;
+}
+
+/** Answers about a device where they differ from the schema. */
+export interface Answered {
+  /** value in current releases where the configuration has none */
+  readonly absent?: unknown;
+  /** difference of current releases in the members of an item */
+  readonly item?: AnswerDifference;
+  /** the same in structs within an item, by member */
+  readonly nested?: Readonly<Record<string, AnswerDifference>>;
+  /** value that answers of the contract's release leave out */
+  readonly notInContract?: unknown;
+}
+
 /** One kind of device with all its traits. */
 export interface Device<
   S extends Struct | undefined = Struct | undefined,
@@ -154,6 +174,9 @@ export interface Device<
   readonly removable: boolean;
   /** request that adds one; undefined: devices of this kind are there from boot only */
   readonly hotAdd?: A;
+
+  /** answers of vm.info that differ from the schema, by release */
+  readonly answered?: Answered;
 
   /**
    * Members that may be edited in a snapshot's config.json: they concern the host only, or a later boot. `zones[].file`

@@ -15,6 +15,7 @@ export const balloon = defineDevice({
   ids: { fixed: '_balloon' },
   takesSlot: true,
   removable: false,
+  answered: { item: { always: { free_page_reporting: false } } },
   check: checkBalloon,
   plan: planBalloon,
 });

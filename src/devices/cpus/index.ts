@@ -15,6 +15,7 @@ export const cpus = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  answered: { item: { always: { features: { amx: false } } } },
   editable: ['affinity'],
   check: checkCpus,
 });

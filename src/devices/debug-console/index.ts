@@ -1,7 +1,7 @@
 import { beyond, optional } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
-import { DebugConsoleConfig } from './config.ts';
+import { DEBUG_PORT, DebugConsoleConfig } from './config.ts';
 import { planDebugConsole } from './plan.ts';
 import { checkConsole } from '../console/rules.ts';
 
@@ -15,6 +15,7 @@ export const debugConsole = defineDevice({
   ids: { fixed: '_debug_console' },
   takesSlot: false,
   removable: false,
+  answered: { absent: { mode: 'Off', iobase: DEBUG_PORT } },
   editable: ['mode', 'file'],
   present: ({ mode }) => mode !== 'Off',
   check: checkConsole,

@@ -16,6 +16,7 @@ export const disk = defineDevice({
   takesSlot: true,
   behindIommu: { onRequest: true, bySegment: true },
   removable: true,
+  answered: { item: { always: { pci_segment: 0, disable_aio: false }, never: { poll_queue: true } } },
   hotAdd: hotAdd({
     route: 'vm.add-disk',
     request: DiskConfig,

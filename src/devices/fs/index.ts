@@ -1,7 +1,7 @@
 import { optional } from '../../schema/field.ts';
 import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
-import { FsConfig } from './config.ts';
+import { FS_CACHE_SIZE, FsConfig } from './config.ts';
 import { planFs } from './plan.ts';
 import { checkFs } from './rules.ts';
 
@@ -16,6 +16,7 @@ export const fs = defineDevice({
   takesSlot: true,
   behindIommu: { bySegment: true },
   removable: true,
+  answered: { item: { always: { pci_segment: 0 }, never: { dax: true, cache_size: FS_CACHE_SIZE } } },
   hotAdd: hotAdd({
     route: 'vm.add-fs',
     request: FsConfig,

@@ -15,6 +15,10 @@ export const memory = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  answered: {
+    item: { always: { prefault: false, thp: true } },
+    nested: { zones: { always: { prefault: false }, never: { mergeable: false } } },
+  },
   editable: [
     ...['shared', 'mergeable', 'prefault', 'thp', 'reserve'],
     ...['shared', 'mergeable', 'prefault', 'thp', 'reserve'].map((name) => `zones[].${name}`),

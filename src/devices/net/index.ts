@@ -17,6 +17,9 @@ export const net = defineDevice({
   takesSlot: true,
   behindIommu: { onRequest: true, bySegment: true },
   removable: true,
+  answered: {
+    item: { always: { pci_segment: 0, offload_tso: true, offload_ufo: true, offload_csum: true } },
+  },
   hotAdd: hotAdd({
     route: 'vm.add-net',
     request: NetConfig,

@@ -17,6 +17,7 @@ export const pmem = defineDevice({
   behindIommu: { onRequest: true, bySegment: true },
   // QEMU unplugs no memory device but virtio-mem
   removable: false,
+  answered: { item: { always: { pci_segment: 0 }, never: { mergeable: false } } },
   hotAdd: hotAdd({
     route: 'vm.add-pmem',
     request: PmemConfig,

@@ -15,5 +15,6 @@ export const pvpanic = defineDevice({
   takesSlot: true,
   treeNode: 'function',
   removable: false,
+  answered: { absent: false, notInContract: false },
   plan: (_, at) => [{ kind: 'device', props: { driver: 'pvpanic-pci', ...onSlot(at) } }],
 });

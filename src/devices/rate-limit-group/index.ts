@@ -14,6 +14,7 @@ export const rateLimitGroup = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  answered: { item: { always: { rate_limiter_config: {} } } },
   editable: 'all',
   checkList: checkGroups,
 });

@@ -18,6 +18,7 @@ export const vfio = defineDevice({
   behindIommu: { onRequest: true, bySegment: true },
   isHostHardware: true,
   removable: true,
+  answered: { item: { always: { pci_segment: 0 } } },
   hotAdd: hotAdd({
     route: 'vm.add-device',
     request: VmAddDevice,

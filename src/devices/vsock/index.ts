@@ -16,6 +16,7 @@ export const vsock = defineDevice({
   takesSlot: true,
   behindIommu: { onRequest: true, bySegment: true },
   removable: true,
+  answered: { item: { always: { pci_segment: 0 } } },
   hotAdd: hotAdd({
     route: 'vm.add-vsock',
     request: VsockConfig,

@@ -36,21 +36,31 @@ const ARRIVAL: readonly Step[] = [
   ['vm/handlers.ts', 'vm/operations.ts', 'queue the operation, check the state again'],
 ];
 
+/** From a recipe to the running QEMU: the same for a boot and a restore. */
+function launch(recipe: string): Step[] {
+  return [
+    [recipe, 'vm/launch/machine-start.ts', 'own what the start makes, release it after a failure'],
+    ['vm/launch/machine-start.ts', 'vm/devices/preparations.ts', 'own the host resources of each device'],
+    [recipe, 'vm/consoles.ts', 'open the consoles'],
+    [recipe, 'vm/launch/prepare-host.ts', 'open boot files, prepare images, TAPs and sockets'],
+    [recipe, 'vm/launch/planned-machine.ts', 'plan the machine'],
+    ['vm/launch/planned-machine.ts', 'plan/machine-plan.ts', 'make the MachinePlan'],
+    [recipe, 'vm/launch/start-machine.ts', 'start QEMU with stopped vCPUs'],
+    ['vm/launch/start-machine.ts', 'qemu/process/qemu.ts', 'spawn QEMU'],
+    ['qemu/process/qemu.ts', 'qemu/process/arguments.ts', 'render the plan as arguments'],
+    ['qemu/process/qemu.ts', 'qemu/qmp/connection.ts', 'connect QMP'],
+  ];
+}
+
 export const WAYS: readonly Way[] = [
   way('vm.boot', [
     ...ARRIVAL,
     ['vm/handlers.ts', 'vm/lifecycle.ts', 'boot, or resume a paused VM'],
     ['vm/lifecycle.ts', 'vm/power.ts', 'boot'],
-    ['vm/power.ts', 'vm/consoles.ts', 'open the consoles'],
-    ['vm/power.ts', 'vm/launch/machine.ts', 'start a machine'],
-    ['vm/launch/machine.ts', 'plan/placement.ts', 'assign ids and PCI slots'],
-    ['vm/launch/machine.ts', 'host/system/accelerator.ts', 'choose KVM or emulation'],
-    ['vm/launch/machine.ts', 'vm/launch/boot-files.ts', 'open kernel, initramfs and firmware'],
-    ['vm/launch/machine.ts', 'vm/devices/preparations.ts', 'prepare images, TAPs and sockets of each device'],
-    ['vm/launch/machine.ts', 'plan/machine-plan.ts', 'make the MachinePlan'],
-    ['vm/launch/machine.ts', 'qemu/process/qemu.ts', 'start QEMU with stopped vCPUs'],
-    ['qemu/process/qemu.ts', 'qemu/process/arguments.ts', 'render the plan as arguments'],
-    ['qemu/process/qemu.ts', 'qemu/qmp/connection.ts', 'connect QMP'],
+    ['vm/power.ts', 'vm/launch/boot.ts', 'follow the recipe of a boot'],
+    ['vm/launch/boot.ts', 'plan/placement.ts', 'assign ids and PCI slots'],
+    ...launch('vm/launch/boot.ts'),
+    ['vm/launch/boot.ts', 'vm/launch/activate.ts', 'start the vCPUs'],
     ['vm/lifecycle.ts', 'vm/observe/machine-watch.ts', 'watch the machine until QEMU exits'],
   ]),
   way('vm.add-disk', [
@@ -65,14 +75,14 @@ export const WAYS: readonly Way[] = [
   way('vm.restore', [
     ...ARRIVAL,
     ['vm/handlers.ts', 'vm/lifecycle.ts', 'restore'],
-    ['vm/lifecycle.ts', 'vm/snapshot/restore.ts', 'restore the snapshot'],
-    ['vm/snapshot/restore.ts', 'vm/snapshot/manifest.ts', 'check sizes and checksum'],
-    ['vm/snapshot/restore.ts', 'vm/machine-state/machine-description.ts', 'decode the machine description'],
-    ['vm/snapshot/restore.ts', 'vm/machine-state/editable-config.ts', 'reject forbidden changes'],
-    ['vm/snapshot/restore.ts', 'vm/consoles.ts', 'open the consoles'],
-    ['vm/snapshot/restore.ts', 'vm/launch/machine.ts', 'start a machine of the same kind'],
-    ['vm/snapshot/restore.ts', 'vm/snapshot/restore-memory.ts', 'map or fill the RAM'],
-    ['vm/snapshot/restore.ts', 'qemu/qmp/device-state.ts', 'load the device state'],
-    ['vm/snapshot/restore.ts', 'vm/machine-state/images.ts', 'lock the images'],
+    ['vm/lifecycle.ts', 'vm/snapshot/restore.ts', 'follow the recipe of a restore'],
+    ['vm/snapshot/restore.ts', 'vm/snapshot/read-snapshot.ts', 'read and check the snapshot'],
+    ['vm/snapshot/restore.ts', 'vm/machine-state/restored-layout.ts', 'keep ids and PCI slots'],
+    ...launch('vm/snapshot/restore.ts'),
+    ['vm/snapshot/restore.ts', 'vm/snapshot/load-snapshot.ts', 'load the snapshot'],
+    ['vm/snapshot/load-snapshot.ts', 'vm/snapshot/restore-memory.ts', 'map or fill the RAM'],
+    ['vm/snapshot/load-snapshot.ts', 'qemu/qmp/device-state.ts', 'load the device state'],
+    ['vm/snapshot/load-snapshot.ts', 'vm/machine-state/images.ts', 'lock the images'],
+    ['vm/snapshot/restore.ts', 'vm/launch/activate.ts', 'complete the start'],
   ]),
 ];

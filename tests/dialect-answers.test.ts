@@ -239,7 +239,7 @@ test('with `kernel`: answers of the contract', async (t) => {
   await t.test('vm.add-disk, vm.counters, vm.remove-device', async () => {
     const added = await vmm.put('vm.add-disk', { path: image(vmm, 'added.raw'), pci_segment: 0 });
     assert.deepEqual(problemsOf(V17, ['PciDeviceInfo', added.json]), []);
-    assert.equal((added.json as { id: string }).id, '_disk7');
+    assert.equal(addedDevice(added).id, '_disk7');
     await shell.run('dd if=/dev/vda of=/dev/null bs=4k count=4 iflag=direct 2>/dev/null');
     const counters = (await vmm.get('vm.counters')).json as Record<string, Record<string, number>>;
     const names = ['read_bytes', 'write_bytes', 'read_ops', 'write_ops'];
@@ -355,7 +355,7 @@ async function grows(vmm: TestVmm, shell: Shell): Promise<void> {
   const total = async (): Promise<number> =>
     Number(await shell.run('read _ kib _ </proc/meminfo; echo $kib'));
   const before = await total();
-  const { memory } = (await infoOf(vmm)).config as { memory: { size: number; hotplugged_size?: number } };
+  const { memory } = (await vmm.client.call('vm.info')).config;
   const desired = memory.size + (memory.hotplugged_size ?? 0) + 128 * MIB;
   assertStatus(await vmm.put('vm.resize', { desired_ram: desired }), 204);
   await until('the guest has the RAM', async () => (await total()) > before + 100_000);
@@ -413,12 +413,8 @@ test('with `payload`: vm.resize before the boot, and a migration, which ends the
   const sizes = { desired_vcpus: 2, desired_ram: 192 * MIB, desired_balloon: MIB };
   assertStatus(await source.put('vm.resize', sizes), 204);
   const resized = async (): Promise<unknown[]> => {
-    const { cpus, memory, balloon } = (await infoOf(source)).config as {
-      cpus: { boot_vcpus: number };
-      memory: { size: number };
-      balloon: { size: number };
-    };
-    return [cpus.boot_vcpus, memory.size, balloon.size];
+    const { cpus, memory, balloon } = (await source.client.call('vm.info')).config;
+    return [cpus.boot_vcpus, memory.size, balloon?.size];
   };
   assert.deepEqual(await resized(), [2, 192 * MIB, MIB]);
   for (const bad of [{ desired_vcpus: 3 }, { desired_ram: 1000 }, { desired_balloon: 512 * MIB }])

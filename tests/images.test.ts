@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join, relative } from 'node:path';
 import { after, test } from 'node:test';
+import type { VmConfigInput } from '../src/config/vm-config.ts';
 import { type Answer, assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { bootDamaged, bootDisks } from './support/damaged-images.ts';
@@ -21,7 +22,7 @@ import { createImage } from './support/images.ts';
 import { childrenOf } from './support/processes.ts';
 import { randomFrom } from './support/random.ts';
 import { openShell, type Shell } from './support/shell.ts';
-import { takeSnapshot } from './support/snapshots.ts';
+import { editConfig, readConfig, takeSnapshot } from './support/snapshots.ts';
 import { countersOf, infoOf, ptyOf, stateOf } from './support/vm-info.ts';
 import { makeFolder, REPO, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
@@ -111,14 +112,18 @@ test('a guest that writes a qcow2 header never reads the backing file in it', as
   });
 });
 
-/** A copy of a snapshot whose config.json was edited. */
-function edited(name: string, edit: (config: { disks: Json[] }) => void): string {
+/** Replaces members of the first disk of a configuration. */
+const withDisk =
+  (members: object) =>
+  ({ disks, ...rest }: VmConfigInput): object => ({ ...rest, disks: [{ ...disks?.[0], ...members }] });
+
+/** A copy of a snapshot whose config.json is edited. */
+function edited(name: string, edit: (config: VmConfigInput) => object): string {
   mkdirSync(at(name));
   linkSync(at('snap', 'memory-ranges'), at(name, 'memory-ranges'));
-  for (const file of ['state.json', 'manifest.json']) copyFileSync(at('snap', file), at(name, file));
-  const config = JSON.parse(readFileSync(at('snap', 'config.json'), 'utf8')) as { disks: Json[] };
-  edit(config);
-  writeFileSync(at(name, 'config.json'), JSON.stringify(config));
+  for (const file of ['state.json', 'manifest.json', 'config.json'])
+    copyFileSync(at('snap', file), at(name, file));
+  editConfig(at(name), edit);
   return at(name);
 }
 
@@ -160,12 +165,9 @@ test('disks of clones', async (t) => {
     assertStatus(await vmm.put('vm.delete'), 204);
   });
   await t.test('relative paths work in another folder', async () => {
-    const { disks, pmem } = JSON.parse(readFileSync(at('snap', 'config.json'), 'utf8')) as {
-      disks: { path: string }[];
-      pmem: { file: string }[];
-    };
-    assert.equal(disks[0]?.path, `${REPO}/${relative(REPO, root)}`);
-    assert.equal(pmem[0]?.file, `${REPO}/${relative(REPO, persistent)}`);
+    const { disks, pmem } = readConfig(at('snap'));
+    assert.equal(disks?.[0]?.path, `${REPO}/${relative(REPO, root)}`);
+    assert.equal(pmem?.[0]?.file, `${REPO}/${relative(REPO, persistent)}`);
     assertStatus(await other.put('vm.restore', { source_url: `file://${at('snap')}` }), 204);
     assertStatus(await other.put('vm.delete'), 204);
   });
@@ -195,7 +197,7 @@ test('disks of clones', async (t) => {
       await assertRefusedCleanly(other, await restore(other, disk), reason);
       assertStatus(await other.get('vm.info'), 404);
     }
-    const byConfig = edited('by path', ({ disks }) => Object.assign(disks[0] ?? {}, { path: overlay }));
+    const byConfig = edited('by path', withDisk({ path: overlay }));
     const answer = await other.put('vm.restore', { source_url: `file://${byConfig}` });
     await assertRefusedCleanly(other, answer, /looks like Qcow2, but the saved disk is Raw/);
     truncateSync(persistent, 8 * MIB);
@@ -207,9 +209,7 @@ test('disks of clones', async (t) => {
     truncateSync(persistent, 4 * MIB);
   });
   await t.test('an overlay whose format is named in config.json is taken', async () => {
-    const folder = edited('by format', ({ disks }) =>
-      Object.assign(disks[0] ?? {}, { path: overlay, image_type: 'Qcow2' }),
-    );
+    const folder = edited('by format', withDisk({ path: overlay, image_type: 'Qcow2' }));
     assertStatus(await other.put('vm.restore', { source_url: `file://${folder}` }), 204);
     assertStatus(await other.put('vm.delete'), 204);
   });

@@ -2,7 +2,7 @@
 // folder come later, and other sandboxes are made from it as a template.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,6 +10,7 @@ import { startFsBackend } from './support/backends.ts';
 import { INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
 import { makeImage } from './support/images.ts';
 import { kataRs } from './support/kata-config.ts';
+import { editConfig } from './support/snapshots.ts';
 import { connectStrict, type StrictClient } from './support/strict-client.ts';
 import { openTerminal } from './support/terminal.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
@@ -105,10 +106,8 @@ test('Kata runtime-rs: vm.add-vsock, vm.add-fs, and a VM template', async () => 
   }
 
   // a sandbox from the template: its own socket is written into a copy of the configuration
-  const file = join(template, 'config.json');
-  const saved = JSON.parse(readFileSync(file, 'utf8')) as { readonly vsock: object };
   const socket = join(folder, 'sandbox.sock');
-  writeFileSync(file, JSON.stringify({ ...saved, vsock: { ...saved.vsock, socket } }));
+  editConfig(template, (config) => ({ ...config, vsock: { ...config.vsock, socket } }));
   using terminal = await openTerminal();
   await using vmm = await startVmm({ terminal: terminal.path });
   using client = await connectStrict(vmm.socket);

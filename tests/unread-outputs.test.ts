@@ -4,6 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Client } from '../src/sdk/client.ts';
 import { openPty } from '../src/host/console/pty.ts';
 import { assertStatus } from './support/answers.ts';
 import { createAndBoot, login } from './support/boot.ts';
@@ -91,8 +92,7 @@ test('unread pipes of output and error block neither API, vmm.shutdown nor SIGTE
     const exited = endOf(child);
     try {
       await until('the VM runs', async () => {
-        const { json } = await call(socket, 'GET', { path: 'vm.info' });
-        return (json as { state?: string }).state === 'Running';
+        return (await new Client(socket).call('vm.info')).state === 'Running';
       });
       // each answer is a line of the log and QMP commands
       for (let i = 0; i < 200; i++) assertStatus(await call(socket, 'GET', { path: 'vm.info' }), 200);

@@ -144,7 +144,7 @@ const EMPTY_MACHINE: MachinePlan = {
   fwCfg: [],
   debugger: undefined,
   hugePages: true,
-  handed: new Map(),
+  inherited: new Map(),
   incoming: false,
 };
 

@@ -91,7 +91,7 @@ test('nested=off takes virtualization from the processor, under KVM and under em
 test('a GPU’s clique, a TPM and files for fw_cfg are passed on', () => {
   const args = argumentsFor(
     { devices: [{ path: '/sys/d', x_nv_gpudirect_clique: 3 }], tpm: { socket: '/s' } },
-    { fwCfg: [{ name: 'opt/a', file: '/x' }], handed: new Map([['/x', 7]]) },
+    { fwCfg: [{ name: 'opt/a', file: '/x' }], inherited: new Map([['/x', 7]]) },
   );
   assert.equal(jsonOf(args, 'vfio-pci')[0]?.['x-nv-gpudirect-clique'], 3);
   assert.equal(args[args.indexOf('-tpmdev') + 1], 'emulator,id=n_tpm.dev,chardev=n_tpm');

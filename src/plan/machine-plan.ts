@@ -48,7 +48,7 @@ export interface HostFacts {
   readonly fwCfg?: MachinePlan['fwCfg'];
   readonly debugger?: number | undefined;
   /** file descriptors that QEMU inherits for these files, by their paths */
-  readonly handed?: ReadonlyMap<string, number>;
+  readonly inherited?: ReadonlyMap<string, number>;
   /** changes to the guest's ACPI tables before its kernel starts */
   readonly acpiPatch?: AcpiPatch | undefined;
   /** host facts of each device, by its id */
@@ -111,7 +111,7 @@ export function planMachine(
     fwCfg: host.fwCfg ?? [],
     debugger: host.debugger,
     hugePages: wantsHugePages(config.memory),
-    handed: host.handed ?? new Map(),
+    inherited: host.inherited ?? new Map(),
     incoming: false,
     steps: devices.some(needsSharedMemory) ? steps.map(shareRam) : steps,
     lateSteps: devices.filter(needsQmp).flat(),

@@ -67,7 +67,7 @@ export interface MachinePlan {
   /** transparent huge pages may hold QEMU's memory */
   readonly hugePages: boolean;
   /** file descriptors that QEMU inherits, by their paths in this plan: QEMU may not have the right to open them */
-  readonly handed: ReadonlyMap<string, number>;
+  readonly inherited: ReadonlyMap<string, number>;
   /** QEMU waits for the state of another machine and does not start the guest */
   readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */

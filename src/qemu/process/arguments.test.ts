@@ -25,7 +25,7 @@ function plan(
     fwCfg: [],
     debugger: undefined,
     hugePages: true,
-    handed: new Map(),
+    inherited: new Map(),
     incoming: false,
   };
 }
@@ -187,14 +187,14 @@ test('inherited files are opened by their descriptors, others by their paths', (
       firmware: 'qboot.rom',
     }),
     smbios: [tables],
-    handed: new Map([
+    inherited: new Map([
       [kernel, 50],
       [tables, 51],
       [ram, 52],
     ]),
   };
   const descriptors = planDescriptors(one);
-  const numbers = descriptors.flatMap((each) => (each.use === 'handed' ? [each.fd] : []));
+  const numbers = descriptors.flatMap((each) => (each.use === 'inherited' ? [each.fd] : []));
   assert.deepEqual(numbers, [50, 51, 52]);
   const words = renderArguments(one, descriptors);
   const path = (n: number): string => `/proc/self/fd/${FIRST_DESCRIPTOR + n}`;

@@ -11,7 +11,7 @@ export type Descriptor =
   /** a descriptor of the VMM, which keeps its own copy */
   | { readonly use: 'given'; readonly id: string; readonly fd: number }
   /** an open file of the VMM: QEMU opens it again by the descriptor, as it may not be allowed to open the path */
-  | { readonly use: 'handed'; readonly path: string; readonly fd: number };
+  | { readonly use: 'inherited'; readonly path: string; readonly fd: number };
 
 /** 0, 1 and 2 are the standard streams. */
 export const FIRST_DESCRIPTOR = 3;
@@ -19,10 +19,10 @@ export const FIRST_DESCRIPTOR = 3;
 /** Returns the descriptors that the arguments of a plan name. */
 export function planDescriptors({
   steps,
-  handed,
+  inherited,
   debugger: listener,
-}: Pick<MachinePlan, 'steps' | 'handed' | 'debugger'>): Descriptor[] {
-  const files = [...handed].map(([path, fd]) => ({ use: 'handed', path, fd }) as const);
+}: Pick<MachinePlan, 'steps' | 'inherited' | 'debugger'>): Descriptor[] {
+  const files = [...inherited].map(([path, fd]) => ({ use: 'inherited', path, fd }) as const);
   const debug = listener === undefined ? [] : [{ use: 'given', id: DEBUGGER, fd: listener } as const];
   return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...debug, ...files];
 }
@@ -61,14 +61,14 @@ export function descriptorOf(descriptors: readonly Descriptor[], id: string): nu
 
 /** Returns the path by which QEMU opens a file. Only Linux has paths that open a descriptor's file again. */
 export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
-  const index = descriptors.findIndex((one) => one.use === 'handed' && one.path === path);
+  const index = descriptors.findIndex((one) => one.use === 'inherited' && one.path === path);
   return index < 0 || process.platform !== 'linux' ? path : descriptorPath(index);
 }
 
 /** Replaces the paths of descriptors in a message of QEMU by the paths in the plan. */
 export function withPlanPaths(message: string, descriptors: readonly Descriptor[]): string {
   return descriptors.reduceRight(
-    (text, one, i) => (one.use === 'handed' ? text.replaceAll(descriptorPath(i), () => one.path) : text),
+    (text, one, i) => (one.use === 'inherited' ? text.replaceAll(descriptorPath(i), () => one.path) : text),
     message,
   );
 }

@@ -24,7 +24,7 @@ export async function spawnQemu(
 ): Promise<ChildProcess> {
   const [command, ...words] = commandLine(args);
   const inherited = descriptors.map((one) => {
-    if (one.use === 'given' || one.use === 'handed') return one.fd;
+    if (one.use === 'given' || one.use === 'inherited') return one.fd;
     return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
   });
   log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);

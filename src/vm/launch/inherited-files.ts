@@ -9,7 +9,7 @@ import { writeSmbios } from './smbios.ts';
 
 /** Open files that QEMU inherits. They may be closed when QEMU runs. */
 export interface InheritedFiles extends AsyncDisposable {
-  readonly facts: Pick<HostFacts, 'smbios' | 'fwCfg' | 'debugger' | 'handed'>;
+  readonly facts: Pick<HostFacts, 'smbios' | 'fwCfg' | 'debugger' | 'inherited'>;
 }
 
 /** Opens all files that QEMU inherits beside those of devices; the boot files are open already. */
@@ -23,9 +23,9 @@ export async function openInheritedFiles(
     const smbios = files.use(await writeSmbios(config.platform));
     const fwCfg = files.use(await openFwCfg(config.payload));
     const boot = files.use(await bootFileDescriptors(bootFiles));
-    const handed = new Map([...smbios.fds, ...fwCfg.fds, ...boot.fds]);
+    const inherited = new Map([...smbios.fds, ...fwCfg.fds, ...boot.fds]);
     return {
-      facts: { smbios: smbios.paths, fwCfg: fwCfg.items, debugger: debug, handed },
+      facts: { smbios: smbios.paths, fwCfg: fwCfg.items, debugger: debug, inherited },
       [Symbol.asyncDispose]: files[Symbol.asyncDispose],
     };
   } catch (error) {

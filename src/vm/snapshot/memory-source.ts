@@ -41,6 +41,6 @@ export function withMemorySource(
   files: MemoryFiles,
 ): PlannedMachine {
   const { plan } = planned;
-  const handed = new Map([...plan.handed, ...files.fds]);
-  return { ...planned, plan: { ...plan, ...withMapped(plan, memory), handed } };
+  const inherited = new Map([...plan.inherited, ...files.fds]);
+  return { ...planned, plan: { ...plan, ...withMapped(plan, memory), inherited } };
 }

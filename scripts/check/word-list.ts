@@ -57,7 +57,7 @@ export const WORD_RULES: readonly WordRule[] = [
     '"lifetime", "lifecycle", or boot to exit',
   ),
   phrase('turns? (?:in|of) (?:the |a |its )?(?:life|VM|machine|guest)s?', '"lifecycle event"'),
-  phrase(String.raw`(?:QEMU|VMM|VM|machine|process|guest|program)['’]s end`, '"exit"', 'prose'),
+  phrase(String.raw`(?:QEMU|VMM|VM|machine|process|guest|program)['’]s end(?! of)`, '"exit"', 'prose'),
   phrase('the end of (?:QEMU|(?:the|a) (?:VMM|VM|machine|process|guest))', '"exit"', 'prose'),
   phrase('(?:at|of|with|after|about|by|for) its end', '"exit" or "completion"', 'prose'),
   // things that are not spoken of as persons

@@ -80,6 +80,7 @@ test('the word check ignores plain technical English', () => {
     'The file `engine` and the key `room`.',
     'A V8 isolate of the JavaScript engine.',
     'The other end of the socket pair.',
+    'Closes QEMU’s end of the socket pair.',
     'Where the host has no KVM, QEMU emulates the processor.',
     'Returns what the guest wrote.',
     'Does the guest answer? What does it answer?',

@@ -15,8 +15,9 @@ let copy: RepositoryCopy;
 
 before(async () => {
   copy = copyWithDummyDevice();
-  // builds the copy, then writes what derives from the tables
+  // builds the copy, then writes the documents that derive from the sources
   await copy.run('npm', 'run', 'manual');
+  await copy.run('node', 'build/scripts/architecture.js');
 });
 after(() => copy[Symbol.dispose]());
 

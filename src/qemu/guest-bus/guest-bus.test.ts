@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { busOn } from './guest-bus.ts';
 
-/** QEMU's end of the connection, which reads nothing. */
+/** The QEMU side of the connection, which reads nothing. */
 class DeafQemu extends Duplex {
   override _read(): void {
     return undefined;

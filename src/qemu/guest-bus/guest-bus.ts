@@ -72,7 +72,7 @@ async function openBus(qmp: Qmp): Promise<GuestBus> {
   return busOn(stream);
 }
 
-/** Speaks the protocol on a connection to QEMU. */
+/** Implements the protocol on a connection to QEMU. */
 export function busOn(stream: Duplex): GuestBus {
   const waiting: Deferred<string>[] = [];
   const lines = createInterface({ input: stream });

@@ -45,7 +45,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
   ].flat();
 }
 
-/** Whether the machine has a TPM: at `quit` QEMU would end its emulator, so that it is killed instead. */
+/** Returns true if the machine has a TPM: at `quit` QEMU would end its emulator, so that it is killed instead. */
 export function hasTpm({ steps }: MachinePlan): boolean {
   return steps.some(({ kind }) => kind === 'tpmdev');
 }

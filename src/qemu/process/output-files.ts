@@ -11,7 +11,7 @@ export interface OutputFiles extends AsyncDisposable {
 }
 
 /**
- * Opens the output files of chardevs, e.g. of consoles in mode File. A FIFO must have a reader; output is lost while it is
+ * Opens the output files of character devices, e.g. of consoles in mode File. A FIFO must have a reader; output is lost while it is
  * full. Rejects with QemuError naming the chardev, and leaves no file open.
  */
 export async function openOutputFiles(

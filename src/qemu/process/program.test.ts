@@ -45,16 +45,16 @@ test('a program is found on the PATH where it can be run, and an override is the
   const folder = mkdtempSync(join(tmpdir(), 'path-'));
   const path = process.env['PATH'];
   try {
-    const program = join(folder, 'engine');
+    const program = join(folder, 'qemu');
     writeFileSync(program, '');
     chmodSync(program, 0o755);
     process.env['PATH'] = `/nowhere:${folder}`;
-    assert.equal(findProgram('engine'), program);
-    assert.equal(findProgram('engine', '/nowhere/engine'), undefined);
+    assert.equal(findProgram('qemu'), program);
+    assert.equal(findProgram('qemu', '/nowhere/qemu'), undefined);
     assert.equal(findProgram('other', program), program);
     assert.equal(findProgram('other'), undefined);
     process.env['PATH'] = '';
-    assert.equal(findProgram('engine'), undefined);
+    assert.equal(findProgram('qemu'), undefined);
   } finally {
     process.env['PATH'] = path;
     rmSync(folder, { recursive: true });

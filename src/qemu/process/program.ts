@@ -41,7 +41,7 @@ export function versionProblem(version: Version): string | undefined {
 /** QEMU's version: major, minor, micro. */
 type Version = readonly [number, number, number];
 
-/** Whether a version is lower than another: 10.0.10 is not older than 10.0.4. */
+/** Returns true if a version is lower than another: 10.0.10 is not older than 10.0.4. */
 export function isOlder(version: Version, than: Version): boolean {
   const at = version.findIndex((part, i) => part !== than[i]);
   return at >= 0 && (version[at] ?? 0) < (than[at] ?? 0);

@@ -22,7 +22,7 @@ import { openBlockingChannels } from './blocking-channels.ts';
 import { exitOf, explainExit, type QemuEnd } from './exit.ts';
 
 /*
- * QEMU's process, one file a stage of its life:
+ * QEMU's process, one file a stage of its lifetime:
  *
  * - program.ts            finds QEMU and checks its version
  * - descriptors.ts        which file descriptors it inherits, and the paths of files that it opens by them

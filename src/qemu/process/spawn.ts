@@ -79,7 +79,7 @@ function streamsOf(child: ChildProcess): Duplex[] {
   return (all ?? []).filter(isDuplex);
 }
 
-/** Returns the VMM's end of a stream to QEMU. @throws QemuError */
+/** Returns the VMM's side of a stream to QEMU. @throws QemuError */
 export function streamOf(child: ChildProcess, fd: number): Duplex {
   const stream: unknown = child.stdio[fd];
   if (!isDuplex(stream)) throw new QemuError('QEMU could not be started');

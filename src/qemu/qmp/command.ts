@@ -49,7 +49,7 @@ export function checkReply<Reply>(
 /** The first problem is enough to report, and a large reply is not searched for more. */
 export const ONE_ISSUE = { abortEarly: true } as const;
 
-/** What is wrong with a value, e.g. `expected number, received undefined`. */
+/** Describes a value that does not fit, e.g. `expected number, received undefined`. */
 export function misfit({ expected, received }: v.BaseIssue<unknown>): string {
   return `expected ${expected ?? 'another value'}, received ${received}`;
 }

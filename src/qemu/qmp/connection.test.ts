@@ -153,7 +153,7 @@ test('a reply without a pending command is ignored', async () => {
   assert.deepEqual(await qmp.execute('query-status'), { status: 'paused' });
 });
 
-/** Keeps the process alive: the timers that watch for a hang do not. */
+/** Keeps the process running: the timers that watch for a hang do not. */
 function keepLoop(): Disposable {
   const timer = setInterval(() => undefined, 60_000);
   return { [Symbol.dispose]: () => clearInterval(timer) };

@@ -4,7 +4,7 @@ import type { Qmp } from './connection.ts';
 const PAGING = 0x8000_0000;
 
 /**
- * Whether the guest may still run its firmware or the first instructions of its kernel: the first vCPU has paging off. Until
+ * Returns true if the guest may still run its firmware or the first instructions of its kernel: the first vCPU has paging off. Until
  * then the firmware reads the kernel and the initramfs from QEMU.
  */
 export async function isBeforePaging(qmp: Qmp): Promise<boolean> {

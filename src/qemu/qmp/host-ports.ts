@@ -1,7 +1,7 @@
 import type { PortForward } from '../../devices/net/port-forward.ts';
 import type { Qmp } from './connection.ts';
 
-/** A network of backend `user`, by the id of its netdev. */
+/** A network of backend `user`, by the id of its back-end in QEMU. */
 export interface ForwardingNet {
   readonly id: string;
   readonly forwards: readonly PortForward[];
@@ -35,7 +35,7 @@ export function hostPortsIn(text: string, { id, forwards }: ForwardingNet): numb
       throw new Error(`QEMU does not listen for the forward to port ${forward.guest_port}`);
     return found.hostPort;
   };
-  // configured ports first: listeners on ports that QEMU chose cannot be told apart
+  // configured ports first: listeners on ports that QEMU chose are alike
   const given = new Map(forwards.filter(({ host_port: port }) => port !== 0).map((one) => [one, take(one)]));
   return forwards.map((one) => given.get(one) ?? take(one));
 }

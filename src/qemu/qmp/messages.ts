@@ -49,7 +49,7 @@ function parse(line: string): QmpMessage | undefined {
   }
 }
 
-/** Whether a JSON value is an object. */
+/** Returns true if a JSON value is an object. */
 export function isMessage(value: unknown): value is QmpMessage {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -147,7 +147,7 @@ function partOf(step: Step): string | undefined {
   return step.kind === 'blockdev' ? step.props['node-name'] : step.props.id;
 }
 
-/** How often QEMU is asked whether a back-end has connected, and for how long, in milliseconds. */
+/** Interval and deadline of the polls for a connected back-end, in milliseconds. */
 const POLL_MS = 20;
 const CONNECT_MS = 60_000;
 

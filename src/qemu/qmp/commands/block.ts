@@ -11,7 +11,7 @@ const BlockNode = v.object({
   }),
 });
 
-/** How many requests fell between two bounds of `block-latency-histogram-set`. */
+/** Number of requests between each two bounds of `block-latency-histogram-set`. */
 const Histogram = v.object({ bins: v.array(v.number()) });
 
 const BlockStats = v.object({

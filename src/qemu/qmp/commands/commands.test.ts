@@ -6,7 +6,7 @@ import { COMMANDS, typedExecute, type Execute, type QmpCommandName, type ReplyOf
 
 type Queried = keyof typeof CAPTURED;
 
-/** What is used of the captured replies. */
+/** The used members of the captured replies. */
 const DECODED: { readonly [Name in Queried]: ReplyOf<Name> } = {
   'query-status': { status: 'prelaunch' },
   'query-memory-devices': [

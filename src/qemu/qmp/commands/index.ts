@@ -34,13 +34,13 @@ type ArgsOf<Name extends QmpCommandName> = Commands[Name] extends { readonly arg
   ? Args
   : never;
 
-/** What a command returns. */
+/** Reply of a command. */
 export type ReplyOf<Name extends QmpCommandName> = v.InferOutput<Commands[Name]['reply']>;
 
 /** Commands that pass file descriptors, which stay open here. */
 type Passing = 'getfd' | 'add-fd';
 
-/** What follows the name of a command: nothing, its arguments, or its arguments and file descriptors. */
+/** Parameters after the name of a command: none, its arguments, or its arguments and file descriptors. */
 type ParametersOf<Name extends QmpCommandName> = [ArgsOf<Name>] extends [undefined]
   ? []
   : Name extends Passing

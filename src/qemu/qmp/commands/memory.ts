@@ -8,7 +8,7 @@ export interface MemoryDevice {
   readonly id: string | undefined;
   /** guest-physical address of its first byte */
   readonly address: number;
-  /** what the guest has of it now, in `bytes` */
+  /** memory that the guest has of it now, in `bytes` */
   readonly size: number;
 }
 

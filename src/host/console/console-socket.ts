@@ -5,21 +5,21 @@ import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type HostConsole } 
 import { reasonOf } from '../../util/errno.ts';
 import { serveAtPath } from '../../native/listening-socket.ts';
 
-/** Output is handed to a client in pieces of this many bytes, and each when the client has taken the one before. */
+/** Output is written to a client in pieces of this many bytes, each when the client has read the previous one. */
 const PIECE_BYTES = 16_384;
 
 /**
  * Listens on a UNIX socket as a console: one client at a time; the next client replaces it. Its
- * file is removed with `dispose`. Rejects with the path and the reason where something is there already.
+ * file is removed with `dispose`. Rejects with the path and the reason where the path is occupied.
  */
 export async function openConsoleSocket(path: string): Promise<HostConsole> {
-  // a client that has closed its sending side counts as gone, as it cannot be told from one that has closed both: otherwise
-  // the output that follows would be lost
+  // a client that has closed its sending side counts as disconnected, as it looks like one that has closed both: otherwise
+  // further output would be lost
   const server = createServer();
   const output = createOutput();
   const input = createInput();
   server.on('connection', (client) => {
-    // its end is told by `close`
+    // `close` reports its end
     client.on('error', () => undefined);
     output.to(client);
     input.from(client);
@@ -49,7 +49,7 @@ async function listen(server: Server, path: string): Promise<() => void> {
 }
 
 interface Input {
-  /** From now on input comes from this client. */
+  /** Reads input from this client from now on. */
   readonly from: (client: Socket) => void;
   readonly onInput: HostConsole['onInput'];
   readonly pause: () => void;
@@ -86,12 +86,12 @@ function createInput(): Input {
 }
 
 interface Output extends Pick<HostConsole, 'write' | 'onDrain'> {
-  /** From now on the output goes to this client. */
+  /** Writes output to this client from now on. */
   readonly to: (client: Socket) => void;
   readonly stop: () => void;
 }
 
-/** Gives output to the client as fast as it takes it, and keeps the newest while there is none. */
+/** Writes output to the client as fast as it reads, and keeps the newest while there is no client. */
 function createOutput(): Output {
   const queue = createByteQueue();
   let client: Socket | undefined;
@@ -99,7 +99,7 @@ function createOutput(): Output {
 
   const flush = (): void => {
     if (client === undefined) dropOldest(queue, UNREAD_BYTES);
-    else handOn(client, queue);
+    else writeSome(client, queue);
     drain.check(queue.length());
   };
   return {
@@ -125,8 +125,8 @@ function createOutput(): Output {
   };
 }
 
-/** Hands on what a client takes now. */
-function handOn(client: Socket, queue: ByteQueue): void {
+/** Writes as much as a client takes now. */
+function writeSome(client: Socket, queue: ByteQueue): void {
   while (queue.length() > 0 && client.writable && !client.writableNeedDrain) {
     const piece = queue.front().subarray(0, PIECE_BYTES);
     queue.drop(piece.length);

@@ -3,31 +3,33 @@ import { createByteQueue, dropOldest } from '../../util/byte-queue.ts';
 import { createDrain } from '../../util/drain.ts';
 import { codeOf } from '../../util/errno.ts';
 import { loadLibc, type Libc } from '../../native/libc.ts';
-import { createReadiness } from '../../native/readiness.ts';
+import { createReadiness, type Readiness } from '../../native/readiness.ts';
 import { HOLD_BYTES, MOST_BYTES, RESUME_BYTES, UNREAD_BYTES, type HostConsole } from './host-console.ts';
 
-/** A full PTY is tried again after this time, in milliseconds, in case the kernel did not tell that there is space. */
+/** A write to a full PTY is retried after this time, in milliseconds, in case the kernel did not report free space. */
 const RETRY_MS = 100;
 
-/** How much input is read at one go, in bytes: all that a terminal holds. */
+/** Size of a read of input, in bytes: all that a terminal holds. */
 const READ_BYTES = 65_536;
 
-/** A pseudo terminal of the VMM: a client opens `path`, as often and whenever it likes. */
+/** A pseudo terminal of the VMM: clients open and close `path` at any time. */
 export interface Pty extends HostConsole {
   /** e.g. `/dev/pts/3` */
   readonly path: string;
 }
 
 /**
- * Opens a PTY in raw mode. Only the master stays open, so that the kernel tells whether a client has the slave open: while
+ * Opens a PTY in raw mode. Only the master stays open, so that the kernel reports whether a client has the slave open: while
  * none has, the newest {@link UNREAD_BYTES} of the guest's output are kept beside the kernel's own buffer.
  */
 export async function openPty(): Promise<Pty> {
   const libc = await loadLibc();
   const { path, master } = openPair(libc);
+  let readiness: Readiness | undefined;
   try {
     setRaw(libc, path);
-    const readiness = await createReadiness();
+    readiness = await createReadiness();
+    const { close } = readiness;
     const input = createInput(master);
     const output = createOutput(master, () => hasClient(libc, master));
     const watch = readiness.watchChanges(master, (isReadable) => {
@@ -45,11 +47,12 @@ export async function openPty(): Promise<Pty> {
         input.pause();
         output.stop();
         watch.remove();
-        readiness.close();
+        close();
         closeSync(master);
       },
     };
   } catch (error) {
+    readiness?.close();
     closeSync(master);
     throw error;
   }
@@ -62,7 +65,7 @@ interface Input {
   readonly resume: () => void;
 }
 
-/** Reads what clients type, until there is no more or `pause`. */
+/** Reads input of clients, until there is no more or `pause`. */
 function createInput(master: number): Input {
   const buffer = Buffer.alloc(READ_BYTES);
   let take: (bytes: Buffer) => void = () => undefined;
@@ -97,7 +100,7 @@ interface Output extends Pick<HostConsole, 'write' | 'onDrain'> {
   readonly stop: () => void;
 }
 
-/** Writes what the terminal takes, and queues the rest: all of it for a client, the newest without one. */
+/** Writes as much as the terminal takes, and queues the rest: all of it for a client, the newest without one. */
 function createOutput(master: number, hasClient: () => boolean): Output {
   const queue = createByteQueue();
   let timer: NodeJS.Timeout | undefined;
@@ -115,7 +118,7 @@ function createOutput(master: number, hasClient: () => boolean): Output {
   return {
     flush,
     write: (bytes) => {
-      // the descriptor may be another file's by now
+      // the descriptor may belong to another file by now
       if (isStopped) return true;
       queue.push(bytes);
       if (timer === undefined) flush();
@@ -162,8 +165,8 @@ function openPair(libc: Libc): { path: string; master: number } {
 const O_CLOEXEC = 0o2000000;
 
 /**
- * No echo, no line editing, no signals: bytes go through as they are. The settings stay with the master. The slave is opened
- * and closed once, as the kernel tells of a slave without clients only after the first close.
+ * Sets raw mode: no echo, no line editing, no signals. The settings stay with the master. The slave is opened
+ * and closed once, as the kernel reports a slave without clients only after the first close.
  */
 function setRaw(libc: Libc, path: string): void {
   const fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
@@ -179,10 +182,10 @@ function setRaw(libc: Libc, path: string): void {
 
 const POLLHUP = 0x10;
 
-/** Whether any process has the slave open: without one the kernel reports a hang-up at the master. */
+/** Returns whether a process has the slave open: without one the kernel reports a hang-up at the master. */
 function hasClient(libc: Libc, master: number): boolean {
-  const asked = Buffer.alloc(8);
-  asked.writeInt32LE(master, 0);
-  libc.poll(asked, 1, 0);
-  return (asked.readInt16LE(6) & POLLHUP) === 0;
+  const pollfd = Buffer.alloc(8);
+  pollfd.writeInt32LE(master, 0);
+  libc.poll(pollfd, 1, 0);
+  return (pollfd.readInt16LE(6) & POLLHUP) === 0;
 }

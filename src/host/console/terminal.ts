@@ -10,8 +10,8 @@ let stdout: Output | undefined;
 
 /**
  * Takes the VMM's own standard input and output as a console: raw mode where standard input is a terminal, until `dispose`
- * restores its settings. Node restores them at every exit too. Other input is left alone, as Cloud Hypervisor does; so is that
- * of a console that shares the terminal with the one that `takesInput`.
+ * restores its settings. Node restores them at every exit too. Input that is no terminal is not read, as in Cloud Hypervisor; nor
+ * is that of a console that shares the terminal with the one that `takesInput`.
  */
 export function openTerminal({ takesInput = true } = {}): HostConsole {
   stdout ??= createOutput(STDOUT);
@@ -45,7 +45,7 @@ function openInput(): Input {
   const onError = (): void => undefined;
   stdin.setRawMode(true);
   stdin.on('data', onData);
-  // a terminal that was closed is no reason to end a VM
+  // a VM keeps running when its terminal is closed
   stdin.on('error', onError);
   stdin.pause();
   return {

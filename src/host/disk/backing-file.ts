@@ -14,7 +14,7 @@ export interface BackingFile {
 }
 
 /**
- * Finds the backing file of an image as QEMU would, in the image's folder only unless `anywhere`.
+ * Finds the backing file of an image as QEMU does, in the image's folder only unless `anywhere`.
  * @throws with the image's path and the reason
  */
 export async function locateBackingFile(

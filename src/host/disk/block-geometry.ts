@@ -1,16 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import type { BlockGeometry } from '../../devices/disk/image.ts';
 
-/** Folder of a block device in sysfs, by its number as stat(2) has it. */
+/** Returns the folder of a block device in sysfs, by its device number of stat(2). */
 export function blockDeviceFolder(rdev: number): string {
   const [major, minor] = [(rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00)];
   return `/sys/dev/block/${major}:${minor}`;
 }
 
-/** Block and I/O sizes of a block device of the host; undefined where the kernel does not tell. */
+/** Reads the block and I/O sizes of a block device of the host; undefined where the kernel does not report them. */
 export async function readGeometry(rdev: number): Promise<BlockGeometry | undefined> {
   const folder = blockDeviceFolder(rdev);
-  // a partition has the queue of its disk, one folder above where the link leads
+  // a partition has the queue of its disk, one folder above the target of the link
   return (await readQueue(`${folder}/queue`)) ?? readQueue(`${folder}/../queue`);
 }
 

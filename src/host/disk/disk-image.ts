@@ -14,7 +14,17 @@ import { hasIoUring } from './io-uring.ts';
 import type { Backing } from './qcow2-header.ts';
 import { DISK_SERIAL } from '../../devices/disk/config.ts';
 
-/** How an image is to be opened. */
+/*
+ * Disk images as QEMU will open them: their format, their backing files, and what the host's file system allows. `disk-image.ts`
+ * inspects a disk with all its layers; `image-format.ts` and the `*-header.ts` read one format each.
+ *
+ * Invariants: an image is only read here, never changed. Its bytes are hostile: every table of a header is checked against the
+ * size of the file before QEMU sees it. The content that a guest wrote never decides which file of the host is opened: an image
+ * of a detected format gets no backing file unless the user allows it, and backing files are in the image's folder unless the
+ * user allows any.
+ */
+
+/** Request to inspect an image. */
 export interface ImageRequest {
   readonly path: string;
   readonly readonly: boolean;
@@ -24,14 +34,14 @@ export interface ImageRequest {
   /** its backing files may be in any folder, and an image of a detected format may have one */
   readonly anyBackingFile: boolean;
   readonly ioUring: boolean;
-  /** identities of images that are raw where no format is given, whatever they look like */
+  /** identities of images that are raw where no format is declared, whatever is detected */
   readonly rawImages: ReadonlySet<string>;
 }
 
 /** An image of a disk, with its backing files. */
 export interface Image extends ImageFacts {
   readonly format: ImageFormat;
-  /** what the image looks like, whatever was declared */
+  /** detected format, whatever was declared */
   readonly detected: string;
   /** device and inode */
   readonly identity: string;
@@ -41,7 +51,7 @@ export interface Image extends ImageFacts {
   readonly guessed: readonly { readonly path: string; readonly format: ImageFormat }[];
 }
 
-/** Backing files of backing files: more is a mistake, and each costs the guest time. */
+/** Most layers of an image: more is a mistake, and each one costs the guest time. */
 const LAYERS_MAX = 64;
 
 /**
@@ -80,7 +90,7 @@ export async function inspectDiskImage(request: ImageRequest): Promise<Image> {
   };
 }
 
-/** Detects what a file looks like now: a format, or the name of one that is not supported. */
+/** Detects the format of a file: a format, or the name of one that is not supported. */
 export function detectDiskImage(path: string): Promise<string> {
   return naming(path, async () => {
     await using file = await openImage(path, constants.O_RDONLY);
@@ -90,7 +100,7 @@ export function detectDiskImage(path: string): Promise<string> {
   });
 }
 
-/** A failure's reason behind the path that it is about. */
+/** Runs `act`; its errors get the path and keep the reason. */
 async function naming<T>(path: string, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
@@ -134,7 +144,7 @@ function openImage(path: string, flags: number): Promise<FileHandle> {
   });
 }
 
-/** What is said about an image's format. */
+/** Declarations of an image's format. */
 interface Declared extends Pick<ImageRequest, 'rawImages'> {
   readonly declared: ImageFormat | undefined;
 }
@@ -142,12 +152,12 @@ interface Declared extends Pick<ImageRequest, 'rawImages'> {
 async function inspectFile(
   file: FileHandle,
   path: string,
-  { declared: given, rawImages }: Declared,
+  { declared: requested, rawImages }: Declared,
 ): Promise<Found> {
   const status = await file.stat({ bigint: true });
   const isDevice = status.isBlockDevice();
   const identity = `${status.dev}:${status.ino}`;
-  const declared = given ?? (rawImages.has(identity) ? 'Raw' : undefined);
+  const declared = requested ?? (rawImages.has(identity) ? 'Raw' : undefined);
   const image = imageReader(file, await lengthOf(file));
   const { format, ...decision } = await decideFormat(path, image, { declared, isDevice });
   const { driver, visible, backing, bytes, isTorn = false } = await inspectAs(format, image);
@@ -174,7 +184,7 @@ async function decideFormat(
   image: ImageReader,
   { declared, isDevice }: Origin,
 ): Promise<Pick<Found, 'format' | 'detected' | 'isGuessed'>> {
-  // a block device has no format of its own: one that it seems to have may be a guest's
+  // a block device has no format of its own: a detected one may be in a guest's data
   const foreign = isDevice ? undefined : await detectUnsupported(image);
   if (foreign !== undefined && declared === undefined) throw unsupportedFormatError(path, foreign);
   if (image.size < SECTOR_BYTES) throw new Error(`is shorter than one sector (${SECTOR_BYTES} bytes)`);
@@ -196,7 +206,7 @@ async function checkDirect(path: string, flags: number): Promise<void> {
   }
 }
 
-/** Whether a file ends within a sector of the device below it: QEMU cannot write such a file without the page cache. */
+/** Returns whether a file ends within a sector of the device below it: QEMU cannot write such a file without the page cache. */
 async function endsInSector(file: FileHandle): Promise<boolean> {
   const status = await file.stat();
   if (!status.isFile()) return false;
@@ -204,13 +214,13 @@ async function endsInSector(file: FileHandle): Promise<boolean> {
   return status.size % sector !== 0;
 }
 
-/** A guest that wrote such a header into its raw disk would read a file of the host. */
+/** Refuses a backing file of a detected format: a guest that wrote such a header into its raw disk would read a file of the host. */
 function guessedBacking({ layer, format }: Found, { name }: Backing, isTop: boolean): Error {
-  const cure = isTop
+  const remedy = isTop
     ? `declare image_type=${format.toLowerCase()} if no guest could write this header`
     : 'record its format in the image above it (qemu-img rebase -u -F) if no guest could write this header';
   return new Error(
-    `${layer.path}: was not declared but detected as ${format}, with the backing file "${name}": ${cure}, ` +
+    `${layer.path}: was not declared but detected as ${format}, with the backing file "${name}": ${remedy}, ` +
       `declare image_type=raw if it is a raw disk, or allow any backing file with backing_files=on`,
   );
 }

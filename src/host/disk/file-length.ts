@@ -2,7 +2,7 @@ import { readFile, type FileHandle } from 'node:fs/promises';
 import { blockDeviceFolder } from './block-geometry.ts';
 import { SECTOR_BYTES } from './image-reader.ts';
 
-/** Length of an open regular file or block device, in `bytes`. */
+/** Returns the length of an open regular file or block device, in `bytes`. */
 export async function lengthOf(file: FileHandle): Promise<number> {
   const status = await file.stat();
   if (status.isFile()) return status.size;

@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { makeSeeds, mutationsOf, type Mutation } from '../../../tests/support/image-mutations.ts';
 import { randomFrom } from '../../../tests/support/random.ts';
 import { detectUnsupported } from './unsupported-format.ts';
-import { detectFormat, inspectAs, type Look } from './image-format.ts';
+import { detectFormat, inspectAs, type FormatFacts } from './image-format.ts';
 import type { ImageReader } from './image-reader.ts';
 
 const COUNT = 500;
@@ -34,7 +34,7 @@ function readerOf({ seed, at, bytes, length }: Mutation): ImageReader & { readon
   };
 }
 
-async function inspect(image: ImageReader): Promise<Look | Error> {
+async function inspect(image: ImageReader): Promise<FormatFacts | Error> {
   try {
     if ((await detectUnsupported(image)) !== undefined) return new Error('foreign');
     return await inspectAs(await detectFormat(image), image);

@@ -5,18 +5,18 @@ import { hasVhdCookie, isFixedVhd, readDynamicVhd, readFixedVhd } from './vhd-he
 import { readVhdx, VHDX_SIGNATURE } from './vhdx-header.ts';
 
 /** Facts of an image of one format. */
-export interface Look {
+export interface FormatFacts {
   readonly driver: ImageLayer['driver'];
   /** size of the disk, in `bytes` */
   readonly bytes: number;
-  /** size of the disk where it has to be told, in `bytes` */
+  /** size of the disk that QEMU must be told, in `bytes`; undefined where QEMU finds it */
   readonly visible?: number;
   readonly backing?: Backing;
   /** see `Qcow2Header` */
   readonly isTorn?: boolean;
 }
 
-/** Detects an image's format by its first and last sector; any file may be Raw. */
+/** Detects an image's format by its first and last sector; any other file is Raw. */
 export async function detectFormat(image: ImageReader): Promise<ImageFormat> {
   const [head, footer] = await Promise.all([
     image.read(0, SECTOR_BYTES),
@@ -32,7 +32,7 @@ export async function detectFormat(image: ImageReader): Promise<ImageFormat> {
  * Inspects an image as one of a format.
  * @throws where it is not, is corrupt or asks for an unsupported feature
  */
-export async function inspectAs(format: ImageFormat, image: ImageReader): Promise<Look> {
+export async function inspectAs(format: ImageFormat, image: ImageReader): Promise<FormatFacts> {
   switch (format) {
     case 'Raw': {
       const bytes = Math.floor(image.size / SECTOR_BYTES) * SECTOR_BYTES;

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 
-/** Unit of disks and of the sizes of block devices, in `bytes`. */
+/** Size of a sector, in `bytes`: disks and block devices are a multiple of it. */
 export const SECTOR_BYTES = 512;
 
 /** A format as clients name it; `DynamicVhd` is detected but cannot be declared. */
@@ -14,7 +14,7 @@ export interface ImageReader {
   readonly read: (position: number, length: number) => Promise<Buffer>;
 }
 
-/** Reads an open image of `size` bytes. */
+/** Creates a reader of an open image of `size` bytes. */
 export function imageReader(file: FileHandle, size: number): ImageReader {
   return {
     size,
@@ -31,7 +31,7 @@ export function imageReader(file: FileHandle, size: number): ImageReader {
   };
 }
 
-/** A table that a header places in its image. */
+/** A table of an image, by its header. */
 interface Table {
   readonly name: string;
   readonly at: bigint;
@@ -48,7 +48,7 @@ export function checkWithin(kind: ImageFormat, { name, at, bytes }: Table, end: 
   throw corrupt(kind, `its ${name} (${bytes} bytes at ${at}) is beyond the end of the file (${end})`);
 }
 
-/** An image whose header contradicts itself. */
+/** Makes the error of an image whose header is inconsistent. */
 export function corrupt(kind: ImageFormat, reason: string): Error {
   return new Error(`is a corrupt ${kind} image: ${reason}`);
 }

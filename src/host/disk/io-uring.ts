@@ -6,12 +6,12 @@ const IO_URING_SETUP = 425;
 /** Bytes of `struct io_uring_params`. */
 const PARAMS_BYTES = 120;
 
-let answer: Promise<boolean> | undefined;
+let cached: Promise<boolean> | undefined;
 
-/** Whether this process may use io_uring: kernels can be built without, and containers often forbid it. */
+/** Returns whether this process may use io_uring: some kernels lack it, and containers often forbid it. */
 export function hasIoUring(): Promise<boolean> {
-  answer ??= probe();
-  return answer;
+  cached ??= probe();
+  return cached;
 }
 
 async function probe(): Promise<boolean> {

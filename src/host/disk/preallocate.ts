@@ -10,8 +10,8 @@ import { closeInBackground } from '../../util/background.ts';
 const DEADLINE_MS = 60_000;
 
 /**
- * Allocates all blocks of a file (fallocate(2)); what it holds stays as it is. Rejects with the reason: not every file
- * system can do this, and a full one cannot.
+ * Allocates all blocks of a file (fallocate(2)); its content is unchanged. Rejects with the reason, e.g. where the file system does
+ * not support it or is full.
  */
 export async function preallocate(path: string, signal: AbortSignal): Promise<void> {
   const file = await openFile(path, { flags: constants.O_RDWR, kinds: ['file'], signal });
@@ -23,7 +23,7 @@ export async function preallocate(path: string, signal: AbortSignal): Promise<vo
     const call = (): Promise<void> => (allocation = allocate(file.fd, size));
     await beforeDeadline(path, call, { deadlineMs: DEADLINE_MS, signal });
   } finally {
-    // a call that is no longer waited for has the descriptor still: another file must not get its number
+    // a call that still runs after its deadline uses the descriptor: another file must not get its number
     closeInBackground({ close: () => allocation.catch(() => undefined).then(() => file.close()) });
   }
 }
@@ -31,16 +31,16 @@ export async function preallocate(path: string, signal: AbortSignal): Promise<vo
 /** Unit of a file's `blocks`, in bytes. */
 const STAT_BLOCK = 512;
 
-/** Rejects where a file system lacks the space: ext4 and XFS would give a file all that they have and fail then. */
+/** Rejects where a file system lacks the space: ext4 and XFS would first allocate all that is free, then fail. */
 async function checkSpace(path: string, needed: number, signal: AbortSignal): Promise<void> {
   const { blocks, bavail, bsize } = await beforeDeadline(path, () => statfs(path), { signal });
   const free = bavail * bsize;
-  // some file systems do not tell their size
+  // some file systems do not report their size
   if (blocks === 0 || needed <= free) return;
   throw pathError('ENOSPC', `it needs ${needed} bytes more, and ${free} are free on its file system`, path);
 }
 
-/** A large file takes seconds: the call is made on a thread of koffi's. */
+/** Calls fallocate on a thread of koffi: a large file takes seconds. */
 async function allocate(fd: number, bytes: number): Promise<void> {
   const { fallocate } = await loadLibc();
   await new Promise<void>((resolve, reject) => {

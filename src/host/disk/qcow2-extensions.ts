@@ -14,7 +14,7 @@ const HEAD_BYTES = 8;
 const BITMAPS = { bytes: 24, directoryBytesAt: 8, directoryAt: 16 } as const;
 
 /**
- * Reads the extensions of a qcow2 header, which are in the range.
+ * Reads the extensions of a qcow2 header within a range of the image.
  * @throws where one does not end within the range, or names a table beyond the end of the file
  */
 export async function readQcow2Extensions(

@@ -3,9 +3,9 @@ import { readQcow2Extensions } from './qcow2-extensions.ts';
 
 /** Backing file of a qcow2 image. */
 export interface Backing {
-  /** as it stands in the image: a file name, absolute or relative to the image's folder */
+  /** name in the image: a file name, absolute or relative to the image's folder */
   readonly name: string;
-  /** QEMU's name of its format, where the image has one */
+  /** QEMU's name of its format, where the image records one */
   readonly format: string | undefined;
 }
 
@@ -14,7 +14,7 @@ export interface Qcow2Header {
   /** size of the disk, in `bytes` */
   readonly bytes: number;
   readonly backing?: Backing;
-  /** the file ends within a cluster that is no table: it was cut */
+  /** the file ends within a cluster that is no table: it was truncated */
   readonly isTorn: boolean;
 }
 
@@ -108,7 +108,7 @@ function readableEnd(size: number, cluster: number): number {
   return size % SECTOR_BYTES === 0 ? Math.ceil(size / cluster) * cluster : size;
 }
 
-/** An image that was just made ends with its L1 table, at any byte. */
+/** Returns whether the file was truncated. A new image ends with its L1 table, at any byte. */
 function isTorn(size: number, cluster: number, tables: readonly HeaderTable[]): boolean {
   if (size % SECTOR_BYTES === 0) return false;
   const last = BigInt(Math.floor((size - 1) / cluster));

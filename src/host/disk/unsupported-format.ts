@@ -1,23 +1,23 @@
 import { SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 
-/** An image format that QEMU knows and that is not attached. */
+/** An image format of QEMU that is not supported. */
 export interface UnsupportedFormat {
-  /** as people write it */
+  /** name in messages */
   readonly name: string;
   /** QEMU's name, for `qemu-img convert -f` */
   readonly driver: string;
-  /** whether a file begins, or ends, like one of the format */
+  /** returns whether the first and last bytes of a file are those of the format */
   readonly matches: (head: Buffer, tail: Buffer) => boolean;
 }
 
-/** Beginning of an image, in latin1. */
+/** Matches the beginning of an image, in latin1. */
 function startsWith(...magics: readonly string[]): UnsupportedFormat['matches'] {
   return (head) => magics.some((magic) => head.toString('latin1', 0, magic.length) === magic);
 }
 
 const VDI_SIGNATURE = { at: 64, value: 0xbeda_107f } as const;
 const QCOW_VERSION = { at: 4, value: 1 } as const;
-/** A VMDK without data of its own is a text, whose first line may follow other comments. */
+/** A VMDK descriptor is a text, whose first line may follow other comments. */
 const VMDK_DESCRIPTOR = /^(?:#.*\n|[ \t\r]*\n)*# Disk DescriptorFile/;
 
 /** Formats by the magic numbers of QEMU's block drivers (`bdrv_probe`). */
@@ -47,7 +47,7 @@ const FOREIGN: readonly UnsupportedFormat[] = [
   { name: 'DMG', driver: 'dmg', matches: (_head, tail) => startsWith('koly')(tail, tail) },
 ];
 
-/** Finds the format of an image that is not attached as it is. */
+/** Detects a format that is not supported; undefined where there is none. */
 export async function detectUnsupported(image: ImageReader): Promise<UnsupportedFormat | undefined> {
   const [head, tail] = await Promise.all([
     image.read(0, SECTOR_BYTES),
@@ -56,7 +56,7 @@ export async function detectUnsupported(image: ImageReader): Promise<Unsupported
   return FOREIGN.find(({ matches }) => matches(head, tail));
 }
 
-/** Refusal of an image whose format is known and not supported, with the command that converts it. */
+/** Makes the error of an image of an unsupported format, with the command that converts it. */
 export function unsupportedFormatError(path: string, { name, driver }: UnsupportedFormat): Error {
   const target = `${path.replace(/\.[^./]*$/, '')}.converted.qcow2`;
   const command = `qemu-img convert -f ${driver} -O qcow2 ${shellWord(path)} ${shellWord(target)}`;
@@ -65,7 +65,7 @@ export function unsupportedFormatError(path: string, { name, driver }: Unsupport
   );
 }
 
-/** A path as one word of a shell's command line. */
+/** Quotes a path as one word of a shell's command line. */
 function shellWord(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

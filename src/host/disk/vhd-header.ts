@@ -1,6 +1,6 @@
 import { checkWithin, corrupt, SECTOR_BYTES, type ImageReader } from './image-reader.ts';
 
-/** First bytes of a VHD's footer, of which a dynamic one has a copy at its beginning. */
+/** First bytes of a VHD's footer; a dynamic VHD begins with a copy of it. */
 const COOKIE = 'conectix';
 // members of the footer, big endian
 const VERSION = { at: 12, value: 0x1_0000 } as const;
@@ -13,7 +13,7 @@ const DYNAMIC = { bytes: 1024, cookie: 'cxsparse', tableAt: 16, entriesAt: 28, b
 /** Table of 2 TiB in blocks of 128 KiB. */
 const TABLE_BYTES_MAX = 64 * 2 ** 20;
 
-/** Whether the last sector makes an image a fixed VHD. */
+/** Returns whether the last sector is the footer of a fixed VHD. */
 export function isFixedVhd(footer: Buffer): boolean {
   return (
     hasVhdCookie(footer) &&
@@ -23,13 +23,13 @@ export function isFixedVhd(footer: Buffer): boolean {
   );
 }
 
-/** Whether a sector begins as a footer does. */
+/** Returns whether a sector begins as a footer does. */
 export function hasVhdCookie(sector: Buffer): boolean {
   return sector.toString('latin1', 0, COOKIE.length) === COOKIE;
 }
 
 /**
- * Size of the disk in a fixed VHD: it is raw but for its footer, which has the size; QEMU's driver would round it.
+ * Reads the size of the disk in a fixed VHD, which is raw data and a footer with the size; QEMU's driver would round it.
  * @throws where the footer is missing or corrupt
  */
 export async function readFixedVhd(image: ImageReader): Promise<number> {
@@ -42,7 +42,7 @@ export async function readFixedVhd(image: ImageReader): Promise<number> {
 }
 
 /**
- * Size of the disk in a dynamic VHD; its block table is checked against the size of the file.
+ * Reads the size of the disk in a dynamic VHD; its block table is checked against the size of the file.
  * @throws where it is corrupt, or has a parent
  */
 export async function readDynamicVhd(image: ImageReader): Promise<number> {

@@ -3,14 +3,14 @@ import { checkWithin, corrupt, SECTOR_BYTES, type ImageReader } from './image-re
 const MIB = 2 ** 20;
 export const VHDX_SIGNATURE = 'vhdxfile';
 
-/** The two headers, of which the newer valid one counts. */
+/** The two headers, of which QEMU uses the newer valid one. */
 const HEADERS = { places: [64 * 1024, 128 * 1024], bytes: 4096, logLengthAt: 68, logAt: 72 } as const;
 const REGIONS = { at: 192 * 1024, bytes: 64 * 1024, countAt: 8, first: 16, entry: 32, most: 2047 } as const;
 /** An entry of the region table: GUID, place, length. */
 const REGION = { at: 16, lengthAt: 24 } as const;
 /** The metadata table: items of a GUID, a place within the region and a length. */
 const METADATA = { bytes: 64 * 1024, countAt: 10, first: 32, entry: 32, at: 16, lengthAt: 20 } as const;
-/** GUIDs as they stand in the file. */
+/** GUIDs in the byte order of the file. */
 const GUID = {
   blockTable: '6677c22d23f600429d64115e9bfd4a08',
   metadata: '06a27c8b90479a4bb8fe575f050f886e',
@@ -20,12 +20,12 @@ const GUID = {
 const HAS_PARENT = 2;
 const BLOCK_BYTES = { least: MIB, most: 256 * MIB } as const;
 const DISK_BYTES_MAX = 64 * 2 ** 40;
-/** Entry of the block table; of those that the disk needs as many again may be there, and some to spare. */
+/** Size of an entry of the block table, which may have twice the entries that the disk needs, and some to spare. */
 const ENTRY_BYTES = 8;
 const SPARE_BYTES = 16 * MIB;
 
 /**
- * Size of the disk in a VHDX image; its tables and its log are checked against the size of the file.
+ * Reads the size of the disk in a VHDX image; its tables and its log are checked against the size of the file.
  * @throws where it is corrupt, or has a parent
  */
 export async function readVhdx(image: ImageReader): Promise<number> {

@@ -4,22 +4,29 @@ import { reasonOf } from '../../util/errno.ts';
 import { openFile } from '../../util/open-file.ts';
 import { statPath } from '../../util/path-calls.ts';
 
-/** Every place on disk that the program makes, in one list. What a user names (sockets, logs, images) is not ours. */
+/*
+ * Files and folders of the host that the VMM creates or reads by itself: the cache (this file), private folders, snapshots, and
+ * ranges of open files. Paths that a user names (sockets, logs, images) are opened by `util/open-file.ts`.
+ *
+ * Invariants: the cache holds only what can be made again. Its folders have mode 0700, belong to this user, and no other user can
+ * replace them (`private-folder.ts`); a cached file is used only after its bytes were verified by their digest. A snapshot never
+ * overwrites a file, and is one only when its manifest is complete.
+ */
 
-/** Holds what can be made again: `NEPHOS_CACHE`, else `$XDG_CACHE_HOME/nephos`, else `~/.cache/nephos`. */
+/** Returns the folder of files that can be made again: `NEPHOS_CACHE`, else `$XDG_CACHE_HOME/nephos`, else `~/.cache/nephos`. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   if (env['NEPHOS_CACHE']) return env['NEPHOS_CACHE'];
   if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'nephos');
   return join(env['HOME'] ? homedir() : tmpdir(), '.cache', 'nephos');
 }
 
-/** Unpacked kernels and initramfs archives: `unpacked-cache.ts` says under which names. */
+/** Returns the folder of unpacked kernels and initramfs archives, whose names are in `unpacked-cache.ts`. */
 export function bootFilesFolder(env?: NodeJS.ProcessEnv): string {
   return join(cacheFolder(env), 'boot');
 }
 
 /**
- * Looks whether bytes can be read from a path: of a file or a device. A FIFO may never have any.
+ * Checks that a path can be read: a file or a device. A FIFO may never have any bytes.
  * @throws with the path and the reason
  */
 export async function checkReadable(path: string): Promise<void> {

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { beforeDeadline } from '../../util/path-deadline.ts';
 
-/** An open file and the path by which a user knows it. */
+/** An open file and its path for messages. */
 export interface OpenedFile {
   readonly file: FileHandle;
   readonly path: string;
@@ -13,10 +13,10 @@ export interface FileRange extends OpenedFile {
   readonly length: number;
 }
 
-/** How much is read at once, in bytes: hashing this much takes less than a millisecond. */
+/** Size of a read, in bytes: hashing it takes less than a millisecond. */
 const PART_BYTES = 256 * 1024;
 
-/** Reads a range; the result is shorter where the file ends before it. Rejects when the file system does not answer. */
+/** Reads a range; the result is shorter where the file ends before it. Rejects where the file system does not answer. */
 export async function readRange({ file, path, offset, length }: FileRange): Promise<Buffer> {
   const bytes = Buffer.alloc(length);
   let done = 0;
@@ -29,7 +29,7 @@ export async function readRange({ file, path, offset, length }: FileRange): Prom
   return bytes.subarray(0, done);
 }
 
-/** Reads a range in parts of bounded size, so that a large file takes little memory and never holds up the event loop. */
+/** Reads a range in parts of bounded size, so that a large file takes little memory and never blocks the event loop. */
 export async function* partsOf({ offset, length, ...opened }: FileRange): AsyncGenerator<Buffer> {
   for (let at = 0; at < length; at += PART_BYTES) {
     const part = await readRange({
@@ -42,9 +42,9 @@ export async function* partsOf({ offset, length, ...opened }: FileRange): AsyncG
   }
 }
 
-/** SHA-256 of what an open file holds, in hex. */
+/** Returns the SHA-256 of an open file's content, in hex. */
 export async function digestOf(opened: OpenedFile): Promise<string> {
-  // loaded where something is hashed: an ordinary start hashes nothing
+  // loaded on first use: an ordinary start hashes nothing
   const { createHash } = await import('node:crypto');
   const hash = createHash('sha256');
   const { size } = await opened.file.stat();

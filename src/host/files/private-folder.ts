@@ -9,28 +9,28 @@ const PERMISSIONS = 0o777;
 const PRIVATE = 0o700;
 
 /**
- * Makes sure that only this user can put anything into a folder, and makes it where it is missing: it is this user's, with mode
- * 0700 and no link, and no other user can rename one of the folders above it.
- * Rejects with the path and the reason where that is not so.
+ * Checks that only this user can create files in a folder, and creates it where it is missing: it belongs to this user, has mode
+ * 0700 and is no link, and no other user can rename one of the folders above it.
+ * Rejects with the path and the reason otherwise.
  */
 export async function claimPrivateFolder(path: string): Promise<void> {
   const folder = resolve(path);
   for (const parent of parentsOf(folder)) await checkParent(parent);
-  const { mode, uid, isDirectory } = await lookOrMake(folder);
+  const { mode, uid, isDirectory } = await statOrCreate(folder);
   if (!isDirectory) throw unusable(folder, 'is a link or no folder');
   if (uid !== userId()) throw unusable(folder, `belongs to user ${uid}`);
   if ((mode & PERMISSIONS) !== PRIVATE) throw unusable(folder, `has mode ${octal(mode)}, not 0700`);
 }
 
-/** Every folder above a path, from the root on. */
+/** Returns every folder above a path, from the root on. */
 function parentsOf(path: string): string[] {
   const parent = dirname(path);
   return parent === path ? [] : [...parentsOf(parent), parent];
 }
 
-/** Checks that only root and this user can rename or replace a folder, and what this user makes in it. */
+/** Checks that only root and this user can rename or replace a folder and files of this user in it. */
 async function checkParent(path: string): Promise<void> {
-  const { mode, uid, isLink, isDirectory } = await lookOrMake(path);
+  const { mode, uid, isLink, isDirectory } = await statOrCreate(path);
   if (uid !== 0 && uid !== userId()) throw unusable(path, `belongs to user ${uid}`);
   if (isLink) return checkTarget(path);
   if (!isDirectory) throw unusable(path, 'is no folder');
@@ -39,7 +39,7 @@ async function checkParent(path: string): Promise<void> {
   }
 }
 
-/** A link of root's or of this user's is followed: to a path without links, whose folders are checked as well. */
+/** Follows a link of root or of this user to a path without links, whose folders are checked as well. */
 async function checkTarget(link: string): Promise<void> {
   const target = await beforeDeadline(link, () => realpath(link)).catch((error: unknown) => {
     throw unusable(link, reasonOf(error), { cause: error });
@@ -54,27 +54,27 @@ interface Found {
   readonly isDirectory: boolean;
 }
 
-/** Makes one folder, not all of a path: Node's recursive mkdir never ends where the kernel says ENOENT, as in /proc. */
-async function lookOrMake(path: string): Promise<Found> {
+/** Creates one folder, not all of a path: Node's recursive mkdir never returns where the kernel reports ENOENT, as in /proc. */
+async function statOrCreate(path: string): Promise<Found> {
   try {
-    return await look(path).catch(async (error: unknown) => {
+    return await statFolder(path).catch(async (error: unknown) => {
       if (codeOf(error) !== 'ENOENT') throw error;
-      await makeFolder(path);
-      return look(path);
+      await createFolder(path);
+      return statFolder(path);
     });
   } catch (error) {
     throw unusable(path, reasonOf(error), { cause: error });
   }
 }
 
-async function look(path: string): Promise<Found> {
+async function statFolder(path: string): Promise<Found> {
   const status = await beforeDeadline(path, () => lstat(path));
   const { mode, uid } = status;
   return { mode, uid, isLink: status.isSymbolicLink(), isDirectory: status.isDirectory() };
 }
 
-/** Another VMM may make it at the same time. */
-async function makeFolder(path: string): Promise<void> {
+/** Another VMM may create it at the same time. */
+async function createFolder(path: string): Promise<void> {
   try {
     await beforeDeadline(path, () => mkdir(path, PRIVATE));
   } catch (error) {

@@ -7,40 +7,41 @@ import { beforeDeadline } from '../../util/path-deadline.ts';
 import { closeInBackground } from '../../util/background.ts';
 
 /**
- * What a snapshot's directory holds. The first three names are a contract: clients copy the directory, link the
+ * Files of a snapshot's directory. The first three names are a contract: clients copy the directory, link the
  * files and edit the configuration before they restore it.
  */
 export const SNAPSHOT_FILES = {
   /** the VM's configuration, as vm.create takes it */
   config: 'config.json',
-  /** the devices' state, and where everything is in the machine */
+  /** state of the devices, and the machine description */
   state: 'state.json',
-  /** RAM, one region behind the other; what was never touched is a hole */
+  /** guest RAM: regions in address order; pages never written are holes */
   memory: 'memory-ranges',
-  /** written last: says that the others are whole */
+  /** written last, when the others are complete */
   manifest: 'manifest.json',
 } as const;
 
 export type SnapshotFile = (typeof SNAPSHOT_FILES)[keyof typeof SNAPSHOT_FILES];
 
-/** What the manifest is called until it is whole. */
+/** Name of the manifest until it is complete. */
 const UNFINISHED = 'manifest.json.part';
 
-/** A directory that gets a snapshot. Nothing that was there before is ever opened, let alone changed. */
+/** A directory for a new snapshot. Existing files are never opened. */
 export interface NewSnapshot {
-  /** Makes one of the files; the caller closes it. Rejects where one of its name is there. */
+  /** Creates one of the files; the caller closes it. Rejects where the name exists. */
   readonly create: (name: SnapshotFile) => Promise<FileHandle>;
-  /** Makes one of the files with all its contents. */
+  /** Creates one of the files with its content. */
   readonly write: (name: SnapshotFile, text: string) => Promise<void>;
-  /** Writes the manifest: from now on it is a snapshot. */
+  /** Writes the manifest, which makes the directory a snapshot. */
   readonly finish: (manifest: string) => Promise<void>;
-  /** Takes away what was made. */
+  /** Removes the created files. */
   readonly discard: () => Promise<void>;
 }
 
 /**
- * Takes a directory for a new snapshot. Rejects where it is none, or where one is in it, whole or not.
- * A durable one outlives a power cut: its files are on the disk before its manifest is, and that before `finish` returns.
+ * Opens a directory for a new snapshot. Rejects where it is no directory, or holds files of a snapshot, complete or not.
+ * A durable snapshot survives a power failure: its files are on the disk before its manifest, and the manifest before `finish`
+ * returns.
  */
 export async function claimSnapshotFolder(folder: string, { durable = false } = {}): Promise<NewSnapshot> {
   await checkDirectory(folder);
@@ -74,20 +75,20 @@ export async function claimSnapshotFolder(folder: string, { durable = false } = 
   };
 }
 
-/** Waits until a file, or a directory's list of names, is on the disk. */
+/** Waits until a file, or the list of names of a directory, is on the disk. */
 export async function flush(path: string): Promise<void> {
-  // O_NONBLOCK: what has the name now may be another file than the one that was made
+  // O_NONBLOCK: another file may have replaced the created one
   await using file = await beforeDeadline(path, () => open(path, constants.O_RDONLY | constants.O_NONBLOCK));
   await file.sync();
 }
 
-/** Rejects, with the path and the reason, where there is no directory. */
+/** Rejects with the path and the reason where the directory cannot be used. */
 export async function checkDirectory(folder: string): Promise<void> {
   const found = await statPath(folder).catch((error: unknown) => {
     throw new Error(`${folder}: ${reasonOf(error)}`, { cause: error });
   });
   if (!found.isDirectory()) throw new Error(`${folder}: is not a directory`);
-  // one that cannot be listed cannot be written either, and this says so before anything is done
+  // fails before any work is done: a directory that cannot be listed cannot be written either
   await listFolder(folder).catch((error: unknown) => {
     throw new Error(`${folder}: ${reasonOf(error)}`, { cause: error });
   });

@@ -1,9 +1,9 @@
 import { readRange, type FileRange, type OpenedFile } from '../files/file-range.ts';
 
-/** How the kernel inside a bzImage is packed; `elf` is not packed at all. */
+/** Compression of the kernel in a bzImage; `elf` is not compressed. */
 export type Packing = 'gzip' | 'xz' | 'zstd' | 'lz4' | 'bzip2' | 'lzma' | 'lzo' | 'elf';
 
-/** What a kernel file is: only these can be told apart without running them. */
+/** Kind of a kernel file. */
 export type KernelKind = 'elf' | 'bzimage' | 'firmware';
 
 const MAGIC: readonly (readonly [Packing, readonly number[]])[] = [
@@ -24,10 +24,10 @@ const VERSION = 0x206;
 const PAYLOAD_OFFSET = 0x248;
 const PAYLOAD_LENGTH = 0x24c;
 
-/** How many bytes of a file {@link kernelKind} wants to see. */
+/** Bytes at the start of a file that {@link kernelKind} needs. */
 export const KERNEL_HEAD_BYTES = 0x250;
 
-/** An ELF (entered through PVH), a Linux bzImage, or anything else: firmware. */
+/** Returns the kind: an ELF (entered through PVH), a Linux bzImage, or any other file: firmware. */
 export function kernelKind(head: Buffer): KernelKind {
   if (startsWith(head, 0, [0x7f, 0x45, 0x4c, 0x46])) return 'elf';
   if (head.length >= KERNEL_HEAD_BYTES && head.toString('latin1', HEADER_MAGIC, HEADER_MAGIC + 4) === 'HdrS')
@@ -35,7 +35,7 @@ export function kernelKind(head: Buffer): KernelKind {
   return 'firmware';
 }
 
-/** How bytes are packed, by how they begin. */
+/** Detects the compression of bytes by their magic number. */
 export function packingOf(head: Buffer): Packing | undefined {
   return MAGIC.find(([, magic]) => startsWith(head, 0, magic))?.[0];
 }
@@ -46,7 +46,7 @@ export interface Payload {
   readonly range: FileRange;
 }
 
-/** Finds the packed kernel of a bzImage; undefined before boot protocol 2.08 or where the header does not add up. */
+/** Finds the packed kernel of a bzImage; undefined before boot protocol 2.08 or where the header is inconsistent. */
 export async function findPayload(image: OpenedFile): Promise<Payload | undefined> {
   const head = await readRange({ ...image, offset: 0, length: KERNEL_HEAD_BYTES });
   if (head.length < KERNEL_HEAD_BYTES || head.readUInt16LE(VERSION) < 0x208) return undefined;

@@ -2,13 +2,13 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestInName, isIndexName, readIndex } from './cache-index.ts';
 
-/** How much the cache keeps at most, in bytes, beside the newest entry; what was used longest ago is removed first. */
+/** Largest size of the cache, in bytes, beside the newest entry; the least recently used entry is removed first. */
 const KEPT_BYTES = 2 ** 30;
 
-/** How many packed files the cache knows at most. */
+/** Most packed files with an index. */
 const KEPT_INDEXES = 1000;
 
-/** A file that is not whole, or no longer known, is removed after this time, in milliseconds: a VMM may be making it. */
+/** An incomplete file, or one without an index, is removed after this time, in milliseconds: a VMM may be writing it. */
 const STALE_MS = 3_600_000;
 
 interface Found {
@@ -18,11 +18,11 @@ interface Found {
 }
 
 /**
- * Keeps the cache within its bounds; the entry `made` stays in any case. A VMM that uses an entry has it open, so that
- * its machine starts whether or not the name is still there.
+ * Removes files until the cache is within its limits; the entry `made` stays in any case. A VMM that uses an entry has it open, so
+ * that its machine boots also without the name.
  */
 export async function sweepCache(folder: string, made: string): Promise<void> {
-  const found = (await Promise.all((await readdir(folder)).map((name) => look(folder, name)))).flat();
+  const found = (await Promise.all((await readdir(folder)).map((name) => statEntry(folder, name)))).flat();
   const indexes = found.filter(({ name }) => isIndexName(name)).toSorted((a, b) => b.changed - a.changed);
   const used = await readUses(folder, indexes.slice(0, KEPT_INDEXES));
   used.set(made, Infinity);
@@ -41,7 +41,7 @@ export async function sweepCache(folder: string, made: string): Promise<void> {
   }
 }
 
-/** When each entry was last used, by the index that was used last. */
+/** Returns when each entry was last used, by its latest index. */
 async function readUses(folder: string, indexes: readonly Found[]): Promise<Map<string, number>> {
   const uses = new Map<string, number>();
   for (const { name, changed } of indexes) {
@@ -51,7 +51,7 @@ async function readUses(folder: string, indexes: readonly Found[]): Promise<Map<
   return uses;
 }
 
-/** The entries that were used last, as many as the cache holds. */
+/** Returns the most recently used entries, up to the limit of the cache. */
 function withinBytes(entries: readonly Found[], used: ReadonlyMap<string, number>): ReadonlySet<string> {
   const kept = new Set<string>();
   let bytes = 0;
@@ -64,8 +64,8 @@ function withinBytes(entries: readonly Found[], used: ReadonlyMap<string, number
   return kept;
 }
 
-/** Another VMM may sweep at the same time. */
-async function look(folder: string, name: string): Promise<Found[]> {
+/** Returns no file where another VMM has removed it meanwhile. */
+async function statEntry(folder: string, name: string): Promise<Found[]> {
   const status = await lstat(join(folder, name)).catch(() => undefined);
   return status === undefined ? [] : [{ name, bytes: status.size, changed: status.mtimeMs }];
 }

@@ -3,7 +3,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openFile, readText } from '../../util/open-file.ts';
 
-/** What the cache knows of one packed file. */
+/** Index of one packed file. */
 export type Indexed =
   | {
       /** name of its entry */
@@ -13,38 +13,38 @@ export type Indexed =
     }
   | {
       readonly entry?: never;
-      /** it has no unpacked form of so many bytes or fewer */
+      /** it has no usable unpacked form of at most this many bytes */
       readonly noneWithin: number;
     };
 
 /** Largest index file, in bytes. */
 const INDEX_BYTES = 1024;
 
-/** An index that was marked within this time is not marked anew, in milliseconds. */
+/** An index that was marked within this time is not marked again, in milliseconds. */
 const MARK_MS = 60_000;
 
 const ENTRY_NAME = /^(?:kernel|initramfs)-[0-9a-f]{64}-([0-9a-f]{64})$/;
 const INDEX_NAME = /^(?:kernel|initramfs)-of-[0-9a-z-]+$/;
 
-/** SHA-256 of the bytes that the entry of a name must have; undefined where it is no entry's name. */
+/** Returns the SHA-256 that the bytes of an entry must have; undefined where the name is not of an entry. */
 export function digestInName(name: string): string | undefined {
   return ENTRY_NAME.exec(name)?.[1];
 }
 
-/** Whether a file of this name is an index. */
+/** Returns whether a file of this name is an index. */
 export function isIndexName(name: string): boolean {
   return INDEX_NAME.test(name);
 }
 
 let unfinished = 0;
 
-/** Name of a file that is not whole yet: no other of this VMM or of another has it. */
+/** Makes the name of an incomplete file, unique among all VMMs. */
 export function unfinishedName(): string {
   unfinished += 1;
   return `half-${process.pid}-${Date.now()}-${unfinished}`;
 }
 
-/** Reads an index; undefined where there is none, or none that can be understood. */
+/** Reads an index; undefined where there is none, or it is damaged. */
 export async function readIndex(path: string): Promise<Indexed | undefined> {
   try {
     return parse(await readText(path, { limit: INDEX_BYTES, flags: constants.O_NOFOLLOW }));
@@ -53,7 +53,7 @@ export async function readIndex(path: string): Promise<Indexed | undefined> {
   }
 }
 
-/** Marks an index as used now: the entry that was used longest ago is removed first. */
+/** Marks an index as used now: the least recently used entry is removed first. */
 export async function markUsed(path: string): Promise<void> {
   await using file = await openFile(path, { flags: constants.O_NOFOLLOW });
   const now = Date.now();

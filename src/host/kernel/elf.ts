@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { readRange, type OpenedFile } from '../files/file-range.ts';
 
 /*
- * The parts of an ELF file that decide how a kernel is entered (elf(5), xen/include/public/elfnote.h).
+ * The parts of an ELF file that define how a kernel is entered (elf(5), xen/include/public/elfnote.h).
  */
 
 const MAGIC = '\x7fELF';
@@ -25,7 +25,7 @@ const OTHER_MACHINES: ReadonlyMap<number, string> = new Map([
   [258, 'LoongArch'],
 ]);
 
-/** Where the members of the two classes are, in `bytes`. */
+/** Offsets of the members of one ELF class, in `bytes`. */
 interface Layout {
   readonly headerBytes: number;
   readonly tableAt: number;
@@ -73,12 +73,12 @@ interface Note {
   readonly value: number | undefined;
 }
 
-/** Whether bytes begin as an ELF file does. */
+/** Returns whether bytes begin as an ELF file does. */
 export function isElf(head: Buffer): boolean {
   return head.toString('latin1', 0, 4) === MAGIC;
 }
 
-/** How a kernel in an ELF is entered, and whether it is Linux. */
+/** PVH entry of an ELF kernel, and whether the kernel is Linux. */
 export interface PvhKernel {
   readonly isLinux: boolean;
   /** guest address of the first instruction; undefined: the note has a value of another length */
@@ -90,12 +90,12 @@ const readFrom = promisify(readDescriptor);
 /** Reads a range of an ELF file; shorter where the file ends before it. */
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
 
-/** The way to the bytes of an open file. */
+/** Creates a reader of an open file. */
 export function readerOf(opened: OpenedFile): ReadAt {
   return (offset, length) => readRange({ ...opened, offset, length });
 }
 
-/** The way to the bytes behind a descriptor. */
+/** Creates a reader of a descriptor. */
 export function readerOfDescriptor(fd: number): ReadAt {
   return async (offset, length) => {
     const { buffer, bytesRead } = await readFrom(fd, Buffer.alloc(length), 0, length, offset);
@@ -104,8 +104,8 @@ export function readerOfDescriptor(fd: number): ReadAt {
 }
 
 /**
- * Reads the notes of an ELF kernel, and no more of it.
- * @throws where PVH cannot enter it, saying why
+ * Reads the notes of an ELF kernel, and no other part.
+ * @throws with the reason where PVH cannot enter it
  */
 export async function readPvhKernel(readAt: ReadAt): Promise<PvhKernel> {
   const header = await readAt(0, MAX_HEADER_BYTES);
@@ -121,7 +121,7 @@ export async function readPvhKernel(readAt: ReadAt): Promise<PvhKernel> {
   return { isLinux: notes.some(({ owner }) => owner === LINUX_OWNER), entry: note.value };
 }
 
-/** Whether PVH can enter an ELF. */
+/** Returns whether PVH can enter an ELF. */
 export async function hasPvhNote(read: ReadAt): Promise<boolean> {
   try {
     return isElf(await read(0, MAGIC.length)) && (await readPvhKernel(read)) !== undefined;
@@ -140,7 +140,7 @@ function checkMachine(elf: Buffer): void {
 
 /** Size of the larger header. */
 const MAX_HEADER_BYTES = 64;
-/** A kernel has a dozen segments, and a few hundred bytes of notes: more is damage, or an attempt to keep the VMM busy. */
+/** A kernel has a dozen segments, and a few hundred bytes of notes: more is damage, or an attempt to make the VMM slow. */
 const MAX_SEGMENTS = 256;
 const MAX_NOTE_BYTES = 65_536;
 const MAX_NOTES = 1000;
@@ -159,7 +159,7 @@ async function notesOf(header: Buffer, layout: Layout, read: ReadAt): Promise<No
   return notes;
 }
 
-/** An offset that no file has reads nothing. */
+/** Reads no bytes at an offset that no file has. */
 async function readWithin(read: ReadAt, offset: number, length: number): Promise<Buffer> {
   return Number.isSafeInteger(offset) ? read(offset, length) : Buffer.alloc(0);
 }

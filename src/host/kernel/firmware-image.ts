@@ -2,11 +2,11 @@ import type { FirmwareForm } from '../../devices/common/machine-plan.ts';
 import { packingOf } from './bzimage.ts';
 
 /*
- * A firmware image has no magic number. These checks tell it from what users give by mistake, which would be a VM that
- * starts and does nothing, or QEMU's "could not load PC BIOS".
+ * A firmware image has no magic number. These checks detect other files that users pass by mistake, with which a VM would
+ * start and do nothing, or QEMU fail with "could not load PC BIOS".
  */
 
-/** The part of a file that {@link firmwareForm} looks at. */
+/** The parts of a file that {@link firmwareForm} reads. */
 export interface FileEnds {
   /** size of the file in `bytes` */
   readonly size: number;
@@ -23,19 +23,19 @@ export const VECTOR_BYTES = 16;
 const ROM_UNIT = 65_536;
 /** Size of a block of QEMU's flash device. */
 const FLASH_UNIT = 4096;
-/** The most that QEMU gives the flash of a PC; more would cover the interrupt controllers. */
+/** Largest flash of a PC in QEMU; a larger one would overlap the interrupt controllers. */
 const MAX_BYTES = 8 * 2 ** 20;
 
 const EXPECTED = 'neither a bzImage, an ELF with a PVH note, nor a firmware image';
 
 /**
- * How QEMU can hold a firmware image.
- * @throws where the file is something else, saying what it is or what is expected
+ * Returns in which memory QEMU maps a firmware image.
+ * @throws where the file is no firmware image; the message names its kind or the expected ones
  */
 export function firmwareForm(ends: FileEnds): FirmwareForm {
   const { size } = ends;
   if (size === 0) throw new Error('is empty');
-  const other = otherThing(ends);
+  const other = otherKind(ends);
   if (other !== undefined) throw new Error(other);
   if (size % FLASH_UNIT !== 0) throw new Error(`is ${EXPECTED}, whose size is a multiple of 4 KiB`);
   if (size > MAX_BYTES) throw new Error(`is ${EXPECTED}, which has at most 8 MiB`);
@@ -66,10 +66,10 @@ const KINDS: readonly Kind[] = [
   ...['QFI\xfb', 'vhdxfile', 'KDMV', 'conectix', '<<< '].map((magic) => ({ at: 0, magic, text: DISK })),
 ];
 
-function otherThing({ head, size, tail }: FileEnds): string | undefined {
+function otherKind({ head, size, tail }: FileEnds): string | undefined {
   const kind = KINDS.find(({ at, magic }) => head.toString('latin1', at, at + magic.length) === magic);
   if (kind !== undefined) return kind.text;
-  // two or three bytes may be a ROM's as well
+  // a magic number of two or three bytes may also be in a ROM
   const mayBeRom = size % FLASH_UNIT === 0 && size <= MAX_BYTES && !isBlank(tail);
   const packing = packingOf(head);
   if (packing !== undefined && !mayBeRom) return `is compressed with ${packing}: decompress it first`;
@@ -77,7 +77,7 @@ function otherThing({ head, size, tail }: FileEnds): string | undefined {
   return isText(head) ? 'is a text file' : undefined;
 }
 
-/** Text in UTF-8: no control characters, and ASCII among its bytes. */
+/** Returns whether bytes are text in UTF-8: no control characters, and some ASCII. */
 function isText(head: Buffer): boolean {
   const isTextByte = (byte: number): boolean =>
     (byte >= 0x20 && byte < 0xf8) || [0x09, 0x0a, 0x0d].includes(byte);

@@ -10,10 +10,10 @@ import type { Unpacking } from './unpacking.ts';
 
 const log = createLog('initramfs');
 
-/** An unpacked archive lies beside what the guest makes of it for a while: it may take this part of the memory. */
+/** Largest part of the guest's RAM for an unpacked archive: the guest holds the archive and its files at the same time. */
 const SHARE_OF_MEMORY = 1 / 8;
 
-/** Most bytes of an unpacked archive, however large the guest is: the cache keeps no more. */
+/** Most bytes of an unpacked archive, for any size of RAM: the cache keeps no more. */
 const UNPACKED_BYTES = 2 ** 30;
 
 interface Options {
@@ -23,33 +23,36 @@ interface Options {
 }
 
 /**
- * Opens an initramfs and unpacks it once, on the host: an emulated guest takes ten times as long for it. One that is not
- * packed, is packed in several parts, or would be too large for the guest is given as it is. The caller closes it.
+ * Opens an initramfs and unpacks it once, on the host: an emulated guest takes ten times as long. An archive that is not
+ * compressed, consists of several parts, or would be too large for the guest is used as it is. The caller closes it.
  * @throws where the file cannot be read
  */
 export async function prepareInitramfs(
   path: string,
   { memory, folder = bootFilesFolder() }: Options,
 ): Promise<BootFile> {
-  const given = await openBootFile(path);
+  const archive = await openBootFile(path);
   try {
     const limit = Math.floor(Math.min(memory * SHARE_OF_MEMORY, UNPACKED_BYTES));
-    const unpacked = await unpackArchive(given, { limit, folder });
-    if (unpacked === undefined) return asBootFile(given);
-    await given.file.close();
+    const unpacked = await unpackArchive(archive, { limit, folder });
+    if (unpacked === undefined) return asBootFile(archive);
+    await archive.file.close();
     return unpacked;
   } catch (error) {
-    await given.file.close();
+    await archive.file.close();
     throw error;
   }
 }
 
-interface Wish {
+interface UnpackOptions {
   readonly limit: number;
   readonly folder: string;
 }
 
-async function unpackArchive(archive: OpenedFile, { limit, folder }: Wish): Promise<BootFile | undefined> {
+async function unpackArchive(
+  archive: OpenedFile,
+  { limit, folder }: UnpackOptions,
+): Promise<BootFile | undefined> {
   const packing = packingOf(await readRange({ ...archive, offset: 0, length: 8 }));
   const { size } = await archive.file.stat();
   if (packing === undefined || packing === 'elf' || size > limit) return undefined;

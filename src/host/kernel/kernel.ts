@@ -16,34 +16,44 @@ const log = createLog('kernel');
 /** Most bytes of an unpacked kernel: distributions' kernels have less than a tenth. */
 const UNPACKED_BYTES = 512 * 2 ** 20;
 
-/** A kernel file as the machine can start it: the given one, or an unpacked copy of it. */
+/*
+ * Kernels, firmware and initramfs archives as QEMU can load them. `kernel.ts` and `initramfs.ts` prepare a file; `bzimage.ts`,
+ * `elf.ts` and `firmware-image.ts` recognize formats; `unpack.ts` decompresses; `open-unpacked.ts` uses the cache of unpacked
+ * files (`unpacked-cache.ts`, `cache-index.ts`, `cache-eviction.ts`), or memory.
+ *
+ * Invariants: QEMU gets descriptors, so a file that is replaced after it was checked is never used. A file that cannot be unpacked
+ * still boots as it is. Decompressed bytes, processes and time are limited. A cached file is verified by the digests of the packed
+ * and of the unpacked bytes.
+ */
+
+/** A kernel file that the machine can boot: the file itself, or an unpacked copy of it. */
 export interface BootableKernel extends BootFile {
-  /** `linux` and `pvh` are ELF files that PVH enters; the others are firmware, by how QEMU holds it */
+  /** `linux` and `pvh` are ELF files that PVH enters; the others are firmware, by the memory in which QEMU maps it */
   readonly kind: 'linux' | 'pvh' | 'bzimage' | FirmwareForm;
-  /** guest address where PVH enters a kernel, where it is known */
+  /** guest address at which PVH enters the kernel; undefined where it is not known */
   readonly entry?: number | undefined;
 }
 
 /**
  * Opens a kernel file and unpacks a bzImage once: entered as an ELF through PVH it boots about a quarter faster.
- * A bzImage that cannot be unpacked, or whose kernel knows no PVH, still boots as it is. The caller closes it.
- * @throws where the file cannot be read, or is neither a kernel nor firmware: the message says what it is
+ * A bzImage that cannot be unpacked, or whose kernel does not support PVH, boots as it is. The caller closes it.
+ * @throws where the file cannot be read, or is neither a kernel nor firmware: the message names its kind
  */
 export async function prepareKernel(path: string, folder = bootFilesFolder()): Promise<BootableKernel> {
-  const given = await openBootFile(path);
+  const image = await openBootFile(path);
   try {
-    const kind = await kindOf(given);
-    const unpacked = kind === 'bzimage' ? await unpackImage(given, folder) : undefined;
-    if (unpacked === undefined) return await withEntry({ kind, ...asBootFile(given) });
-    await given.file.close();
+    const kind = await kindOf(image);
+    const unpacked = kind === 'bzimage' ? await unpackImage(image, folder) : undefined;
+    if (unpacked === undefined) return await withEntry({ kind, ...asBootFile(image) });
+    await image.file.close();
     return await withEntry({ kind: 'linux', ...unpacked });
   } catch (error) {
-    await given.file.close();
+    await image.file.close();
     throw error;
   }
 }
 
-/** Reads where an ELF kernel is entered. Closes the kernel where that fails. */
+/** Reads the entry address of an ELF kernel. Closes the kernel where that fails. */
 async function withEntry(kernel: BootableKernel): Promise<BootableKernel> {
   if (kernel.kind !== 'linux' && kernel.kind !== 'pvh') return kernel;
   try {
@@ -55,21 +65,21 @@ async function withEntry(kernel: BootableKernel): Promise<BootableKernel> {
   }
 }
 
-async function kindOf(given: OpenedFile): Promise<BootableKernel['kind']> {
-  const kind = kernelKind(await readRange({ ...given, offset: 0, length: KERNEL_HEAD_BYTES }));
-  if (kind === 'firmware') return firmwareForm(await readEnds(given));
+async function kindOf(image: OpenedFile): Promise<BootableKernel['kind']> {
+  const kind = kernelKind(await readRange({ ...image, offset: 0, length: KERNEL_HEAD_BYTES }));
+  if (kind === 'firmware') return firmwareForm(await readEnds(image));
   if (kind === 'bzimage') return kind;
-  const { isLinux } = await readPvhKernel(readerOf(given));
+  const { isLinux } = await readPvhKernel(readerOf(image));
   return isLinux ? 'linux' : 'pvh';
 }
 
-async function readEnds(given: OpenedFile): Promise<FileEnds> {
-  const { size } = await given.file.stat();
+async function readEnds(image: OpenedFile): Promise<FileEnds> {
+  const { size } = await image.file.stat();
   const tailAt = Math.max(0, size - VECTOR_BYTES);
   return {
     size,
-    head: await readRange({ ...given, offset: 0, length: 512 }),
-    tail: await readRange({ ...given, offset: tailAt, length: VECTOR_BYTES }),
+    head: await readRange({ ...image, offset: 0, length: 512 }),
+    tail: await readRange({ ...image, offset: tailAt, length: VECTOR_BYTES }),
   };
 }
 

@@ -12,7 +12,7 @@ import { unpackWithin, type Unpacking } from './unpacking.ts';
 const log = createLog('cache');
 
 /**
- * The unpacked form of a file: from the cache in `folder`, or made in memory where the cache cannot be used.
+ * Opens the unpacked form of a file: from the cache in `folder`, or unpacked into memory where the cache cannot be used.
  * @returns undefined where it has no usable unpacked form
  * @throws UnpackError where it cannot be unpacked; any other error where it cannot be read
  */
@@ -33,11 +33,11 @@ export async function openUnpacked(
   return unpackIntoMemory(unpacking);
 }
 
-/** Unpacks into a file without a name, which is gone with its last user. */
+/** Unpacks into a memfd, which the kernel frees with its last user. */
 async function unpackIntoMemory(unpacking: Unpacking): Promise<BootFile | undefined> {
   using memfd = await createMemfd('boot');
   const file = await openFile(memfd.path, { flags: constants.O_RDWR });
-  // the name of a descriptor that is closed may be given to another file: the inode's is not
+  // the number of a closed descriptor is reused, that of an inode is not
   const unpacked = { file, path: `memfd:${(await file.stat()).ino}` };
   let isUsable = false;
   try {

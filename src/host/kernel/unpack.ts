@@ -9,7 +9,7 @@ import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
 import { partsOf, type FileRange } from '../files/file-range.ts';
 import { UnpackError } from './unpack-error.ts';
 
-/** The usual tool for each packing; none takes much memory, whatever the file says. Node itself knows gzip. */
+/** The tool for each compression, which limits its own memory. Node itself decompresses gzip. */
 const TOOLS: Partial<Record<Packing, readonly [string, ...string[]]>> = {
   xz: ['xz', '-dc', '--memlimit-decompress=256MiB'],
   lzma: ['xz', '-dc', '--format=lzma', '--memlimit-decompress=256MiB'],
@@ -19,15 +19,14 @@ const TOOLS: Partial<Record<Packing, readonly [string, ...string[]]>> = {
   lzo: ['lzop', '-dcq'],
 };
 
-/** How long unpacking may take in all, in milliseconds: a tool that hangs is ended. */
+/** Deadline for unpacking a file, in milliseconds: a tool that hangs is killed. */
 const DEADLINE_MS = 120_000;
 
-/** How much of a tool's complaint is kept, in characters. */
-const COMPLAINT_CHARACTERS = 500;
+/** Most characters of a tool's error output that are kept. */
+const STDERR_CHARACTERS = 500;
 
 /**
- * Unpacks a kernel or an initramfs part by part, in a process of its own or in libuv's threads. A caller that takes no more
- * parts ends it.
+ * Unpacks a kernel or an initramfs part by part, in a process of its own or in libuv's threads. Ending the iteration cancels it.
  * @throws UnpackError where the tool is missing (the message names it), the bytes are damaged, or more than one packed file
  */
 export async function* unpack(packing: Packing, packed: FileRange): AsyncGenerator<Buffer> {
@@ -49,14 +48,14 @@ function partsFor(packing: Packing, packed: FileRange): AsyncGenerator<Buffer> {
 async function* gunzip(packed: FileRange): AsyncGenerator<Buffer> {
   const stream = createGunzip();
   const feeding = pipeline(readableOf(packed), stream, { signal: AbortSignal.timeout(DEADLINE_MS) });
-  // its failure is the stream's, and is seen there
+  // its failure is reported by the stream
   feeding.catch(() => undefined);
   try {
     yield* stream;
   } finally {
     stream.destroy();
   }
-  // Node takes what follows a gzip stream for rubbish: more than padding may be another part of an archive
+  // Node ignores bytes after a gzip stream: those that are no padding may be another part of an archive
   const rest = packed.length - stream.bytesWritten;
   for await (const part of partsOf({
     ...packed,
@@ -76,17 +75,17 @@ async function* runTool(
   await started(child, name);
   const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);
   const closed = once(child, 'close');
-  let complaint = '';
+  let stderr = '';
   child.stderr.on('data', (bytes: Buffer) => {
-    complaint = (complaint + bytes.toString('utf8')).slice(0, COMPLAINT_CHARACTERS);
+    stderr = (stderr + bytes.toString('utf8')).slice(0, STDERR_CHARACTERS);
   });
-  // a tool that ends early closes its input: its exit code says why
+  // a tool that exits early closes its input: its exit code has the reason
   pipeline(readableOf(packed), child.stdin).catch(() => undefined);
   try {
     yield* child.stdout;
     const [code, signal] = await closed;
     if (code === 0) return;
-    throw new UnpackError(`${name} could not unpack it: ${complaint.trim() || String(signal ?? code)}`);
+    throw new UnpackError(`${name} could not unpack it: ${stderr.trim() || String(signal ?? code)}`);
   } finally {
     clearTimeout(timer);
     child.kill('SIGKILL');

@@ -21,9 +21,9 @@ import { unpackWithin, type Unpacking } from './unpacking.ts';
 const log = createLog('cache');
 
 /*
- * A cache of unpacked kernels and initramfs archives. An entry is named by its purpose, the SHA-256 of the packed bytes and that
- * of its own: `kernel-<packed>-<unpacked>`. An index file, named by the packed file's identity, leads there without reading
- * either, as long as the entry has the identity that it had when its bytes were last verified.
+ * A cache of unpacked kernels and initramfs archives. The name of an entry has its purpose, the SHA-256 of the packed bytes and that
+ * of its own: `kernel-<packed>-<unpacked>`. An index file, named by the packed file's identity, names the entry, so that neither is
+ * read as long as the entry has the identity that it had when its bytes were last verified.
  */
 
 /** An open entry, whose bytes have been verified. */
@@ -33,8 +33,8 @@ interface Entry {
 }
 
 /**
- * Opens the unpacked form of a file, which is made where it is missing, incomplete or changed. The bytes of the open file
- * have been verified, whatever happens to its name afterwards.
+ * Opens the unpacked form of a file, which is created where it is missing, incomplete or changed. The bytes of the open file
+ * have been verified; later changes of its name have no effect.
  * @returns undefined where there is no usable unpacked form
  * @throws UnpackError where it cannot be unpacked; any other error where the folder cannot be used
  */
@@ -45,11 +45,11 @@ export async function openCached(
 ): Promise<OpenedFile | undefined> {
   await claimPrivateFolder(folder);
   const index = join(folder, `${unpacking.purpose}-of-${await identityOf(packed.file)}`);
-  const known = await readIndex(index);
-  if (known?.entry === undefined) {
-    if (known !== undefined && unpacking.limit <= known.noneWithin) return undefined;
+  const indexed = await readIndex(index);
+  if (indexed?.entry === undefined) {
+    if (indexed !== undefined && unpacking.limit <= indexed.noneWithin) return undefined;
   } else {
-    const entry = await openUnchanged(folder, known);
+    const entry = await openUnchanged(folder, indexed);
     if (entry !== undefined) {
       // another VMM may have removed it meanwhile
       await markUsed(index).catch(() => undefined);
@@ -60,7 +60,7 @@ export async function openCached(
   return entry === undefined ? undefined : withinLimit(entry, unpacking, folder);
 }
 
-/** It may have been made for a VM that allows more. */
+/** Returns an entry within the limit: it may have been created for a VM with a higher one. */
 async function withinLimit(
   { file, name }: Entry,
   { limit }: Unpacking,
@@ -71,7 +71,7 @@ async function withinLimit(
   return undefined;
 }
 
-/** Any change of a file's content changes its ctime, which cannot be set back. */
+/** Returns the identity of a file's content: any change of it changes the ctime, which cannot be set back. */
 async function identityOf(file: FileHandle): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
   return [dev, ino, size, mtimeNs, ctimeNs].map((one) => one.toString(36)).join('-');
@@ -112,16 +112,16 @@ interface Place {
   readonly index: string;
 }
 
-/** Opens the entry of the same packed bytes, whose own bytes are verified; else makes one. */
+/** Opens the entry of the same packed bytes, whose own bytes are verified; else creates one. */
 async function findByContent(
   packed: OpenedFile,
   unpacking: Unpacking,
   { folder, index }: Place,
 ): Promise<Entry | undefined> {
   const prefix = `${unpacking.purpose}-${await digestOf(packed)}-`;
-  const found = (await openVerified(folder, prefix)) ?? (await make(unpacking, folder, prefix));
+  const found = (await openVerified(folder, prefix)) ?? (await create(unpacking, folder, prefix));
   await remember(index, found).catch((error: unknown) => {
-    log.info(`${index}: cannot be written, the next boot looks for it anew: ${reasonOf(error)}`);
+    log.info(`${index}: cannot be written, the next boot searches again: ${reasonOf(error)}`);
   });
   if ('noneWithin' in found) return undefined;
   await sweepCache(folder, found.name).catch((error: unknown) => {
@@ -136,7 +136,7 @@ async function remember(index: string, found: Entry | NoEntry): Promise<void> {
   await writeIndex(index, indexed);
 }
 
-/** Opens an entry whose bytes are those that its name promises; what has another content is removed. */
+/** Opens an entry whose bytes have the digest in its name; one with another content is removed. */
 async function openVerified(folder: string, prefix: string): Promise<Entry | undefined> {
   for (const name of (await readdir(folder)).filter((one) => one.startsWith(prefix))) {
     const file = await openEntry(folder, name);
@@ -150,8 +150,8 @@ async function openVerified(folder: string, prefix: string): Promise<Entry | und
   return undefined;
 }
 
-/** Makes an entry, whole and on the disk before it has its name; without one where the unpacked form cannot be used. */
-async function make(unpacking: Unpacking, folder: string, prefix: string): Promise<Entry | NoEntry> {
+/** Creates an entry, which is complete and on the disk before it gets its name; none where the unpacked form cannot be used. */
+async function create(unpacking: Unpacking, folder: string, prefix: string): Promise<Entry | NoEntry> {
   const half = join(folder, unfinishedName());
   try {
     await using file = await open(half, NEW_FILE, 0o600);
@@ -159,7 +159,7 @@ async function make(unpacking: Unpacking, folder: string, prefix: string): Promi
     if (!(await unpacking.isUsable({ file, path: half }))) return { noneWithin: Number.MAX_SAFE_INTEGER };
     await file.sync();
     const name = `${prefix}${digest}`;
-    // opened anew, for reading only, before another VMM can replace it under its name
+    // opened again, for reading only, before another VMM can replace it under its name
     const reading = await openFile(half, { flags: constants.O_NOFOLLOW });
     await closedOnFailure(reading, rename(half, join(folder, name)));
     return { name, file: reading };
@@ -175,7 +175,7 @@ const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | const
 
 /** @returns the SHA-256 of what was written, in hex */
 async function writeParts(file: FileHandle, parts: AsyncIterable<Buffer>): Promise<string> {
-  // loaded where something is unpacked: an ordinary start hashes nothing
+  // loaded on first use: an ordinary start hashes nothing
   const { createHash } = await import('node:crypto');
   const hash = createHash('sha256');
   for await (const part of parts) {

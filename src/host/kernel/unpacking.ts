@@ -1,19 +1,19 @@
 import type { OpenedFile } from '../files/file-range.ts';
 import { TooLargeError } from './unpack-error.ts';
 
-/** How a packed file is unpacked. */
+/** Parameters of the unpacking of a file. */
 export interface Unpacking {
-  /** the same file is unpacked in another way for another purpose */
+  /** part of the name in the cache: each purpose unpacks a file in its own way */
   readonly purpose: 'kernel' | 'initramfs';
-  /** most bytes that it may have unpacked */
+  /** most unpacked bytes */
   readonly limit: number;
-  /** Unpacks it part by part; the caller stops where they become too many. */
+  /** Unpacks it part by part; the caller stops at the limit. */
   readonly unpack: () => AsyncIterable<Buffer>;
-  /** Tells whether what was unpacked can be used at all. */
+  /** Returns whether the unpacked file can be used. */
   readonly isUsable: (unpacked: OpenedFile) => Promise<boolean>;
 }
 
-/** The unpacked parts. @throws TooLargeError as soon as they are more than the limit */
+/** Yields the unpacked parts. @throws TooLargeError as soon as they exceed the limit */
 export async function* unpackWithin({ unpack, limit }: Unpacking): AsyncGenerator<Buffer> {
   let bytes = 0;
   for await (const part of unpack()) {

@@ -8,10 +8,10 @@ export interface CopyEnd {
   readonly base: number;
 }
 
-/** How much of something is done, in `bytes`; who looks meanwhile sees it grow. */
+/** Progress of a copy, in `bytes`, which is updated while the copy runs. */
 export interface Amount {
   done: number;
-  /** as far as is known */
+  /** sum of the copies that have started */
   total: number;
 }
 
@@ -20,18 +20,18 @@ interface Copy {
   readonly to: CopyEnd;
   /** offsets within the region */
   readonly extents: readonly Extent[];
-  /** what is all zero is left out: the target reads as zeros there */
+  /** pages of zeros are not written: the target reads as zeros there */
   readonly skipZeros: boolean;
-  /** what is to be copied, and what was, are added to it */
+  /** progress that this copy adds to */
   readonly amount?: Amount;
-  /** ends it: it rejects then */
+  /** cancels the copy, which then rejects */
   readonly signal?: AbortSignal;
 }
 
-/** How much is read and written at once, in bytes: large enough to be fast, small enough for the processor's cache. */
+/** Size of a read and a write, in bytes: large enough to be fast, small enough for the processor's cache. */
 const CHUNK_BYTES = 1 << 20;
 
-/** Copies run at the same time: one reads while the other writes. */
+/** Number of concurrent copies: one reads while the other writes. */
 const LANES = 2;
 
 /** Copies runs of bytes; rejects where a side ends early. */
@@ -63,7 +63,7 @@ export async function copyExtents({
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
 
-/** Reads runs of bytes and forgets them: what they are in is then in memory. */
+/** Reads runs of bytes and discards them, so that they are in the page cache. */
 export async function touchExtents(
   { file, base }: CopyEnd,
   extents: readonly Extent[],
@@ -101,7 +101,7 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 
 const ZEROS = Buffer.alloc(PAGE_BYTES);
 
-/** The runs of whole pages that hold anything. */
+/** Returns the runs of whole pages that are not all zeros. */
 export function nonZeroExtents(bytes: Buffer): Extent[] {
   const runs: Extent[] = [];
   let start: number | undefined;
@@ -118,7 +118,7 @@ export function nonZeroExtents(bytes: Buffer): Extent[] {
 }
 
 function isZero(bytes: Buffer, at: number): boolean {
-  // most pages show in their first byte that they hold something
+  // the first byte of most pages with content is not zero
   if (bytes[at] !== 0) return false;
   const end = Math.min(at + PAGE_BYTES, bytes.length);
   return bytes.compare(ZEROS, 0, end - at, at, end) === 0;

@@ -6,11 +6,11 @@ export interface Extent {
   readonly length: number;
 }
 
-/** whence of lseek(2): Node has no seek at all */
+/** whence of lseek(2), which Node lacks */
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
-/** Where a sparse file has data within a range; what lies between reads as zeros. Offsets are the file's. */
+/** Returns the extents of a sparse file that have data within a range; the rest reads as zeros. Offsets are those of the file. */
 export async function dataExtents(fd: number, range: Extent): Promise<Extent[]> {
   const { lseek } = await loadLibc();
   const seek = (offset: number, whence: number): number => lseek(fd, offset, whence);
@@ -21,7 +21,7 @@ export async function dataExtents(fd: number, range: Extent): Promise<Extent[]> 
     // ENXIO: no more data
     if (data < 0 || data >= end) break;
     const hole = Math.min(seek(data, SEEK_HOLE), end);
-    if (hole <= data) throw new Error('the file changed while its data was looked for');
+    if (hole <= data) throw new Error('the file changed while its extents were read');
     extents.push({ offset: data, length: hole - data });
     at = hole;
   }

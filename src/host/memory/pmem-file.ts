@@ -7,18 +7,18 @@ import { lengthOf } from '../disk/file-length.ts';
 import { isDirectory } from './ram-backing.ts';
 
 /**
- * Looks at what a pmem device is to be made of.
+ * Inspects the file or folder of a pmem device.
  * @throws with the path and the reason where it cannot be used
  */
 export async function inspectPmem(config: PmemConfig): Promise<PmemFacts> {
   try {
-    return await look(config);
+    return await inspect(config);
   } catch (error) {
     throw new Error(`${config.file}: ${reasonOf(error)}`, { cause: error });
   }
 }
 
-async function look(config: PmemConfig): Promise<PmemFacts> {
+async function inspect(config: PmemConfig): Promise<PmemFacts> {
   const { file: path, size, discard_writes: discard } = config;
   if (await isDirectory(path)) {
     if (size === undefined) throw new Error('a folder needs a size');

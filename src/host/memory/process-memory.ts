@@ -2,20 +2,27 @@ import { readdir, open, readFile, stat, type FileHandle } from 'node:fs/promises
 import { joinExtents, type Extent } from './extents.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
+/*
+ * Memory of guests on the host: the backing of RAM zones, and the mapped memory of a QEMU process, which snapshots read and write.
+ *
+ * Invariants: RAM is read only while the guest is paused. A file of a user is used as RAM only where it exists with enough bytes.
+ * Copies are sparse: pages that were never written, or are all zeros, stay holes.
+ */
+
 /** A part of a process's address space (proc(5), maps). */
 export interface Mapping {
   readonly start: number;
   readonly end: number;
-  /** other processes see what is written into it */
+  /** writes to it are visible to other processes */
   readonly shared: boolean;
-  /** where the file is mapped from, in `bytes` */
+  /** start of the mapping in the file, in `bytes` */
   readonly offset: number;
   /** `major:minor` in hexadecimal and inode; inode 0: no file */
   readonly device: string;
   readonly inode: number;
 }
 
-/** What holds an address of a process. @throws where nothing does */
+/** Returns the mapping of an address of a process. @throws where there is none */
 export async function mappingAt(pid: number, address: number): Promise<Mapping> {
   const maps = await readFile(`/proc/${pid}/maps`, 'latin1');
   for (const line of maps.split('\n')) {
@@ -50,7 +57,7 @@ export async function openMapped(
 ): Promise<FileHandle> {
   for (const fd of await readdir(`/proc/${pid}/fd`)) {
     const path = `/proc/${pid}/fd/${fd}`;
-    // a descriptor may be closed while we look
+    // a descriptor may be closed meanwhile
     const found = await stat(path).catch(() => undefined);
     if (found?.ino === inode && deviceText(found.dev) === device) return open(path, flags);
   }
@@ -63,7 +70,7 @@ export async function isFileOf({ inode, device }: Mapping, path: string): Promis
   return found?.isFile() === true && found.ino === inode && deviceText(found.dev) === device;
 }
 
-/** st_dev as maps shows it: Linux's encoding of 12 bits of major and 20 of minor. */
+/** Formats st_dev as in maps: Linux encodes 12 bits of major and 20 of minor. */
 function deviceText(dev: number): string {
   const major = (dev >> 8) & 0xfff;
   const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
@@ -71,23 +78,23 @@ function deviceText(dev: number): string {
   return `${hex(major)}:${hex(minor)}`;
 }
 
-/** All memory of a process, addressed by its own addresses. */
+/** Opens the memory of a process; positions are its own addresses. */
 export function openMemory(pid: number, flags: 'r' | 'r+'): Promise<FileHandle> {
   return open(`/proc/${pid}/mem`, flags);
 }
 
 const ENTRY_BYTES = 8;
-/** Entries that are read at once: 512 MiB of memory. */
+/** Entries of one read: 512 MiB of memory. */
 const ENTRIES = 1 << 17;
 
-/** Bits of the upper half of an entry (proc(5), pagemap): there, swapped out, of a file or shared. */
+/** Bits of the upper half of an entry (proc(5), pagemap): present, swapped out, of a file or shared. */
 const PRESENT = 2 ** 31;
 const SWAPPED = 2 ** 30;
 const OF_FILE = 2 ** 29;
 
 /**
- * The pages of a region that are the process's own: written since a file was mapped privately, or touched where there is no
- * file. Offsets are the region's.
+ * Returns the private pages of a region: written since a file was mapped privately, or touched where there is no
+ * file. Offsets are those of the region.
  */
 export async function ownPages(pid: number, address: number, length: number): Promise<Extent[]> {
   await using pagemap = await open(`/proc/${pid}/pagemap`, 'r');
@@ -109,6 +116,6 @@ export async function ownPages(pid: number, address: number, length: number): Pr
 }
 
 function isOwn(flags: number): boolean {
-  // the numbers are larger than what bit operators take as positive
+  // bit operators return negative numbers for the highest bit
   return ((flags & PRESENT) !== 0 || (flags & SWAPPED) !== 0) && (flags & OF_FILE) === 0;
 }

@@ -4,7 +4,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { checkAccess, statPath } from '../../util/path-calls.ts';
 
 /**
- * Looks whether the host has what a zone of the RAM is to be made of.
+ * Checks that the host has the file and the NUMA node of a memory zone.
  * @throws with the reason, and the path where there is one
  */
 export async function checkBacking({ file, size, host_numa_node: node }: MemoryZoneConfig): Promise<void> {
@@ -18,7 +18,7 @@ export async function checkBacking({ file, size, host_numa_node: node }: MemoryZ
   }
 }
 
-/** QEMU would make a file that is missing and fill one that is empty: a slip in a path must not do that. */
+/** QEMU would create a missing file and extend a short one: a mistake in a path must not do that. */
 async function checkFile(path: string, size: number): Promise<void> {
   const status = await statPath(path);
   await checkAccess(path, constants.R_OK | constants.W_OK);
@@ -27,7 +27,7 @@ async function checkFile(path: string, size: number): Promise<void> {
   if (status.size < size) throw new Error(`has ${status.size} bytes, ${size} are needed`);
 }
 
-/** Whether a path is a folder, where a file without a name is made; false where nothing is there. */
+/** Returns whether a path is a folder, in which QEMU creates a file without a name; false where the path does not exist. */
 export function isDirectory(path: string): Promise<boolean> {
   return statPath(path).then(
     (found) => found.isDirectory(),
@@ -37,7 +37,7 @@ export function isDirectory(path: string): Promise<boolean> {
 
 const NODES = '/sys/devices/system/node/online';
 
-/** The NUMA nodes of this host; 0 alone where the kernel tells of none. */
+/** Returns the NUMA nodes of this host; 0 alone where the kernel reports none. */
 async function hostNodes(): Promise<number[]> {
   const text = await readFile(NODES, 'utf8').catch(() => '0');
   return text.split(',').flatMap((range) => {

@@ -6,11 +6,11 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('memory');
 
-/** Program headers stand at the beginning of an ELF; more bytes than a kernel has of them. */
+/** Bytes at the start of an ELF that contain its program headers. */
 const HEADERS_BYTES = 4096;
 const MIB = 2 ** 20;
 
-/** What a machine starts from, and its RAM in `bytes`. */
+/** Files that a machine boots from, and its RAM in `bytes`. */
 interface BootedRam {
   readonly bytes: number;
   /** descriptor of an ELF, which QEMU loads to fixed addresses; undefined: another kind of kernel, or firmware */
@@ -19,8 +19,8 @@ interface BootedRam {
 }
 
 /**
- * Rejects where RAM is too small for what it is loaded with: QEMU would say so in other words, or load what fits and
- * start a guest that is silent for ever.
+ * Rejects where RAM is too small for the kernel and the initramfs: QEMU's message would be unclear, or it would load a part and
+ * start a guest without output.
  */
 export async function checkKernelFits({ bytes, elf, initramfs }: BootedRam): Promise<void> {
   if (elf === undefined) return;
@@ -40,7 +40,7 @@ async function readHead(fd: number): Promise<Buffer> {
   return head.subarray(0, bytesRead);
 }
 
-/** The address behind the last segment that is loaded; 0 where the headers say none. */
+/** Returns the address behind the last loaded segment; 0 where there is none. */
 function endOfElf(head: Buffer): number {
   if (head.length < 64) return 0;
   const [from, size, count] = [
@@ -59,21 +59,21 @@ function endOfElf(head: Buffer): number {
   return end;
 }
 
-/** What the host has for RAM, in `bytes`. */
+/** Memory of the host, in `bytes`. */
 interface HostMemory {
   readonly total: number;
   readonly available: number;
 }
 
-/** What zones take of the host's memory. */
+/** Memory of the host that zones need. */
 interface Taken {
   /** all, in `bytes` */
   readonly total: number;
-  /** the part that is taken at once */
+  /** the part that is allocated at boot */
   readonly prefaulted: number;
 }
 
-/** Rejects where the host cannot give what is taken at boot; more RAM than it has at all is worth a warning. */
+/** Rejects where the host lacks the memory that is allocated at boot; warns of more RAM than the host has in total. */
 export async function checkHostMemory({ total, prefaulted }: Taken): Promise<void> {
   const host = await hostMemory();
   if (host === undefined) return;

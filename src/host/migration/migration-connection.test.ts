@@ -24,7 +24,7 @@ test('two ends speak in turns, then the connection is another one’s', async ()
   near.send(long);
   assert.deepEqual(await far.receive(), long);
   // what is said last goes out before the connection is given away
-  const taken = await far.take({ ready: true });
+  const taken = await far.detach({ ready: true });
   assert.deepEqual(await near.receive(), { ready: true });
   closeSync(taken);
   await assert.rejects(near.receive(), /closed the connection/);

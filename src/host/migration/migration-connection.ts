@@ -8,41 +8,43 @@ import { duplicateDescriptor } from '../../native/unix-socket.ts';
 import { hiddenCause } from '../../util/hidden-cause.ts';
 
 /*
- * A connection between two VMMs. They speak in turns, one message each: a word that says whose protocol it is, the length in
- * 4 bytes (big endian), JSON. At the end of their talk the connection is given to the engines: as neither side says anything before it
- * was answered, none of the engines' bytes can be in our buffers then.
+ * The connection between the VMMs of a live migration. They alternate, one message each: the name of the protocol, the length in
+ * 4 bytes (big endian), JSON. At the end both VMMs pass the connection to QEMU: as neither side sends before it was answered, no
+ * bytes of QEMU are in the buffers of Node then.
+ *
+ * Invariants: messages are limited in length and not trusted; a wait for one has a deadline or an AbortSignal.
  */
 
 /** Name and version of the protocol. */
 const MAGIC = Buffer.from('NEPHOS-1');
 const HEADER_BYTES = MAGIC.length + 4;
-/** No description of a machine is as long: a configuration has 256 KiB at most, and there are two. */
+/** Largest message, in bytes: it contains two configurations of at most 256 KiB each. */
 const MESSAGE_MAX = 2 ** 20;
 
 /** One end of a connection. */
 export interface MigrationConnection {
   readonly send: (message: unknown) => void;
-  /** The other side's next message. Rejects where it is none, where the connection ends before, and after the time. */
-  readonly receive: (patienceMs?: number) => Promise<unknown>;
+  /** Receives the next message. Rejects where it is invalid, where the connection ends before, and after the deadline. */
+  readonly receive: (deadlineMs?: number) => Promise<unknown>;
   /**
-   * Takes the connection out of Node's hands: from now on it is what the descriptor's owner makes of it. The first thing
-   * that it says may be a last message.
+   * Detaches the connection from Node, after an optional last message.
+   * @returns the descriptor, which the caller owns
    */
-  readonly take: (last?: unknown) => Promise<number>;
-  /** Ends it, unless it was taken. */
+  readonly detach: (last?: unknown) => Promise<number>;
+  /** Closes it, unless it was detached. */
   readonly [Symbol.dispose]: () => void;
 }
 
-/** Connects to another VMM. Rejects with the reason; `signal` ends the talk. */
+/** Connects to another VMM. Rejects with the reason; `signal` closes the connection. */
 export function connectMigration(address: NetConnectOpts, signal: AbortSignal): Promise<MigrationConnection> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ ...address, signal });
-    socket.once('error', (error) => reject(new Error(wordsOf(error))));
-    socket.once('connect', () => resolve(linkOn(socket)));
+    socket.once('error', (error) => reject(new Error(socketReasonOf(error))));
+    socket.once('connect', () => resolve(connectionOn(socket)));
   });
 }
 
-/** Listens for one connection; the socket's path is gone when it is there. Rejects with the reason, also when `signal` ends the wait. */
+/** Listens for one connection; the socket's path is removed when it is accepted. Rejects with the reason, also when `signal` is aborted. */
 export async function acceptMigration(
   address: NetConnectOpts,
   signal: AbortSignal,
@@ -54,17 +56,17 @@ export async function acceptMigration(
   connected.catch(() => undefined);
   using _listening = await listen(server, address);
   const [socket]: unknown[] = await connected.catch((error: NodeJS.ErrnoException) => {
-    throw new Error(signal.aborted ? 'the wait for it was ended' : wordsOf(error), hiddenCause(error));
+    throw new Error(signal.aborted ? 'the wait for it was ended' : socketReasonOf(error), hiddenCause(error));
   });
   if (!(socket instanceof Socket)) throw new Error('the connection could not be accepted');
   signal.addEventListener('abort', () => socket.destroy(), { once: true });
-  return linkOn(socket);
+  return connectionOn(socket);
 }
 
-/** @returns ends the listening, and removes the socket's file */
+/** @returns stops listening, and removes the socket's file */
 async function listen(server: Server, address: NetConnectOpts): Promise<Disposable> {
   const removeFile = await startListening(server, address).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(wordsOf(error), hiddenCause(error));
+    throw new Error(socketReasonOf(error), hiddenCause(error));
   });
   return {
     [Symbol.dispose]: () => {
@@ -83,25 +85,25 @@ async function startListening(server: Server, address: NetConnectOpts): Promise<
   return () => undefined;
 }
 
-/** Errors of sockets begin with the call and end with the address: what stands in between is left. */
-function wordsOf(error: NodeJS.ErrnoException): string {
+/** Returns the reason of a socket's error without the call and the address. */
+function socketReasonOf(error: NodeJS.ErrnoException): string {
   const [, words] = getSystemErrorMap().get(error.errno ?? 0) ?? [];
   return words ?? error.message;
 }
 
-function linkOn(socket: Socket): MigrationConnection {
+function connectionOn(socket: Socket): MigrationConnection {
   socket.setKeepAlive(true);
-  // whoever waits for a message learns of it
+  // a pending `receive` reports it
   socket.on('error', () => undefined);
   const messages = readMessages(socket);
   return {
     send: (message) => void socket.write(encode(message)),
-    receive: async (patienceMs) => {
-      const { value, done } = await inTime(messages.next(), patienceMs);
+    receive: async (deadlineMs) => {
+      const { value, done } = await inTime(messages.next(), deadlineMs);
       if (done === true) throw new Error('the other side closed the connection');
       return value;
     },
-    take: async (last) => {
+    detach: async (last) => {
       await loadLibc();
       const fd = duplicateDescriptor(socket);
       socket.destroy();
@@ -113,15 +115,15 @@ function linkOn(socket: Socket): MigrationConnection {
       }
       return fd;
     },
-    // what was sent goes out first; the other side may never close its end
+    // sent messages are written first; the other side may never close its end
     [Symbol.dispose]: () => socket.destroySoon(),
   };
 }
 
-/** Rejects where the other side is silent for too long. */
-async function inTime<T>(wait: Promise<T>, patienceMs: number | undefined): Promise<T> {
-  if (patienceMs === undefined) return wait;
-  using timer = alarm(patienceMs);
+/** Rejects after a deadline. */
+async function inTime<T>(wait: Promise<T>, deadlineMs: number | undefined): Promise<T> {
+  if (deadlineMs === undefined) return wait;
+  using timer = alarm(deadlineMs);
   return await Promise.race([wait, timer.rung]);
 }
 

@@ -5,7 +5,7 @@ import type { PortForward } from '../../devices/net/port-forward.ts';
 
 type Listener = Pick<PortForward, 'protocol' | 'host_address' | 'host_port'>;
 
-/** Whether this process could listen on a port now. */
+/** Returns whether this process can listen on a port now. */
 export async function isPortFree({
   protocol,
   host_address: host,

@@ -1,6 +1,6 @@
 import { interfaceAttribute } from './network-interface.ts';
 
-/** What a guest received and sent over an interface, as it sees it: frames without the virtio header. */
+/** Traffic of a guest over an interface, in the guest's directions: frames without the virtio header. */
 export interface FrameCounters extends Readonly<Record<string, number>> {
   readonly rx_bytes: number;
   readonly rx_frames: number;
@@ -8,7 +8,7 @@ export interface FrameCounters extends Readonly<Record<string, number>> {
   readonly tx_frames: number;
 }
 
-/** Counts from now on: an interface that was there before this run has counted others' frames. */
+/** Counts from now on: an existing interface has counted earlier frames. @returns reads the counters */
 export function countFrames(name: string): () => FrameCounters {
   const start = read(name);
   return () => {
@@ -22,7 +22,7 @@ export function countFrames(name: string): () => FrameCounters {
   };
 }
 
-/** What a TAP sends is what its guest receives; a macvtap counts as the guest does. */
+/** Reads the kernel's counters. The guest receives the frames that a TAP sends; a macvtap counts in the guest's directions. */
 function read(name: string): FrameCounters {
   const isTap = interfaceAttribute(name, 'tun_flags') !== undefined;
   const [received, sent] = isTap ? (['tx', 'rx'] as const) : (['rx', 'tx'] as const);

@@ -3,6 +3,15 @@ import { loadLibc } from '../../native/libc.ts';
 import { callError, checked, errno } from '../../native/system-error.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../native/unix-socket.ts';
 
+/*
+ * Network interfaces of the host: TAPs of guests (`tap.ts`), their rate limits (`tap-rate-limit.ts`) and counters, and the ports of
+ * user networking.
+ *
+ * Invariants: a TAP that this process creates disappears with its descriptors, also when the VMM is killed. An existing interface is
+ * changed only where the configuration asks for it, and never taken from another program. Names and addresses are arguments of
+ * their own, never parts of a command line.
+ */
+
 /** linux/sockios.h: requests about a network interface, each with a struct ifreq. */
 const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFFLAGS = 0x8914;
@@ -19,23 +28,23 @@ const IFREQ_BYTES = 40;
 /** Longest name of an interface, in `bytes`. */
 export const NAME_MAX = 15;
 const UNION = 16;
-/** of a struct sockaddr: behind the family, and behind the port of an Internet address */
+/** offsets within a struct sockaddr: behind the family, and behind the port of an Internet address */
 const SOCKADDR = { hardware: UNION + 2, internet: UNION + 4 };
 const MAC_BYTES = 6;
 
-/** A struct ifreq for an interface; an empty name leaves the choice to the kernel. */
+/** Creates a struct ifreq for an interface; with an empty name the kernel chooses one. */
 export function ifreqFor(name: string): Buffer {
   const request = Buffer.alloc(IFREQ_BYTES);
   request.write(name, 0, NAME_MAX);
   return request;
 }
 
-/** The interface's name in a struct ifreq. */
+/** Returns the interface's name in a struct ifreq. */
 export function nameIn(request: Buffer): string {
   return request.toString('utf8', 0, request.indexOf(0));
 }
 
-/** ioctl(2) with a buffer that the kernel reads and writes. Rejects with what failed and the reason, and the code. */
+/** Calls ioctl(2) with a buffer that the kernel reads and writes. Rejects with the reason, and the code. */
 export async function ioctl(fd: number, request: number, argument: Buffer): Promise<void> {
   const libc = await loadLibc();
   if (libc.ioctl(fd, request, argument) === 0) return;
@@ -43,17 +52,17 @@ export async function ioctl(fd: number, request: number, argument: Buffer): Prom
   throw Object.assign(new Error(libc.strerror(number)), { code: callError('ioctl', number).code });
 }
 
-/** The host's interfaces. */
+/** Returns the names of the host's interfaces. */
 export function interfaceNames(): string[] {
   return readdirSync('/sys/class/net');
 }
 
-/** Whether the host has an interface of that name. */
+/** Returns whether the host has an interface of that name. */
 export function interfaceExists(name: string): boolean {
   return existsSync(`/sys/class/net/${name}`);
 }
 
-/** One attribute of an interface, e.g. `tun_flags`; undefined where it has none such. */
+/** Reads one attribute of an interface, e.g. `tun_flags`; undefined where it has none. */
 export function interfaceAttribute(name: string, attribute: string): string | undefined {
   try {
     return readFileSync(`/sys/class/net/${name}/${attribute}`, 'utf8').trim();
@@ -63,7 +72,7 @@ export function interfaceAttribute(name: string, attribute: string): string | un
   }
 }
 
-/** The hardware address of an interface. */
+/** Reads the hardware address of an interface. */
 export async function macOf(name: string): Promise<string> {
   const request = ifreqFor(name);
   await onInterface(request, SIOCGIFHWADDR);
@@ -71,29 +80,29 @@ export async function macOf(name: string): Promise<string> {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
-/** Gives an interface another hardware address. */
+/** Sets the hardware address of an interface. */
 export async function setMac(name: string, mac: string): Promise<void> {
   const request = ifreqFor(name);
-  // the family in the address says what kind of interface it is: that stays
+  // the family in the address is the kind of the interface, which stays
   await onInterface(request, SIOCGIFHWADDR);
   Buffer.from(mac.replaceAll(':', ''), 'hex').copy(request, SOCKADDR.hardware);
   await onInterface(request, SIOCSIFHWADDR);
 }
 
-/** Gives an interface another largest packet, in `bytes`. */
+/** Sets the MTU of an interface, in `bytes`. */
 export async function setMtu(name: string, mtu: number): Promise<void> {
   const request = ifreqFor(name);
   request.writeInt32LE(mtu, UNION);
   await onInterface(request, SIOCSIFMTU);
 }
 
-/** Gives an interface its IPv4 address and netmask. */
+/** Sets the IPv4 address and netmask of an interface. */
 export async function setAddress(name: string, ip: string, mask: string): Promise<void> {
   await onInterface(withAddress(name, ip), SIOCSIFADDR);
   await onInterface(withAddress(name, mask), SIOCSIFNETMASK);
 }
 
-/** Whether an interface is up. */
+/** Returns whether an interface is up. */
 export async function isUp(name: string): Promise<boolean> {
   const request = ifreqFor(name);
   await onInterface(request, SIOCGIFFLAGS);
@@ -115,7 +124,7 @@ function withAddress(name: string, address: string): Buffer {
   return request;
 }
 
-/** Any socket will do: the request names its interface. */
+/** Makes a request on any socket, as the request names its interface. */
 async function onInterface(request: Buffer, which: number): Promise<void> {
   const { socket } = await loadLibc();
   const fd = checked('socket', socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));

@@ -8,18 +8,18 @@ import { iproute } from './iproute.ts';
 
 const log = createLog('net');
 
-/** How our helping interfaces are called; the rest of the name follows from the TAP's. */
+/** Prefix of the names of helper interfaces; the rest is derived from the name of the TAP. */
 const PREFIX = 'nphl-';
 const HELPER = new RegExp(`^${PREFIX}[0-9a-f]{10}$`);
 
-/** How often is looked whether a burst is used up, in milliseconds: what a guest may wait at its end. */
-const LOOK_MS = 20;
+/** Interval of the checks whether a burst is used up, in milliseconds: a guest may wait as long at its end. */
+const CHECK_MS = 20;
 
 /**
- * Limits what a guest receives (what the TAP sends) and what it sends: the kernel limits only what an interface sends,
- * so what comes from the TAP makes a detour over a helping interface (an ifb), which has the limit.
- * Rejects, and leaves nothing.
- * @returns takes the limits away
+ * Limits both directions of a guest's traffic. The kernel limits only frames that an interface sends: those of the TAP go to the
+ * guest, and those from the guest are redirected to a helper interface (an ifb), which has the limit.
+ * Rejects with the reason, and leaves nothing.
+ * @returns removes the limits
  */
 export async function limitTap(tap: string, limit: FrameLimit): Promise<() => Promise<void>> {
   const helper = helperOf(tap);
@@ -49,7 +49,7 @@ export async function limitTap(tap: string, limit: FrameLimit): Promise<() => Pr
       ['qdisc', 'add', 'dev', tap, 'handle', 'ffff:', 'ingress'],
       ['qdisc', 'del', 'dev', tap, 'ingress'],
     );
-    await act('tc', detour(tap, helper));
+    await act('tc', redirection(tap, helper));
   } catch (error) {
     await close();
     throw new Error(`tap ${tap}: rate_limiter_config: ${reasonOf(error)}`, { cause: error });
@@ -59,17 +59,17 @@ export async function limitTap(tap: string, limit: FrameLimit): Promise<() => Pr
 }
 
 /**
- * Takes away what a VMM that was killed has left: the helping interfaces of TAPs that are gone, and the limits of
- * `tap`, a TAP that has stayed and is ours now.
+ * Removes limits of VMMs that were killed: the helper interfaces of TAPs that no longer exist, and the limits of `tap`, an existing
+ * TAP that this VMM uses now.
  */
 export async function removeStaleTapLimits(tap: string): Promise<void> {
   const helpers = interfaceNames().filter((name) => HELPER.test(name));
   if (helpers.length === 0) return;
-  // only now: a helper of another VMM that is seen has a TAP that is seen
+  // read after the helpers: the TAP of another VMM's helper exists before the helper
   const used = new Set(interfaceNames().map((name) => helperOf(name)));
   const own = helperOf(tap);
   for (const helper of helpers.filter((name) => name === own || !used.has(name))) {
-    log.info(`${helper}: left of a VMM that was killed: removed`);
+    log.info(`${helper}: left by a VMM that was killed: removed`);
     if (helper === own) {
       await attempt('tc', ['qdisc', 'del', 'dev', tap, 'ingress']);
       await attempt('tc', ['qdisc', 'del', 'dev', tap, 'root']);
@@ -78,19 +78,19 @@ export async function removeStaleTapLimits(tap: string): Promise<void> {
   }
 }
 
-/** Another VMM may have been faster. */
+/** Ignores a failure: another VMM may have removed it first. */
 async function attempt(tool: 'ip' | 'tc', words: readonly string[]): Promise<void> {
   await iproute(tool, words).catch((error: unknown) => {
     log.debug(reasonOf(error));
   });
 }
 
-/** As long as a name may be; whoever sees it knows whether its TAP is still there. */
+/** Returns the name of a TAP's helper: every VMM can tell from it whether the TAP exists. */
 function helperOf(tap: string): string {
   return PREFIX + createHash('sha256').update(tap).digest('hex').slice(0, 10);
 }
 
-/** A macvtap hands its guest the frames past any queue of the host. */
+/** A macvtap passes frames to its guest without a queue of the host. */
 function checkKind(tap: string): void {
   if (interfaceAttribute(tap, 'tun_flags') === undefined) throw new Error('only a TAP can be limited');
 }
@@ -98,27 +98,27 @@ function checkKind(tap: string): void {
 function bucket(what: 'add' | 'change', name: string, limit: Omit<FrameLimit, 'first'>): string[] {
   const { rate, burst, backlog } = limit;
   const tbf = ['tbf', 'rate', `${rate}bps`, 'burst', String(burst), 'limit', String(backlog)];
-  // with a handle the kernel does not replace one that somebody else has put there
+  // with a handle the kernel does not replace a queueing discipline of another program
   return ['qdisc', what, 'dev', name, 'root', 'handle', '1:', ...cost(limit), ...tbf];
 }
 
-/** The kernel's table of what a frame of which length counts for. */
+/** Returns the options of the kernel's size table, which maps the length of a frame to its cost. */
 function cost({ cost: each }: Pick<FrameLimit, 'cost'>): string[] {
-  // whatever is left of a length counts for no less than 1
+  // the kernel counts a length of less than 1 as 1
   if (each === 'one') return ['stab', 'overhead', '-1000000'];
   if (each.least === 0) return [];
   // in steps of 8 bytes, up to twice the longest frame
   return ['stab', 'mpu', String(each.least), 'mtu', '131072', 'tsize', '16384'];
 }
 
-/** `u32 0 0` is every frame. */
-function detour(tap: string, helper: string): string[] {
+/** `u32 0 0` matches every frame. */
+function redirection(tap: string, helper: string): string[] {
   const every = ['protocol', 'all', 'prio', '1', 'u32', 'match', 'u32', '0', '0'];
-  const redirect = ['action', 'mirred', 'egress', 'redirect', 'dev', helper];
-  return ['filter', 'add', 'dev', tap, 'parent', 'ffff:', ...every, ...redirect];
+  const action = ['action', 'mirred', 'egress', 'redirect', 'dev', helper];
+  return ['filter', 'add', 'dev', tap, 'parent', 'ffff:', ...every, ...action];
 }
 
-/** Ends the one-time burst of an interface when it is used up; returns at once. */
+/** Ends the one-time burst of an interface when it is used up; returns immediately. */
 function watch(name: string, limit: FrameLimit, signal: AbortSignal): void {
   if (limit.first === undefined) return;
   follow(name, limit, { ...limit.first, signal }).catch((error: unknown) => {
@@ -137,7 +137,7 @@ async function follow(name: string, limit: FrameLimit, { bytes, frames, signal }
     Number(interfaceAttribute(name, `statistics/tx_${what}`) ?? 0);
   const start = { bytes: sent('bytes'), frames: sent('packets') };
   while (sent('bytes') - start.bytes < bytes && sent('packets') - start.frames < frames) {
-    await sleep(LOOK_MS, undefined, { ref: false, signal });
+    await sleep(CHECK_MS, undefined, { ref: false, signal });
   }
   // a change fills the bucket again
   await iproute('tc', bucket('change', name, limit));

@@ -25,28 +25,28 @@ const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 /** of the flags in a struct ifreq, in `bytes` */
 const FLAGS_AT = 16;
-/** closes a descriptor in whatever a process becomes (ioctl_tty(2)) */
+/** sets close-on-exec (ioctl_tty(2)) */
 const FIOCLEX = 0x5451;
 
-/** The kernel puts the lowest free number in the place of `%d`. */
+/** The kernel replaces `%d` with the lowest free number. */
 const TEMPLATE = 'vmtap%d';
 
-/** What a TAP is to be like. */
-export interface TapWish {
+/** Requested properties of a TAP. */
+export interface TapRequest {
   /** undefined: a new one with a name of the template */
   readonly name: string | undefined;
-  /** of the host's side, where the TAP is new */
+  /** address of the host's side, where the TAP is new */
   readonly ip: string;
   readonly mask: string;
-  /** undefined: it keeps the one that it has */
+  /** undefined: unchanged */
   readonly hostMac: string | undefined;
-  /** in `bytes`; undefined: it keeps the one that it has */
+  /** in `bytes`; undefined: unchanged */
   readonly mtu: number | undefined;
   /** pairs of a receiving and a sending queue */
   readonly pairs: number;
 }
 
-/** A TAP with one open descriptor for each pair of queues. One that was new is gone when they are closed. */
+/** A TAP with one open descriptor for each pair of queues. The kernel removes a new one when they are closed. */
 export interface Tap {
   readonly name: string;
   readonly hostMac: string;
@@ -54,21 +54,21 @@ export interface Tap {
   readonly close: () => void;
 }
 
-/** Opens a TAP, makes it where there is none of that name, and sets it up. Rejects, and leaves nothing, naming it. */
-export async function openTap(wish: TapWish): Promise<Tap> {
-  const isNew = wish.name === undefined || !interfaceExists(wish.name);
-  if (wish.name !== undefined && !isNew) checkExisting(wish.name, wish.pairs);
+/** Opens a TAP, creates it where there is none of that name, and sets it up. Rejects with its name and the reason, and leaves nothing. */
+export async function openTap(request: TapRequest): Promise<Tap> {
+  const isNew = request.name === undefined || !interfaceExists(request.name);
+  if (request.name !== undefined && !isNew) checkExisting(request.name, request.pairs);
   const fds: number[] = [];
   const close = (): void => {
     for (const fd of fds.splice(0)) closeSync(fd);
   };
   try {
-    let name = wish.name ?? TEMPLATE;
-    for (let i = 0; i < wish.pairs; i++) {
+    let name = request.name ?? TEMPLATE;
+    for (let i = 0; i < request.pairs; i++) {
       fds.push(openDevice());
-      name = await attach(fds[i] ?? -1, name, wish.pairs > 1);
+      name = await attach(fds[i] ?? -1, name, request.pairs > 1);
     }
-    await arrange(name, wish, isNew);
+    await configure(name, request, isNew);
     return { name, hostMac: await macOf(name), fds: [...fds], close };
   } catch (error) {
     close();
@@ -77,8 +77,8 @@ export async function openTap(wish: TapWish): Promise<Tap> {
 }
 
 /**
- * Looks at descriptors that were given to this process; QEMU gets copies, and they stay open for the next boot.
- * Rejects naming the first that is no TAP.
+ * Inspects descriptors that this process received; QEMU gets copies, and they stay open for the next boot.
+ * Rejects with the number of the first that is no TAP.
  * @returns the name of their interface
  */
 export async function inspectTapDescriptors(fds: readonly number[]): Promise<string> {
@@ -89,7 +89,7 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
       throw new Error(`fd ${fd} is no TAP of this process: ${reasonOf(error)}`, { cause: error });
     });
     await attachQueue(fd);
-    // QEMU gets its own copies by number; the ones that were inherited must not leak into it
+    // QEMU gets copies of its own; it must not inherit these as well
     await ioctl(fd, FIOCLEX, Buffer.alloc(8));
     names.add(nameIn(request));
   }
@@ -100,14 +100,14 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
 }
 
 /**
- * Attaches a queue that an earlier QEMU detached because its guest used fewer. The state belongs to the open file, which
- * outlives that QEMU, and the next one expects each queue to be attached: it would abort.
+ * Attaches a queue that an earlier QEMU detached because its guest used fewer. The state belongs to the open file description,
+ * which outlives that QEMU, and the next one aborts where a queue is detached.
  */
 async function attachQueue(fd: number): Promise<void> {
   const request = ifreqFor('');
   request.writeUInt16LE(IFF_ATTACH_QUEUE, FLAGS_AT);
   await ioctl(fd, TUNSETQUEUE, request).catch((error: unknown) => {
-    // the kernel's answer where the queue is attached already, or is the only one
+    // the kernel's error where the queue is attached already, or is the only one
     if (codeOf(error) !== 'EINVAL') throw error;
   });
 }
@@ -116,8 +116,8 @@ function openDevice(): number {
   try {
     return openSync('/dev/net/tun', constants.O_RDWR | constants.O_NONBLOCK);
   } catch (error) {
-    const cure = 'load the module tun and let this user open it';
-    throw new Error(`/dev/net/tun: ${reasonOf(error)}: ${cure}, or use backend=user`, { cause: error });
+    const remedy = 'load the module tun and let this user open it';
+    throw new Error(`/dev/net/tun: ${reasonOf(error)}: ${remedy}, or use backend=user`, { cause: error });
   }
 }
 
@@ -145,7 +145,7 @@ function whyNot(error: unknown, name: string): string {
   );
 }
 
-/** Tells what TUNSETIFF would only call an invalid argument. */
+/** Checks an existing interface: TUNSETIFF would only report an invalid argument. */
 function checkExisting(name: string, pairs: number): void {
   const text = interfaceAttribute(name, 'tun_flags');
   const flags = Number(text ?? 0);
@@ -157,18 +157,22 @@ function checkExisting(name: string, pairs: number): void {
   if (!multiQueue && pairs > 1) {
     throw new Error(`tap ${name}: was made without multi_queue: num_queues can only be 2`);
   }
-  // the kernel would let another program's queues and ours stand side by side
+  // the kernel would attach the queues of both programs
   if (interfaceAttribute(name, 'carrier') === '1') {
     throw new Error(`tap ${name}: is in use by another program`);
   }
 }
 
-/** What is right already is left alone: a TAP that root prepared needs no rights then. */
-async function arrange(name: string, { ip, mask, hostMac, mtu }: TapWish, isNew: boolean): Promise<void> {
+/** Sets the properties that differ: a TAP that root prepared needs no rights then. */
+async function configure(
+  name: string,
+  { ip, mask, hostMac, mtu }: TapRequest,
+  isNew: boolean,
+): Promise<void> {
   const change = async (what: string, act: () => Promise<void>): Promise<void> => {
     await act().catch((error: unknown) => {
-      const cure = codeOf(error) === 'EPERM' ? ': grant CAP_NET_ADMIN, or let root do it beforehand' : '';
-      throw new Error(`tap ${name}: its ${what} could not be set: ${reasonOf(error)}${cure}`, {
+      const remedy = codeOf(error) === 'EPERM' ? ': grant CAP_NET_ADMIN, or let root do it beforehand' : '';
+      throw new Error(`tap ${name}: its ${what} could not be set: ${reasonOf(error)}${remedy}`, {
         cause: error,
       });
     });

@@ -1,23 +1,30 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { reasonOf } from '../../util/errno.ts';
 
-/** QEMU's accelerator and what it is given. */
+/*
+ * Facilities of the host beside disks, networks, consoles and memory: the accelerator, processors, users, passthrough devices,
+ * SGX, the event monitor and the resource usage of processes.
+ *
+ * Invariants: each check reads the host and changes nothing; an error names the file and the remedy.
+ */
+
+/** QEMU's accelerator and its options. */
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
   readonly properties: Readonly<Record<string, string>>;
-  /** why the processor's virtualization is not used; undefined where it is, or where the user wants it so */
+  /** why hardware virtualization is not used; undefined where it is, or where the user chose the accelerator */
   readonly reason?: string | undefined;
   /**
-   * Linux is to trust the machine's timer, instead of counting its ticks while the host may be busy: under emulation, unless
-   * `NEPHOS_TIMER_CHECK` is `on`
+   * Linux must trust the machine's timer (no_timer_check) instead of counting its ticks, which fails on a busy host: under
+   * emulation, unless `NEPHOS_TIMER_CHECK` is `on`
    */
   readonly skipsTimerCheck: boolean;
 }
 
 /**
- * KVM only where /dev/kvm opens and the processor has vmx or svm: in a paravirtual guest /dev/kvm may open and
- * a stock kernel then spin for ever. `NEPHOS_ACCEL` (kvm, hvf, tcg) overrides.
- * @throws where the override names none of them
+ * Chooses KVM only where /dev/kvm can be opened and the processor has vmx or svm: in a paravirtual guest /dev/kvm may open, and
+ * a stock kernel then never boots. `NEPHOS_ACCEL` (kvm, hvf, tcg) overrides.
+ * @throws where the override has another value
  */
 export function chooseAccelerator(env: NodeJS.ProcessEnv = process.env): Accelerator {
   const override = env['NEPHOS_ACCEL'];
@@ -53,7 +60,7 @@ function hasVirtualization(): boolean {
   }
 }
 
-/** Why a device cannot be opened; undefined where it can. */
+/** Returns why a device cannot be opened; undefined where it can. */
 function whyClosed(path: string): string | undefined {
   try {
     closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));

@@ -2,19 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { loadLibc } from '../../native/libc.ts';
 import { errno } from '../../native/system-error.ts';
 
-/** Bits of the mask that sched_setaffinity(2) is given: more than any Linux has processors. */
+/** Bits of the mask for sched_setaffinity(2): more than Linux supports processors. */
 const MASK_BITS = 8192;
 
 /**
- * The processors of a wish that this process, and so QEMU, may use.
- * @throws where none of them can be used
+ * Returns those of the requested processors that this process, and so QEMU, may use.
+ * @throws where there is none
  */
-export async function usableProcessors(wanted: readonly number[]): Promise<number[]> {
+export async function usableProcessors(requested: readonly number[]): Promise<number[]> {
   const allowed = await allowedProcessors();
-  const usable = wanted.filter((one) => allowed.includes(one));
+  const usable = requested.filter((one) => allowed.includes(one));
   if (usable.length > 0) return usable;
   throw new Error(
-    `the host has no processor ${wanted.join(', ')} to run it on (it has ${allowed.join(', ')})`,
+    `the host has no processor ${requested.join(', ')} to run it on (it has ${allowed.join(', ')})`,
   );
 }
 
@@ -27,7 +27,7 @@ export async function pinThread(thread: number, processors: readonly number[]): 
   if (result !== 0) throw new Error(`sched_setaffinity failed (errno ${errno()})`);
 }
 
-/** By `taskset`, a cgroup or the hardware. */
+/** Returns the processors that `taskset`, a cgroup and the hardware allow. */
 async function allowedProcessors(): Promise<number[]> {
   const status = await readFile('/proc/self/status', 'utf8');
   const [, list = '0'] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];

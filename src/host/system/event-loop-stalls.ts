@@ -1,26 +1,26 @@
 import { readFileSync } from 'node:fs';
 
-/** How often the event loop's lateness is looked at, in milliseconds. */
-const LOOK_MS = 20;
+/** Interval of the measurement, in milliseconds. */
+const INTERVAL_MS = 20;
 
 /**
- * Tells, again and again, how long the event loop was held up by one thing, in seconds: how late a timer is, less the time for which
- * this thread was ready to run and had no processor. So a busy host does not look like a slow VMM. Does not keep the process alive.
+ * Reports regularly how long the event loop was blocked, in seconds: how late a timer is, less the time for which this thread was
+ * ready to run and had no processor, so that a busy host does not count. Does not keep the process alive.
  */
-export function watchStalls(tell: (seconds: number) => void): Disposable {
-  let due = performance.now() + LOOK_MS;
+export function watchStalls(report: (seconds: number) => void): Disposable {
+  let due = performance.now() + INTERVAL_MS;
   let waited = waitedMs();
   const timer = setInterval(() => {
     const now = performance.now();
     const wait = waitedMs();
-    tell(Math.max(0, now - due - (wait - waited)) / 1000);
+    report(Math.max(0, now - due - (wait - waited)) / 1000);
     waited = wait;
-    due = performance.now() + LOOK_MS;
-  }, LOOK_MS).unref();
+    due = performance.now() + INTERVAL_MS;
+  }, INTERVAL_MS).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** How long this thread has waited for a processor so far (the kernel's sched-stats.rst); 0 where that is not known. */
+/** Returns how long this thread has waited for a processor so far (the kernel's sched-stats.rst); 0 where the kernel does not report it. */
 function waitedMs(): number {
   try {
     const [, nanoseconds = '0'] = readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ');

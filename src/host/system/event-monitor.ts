@@ -5,10 +5,10 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLineOutput } from '../../native/line-output.ts';
 import { openFile, OUTPUT_KINDS } from '../../util/open-file.ts';
 
-/** Where events are recorded: a file or FIFO, or a descriptor that was inherited. */
+/** Destination of events: a file or FIFO, or an inherited descriptor. */
 export type MonitorTarget = { readonly path: string } | { readonly fd: number };
 
-/** What is recorded of an event. */
+/** A recorded event. */
 export interface MonitoredEvent {
   readonly source: string;
   readonly event: string;
@@ -17,13 +17,13 @@ export interface MonitoredEvent {
 
 /** A stream of events for another program. */
 export interface EventMonitor extends Disposable {
-  /** Records an event, with the time since the monitor was opened. A reader that does not keep up misses events; it never holds up the VM. */
+  /** Records an event, with the time since the monitor was opened. A slow reader loses events; it never blocks the VM. */
   readonly record: (event: MonitoredEvent) => void;
 }
 
 /**
- * Opens a monitor. A file is written from its start and not cut off, as Cloud Hypervisor does; a FIFO must have a reader
- * soon. Rejects with the path and the reason.
+ * Opens a monitor. A file is written from its start and not truncated, as Cloud Hypervisor does; a FIFO needs a reader within
+ * three seconds. Rejects with the path and the reason.
  */
 export async function openEventMonitor(target: MonitorTarget): Promise<EventMonitor> {
   const { fd, file } = 'fd' in target ? await inheritedRecord(target.fd) : await openRecord(target.path);
@@ -36,8 +36,8 @@ export async function openEventMonitor(target: MonitorTarget): Promise<EventMoni
 }
 
 /**
- * Takes an inherited descriptor. One that the caller left closed has a number that Node may use for itself: the event
- * loop's own descriptors are no kind of file that takes output.
+ * Takes an inherited descriptor. Node may use the number of a closed one for itself: the event loop's own descriptors are of no
+ * kind that accepts output.
  */
 async function inheritedRecord(fd: number): Promise<{ fd: number; file: undefined }> {
   try {
@@ -55,19 +55,19 @@ async function checkUse(fd: number): Promise<void> {
   const flags = await openFlags(fd);
   if ((flags & (constants.O_WRONLY | constants.O_RDWR)) === 0) throw new Error('is not open for writing');
   const link = await linkOf(fd);
-  // an inherited pipe's other end is elsewhere; that of a careless caller is here, too, but blocks
+  // a non-blocking pipe with both ends in this process is one of Node itself
   if (!link.startsWith('pipe:') || (flags & constants.O_NONBLOCK) === 0) return;
   const links = await Promise.all((await readdir('/proc/self/fd')).map(linkOf));
   if (links.filter((other) => other === link).length > 1) throw new Error('is a pipe of this process itself');
 }
 
-/** The kernel writes the flags of an open file in octal. */
+/** Reads the flags of an open file, which the kernel formats in octal. */
 async function openFlags(fd: number): Promise<number> {
   const [, flags = '0'] = /^flags:\s*([0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
   return Number.parseInt(flags, 8);
 }
 
-/** Empty for a descriptor that was closed meanwhile. */
+/** Returns the target of a descriptor; empty where it was closed meanwhile. */
 function linkOf(fd: number | string): Promise<string> {
   return readlink(`/proc/self/fd/${fd}`).catch(() => '');
 }
@@ -82,7 +82,7 @@ async function openRecord(path: string): Promise<{ fd: number; file: FileHandle 
   }
 }
 
-/** One object, indented by two, and a blank line. */
+/** Formats an event: one JSON object, indented by two, and a blank line. */
 function textOf({ source, event, properties }: MonitoredEvent, elapsed: number): string {
   const nanoseconds = Math.round(elapsed * 1e6);
   const timestamp = { secs: Math.floor(nanoseconds / 1e9), nanos: nanoseconds % 1e9 };

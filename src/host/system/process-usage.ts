@@ -1,17 +1,17 @@
 import { readFile } from 'node:fs/promises';
 
-/** What a process uses of the host. */
+/** Resource usage of a process. */
 export interface ProcessUsage {
-  /** memory that is mapped and there, in `bytes` */
+  /** resident memory, in `bytes` */
   readonly residentBytes: number;
-  /** of all its threads, in user and kernel mode */
+  /** CPU time of all its threads, in user and kernel mode */
   readonly cpuSeconds: number;
 }
 
 /** The kernel counts in ticks of this many a second on every architecture that Linux runs VMs on (USER_HZ). */
 const TICKS = 100;
 
-/** Looks at a process (proc(5)); undefined where it has gone. */
+/** Reads the usage of a process (proc(5)); undefined where it has exited. */
 export async function processUsage(pid: number): Promise<ProcessUsage | undefined> {
   try {
     const [stat, status] = await Promise.all([

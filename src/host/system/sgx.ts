@@ -1,12 +1,12 @@
 import { access, constants } from 'node:fs/promises';
 import { reasonOf } from '../../util/errno.ts';
 
-/** What the kernel offers where the processor has SGX: memory for enclaves of guests, and the right to attest them. */
+/** Devices of the kernel for SGX: enclave memory of guests, and attestation. */
 const DEVICES = ['/dev/sgx_vepc', '/dev/sgx_provision'] as const;
 
 /**
- * Looks whether the host can give enclave memory to guests.
- * @throws with what is missing
+ * Checks that the host has enclave memory for guests.
+ * @throws with the missing devices
  */
 export async function checkSgx(accelerator: string): Promise<void> {
   const missing: string[] = [];
@@ -15,6 +15,6 @@ export async function checkSgx(accelerator: string): Promise<void> {
       missing.push(`${device}: ${reasonOf(error)}`);
     });
   }
-  if (missing.length > 0) throw new Error(`${missing.join(', ')} (the host has no SGX to give)`);
+  if (missing.length > 0) throw new Error(`${missing.join(', ')} (the host has no SGX for guests)`);
   if (accelerator !== 'kvm') throw new Error(`SGX needs KVM, the machine would run on ${accelerator}`);
 }

@@ -6,17 +6,17 @@ export interface HostUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
-  /** its groups are known by its name */
+  /** its supplementary groups can be found by its name */
   readonly inGroups: boolean;
 }
 
 const NAME = /^[a-z_][\w.@-]*\$?$/i;
 const NUMBERS = /^(\d{1,10}):(\d{1,10})$/;
-/** What the kernel takes for nobody in particular. */
+/** ID that the kernel uses for no user. */
 const NO_ID = 2 ** 32 - 1;
 
 /**
- * Finds a user by name or number, whoever keeps the list of them, or takes `<uid>:<gid>` as it is.
+ * Finds a user by name or number in any of the host's databases, or takes `<uid>:<gid>` as it is.
  * Rejects with the reason.
  */
 export async function findUser(text: string): Promise<HostUser> {

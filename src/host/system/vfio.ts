@@ -4,14 +4,14 @@ import { basename, join } from 'node:path';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { resolveLinks } from '../../util/path-calls.ts';
 
-/** Drivers whose devices may share an IOMMU group with one that is passed through: none of them moves data by itself. */
+/** Drivers whose devices may share an IOMMU group with one that is passed through: none of them starts DMA. */
 const HARMLESS = ['vfio-pci', 'pci-stub', 'pcieport'] as const;
 
 /**
- * Looks whether a PCI device of the host can be passed through to a guest: it is one, the host's IOMMU keeps it apart,
- * it and its group are nobody else's, and we may use it.
- * Rejects with the path and what to do.
- * @param nodes where VFIO's device nodes are
+ * Checks that a PCI device of the host can be passed through to a guest: it is a PCI device, the host's IOMMU isolates it, no other
+ * driver uses it or its group, and this user may open it.
+ * Rejects with the path and the remedy.
+ * @param nodes folder of VFIO's device nodes
  * @returns the device's folder in sysfs, without links
  */
 export async function checkPassthrough(path: string, nodes = '/dev/vfio'): Promise<string> {
@@ -43,7 +43,7 @@ function boundTo(driver: string | undefined): string {
   return driver === undefined ? 'is bound to no driver' : `is bound to ${driver}`;
 }
 
-/** The last part of a link's target: sysfs names a device's driver, group and subsystem so. */
+/** Returns the last part of a link's target, which is the name of a device's driver, group or subsystem in sysfs. */
 async function linkName(folder: string, link: string): Promise<string | undefined> {
   try {
     return basename(await readlink(join(folder, link)));

@@ -11,7 +11,7 @@ import {
 import { EAGAIN } from '../../native/system-error.ts';
 import { encode, HEADER_BYTES, MAX_DESCRIPTORS, MAX_PAYLOAD_BYTES, type Message } from './message.ts';
 
-/** The calls that channels are made of. */
+/** System calls of channels. */
 export interface ChannelCalls {
   readonly receive: Receive;
   readonly send: Send;
@@ -31,7 +31,7 @@ export interface Channel extends Disposable {
   readonly send: (message: Message) => Promise<boolean>;
 }
 
-/** Takes over a connected, non-blocking socket. Its disposal closes it, and settles what waits for it. */
+/** Takes over a connected, non-blocking socket. Its disposal closes it, and settles pending calls. */
 export function openChannel(fd: number, calls: ChannelCalls): Channel {
   const socket = openSocket(fd, calls);
   return {
@@ -55,7 +55,7 @@ export function openChannel(fd: number, calls: ChannelCalls): Channel {
   };
 }
 
-/** A socket that can be closed while something waits for it. */
+/** A socket that can be closed during a pending call. */
 interface Socket extends ChannelCalls {
   readonly fd: number;
   readonly isClosed: () => boolean;
@@ -127,7 +127,7 @@ async function readBytes(socket: Socket, length: number, fds: number[]): Promise
   return bytes;
 }
 
-/** A connection that broke has ended. */
+/** Reads available bytes; a broken connection counts as ended. */
 function receiveSome({ fd, receive }: Socket, most: number): Received | undefined {
   try {
     return receive(fd, most);

@@ -5,15 +5,15 @@ import { loadLibc } from '../../native/libc.ts';
 import { probeSocket } from '../../native/socket-probe.ts';
 import { connectTo, SOCKET_PATH_MAX } from '../../native/unix-socket.ts';
 
-/** A socket on which QEMU listens for the VMM alone: its peer gets the guest's RAM. */
+/** A socket on which QEMU listens for the VMM alone, as its peer gets the guest's RAM. */
 export interface FrontEndSocket extends Disposable {
-  /** Where QEMU is to listen, in a folder that only its user can enter. */
+  /** path at which QEMU must listen, in a folder that only its user can enter */
   readonly path: string;
-  /** Connects, where QEMU listens. @returns a non-blocking descriptor, or the negative errno */
+  /** Connects to QEMU. @returns a non-blocking descriptor, or the negative errno */
   readonly connect: () => number;
-  /** Whether QEMU has the socket. */
+  /** Returns whether QEMU holds the socket. */
   readonly isHeld: () => boolean;
-  /** Removes file and folder, when QEMU has the socket; `connect` works all the same. */
+  /** Removes file and folder, once QEMU holds the socket; `connect` still works. */
   readonly hide: () => void;
 }
 
@@ -23,7 +23,7 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** Makes the folder, for QEMU of `owner` where that is not the VMM's user. Rejects with the system's error. */
+/** Creates the folder, for QEMU of `owner` where that is not the VMM's user. Rejects with the system's error. */
 export async function makeFrontEndSocket(owner: Owner | undefined): Promise<FrontEndSocket> {
   await loadLibc();
   const folder = mkdtempSync(join(shortFolder(), PREFIX));
@@ -57,7 +57,7 @@ const [PREFIX, FILE] = ['nephos-vhost-', 'front-end'];
 /** Bytes that follow the folder in the socket's path; mkdtemp adds six random ones. */
 const REST_BYTES = `/${PREFIX}XXXXXX/${FILE}`.length;
 
-/** The folder for temporary files, where a socket in it is not too long for an address. */
+/** Returns the folder for temporary files, or /tmp where the path of a socket in it is too long for an address. */
 function shortFolder(): string {
   const folder = tmpdir();
   return Buffer.byteLength(folder) + REST_BYTES <= SOCKET_PATH_MAX ? folder : '/tmp';

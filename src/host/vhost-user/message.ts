@@ -1,4 +1,4 @@
-/** Requests that the relay looks at, or makes (vhost-user specification, front-end message types). */
+/** Requests that the relay handles itself (vhost-user specification, front-end message types). */
 export const Request = {
   GetFeatures: 1,
   SetFeatures: 2,
@@ -24,7 +24,7 @@ export const MAX_PAYLOAD_BYTES = 4096;
 /** No message has more descriptors: the limit of rust-vmm's `vhost`. QEMU sends 8 at most. */
 export const MAX_DESCRIPTORS = 32;
 
-/** A message with the descriptors that came with it, which belong to the function that takes the message. */
+/** A message with its descriptors, which belong to the function that takes the message. */
 export interface Message {
   readonly request: number;
   readonly flags: number;
@@ -32,7 +32,7 @@ export interface Message {
   readonly fds: readonly number[];
 }
 
-/** The bytes of a message. */
+/** Encodes a message. */
 export function encode({ request, flags, payload }: Message): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32LE(request, 0);
@@ -41,22 +41,22 @@ export function encode({ request, flags, payload }: Message): Buffer {
   return Buffer.concat([header, payload]);
 }
 
-/** Whether the front-end waits for an acknowledgement. */
+/** Returns whether the front-end waits for an acknowledgement. */
 export function needsReply({ flags }: Message): boolean {
   return (flags & NEED_REPLY) !== 0;
 }
 
-/** The same message for which no acknowledgement is sent. */
+/** Returns the message without the request for an acknowledgement. */
 export function withoutReply(message: Message): Message {
   return { ...message, flags: message.flags & ~NEED_REPLY };
 }
 
-/** A request without a payload. */
-export function ask(request: number): Message {
+/** Makes a request without a payload. */
+export function makeRequest(request: number): Message {
   return { request, flags: VERSION, payload: Buffer.alloc(0), fds: [] };
 }
 
-/** The acknowledgement of a request that was done. */
+/** Makes the acknowledgement of a request. */
 export function acknowledge({ request }: Message): Message {
   return { request, flags: VERSION | REPLY, payload: Buffer.alloc(8), fds: [] };
 }

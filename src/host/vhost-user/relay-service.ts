@@ -6,23 +6,32 @@ import { closeAll } from '../../native/descriptor-passing.ts';
 import type { BackEndConnections } from './back-end-connections.ts';
 import { loadChannelCalls, openChannel, type Channel, type ChannelCalls } from './channel.ts';
 import { makeFrontEndSocket, type FrontEndSocket, type Owner } from './front-end-socket.ts';
-import { ask, Request } from './message.ts';
+import { makeRequest, Request } from './message.ts';
 import { relayMessages } from './relay.ts';
 
 const log = limitLog(createLog('vhost-user'), 'vhost-user back-ends');
 
-/** How often QEMU's socket is tried, in milliseconds. */
-const LOOK_MS = 20;
+/*
+ * The connection between QEMU and vhost-user back-ends of other programs: a relay in the VMM, which survives the restart of a
+ * back-end and corrects the order of messages that back-ends on rust-vmm's `vhost` need.
+ *
+ * States of a relay: QEMU starts -> a back-end is connected and answers -> messages are relayed until one side closes -> the next
+ * back-end, as long as QEMU runs. Invariants: QEMU gets a connection only once a back-end answers, as it blocks until it is
+ * answered. Only the VMM can connect to QEMU's socket. At most one message of each side is kept, and no descriptor stays here.
+ */
 
-/** How long QEMU may take to end after it has ended a connection before that is looked at, in milliseconds. */
+/** Interval of the attempts to connect to QEMU's socket, in milliseconds. */
+const RETRY_MS = 20;
+
+/** Delay between the end of a connection and the check whether QEMU has exited, in milliseconds. */
 const SETTLE_MS = 100;
 
 /** How long a back-end may take to answer its first request, in milliseconds. */
 const ANSWER_MS = 10_000;
 
-/** The VMM's place between QEMU and the back-ends of one device. */
+/** A relay between QEMU and the back-ends of one device. */
 export interface RelayService {
-  /** path of the socket that QEMU is to listen on */
+  /** path of the socket on which QEMU must listen */
   readonly frontEnd: string;
   /** Ends all connections. */
   readonly stop: () => Promise<void>;
@@ -32,17 +41,17 @@ interface Options {
   /** of the device, for the log */
   readonly name: string;
   readonly backEnds: BackEndConnections;
-  /** a connection that is there; without it the back-end is connected to when QEMU listens */
+  /** an existing connection; without it the back-end is connected to when QEMU listens */
   readonly first: number | undefined;
   /** the user that QEMU runs as; undefined: the VMM's */
   readonly owner: Owner | undefined;
-  /** the device is not made for another connection after the first one */
+  /** the device does not support another connection after the first one */
   readonly once?: boolean;
-  /** {@link ANSWER_MS} unless given */
+  /** default: {@link ANSWER_MS} */
   readonly answerMs?: number;
 }
 
-/** Starts to relay between QEMU and back-ends: when one has gone, the next one gets a connection to QEMU. */
+/** Starts to relay between QEMU and back-ends: when one has closed its connection, the next one gets a connection to QEMU. */
 export async function startRelay(options: Options): Promise<RelayService> {
   const calls = await loadChannelCalls();
   const socket = await makeFrontEndSocket(options.owner).catch((error: unknown) => {
@@ -69,10 +78,10 @@ interface Serving {
   readonly signal: AbortSignal;
 }
 
-/** Many back-ends serve one connection and end with it, so the first one is made when QEMU is there to use it. */
+/** Many back-ends serve one connection and exit with it, so the first connection is made when QEMU can use it. */
 async function serve({ first, ...options }: Options, serving: Serving): Promise<void> {
   const { socket, signal } = serving;
-  while (!signal.aborted && !socket.isHeld()) await pause(LOOK_MS, signal);
+  while (!signal.aborted && !socket.isHeld()) await pause(RETRY_MS, signal);
   socket.hide();
   for (let next = first; ; next = undefined) {
     const backEnd = next ?? (signal.aborted ? undefined : await options.backEnds.next(signal));
@@ -111,11 +120,11 @@ async function serveOne(
   return isServed;
 }
 
-/** QEMU stands still until it is answered: it gets no connection to a back-end that does not. */
+/** Checks that a back-end answers: QEMU would block until it is answered. */
 async function answers(backEnd: Channel, answerMs: number): Promise<boolean> {
   const timer = setTimeout(() => backEnd[Symbol.dispose](), answerMs);
   try {
-    if (!(await backEnd.send(ask(Request.GetFeatures)))) return false;
+    if (!(await backEnd.send(makeRequest(Request.GetFeatures)))) return false;
     const reply = await backEnd.receive();
     closeAll(reply?.fds ?? []);
     return reply?.request === Request.GetFeatures;
@@ -124,12 +133,12 @@ async function answers(backEnd: Channel, answerMs: number): Promise<boolean> {
   }
 }
 
-/** @returns a connection to QEMU; undefined where `signal` ended the wait or QEMU has ended */
+/** @returns a connection to QEMU; undefined where `signal` cancelled the wait or QEMU has exited */
 async function untilConnected(socket: FrontEndSocket, signal: AbortSignal): Promise<number | undefined> {
   while (!signal.aborted && socket.isHeld()) {
     const fd = socket.connect();
     if (fd >= 0) return fd;
-    await pause(LOOK_MS, signal);
+    await pause(RETRY_MS, signal);
   }
   return undefined;
 }

@@ -3,12 +3,12 @@ import type { Channel } from './channel.ts';
 import { createRingEnables } from './ring-enables.ts';
 import type { Message } from './message.ts';
 
-/** Messages that are passed on before the event loop gets its turn: a back-end may send without an end. */
+/** Messages that are passed on before other work of the event loop: a back-end may send without end. */
 const BATCH = 32;
 
 /**
- * Passes messages on between QEMU and a back-end until one of them ends the connection; then both are closed. Rejects with what
- * broke the protocol. At most one message of each side is kept.
+ * Passes messages on between QEMU and a back-end until one of them ends the connection; then both are closed. Rejects with the
+ * violation of the protocol. At most one message of each side is kept.
  */
 export async function relayMessages(frontEnd: Channel, backEnd: Channel): Promise<void> {
   const route = createRingEnables();

@@ -7,7 +7,7 @@ import {
   type Message,
 } from './message.ts';
 
-/** Where the messages go that a message of the front-end leads to. */
+/** Messages that follow from a message of the front-end, by their destination. */
 export interface Routed {
   readonly toBackEnd: readonly Message[];
   readonly toFrontEnd: readonly Message[];
@@ -30,7 +30,7 @@ export function createRingEnables(): (message: Message) => Routed {
     if (request === Request.ResetOwner || request === Request.ResetDevice) isNegotiated = false;
     if (request !== Request.SetFeatures || payload.length !== 8) return pass(message);
     isNegotiated = (payload.readBigUInt64LE(0) & PROTOCOL_FEATURES) !== 0n;
-    // without the feature all rings are enabled from the start, and no request may do it
+    // without the feature all rings are enabled from the start, and no request may enable them
     const enables = isNegotiated ? [...held.values()] : [];
     held.clear();
     return { toBackEnd: [message, ...enables], toFrontEnd: [] };

@@ -5,50 +5,50 @@ import { probeSocket } from '../../native/socket-probe.ts';
 import { checkPathLength } from '../../native/unix-socket.ts';
 import { statPath } from '../../util/path-calls.ts';
 
-/** How long a back-end gets to make its socket, and how often it is looked for, in milliseconds: the original's. */
-const PATIENCE_MS = 60_000;
-const LOOK_MS = 100;
+/** Deadline for a back-end to create its socket, and interval of the checks, in milliseconds: those of Cloud Hypervisor. */
+const DEADLINE_MS = 60_000;
+const RETRY_MS = 100;
 
 interface WaitOptions {
-  /** ends the wait */
+  /** cancels the wait */
   readonly signal: AbortSignal;
   /** in milliseconds */
   readonly patience?: number;
-  /** Called when a wait begins, with what is missing; its result is disposed of when the wait ends. */
+  /** Called when a wait begins, with the reason; its result is disposed of when the wait ends. */
   readonly onWait?: (text: string) => Disposable;
 }
 
 /**
- * Waits until a back-end listens on a UNIX socket, without connecting: many back-ends serve one client and end
+ * Waits until a back-end listens on a UNIX socket, without connecting: many back-ends serve one client and exit
  * with it.
- * Rejects with the path and the reason where the time is over or the signal ends it, and at once where waiting
- * cannot help (no socket, no right to use it).
+ * Rejects with the path and the reason after the deadline or when the signal is aborted, and at once where waiting
+ * cannot help (the path is no socket, or may not be used).
  */
 export async function waitForListener(
   path: string,
-  { signal, patience = PATIENCE_MS, onWait }: WaitOptions,
+  { signal, patience = DEADLINE_MS, onWait }: WaitOptions,
 ): Promise<void> {
   checkPathLength(path);
   await loadLibc();
-  const look = async (): Promise<string | undefined> => (await whatIsWrong(path)) ?? whyUnheard(path);
-  let missing = await look();
+  const check = async (): Promise<string | undefined> => (await whyMissing(path)) ?? whyNotListening(path);
+  let missing = await check();
   if (missing === undefined) return;
   const end = performance.now() + patience;
   using _waiting = onWait?.(`${path}: ${missing} yet (${patience / 1000} s at most)`);
   while (missing !== undefined) {
     if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
     const reason = missing;
-    await delay(LOOK_MS, undefined, { signal }).catch((cause: unknown) => {
+    await delay(RETRY_MS, undefined, { signal }).catch((cause: unknown) => {
       throw new Error(`${path}: ${reason}; the wait for it was ended`, { cause });
     });
-    missing = await look();
+    missing = await check();
   }
-  // a socket that has only just come may be bound and not listened on yet
-  await delay(LOOK_MS);
+  // a new socket may be bound and not listened on yet
+  await delay(RETRY_MS);
 }
 
 /** @returns why the socket cannot be reached, with the path where waiting cannot help */
-function whyUnheard(path: string): string | undefined {
+function whyNotListening(path: string): string | undefined {
   try {
     return probeSocket(path);
   } catch (error) {
@@ -56,8 +56,8 @@ function whyUnheard(path: string): string | undefined {
   }
 }
 
-/** @returns why to wait on; undefined where there is a socket */
-async function whatIsWrong(path: string): Promise<string | undefined> {
+/** @returns why to continue waiting; undefined where there is a socket */
+async function whyMissing(path: string): Promise<string | undefined> {
   try {
     if ((await statPath(path)).isSocket()) return undefined;
   } catch (error) {

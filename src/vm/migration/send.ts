@@ -64,7 +64,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     link.send(offer);
     const { refused } = parseAnswer(await link.receive(ANSWER_MS));
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
-    const fd = await link.take();
+    const fd = await link.detach();
     emit(lifecycleEvent('pausing'));
     isAccepted = true;
     const options: SendOptions = {

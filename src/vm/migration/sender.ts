@@ -43,7 +43,7 @@ export async function acceptSender(
     },
     accept: () => {
       const ready: Answer = {};
-      return link.take(ready);
+      return link.detach(ready);
     },
     refuse: (error) => {
       const answer: Answer = { refused: errorChain(error) };

@@ -3,7 +3,7 @@
 // one after the other. It says what its rings are like.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
-import { libc } from '../../src/native/libc.ts';
+import { libc, loadLibc } from '../../src/native/libc.ts';
 import { allocate } from '../../src/native/memory.ts';
 import { Chain } from '../../src/backends/vhost-user/descriptor-chain.ts';
 import type { Device, RunningQueue, Start } from '../../src/backends/vhost-user/device.ts';
@@ -112,6 +112,7 @@ function serve(fd: number, address: string, queues: number): void {
 }
 
 const [how = '', path = '', address = '', queues = ''] = process.argv.slice(2);
+await loadLibc();
 const listener = how === 'connect' ? undefined : await listenAtPath(path);
 for (;;) {
   const fd = await connection(() => (listener === undefined ? connectTo(path) : acceptFrom(listener.fd)));

@@ -140,7 +140,7 @@ test('a larger body gets its answer even when the client sends it all before it 
   await client.expectEnd();
 });
 
-test('a chunked body is refused when it has grown too large; what follows is not done', async () => {
+test('a chunked body that becomes too large is refused; later requests are not handled', async () => {
   const log: string[] = [];
   await using server = await TestServer.start(stubEndpoints(log));
   using client = server.client();
@@ -173,7 +173,7 @@ for (const [what, body, message] of [
   });
 }
 
-test('a client that goes away mid-request or mid-answer does no harm', async () => {
+test('a client that disconnects within a request or a reply does no harm', async () => {
   const gate = new Gate();
   await using server = await TestServer.start(
     new Map([...stubEndpoints(), ['vm.held', held('refused', gate)], ['vm.late', held('required', gate)]]),

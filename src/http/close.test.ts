@@ -30,7 +30,7 @@ test('close removes the socket file and ends idle connections and half requests'
   await Promise.all([idle.expectEnd(), half.expectEnd(), body.expectEnd()]);
 });
 
-test('the request that closes the server gets its answer, what waits behind it is not done', async () => {
+test('the request that closes the server gets its reply; queued requests are not handled', async () => {
   const log: string[] = [];
   let closed: Promise<void> | undefined;
   const shutdown = endpoint('PUT', 'ignored', async () => {
@@ -93,7 +93,7 @@ test('hung handlers and clients that do not read delay the close up to its deadl
   await stuck.expectEnd();
 });
 
-test('closing while a refused client lingers does not cut off what it was told', async () => {
+test('closing the server does not cut off the last reply to a refused client', async () => {
   await using server = await TestServer.start();
   using client = server.client();
   client.send('garbage\r\n\r\n');

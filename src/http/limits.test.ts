@@ -59,7 +59,7 @@ test('descriptors in a head that never ends are bounded, and closed with the ref
   }
 });
 
-test('many connections with descriptors in unfinished heads leave room for others', async () => {
+test('many connections with descriptors in unfinished heads leave descriptors for others', async () => {
   await using server = await TestServer.start();
   const clients = Array.from({ length: 20 }, () => server.client());
   for (const client of clients) await sendMany(client, UNFINISHED);
@@ -69,7 +69,7 @@ test('many connections with descriptors in unfinished heads leave room for other
   for (const client of clients) client[Symbol.dispose]();
 });
 
-test('a request may come with as many descriptors as its networks have queues', async () => {
+test('a request may carry as many descriptors as its networks have queues', async () => {
   await using server = await TestServer.start();
   using client = server.client();
   await sendMany(client, GET_PING);
@@ -96,7 +96,7 @@ test('an unfinished head is answered in time; idle connections stay open', async
   await idle.send(GET_PING).expect(golden(200, PING));
 });
 
-test('of too many connections the oldest that never asked makes room; those in use are kept', async () => {
+test('of too many connections the oldest without a request is closed; those in use are kept', async () => {
   await using server = await TestServer.start();
   const most = Math.floor(Math.min(1024, descriptorLimit() / 4));
   using used = server.client();
@@ -114,7 +114,7 @@ test('of too many connections the oldest that never asked makes room; those in u
   for (const client of silent) client[Symbol.dispose]();
 });
 
-test('where all connections are in use, a further one is told so', async () => {
+test('where all connections are in use, a further one gets an error', async () => {
   await using server = await TestServer.start();
   const most = Math.floor(Math.min(1024, descriptorLimit() / 4));
   const clients: RawClient[] = [];

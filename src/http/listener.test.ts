@@ -93,7 +93,7 @@ test('a socket left behind is replaced, one that is still served is not, and is 
   await expectPing(path);
 });
 
-test('what is not a socket is left alone', async () => {
+test('a file that is not a socket is left alone', async () => {
   using dir = new TempDir();
   const file = join(dir.path, 'file');
   writeFileSync(file, 'precious');

@@ -112,7 +112,7 @@ test('64 clients, each beside one that sends half a request and waits', async ()
   for (const client of [...slow, ...clients]) client[Symbol.dispose]();
 });
 
-test('nothing that waits is begun once its client has gone', async () => {
+test('queued requests of a disconnected client are not begun', async () => {
   const gate = new Gate();
   const log: string[] = [];
   await using server = await TestServer.start(traced({ 'vm.boot': gate }, log));

@@ -25,7 +25,7 @@ for (const verb of ['POST', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']) {
   });
 }
 
-test('HEAD is told the verb without a body', async () => {
+test('HEAD gets the method without a body', async () => {
   await using api = await server();
   using client = api.client();
   const head = golden(405).replace('\r\n\r\n', '\r\nAllow: PUT\r\n\r\n');

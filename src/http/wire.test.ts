@@ -79,7 +79,7 @@ test('the content type and the host are never asked for', async () => {
   await client.expect(golden(200, '[1]'));
 });
 
-test('HTTP/1.0, which keeps a connection only when told to', async () => {
+test('HTTP/1.0 keeps a connection only on request', async () => {
   await using server = await TestServer.start();
   using client = server.client();
   client.send('PUT /api/v1/vm.boot HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n');

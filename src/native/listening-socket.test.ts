@@ -146,7 +146,7 @@ test('the file of another that took the place is left alone', async () => {
   assert.equal(existsSync(path), false);
 });
 
-test('the file goes with process.exit', async () => {
+test('process.exit removes the file', async () => {
   using folder = new Folder();
   const path = folder.socket();
   const child = startListener(path, 'process.exit(3)');
@@ -161,7 +161,7 @@ test('a mode that is asked for is there before anybody can connect', async () =>
   end(socket);
 });
 
-test('what is not a socket, and a folder that is not there, are named', async () => {
+test('the error names a file that is not a socket, and a missing folder', async () => {
   using folder = new Folder();
   const path = folder.socket();
   writeFileSync(path, 'precious');

@@ -146,7 +146,7 @@ async function readToEnd(fd: number): Promise<[string, number]> {
   return [text.slice(-100), text.split('\n').filter((line) => line.startsWith('x')).length];
 }
 
-test('a reader that has gone is no failure', async () => {
+test('the end of a reader is no failure', async () => {
   const ends = openPipe();
   closeSync(ends.read);
   const output = createOutput(ends.written);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createByteQueue, dropOldest } from './byte-queue.ts';
 
-test('bytes come out in the order in which they went in, across blocks', () => {
+test('bytes keep their order across blocks', () => {
   const queue = createByteQueue();
   const all = Buffer.from(Array.from({ length: 200_000 }, (_, i) => (i * 7) % 251));
   for (let i = 0; i < all.length; i += 777) queue.push(all.subarray(i, i + 777));

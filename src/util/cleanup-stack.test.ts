@@ -39,7 +39,7 @@ test('a release that fails keeps no other resource and hides no error', async ()
   assert.deepEqual(released, ['first']);
 });
 
-test('resources that were given to another owner are not released', async () => {
+test('resources that were moved to another owner are not released', async () => {
   const { released, sync } = recorder();
   const stack = createCleanupStack();
   stack.use(sync('first'));

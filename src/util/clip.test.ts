@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { clip, ITEMS_SHOWN, joinSome, MESSAGE_MAX, preview, VALUE_MAX } from './clip.ts';
 
-test('a long text keeps its start and tells its length, within the bound', () => {
+test('a long text keeps its start and states its length, within the limit', () => {
   assert.equal(clip('short'), 'short');
   assert.equal(clip('x'.repeat(MESSAGE_MAX)).length, MESSAGE_MAX);
   const clipped = clip('x'.repeat(2_000_000));
@@ -10,7 +10,7 @@ test('a long text keeps its start and tells its length, within the bound', () =>
   assert.equal(clipped.length, MESSAGE_MAX);
 });
 
-test('of many items the first are told, and how many more there are', () => {
+test('of many items the first are listed, and the number of the others', () => {
   const items = Array.from({ length: ITEMS_SHOWN + 7 }, (_, i) => `item ${i}`);
   assert.equal(joinSome(items.slice(0, 2), '; '), 'item 0; item 1');
   assert.match(joinSome(items, '; '), new RegExp(`^item 0; .*; item ${ITEMS_SHOWN - 1}; and 7 more$`));

@@ -17,7 +17,7 @@ function logged(isTerminal: boolean, act: () => void): string {
   return text.replaceAll(/: [\d.]+m?s: /g, ': ');
 }
 
-test('a wait is told at once, and a terminal gets a dot a second until it ends', () => {
+test('a wait is logged at once, and a terminal gets a dot a second until it ends', () => {
   const text = logged(true, () => {
     const waiting = logWaiting('fs', 'fs _fs0: /x');
     mock.timers.tick(2500);

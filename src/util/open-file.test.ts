@@ -156,7 +156,7 @@ test('calls are not started any more where they would take the last threads', as
   assert.equal(hasHangingCalls(), false);
 });
 
-test('what waits for a file system is given up a second after the VM is to end', async () => {
+test('a call on a file system is cancelled one second after the VM shuts down', async () => {
   let answer: () => void = () => undefined;
   const call = (): Promise<void> => new Promise((resolve) => (answer = resolve));
   const asked = beforeDeadline('/mnt/dead', call, { deadlineMs: 3_600_000 });

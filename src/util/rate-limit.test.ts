@@ -8,7 +8,7 @@ function mockTimers({ mock }: TestContext): (ms: number) => void {
   return (ms) => mock.timers.tick(ms);
 }
 
-test('as many pass in an interval as the limit says, and the others are counted', () => {
+test('calls up to the limit of an interval pass, and the others are counted', () => {
   let time = 0;
   const limiter = createLimiter({ most: 2, intervalMs: 100 }, () => time);
   assert.deepEqual(
@@ -25,7 +25,7 @@ test('as many pass in an interval as the limit says, and the others are counted'
   assert.equal(limiter.remaining(), 100);
 });
 
-test('the number of dropped calls is told once, at the end of the interval', (context) => {
+test('the number of dropped calls is reported once, at the end of the interval', (context) => {
   const tick = mockTimers(context);
   const acted: number[] = [];
   const dropped: number[] = [];
@@ -54,7 +54,7 @@ test('calls within the limit bring no line about dropped ones', (context) => {
   assert.deepEqual(dropped, []);
 });
 
-test('a limited log limits each level by itself and says what the dropped lines were about', (context) => {
+test('a limited log limits each level separately and names the subject of dropped lines', (context) => {
   const tick = mockTimers(context);
   const lines: string[] = [];
   const at = (level: string) => (message: string) => void lines.push(`${level} ${message}`);

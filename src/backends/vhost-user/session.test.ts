@@ -189,7 +189,7 @@ function withDescriptors(use: (memory: number, kick: number) => void): void {
   libc().close(kick);
 }
 
-test('a front-end that begins as QEMU does starts the device, pauses it, goes on, and ends', () => {
+test('a front-end that behaves as QEMU starts the device, pauses it, resumes it and disconnects', () => {
   withDescriptors((memory, kick) => {
     const requests = startRequests(memory, kick);
     const seen = withSession(function* (bench) {
@@ -212,7 +212,7 @@ test('a front-end that begins as QEMU does starts the device, pauses it, goes on
   });
 });
 
-test('the device starts when the last of what it needs is there, in whatever order', () => {
+test('the device starts with the last parameter that it needs, in any order', () => {
   withDescriptors((memory, kick) => {
     const requests = startRequests(memory, kick);
     for (const order of [requests.toReversed(), [...requests.slice(5), ...requests.slice(0, 5)]]) {
@@ -222,7 +222,7 @@ test('the device starts when the last of what it needs is there, in whatever ord
   });
 });
 
-test('one that has gone may come again, and begins from nothing', () => {
+test('a front-end that reconnects starts a new device', () => {
   withDescriptors((memory, kick) => {
     for (let life = 0; life < 3; life++) {
       const seen = withSession((bench) => start(bench, startRequests(memory, kick)));
@@ -258,7 +258,7 @@ test('a second session of the same driver continues at the rings, and resets not
   });
 });
 
-test('memory that cannot be is refused, and the connection goes on', () => {
+test('invalid memory is refused, and the connection continues', () => {
   const bad: readonly (readonly [string, Uint8Array, number])[] = [
     ['beyond its file', table([[0n, BigInt(RAM) + 1n, USER, 0n]]), 1],
     ['its offset beyond its file', table([[0n, 4096n, USER, BigInt(RAM)]]), 1],

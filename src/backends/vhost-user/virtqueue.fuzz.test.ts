@@ -99,7 +99,7 @@ test('a chain of buffers to read and to write, directly and by a table', () => {
   assert.equal(ring.pop(chain), true, 'what is given back is there again');
 });
 
-test('interrupts and kicks come at the indices that were asked for', () => {
+test('interrupts and kicks occur at the requested indices', () => {
   using guest = bench();
   const ring = guest.ring(PLAIN);
   const event = (index: number): void => guest.ram.setUint16(AVAILABLE + 4 + SIZE * 2, index, true);

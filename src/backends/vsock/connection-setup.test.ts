@@ -31,7 +31,7 @@ async function portsAsked(round: (path: string) => void): Promise<number[]> {
   return ports;
 }
 
-test('programs that go before their greeting is whole keep no place', async () => {
+test('programs that disconnect before their CONNECT line is whole free their slot', async () => {
   const ports = await portsAsked((path) => {
     const fd = connectTo(path);
     writeSync(fd, 'CONN');
@@ -40,7 +40,7 @@ test('programs that go before their greeting is whole keep no place', async () =
   assert.deepEqual(ports, [5]);
 });
 
-test('programs that stay and say nothing make room for those that come later', async () => {
+test('programs without a CONNECT line are replaced by later ones', async () => {
   const silent: number[] = [];
   const ports = await portsAsked((path) => silent.push(connectTo(path)));
   for (const fd of silent) libc().close(fd);

@@ -93,7 +93,7 @@ const size = oneof(nat(100), nat(5000), nat(MOST));
 const step = record({ writes: size, reads: size, sends: size, grants: size });
 const windows = oneof(constantFrom(1, 43, 4052, 4096, 65_536, 262_144), nat(300_000));
 
-test('each end of a stream reads what the other wrote, within the room that there is', async () => {
+test('each end of a stream reads the bytes of the other, within its credit', async () => {
   const block = allocate(MOST + 16);
   await check(
     asyncProperty(windows, array(step, { maxLength: 120, size: 'max' }), async (window, steps) => {

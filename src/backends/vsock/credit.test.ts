@@ -28,7 +28,7 @@ function after(window: number, bytes: number): Credit {
   return credit;
 }
 
-test('whoever keeps to what is sendable never has more on the way than the guest has room for', () => {
+test('a sender within its credit never has more in flight than the guest’s buffer holds', () => {
   const step = record({
     window: nat(300_000),
     taken: nat(100_000),
@@ -56,7 +56,7 @@ test('whoever keeps to what is sendable never has more on the way than the guest
   );
 });
 
-test('whatever a guest says about its room, what is sendable is between nothing and that room', () => {
+test('for any announcement of a guest, the credit is between 0 and its buffer size', () => {
   check(
     property(count, array(tuple(count, count, count), { maxLength: 60, size: 'max' }), (start, claims) => {
       const credit = after(1024, start);
@@ -73,7 +73,7 @@ test('whatever a guest says about its room, what is sendable is between nothing 
   );
 });
 
-test('what the guest sends is taken exactly as far as our room goes, also where counters wrap', () => {
+test('data of the guest is accepted exactly up to the buffer size, also where counters wrap', () => {
   const window = 65_536;
   const step = record({ bytes: nat(40_000), leaves: nat(60_000) });
   check(
@@ -92,7 +92,7 @@ test('what the guest sends is taken exactly as far as our room goes, also where 
   );
 });
 
-test('the guest is told of its room before it has to wait, and not for every byte', () => {
+test('the guest gets a credit update before it has to wait, and not for every byte', () => {
   check(
     property(count, array(nat(10_000), { minLength: 1, maxLength: 60, size: 'max' }), (start, parts) => {
       const window = 65_536;

@@ -37,7 +37,7 @@ const packet = record({
   bytes: constantFrom(0, 0, 1, 100, BUFFER_BYTES - HEADER_BYTES),
 });
 
-test('hostile packets are answered with right ones, and a stream of another still comes about', async () => {
+test('hostile packets get valid replies, and another stream can still be opened', async () => {
   await check(
     asyncProperty(array(packet, { minLength: 1, maxLength: 40 }), async (packets) => {
       using guest = await bench();
@@ -70,7 +70,7 @@ function checkAnswer({ sourceCid, targetCid, type, op }: Header): void {
   assert.ok(KNOWN_OPS.includes(op), `op ${op}`);
 }
 
-test('a guest gets no more than it says it has room for, whatever it says', async () => {
+test('a guest gets no more data than its announced credit', async () => {
   const claim = record({ window: edge, forwarded: edge });
   await check(
     asyncProperty(array(claim, { maxLength: 12 }), async (claims) => {
@@ -101,7 +101,7 @@ test('a guest gets no more than it says it has room for, whatever it says', asyn
   );
 });
 
-test('more than it was given room for ends the stream with a reset', async () => {
+test('data beyond the credit ends the stream with a reset', async () => {
   using guest = await bench();
   const ports = { sourcePort: GUEST_PORT, targetPort: LISTENED_PORT };
   const steps = function* (): Generator<void> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startVsock } from './service.ts';
 
-test('a device whose thread has ended is asked in vain, and says so at once', async () => {
+test('a call to a device whose thread has exited fails at once', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'vsock-'));
   try {
     const socket = join(folder, 'a, "b" é');

@@ -37,7 +37,7 @@ const part = ({ view }: Block, from: number, bytes: number): Buffer =>
 const bytes = oneof(nat(5000), nat(MOST));
 const step = record({ add: bytes, flush: constantFrom(true, true, false), take: bytes });
 
-test('bytes come out as they went in, however they are split and however slow the reader is', () => {
+test('bytes are unchanged, for any split and any speed of the reader', () => {
   const [source, target, vectors] = [pattern(), allocate(MOST), allocate(32)];
   check(
     property(
@@ -82,7 +82,7 @@ test('bytes come out as they went in, however they are split and however slow th
   for (const block of [source, target, vectors]) block.free();
 });
 
-test('more than there is room for is refused and changes nothing', () => {
+test('bytes beyond the size are refused and change nothing', () => {
   const [source, vectors] = [allocate(8192), allocate(32)];
   check(
     property(nat({ max: 4096 }), nat({ max: 5000 }), (first, more) => {

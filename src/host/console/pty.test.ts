@@ -41,7 +41,7 @@ function numbered(length: number): Buffer {
   );
 }
 
-test('bytes go through a PTY unchanged, both ways, and a reader may come late', async () => {
+test('bytes pass a PTY unchanged in both directions, also for a late reader', async () => {
   using opened = await open();
   const { pty } = opened;
   assert.ok(statSync(pty.path).isCharacterDevice());
@@ -81,7 +81,7 @@ test('a client that has the PTY open and does not read for long loses nothing', 
   assert.ok(seen.equals(all), `${seen.length} of ${all.length} bytes`);
 });
 
-test('a guest is held back where 16 MiB wait, until the client has read on or gone', async () => {
+test('a guest is held back at 16 MiB, until the client reads or disconnects', async () => {
   using opened = await open();
   const { pty } = opened;
   for (const act of ['reads', 'goes'] as const) {

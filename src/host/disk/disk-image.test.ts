@@ -246,7 +246,7 @@ test('a backing file that a guest may have named is not opened unless any is all
   await assert.rejects(inspect(split, { anyBackingFile: true }), /keeps its data in another file/);
 });
 
-test('what a declared format is not is refused; a FIFO and a folder are no images', async () => {
+test('a file of another format than declared is refused, as are a FIFO and a folder', async () => {
   await assert.rejects(inspect(place('a.raw'), { format: 'Qcow2' }), /a\.raw: is no Qcow2 image/);
   await assert.rejects(inspect(place('a.qcow2'), { format: 'Vhdx' }), /is no Vhdx image/);
   execFileSync('mkfifo', ['--', place('fifo')]);

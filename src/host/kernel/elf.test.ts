@@ -39,7 +39,7 @@ function elf(notes: readonly Note[], machine = 62): Buffer {
   return file;
 }
 
-test('Linux is told by the notes of its build, whatever their order', async () => {
+test('Linux is recognized by the notes of its build, in any order', async () => {
   const linux: Note = { owner: 'Linux\0', type: 256 };
   assert.deepEqual(await readPvhKernel(reader(elf([linux, PVH]))), { isLinux: true, entry: 0x100_0a30 });
   assert.deepEqual(await readPvhKernel(reader(elf([PVH, linux]))), { isLinux: true, entry: 0x100_0a30 });

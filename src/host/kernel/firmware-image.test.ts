@@ -16,7 +16,7 @@ function image(bytes: number, head: readonly number[] = [0xff]): Buffer {
   return file;
 }
 
-test('a ROM is of whole 64 KiB, anything else of whole 4 KiB goes into flash', () => {
+test('a multiple of 64 KiB is a ROM, any other multiple of 4 KiB is flash', () => {
   for (const kib of [64, 128, 256, 1024, 1920, 2048, 4096, 8192])
     assert.equal(formOf(image(kib * 1024)), 'rom');
   for (const kib of [4, 60, 260, 3568]) assert.equal(formOf(image(kib * 1024)), 'flash');
@@ -29,7 +29,7 @@ test('an image that begins as something else of two bytes does is still firmware
   assert.equal(formOf(bootable), 'rom');
 });
 
-test('what is no firmware is named', () => {
+test('the kind of a file that is no firmware is named', () => {
   const at = (text: string, place = 0): Buffer => {
     const file = Buffer.alloc(65_536);
     file.write(text, place, 'latin1');

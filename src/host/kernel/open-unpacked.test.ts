@@ -110,7 +110,7 @@ test('a file is unpacked once, into a private folder, under the digests of both 
   );
 });
 
-test('a file that changed is unpacked anew, and a copy of one is found by its content', async () => {
+test('a changed file is unpacked again, and a copy is found by its content', async () => {
   const { packed, cache, folder } = place();
   await take(packed, cache);
   writeFileSync(packed, 'something else');
@@ -121,7 +121,7 @@ test('a file that changed is unpacked anew, and a copy of one is found by its co
   assert.deepEqual({ content, calls }, { content: 'UNPACKED something else', calls: 0 });
 });
 
-test('what an entry was changed into is never used: it is found and replaced', async () => {
+test('a changed entry is never used: it is replaced', async () => {
   const attacker = join(root, 'attacker');
   writeFileSync(attacker, 'EVIL');
   const changes: Readonly<Record<string, (entry: string) => void>> = {
@@ -167,7 +167,7 @@ test('what an entry was changed into is never used: it is found and replaced', a
   assert.equal(existsSync(join(root, 'must not be made')), false);
 });
 
-test('an entry whose times alone changed is verified, not unpacked anew', async () => {
+test('an entry whose times alone changed is verified, not unpacked again', async () => {
   const { packed, cache } = place();
   await take(packed, cache);
   utimesSync(entryIn(cache), 1, 1);

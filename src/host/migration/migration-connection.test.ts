@@ -47,7 +47,7 @@ for (const [what, bytes, reason] of [
   });
 }
 
-test('one that connects and says nothing is not waited for for ever', async () => {
+test('a peer that connects and stays silent meets a deadline', async () => {
   const path = join(FOLDER, 'silent');
   const accepting = acceptMigration({ path }, NEVER);
   await appears(path);
@@ -56,7 +56,7 @@ test('one that connects and says nothing is not waited for for ever', async () =
   await assert.rejects(link.receive(20), /said nothing for 0\.02 s/);
 });
 
-test('who cannot meet says why, and a wait can be ended', async () => {
+test('a failed connection has its reason, and a wait can be cancelled', async () => {
   await assert.rejects(connectMigration({ path: join(FOLDER, 'none') }, NEVER), {
     message: 'no such file or directory',
   });

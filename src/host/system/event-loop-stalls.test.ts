@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { watchStalls } from './event-loop-stalls.ts';
 
-test('what holds up the event loop is told, in about its length', async () => {
+test('a stall of the event loop is reported with about its length', async () => {
   let longest = 0;
   using _watch = watchStalls((seconds) => (longest = Math.max(longest, seconds)));
   await delay(50);

@@ -26,7 +26,7 @@ function fakeSysfs() {
   return { root, at, add, bind, [Symbol.dispose]: () => rmSync(root, { recursive: true }) };
 }
 
-test('in a fake sysfs: each thing that a device lacks is told with what to do, until it is fit', async () => {
+test('in a fake sysfs: each fault of a device is named with its remedy', async () => {
   using sysfs = fakeSysfs();
   const nodes = sysfs.at('dev');
   const path = sysfs.at('bus/link');

@@ -101,7 +101,7 @@ test('a device that is not attached again has one connection, to the first back-
   }
 });
 
-test('where QEMU never comes, no back-end is connected to and nothing is left', async () => {
+test('without QEMU no back-end is connected to and nothing is left', async () => {
   const { own, backEnds, close } = await fakeBackEnds(1);
   const { frontEnd, stop } = await startRelay({
     name: 'net b',

@@ -39,7 +39,7 @@ test('a ring is enabled after the features are acknowledged, each ring as it was
   assert.deepEqual(route(features), onward(features), 'nothing is sent twice');
 });
 
-test('QEMU gets one acknowledgement, before the back-end has the message', () => {
+test('QEMU gets one acknowledgement, before the back-end gets the message', () => {
   const route = createRingEnables();
   const reply = message(Request.SetVringEnable, Buffer.alloc(8), VERSION | REPLY);
   assert.deepEqual(route(enable(0, 1, VERSION | NEED_REPLY)), { toBackEnd: [], toFrontEnd: [reply] });
@@ -54,7 +54,7 @@ test('where the feature is not acknowledged the rings are enabled without a mess
   assert.deepEqual(route(enable(0, 1)), nothing);
 });
 
-test('a reset takes the features back', () => {
+test('a reset clears the features', () => {
   for (const request of [Request.ResetDevice, Request.ResetOwner]) {
     const route = createRingEnables();
     const features = acknowledge(PROTOCOL_FEATURES);
@@ -65,7 +65,7 @@ test('a reset takes the features back', () => {
   }
 });
 
-test('a message that is too short is left to the back-end', () => {
+test('a message that is too short is passed to the back-end', () => {
   const route = createRingEnables();
   for (const request of [Request.SetVringEnable, Request.SetFeatures]) {
     const short = message(request, Buffer.alloc(4));

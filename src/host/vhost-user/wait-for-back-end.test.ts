@@ -25,7 +25,7 @@ function listen(path: string): Promise<Server & { clients: number }> {
   });
 }
 
-test('a back-end that comes late is waited for, and sees no client', () =>
+test('a late back-end is waited for, and gets no client', () =>
   inFolder(async (folder) => {
     const path = join(folder, 's'.repeat(107 - folder.length - 3));
     const waiting = waitForListener(path, { signal: never() });

@@ -44,7 +44,7 @@ export class Connection {
     // Node's HTTP server handles errors too, but no longer after a CONNECT
     socket.on('error', (error) => log.debug(`A connection failed: ${error.message}`));
     socket.once('surplus', (reason: string) => this.fail(new ProtocolError(400, reason)));
-    socket.once('close', () => this.#breaking.abort(new Error('The client has gone')));
+    socket.once('close', () => this.#breaking.abort(new Error('The client has closed the connection')));
   }
 
   /** the client has sent a whole request head at least once */

@@ -174,7 +174,7 @@ export async function sendDescriptors(
   throw new Error(`the descriptors ${fds.join(', ')} could not be sent: ${reason}`);
 }
 
-/** Waits until Node has written the bytes that come before. */
+/** Waits until Node has written earlier bytes. */
 async function flushed(stream: Duplex): Promise<void> {
   if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
 }

@@ -20,7 +20,7 @@ const log = createLog('socket');
  * - At the end the file is removed if it is still the one that was bound, also where the process exits without closing the socket.
  */
 
-/** Checks a path for faults that the kernel's errors do not tell apart. @throws with the reason alone */
+/** Checks a path for faults that the kernel's errors do not distinguish. @throws with the reason alone */
 export function checkSocketPath(path: string): void {
   if (path === '' || path.includes('\0')) throw new Error('it is not a path');
   const bytes = Buffer.byteLength(path);

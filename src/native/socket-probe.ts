@@ -4,8 +4,8 @@ import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, socketAddress } from './unix-socket.
 
 /**
  * Asks the kernel whether a process holds the socket at a path. A datagram socket cannot be connected to a stream socket, and
- * the reason of the refusal tells a socket that is held (bound, listening, with a full backlog, of a stopped process) from
- * one that a dead process left. The call never waits, and the process does not see it: a vhost-user back-end, a console or
+ * the reason of the refusal distinguishes a socket that is held (bound, listening, with a full backlog, of a stopped process)
+ * from one of a process that was killed. The call never waits, and the process does not see it: a vhost-user back-end, a console or
  * a migration would take a real connection for its client.
  * @returns why no process can be reached; undefined where the socket is held
  * @throws with the reason alone where the kernel refuses the call, or the socket is of another kind

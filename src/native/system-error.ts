@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { systemError } from '../util/errno.ts';
 import { libc } from './libc.ts';
 
-/** Values of errno that callers tell apart. */
+/** Values of errno that callers distinguish. */
 export const {
   EACCES,
   EAGAIN,

@@ -12,7 +12,7 @@ export function clip(text: string, most = MESSAGE_MAX): string {
   return `${text.slice(0, Math.max(0, most - note.length))}${note}`;
 }
 
-/** Joins the first items of a list, each clipped, and says how many are left out. */
+/** Joins the first items of a list, each clipped, and the number of the others. */
 export function joinSome(items: readonly string[], separator: string): string {
   const shown = items.slice(0, ITEMS_SHOWN).map((item) => clip(item, MESSAGE_MAX / ITEMS_SHOWN));
   const more = items.length - shown.length;

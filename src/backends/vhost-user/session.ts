@@ -39,7 +39,7 @@ const PROTOCOL_FEATURES =
   bit(ProtocolFeature.ResetDevice) |
   bit(ProtocolFeature.ConfigureMemSlots);
 
-/** In the payload of SET_VRING_KICK and _CALL: the ring's index, and that no descriptor comes with it. */
+/** In the payload of SET_VRING_KICK and _CALL: the ring's index, and a flag: there is no descriptor. */
 const VRING_INDEX_MASK = 0xffn;
 const VRING_NO_FD = 0x100n;
 

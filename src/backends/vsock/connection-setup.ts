@@ -127,7 +127,7 @@ export class ConnectionSetup {
     return this.#connections.count + this.#greeting.size + this.#attempts.size >= MAX_CONNECTIONS;
   }
 
-  /** Where all places are taken, the program that has said nothing for longest loses its place. */
+  /** At the limit of connections, closes the oldest one without a CONNECT line. */
   #limitPending(): void {
     const [oldest] = this.#greeting.keys();
     if (this.#isFull && oldest !== undefined) this.#reject(oldest);

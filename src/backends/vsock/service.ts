@@ -75,7 +75,7 @@ async function startDevice(
   let current = frontEnd;
   return {
     frontEnd,
-    past: async () => (await ask({ kind: 'tell' }, 'past')).past,
+    past: async () => (await ask({ kind: 'report' }, 'past')).past,
     renew: async (past) => {
       const { frontEnd: next } = await ask({ kind: 'renew', past }, 'renewed');
       closeSync(current);
@@ -110,7 +110,7 @@ type Reply<K extends FromWorker['kind']> = Extract<FromWorker, { kind: K }>;
 function reply<K extends FromWorker['kind']>(worker: Worker, kind: K): Promise<Reply<K>> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
-      worker.off('message', take).off('error', failed).off('exit', gone);
+      worker.off('message', take).off('error', failed).off('exit', exited);
       act();
     };
     const take = (message: FromWorker): void => {
@@ -118,8 +118,8 @@ function reply<K extends FromWorker['kind']>(worker: Worker, kind: K): Promise<R
       else if (message.kind === 'failed') settle(() => reject(new Error(message.message)));
     };
     const failed = (error: Error): void => settle(() => reject(error));
-    const gone = (): void => failed(new Error('the device has stopped'));
-    worker.on('message', take).on('error', failed).on('exit', gone);
+    const exited = (): void => failed(new Error('the device has stopped'));
+    worker.on('message', take).on('error', failed).on('exit', exited);
   });
 }
 

@@ -26,7 +26,7 @@ export interface HandoverState {
 export type ToWorker =
   | { readonly kind: 'stop' }
   /** requests the state for another device */
-  | { readonly kind: 'tell' }
+  | { readonly kind: 'report' }
   /**
    * requests a further connection: QEMU creates the device again, for a guest whose driver stays. `past` is the state of the
    * guest's previous device

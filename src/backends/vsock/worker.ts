@@ -21,7 +21,7 @@ function logToMain(): Log {
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 
-/** Runs the device in this thread until it is told to stop. */
+/** Runs the device in this thread until it receives `stop`. */
 function run({ cid, socket: path, listener }: VsockOptions): void {
   const log = logToMain();
   const wake = openEventfd();
@@ -60,7 +60,7 @@ function obey(message: ToWorker, { loop, device, sessions }: Parts): void {
   switch (message.kind) {
     case 'stop':
       return loop.stop();
-    case 'tell':
+    case 'report':
       return post({ kind: 'past', past: device.past });
     case 'renew':
       if (message.past !== undefined) device.follow(message.past);

@@ -2,7 +2,7 @@
  * The host's side of a guest's console: a PTY, a UNIX socket or the VMM's own terminal. Its owner is `vm/consoles.ts`, which
  * copies between it and QEMU's chardev.
  *
- * Invariants: no call blocks. Output is held back or dropped only as the limits below say. Input is read only while the guest takes it.
+ * Invariants: no call blocks. Output is held back or dropped only at the limits below. Input is read only while the guest reads it.
  * The guest never decides what is opened, and its bytes go to the reader unchanged.
  */
 

@@ -9,7 +9,7 @@ export interface FormatFacts {
   readonly driver: ImageLayer['driver'];
   /** size of the disk, in `bytes` */
   readonly bytes: number;
-  /** size of the disk that QEMU must be told, in `bytes`; undefined where QEMU finds it */
+  /** size of the disk that must be passed to QEMU, in `bytes`; undefined where QEMU reads it itself */
   readonly visible?: number;
   readonly backing?: Backing;
   /** see `Qcow2Header` */

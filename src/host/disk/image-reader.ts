@@ -39,7 +39,7 @@ interface Table {
 }
 
 /**
- * Checks that a table of a header is within its image: QEMU allocates what the header says, and QEMU 10.0 never returns
+ * Checks that a table of a header is within its image: QEMU allocates the sizes of the header, and QEMU 10.0 never returns
  * from an io_uring read that crosses the end of a file.
  * @throws naming the table
  */

@@ -85,7 +85,7 @@ async function attempt(tool: 'ip' | 'tc', words: readonly string[]): Promise<voi
   });
 }
 
-/** Returns the name of a TAP's helper: every VMM can tell from it whether the TAP exists. */
+/** Returns the name of a TAP's helper: every VMM can find out by it whether the TAP exists. */
 function helperOf(tap: string): string {
   return PREFIX + createHash('sha256').update(tap).digest('hex').slice(0, 10);
 }

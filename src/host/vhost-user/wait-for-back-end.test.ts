@@ -38,7 +38,7 @@ test('a late back-end is waited for, and gets no client', () =>
 test('each way of failing is named with the path', () =>
   inFolder(async (folder) => {
     const fails = (path: string, reason: RegExp) =>
-      assert.rejects(waitForListener(path, { signal: never(), patience: 150 }), (error: unknown) => {
+      assert.rejects(waitForListener(path, { signal: never(), deadlineMs: 150 }), (error: unknown) => {
         assert.ok(error instanceof Error && error.message.startsWith(`${path}: `), String(error));
         assert.match(error.message, reason);
         return true;

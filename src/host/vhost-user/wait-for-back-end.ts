@@ -13,7 +13,7 @@ interface WaitOptions {
   /** cancels the wait */
   readonly signal: AbortSignal;
   /** in milliseconds */
-  readonly patience?: number;
+  readonly deadlineMs?: number;
   /** Called when a wait begins, with the reason; its result is disposed of when the wait ends. */
   readonly onWait?: (text: string) => Disposable;
 }
@@ -26,17 +26,17 @@ interface WaitOptions {
  */
 export async function waitForListener(
   path: string,
-  { signal, patience = DEADLINE_MS, onWait }: WaitOptions,
+  { signal, deadlineMs = DEADLINE_MS, onWait }: WaitOptions,
 ): Promise<void> {
   checkPathLength(path);
   await loadLibc();
   const check = async (): Promise<string | undefined> => (await whyMissing(path)) ?? whyNotListening(path);
   let missing = await check();
   if (missing === undefined) return;
-  const end = performance.now() + patience;
-  using _waiting = onWait?.(`${path}: ${missing} yet (${patience / 1000} s at most)`);
+  const end = performance.now() + deadlineMs;
+  using _waiting = onWait?.(`${path}: ${missing} yet (${deadlineMs / 1000} s at most)`);
   while (missing !== undefined) {
-    if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${patience / 1000} s for it)`);
+    if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${deadlineMs / 1000} s for it)`);
     const reason = missing;
     await delay(RETRY_MS, undefined, { signal }).catch((cause: unknown) => {
       throw new Error(`${path}: ${reason}; the wait for it was ended`, { cause });

@@ -130,7 +130,7 @@ async function inTime<T>(wait: Promise<T>, deadlineMs: number | undefined): Prom
 function alarm(ms: number): Disposable & { readonly rung: Promise<never> } {
   let timer: NodeJS.Timeout | undefined;
   const rung = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the other side sent no message for ${ms / 1000} s`)), ms);
+    timer = setTimeout(() => reject(new Error(`the other side said nothing for ${ms / 1000} s`)), ms);
   });
   return { rung, [Symbol.dispose]: () => clearTimeout(timer) };
 }

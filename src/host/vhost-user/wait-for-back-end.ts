@@ -36,7 +36,8 @@ export async function waitForListener(
   const end = performance.now() + deadlineMs;
   using _waiting = onWait?.(`${path}: ${missing} yet (${deadlineMs / 1000} s at most)`);
   while (missing !== undefined) {
-    if (performance.now() >= end) throw new Error(`${path}: ${missing} (waited ${deadlineMs / 1000} s for it)`);
+    if (performance.now() >= end)
+      throw new Error(`${path}: ${missing} (waited ${deadlineMs / 1000} s for it)`);
     const reason = missing;
     await delay(RETRY_MS, undefined, { signal }).catch((cause: unknown) => {
       throw new Error(`${path}: ${reason}; the wait for it was ended`, { cause });

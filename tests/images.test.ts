@@ -183,11 +183,11 @@ test('disks of clones', async (t) => {
       [{ path: overlay, image_type: 'Unknown' }, /looks like Qcow2, but the saved disk is Raw/],
       [
         { path: overlay, image_type: 'Raw' },
-        /overlay\.qcow2: is a device of \d+ bytes, but the saved one has 8388608/,
+        /overlay\.qcow2: is a device of \d+ bytes, but the saved device has 8388608/,
       ],
       [
         { path: small, image_type: 'Qcow2' },
-        /small\.qcow2: is a device of 4194304 bytes, but the saved one has 8388608/,
+        /small\.qcow2: is a device of 4194304 bytes, but the saved device has 8388608/,
       ],
       [{ path: large }, /large\.raw: is a device of 16777216 bytes/],
       [{ path: vmdk }, /disk\.vmdk: looks like VMDK/],
@@ -204,7 +204,7 @@ test('disks of clones', async (t) => {
     await assertRefusedCleanly(
       other,
       await restore(other, { path: root }),
-      /pmem pmem: .*persistent\.img: is a device of 8388608 bytes, but the saved one has 4194304/,
+      /pmem pmem: .*persistent\.img: is a device of 8388608 bytes, but the saved device has 4194304/,
     );
     truncateSync(persistent, 4 * MIB);
   });
@@ -256,8 +256,8 @@ test('a migration to a host with another disk is refused, and the guest runs on'
     return { sent, received: await receiving };
   };
   for (const [size, options, reason] of [
-    ['4M', ['-f', 'raw'], /disk\.raw: is a device of 4194304 bytes, but the saved one has 8388608/],
-    ['8M', ['-f', 'qcow2'], /disk\.raw: is a device of \d+ bytes, but the saved one has 8388608/],
+    ['4M', ['-f', 'raw'], /disk\.raw: is a device of 4194304 bytes, but the saved device has 8388608/],
+    ['8M', ['-f', 'qcow2'], /disk\.raw: is a device of \d+ bytes, but the saved device has 8388608/],
   ] as const) {
     replaceDisk(size, options);
     const { sent, received } = await move();

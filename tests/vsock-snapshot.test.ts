@@ -177,7 +177,7 @@ test('a guest that finds its vsock device after the snapshot, in the source and 
     await startEcho(guest, ECHO_PORT);
     await works(at, guest);
   }
-  assert.equal(clone.output().includes('does not hear of its new address'), false);
+  assert.equal(clone.output().includes('is not notified of its new address'), false);
 });
 
 test('a live migration with a vsock', async (t) => {

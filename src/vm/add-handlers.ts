@@ -15,7 +15,7 @@ type AddHandlers = Pick<Handlers, AddRouteName & ImplementedRoute>;
 
 /** Returns the handlers that attach a device to the VM, one for each kind with an add request. */
 export function addHandlers(vmm: VmmState): AddHandlers {
-  // the types below are those of the table of devices, from which the routes derive too
+  // `DEVICES` has no static type for each route, but the routes derive from the same table
   const handlers = DEVICES.flatMap((device) => {
     const { hotAdd } = device;
     if (hotAdd === undefined || hotAdd.unsupported !== undefined) return [];

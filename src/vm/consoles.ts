@@ -10,9 +10,9 @@ import { qemuIdOf, type Placement } from '../plan/placement.ts';
 import { reasonOf } from '../util/errno.ts';
 import { logNotice } from '../util/log.ts';
 
-/** Host's end of a serial port, virtio console or debug port. It stays open when QEMU exits, so that a reboot keeps the PTY. */
+/** Host end of a serial port, virtio console or debug port. It stays open when QEMU exits, so that a reboot keeps the PTY. */
 interface Console {
-  /** path of the PTY where the console has one */
+  /** path of the PTY; undefined in the other modes */
   readonly path: string | undefined;
   /** Connects the channel of a new machine. */
   readonly attach: (guest: Duplex) => void;
@@ -22,13 +22,13 @@ interface Console {
 const CONSOLES = ['serial', 'console', 'debug_console'] as const;
 type Which = (typeof CONSOLES)[number];
 
-/** Members that all consoles have; only some can be on a socket. */
+/** Members of all consoles' configurations; only some consoles support a socket. */
 type AnyConsole = Pick<ConsoleConfig, 'mode' | 'file'> & { readonly socket?: string | undefined };
 
-/** Of the consoles that share the terminal, the first of these gets the input. */
+/** Order in which consoles that share the terminal get its input: the first one present. */
 const TYPED_INTO: readonly Which[] = ['console', 'serial', 'debug_console'];
 
-/** Opens the host's end in the modes that have one: Pty, Tty and Socket. */
+/** Opens the host end in the modes that have one: Pty, Tty and Socket. */
 async function openConsole(which: Which, config: VmConfig): Promise<Console | undefined> {
   const { mode, socket }: AnyConsole = config[which] ?? { mode: 'Off', file: undefined };
   switch (mode) {
@@ -74,8 +74,8 @@ function createConsole(which: Which, end: HostConsole, path?: string): Console {
 }
 
 /**
- * Forwards the guest's output. Only a serial port may wait for its reader: QEMU retries when its socket has space. With the
- * other two all of QEMU would wait, QMP included.
+ * Forwards the guest's output. Only a serial port may block on its reader: QEMU retries when its socket has space. With the
+ * other two the whole QEMU would block, QMP included.
  */
 function forwardOutput(guest: Duplex, end: HostConsole, { canWait }: { readonly canWait: boolean }): void {
   guest.on('data', (bytes: Buffer) => {
@@ -85,7 +85,7 @@ function forwardOutput(guest: Duplex, end: HostConsole, { canWait }: { readonly 
   });
 }
 
-/** Most input that is buffered for a guest that does not read it, in bytes. */
+/** Limit of input that is buffered for a guest that does not read it, in bytes. */
 const INPUT_BYTES = 65_536;
 
 /** Forwards input to the guest. While the guest does not read it, input is not read from the host. */
@@ -98,12 +98,12 @@ function forwardInput(end: HostConsole, guest: Duplex): void {
   end.resumeInput();
 }
 
-/** Errors of the stream come from an exit of QEMU, which is reported elsewhere. */
+/** Ignores errors of a stream: an exit of QEMU causes them, and it is reported elsewhere. */
 function ignore(): void {
   return undefined;
 }
 
-/** The host's ends of a VM's consoles; disposing of them closes them. */
+/** Host ends of a VM's consoles; disposing of them closes them. */
 export interface Consoles extends Disposable {
   /** Connects a new machine's channels; the map has QEMU's ids of the devices. */
   readonly attach: (channels: ReadonlyMap<string, Duplex>, placements: readonly Placement[]) => void;
@@ -111,7 +111,7 @@ export interface Consoles extends Disposable {
   readonly complete: (config: VmConfig) => VmConfig;
 }
 
-/** Opens the host's ends of the consoles. Rejects with ApiError naming the console, and none stays open then. */
+/** Opens the host ends of the consoles. Rejects with ApiError naming the console; none stays open then. */
 export async function openConsoles(config: VmConfig): Promise<Consoles> {
   const open = new Map<Which, Console>();
   const dispose = (): void => {

@@ -7,8 +7,8 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 
 /*
- * Affinity: which processors of the host run the vCPUs and the threads of disk queues. This file checks the configuration against the
- * host before QEMU starts; `pin-threads.ts` binds the threads of a QEMU that runs.
+ * Affinity: the host processors on which vCPUs and threads of disk queues run. This file checks the configuration against the
+ * host before QEMU starts; `pin-threads.ts` binds the threads of a running QEMU.
  */
 
 const log = createLog('affinity');
@@ -28,7 +28,7 @@ export async function checkVcpuAffinity({ cpus }: Pick<VmConfig, 'cpus'>): Promi
   }
 }
 
-/** Checks that the host has processors for a disk's queues. Rejects with the reason. */
+/** Checks that the host has processors for a disk's queues. Rejects with an Error that has the reason only. */
 export async function checkQueueAffinity({
   queue_affinity: affinity = [],
   num_queues: count,

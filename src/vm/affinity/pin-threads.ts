@@ -10,7 +10,7 @@ import type { Machine } from '../machine.ts';
 
 const log = createLog('affinity');
 
-/** Binds every vCPU, and every thread of a disk's queues, to its processors. Attached vCPUs and disks are bound when they are attached. */
+/** Binds every vCPU, and every thread of a disk's queues, to its processors. Later vCPUs and disks are bound when they are attached. */
 export async function pinThreads(machine: Machine): Promise<void> {
   await pinVcpus(machine);
   for (const placement of machine.layout.placements) await pinQueues(machine.qemu.qmp, placement);
@@ -23,7 +23,7 @@ export async function pinVcpus({ config, qemu }: Pick<Machine, 'config' | 'qemu'
   const vcpus = await qemu.qmp.execute('query-cpus-fast');
   const threads = new Map(vcpus.map((one) => [one['cpu-index'], one['thread-id']]));
   for (const { vcpu, host_cpus: wanted } of affinity) {
-    // one that QEMU does not have yet is bound when it is attached
+    // a vCPU that QEMU lacks is bound when it is attached
     await pin(`vCPU ${vcpu}`, threads.get(vcpu), wanted);
   }
 }
@@ -31,7 +31,7 @@ export async function pinVcpus({ config, qemu }: Pick<Machine, 'config' | 'qemu'
 /** Binds the threads of a disk's queues. */
 export async function pinQueues(qmp: Qmp, { device, config, id }: Placement): Promise<void> {
   if (device !== disk || config === true) return;
-  // the device of a placement says what its configuration is
+  // the device of a placement determines the type of its configuration
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const threads = queueThreads(qemuId(id), config as unknown as DiskConfig);
   if (threads.length === 0) return;

@@ -1,7 +1,7 @@
 /*
- * Actions for devices, in one folder a kind, beside the pure description in `src/devices/<kind>/`. This table has the preparations:
- * what a kind finds, opens or makes on the host before QEMU makes the device. `states.ts` has the kinds whose state QEMU does not
- * save. A kind without such actions has no folder here.
+ * Actions for devices, one folder for each kind; `src/devices/<kind>/` has the pure description. The table below has the preparations:
+ * they find, open or make host resources before QEMU makes the device. `states.ts` has the kinds whose state QEMU does not
+ * save. A kind without actions has no folder here.
  */
 import { prepareDisk } from './disk/prepare.ts';
 import { prepareFs } from './fs/prepare.ts';
@@ -16,7 +16,7 @@ import { prepareVfio } from './vfio/prepare.ts';
 import { prepareVirtioMem } from './virtio-mem/prepare.ts';
 import { prepareVsock } from './vsock/prepare.ts';
 
-/** Preparations by kind; a kind that is not here needs nothing of the host. */
+/** Preparations by kind; a kind without a row needs no host resources. */
 export const PREPARERS: readonly Preparer[] = [
   prepareSerial,
   prepareDisk,

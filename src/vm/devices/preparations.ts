@@ -42,7 +42,7 @@ export function createPreparations(): Preparations {
     try {
       await within(Promise.resolve(one?.release?.()));
     } catch (error) {
-      // other resources must be released all the same
+      // the other resources must still be released
       log.warn(`${id}: could not be released: ${reasonOf(error)}`);
     }
   };
@@ -72,7 +72,7 @@ export function createPreparations(): Preparations {
   };
 }
 
-/** Longest time of a release, in milliseconds: a file on a disk that hangs must not delay the shutdown of a VM. */
+/** Time limit of a release, in milliseconds: a file on a disk that hangs must not delay the shutdown of a VM. */
 const RELEASE_MS = 2000;
 
 async function within(work: Promise<void>): Promise<void> {

@@ -10,21 +10,21 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   readonly facts: H;
   /** the configuration completed with host facts, e.g. the MAC address of a new TAP */
   readonly config?: C;
-  /** image that a saved state of the device depends on */
+  /** image that the device's state in a snapshot or migration depends on */
   readonly image?: SavedImage;
-  /** Reads the bytes and packets that it has moved since it was prepared, under the names of vm.counters. */
+  /** Reads the numbers of bytes and packets since the preparation, under the names of vm.counters. */
   readonly counters?: () => Readonly<Record<string, number>>;
   /** streams of a vsock device, which QEMU does not see */
   readonly sockets?: Sockets<H>;
-  /** Releases what was opened or made; called once, when QEMU no longer has the device. */
+  /** Releases the host resources; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
 }
 
-/** The host's side of a vsock device that outlives QEMU's side of it. */
+/** Streams of a vsock device on the host, which continue when QEMU's device is replaced. */
 export interface Sockets<H = unknown> {
-  /** Returns the state that a device of another machine needs to continue for this guest. */
+  /** Returns the state that the device of another machine needs to continue for this guest. */
   readonly past: () => Promise<HandoverState>;
-  /** Returns the facts with which QEMU makes the device again for a driver that stays; `past` is of the driver's former device. */
+  /** Returns the facts with which QEMU makes the device again for the same driver; `past` is the state of the driver's former device. */
   readonly renew: (past: HandoverState | undefined) => Promise<H>;
 }
 
@@ -32,7 +32,7 @@ export interface Sockets<H = unknown> {
 export interface PrepareContext {
   /** id as clients know it */
   readonly id: string;
-  /** image of the device when the state was saved that it continues from */
+  /** image of the device in the snapshot or migration that the machine continues from */
   readonly expected: ExpectedImage | undefined;
   /** see `Vm` */
   readonly rawImages: Set<string>;
@@ -40,7 +40,7 @@ export interface PrepareContext {
   readonly vm: VmConfig;
   /** host ports of the network's forwards in the machine that this one replaces */
   readonly hostPorts?: readonly number[] | undefined;
-  /** aborts a wait for a host resource: the VM is to be shut down */
+  /** aborted when the VM is to be shut down: ends a wait for a host resource */
   readonly signal: AbortSignal;
 }
 
@@ -57,12 +57,12 @@ export interface Preparer {
   prepare(config: AnyConfig, context: PrepareContext): Promise<Prepared>;
 }
 
-/** Ties a device to its preparation, whose facts its plan gets. */
+/** Returns the row of a device and its preparation, whose facts are the input of its plan. */
 export function prepares<S extends Struct | undefined, F extends Field, H>(
   { member }: Device<S, F, H>,
   prepare: Prepare<ConfigOf<S>, H>,
 ): Preparer {
-  // the table pairs each device with its own configuration: `member` is how it is looked up
+  // callers find the row by `member`, so each preparation gets the configuration of its own device
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return { member, prepare: prepare };
 }

@@ -3,7 +3,7 @@ import { few } from '../machine-state/saved-values.ts';
 import { SavedPmem } from './pmem/saved.ts';
 import { SavedVsock } from './vsock/saved.ts';
 
-/** Members of a machine's description with the states of devices that QEMU does not save, in their order in `state.json`. */
+/** Members of a machine's description with states of devices that QEMU does not save, in the order of `state.json`. */
 export const SAVED_STATES = {
   pmems: v.optional(few(SavedPmem), []),
   vsocks: v.optional(few(SavedVsock), []),

@@ -36,7 +36,7 @@ export async function restoreStates(machine: Machine, saved: SavedStates): Promi
   for (const kind of STATES) await kind.restore(machine, saved[kind.states]);
 }
 
-/** Runs `act`, in which QEMU writes its state, while nothing in the machine keeps QEMU from it; see {@link StateActions}. */
+/** Runs `act`, in which QEMU writes its state, after all hindrances are hidden; see {@link StateActions.hide}. */
 export function whileSaveable<R>(machine: Machine, saved: SavedStates, act: () => Promise<R>): Promise<R> {
   const hidden = STATES.toReversed().reduce(
     (inner, kind) => () => kind.hide(machine, saved[kind.states], inner),
@@ -45,7 +45,7 @@ export function whileSaveable<R>(machine: Machine, saved: SavedStates, act: () =
   return hidden();
 }
 
-/** Returns the plan of a machine that gets devices by {@link restoreStates} only. */
+/** Returns the plan without devices that only {@link restoreStates} makes. */
 export function planWithoutStates(plan: MachinePlan, layout: Layout): MachinePlan {
   return STATES.reduce((rest, kind) => kind.leaveOut?.(rest, layout) ?? rest, plan);
 }
@@ -77,7 +77,7 @@ export async function checkDevicesMigrate(machine: Machine): Promise<void> {
     const reason = device.unmovable?.(config);
     if (reason === undefined) continue;
     const name = device.flag ?? device.member;
-    // a device that a VM has once needs no id
+    // a device of which a VM has at most one needs no id
     const which = device.many ? `${name} ${id}` : name;
     throw new ApiError('failed', `${which}: cannot be sent: ${reason}`);
   }

@@ -6,20 +6,20 @@ import { qemuUser } from '../../qemu/process/confinement.ts';
 import { logWaiting } from '../../util/log-waiting.ts';
 import type { Prepared } from './prepare.ts';
 
-interface Served {
+interface BackEndWait {
   /** kind of the device, for messages */
   readonly part: 'disk' | 'fs' | 'net';
   readonly id: string;
-  /** ends the wait */
+  /** aborts the wait */
   readonly signal: AbortSignal;
   /** see `startRelay` */
   readonly once?: boolean;
 }
 
 /** Waits until a device's back-end listens, and starts to relay between it and QEMU. */
-export async function relayBackEnd(path: string, served: Served): Promise<Prepared<never, BackEndFacts>> {
-  const { part, id, once } = served;
-  const backEnds = await listeningBackEnds(path, served);
+export async function relayBackEnd(path: string, wait: BackEndWait): Promise<Prepared<never, BackEndFacts>> {
+  const { part, id, once } = wait;
+  const backEnds = await listeningBackEnds(path, wait);
   const { frontEnd, stop } = await startRelay({
     name: `${part} ${id}`,
     backEnds,
@@ -33,7 +33,7 @@ export async function relayBackEnd(path: string, served: Served): Promise<Prepar
 /** Waits until a back-end listens. Does not connect yet: see `startRelay`. */
 export async function listeningBackEnds(
   path: string,
-  { part, id, signal }: Served,
+  { part, id, signal }: BackEndWait,
 ): Promise<BackEndConnections> {
   await waitForListener(path, { signal, onWait: (text) => logWaiting(part, `${part} ${id}: ${text}`) });
   return connectToBackEnds(path);

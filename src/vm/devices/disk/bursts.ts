@@ -9,15 +9,15 @@ import type { Machine } from '../../machine.ts';
 
 const log = createLog('disk');
 
-/** How often is looked whether a burst is used up, in milliseconds: what a guest may wait at its end. */
-const LOOK_MS = 20;
+/** Interval of the checks of a burst, in milliseconds. A guest may wait this long when its burst is used up. */
+const CHECK_MS = 20;
 
 /** A throttle group in its one-time burst. */
 interface Burst extends OneTimeBurst {
   readonly group: string;
 }
 
-/** The disks that use a burst; undefined where they are gone for good. */
+/** Returns the disks that share a burst; undefined if the disk was detached. */
 type Users = () => readonly Placement[] | undefined;
 
 /** Ends the one-time bursts of a device when its guest has used them up; returns at once. */
@@ -55,7 +55,7 @@ interface Watched {
 
 function watch(machine: Machine, name: string, watched: Watched): void {
   follow(machine, watched).catch((error: unknown) => {
-    // the machine has ended, or the device was just taken away
+    // QEMU has exited, or the device was just detached
     log.debug(`${name}: bursts are no longer watched: ${reasonOf(error)}`);
   });
 }
@@ -64,7 +64,7 @@ async function follow(machine: Machine, { bursts, users }: Watched): Promise<voi
   const { qmp } = machine.qemu;
   let open = bursts;
   while (open.length > 0) {
-    await sleep(LOOK_MS, undefined, { ref: false });
+    await sleep(CHECK_MS, undefined, { ref: false });
     const placements = users();
     if (placements === undefined) return;
     const all = Object.values(await readCounters(qmp, placements));

@@ -32,20 +32,20 @@ export const prepareDisk = prepares(disk, async (config, context) => {
     rawImages: context.rawImages,
   });
   if (expected !== undefined) checkSize(path, image.bytes, expected);
-  warnOfGuesses(id, image);
+  warnOfDetection(id, image);
   warnOfBuffering(id, image);
   const { format, bytes } = image;
-  // the driver of a guest that runs knows the sizes of blocks that the disk had
+  // the driver of a running guest has read the block sizes of the expected image
   const { geometry } = expected ?? image;
   const prepared = {
     facts: { ...image, geometry, shared },
-    config: settled(config, image),
+    config: withFormat(config, image),
     image: { path, format, bytes, geometry },
   };
   if (format !== 'Raw') return prepared;
   if (config.sparse === false && !readonly && image.layers[0]?.isDevice === false)
     await preallocateImage(id, path, context.signal);
-  rememberRaw(context.rawImages, image.identity);
+  recordRaw(context.rawImages, image.identity);
   warnOfDisguise(`disk ${id}: ${path}`, image.detected);
   return {
     ...prepared,
@@ -55,7 +55,7 @@ export const prepareDisk = prepares(disk, async (config, context) => {
   };
 });
 
-/** Allocates the blocks of an image that is not to be sparse. Where the host cannot, the disk works all the same. */
+/** Allocates the blocks of an image with `sparse=off`. A failure is logged: the disk works without it. */
 async function preallocateImage(id: string, path: string, signal: AbortSignal): Promise<void> {
   try {
     await preallocate(path, signal);
@@ -65,12 +65,12 @@ async function preallocateImage(id: string, path: string, signal: AbortSignal): 
   }
 }
 
-/** The limits that a disk shares. The configuration was checked: there is such a group. */
+/** Returns the limits that a disk shares with its group. The configuration was checked: the group exists. */
 function groupOf({ rate_limit_group: id }: DiskConfig, vm: VmConfig): SharedLimits | undefined {
   return id === undefined ? undefined : sharedLimits(vm.rate_limit_groups).get(id);
 }
 
-/** Format that an image must have; undefined: the detected one. A machine with a saved state keeps its disks' formats. */
+/** Returns the format that an image must have; undefined: the detected one. A restored or received machine keeps its disks' formats. */
 async function formatOf(
   path: string,
   { image_type: type }: DiskConfig,
@@ -83,31 +83,31 @@ async function formatOf(
 }
 
 /**
- * The format of a disk is decided at its first boot: whatever its guest writes into it, the next boot of this VM, and a VM
- * that is created from vm.info, opens it in the same way.
+ * Returns the configuration with the format of the first boot. So the next boot of this VM, and a VM that is created from
+ * vm.info, open the image in the same way, whatever the guest writes into it.
  */
-function settled(config: DiskConfig, { format }: Image): DiskConfig {
+function withFormat(config: DiskConfig, { format }: Image): DiskConfig {
   return format === 'DynamicVhd' ? config : { ...config, image_type: format };
 }
 
-/** How many images are remembered: a VM has far fewer disks. */
-const REMEMBERED_MAX = 1024;
+/** Limit of images in `rawImages`: a VM has far fewer disks. */
+const RAW_IMAGES_MAX = 1024;
 
-function rememberRaw(rawImages: Set<string>, identity: string): void {
+function recordRaw(rawImages: Set<string>, identity: string): void {
   rawImages.delete(identity);
   rawImages.add(identity);
   const [oldest = ''] = rawImages;
-  if (rawImages.size > REMEMBERED_MAX) rawImages.delete(oldest);
+  if (rawImages.size > RAW_IMAGES_MAX) rawImages.delete(oldest);
 }
 
-function warnOfGuesses(id: string, { guessed }: Image): void {
+function warnOfDetection(id: string, { guessed }: Image): void {
   for (const { path, format } of guessed) {
-    const cure =
+    const remedy =
       format === 'DynamicVhd'
         ? 'convert it to qcow2 to declare its format'
         : `declare image_type=${format.toLowerCase()}, or record the format of a backing file with qemu-img rebase -u -F`;
     log.warn(
-      `disk ${id}: ${path}: format ${format} was detected from bytes that a guest may have written: ${cure}`,
+      `disk ${id}: ${path}: format ${format} was detected from bytes that a guest may have written: ${remedy}`,
     );
   }
 }
@@ -122,5 +122,5 @@ function warnOfBuffering(id: string, { layers }: Image): void {
 
 function warnOfDisguise(what: string, detected: string): void {
   if (detected === 'Raw') return;
-  log.warn(`${what}: raw, but looks like ${detected} now: a new VM must be told image_type=Raw`);
+  log.warn(`${what}: raw, but looks like ${detected} now: a new VM needs image_type=Raw`);
 }

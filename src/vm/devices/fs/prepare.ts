@@ -7,6 +7,6 @@ const log = createLog('fs');
 
 export const prepareFs = prepares(fs, async ({ socket, dax }, { id, signal }) => {
   if (dax) log.info(`fs ${id}: dax: the guest mounts it without a window to map files in`);
-  // QEMU's device is not made for a second connection
+  // QEMU's device supports one connection only
   return relayBackEnd(socket, { part: 'fs', id, signal, once: true });
 });

@@ -3,7 +3,7 @@ import { ivshmem } from '../../../devices/ivshmem/index.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { prepares } from '../prepare.ts';
 
-/** QEMU would make a file that is missing, and map one that is too short. */
+/** Checks the file: QEMU would create a missing file, and map a file that is too short. */
 export const prepareIvshmem = prepares(ivshmem, async ({ path, size }) => {
   try {
     const status = await stat(path);

@@ -11,13 +11,13 @@ import { logNotice } from '../../../util/log.ts';
 
 /*
  * Forwards with `host_port` 0. The configuration keeps the 0, so that a clone gets ports of its own; vm.info shows the ports
- * of the machine that runs. QEMU binds them, and tells which: there is no moment in which another program can take one.
+ * of the running machine. QEMU chooses and binds them, then reports them, so no other program can bind one in between.
  */
 
-/** The host's port of each forward, in the order of the configuration, by the id of the network. */
+/** Host port of each forward, in the order of the configuration, by the id of the network. */
 export type HostPorts = ReadonlyMap<string, readonly number[]>;
 
-/** Asks QEMU for the ports of those networks whose ports it chose. */
+/** Queries the ports of networks with forwards whose ports QEMU chose. */
 export async function askHostPorts(qmp: Qmp, placements: readonly Placement[]): Promise<HostPorts> {
   const nets = placements.flatMap(({ device, id, config }) => {
     const forwards = device === net ? forwardsOf(config) : [];
@@ -41,7 +41,7 @@ function logPorts(id: string, forwards: readonly PortForward[], ports: readonly 
     );
 }
 
-/** A configuration with the ports of the machine that runs. */
+/** Returns the configuration with the ports of the running machine. */
 export function withHostPorts(config: VmConfig, ports: HostPorts): VmConfig {
   if (ports.size === 0) return config;
   return { ...config, net: config.net?.map((one) => withPorts(one, ports.get(one.id ?? ''))) };
@@ -53,7 +53,7 @@ function withPorts(config: NetConfig, ports: readonly number[] | undefined): Net
   return { ...config, forwards };
 }
 
-/** Forwards that ask for the ports that they had in the machine before, as far as these are still free. */
+/** Returns the forwards with the ports of the previous machine, as far as these are still free. */
 export async function keepPorts(
   forwards: readonly PortForward[] | undefined,
   before: readonly number[] | undefined,
@@ -71,7 +71,7 @@ function isChosen({ host_port: port }: PortForward): boolean {
   return port === 0;
 }
 
-/** A placement of `net` has a network's configuration, which was checked. */
+/** Returns the forwards of a placement of `net`, whose configuration was checked. */
 function forwardsOf(config: AnyConfig): readonly PortForward[] {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return (config as NetConfig).forwards ?? [];

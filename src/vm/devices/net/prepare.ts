@@ -10,7 +10,7 @@ import { keepPorts } from './host-ports.ts';
 import { prepares, type Prepared } from '../prepare.ts';
 import { prepareVhostUserNet } from './prepare-vhost-user.ts';
 
-/** Networks get their MAC address here, and their TAP where they have one. */
+/** Chooses the MAC address of a network, and opens its TAP or starts its relay, as the back-end needs. */
 export const prepareNet = prepares(net, async (given, context) => {
   const config = { ...given, mac: given.mac ?? randomMac() };
   if (config.vhost_user) return prepareVhostUserNet(config, context);
@@ -49,17 +49,17 @@ async function prepareTap(config: Named): Promise<PreparedNet> {
   }
 }
 
-/** They were opened by whoever started this process, and stay open for the next boot. */
+/** Prepares a network on file descriptors of the parent process or a client. They stay open for the next boot. */
 async function prepareDescriptors(config: Named, fds: readonly number[]): Promise<PreparedNet> {
   const name = await inspectTapDescriptors(fds);
   const release = await limit(name, config);
   return { facts: factsOf(config, fds), config, counters: countFrames(name), release };
 }
 
-/** @returns takes the limits away */
-async function limit(tap: string, { rate_limiter_config: wish }: NetConfig): Promise<() => Promise<void>> {
+/** Applies the rate limits to a TAP. @returns a function that removes them */
+async function limit(tap: string, { rate_limiter_config: limits }: NetConfig): Promise<() => Promise<void>> {
   await removeStaleTapLimits(tap);
-  const frames = planFrameLimit(wish);
+  const frames = planFrameLimit(limits);
   return frames === undefined ? async () => {} : limitTap(tap, frames);
 }
 

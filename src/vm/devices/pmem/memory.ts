@@ -10,7 +10,7 @@ import type { Machine } from '../../machine.ts';
 import type { DeviceMemory } from '../state-actions.ts';
 import { pmemsOf } from './placements.ts';
 
-/** Finds the memory of pmem devices by its guest address: QEMU's table of memory gives it no name. */
+/** Finds the memory of pmem devices by its guest address: it has no name in QEMU's table of memory. */
 export async function pmemMemory(machine: Machine): Promise<DeviceMemory> {
   const [nameless, discarding]: [RamBlock[], RamBlock[]] = [[], []];
   const pmems = pmemsOf(machine);
@@ -22,15 +22,15 @@ export async function pmemMemory(machine: Machine): Promise<DeviceMemory> {
     const address = await hostAddress(machine.qemu.qmp, place.start);
     const name = `${qemuId(id)}.ram`;
     const block: RamBlock = { name, length: place.size, address, planned: true, huge: false };
-    const home = await homeOf(config);
-    if (home === 'nameless') nameless.push(block);
-    else if (home === 'discarding') discarding.push(block);
+    const storage = await storageOf(config);
+    if (storage === 'nameless') nameless.push(block);
+    else if (storage === 'discarding') discarding.push(block);
   }
   return { nameless, discarding };
 }
 
-/** Returns what holds a device's contents: its file alone, or memory as in `DeviceMemory`. */
-async function homeOf(config: AnyConfig): Promise<'file' | keyof DeviceMemory> {
+/** Returns the storage of a device's contents: its file alone, or memory as in `DeviceMemory`. */
+async function storageOf(config: AnyConfig): Promise<'file' | keyof DeviceMemory> {
   const { file, discard_writes: discards } = decode(PmemConfig, config);
   if (await isDirectory(file)) return 'nameless';
   return discards ? 'discarding' : 'file';
@@ -39,7 +39,7 @@ async function homeOf(config: AnyConfig): Promise<'file' | keyof DeviceMemory> {
 /** Rejects with ApiError naming a pmem device whose contents are in no file. */
 export async function checkPmemsMigrate(machine: Machine): Promise<void> {
   for (const { id, config } of pmemsOf(machine)) {
-    if ((await homeOf(config)) === 'file') continue;
+    if ((await storageOf(config)) === 'file') continue;
     throw new ApiError('failed', `pmem ${id}: cannot be sent: what its guest writes is in no file`);
   }
 }

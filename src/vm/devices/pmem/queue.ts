@@ -7,12 +7,12 @@ import { queueStatus } from '../../../qemu/guest-bus/virtio-status.ts';
 import type { SavedQueue } from './saved.ts';
 
 /*
- * A queue's counters begin at 0 and only requests move them. So a new device is brought to where another one was by as many
- * requests to flush, which do nothing to a file that nobody has written since. They lie where the queue lies,
- * whose contents are put back afterwards.
+ * Restore of a queue's counters. They begin at 0 and only requests advance them. So a new device receives as many flush requests
+ * as the saved device had taken; a flush does not change the file. The requests are written into the guest's queue, whose
+ * contents are restored afterwards.
  */
 
-/** Where in a split virtqueue things are, in `bytes` (virtio 1.2, 2.7). */
+/** Layout of a split virtqueue, in `bytes` (virtio 1.2, 2.7). */
 const DESCRIPTOR_BYTES = 16;
 const AVAILABLE_INDEX_AT = 2;
 const FLAG = { next: 1, write: 2 } as const;
@@ -24,13 +24,13 @@ const areaSizes = (size: number): readonly [number, number, number] => [
   6 + 8 * size,
 ];
 
-/** A device that belongs to a machine, by QEMU's id. */
+/** A device of a running QEMU, by QEMU's id. */
 export interface QueueOf {
   readonly qemu: Qemu;
   readonly qemuId: string;
 }
 
-/** Gives a device that has none yet a queue that has taken as many requests as another one's had; interrupts are let be. */
+/** Sets up the queue of a new device and advances its counters to those of `queue`. The device's interrupt must be disabled. */
 export async function replayQueue(of: QueueOf, registers: VirtioRegisters, queue: SavedQueue): Promise<void> {
   const { common, kick } = registers;
   await using memory = await areasOf(of.qemu, queue);
@@ -53,29 +53,36 @@ export async function replayQueue(of: QueueOf, registers: VirtioRegisters, queue
   }
 }
 
-/** Tells the device of the requests that the guest had made and it had not taken. */
+/** Notifies the device of requests that the guest has made and the saved device had not taken. */
 export async function kickWaiting(of: QueueOf, { kick }: VirtioRegisters, queue: SavedQueue): Promise<void> {
   await using memory = await areasOf(of.qemu, queue);
   const waiting = ((await memory.available()) - queue.taken + 0x10000) % 0x10000;
   await kick(waiting);
 }
 
-/** How often QEMU is asked, and how long it may take, in milliseconds: the host's disk may be slow. */
-const ASK_MS = 1;
-const PATIENCE_MS = 30_000;
+/** Interval of the queries, in milliseconds. */
+const QUERY_MS = 1;
+/** Time limit of a flush, in milliseconds: the host's disk may be slow. */
+const FLUSH_LIMIT_MS = 30_000;
 
-/** Waits until no request is left unanswered; with `taken`, until so many were taken. */
+/**
+ * Waits until all requests are answered, and until `wanted` requests were taken if that is given.
+ * @returns number of requests taken, modulo 2^16
+ */
 export async function untilAnswered({ qemu, qemuId }: QueueOf, wanted?: number): Promise<number> {
-  const end = performance.now() + PATIENCE_MS;
+  const end = performance.now() + FLUSH_LIMIT_MS;
   for (;;) {
     const { taken, pending } = await queueStatus(qemu.qmp, qemuId);
     if (pending === 0 && (wanted === undefined || taken === wanted)) return taken;
-    if (performance.now() > end) throw new Error(`pmem ${qemuId}: a flush does not end`);
-    await delay(ASK_MS);
+    if (performance.now() > end) throw new Error(`pmem ${qemuId}: a flush has not completed in time`);
+    await delay(QUERY_MS);
   }
 }
 
-/** The same request at each place of the queue: the first two descriptors, whose bytes lie in the third. */
+/**
+ * Returns contents of the three areas in which each entry of the available ring is the same flush request: descriptors 0 and 1. Its
+ * bytes are in the space of descriptor 2.
+ */
 function flushRequests({ size, areas: [low = 0, high = 0] }: SavedQueue): Buffer[] {
   const [descriptors, available, used] = areaSizes(size).map((bytes) => Buffer.alloc(bytes));
   if (descriptors === undefined || available === undefined || used === undefined) return [];
@@ -95,12 +102,12 @@ function flushRequests({ size, areas: [low = 0, high = 0] }: SavedQueue): Buffer
 interface Areas extends AsyncDisposable {
   readonly read: () => Promise<Buffer[]>;
   readonly write: (contents: readonly Buffer[]) => Promise<void>;
-  /** how many requests the guest has made, modulo 2^16 */
+  /** Reads the number of requests that the guest has made, modulo 2^16. */
   readonly available: () => Promise<number>;
   readonly setAvailable: (count: number) => Promise<void>;
 }
 
-/** The three areas of a queue in QEMU's memory. */
+/** Opens the three areas of a queue in QEMU's memory. */
 async function areasOf(qemu: Qemu, { size, areas }: SavedQueue): Promise<Areas> {
   const addresses: number[] = [];
   for (let i = 0; i < areas.length; i += 2) {

@@ -13,16 +13,16 @@ import {
 const SavedQueue = v.object({
   size: v.pipe(whole(QUEUE_SIZE_MAX), v.minValue(1)),
   areas: Areas,
-  /** how many requests the device has taken, modulo 2^16 */
+  /** number of requests that the device has taken, modulo 2^16 */
   taken: Word,
 });
 export type SavedQueue = v.InferOutput<typeof SavedQueue>;
 
 /** State of a pmem device as its guest's driver has set it; see `state.ts`. */
 export const SavedPmem = v.object({
-  /** QEMU's */
+  /** QEMU's id */
   id: v.string(),
-  /** registers of its configuration space */
+  /** command register of its PCI configuration space */
   command: Word,
   places: Places,
   /** features that its driver accepted */

@@ -28,9 +28,9 @@ const SavedFunction = v.object({
 
 /** State of a vsock device; see `state.ts`. */
 export const SavedVsock = v.object({
-  /** as clients know it */
+  /** id as clients know it */
   id: v.string(),
-  /** the guest's address when it was saved */
+  /** address of the guest at the time of the snapshot */
   cid: whole(),
   /** see `Past` in `backends/vsock/messages.ts` */
   past: v.object({

@@ -33,7 +33,7 @@ export const vsockState: StateActions<SavedVsock> = {
   leaveOut: planWithoutVsocks,
 };
 
-/** Reads the registers of a paused machine's vsock device, and the streams that its guest takes for open. */
+/** Reads the registers of a paused machine's vsock device, and the streams that its guest regards as open. */
 async function saveVsocks(machine: Machine): Promise<SavedVsock[]> {
   const saved: SavedVsock[] = [];
   for (const placement of vsocksOf(machine)) saved.push(await saveOne(machine, placement));
@@ -46,41 +46,41 @@ async function saveOne(
 ): Promise<SavedVsock> {
   const { cid } = decode(VsockConfig, config);
   const past = await preparations.past(id);
-  if (past === undefined) throw new Error(`vsock ${id}: nothing serves it`);
+  if (past === undefined) throw new Error(`vsock ${id}: has no back-end`);
   const { streams, nextHostPort } = past;
   const state = await readFunction(await guestBus(qemu.qmp), slot);
   return { id, cid, past: { streams: [...streams], nextHostPort }, state };
 }
 
 /**
- * Runs `act` on a paused machine while it has no vsock device. The guest does not notice: afterwards the device is the same, with
- * all streams, also where `act` rejects. `saved` is the result of {@link saveVsocks} since the machine is paused.
+ * Runs `act` on a paused machine while it has no vsock device. The change is invisible to the guest: afterwards the device is the
+ * same, with all streams, also if `act` rejects. `saved` is the result of {@link saveVsocks}; the machine is paused since then.
  */
 async function withoutVsocks<T>(
   machine: Machine,
   saved: readonly SavedVsock[],
   act: () => Promise<T>,
 ): Promise<T> {
-  const out: SavedVsock[] = [];
+  const hidden: SavedVsock[] = [];
   try {
     for (const placement of vsocksOf(machine)) {
-      await takeOut(machine, placement);
-      out.push(...saved.filter(({ id }) => id === placement.id));
+      await hideDevice(machine, placement);
+      hidden.push(...saved.filter(({ id }) => id === placement.id));
     }
     return await act();
   } finally {
     try {
-      for (const one of out) await putBack(machine, one);
+      for (const one of hidden) await makeAgain(machine, one);
     } finally {
       machine.hidden.clear();
     }
   }
 }
 
-async function takeOut(machine: Machine, { id, slot = 0 }: Placement): Promise<void> {
+async function hideDevice(machine: Machine, { id, slot = 0 }: Placement): Promise<void> {
   const { qmp } = machine.qemu;
   machine.hidden.add(qemuId(id));
-  // first: the streams must survive the end of the old connection
+  // first, because the streams must survive the close of the old connection
   await machine.preparations.renew(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
   await removeSteps(qmp, backendsOf(machine.deviceSteps.get(id) ?? []));
@@ -90,26 +90,27 @@ async function takeOut(machine: Machine, { id, slot = 0 }: Placement): Promise<v
 async function restoreVsocks(machine: Machine, saved: readonly SavedVsock[]): Promise<void> {
   for (const one of saved) {
     await machine.preparations.renew(one.id, one.past);
-    await putBack(machine, one);
+    await makeAgain(machine, one);
     const placement = vsocksOf(machine).find(({ id }) => id === one.id);
     const cid = placement === undefined ? one.cid : decode(VsockConfig, placement.config).cid;
     // a driver that is loaded later reads the address then
     if (cid === one.cid || (one.state.status & STATUS.driver) === 0) continue;
-    const heard = await resetTransport(await guestBus(machine.qemu.qmp), one.state);
-    if (!heard) log.warn(`vsock ${one.id}: the guest's driver does not hear of its new address ${cid}`);
+    const isNotified = await resetTransport(await guestBus(machine.qemu.qmp), one.state);
+    if (!isNotified)
+      log.warn(`vsock ${one.id}: the guest's driver is not notified of its new address ${cid}`);
   }
 }
 
-async function putBack(machine: Machine, { id, state }: SavedVsock): Promise<void> {
+async function makeAgain(machine: Machine, { id, state }: SavedVsock): Promise<void> {
   const { qemu, preparations, detaching } = machine;
   const placement = vsocksOf(machine).find((one) => one.id === id);
   if (placement === undefined) return;
-  // its connection is another one
+  // the device has a new connection
   const steps = planDevice(placement, preparations.facts().get(id));
   machine.deviceSteps.set(id, steps);
   await addSteps(qemu.qmp, steps);
   await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
-  // the guest was asked to release it, and the device that it was asked for no longer exists
+  // the release request was for the former device
   if (detaching.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
 }
 

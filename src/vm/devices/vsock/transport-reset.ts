@@ -3,8 +3,8 @@ import { sendMessage } from '../../../qemu/guest-bus/msix.ts';
 import type { FunctionState } from '../../../qemu/guest-bus/virtio-function.ts';
 
 /*
- * The event by which a guest hears that it has another address (virtio 1.2, 5.10.6.7). QEMU has the queue for it, and no way to use
- * it from outside; as it never uses it by itself, we may.
+ * Event that notifies a guest of its new address (virtio 1.2, 5.10.6.7). QEMU has the event queue but never writes to it, and QMP
+ * has no command for it. So the VMM writes the event into guest memory.
  */
 
 const EVENT_QUEUE = 2;
@@ -12,7 +12,10 @@ const TRANSPORT_RESET = 0;
 const DESCRIPTOR_BYTES = 16;
 const WRITABLE_ALONE = 2;
 
-/** Tells the guest: its streams are over and its address is to be read again. @returns false where its driver does not listen */
+/**
+ * Sends the guest's driver the event that all streams are closed and that it must read its address again.
+ * @returns false if the driver offers no buffer for the event
+ */
 export async function resetTransport(bus: GuestBus, { msix, queues }: FunctionState): Promise<boolean> {
   const { memory } = bus;
   const queue = queues[EVENT_QUEUE];
@@ -38,7 +41,7 @@ function addressesOf(areas: readonly number[]): number[] {
   return addresses;
 }
 
-/** Where the event goes; undefined for a descriptor that is none for it. */
+/** Returns the guest address of the buffer in a descriptor; undefined if the buffer is too short or is not a single writable one. */
 async function bufferAt(memory: Registers, at: number): Promise<number | undefined> {
   const [low, high] = [await memory.read(at, 4), await memory.read(at + 4, 4)];
   const [length, flags] = [await memory.read(at + 8, 4), await memory.read(at + 12, 2)];

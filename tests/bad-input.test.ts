@@ -247,7 +247,7 @@ async function attempt(vmm: TestVmm, config: object): Promise<Answer> {
 }
 
 /** State of QEMU: buses, back-ends and objects as its monitor prints them, and its file descriptors. */
-async function inEngine(vmm: TestVmm, monitor: Monitor) {
+async function stateOfQemu(vmm: TestVmm, monitor: Monitor) {
   return {
     info: JSON.stringify((await vmm.get('vm.info')).json),
     words: await monitor.ask(
@@ -305,11 +305,11 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
   const files = makeFiles(vmm.folder);
   // until the shell runs, the guest assigns addresses to its devices
   using _shell = await boot(vmm, { memory: MEMORY, console: { mode: 'Null' } });
-  const before = await inEngine(vmm, monitor);
+  const before = await stateOfQemu(vmm, monitor);
   const look = (path: string, rows: readonly Row[]): Promise<void> =>
     each(rows, async (row) => {
       await refuses(vmm, row, () => vmm.put(path, row[0]));
-      assert.deepEqual(await inEngine(vmm, monitor), before, JSON.stringify(row));
+      assert.deepEqual(await stateOfQemu(vmm, monitor), before, JSON.stringify(row));
     });
   for (const [kind, rows] of Object.entries(devices(files, taken))) {
     await look(
@@ -322,5 +322,5 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
   const added = await vmm.put('vm.add-disk', { path: files.odd, id: 'my, one' });
   // the comparison sees it
   assert.deepEqual(added, { status: 200, json: { id: 'my, one', bdf: '0000:00:04.0' } });
-  assert.notDeepEqual((await inEngine(vmm, monitor)).words, before.words);
+  assert.notDeepEqual((await stateOfQemu(vmm, monitor)).words, before.words);
 });

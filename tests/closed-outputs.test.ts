@@ -11,7 +11,7 @@ import { within } from './support/wait.ts';
 
 const TTY = { serial: { mode: 'Tty' }, console: { mode: 'Pty' }, cmdline: { args: 'console=hvc0' } };
 
-/** Boots a guest with its serial port on the outputs, takes their reader away and lets the guest write and power off. */
+/** Boots a guest with its serial port on the outputs, closes their reader and lets the guest write and power off. */
 async function powerOffUnread(vmm: TestVmm, lose: () => void): Promise<void> {
   await createAndBoot(vmm, guestConfig(TTY));
   using shell = openShell(await ptyOf(vmm, 'console'));

@@ -187,11 +187,11 @@ test('the API is served on an inherited listening socket', async () => {
   await until('the API answers', async () => (await call(path, 'GET', { path: 'vmm.ping' })).status === 200);
   assert.equal((await call(path, 'PUT', { path: 'vmm.shutdown' })).status, 204);
   assert.equal(await vmm.exited, 0);
-  // who made the socket removes it
+  // the socket belongs to the process that made it, which removes it
   assert.ok(existsSync(path));
 });
 
-/** Sends bytes on a connection of their own and returns what comes back until the other side closes or says enough. */
+/** Sends bytes on a new connection; returns the answer, up to a match of `enough` or the end of the connection. */
 function raw(vmm: TestVmm, bytes: Buffer | string, enough: RegExp): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(vmm.socket, () => socket.write(bytes));

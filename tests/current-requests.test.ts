@@ -70,7 +70,7 @@ async function panic(vmm: TestVmm, shell: Shell): Promise<void> {
 }
 
 async function dumpCore(vmm: TestVmm, shell: Shell): Promise<void> {
-  // what neither the test nor the terminal ever said is found only in the guest's own memory
+  // neither the test nor the terminal wrote the checksum: it is only in the guest's memory
   await shell.run('echo of the core | sha256sum >/tmp/sum');
   const sum = createHash('sha256').update('of the core\n').digest('hex');
   const path = join(vmm.folder, 'core, "of" ü');
@@ -127,7 +127,7 @@ async function resizeDisks(
   assertStatus(await resize('raw, ü', 32 * MIB), 204);
   await sees('vda', 32 * MIB);
   assert.equal(statSync(raw).size, 32 * MIB);
-  // what is beyond the old end can be written
+  // the guest can write beyond the old end
   await shell.run('echo far > /tmp/far; dd if=/tmp/far of=/dev/vda bs=1M seek=31 conv=sync,fsync 2>&1');
   assert.equal(await shell.run('dd if=/dev/vda bs=1M skip=31 count=1 2>/dev/null | head -c 3'), 'far');
   assertStatus(await resize('raw, ü', 8 * MIB), 204);

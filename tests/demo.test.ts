@@ -14,7 +14,7 @@ test('npm run demo boots a guest, asks it, shuts it down and says how long it to
     stderr.split('\n').filter((line) => !expected.test(line)),
     [],
   );
-  // what only a running Linux can answer
+  // only a running Linux can give this answer
   assert.match(stdout, /^Linux nephos 6\.\S+ .*x86_64/m);
   assert.match(stdout, /^42\r?$/m);
   assert.match(stdout, /^state +Running$/m);

@@ -135,7 +135,7 @@ test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
     assert.deepEqual(await againstDocument(vmm, 'openapi-everything.json', ['VmInfo', info]), []);
     const ping = (await vmm.get('vmm.ping')).json;
     for (const structs of [V40, V53]) assert.deepEqual(problemsOf(structs, ['VmmPingResponse', ping]), []);
-    // what v40 has no more
+    // members that v40 no longer has
     assert.deepEqual(placesOf(info, ['poll_queue', 'dax', 'cache_size', 'kernel', 'initramfs']), [
       '.config.payload.kernel',
       '.config.payload.initramfs',

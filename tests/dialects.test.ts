@@ -106,7 +106,7 @@ test('a VM with payload', async () => {
     const answer = await vmm.put('vm.create', { payload });
     assertRefused(answer, 400, reason);
   }
-  // what vm.info answers is a configuration again
+  // the configuration of vm.info can be sent again
   assertStatus(await vmm.put('vm.create', config), 204);
 });
 

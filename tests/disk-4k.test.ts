@@ -1,4 +1,4 @@
-// Images on a file system of 4096-byte sectors, opened with direct=on: what is written comes back, by format.
+// Images on a file system of 4096-byte sectors, opened with direct=on: written data is read again, by format.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

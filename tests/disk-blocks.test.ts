@@ -21,7 +21,7 @@ function fullFile(path: string): string {
   return path;
 }
 
-/** What a file takes of the host's disk, in `bytes`. */
+/** Returns the space that a file takes on the host's disk, in `bytes`. */
 function takenBy(path: string): number {
   return 512 * statSync(path).blocks;
 }

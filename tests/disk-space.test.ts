@@ -14,7 +14,7 @@ import { startVmm, type TestVmm } from './support/vmm.ts';
 const MIB = 2 ** 20;
 const SIZE = 32;
 
-/** What a file takes of the host's disk, in MiB. */
+/** Returns the space that a file takes on the host's disk, in MiB. */
 const takenBy = (path: string): number => (512 * statSync(path).blocks) / MIB;
 
 function sparseFile(path: string): string {
@@ -83,7 +83,9 @@ test('guests trim, zero and fill disks of each format, and the host’s files fo
     ['vda', images.raw],
     ['vdb', images.qcow2],
   ] as const)
-    await t.test(`what a file system on ${disk} trims is free on the host`, () => trims(shell, disk, path));
+    await t.test(`space that a file system on ${disk} trims is free on the host`, () =>
+      trims(shell, disk, path),
+    );
   await t.test(
     'a fixed VHD is trimmed as a raw image is; a VHDX offers no trimming, and works on',
     async () => {

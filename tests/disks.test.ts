@@ -41,7 +41,7 @@ function makeImages(vmm: TestVmm): Record<'raw' | 'fixed' | 'dynamic' | 'vhdx' |
   writeFirstSector(fixed, 'raw', 'this is fixed');
   writeFirstSector(dynamic, 'vpc', 'this is dynamic');
   writeFirstSector(vhdx, 'vhdx', 'this is vhdx');
-  // what its guest wrote there makes the base look like qcow2: the one above says that it is raw
+  // the content of the backing file begins like qcow2: its overlay says that it is raw
   writeFirstSector(base, 'raw', 'QFI\xfb is base');
   return { raw, fixed, dynamic, vhdx, top, odd };
 }

@@ -135,7 +135,7 @@ test('port forwards with host_port 0', async () => {
       String(refused.json),
       new RegExp(`net nat: forward: 127.0.0.1:${taken.port} \\(tcp\\) is in use`),
     );
-    // what was refused has left nothing: the VM of `second` goes to the same VMM
+    // the refusals have left nothing: the same VMM boots the VM of `second`
     const [second] = made;
     assert.ok(second !== undefined);
     const url = `unix:${join(vmm.folder, 'migration')}`;

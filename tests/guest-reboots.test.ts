@@ -20,7 +20,7 @@ function fileSystem({ folder }: TestVmm, name: string): string {
   return path;
 }
 
-/** Events in the order in which they were told, e.g. `vm/booted` or `virtio-device/activated _disk0`. */
+/** Events in the order of the event log, e.g. `vm/booted` or `virtio-device/activated _disk0`. */
 function eventsIn(path: string): string[] {
   return readFileSync(path, 'utf8')
     .split('\n\n')

@@ -12,7 +12,7 @@ import { stateOf } from './support/vm-info.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until, within } from './support/wait.ts';
 
-/** Time limit of a client for the end of a VM, with an addition for a busy host. */
+/** Time limit of a client for vm.delete and vm.shutdown, with an addition for a busy host. */
 const END_MS = 5000 + 3000;
 /** Time limit of answers that wait for nothing. */
 const PROMPT_MS = 3000;
@@ -34,7 +34,7 @@ const answerOf = (answer: Promise<Answer>): Promise<Answer | undefined> => answe
 /** Duration of the silence, in seconds; it identifies the sleep process. */
 const SILENCE = 100_000 + (process.pid % 10_000);
 
-/** Whether the program in place of QEMU runs, as a child of any process. */
+/** Returns true if the program in place of QEMU runs, as a child of any process. */
 const isSilenceThere = (): boolean => commands().some((command) => command === `sleep ${SILENCE}`);
 
 /** Writes a program in place of QEMU that has no output, and a child. @returns the environment that names it */

@@ -103,7 +103,7 @@ test('a guest that writes a qcow2 header never reads the backing file in it', as
     assertRefused(added, 500, /was not declared but detected as Qcow2/);
     assertStatus(await vmm.put('vm.delete'), 204);
   });
-  await t.test('what is detected is told, with the word that declares it', async () => {
+  await t.test('a detected format is in the log, with the word that declares it', async () => {
     const plain = createImage(at('plain.qcow2'), '4M', ['-f', 'qcow2']);
     assertStatus(await bootDisks(vmm, [{ path: plain }]), 204);
     assert.match(vmm.output(), /disk _disk0: .*plain\.qcow2: format Qcow2 was detected .*image_type=qcow2/);
@@ -171,7 +171,7 @@ test('disks of clones', async (t) => {
     assertStatus(await other.put('vm.restore', { source_url: `file://${at('snap')}` }), 204);
     assertStatus(await other.put('vm.delete'), 204);
   });
-  await t.test('what cannot be the saved disk is refused', async () => {
+  await t.test('an image that differs from the disk of the snapshot is refused', async () => {
     const small = createImage(at('small.qcow2'), '4M', ['-f', 'qcow2']);
     const large = createImage(at('large.raw'), '16M', ['-f', 'raw']);
     const vmdk = createImage(at('disk.vmdk'), '8M', ['-f', 'vmdk']);

@@ -1,5 +1,5 @@
-// What Kata's runtime-rs does beside the usual life of a sandbox: the vsock and the shared
-// folder come later, and other sandboxes are made from it as a template.
+// Kata's runtime-rs, beside the lifecycle of a sandbox: the vsock device and the shared folder are hot-plugged, and other
+// sandboxes are clones of the first one, their template.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';

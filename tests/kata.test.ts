@@ -37,7 +37,7 @@ interface KataInfo {
   readonly memory_actual_size: number;
 }
 
-/** A sandbox's folder: an image, a shared folder that virtiofsd serves, room for the sockets. */
+/** A sandbox's folder: an image, a shared folder that virtiofsd serves, and the folder of the sockets. */
 function makeSandbox(): Sandbox & AsyncDisposable & { readonly folder: string; readonly more: string } {
   const folder = makeFolder();
   const shared = join(folder, 'shared');

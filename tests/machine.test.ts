@@ -198,7 +198,7 @@ test('huge pages', async (t) => {
 
 test('a VM with two disks', async (t) => {
   await using vmm = await startVmm();
-  // what would end an option, a word or a line elsewhere is only a path here
+  // characters that separate options, words or lines elsewhere are part of the path
   const first = imageFile(vmm, 'a disk, "readonly=on" Ω.raw', 'first disk');
   const second = imageFile(vmm, 'second,if=none.raw', 'second disk');
   using shell = await boot(vmm, {

@@ -93,7 +93,6 @@ test('memory zones, NUMA nodes and pmem devices', async (t) => {
     assert.equal(mappings(vmm, 'maps', /rw-p .*\/vmm-.*\(deleted\)$/).length, 1);
   });
   await t.test('guest writes to a zone in a shared file are in the file', () => {
-    // what the guest writes into a shared file's zone is in the file
     assert.ok(readFileSync(file).some((byte) => byte !== 0));
   });
   const info = await infoOf(vmm);
@@ -182,7 +181,7 @@ test('virtio-mem zones, and a balloon that deflates when the guest is out of mem
     assert.match(mappingOf(vmm, 192 * MIB, /rw-p 00000000 00:00 0/).flags, /\bmg\b/);
   });
   await t.test('host_numa_node binds both parts of a zone that grows', () => {
-    // what the zone starts with, and what it can grow by
+    // the zone's RAM at boot, and the RAM that it can grow by
     assert.equal(mappings(vmm, 'numa_maps', /^\S+ bind(:0|=static:0) .*memfd/).length, 2);
   });
 
@@ -245,7 +244,7 @@ test('memory that the host does not have is refused at boot, by its name', async
   });
 });
 
-// no machine of this project has SGX: what QEMU is told is in src/plan/machine-plan.test.ts
+// no machine of this project has SGX: QEMU's arguments are tested in src/plan/machine-plan.test.ts
 test('without SGX on the host an SGX section is refused at boot, naming what is missing', async () => {
   await using vmm = await startVmm();
   assert.equal(existsSync('/dev/sgx_vepc'), false);

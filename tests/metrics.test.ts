@@ -100,7 +100,7 @@ test('--metrics replaces the socket of a killed VMM, and refuses a file', async 
   await using again = await startVmm({ args: ['--metrics', socket] });
   assert.equal((await figuresOf(socket)).get('nephos_vm_state{state="none"}'), 1);
   const file = join(folder, 'file');
-  writeFileSync(file, 'somebody’s');
+  writeFileSync(file, 'a file of the user');
   await using refused = await startVmm({ api: false, args: ['--metrics', file] });
   assert.equal(await refused.exited, 1);
   assert.match(

@@ -57,7 +57,7 @@ test('rate limits of networks', async () => {
     assert.deepEqual(helpersOf(foreign), []);
     assert.match(ip('link', 'show', foreign), /qdisc pfifo /);
 
-    // what stays has no limit any more, and of what we made nothing is left
+    // the interface has no limit any more, and the interfaces that the VMM made are removed
     const helpers = helpersOf(stays);
     assert.equal(helpers.length, 1);
     assertStatus(await vmm.put('vm.shutdown'), 204);
@@ -71,7 +71,7 @@ test('rate limits of networks', async () => {
     'the TAPs of the killed VMM are gone',
     () => !interfaces().some((one) => one.startsWith('vmtap') && !before.includes(one)),
   );
-  // that VMM was killed: the next one takes away what it left
+  // that VMM was killed: the next one removes the interfaces that it left
   assert.match(ip('link', 'show', stays), /qdisc tbf/);
   await using next = await startVmm();
   await createAndBoot(next, guestConfig({ net: [{ tap: stays }] }));

@@ -132,13 +132,13 @@ test('--user with a name', async (t) => {
   await deleteVm(vmm);
   await createAndBoot(vmm, guestConfig({}));
   await t.test('QEMU has the ids and the groups of the user', () => {
-    const [uid = NaN, gid = NaN] = ['-u', '-g'].map((flag) => idOfNobody(flag));
+    const [uid = NaN, gid = NaN] = ['-u', '-g'].map((flag) => idOfUnprivileged(flag));
     assertIsUser(qemuOf(vmm.pid), uid, gid, new RegExp(`^${gid}\\b`));
   });
 });
 
 /** Reads /etc/passwd, the only list of users of test machines. */
-function idOfNobody(flag: string): number {
+function idOfUnprivileged(flag: string): number {
   const [, , uid, gid] = /^nobody:.*$/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[0].split(':') ?? [];
   return Number(flag === '-u' ? uid : gid);
 }

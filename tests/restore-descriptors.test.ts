@@ -77,7 +77,7 @@ test('vm.restore with TAPs that are sent', async () => {
       await reaches(shell, one);
     }
     assert.equal(taps(vmm.pid), 3);
-    // what does not fit a VM that is there is closed
+    // descriptors of a request that an existing VM refuses are closed
     send(client, 'vm.restore', request);
     assert.match(await client.answer(), /^HTTP\/1\.1 40[45] /);
     await until('they are closed, a moment after the answer', () => taps(vmm.pid) === 3);

@@ -29,7 +29,7 @@ function killQemu(vm: VirtualMachine): void {
   process.kill(qemu.pid, 'SIGKILL');
 }
 
-/** Another program that talks to the same VMM. */
+/** Returns the client of another program, for the same VMM. */
 const otherClient = (vm: VirtualMachine): Client => new Client(vm.client.socketPath);
 
 for (const [what, act, expected] of [

@@ -52,7 +52,7 @@ const MOMENTS: readonly (readonly [string, (pid: number) => boolean])[] = [
 ];
 
 /** Fails where a process stays that works in a folder; one whose parent was killed may take a moment to end. */
-async function assertNobodyIn(folder: string): Promise<void> {
+async function assertNoProcessIn(folder: string): Promise<void> {
   await until('the processes have ended', () => commandLines().every((one) => !one.includes(folder)));
 }
 
@@ -160,7 +160,7 @@ test('an aborted launch leaves nothing, at any moment', async () => {
         launched,
         (error) => error instanceof LaunchError && /was aborted/.test(error.message),
       );
-      await assertNobodyIn(tmpdir());
+      await assertNoProcessIn(tmpdir());
     }
   });
 });
@@ -174,7 +174,7 @@ test('a program that is killed at any time leaves nothing', async () => {
       await until(moment, () => hasCome(program.pid ?? 0));
       program.kill('SIGKILL');
       await ended;
-      await assertNobodyIn(tmpdir());
+      await assertNoProcessIn(tmpdir());
       assert.deepEqual(readdirSync(tmpdir()), [], moment);
     }
   });
@@ -312,8 +312,8 @@ test('a clone with a disk of its own is Paused until it is resumed', async () =>
     assert.equal((await clone.info()).state, 'Paused');
     await clone.resume();
     assert.equal(await run(clone, 'head -c 5 /dev/vda'), 'other');
-    const nobody = { overrides: { disks: [{ id: 'nobody', path: '/x' }] } };
-    await assert.rejects(VirtualMachine.restore(join(folder, 'snapshot'), nobody), NotFoundError);
+    const unknown = { overrides: { disks: [{ id: 'unknown', path: '/x' }] } };
+    await assert.rejects(VirtualMachine.restore(join(folder, 'snapshot'), unknown), NotFoundError);
   });
   rmSync(folder, { recursive: true });
 });

@@ -34,7 +34,7 @@ function image(vmm: TestVmm, name: string, mib: number): string {
   return path;
 }
 
-/** Whether a virtio device negotiated VIRTIO_F_ACCESS_PLATFORM, bit 33: it is behind the vIOMMU. */
+/** Returns true if a virtio device negotiated VIRTIO_F_ACCESS_PLATFORM, bit 33: it is behind the vIOMMU. */
 async function isBehindIommu(shell: Shell, vmm: TestVmm, id: string): Promise<boolean> {
   const tree = (await infoOf(vmm)).device_tree as Record<string, { pci_bdf: number } | undefined>;
   const slot = ((tree[`_virtio-pci-${id}`]?.pci_bdf ?? 0) >> 3).toString(16).padStart(2, '0');

@@ -31,8 +31,8 @@ const VICTIMS: Readonly<Record<string, (pod: string) => number>> = {
 };
 
 /**
- * Removes what Kata 4.1 forgets of a pod whose shim was killed: its clean-up asks the VMM with a client that it has not made
- * (`isClhRunning`), and ends there.
+ * Removes the files and processes of a pod whose shim was killed. Kata 4.1 leaves them: its clean-up fails in
+ * `isClhRunning`, whose client of the VMM does not exist.
  */
 async function removeRecords(pod: string): Promise<void> {
   await until('nothing is mounted', () => !readFileSync('/proc/mounts', 'utf8').includes(pod));

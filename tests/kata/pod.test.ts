@@ -1,4 +1,4 @@
-// Kata Containers 4 as it is, under containerd's CRI: the life of a pod with several containers.
+// Kata Containers 4, unchanged, under containerd's CRI: the lifecycle of a pod with several containers.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -57,7 +57,7 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
       rmSync(folder, { recursive: true, force: true });
     });
 
-    /** Runs a program that calls the VMM, looks at what it has read, and takes its disk away again. */
+    /** Runs a program that calls the VMM, checks the values that it has read, and removes its disk. */
     async function assertReads(words: readonly string[], cwd: string): Promise<void> {
       assert.ok(vmm !== undefined);
       const image = join(folder, 'disk.raw');
@@ -154,13 +154,13 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
   });
 }
 
-/** The contract has the text `512 MB` as the default of a number: generators refuse it, and those who use them change it. */
+/** The contract has the text `512 MB` as the default of a number: generators refuse it, and their users change it. */
 function withTypedDefaults(document: unknown): unknown {
   const text = JSON.stringify(document).replaceAll('"default":"512 MB"', '"default":536870912');
   return JSON.parse(text) as unknown;
 }
 
-/** Returns a folder with a Go module: the program of this name, and room for its client. */
+/** Returns a folder with a Go module: the program of this name, and an empty folder for its client. */
 function goModule(folder: string, name: string): string {
   const module = join(folder, name);
   mkdirSync(join(module, 'api'), { recursive: true });

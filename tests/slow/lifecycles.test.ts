@@ -39,7 +39,7 @@ function counts(vmm: TestVmm): readonly number[] {
 }
 
 test(`${LIVES} lifecycles leave no process, thread, descriptor, file, interface or memory`, async () => {
-  // V8 lets garbage lie for as long as there is room: with little of it what grows is a leak
+  // V8 collects garbage late where it has memory: with a small heap only a leak grows
   await using vmm = await startVmm({ env: { NODE_OPTIONS: '--max-old-space-size=24' } });
   const disk = join(vmm.folder, 'disk.raw');
   makeImage(disk, MIB);

@@ -94,7 +94,7 @@ const DOCUMENTS = { everything: 'openapi-everything.json', contract: 'openapi.js
 for (const view of ['everything', 'contract'] as const) {
   for (const state of ['none', 'Created', 'Running'] as const) {
     test(`${DOCUMENTS[view]}, VM: ${state}`, async () => {
-      // what is generated must not make interfaces on the host
+      // generated requests must not make interfaces on the host
       await using vmm = await startVmm({ through: ['unshare', '--net'] });
       await using door = await openTcpProxy(vmm.socket);
       if (state !== 'none') assertStatus(await vmm.put('vm.create', CONFIGS[view]), 204);

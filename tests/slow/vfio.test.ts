@@ -1,5 +1,5 @@
-// A passed-through device, for real: a VM with a network card behind its vIOMMU runs this project once more, from the
-// host's own folders, and gives the card to a VM of its own. What is inside is emulated twice.
+// VFIO with a real device: a VM with a network card behind its vIOMMU runs this project from the host's folders, and
+// passes the card to a nested VM, which is emulated twice.
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';

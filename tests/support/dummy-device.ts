@@ -8,7 +8,7 @@ import { makeFolder, REPO } from './vmm.ts';
 /** Folders that the copy makes itself, or shares. */
 const NOT_COPIED = new Set(['.git', 'build', 'dist', 'node_modules']);
 
-/** How long a command in the copy may take on a busy machine, in milliseconds. */
+/** Time limit of a command in the copy on a busy machine, in milliseconds. */
 const COMMAND_MS = 300_000;
 
 /** PCI ids of QEMU's `pci-testdev`, as a guest's sysfs shows them. */

@@ -83,7 +83,7 @@ export function mappingsOf(pid: number): Mapping[] {
 /** Unit of processor time in /proc (USER_HZ). */
 const TICKS_PER_SECOND = 100;
 
-/** Whether a process runs; a zombie does not. */
+/** Returns true if a process runs; a zombie does not. */
 export function isAlive(pid: number): boolean {
   const state = statOf(pid)?.state;
   return state !== undefined && state !== 'Z' && state !== 'X';

@@ -15,7 +15,7 @@ interface Options {
   readonly bits?: 32 | 64;
   /** `e_machine`: 62 is x86-64, 3 the 80386 (EDK2's CLOUDHV.fd says so of itself), 183 AArch64 */
   readonly machine?: number;
-  /** whether it has the note by which PVH enters it */
+  /** it has the note with the address at which PVH enters it */
   readonly note?: boolean;
   /** size of the file in `bytes`, filled up with zeros */
   readonly size?: number;

@@ -23,7 +23,7 @@ const TAP = 'nephos-kill0';
 /** Within 5 s, and as much again for a busy machine. */
 const END_MS = 10_000;
 
-/** Which process gets which signal. A stopped VMM goes on after a moment; a stopped QEMU does not. */
+/** Processes and their signals. A stopped VMM goes on after a moment; a stopped QEMU does not. */
 const SIGNALS = [
   ['QEMU', 'SIGKILL'],
   ['VMM', 'SIGKILL'],
@@ -233,7 +233,7 @@ async function stillWorks(vmm: TestVmm, { site, answer, isStopped, peer }: Survi
     assert.ok([200, 404].includes((await vmm.get('vm.info')).status));
   };
   await within(END_MS, 'vm.info', looks);
-  // what waits for a stopped QEMU ends with its VM
+  // a request that waits for a stopped QEMU is answered when its VM is deleted
   if (!isStopped) assert.ok([200, 204, 404, 405, 500].includes((await answer)?.status ?? 0));
   const remove = async (): Promise<void> => {
     assert.ok([204, 404].includes((await vmm.put('vm.delete')).status));

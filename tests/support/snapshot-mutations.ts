@@ -119,7 +119,7 @@ function setMember(json: object, path: readonly string[], value: unknown): void 
   else Reflect.set(json, name, value);
 }
 
-/** Gives the manifest the size and checksum of the state, as one who means harm would. */
+/** Gives the manifest the size and checksum of the state, as an attacker can. */
 function sign(folder: string): void {
   const state = readFileSync(join(folder, STATE));
   const manifest = JSON.parse(readFileSync(join(folder, MANIFEST), 'utf8')) as {

@@ -58,7 +58,7 @@ function readFrom(socket: Socket): { readonly message: () => Promise<Buffer> } {
     moved();
   });
   socket.on('error', (error) => moved(error.message));
-  // it keeps its connection for the life of a VM: to be closed upon is a fault
+  // it keeps one connection for the lifetime of a VM: the server must not close it
   socket.on('close', () => moved('the server closed the connection'));
   return {
     message: async () => {
@@ -104,7 +104,7 @@ export function parseAnswer(message: Buffer): Omit<StrictAnswer, 'ms'> {
   const text = message.toString('utf8');
   const end = text.indexOf('\r\n\r\n') + 4;
   const head = text.slice(0, end);
-  // what stands up to the CR is parsed as a number: a reason phrase is none
+  // the text up to the CR is parsed as a number: there must be no reason phrase
   const status = /^HTTP\/1\.1 (\d{3}) *\r\n/.exec(head)?.[1];
   assert.ok(status !== undefined, `no status in ${JSON.stringify(head)}`);
   const length = announced(head);

@@ -10,7 +10,7 @@ export interface TestTerminal {
   readonly shell: Shell;
   /** All of its settings in stty's own form: equal means exactly as before. */
   readonly settings: () => string;
-  /** Whether it is in raw mode: no lines, no echo, no signals. */
+  /** Returns true if it is in raw mode: no lines, no echo, no signals. */
   readonly isRaw: () => boolean;
   readonly [Symbol.dispose]: () => void;
 }

@@ -27,7 +27,7 @@ class NetDevice implements Device {
   readonly queues: number;
   readonly #address: string;
   readonly #chain = new Chain();
-  readonly #room = allocate(HEADER_BYTES + MAX_FRAME_BYTES);
+  readonly #block = allocate(HEADER_BYTES + MAX_FRAME_BYTES);
   #running: readonly RunningQueue[] = [];
 
   constructor(address: string, queues: number) {
@@ -78,18 +78,18 @@ class NetDevice implements Device {
   #frame(): Buffer {
     const { readable } = this.#chain;
     const length = Math.min(readable.bytes, HEADER_BYTES + MAX_FRAME_BYTES);
-    readable.copyOut(this.#room.address, length);
-    const { buffer, byteOffset } = this.#room.view;
+    readable.copyOut(this.#block.address, length);
+    const { buffer, byteOffset } = this.#block.view;
     return Buffer.from(Buffer.from(buffer, byteOffset + HEADER_BYTES, Math.max(0, length - HEADER_BYTES)));
   }
 
   #send({ ring }: RunningQueue, frame: Buffer): void {
     if (!ring.pop(this.#chain)) return;
-    for (let i = 0; i < HEADER_BYTES; i++) this.#room.view.setUint8(i, 0);
-    this.#room.view.setUint16(HEADER_BYTES - 2, 1, true);
-    for (const [i, byte] of frame.entries()) this.#room.view.setUint8(HEADER_BYTES + i, byte);
+    for (let i = 0; i < HEADER_BYTES; i++) this.#block.view.setUint8(i, 0);
+    this.#block.view.setUint16(HEADER_BYTES - 2, 1, true);
+    for (const [i, byte] of frame.entries()) this.#block.view.setUint8(HEADER_BYTES + i, byte);
     const length = HEADER_BYTES + frame.length;
-    this.#chain.writable.copyIn(this.#room.address, length);
+    this.#chain.writable.copyIn(this.#block.address, length);
     ring.addUsed(this.#chain.head, length);
   }
 }

@@ -34,7 +34,7 @@ export interface StrictRules {
   readonly check: (message: Message) => void;
   /** Takes note of what the back-end answers. */
   readonly noteReply: (message: Message) => void;
-  /** what was acknowledged last */
+  /** features that were acknowledged last */
   readonly features: () => bigint;
 }
 

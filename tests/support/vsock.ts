@@ -48,7 +48,7 @@ export async function listenOn(path: string, serve: (socket: Socket) => void): P
   return server;
 }
 
-/** Sends bytes to a UNIX socket, then nothing more, and returns all that came back when the other end closes. */
+/** Sends bytes to a UNIX socket, then nothing more, and returns the answer when the peer closes the connection. */
 export async function exchange(path: string, bytes: string): Promise<string> {
   const socket = connect({ path, allowHalfOpen: true });
   let got = '';

@@ -8,7 +8,7 @@ const TIMEOUT_MS = 90_000;
 /** Sources of diagnostic text for a condition that is not met in time. */
 const diagnostics = new Set<() => string>();
 
-/** Adds a source of text to the errors of {@link until}, e.g. the log of a VMM. @returns what removes it */
+/** Adds a source of text to the errors of {@link until}, e.g. the log of a VMM. @returns a function that removes it */
 export function addDiagnostics(read: () => string): () => void {
   diagnostics.add(read);
   return () => diagnostics.delete(read);

@@ -1,4 +1,4 @@
-// The protocol as a front-end speaks it: in the right order, in a wrong one, with tables that cannot be, and again.
+// Messages of a front-end: in valid and invalid order, with invalid tables, and over a second connection.
 import assert from 'node:assert/strict';
 import {
   closeSync,
@@ -32,7 +32,7 @@ const VERSION = 1;
 const PROTOCOL_FEATURES = 1n << 30n;
 const EVENT_INDEX = 1n << 29n;
 
-/** What happened to the device, in order. */
+/** Calls of the device's functions, in order. */
 interface Seen {
   readonly events: string[];
   last?: Start;
@@ -49,7 +49,7 @@ interface Bench {
   readonly session: Session;
 }
 
-/** Runs the front-end's steps; each `yield` lets the session take what was sent. */
+/** Runs the front-end's steps; at each `yield` the session handles the sent messages. */
 function withSession(steps: (bench: Bench) => Iterator<void>, continuesRings = false): Seen {
   const seen: Seen = { events: [], isOver: false };
   const device: Device = {
@@ -137,7 +137,7 @@ function addresses(index: number): Uint8Array {
 
 const GOOD: Region = [0n, BigInt(RAM), USER, 0n];
 
-/** The requests by which QEMU starts two rings, in its order; each with the descriptor that it comes with. */
+/** The requests by which QEMU starts two rings, in its order; each with its descriptor. */
 function startRequests(memory: number, kick: number): [number, Uint8Array, number[]][] {
   return [
     [Request.SetOwner, new Uint8Array(), []],
@@ -164,14 +164,14 @@ function* start(
   }
 }
 
-/** What a session is sent must be closed with it. Files that Node itself has open for a moment do not count. */
+/** Descriptors that a session must close. Files that Node itself opens for a moment do not count. */
 function open(memory: number): string[] {
   const targets = readdirSync('/proc/self/fd').flatMap((fd) => targetOf(fd) ?? []);
   const file = targetOf(String(memory));
   return targets.filter((target) => target === file || /^(socket|anon_inode):/.test(target)).toSorted();
 }
 
-/** Where a descriptor leads; undefined where it is closed by now. */
+/** Returns the target of a descriptor; undefined where it is closed. */
 function targetOf(fd: string): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
@@ -248,13 +248,17 @@ test('a second session of the same driver continues at the rings, and resets not
         yield;
         assert.equal(reply(), BigInt(i) + (BigInt(index) << 32n));
       }
-      // another driver: from here on it is as any
+      // another driver: a start without history
       send(Request.ResetDevice);
       yield;
       assert.equal(seen.events.at(-1), 'reset');
       session.handOver();
     }, true);
-    assert.equal(seen.events.filter((event) => event === 'reset').length, 1, 'its end is not the device’s');
+    assert.equal(
+      seen.events.filter((event) => event === 'reset').length,
+      1,
+      'the end of a session does not reset the device',
+    );
   });
 });
 

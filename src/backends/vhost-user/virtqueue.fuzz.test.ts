@@ -1,5 +1,5 @@
-// Hostile rings: whatever a guest writes, at worst its ring ends with a QueueError; nothing outside of its memory
-// is touched. Real memory, shared through a file as QEMU's is, with a guard region on each side.
+// Hostile rings: any content that a guest writes causes at worst a QueueError of its ring; no memory outside of the guest's
+// is accessed. Real memory, shared through a file as QEMU's is, with a guard region on each side.
 import assert from 'node:assert/strict';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ const BUFFERS = 0x1000;
 interface Bench {
   readonly memory: GuestMemory;
   readonly ram: DataView;
-  /** our address of the guest's first byte */
+  /** address of the guest's first byte in this process */
   readonly base: number;
   readonly ring: (rules: RingRules, base?: number) => Virtqueue;
   readonly [Symbol.dispose]: () => void;
@@ -96,7 +96,7 @@ test('a chain of buffers to read and to write, directly and by a table', () => {
   assert.equal(ring.pop(chain), true);
   assert.deepEqual([chain.head, chain.readable.bytes, chain.writable.bytes], [5, 12, 0]);
   ring.unpop();
-  assert.equal(ring.pop(chain), true, 'what is given back is there again');
+  assert.equal(ring.pop(chain), true, 'the chain is available again');
 });
 
 test('interrupts and kicks occur at the requested indices', () => {
@@ -182,7 +182,7 @@ test('invalid heads and counts, unnegotiated tables and rings outside memory are
   }
 });
 
-/** xorshift: the same rings for the same seed, which a failure tells. */
+/** xorshift: the same rings for the same seed, which the message of a failure names. */
 function random(seed: number): (below: number) => number {
   let state = seed | 1;
   return (below) => {
@@ -193,7 +193,7 @@ function random(seed: number): (below: number) => number {
   };
 }
 
-/** Mostly values on the edge of being right: noise alone is refused at once. */
+/** Mostly values at the limits of validity: plain noise is refused at once. */
 function hostile(ram: DataView, next: (below: number) => number): void {
   const addresses = [GUEST, GUEST + TABLE, GUEST + BUFFERS, GUEST + RAM - 16, GUEST + RAM, 0, 2 ** 48];
   const lengths = [0, 1, 16, 32, 44, 4096, RAM, 0xffff_ffff];
@@ -212,7 +212,7 @@ function hostile(ram: DataView, next: (below: number) => number): void {
   ram.setUint16(AVAILABLE + 2, next(6) === 0 ? next(65_536) : next(SIZE + 1), true);
 }
 
-test('5000 hostile rings: every part that is handed out lies in the guest’s memory', () => {
+test('5000 hostile rings: every part of a popped chain is in the guest’s memory', () => {
   using guest = bench();
   const chain = new Chain();
   let taken = 0;

@@ -111,7 +111,7 @@ export class Virtqueue {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
   }
 
-  /** Updates the used index, so that the guest sees the used chains. @returns whether it wants an interrupt */
+  /** Updates the used index, so that the guest sees the used chains. @returns true where the guest asks for an interrupt */
   publish(): boolean {
     const [from, to] = [this.#published, this.#nextUsed];
     if (from === to) return false;

@@ -1,4 +1,4 @@
-// Programs of the host that connect and do not say which port they want.
+// Programs of the host that connect and send no CONNECT line.
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
@@ -10,7 +10,7 @@ import { connectTo } from '../../native/unix-socket.ts';
 
 const ROUNDS = MAX_CONNECTIONS + 100;
 
-/** Ports that the guest is asked for while each round of the host's is followed by a turn of the device. */
+/** Returns the ports that the guest is asked for, while the device handles events after each step of the host. */
 async function portsAsked(round: (path: string) => void): Promise<number[]> {
   using guest = await bench();
   const ports: number[] = [];

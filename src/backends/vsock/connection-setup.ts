@@ -15,7 +15,7 @@ const RETRY = { ms: 10, times: 200 };
 /** The other end has shut down its sending side. */
 const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
-/** How long a program may take to send its CONNECT line, in `ms`: enough to type it by hand. */
+/** Time limit for a program's CONNECT line, in `ms`: enough to type it by hand. */
 const CONNECT_MS = 30_000;
 
 /** Delay before accepting again where this process has no descriptors left, in `ms`. */
@@ -172,7 +172,7 @@ export class ConnectionSetup {
     } else {
       this.#connections
         .open({ fd, guestPort, hostPort, fromGuest: true })
-        .credit.learn(header.window, header.forwarded);
+        .credit.update(header.window, header.forwarded);
     }
   }
 }

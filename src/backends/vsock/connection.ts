@@ -15,7 +15,7 @@ import type { Filled, ReceiveQueue } from './receive-queue.ts';
  */
 const READ_BYTES = { least: 4096, most: 64 * 1024 };
 
-/** What a connection needs after it was served. */
+/** Need of a connection after it was served. */
 export type Served =
   /** nothing, until something happens to it */
   | 'done'

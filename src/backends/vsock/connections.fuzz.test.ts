@@ -1,5 +1,5 @@
-// Connections through the whole device: whatever the pieces, the pauses, the sizes of the guest's buffers and the room that it
-// grants, each end reads what the other wrote, in order, and nobody sends more than the other has room for.
+// Connections through the whole device, with random pieces, pauses, sizes of the guest's buffers and credits: each end reads the
+// bytes that the other wrote, in order, and neither sends more than its credit.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, asyncProperty, nat, oneof, record } from 'fast-check';
@@ -13,21 +13,21 @@ import { acceptFrom } from '../../native/unix-socket.ts';
 const PORTS = { sourcePort: 1000, targetPort: LISTENED_PORT };
 const MOST = 100_000;
 const PERIOD = 65_521;
-/** one entry of the ring is left for news of the guest's room */
+/** one entry of the ring is left for the update of the guest's credit */
 const MOST_PACKETS = 15;
 
-/** Bytes that come again after `PERIOD`: what is lost, doubled or out of order is seen. */
+/** Bytes that repeat after `PERIOD`: bytes that are lost, doubled or out of order are detected. */
 const PATTERN = Buffer.alloc(PERIOD + MOST);
 for (let i = 0; i < PATTERN.length; i++) PATTERN[i] = Math.imul(i % PERIOD, 2_654_435_761) >>> 24;
 
 const expected = (at: number, bytes: number): Buffer => PATTERN.subarray(at % PERIOD, (at % PERIOD) + bytes);
 
-/** A program of the host and one of the guest, and how far each has come. */
+/** A program of the host and one of the guest, with the bytes that each has sent and read. */
 interface Talk {
   readonly guest: Bench;
   readonly fd: number;
   readonly block: Block;
-  readonly toGuest: { written: number; got: number; taken: number; told: number; window: number };
+  readonly toGuest: { written: number; got: number; taken: number; announced: number; window: number };
   readonly toHost: { sent: number; read: number; window: number; forwarded: number };
 }
 
@@ -49,13 +49,13 @@ function hostReads({ fd, block, toHost }: Talk, most: number): void {
   toHost.read += count;
 }
 
-/** The guest sends packets within the room that it was told, no more than its ring takes. */
+/** The guest sends packets within the device's credit, at most as many as its ring takes. */
 function guestSends({ guest, toHost, toGuest }: Talk, wish: number): void {
   let left = Math.min(wish, toHost.window - (toHost.sent - toHost.forwarded));
   for (let packets = 0; left > 0 && packets < MOST_PACKETS; packets++) {
     const bytes = Math.min(left, BUFFER_BYTES - HEADER_BYTES);
-    // every packet tells of the guest's room
-    toGuest.told = toGuest.taken;
+    // every packet announces the guest's credit
+    toGuest.announced = toGuest.taken;
     const header = { ...PORTS, op: Op.Data, window: toGuest.window, forwarded: toGuest.taken };
     send(guest, header, expected(toHost.sent, bytes));
     toHost.sent += bytes;
@@ -65,18 +65,21 @@ function guestSends({ guest, toHost, toGuest }: Talk, wish: number): void {
 
 function guestGrants({ guest, toGuest }: Talk, wish: number): void {
   toGuest.taken += Math.min(wish, toGuest.got - toGuest.taken);
-  toGuest.told = toGuest.taken;
+  toGuest.announced = toGuest.taken;
   send(guest, { ...PORTS, op: Op.CreditUpdate, window: toGuest.window, forwarded: toGuest.taken }, 0);
 }
 
-/** Takes what came for the guest. */
+/** Reads the packets for the guest. */
 function guestReceives({ guest, toGuest, toHost }: Talk): void {
   const take = (data: Uint8Array): void => {
     assert.ok(expected(toGuest.got, data.length).equals(data), `${data.length} bytes at ${toGuest.got}`);
     toGuest.got += data.length;
   };
   for (const header of receive(guest, take)) learn(toHost, header);
-  assert.ok(toGuest.got - toGuest.told <= toGuest.window, `${toGuest.got - toGuest.told} bytes on the way`);
+  assert.ok(
+    toGuest.got - toGuest.announced <= toGuest.window,
+    `${toGuest.got - toGuest.announced} bytes on the way`,
+  );
   guest.fromGuest.collect(() => undefined);
 }
 
@@ -103,7 +106,7 @@ test('each end of a stream reads the bytes of the other, within its credit', asy
         yield;
         const talk: Talk = {
           ...{ guest, fd: acceptFrom(guest.hostListener), block },
-          toGuest: { written: 0, got: 0, taken: 0, told: 0, window },
+          toGuest: { written: 0, got: 0, taken: 0, announced: 0, window },
           toHost: { sent: 0, read: 0, window: 0, forwarded: 0 },
         };
         guestReceives(talk);
@@ -125,7 +128,7 @@ test('each end of a stream reads the bytes of the other, within its credit', asy
   block.free();
 });
 
-/** Both readers take all there is: all of it comes. A window of some bytes takes as many turns as there are bytes. */
+/** Both readers read until all bytes have arrived. With a window of one byte there are as many rounds as bytes. */
 function* finish(talk: Talk): Generator<void> {
   const { toGuest, toHost } = talk;
   if (toGuest.window < 4096) toGuest.window = 4096;

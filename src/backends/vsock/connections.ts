@@ -15,7 +15,7 @@ import type { ReceiveQueue } from './receive-queue.ts';
 /** Most connections: those of Cloud Hypervisor, and at most half of the descriptor limit of this process. */
 export const MAX_CONNECTIONS = Math.min(1023, Math.floor(descriptorLimit() / 2));
 
-/** How long the guest may take to respond to a request, and to confirm a shutdown, in `ms`. */
+/** Time limit for the guest's response to a request, and for its confirmation of a shutdown, in `ms`. */
 const RESPONSE_MS = 2000;
 
 /** Most connections that one call serves, so that events of the host are handled in between. */
@@ -116,7 +116,7 @@ export class Connections {
       if (op !== Op.Reset) this.#resets.add(guestPort, hostPort);
       return;
     }
-    connection.credit.learn(header.window, header.forwarded);
+    connection.credit.update(header.window, header.forwarded);
     this.#awake.add(connection);
     if (op === Op.Reset) this.#leave(connection);
     else if (!this.#take(connection, header, data)) this.refuse(connection);

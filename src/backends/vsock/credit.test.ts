@@ -19,7 +19,7 @@ const count = oneof(
   integer({ min: 0, max: 2 ** 32 - 1 }),
 );
 
-/** Counters as they are after so many bytes both ways, all of them taken. */
+/** Credit after so many bytes in each direction, all of them read. */
 function after(window: number, bytes: number): Credit {
   const credit = new Credit(window);
   credit.send(bytes);
@@ -33,24 +33,28 @@ test('a sender within its credit never has more in flight than the guest’s buf
     window: nat(300_000),
     taken: nat(100_000),
     wish: nat(400_000),
-    told: constantFrom(true, false),
+    announces: constantFrom(true, false),
   });
   check(
     property(count, array(step, { maxLength: 60, size: 'max' }), (start, steps) => {
       const credit = after(1024, start);
-      let [sent, taken, toldTaken, toldWindow] = [0, 0, 0, 0];
-      for (const { window, taken: wanted, wish, told } of steps) {
+      let [sent, taken, announcedTaken, announcedWindow] = [0, 0, 0, 0];
+      for (const { window, taken: wanted, wish, announces } of steps) {
         taken += Math.min(wanted, sent - taken);
-        if (told) {
-          [toldTaken, toldWindow] = [taken, window];
-          credit.learn(window, (start + taken) >>> 0);
+        if (announces) {
+          [announcedTaken, announcedWindow] = [taken, window];
+          credit.update(window, (start + taken) >>> 0);
         }
         const sendable = credit.sendable;
-        assert.equal(sendable, Math.max(0, toldWindow - (sent - toldTaken)), 'no less than it may');
+        assert.equal(
+          sendable,
+          Math.max(0, announcedWindow - (sent - announcedTaken)),
+          'no less than allowed',
+        );
         const bytes = Math.min(wish, sendable);
         credit.send(bytes);
         sent += bytes;
-        assert.ok(bytes === 0 || sent - taken <= toldWindow, 'no more than there is room for');
+        assert.ok(bytes === 0 || sent - taken <= announcedWindow, 'no more than the guest has space for');
       }
     }),
   );
@@ -61,7 +65,7 @@ test('for any announcement of a guest, the credit is between 0 and its buffer si
     property(count, array(tuple(count, count, count), { maxLength: 60, size: 'max' }), (start, claims) => {
       const credit = after(1024, start);
       for (const [window, forwarded, wish] of claims) {
-        credit.learn(window, forwarded);
+        credit.update(window, forwarded);
         const { sendable } = credit;
         assert.ok(
           Number.isInteger(sendable) && sendable >= 0 && sendable <= window,

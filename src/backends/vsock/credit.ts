@@ -44,7 +44,7 @@ export class Credit {
   }
 
   /** Stores the guest's announcement, which is part of each packet. */
-  learn(window: number, forwarded: number): void {
+  update(window: number, forwarded: number): void {
     this.#guestWindow = window;
     this.#guestForwarded = forwarded;
   }

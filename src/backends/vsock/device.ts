@@ -26,11 +26,11 @@ interface Options {
 }
 
 /*
- * The vsock device in a thread of its own: `service.ts` starts the thread (`worker.ts`) and talks to it (`thread-messages.ts`).
+ * The vsock device in a thread of its own: `service.ts` starts the thread (`worker.ts`) and exchanges messages with it (`thread-messages.ts`).
  * The device moves packets (`packet.ts`) between its two virtqueues (`transmit-queue.ts` from the guest, `receive-queue.ts` to the
  * guest) and the UNIX sockets of `connections.ts`; `connection-setup.ts` accepts and opens those.
  *
- * States of a connection: requested (the other side has not responded) -> established -> shut down in one or both directions ->
+ * States of a connection: requested (the peer has not responded) -> established -> shut down in one or both directions ->
  * closed. Invariants: the guest is not trusted; its packets are checked against the state and the credit, and a wrong one is
  * answered with a reset. The number of connections and the memory of all buffers are limited. Moving data allocates no JavaScript
  * objects.

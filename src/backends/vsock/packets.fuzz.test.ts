@@ -1,5 +1,5 @@
-// Hostile packets: whatever a guest says in a packet's header, the device answers with packets that are right, sends no more
-// than the guest has room for, and goes on for its other connections. Real rings in shared memory, real sockets.
+// Hostile packets: for any header of the guest's packets the device answers with valid packets, sends no more than its credit,
+// and continues to serve its other connections. Real rings in shared memory, real sockets.
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ const GUEST_PORT = 1000;
 const KNOWN_OPS: readonly number[] = Object.values(Op);
 const edge = constantFrom(0, 1, 2, 4096, 65_536, 2 ** 31, 2 ** 32 - 1);
 
-/** One packet, mostly for connections that there are. */
+/** One packet, mostly for connections that exist. */
 const packet = record({
   header: record(
     {
@@ -42,7 +42,7 @@ test('hostile packets get valid replies, and another stream can still be opened'
     asyncProperty(array(packet, { minLength: 1, maxLength: 40 }), async (packets) => {
       using guest = await bench();
       const own = connectTo(guest.path);
-      writeSync(own, 'CONNECT 5\nsome data that the guest may have room for or not');
+      writeSync(own, 'CONNECT 5\nsome data that may exceed the credit');
       const steps = function* (): Generator<void> {
         for (const { header, sourcePort, targetPort, op, bytes } of packets) {
           send(guest, { sourcePort, targetPort, op, ...header }, bytes);
@@ -82,16 +82,16 @@ test('a guest gets no more data than its announced credit', async () => {
         const program = acceptFrom(guest.hostListener);
         writeSync(program, Buffer.alloc(100_000));
         let sent = 0;
-        let room = 10;
+        let credit = 10;
         for (const { window, forwarded } of [{ window: 10, forwarded: 0 }, ...claims]) {
           send(guest, { ...ports, op: Op.CreditUpdate, window, forwarded }, 0);
           const before = sent;
-          room = Math.max(0, window - ((sent - forwarded) >>> 0));
+          credit = Math.max(0, window - ((sent - forwarded) >>> 0));
           yield;
           yield;
           for (const { op, length } of receive(guest)) sent += op === Op.Data ? length : 0;
           guest.fromGuest.collect(() => undefined);
-          assert.ok(sent - before <= room, `${sent - before} bytes for room of ${room}`);
+          assert.ok(sent - before <= credit, `${sent - before} bytes for a credit of ${credit}`);
         }
         libc().close(program);
       };
@@ -110,7 +110,7 @@ test('data beyond the credit ends the stream with a reset', async () => {
     const [response] = receive(guest);
     assert.equal(response?.op, Op.Response);
     const bytes = BUFFER_BYTES - HEADER_BYTES;
-    // nobody reads at the other end: the socket takes some, the window the rest
+    // the program of the host does not read: the socket buffers some of the data, the device the rest of the window
     const enough = Math.ceil((response.window + 2 ** 20) / bytes);
     const got: number[] = [];
     for (let i = 0; i < enough && got.at(-1) !== Op.Reset; i++) {

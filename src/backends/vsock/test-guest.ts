@@ -1,4 +1,4 @@
-// A guest for tests of the device: the driver's side of both rings, in memory that is shared as QEMU shares it, and real sockets.
+// A guest for tests of the device: the driver's side of both rings in shared memory, and real sockets.
 import assert from 'node:assert/strict';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -61,7 +61,7 @@ class DriverRing {
     return this.buffer(this.#next % SIZE);
   }
 
-  /** Calls `take` with each buffer that came back. */
+  /** Calls `take` with each used buffer. */
   collect(take: (buffer: DataView, written: number) => void): number {
     let count = 0;
     while (this.#ram.getUint16(this.#at + USED + 2, true) !== this.#seen) {
@@ -74,13 +74,13 @@ class DriverRing {
   }
 }
 
-/** A device with both its rings in memory that a test writes in the guest's place. */
+/** A device with both rings in memory, to which a test writes as the guest. */
 export interface Bench {
   readonly device: VsockDevice;
   readonly loop: EventLoop;
   readonly toGuest: DriverRing;
   readonly fromGuest: DriverRing;
-  /** what a program of the host listens on for the guest */
+  /** listening socket of a program of the host, for connections of the guest */
   readonly hostListener: number;
   readonly path: string;
   readonly [Symbol.dispose]: () => void;
@@ -126,7 +126,7 @@ export async function bench(): Promise<Bench> {
   };
 }
 
-/** Runs the loop with one step of the guest's or the host's before each turn of the device. */
+/** Runs the loop with one step of the guest or the host before each run of the device. */
 export function play({ device, loop }: Bench, steps: Iterator<void>): void {
   loop.run(() => {
     if (steps.next().done === true) loop.stop();
@@ -135,7 +135,7 @@ export function play({ device, loop }: Bench, steps: Iterator<void>): void {
   });
 }
 
-/** Sends a packet in the guest's name, with as many bytes of data: zeros, or what the buffer still holds, unless given. */
+/** Sends a packet from the guest with data: that of a `Buffer`, or so many bytes with the buffer's previous content. */
 export function send({ device, fromGuest }: Bench, header: Partial<Header>, data: number | Uint8Array): void {
   const bytes = typeof data === 'number' ? data : data.length;
   const whole = { ...emptyHeader(), sourceCid: CID, targetCid: 2, type: 1, length: bytes, ...header };
@@ -146,7 +146,7 @@ export function send({ device, fromGuest }: Bench, header: Partial<Header>, data
   device.kicked(FROM_GUEST);
 }
 
-/** Takes what the guest got, and gives each buffer again. `take` is shown the data of each packet. */
+/** Returns the headers of the guest's packets, and makes each buffer available again. `take` receives the data of each packet. */
 export function receive({ toGuest }: Bench, take: (data: Uint8Array) => void = () => undefined): Header[] {
   const headers: Header[] = [];
   const count = toGuest.collect((buffer, written) => {

@@ -22,7 +22,7 @@ function withPair(use: (ours: number, theirs: number) => void): void {
 
 const MOST = 300_000;
 
-/** Bytes come again after so many: no part of a stream can be missing, twice or out of order unseen. */
+/** Bytes repeat after so many: missing, doubled or misplaced parts of a stream are detected. */
 const PERIOD = 65_521;
 
 function pattern(): Block {
@@ -59,14 +59,14 @@ test('bytes are unchanged, for any split and any speed of the reader', () => {
             written += checked('write', backlog.writeTo(ours));
           };
           for (const { add, flush: flushes, take: most } of steps) {
-            const room = Math.min(add, size - backlog.length);
-            backlog.add(source.address + (added % PERIOD), room);
-            added += room;
+            const bytes = Math.min(add, size - backlog.length);
+            backlog.add(source.address + (added % PERIOD), bytes);
+            added += bytes;
             assert.equal(backlog.length, added - written);
             if (flushes) flush();
             if (most > 0) take(most);
           }
-          // the reader takes all there is: all must be there
+          // the reader reads all: all must arrive
           for (let turns = 0; turns < 1000; turns++) {
             flush();
             take(MOST);

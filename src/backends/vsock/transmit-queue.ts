@@ -8,7 +8,7 @@ import type { Parts } from '../vhost-user/descriptor-chain.ts';
 const BUDGET = 256;
 
 /**
- * How long a used buffer may stay unpublished, in `ms`. A sender in the guest waits for the memory of its data; no program waits
+ * Longest time that a used buffer stays unpublished, in `ms`. A sender in the guest waits for the memory of its data; no program waits
  * for a packet without data, most of which announce credit.
  */
 const DELAY_MS = { data: 2, control: 10 };

@@ -36,7 +36,7 @@ export interface KataNode extends AsyncDisposable {
   readonly crictl: (...args: string[]) => Promise<string>;
   readonly ctr: (...args: string[]) => Promise<string>;
   readonly kataRuntime: (...args: string[]) => Promise<string>;
-  /** what `ip link` says in the network namespace of the node */
+  /** output of `ip link` in the network namespace of the node */
   readonly interfaces: () => Promise<string>;
 }
 
@@ -99,7 +99,7 @@ function containerdArgs(config: string): string[] {
   return ['--net', 'sh', '-c', 'ip link set lo up && exec containerd -c "$1"', 'containerd', config];
 }
 
-/** Runs a command; rejects with what it said. Its standard input stays open: the shim and `ctr exec` race about its end. */
+/** Runs a command; rejects with its output. Its standard input stays open: its end is a race between the shim and `ctr exec`. */
 async function command(program: string, args: readonly string[]): Promise<string> {
   const env = { ...process.env, PATH: KATA_PATH };
   const { stdout } = await run(program, [...args], { env, timeout: COMMAND_MS, maxBuffer: 2 ** 24 });

@@ -10,7 +10,7 @@
 export type Structs = Readonly<Record<string, StructOrEnum>>;
 type StructOrEnum = Readonly<Record<string, string>> | readonly string[];
 
-/** What is wrong in an answer; empty: nothing. `complete`: members with a default must be there as well, as a server sends them. */
+/** Returns the problems of an answer. With `complete` members with a default must be present too, as in a server's answers. */
 export function problemsOf(
   structs: Structs,
   [type, value]: readonly [type: string, value: unknown],

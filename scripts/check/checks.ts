@@ -1,10 +1,11 @@
 // The checks that read the sources of the repository: words, cycles, layers.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { DOCUMENT, productSources, withPictures, wrongCalls } from './architecture.ts';
 import { findCycles, renderCycle } from './cycles.ts';
 import { renderFinding } from './findings.ts';
 import { importsOf, referencesOf } from './imports.ts';
-import { layerViolation, renderViolation } from './layers.ts';
+import { layerViolation, renderViolation, throughExports } from './layers.ts';
+import { LINT_FILE, lintRules } from './lint-layers.ts';
 import { missingPaths, outsideReferences } from './paths.ts';
 import { isTypeScript, readSources } from './sources.ts';
 import { findMisspellings, loadDictionary } from './spelling.ts';
@@ -49,12 +50,12 @@ export function checkCycles(): Outcome {
 /** Looks for imports that the layers forbid. */
 export function checkLayers(): Outcome {
   const references = readSources('.').filter(isTypeScript).flatMap(referencesOf);
-  const findings = references.flatMap((reference) => {
+  const findings = [...references, ...throughExports(references)].flatMap((reference) => {
     const reason = layerViolation(reference);
     return reason === undefined ? [] : [renderViolation(reference, reason)];
   });
   return {
-    findings,
+    findings: [...new Set(findings)],
     summary: `${findings.length} of ${references.length} imports break the rules of the layers`,
   };
 }
@@ -65,9 +66,13 @@ export function checkArchitecture(): Outcome {
   const imports = productSources(files).flatMap(importsOf);
   const document = readFileSync(DOCUMENT, 'utf8');
   const isStale = withPictures(document, files) !== document;
+  const isOldRules = !existsSync(LINT_FILE) || readFileSync(LINT_FILE, 'utf8') !== lintRules();
   const findings = [
     ...wrongCalls(WAYS, imports),
     ...(isStale ? [`${DOCUMENT}: the pictures are stale: npm run architecture renews them`] : []),
+    ...(isOldRules
+      ? [`${LINT_FILE}: the rules are not those of layers.ts: npm run architecture renews them`]
+      : []),
     ...['AGENTS.md', 'CONTRIBUTING.md', DOCUMENT].flatMap((path) => missingPaths(path, files)),
     ...files.flatMap(outsideReferences(files)),
   ];

@@ -59,6 +59,19 @@ for (const text of [
     assert.equal(cycle?.kind, 'runtime');
   });
 
+test('a circle of five files, closed by the path of a compiled file, is a cycle', () => {
+  const cycles = cyclesIn({
+    'a.ts': "import { b } from './b.js';",
+    'b.ts': "export { c } from './index.js';",
+    'index.ts': "export * from './deep/d.ts';",
+    'deep/d.ts': "import { e } from '../e.ts';",
+    'e.ts': 'export const a = await import(`./a.ts`);',
+  });
+  assert.deepEqual(cycles.map(renderCycle), [
+    'runtime cycle: a.ts -> b.ts -> index.ts -> deep/d.ts -> e.ts -> a.ts',
+  ]);
+});
+
 test('a cycle in comments or strings is none', () => {
   const text = "// import('./a.ts')\nconst b = \"import('./a.ts') require('./a.ts')\";";
   const files = { 'a.ts': "import './b.ts';", 'b.ts': text };

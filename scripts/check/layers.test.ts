@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { referencesOf } from './imports.ts';
-import { FOLDER_RULES, LAYERS, layerViolation, renderViolation } from './layers.ts';
+import { FOLDER_RULES, LAYERS, layerViolation, renderViolation, throughExports } from './layers.ts';
 
 const BELOW_API = ['util', 'schema', 'devices', 'config'];
 const BELOW_PLAN = [...BELOW_API, 'api'];
@@ -41,6 +41,8 @@ const FORMS: readonly ((module: string) => string)[] = [
   (module) => `type One = import('${module}').One;`,
   (module) => `const one = require('${module}');`,
   (module) => `import one = require('${module}');`,
+  (module) => `const one = await import(\`${module}\`);`,
+  (module) => `declare module '${module}' {}`,
   (module) => `import {\n  one,\n  two,\n} from "${module}";`,
 ];
 
@@ -93,13 +95,47 @@ test('files of src/ import no tests, scripts or benchmarks', () => {
 
 test('layers without I/O do not import the modules of Node that do it', () => {
   for (const folder of ['devices', 'config'])
-    for (const module of ['node:fs', 'node:path'])
+    for (const module of ['node:fs', 'fs', 'node:path', 'koffi', 'prom-client'])
       assert.equal(isRefused(`src/${folder}/deep/a.ts`, module), true, `${folder} ${module}`);
-  for (const module of ['node:fs', 'node:fs/promises', 'node:child_process', 'node:net'])
+  for (const module of ['node:fs', 'fs/promises', 'node:child_process', 'node:net', 'node:http', 'koffi'])
     assert.equal(isRefused('src/plan/deep/a.ts', module), true, module);
   assert.equal(isRefused('src/plan/a.ts', 'node:path'), false);
   assert.equal(isRefused('src/vm/a.ts', 'node:fs'), false);
   assert.equal(isRefused('src/devices/a.ts', 'valibot'), false);
+});
+
+test('native/ alone imports the package that binds the C library', () => {
+  assert.equal(isRefused('src/host/a.ts', 'koffi'), true);
+  assert.equal(isRefused('src/native/a.ts', 'koffi'), false);
+});
+
+test('a new folder of src/ must be one of the layers', () => {
+  assert.equal(isRefused('src/extra/a.ts', '../util/b.ts'), true);
+});
+
+test('files that are no tests import no tests and no helpers of tests', () => {
+  assert.equal(isRefused('src/devices/a.ts', './common/test-kit.ts'), true);
+  assert.equal(isRefused('src/devices/a.ts', './a.test.ts'), true);
+});
+
+test('an import whose module the running program computes is refused', () => {
+  assert.equal(violationsIn('src/vm/a.ts', 'await import(name);').length, 1);
+  assert.equal(violationsIn('src/vm/a.ts', 'await import(`../${layer}/a.ts`);').length, 1);
+});
+
+test('an import through the exports of other files is an import of the file behind them', () => {
+  const texts = {
+    'src/vm/launch/a.ts': "import { save } from '../all.ts';",
+    'src/vm/all.ts': "export * from './more.ts';",
+    'src/vm/more.ts': "import { save } from './snapshot/save.ts';\nexport { save };",
+  };
+  const references = Object.entries(texts).flatMap(([path, text]) => referencesOf({ path, text }));
+  const [one, ...others] = throughExports(references).filter(
+    (reference) => layerViolation(reference) !== undefined,
+  );
+  assert.deepEqual(others, []);
+  assert.equal(one?.from, 'src/vm/launch/a.ts');
+  assert.equal(one?.target, '../all.ts (exports src/vm/snapshot/save.ts)');
 });
 
 /** Folders of vm/ that may not import each other, in this direction. */

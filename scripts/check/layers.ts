@@ -1,5 +1,6 @@
 // The layers of src/: imports go down only. This table is the one place that says what each folder may import;
 // docs/architecture.md shows it, `npm run check:layers` holds all files to it, at any depth of folders.
+import { isBuiltin } from 'node:module';
 import type { Reference } from './imports.ts';
 
 export interface Layer {
@@ -9,14 +10,19 @@ export interface Layer {
   readonly holds: string;
   /** the other layers that its files may import; `undefined`: all */
   readonly imports: readonly string[] | undefined;
-  /** modules of Node that its files may not import */
-  readonly withoutNode?: RegExp;
+  /** modules of Node that its files may import; undefined: all */
+  readonly node?: readonly string[];
+  /** packages that its files may import; undefined: all but those of `PACKAGE_RULES` */
+  readonly packages?: readonly string[];
   /** the reason, which a finding repeats */
   readonly reason: string;
 }
 
 const VALUES = ['schema', 'util'];
 const CONTRACT = ['api', 'config', 'devices', ...VALUES];
+
+/** Packages without I/O. */
+const PURE_PACKAGES = ['valibot'];
 
 /** From the top to the bottom. */
 export const LAYERS: readonly Layer[] = [
@@ -48,7 +54,8 @@ export const LAYERS: readonly Layer[] = [
     name: 'plan',
     holds: 'VmConfig to MachinePlan: addresses, memory layout, steps',
     imports: CONTRACT,
-    withoutNode: /^node:(?:fs|child_process|net)\b/,
+    node: ['node:crypto', 'node:path'],
+    packages: PURE_PACKAGES,
     reason: 'plan/ is pure: no I/O, no qemu/, no host/',
   },
   {
@@ -73,14 +80,16 @@ export const LAYERS: readonly Layer[] = [
     name: 'config',
     holds: 'configuration of a whole VM, and rules that join devices',
     imports: ['devices', ...VALUES],
-    withoutNode: /^node:/,
+    node: [],
+    packages: PURE_PACKAGES,
     reason: 'config/ is pure: devices/, schema/ and util/ only, without I/O',
   },
   {
     name: 'devices',
     holds: 'one folder per device: configuration, rules, plan',
     imports: VALUES,
-    withoutNode: /^node:/,
+    node: [],
+    packages: PURE_PACKAGES,
     reason: 'devices/ are pure: schema/ and util/ only, without I/O',
   },
   {
@@ -108,6 +117,11 @@ export const LAYERS: readonly Layer[] = [
     reason: 'util/ holds leaf helpers: it imports no other layer',
   },
 ];
+
+/** Packages that one layer imports. */
+export const PACKAGE_RULES = [
+  { name: 'koffi', layer: 'native', reason: 'native/ has the only binding of the C library' },
+] as const;
 
 interface FolderRule {
   /** below src/ */
@@ -165,17 +179,53 @@ export const FOLDER_RULES: readonly FolderRule[] = [
 ];
 
 /** Explains why a file may not import a module; `undefined`: it may. Unit tests and their helpers may import anything. */
-export function layerViolation({ from, target, to }: Reference): string | undefined {
+export function layerViolation(reference: Reference): string | undefined {
+  const { from, target, to, isComputed } = reference;
+  if (!from.startsWith('src/') || isTest(from)) return undefined;
   const own = layerOf(from);
-  if (!from.startsWith('src/') || isTest(from) || own === undefined) return undefined;
-  if (own.withoutNode?.test(target) === true) return own.reason;
-  if (to === undefined) return undefined;
+  if (own === undefined) return `scripts/check/layers.ts has no layer for src/${folderOf(from)}/`;
+  if (isComputed) return 'the module must be a string, so that its layer can be checked';
+  if (to === undefined) return outsideViolation(own, target);
   if (!to.startsWith('src/')) return 'src/ imports files of src/ only';
+  if (isTest(to)) return 'only tests import tests and their helpers';
   const other = folderOf(to);
   if (other !== own.name && own.imports !== undefined && !own.imports.includes(other)) return own.reason;
   return FOLDER_RULES.find(
     ({ folder, without }) => isWithin(from, folder) && without.some((one) => isWithin(to, one)),
   )?.reason;
+}
+
+/** Returns the references by which files reach a module through the exports of another file (a barrel). */
+export function throughExports(references: readonly Reference[]): Reference[] {
+  const exports = new Map<string, Reference[]>();
+  for (const one of references)
+    if (one.isExported) exports.set(one.from, [...(exports.get(one.from) ?? []), one]);
+  const reach = (file: string, seen: Set<string>): string[] =>
+    (exports.get(file) ?? []).flatMap(({ to }) => {
+      if (to === undefined || seen.has(to)) return [];
+      seen.add(to);
+      return [to, ...reach(to, seen)];
+    });
+  return references.flatMap((one) =>
+    one.to === undefined
+      ? []
+      : reach(one.to, new Set([one.to])).map((to) => ({
+          ...one,
+          to,
+          target: `${one.target} (exports ${to})`,
+        })),
+  );
+}
+
+/** Explains why a layer may not import a module of Node or of a package. */
+function outsideViolation({ name, node, packages, reason }: Layer, target: string): string | undefined {
+  if (isBuiltin(target)) {
+    const module = target.startsWith('node:') ? target : `node:${target}`;
+    return node === undefined || node.includes(module) ? undefined : reason;
+  }
+  const known = /^(?:@[^/]+\/)?[^/]+/.exec(target)?.[0] ?? target;
+  if (packages !== undefined && !packages.includes(known)) return reason;
+  return PACKAGE_RULES.find((rule) => rule.name === known && rule.layer !== name)?.reason;
 }
 
 /** Renders a forbidden import. */

@@ -2,7 +2,7 @@
 // A passage has the length of the text that it is cut from, so that a position in it is a position in the file: markers of
 // comments and line breaks are replaced by spaces.
 import { parseSync } from 'oxc-parser';
-import type { SourceFile } from './sources.ts';
+import { isTypeScript, type SourceFile } from './sources.ts';
 
 export interface Passage {
   /** `code`: source text without comments; `heading`: a heading, a row of a table or a manual page, not sentences alone */
@@ -14,7 +14,7 @@ export interface Passage {
 
 /** Returns the passages of a file, in no particular order. */
 export function passagesOf(file: SourceFile): Passage[] {
-  if (file.path.endsWith('.ts')) return typeScriptPassages(file);
+  if (isTypeScript(file)) return typeScriptPassages(file);
   if (file.path.endsWith('.md')) return markdownPassages(file.text);
   if (/^man\/|\.[1-8]$/.test(file.path)) return [{ kind: 'heading', start: 0, text: joinLines(file.text) }];
   return lineCommentPassages(file.text, /^[ \t]*(?:#|\/\/)/);

@@ -20,8 +20,9 @@ export function readSources(root: string): SourceFile[] {
     .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 }
 
+/** Returns whether a file is TypeScript, or JavaScript, which TypeScript can import. */
 export function isTypeScript({ path }: Pick<SourceFile, 'path'>): boolean {
-  return path.endsWith('.ts');
+  return /\.[cm]?[jt]sx?$/.test(path);
 }
 
 function listFiles(root: string, folder: string): string[] {

@@ -151,7 +151,7 @@ async function connectsStranger(destination: TestVmm, socket: string): Promise<v
   connect(socket)
     .on('error', () => undefined)
     .end('GET / HTTP/1.1\r\n\r\n');
-  assertRefused(await receiving, 500, /does not speak this protocol/);
+  assertRefused(await receiving, 500, /does not use this protocol/);
   assertStatus(await destination.get('vm.info'), 404);
   assert.deepEqual(childrenOf(destination.pid), []);
 }

@@ -14,7 +14,7 @@ const log = createLog('http');
  */
 const MAX_WAITING = 4096;
 
-/** How long a connection stays open after its last reply, in milliseconds, so that its client can read the reply. */
+/** Time that a connection stays open after its last reply, in milliseconds, so that its client can read the reply. */
 const LINGER_MS = 1000;
 
 /** A request and the response that Node made for it. */

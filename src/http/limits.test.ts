@@ -1,4 +1,4 @@
-// What a client may take of the VMM: descriptors, connections, time.
+// Limits on what clients use of the VMM: descriptors, connections, time.
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -6,7 +6,7 @@ import { closeAll, type Receive, type Received } from '../native/descriptor-pass
 import { descriptorOf } from '../native/unix-socket.ts';
 
 /**
- * How long a connection polls for more bytes before it waits with epoll, in milliseconds: a client that sends its next request at
+ * Time that a connection polls for more bytes before it waits with epoll, in milliseconds: a client that sends its next request at
  * once is answered without the way through the waiting thread, which takes longer than the reply itself.
  */
 const POLL_MS = 0.06;

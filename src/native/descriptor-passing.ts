@@ -6,8 +6,8 @@ import { callError, EAGAIN, EINTR, EINVAL, errno } from './system-error.ts';
 import { descriptorOf, MSG_DONTWAIT, MSG_NOSIGNAL } from './unix-socket.ts';
 
 /*
- * File descriptors over UNIX sockets (SCM_RIGHTS, unix(7)). The kernel passes copies: who sends a descriptor still owns its own,
- * and who receives one owns it and closes it. Received descriptors are close-on-exec.
+ * File descriptors over UNIX sockets (SCM_RIGHTS, unix(7)). The kernel passes copies: the sender still owns its descriptor, and
+ * the receiver owns the copy and closes it. Received descriptors are close-on-exec.
  */
 
 const SOL_SOCKET = 1;

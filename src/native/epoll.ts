@@ -20,7 +20,7 @@ const EFD_NONBLOCK = 0o4_000;
 /** `struct epoll_event` on x86-64 is packed: 32 bits of events, 64 of data. */
 const EVENT_BYTES = 12;
 
-/** How many events one wait returns at most. */
+/** Most events that one wait returns. */
 const EVENTS = 64;
 
 /** A handler of the events of one descriptor, which are a mask of EPOLL*. */

@@ -154,7 +154,7 @@ test('process.exit removes the file', async () => {
   assert.equal(existsSync(path), false);
 });
 
-test('a mode that is asked for is there before anybody can connect', async () => {
+test('a requested mode is set before a client can connect', async () => {
   using folder = new Folder();
   const socket = await listenAtPath(folder.socket(), { mode: 0o600 });
   assert.equal(lstatSync(folder.socket()).mode & 0o777, 0o600);

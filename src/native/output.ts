@@ -10,7 +10,7 @@ const RETRY_MS = { first: 1, last: 100 };
 /** Most bytes written in one turn of the event loop: a fast reader must not starve other work. */
 const AT_ONCE_BYTES = 2 ** 18;
 
-/** How long nothing is written after a failure (the reader has closed its end), in milliseconds: each failure costs time. */
+/** Pause after a failed write (the reader has closed its end), in milliseconds: each failure costs time. */
 const FAILED_MS = 100;
 
 /**

@@ -7,7 +7,7 @@ import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, socketAddress } from './unix-socket.
  * the reason of the refusal distinguishes a socket that is held (bound, listening, with a full backlog, of a stopped process)
  * from one of a process that was killed. The call never waits, and the process does not see it: a vhost-user back-end, a console or
  * a migration would take a real connection for its client.
- * @returns why no process can be reached; undefined where the socket is held
+ * @returns the reason why no process can be reached; undefined where the socket is held
  * @throws with the reason alone where the kernel refuses the call, or the socket is of another kind
  */
 export function probeSocket(path: string): string | undefined {

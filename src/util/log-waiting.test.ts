@@ -3,7 +3,7 @@ import { mock, test } from 'node:test';
 import { configureLog, createLog } from './log.ts';
 import { logWaiting } from './log-waiting.ts';
 
-/** What the log gets while `act` runs. */
+/** Returns the lines of the log while `act` runs. */
 function logged(isTerminal: boolean, act: () => void): string {
   let text = '';
   mock.timers.enable({ apis: ['setInterval'] });

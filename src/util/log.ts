@@ -48,7 +48,7 @@ function writeLine(level: LogLevel, target: string, message: string): void {
   );
 }
 
-/** How often a dot is written, in milliseconds. */
+/** Interval of the dots, in milliseconds. */
 const DOT_MS = 1000;
 /** The last line of the log consists of dots. */
 let hasDots = false;

@@ -13,7 +13,7 @@ import { closeInBackground } from './background.ts';
 /** Kind of a file, by fstat. */
 export type FileKind = 'file' | 'block' | 'character' | 'fifo';
 
-/** How a path is opened. */
+/** Options of opening a path. */
 export interface OpenRequest {
   /** access and creation flags; O_NONBLOCK and O_NOCTTY are always added, O_CLOEXEC by libuv */
   readonly flags?: number;
@@ -23,9 +23,9 @@ export interface OpenRequest {
   readonly kinds?: readonly FileKind[];
   /** reason in the error for any other kind */
   readonly refusal?: string;
-  /** how long the file system may take, in milliseconds */
+  /** time limit for the file system, in milliseconds */
   readonly deadlineMs?: number;
-  /** how long a FIFO that is opened for writing may be without a reader, in milliseconds */
+  /** time limit for the reader of a FIFO that is opened for writing, in milliseconds */
   readonly readerDeadlineMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -36,10 +36,10 @@ export const OUTPUT_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O
 /** Kinds that accept output. */
 export const OUTPUT_KINDS: readonly FileKind[] = ['file', 'character', 'fifo'];
 
-/** How long a FIFO waits for its reader, in milliseconds: readers are often started together with the VMM. */
+/** Time limit for the reader of a FIFO, in milliseconds: readers are often started together with the VMM. */
 const READER_DEADLINE_MS = 3000;
 
-/** How often a FIFO without a reader is tried again, in milliseconds. */
+/** Interval of the attempts to open a FIFO without a reader, in milliseconds. */
 const READER_RETRY_MS = 20;
 
 /** Largest text file that is read whole, in bytes. */

@@ -3,7 +3,7 @@
  * after a deadline; further calls on a path that still hangs are refused, so that one dead mount cannot block every thread.
  */
 
-/** How long a file system may take to answer, in milliseconds: a disk that spins up takes up to ten seconds. */
+/** Time limit for the answer of a file system, in milliseconds: a disk that spins up takes up to ten seconds. */
 const DEADLINE_MS = 10_000;
 
 /** Number of hanging calls at which no further call is started: libuv's pool has eight threads, and one waits for requests. */

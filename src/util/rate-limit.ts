@@ -53,7 +53,7 @@ export interface LimitedOptions extends RateLimit {
 
 /**
  * Returns `act` limited to a rate: calls beyond it are dropped, and their number is reported at the end of the interval.
- * The timer does not keep the process alive.
+ * The process can exit while the timer is set.
  */
 export function limitCalls<A extends readonly unknown[]>(
   act: (...args: A) => void,

@@ -44,7 +44,7 @@ test('output between two clients is kept for the next one', () =>
     end.write(Buffer.from('one\n'));
     assert.equal(await readUntil(first, 'one\n'), 'one\n');
     first.destroy();
-    // the server learns of it in a later turn of the event loop
+    // the server sees the end of the connection in a later iteration of the event loop
     await delay(50);
     end.write(Buffer.from('two\n'));
     assert.equal(await readUntil(await connectTo(path), 'two\n'), 'two\n');

@@ -39,7 +39,7 @@ export async function openConsoleSocket(path: string): Promise<HostConsole> {
   };
 }
 
-/** @returns how to remove the socket's file */
+/** @returns a function that removes the socket's file */
 async function listen(server: Server, path: string): Promise<() => void> {
   try {
     return (await serveAtPath(server, path)).removeFile;

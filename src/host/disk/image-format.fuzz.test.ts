@@ -53,7 +53,7 @@ test(`${COUNT} images with damaged headers are inspected within bounds (seed ${S
     assert.ok(image.amount() < 4 * 2 ** 20, `${mutation.name}: ${image.amount()} bytes were read`);
     if (found instanceof Error) {
       counts.refused++;
-      // what is thrown was put into words here: none of the language's own errors
+      // the error has a message of this project: it is no error of the language itself
       assert.equal(found.constructor, Error, `${mutation.name}: ${found.stack}`);
     } else {
       counts.accepted++;

@@ -6,12 +6,12 @@ import { openFile } from '../../util/open-file.ts';
 import { beforeDeadline, pathError } from '../../util/path-deadline.ts';
 import { closeInBackground } from '../../util/background.ts';
 
-/** How long a file system may take to allocate the blocks of a file, in milliseconds. */
+/** Time limit for the allocation of the blocks of a file, in milliseconds. */
 const DEADLINE_MS = 60_000;
 
 /**
- * Allocates all blocks of a file (fallocate(2)); its content is unchanged. Rejects with the reason, e.g. where the file system does
- * not support it or is full.
+ * Allocates all blocks of a file (fallocate(2)); its content is unchanged. Rejects with the reason, e.g. that the file system is
+ * full or does not support the call.
  */
 export async function preallocate(path: string, signal: AbortSignal): Promise<void> {
   const file = await openFile(path, { flags: constants.O_RDWR, kinds: ['file'], signal });
@@ -40,7 +40,7 @@ async function checkSpace(path: string, needed: number, signal: AbortSignal): Pr
   throw pathError('ENOSPC', `it needs ${needed} bytes more, and ${free} are free on its file system`, path);
 }
 
-/** Calls fallocate on a thread of koffi: a large file takes seconds. */
+/** Calls fallocate(2) on a thread of koffi: a large file takes seconds. */
 async function allocate(fd: number, bytes: number): Promise<void> {
   const { fallocate } = await loadLibc();
   await new Promise<void>((resolve, reject) => {

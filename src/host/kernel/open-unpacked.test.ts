@@ -48,7 +48,7 @@ function place(): { packed: string; cache: string; folder: string } {
 interface Taken {
   readonly content: string | undefined;
   readonly path: string | undefined;
-  /** how often the file was unpacked */
+  /** number of times that the file was unpacked */
   readonly calls: number;
 }
 
@@ -289,7 +289,7 @@ test('unpacking stops at the limit, leaves nothing, and is not tried again below
   );
   assert.equal((await take(packed, cache, 4)).calls, 0);
   assert.equal((await take(packed, cache, 100)).content, contentOf(packed));
-  // what was unpacked for a VM that allows more is not for one that does not
+  // a VM with a lower limit does not use a file that was unpacked for one with a higher limit
   assert.deepEqual(await take(packed, cache, 5), { content: undefined, path: undefined, calls: 0 });
   assert.equal((await take(packed, cache, 100)).calls, 0);
 });

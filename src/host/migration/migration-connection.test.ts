@@ -23,7 +23,7 @@ test('two ends speak in turns, then the connection is another one’s', async ()
   const long = { text: 'é'.repeat(300_000) };
   near.send(long);
   assert.deepEqual(await far.receive(), long);
-  // what is said last goes out before the connection is given away
+  // the last message is sent before the connection is detached
   const taken = await far.detach({ ready: true });
   assert.deepEqual(await near.receive(), { ready: true });
   closeSync(taken);
@@ -32,7 +32,7 @@ test('two ends speak in turns, then the connection is another one’s', async ()
 });
 
 for (const [what, bytes, reason] of [
-  ['another protocol', 'GET / HTTP/1.1\r\n\r\n', /does not speak this protocol/],
+  ['another protocol', 'GET / HTTP/1.1\r\n\r\n', /does not use this protocol/],
   ['the beginning of a message', 'NEPHOS-1\0\0\0\x09{', /closed the connection/],
   ['too long a message', 'NEPHOS-1\xff\0\0\0', /too long/],
   ['no JSON', 'NEPHOS-1\0\0\0\x01{', /JSON/],
@@ -53,7 +53,7 @@ test('a peer that connects and stays silent meets a deadline', async () => {
   await appears(path);
   using _silent = await connectMigration({ path }, NEVER);
   using link = await accepting;
-  await assert.rejects(link.receive(20), /said nothing for 0\.02 s/);
+  await assert.rejects(link.receive(20), /sent nothing for 0\.02 s/);
 });
 
 test('a failed connection has its reason, and a wait can be cancelled', async () => {

@@ -100,7 +100,7 @@ function connectionOn(socket: Socket): MigrationConnection {
     send: (message) => void socket.write(encode(message)),
     receive: async (deadlineMs) => {
       const { value, done } = await inTime(messages.next(), deadlineMs);
-      if (done === true) throw new Error('the other side closed the connection');
+      if (done === true) throw new Error('the peer closed the connection');
       return value;
     },
     detach: async (last) => {
@@ -115,7 +115,7 @@ function connectionOn(socket: Socket): MigrationConnection {
       }
       return fd;
     },
-    // sent messages are written first; the other side may never close its end
+    // sent messages are written first; the peer may never close its end
     [Symbol.dispose]: () => socket.destroySoon(),
   };
 }
@@ -130,7 +130,7 @@ async function inTime<T>(wait: Promise<T>, deadlineMs: number | undefined): Prom
 function alarm(ms: number): Disposable & { readonly rung: Promise<never> } {
   let timer: NodeJS.Timeout | undefined;
   const rung = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the other side said nothing for ${ms / 1000} s`)), ms);
+    timer = setTimeout(() => reject(new Error(`the peer sent nothing for ${ms / 1000} s`)), ms);
   });
   return { rung, [Symbol.dispose]: () => clearTimeout(timer) };
 }
@@ -147,11 +147,11 @@ async function* readMessages(socket: Socket): AsyncGenerator<unknown, undefined>
   for await (const part of socket) {
     bytes = Buffer.concat([bytes, Buffer.from(part)]);
     if (!bytes.subarray(0, MAGIC.length).equals(MAGIC.subarray(0, bytes.length))) {
-      throw new Error('the other side does not speak this protocol');
+      throw new Error('the peer does not use this protocol');
     }
     if (bytes.length < HEADER_BYTES) continue;
     const length = bytes.readUInt32BE(MAGIC.length);
-    if (length > MESSAGE_MAX) throw new Error('the other side sent too long a message');
+    if (length > MESSAGE_MAX) throw new Error('the peer sent too long a message');
     if (bytes.length < HEADER_BYTES + length) continue;
     const message: unknown = JSON.parse(bytes.toString('utf8', HEADER_BYTES, HEADER_BYTES + length));
     bytes = bytes.subarray(HEADER_BYTES + length);

@@ -12,7 +12,7 @@ const log = createLog('net');
 const PREFIX = 'nphl-';
 const HELPER = new RegExp(`^${PREFIX}[0-9a-f]{10}$`);
 
-/** Interval of the checks whether a burst is used up, in milliseconds: a guest may wait as long at its end. */
+/** Interval of the checks whether a burst is used up, in milliseconds: a guest may wait as long when it ends. */
 const CHECK_MS = 20;
 
 /**

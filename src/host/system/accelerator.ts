@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { reasonOf } from '../../util/errno.ts';
 
 /*
- * Facilities of the host beside disks, networks, consoles and memory: the accelerator, processors, users, passthrough devices,
+ * Facilities of the host beside disks, networks, consoles and memory: the accelerator, processors, users, VFIO devices,
  * SGX, the event monitor and the resource usage of processes.
  *
  * Invariants: each check reads the host and changes nothing; an error names the file and the remedy.
@@ -12,7 +12,7 @@ import { reasonOf } from '../../util/errno.ts';
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
   readonly properties: Readonly<Record<string, string>>;
-  /** why hardware virtualization is not used; undefined where it is, or where the user chose the accelerator */
+  /** reason why hardware virtualization is not used; undefined where it is, or where the user chose the accelerator */
   readonly reason?: string | undefined;
   /**
    * Linux must trust the machine's timer (no_timer_check) instead of counting its ticks, which fails on a busy host: under
@@ -60,7 +60,7 @@ function hasVirtualization(): boolean {
   }
 }
 
-/** Returns why a device cannot be opened; undefined where it can. */
+/** Returns the reason why a device cannot be opened; undefined where it can. */
 function whyClosed(path: string): string | undefined {
   try {
     closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));

@@ -5,7 +5,7 @@ const INTERVAL_MS = 20;
 
 /**
  * Reports regularly how long the event loop was blocked, in seconds: how late a timer is, less the time for which this thread was
- * ready to run and had no processor, so that a busy host does not count. Does not keep the process alive.
+ * ready to run and had no processor, so that a busy host does not count. The process can exit meanwhile.
  */
 export function watchStalls(report: (seconds: number) => void): Disposable {
   let due = performance.now() + INTERVAL_MS;

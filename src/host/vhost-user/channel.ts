@@ -25,7 +25,7 @@ export async function loadChannelCalls(): Promise<ChannelCalls> {
 
 /** One vhost-user connection, in whole messages. */
 export interface Channel extends Disposable {
-  /** The next message; undefined at the end of the connection. Rejects where the other side breaks the protocol. */
+  /** The next message; undefined at the end of the connection. Rejects where the peer breaks the protocol. */
   readonly receive: () => Promise<Message | undefined>;
   /** Sends a message and closes its descriptors. @returns false where the connection has ended */
   readonly send: (message: Message) => Promise<boolean>;

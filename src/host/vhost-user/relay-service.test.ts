@@ -51,7 +51,7 @@ test('QEMU connects to each back-end that answers; no file is left', async () =>
   const qemu = createServer().listen(frontEnd);
   try {
     const connected = once(qemu, 'connection');
-    // it has its connection closed, and QEMU is told nothing of it
+    // the relay closes the connection, and QEMU receives nothing
     assert.equal((await silent?.receive())?.request, Request.GetFeatures);
     assert.equal(await silent?.receive(), undefined);
     await answerFeatures(answering);

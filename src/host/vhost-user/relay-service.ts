@@ -26,7 +26,7 @@ const RETRY_MS = 20;
 /** Delay between the end of a connection and the check whether QEMU has exited, in milliseconds. */
 const SETTLE_MS = 100;
 
-/** How long a back-end may take to answer its first request, in milliseconds. */
+/** Time limit for a back-end's answer to its first request, in milliseconds. */
 const ANSWER_MS = 10_000;
 
 /** A relay between QEMU and the back-ends of one device. */
@@ -93,7 +93,7 @@ async function serve({ first, ...options }: Options, serving: Serving): Promise<
   }
 }
 
-/** Serves one connection of a back-end, to its end. @returns whether QEMU got one */
+/** Serves one connection of a back-end, to its end. @returns true where QEMU got one */
 async function serveOne(
   { name, answerMs = ANSWER_MS }: Omit<Options, 'first'>,
   fd: number,

@@ -12,7 +12,7 @@ const GET_CONFIG = 24;
 const plain = { flags: 1, payload: Buffer.alloc(8), fds: [] };
 
 interface Ends {
-  /** what QEMU and the back-end have */
+  /** the channels of QEMU and the back-end */
   readonly qemu: Channel;
   readonly backEnd: Channel;
   /** the descriptors of the same connections, for bytes that are no messages */
@@ -105,7 +105,7 @@ test('the end of one connection is the end of the other', async () => {
 
 test('a connection that is reset has ended', async () => {
   await withRelay(async ({ qemu, backEnd, relayed }) => {
-    // what was not read when a socket is closed resets its peer
+    // a socket that is closed with unread bytes resets its peer
     await qemu.send({ ...plain, request: 3 });
     await nextTurn();
     backEnd[Symbol.dispose]();

@@ -48,7 +48,7 @@ export async function waitForListener(
   await delay(RETRY_MS);
 }
 
-/** @returns why the socket cannot be reached, with the path where waiting cannot help */
+/** @returns the reason why the socket cannot be reached, with the path where waiting cannot help */
 function whyNotListening(path: string): string | undefined {
   try {
     return probeSocket(path);
@@ -57,7 +57,7 @@ function whyNotListening(path: string): string | undefined {
   }
 }
 
-/** @returns why to continue waiting; undefined where there is a socket */
+/** @returns the reason to continue waiting; undefined where there is a socket */
 async function whyMissing(path: string): Promise<string | undefined> {
   try {
     if ((await statPath(path)).isSocket()) return undefined;

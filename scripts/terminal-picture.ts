@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** Runs before the session: short names, and a VMM without a VM for each clone. */
+/** Commands before the session, which the picture omits: names, and a VMM without a VM for each clone. */
 const SETUP = `
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 PATH=$OLDPWD/bin:$PATH
@@ -30,7 +30,7 @@ const SESSION = [
       -w "$1 $2: %{http_code} after %{time_total} s\n"; }`,
   'api vm vm.pause',
   `api vm vm.snapshot '{"destination_url": "file://'$PWD'/snapshot"}'`,
-  '# Start three clones. Each maps the RAM of the snapshot copy-on-write.',
+  '# Three more VMMs wait for a VM. Start a clone in each: it maps the RAM of the snapshot copy-on-write.',
   `for i in 1 2 3; do
       api clone$i vm.restore '{"source_url": "file://'$PWD'/snapshot", "resume": true,
                                "overrides": {"serial": {"file": "clone'$i'.log"}}}'
@@ -38,8 +38,8 @@ const SESSION = [
   String.raw`ch-remote --api-socket clone3.sock info | grep -o '"state":"\w*"\|"accelerator":"\w*"'`,
 ];
 
-/** Size of a character and of the frame, in pixels. */
-const CELL = { width: 8.4, height: 19 };
+/** Size of a character and of the frame, in pixels. SF Mono is the widest of the fonts. */
+const CELL = { width: 8.7, height: 19 };
 const MARGIN = { left: 18, top: 56 };
 
 type Kind = 'comment' | 'command' | 'output';
@@ -112,7 +112,7 @@ function drawTerminal(lines: readonly Line[]): string {
   const height = MARGIN.top + lines.length * CELL.height;
   const texts = lines.map(
     ({ kind, text }, row) =>
-      `  <text class="${kind}" x="${MARGIN.left}" y="${MARGIN.top + row * CELL.height}">${escapeXml(text)}</text>`,
+      `  <text xml:space="preserve" class="${kind}" x="${MARGIN.left}" y="${MARGIN.top + row * CELL.height}">${escapeXml(text)}</text>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">
   <title>A terminal: a guest boots, a snapshot is taken, and three clones of the guest run</title>

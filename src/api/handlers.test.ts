@@ -3,44 +3,20 @@ import { test } from 'node:test';
 import { dialectOf } from '../config/dialect.ts';
 import { UNSUPPORTED } from '../devices/unsupported/config.ts';
 import { ApiError, errorChain } from './errors.ts';
-import { addRoutes, type AddRouteName } from './add-routes.ts';
-import { checkPhase, endpointsOf, type Handlers, type ImplementedRoute } from './handlers.ts';
+import { checkPhase, endpointsOf, type Handlers } from './handlers.ts';
 import type { Phase, RouteDefinition } from './route.ts';
 import { ROUTES, type RouteName } from './routes.ts';
 
 const unexpected = (): Promise<never> => Promise.reject(new Error('was called'));
-/** Handlers of the supported add requests, as many as the table of devices has. */
-const ADD_HANDLERS = Object.fromEntries(
-  addRoutes()
-    .filter(({ route }) => route.implemented)
-    .map(({ name }) => [name, unexpected]),
-) as unknown as Pick<Handlers, AddRouteName & ImplementedRoute>;
-const HANDLERS: Handlers = {
+/** A handler for each supported route; all but that of vmm.ping reject. */
+const HANDLERS = {
+  ...Object.fromEntries(
+    Object.entries<RouteDefinition>(ROUTES)
+      .filter(([, route]) => route.implemented)
+      .map(([name]) => [name, unexpected]),
+  ),
   'vmm.ping': async () => ({ version: '1', build_version: 'b', pid: 1, features: [] }),
-  'vmm.shutdown': unexpected,
-  'vm.nmi': unexpected,
-  'vmm.nmi': unexpected,
-  'vm.info': unexpected,
-  'vm.counters': unexpected,
-  'vm.create': unexpected,
-  'vm.delete': unexpected,
-  'vm.boot': unexpected,
-  'vm.pause': unexpected,
-  'vm.resume': unexpected,
-  'vm.shutdown': unexpected,
-  'vm.reboot': unexpected,
-  'vm.power-button': unexpected,
-  'vm.resize': unexpected,
-  'vm.resize-zone': unexpected,
-  ...ADD_HANDLERS,
-  'vm.remove-device': unexpected,
-  'vm.snapshot': unexpected,
-  'vm.restore': unexpected,
-  'vm.resize-disk': unexpected,
-  'vm.coredump': unexpected,
-  'vm.send-migration': unexpected,
-  'vm.receive-migration': unexpected,
-};
+} as unknown as Handlers;
 const ENDPOINTS = endpointsOf(HANDLERS);
 const PHASES: readonly Phase[] = ['none', 'Created', 'Running', 'Paused', 'Shutdown'];
 

@@ -1,4 +1,4 @@
-// RAM that is added to a guest whose disk, shared folder and network are served by back-ends: they see it too.
+// RAM that is added to a guest whose disk, shared folder and network have vhost-user back-ends: they map it too.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const HOST = '10.97.1.1';
 /** Bytes that are the same wherever they are read. */
 const CONTENT = Buffer.alloc(16 * MIB, 'content of the host ');
 
-/** Fills the RAM that the guest has left, so that buffers of its drivers are in what was added as well. */
+/** Fills the guest's free RAM, so that buffers of its drivers are in the added RAM as well. */
 async function fillMemory(shell: Shell): Promise<void> {
   await shell.run('mount -o remount,size=90% /dev/shm 2>/dev/null || mount -t tmpfs -o size=90% m /dev/shm');
   await shell.run('dd if=/dev/zero of=/dev/shm/filled bs=1M count=420 2>/dev/null', 120_000);

@@ -1,5 +1,5 @@
 // Invalid configurations of each section, at boot and hot-plugged: the error names device and path,
-// and nothing is left.
+// and no resource is left.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ import { until } from './support/wait.ts';
 
 const MIB = 2 ** 20;
 const MEMORY = { size: 256 * MIB, shared: true };
-/** 400 where the configuration itself says it, 500 where the host does. */
+/** 400 where the configuration shows the fault, 500 where the host does. */
 type Row = readonly [config: object, status: 400 | 404 | 500, message: string];
 
 /** Files for all rows; their names have characters that separate words and options. */
@@ -210,7 +210,7 @@ function traces(vmm: TestVmm) {
   };
 }
 
-/** Fails where the answer is another, or something is left. */
+/** Fails where the answer is another, or a resource is left. */
 async function refuses(
   vmm: TestVmm,
   [config, status, message]: Row,
@@ -320,7 +320,7 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
   for (const [path, rows] of Object.entries(CHANGES)) await look(path, rows);
   // a valid device is added afterwards, in the first free slot
   const added = await vmm.put('vm.add-disk', { path: files.odd, id: 'my, one' });
-  // the comparison sees it
+  // this change must be visible to the comparison
   assert.deepEqual(added, { status: 200, json: { id: 'my, one', bdf: '0000:00:04.0' } });
   assert.notDeepEqual((await stateOfQemu(vmm, monitor)).words, before.words);
 });

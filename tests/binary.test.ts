@@ -40,7 +40,7 @@ test('a guest with a PTY and vsock, which need the native library and a thread',
   assert.match(await exchange(socket, `CONNECT ${ECHO_PORT}\nhello`), /^OK \d+\nhello$/);
   const { stdout } = await run(REMOTE, ['--api-socket', vmm.socket, 'info']);
   assert.match(stdout, /"state":"Running"/);
-  // but for the line that says why the guest is emulated
+  // the log has one more line, with the reason for emulation
   const problems = vmm
     .output()
     .split('\n')
@@ -51,7 +51,7 @@ test('a guest with a PTY and vsock, which need the native library and a thread',
 test('both run in a root folder with only the C library and /proc', async () => {
   assert.equal(process.getuid?.(), 0, 'this test needs root: it calls mount and chroot');
   const root = makeFolder();
-  // a copy in / would find its `lib` among the system's own
+  // a copy in / would have the system's /lib beside it
   const folder = '/opt/my programs';
   cpSync(FOLDER, join(root, folder), { recursive: true });
   for (const library of await cLibrary(PROGRAM)) {
@@ -75,7 +75,7 @@ test('both run in a root folder with only the C library and /proc', async () => 
 /** Shell commands for `unshare --mount`: mount /proc in the root folder `$0`, whose loader needs it, and run "$@" there. */
 const MOUNT_AND_ENTER = 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"';
 
-/** The package of glibc has these, and no C++ runtime. */
+/** Files of glibc's package, which has no C++ runtime. */
 const C_LIBRARY = /^(?:ld-linux.*|libc|libm|libdl|libpthread|librt)\.so\.\d+$/;
 
 /** Paths of the C library's files that an executable needs, with the loader. */

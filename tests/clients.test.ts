@@ -25,7 +25,7 @@ test('64 clients are served while 64 others never finish their request', async (
     Array.from({ length: CLIENTS }, async (_, client) => {
       let state = '';
       for (let i = 0; i < REQUESTS_EACH; i++) {
-        // each at its own pace: those that trickle send their next byte meanwhile
+        // all at the same time: the slow clients send their next bytes meanwhile
         slow[client]?.write('x');
         state = await get(vmm.socket, agent, i % 2 === 0 ? 'vmm.ping' : 'vm.info');
       }
@@ -65,7 +65,7 @@ async function openSlow(path: string): Promise<Socket> {
   return socket;
 }
 
-/** A GET on one of the agent's connections; the body. */
+/** Sends a GET on one of the agent's connections; returns the body. */
 function get(socketPath: string, agent: Agent, name: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ socketPath, agent, path: `/api/v1/${name}` }, (incoming) => {

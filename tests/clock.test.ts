@@ -13,7 +13,7 @@ import { until } from './support/wait.ts';
 /** Duration of the pause, in seconds. */
 const STILL_S = 12;
 
-/** The most that a busy machine and a clock of whole seconds may differ, in seconds. */
+/** Largest difference on a busy machine, with a clock of whole seconds, in seconds. */
 const NEAR_S = 4;
 
 const hostTime = (): number => Date.now() / 1000;

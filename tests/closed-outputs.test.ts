@@ -1,4 +1,4 @@
-// Outputs of a VMM whose reader is gone, as after a kill of Kata's shim.
+// Outputs of a VMM whose reader has closed, as after a kill of Kata's shim.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPty } from '../src/host/console/pty.ts';

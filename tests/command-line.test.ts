@@ -1,4 +1,4 @@
-// Both commands as a user starts them: a VM from flags, sockets, exit codes, and requests that make no sense.
+// Both commands as a user starts them: a VM from flags, sockets, exit codes, and invalid requests.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
@@ -226,7 +226,7 @@ test('malformed requests are refused, and the VM runs on', async () => {
     ['a huge head', head('GET', 'vm.info', `X: ${'x'.repeat(20_000)}\r\n`), 431],
     ['a huge body', head('PUT', 'vm.add-disk', 'Content-Length: 5000000\r\n'), 413],
   ];
-  // half a request, kept open throughout, is nobody's business but its sender's
+  // an incomplete request, open throughout the test, has no effect on other clients
   const half = connect(vmm.socket);
   half.on('error', () => undefined);
   half.write('PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Le');

@@ -7,14 +7,14 @@ import { guestConfig } from './support/guest.ts';
 import { descriptorsOf, qemuOf } from './support/processes.ts';
 import { startVmm } from './support/vmm.ts';
 
-/** The kernel's word: 0 no filter, 2 a filter. */
+/** `Seccomp` of /proc/<pid>/status: 0 no filter, 2 a filter. */
 async function filterOf(args: readonly string[]): Promise<{ filter: string; output: string }> {
   await using vmm = await startVmm({ args, env: { NEPHOS_TEST_SECRET: 'hidden' } });
   await createAndBoot(vmm, guestConfig({}));
   const pid = qemuOf(vmm.pid);
   const [, filter = ''] = /^Seccomp:\s*(\d)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), /NEPHOS|hidden/);
-  // its own, and the files that it starts from: not the API's socket, nor anything else that the VMM has open
+  // its own descriptors and boot files: not the API's socket, nor other files that the VMM has open
   const theirs = descriptorsOf(pid).filter((target) => target.startsWith('/') && !target.startsWith('/dev/'));
   assert.deepEqual(
     theirs.filter((target) => !/memfd|anon|\/boot\/(kernel|initramfs)-/.test(target)),

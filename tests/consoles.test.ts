@@ -164,7 +164,7 @@ test('both consoles as PTYs', async (t) => {
     await Promise.all([onConsole.login(), onSerial.login()]);
     assert.equal(await onConsole.run('tty'), '/dev/hvc0');
     assert.equal(await onSerial.run('tty'), '/dev/ttyS0');
-    // input of one is not input of the other
+    // each console has its own input
     const [before, inBoth] = [onSerial.shown(), 'typed-into-the-console'];
     assert.equal(await onConsole.run(`echo ${inBoth}`), inBoth);
     assert.equal(await onSerial.run('echo here'), 'here');
@@ -228,7 +228,7 @@ for (const which of ['serial', 'console'] as const) {
     using shell = await login(vmm, which);
     await shell.run('head -c 786432 /dev/urandom >/tmp/bytes');
     const sum = (await shell.run('sha256sum /tmp/bytes')).split(' ')[0];
-    // a serial port is slow enough as it is
+    // a serial port is slow by itself
     const goOn = which === 'console' ? stall(vmm) : () => undefined;
     const text = (await shell.run('base64 /tmp/bytes')).replaceAll('\n', '');
     goOn();

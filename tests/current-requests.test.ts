@@ -1,4 +1,4 @@
-// Requests that current clients send and the contract does not have, observed in the guest and on the host.
+// Requests of current clients that the contract does not have, observed in the guest and on the host.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -148,7 +148,7 @@ async function resizeDisks(
     ['limited', 32 * MIB, 400, /limited: a qcow2 image cannot become smaller/],
     ['raw, ü', 0, 400, /multiple of 512 above 0, got 0/],
     ['raw, ü', 1000, 400, /multiple of 512/],
-    // more than any file system of the host takes
+    // larger than any file system of the host
     ['raw, ü', 2 ** 53 - 512, 500, /raw, ü: cannot have/],
   ] as const) {
     const answer = await resize(id, bytes);

@@ -1,4 +1,4 @@
-// Snapshots with damaged files: an answer that names what is wrong, and the VMM goes on. tests/slow has more of them.
+// Snapshots with damaged files: the answer names the fault, and the VMM continues to serve requests. tests/slow has more of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restoreDamaged } from './support/damaged-snapshots.ts';

@@ -8,7 +8,7 @@ test('npm run demo boots a guest, asks it, shuts it down and says how long it to
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['build/scripts/demo.js'], {
     timeout: 150_000,
   });
-  // the VMM says where the console is, and that the guest is emulated
+  // the log names the PTY of the console, and emulation
   const expected = /^$| INFO:console -- serial: PTY \/| WARN:accel -- running under emulation/;
   assert.deepEqual(
     stderr.split('\n').filter((line) => !expected.test(line)),

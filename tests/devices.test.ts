@@ -20,7 +20,7 @@ const MIB = 2 ** 20;
 const AWKWARD = 'a, "b" é';
 const BACKEND = { vhost_user: true, num_queues: 2, queue_size: 64, poll_queue: false };
 
-/** The order of slots, from slot 2; all that have no name share one counter. */
+/** The order of slots, from slot 2; devices without a name share one counter. */
 const IN_ORDER = [
   ...['_console', 'mine', '_disk0', '_disk1', '_net2', '_rng', 'my, fs', '_pmem3'],
   ...['_watchdog', '_iommu'],
@@ -167,8 +167,8 @@ async function seesTree(vmm: TestVmm, shell: Shell): Promise<void> {
 }
 
 /**
- * Linux puts every function of the bus into a group of its own; which devices really go through the IOMMU is bit 33 of
- * what device and driver agreed on (VIRTIO_F_ACCESS_PLATFORM).
+ * Linux puts every function of the bus into a group of its own; a device behind the
+ * IOMMU has negotiated bit 33 of its features (VIRTIO_F_ACCESS_PLATFORM).
  */
 async function seesIommu(shell: Shell): Promise<void> {
   const groups = await shell.run('ls -d /sys/kernel/iommu_groups/*/devices/*');
@@ -181,7 +181,7 @@ async function seesIommu(shell: Shell): Promise<void> {
   assert.equal(bits, virtio.map((id) => `${bdfOf(id)} ${BEHIND.includes(id) ? 1 : 0}`).join('\n'));
 }
 
-/** A file system has one queue first that is for what is urgent. */
+/** A file system's first queue is for urgent requests. */
 async function seesQueues(shell: Shell): Promise<void> {
   assert.deepEqual(await queueSizes(shell, bdfOf('my, fs')), [512, 512]);
   assert.deepEqual(await queueSizes(shell, bdfOf('_disk0')), [64, 64]);
@@ -205,7 +205,7 @@ async function seesDisks(shell: Shell): Promise<void> {
     await shell.run('ls /sys/block/vdb/mq | wc -l; cat /sys/block/vdb/queue/nr_requests'),
     '2\n64',
   );
-  // through the IOMMU and past it
+  // disks behind the IOMMU, and others
   for (const d of ['a', 'b', 'c']) {
     assert.equal(
       await shell.run(
@@ -217,7 +217,7 @@ async function seesDisks(shell: Shell): Promise<void> {
   await shell.run('echo written-p | dd of=/dev/pmem0 conv=fsync 2>/dev/null');
 }
 
-/** The user-mode network answers through the IOMMU. */
+/** The user-mode network works behind the IOMMU. */
 async function seesNetwork(shell: Shell): Promise<void> {
   assert.match(
     await shell.run('ifconfig eth0 up; udhcpc -i eth0 -n -q -s /bin/true 2>&1'),

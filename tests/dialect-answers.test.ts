@@ -41,7 +41,7 @@ function image(vmm: TestVmm, name: string): string {
   return path;
 }
 
-/** As many devices as a machine without special hardware can have, in members that both forms know. */
+/** As many devices as a machine without special hardware can have, in members that both dialects have. */
 function devices(vmm: TestVmm, at: (name: string) => string): Record<string, unknown> {
   const limits = { bandwidth: { size: 2 ** 30, refill_time: 100 }, ops: { size: 1e6, refill_time: 100 } };
   return {
@@ -88,7 +88,7 @@ async function bootWith(vmm: TestVmm, config: Readonly<Record<string, unknown>>)
   return shell;
 }
 
-/** All places of a value in which one of these members stands. */
+/** Returns the paths of these members in a value. */
 function placesOf(value: unknown, names: readonly string[], at = ''): string[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, member]: [string, unknown]) => [
@@ -106,7 +106,7 @@ test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
   const config = {
     ...FORMS.payload,
     ...devices(vmm, at),
-    // zones that are shared are enough for the back-ends
+    // back-ends need shared zones only
     memory: zones(true),
     numa,
     debug_console: { mode: 'File', file: at('debug') },
@@ -156,7 +156,7 @@ test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
       const { id, bdf } = addedDevice(added);
       assert.equal((await infoOf(vmm)).device_tree[`_virtio-pci-${id}`]?.pci_bdf, bdf);
     }
-    // virtio-mem took no number
+    // the virtio-mem device has no number
     assert.deepEqual(
       idsOf(await infoOf(vmm)).filter((id) => /[678]$/.test(id)),
       ['_disk6', '_net7', '_pmem8'],
@@ -180,7 +180,7 @@ test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
       Object.keys(counters['_disk0'] ?? {}).toSorted(),
       ['read', 'write'].flatMap((kind) => names.map((name) => `${kind}_${name}`)).toSorted(),
     );
-    // a read-only disk is never written; the back-end of another counts for itself
+    // a read-only disk is never written; the counters of a vhost-user disk are those of its back-end
     assert.equal(counters['mine']?.['write_latency_max'], 0);
     assert.ok(!('_disk1' in counters));
     for (const kind of ['read', 'write']) {
@@ -198,11 +198,11 @@ test('with `payload`: answers as v40, readable by v40 and v53', async (t) => {
     assertStatus(await vmm.put('vm.shutdown'), 204);
     const { config: kept } = await infoOf(vmm);
     assert.deepEqual(problemsOf(V40, ['VmConfig', kept], { complete: true }), []);
-    // it ends with its front-end
+    // the back-end exits with its front-end
     await using _again = startFsBackend(at('fs'), at('folder'));
     assertStatus(await vmm.put('vm.boot'), 204);
     assert.deepEqual(idsOf(await infoOf(vmm)).toSorted(), ids);
-    // an answer is a configuration
+    // the configuration of vm.info can be sent again
     assertStatus(await vmm.put('vm.delete'), 204);
     assertStatus(await vmm.put('vm.create', kept), 204);
     assert.deepEqual((await infoOf(vmm)).config, kept);
@@ -215,7 +215,7 @@ test('with `kernel`: answers of the contract', async (t) => {
   mkdirSync(at('folder'));
   await using _blk = startBlockBackend(at('blk'), image(vmm, 'served.raw'));
   await using _fs = startFsBackend(at('fs'), at('folder'));
-  // members that later clients send and that ask for nothing
+  // members of later clients that have no effect
   const idle = { pvpanic: false, debug_console: { mode: 'Off' } };
   const config = { ...FORMS.kernel, ...devices(vmm, at), ...idle, numa };
   const served = { ...zones(true), shared: true };
@@ -230,7 +230,7 @@ test('with `kernel`: answers of the contract', async (t) => {
     const numbered = ['_disk0', '_disk1', '_net2', '_fs3', '_pmem4', '_vsock5', '_mem6'];
     assert.deepEqual(idsOf(info).toSorted(), [...fixed, ...numbered].toSorted());
     assert.deepEqual(problemsOf(V17, ['VmInfo', info], { complete: true }), []);
-    // the document requires what a disk of a back-end does not have
+    // the document requires members that a vhost-user disk lacks
     const pathless = 'VmInfo.config.disks[2].path: is missing';
     assert.deepEqual(await againstDocument(vmm, 'openapi.json', ['VmInfo', info]), [pathless]);
     assert.deepEqual(placesOf(info, AFTER_V17), []);
@@ -350,7 +350,7 @@ const growing = (form: keyof typeof FORMS) => ({
   balloon: { size: 0 },
 });
 
-/** Makes the guest's RAM 128 MiB larger, and sees it. */
+/** Makes the guest's RAM 128 MiB larger, and checks it in the guest. */
 async function grows(vmm: TestVmm, shell: Shell): Promise<void> {
   const total = async (): Promise<number> =>
     Number(await shell.run('read _ kib _ </proc/meminfo; echo $kib'));

@@ -1,4 +1,4 @@
-// Members that current clients send and the contract does not have, observed in the guest.
+// Members of current clients that the contract does not have, observed in the guest.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, assertStatus } from './support/answers.ts';
@@ -14,7 +14,7 @@ import { join } from 'node:path';
 
 const UUID = '0f0e0d0c-0b0a-0908-0706-050403020100';
 
-/** vm.create as Kata's Go runtime of today sends it, with what other current clients add. */
+/** vm.create as Kata's Go runtime of today sends it, with members of other current clients. */
 function body(image: string, tap: string): Record<string, unknown> {
   return {
     kernel: undefined,

@@ -42,7 +42,7 @@ test('images and a block device of 4096-byte sectors work with direct=on', async
     assert.equal(await shell.run(`${write}; ${read} | cmp - /tmp/pattern && echo same`), 'same', name);
   }
   const [raw = ''] = names;
-  // a sector in the middle of one of the host's
+  // a sector in the middle of a sector of the host
   await shell.run(`dd if=/tmp/pattern of=/dev/${raw} bs=512 count=1 seek=1001 oflag=direct 2>/dev/null`);
   const sector = await shell.run(
     `dd if=/dev/${raw} bs=512 count=1 skip=1001 iflag=direct 2>/dev/null | cmp -n 512 - /tmp/pattern && echo same`,

@@ -66,7 +66,7 @@ for (const format of ['raw', 'qcow2']) {
       assert.match(reason, /^disk _disk0: .*: is in use by another disk or process/);
       assert.ok(reason.includes(holder.folder), reason);
       assert.deepEqual(childrenOf(taker.pid), []);
-      // and it is free when the other has gone
+      // the image is free when the other VM is deleted
       assertStatus(await holder.put('vm.delete'), 204);
       assertStatus(await taker.put('vm.boot'), 204);
     });

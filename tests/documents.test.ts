@@ -1,4 +1,4 @@
-// Answers of a running VM, by the document of its dialect.
+// Answers of a running VM match the document of its dialect.
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// A new kind of device is one folder and one line in src/devices/index.ts; all that shows devices derives from there.
+// A new kind of device is one folder and one line in src/devices/index.ts; all lists of devices derive from there.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';

@@ -20,7 +20,7 @@ test('floods of panics and device resets: ten of each are recorded, others count
   using shell = await boot(vmm, { pvpanic: true });
   const events = (): string => readFileSync(path, 'utf8');
 
-  // the device without its driver: a byte 1 in its first register says that the kernel has panicked (docs/specs/pvpanic)
+  // the device without its driver: byte 1 in its first register reports a panic of the kernel (docs/specs/pvpanic)
   await shell.run('cd /sys/bus/pci/drivers/pvpanic-pci && bdf=$(ls -d 0000:*) && echo $bdf >unbind; cd /');
   await shell.run(
     'echo 1 >/sys/bus/pci/devices/$bdf/enable; at=$(head -n 1 /sys/bus/pci/devices/$bdf/resource)',
@@ -30,10 +30,10 @@ test('floods of panics and device resets: ten of each are recorded, others count
   // the first interval begins with the first panic
   const most = TEN * (Math.ceil((performance.now() - begun) / INTERVAL_MS) + 1);
   await until('the panics are counted', () => /dropped/.test(events()), events);
-  // rng's driver takes the device and lets it go
+  // the driver of the rng device is bound and unbound
   const again =
     'cd /sys/bus/virtio/drivers/virtio_rng; for i in $(seq 100); do for d in virtio*; do :; done; echo $d >unbind; echo $d >bind; done; cd /';
-  // a busy VMM does not see what is undone at once (docs/compatibility.md), and so drops it later or not at all
+  // a busy VMM does not see a change that is undone at once (docs/compatibility.md): it drops events later or not at all
   const isCounted = (): boolean => /"event": "dropped",[^}]*"event": "(?:reset|activated)"/.test(events());
   await until(
     'resets are counted',

@@ -72,7 +72,7 @@ test('--on-panic pause pauses the guest before it resets itself', async () => {
   const core = join(vmm.folder, 'core');
   assertStatus(await vmm.put('vm.coredump', { destination_url: `file://${core}` }), 204);
   assert.equal(readFileSync(core).toString('latin1', 0, 4), '\x7fELF');
-  // its kernel goes on with the reset that it wanted
+  // the kernel continues its reset
   assertStatus(await vmm.put('vm.resume'), 204);
   await shell.login();
   assert.notEqual(qemuOf(vmm.pid), first);
@@ -80,7 +80,7 @@ test('--on-panic pause pauses the guest before it resets itself', async () => {
 
 test('--on-panic restart starts a new QEMU', async () => {
   await using other = await startVmm({ args: ['--on-panic', 'restart'] });
-  // without it this kernel hangs
+  // this kernel hangs without the parameter
   using otherShell = await boot(other, { pvpanic: true });
   otherShell.type(PANIC);
   await otherShell.login();

@@ -32,7 +32,7 @@ async function readFrom(port: number): Promise<string> {
   return text;
 }
 
-/** Lets the guest answer on its port 7, with what is in /name. */
+/** Lets the guest answer on its port 7, with the content of /name. */
 async function serve(shell: Shell, address: string, name: string): Promise<void> {
   await shell.run(`ip addr add ${address}/24 dev eth0; ip link set eth0 up; echo ${name} > /name`);
   await shell.run('(while :; do nc -l -p 7 < /name; done) > /dev/null 2>&1 & true');
@@ -42,7 +42,7 @@ function answers(port: number, name: string): Promise<void> {
   return until(`${name} answers on port ${port}`, async () => (await readFrom(port)).trim() === name);
 }
 
-/** Everything of the host that listens on a port. */
+/** Sockets of the host that listen on a port. */
 async function occupy(): Promise<{ port: number; [Symbol.asyncDispose]: () => Promise<void> }> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -121,7 +121,7 @@ test('port forwards with host_port 0', async () => {
     await Promise.all(
       ['first', 'second', 'third', 'fourth'].map((name, i) => answers(ports[i]?.[0] ?? 0, name)),
     );
-    // a port that is taken, and a network that is none of this kind
+    // a port that is in use, and a network that is not in user mode
     const other = await startVmm();
     made.push(other);
     const fixed = [{ host_port: taken.port, guest_port: 7 }];

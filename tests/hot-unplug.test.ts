@@ -75,7 +75,7 @@ test('removals, also repeated ones, do not affect devices that get the slots nex
     }
     for (const id of ['d0', 'd1', 'd2']) {
       assertStatus(await vmm.put('vm.remove-device', { id }), 204);
-      // with the guest's answer on its way: gone already, or asked for again
+      // the guest's answer may be pending: the device is detached already, or the request is sent again
       const { status } = await vmm.put('vm.remove-device', { id });
       assert.ok(status === 204 || status === 404, String(status));
     }
@@ -113,7 +113,7 @@ test('on a full bus a hot-plug waits for the slot of a removed device', async ()
     assertStatus(await vmm.put('vm.add-disk', { path, readonly: true, id: `d${i}` }), 200);
   }
   assertStatus(await vmm.put('vm.add-disk', { path, readonly: true }), 500);
-  // a guest that is still at work on the new disks releases none in time
+  // a guest that still initializes the new disks releases none in time
   await until(
     'the guest has them all',
     async () => (await shell.run('ls -d /sys/block/vd* | wc -l')) === '29',
@@ -142,7 +142,7 @@ test('removals in a paused guest: hot-plug, snapshot, restore and reboot', async
   assert.deepEqual(await listed(vmm, 'disks'), { config: ['one'], tree: ['one'] });
   assertStatus(await vmm.put('vm.resume'), 204);
   assertStatus(await vmm.put('vm.add-disk', { path, id: 'one' }), 200);
-  // the next boot is without a device that is on its way out
+  // a device whose removal is pending is not part of the next boot
   assertStatus(await vmm.put('vm.remove-device', { id: 'one' }), 204);
   assertStatus(await vmm.put('vm.reboot'), 204);
   assert.deepEqual(await listed(vmm, 'disks'), { config: [], tree: [] });

@@ -111,7 +111,7 @@ test('a hot-plugged disk, also of a paused VM, after reboots, and its removal', 
     assert.equal(JSON.stringify((await infoOf(vmm)).config).includes(second), false);
   });
   await t.test('file and slot of a removed disk are free again', async () => {
-    // a number is used once in a run of the VM, and the reboot started a new one
+    // a number is used once per boot, and the reboot was a new boot
     for (const id of ['_disk0', '_disk1']) {
       assert.deepEqual((await vmm.put('vm.add-disk', { path: second })).json, { id, bdf: '0000:00:02.0' });
       await until('the guest has it', () => hasDevice(shell, '0000:00:02.0'));

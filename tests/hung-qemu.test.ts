@@ -1,4 +1,4 @@
-// A QEMU that does not answer: stopped, or never ready. It delays neither the API nor the end of VM and VMM.
+// A QEMU that does not answer: stopped, or never ready. It delays neither the API nor vm.delete nor the exit of the VMM.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ async function bootAndStop(vmm: TestVmm, more: Readonly<Record<string, unknown>>
 /** Time limit of vm.info without an answer of QEMU, in milliseconds. */
 const INFO_MS = 50;
 
-/** An answer, or nothing where the VMM has ended before. */
+/** An answer; undefined where the VMM has exited before. */
 const answerOf = (answer: Promise<Answer>): Promise<Answer | undefined> => answer.catch(() => undefined);
 
 /** Duration of the silence, in seconds; it identifies the sleep process. */
@@ -68,7 +68,7 @@ test('a QEMU that is stopped', async (t) => {
         if (path === 'vm.info') infos.push(performance.now() - started);
       }
     }
-    // the others may have waited for a processor
+    // the other processes may have waited for a processor
     assert.ok(Math.min(...infos) < INFO_MS, `vm.info took ${infos.map(Math.round).join(', ')} ms`);
     assert.equal(await stateOf(vmm), 'Running');
     await within(END_MS, 'vm.delete', async () => assertStatus(await vmm.put('vm.delete'), 204));
@@ -91,7 +91,7 @@ test('a QEMU that is stopped', async (t) => {
       const behind = vmm.put('vm.resize', { desired_vcpus: 1 });
       await within(END_MS, 'vm.shutdown', async () => assertStatus(await vmm.put('vm.shutdown'), 204));
       assertStatus(await waiting, 500);
-      // it may have come after vm.shutdown
+      // the answer may have arrived after vm.shutdown
       assert.ok([405, 500].includes((await behind).status));
       assert.ok(!isAlive(pid));
       assert.equal(await stateOf(vmm), 'Shutdown');

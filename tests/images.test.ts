@@ -78,7 +78,7 @@ test('a guest that writes a qcow2 header never reads the backing file in it', as
     using restored = openShell(await ptyOf(vmm));
     await beginsRaw(restored);
     assertStatus(await vmm.put('vm.delete'), 204);
-    // under another path it could be anything: it has to be named
+    // an image at another path is unknown: its format must be named
     renameSync(disk, at('tenants', 'moved.raw'));
     const overrides = { disks: [{ id: '_disk0', path: at('tenants', 'moved.raw') }] };
     const moved = await vmm.put('vm.restore', { ...source, overrides });
@@ -139,7 +139,7 @@ test('disks of clones', async (t) => {
   await using vmm = await startVmm();
   await using other = await startVmm({ through: ['env', '-C', '/'] });
   using shell = await boot(vmm, {
-    // as a user types them
+    // relative paths, as a user types them
     disks: [{ path: relative(REPO, root), id: 'root' }],
     pmem: [{ file: relative(REPO, persistent), id: 'pmem' }],
     memory: { size: 256 * MIB },
@@ -226,7 +226,7 @@ test('disks of clones', async (t) => {
       await takeSnapshot(other, at('second'));
       assertStatus(await other.put('vm.delete'), 204);
       assert.deepEqual(readFileSync(root), base);
-      // the next generation knows the overlay's format
+      // a clone of the clone has the overlay's format
       assertStatus(await other.put('vm.restore', { source_url: `file://${at('second')}` }), 204);
       assertStatus(await other.put('vm.delete'), 204);
     },

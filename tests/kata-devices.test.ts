@@ -30,7 +30,7 @@ function callsOf(client: StrictClient): Call {
   };
 }
 
-/** The agent's greeting. */
+/** First message of the agent. */
 async function greeting(socket: string): Promise<string> {
   const agent = connect(socket);
   try {

@@ -66,7 +66,7 @@ async function save(vmm: TestVmm, path: string): Promise<void> {
   assert.ok(sizes.reduce((sum, size) => sum + size, 0) < STATE_BYTES, String(sizes));
 }
 
-/** Copies what Kata copies of a template, with the clone's RAM private and its socket its own. */
+/** Copies the files of a template that Kata copies; the clone has private RAM and a socket of its own. */
 function copyTemplate(path: string, to: string, socket?: string): void {
   mkdirSync(to);
   copyFileSync(join(path, 'state.json'), join(to, 'state.json'));
@@ -81,7 +81,7 @@ function hashOf(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
 }
 
-/** The agent's answer to a word over the vsock. */
+/** Returns the agent's answer to a message over the vsock. */
 async function echo(socket: string, word: string): Promise<string> {
   const agent = connect(socket);
   try {

@@ -1,4 +1,4 @@
-// Kata Containers' three drivers of the API, each with all it calls in a sandbox's life and its own patience
+// Kata Containers' three clients of the API, each with all calls of a sandbox's lifecycle and its own deadlines.
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -46,7 +46,7 @@ function makeSandbox(): Sandbox & AsyncDisposable & { readonly folder: string; r
   const [image, more] = ['image', 'volume'].map((name) => {
     const path = join(folder, name);
     writeFileSync(path, `${name} of the host`);
-    // of which a pmem device takes whole pieces only
+    // a pmem device needs a multiple of 2 MiB
     truncateSync(path, 4 * MIB);
     return path;
   });
@@ -66,7 +66,7 @@ function makeSandbox(): Sandbox & AsyncDisposable & { readonly folder: string; r
   };
 }
 
-/** Asks every 10 ms whether it is up, for 10 s at most. */
+/** Pings every 10 ms until the VMM answers, for 10 s at most. */
 async function waitForStart(vmm: TestVmm): Promise<void> {
   const isUp = async (): Promise<boolean> => (await vmm.get('vmm.ping')).status === 200;
   await until('the VMM answers', isUp, vmm.output, 10_000);
@@ -136,7 +136,7 @@ test('Kata 2.2', async () => {
     assert.ok(shows((await infoOf(vmm)).config), JSON.stringify(body));
   }
   assert.equal((await infoOf(vmm)).memory_actual_size, 768 * MIB);
-  // the agent does so with each block that appears
+  // as the agent does for each block of RAM that appears
   const online =
     'for one in /sys/devices/system/memory/memory*/state; do echo online >$one; done 2>/dev/null';
   const total = "awk '/MemTotal/ { print $2 }' /proc/meminfo";
@@ -244,7 +244,7 @@ test('Kata runtime-rs', async () => {
   });
   await strictInfo(client);
   await until('the guest is up', () => vmm.output().includes('login:'), vmm.output);
-  // the log's levels are read from what it writes
+  // runtime-rs parses the levels of the log's lines
   assert.match(vmm.output(), / INFO:/);
 
   const limits = { bandwidth: { size: 100 * MIB, one_time_burst: null, refill_time: 1000 }, ops: null };
@@ -255,12 +255,12 @@ test('Kata runtime-rs', async () => {
   // the guest's kernel names the slot when it finds the device
   await until('the guest sees the disk', () => vmm.output().includes(`pci ${disk.bdf}: [1af4:1042]`));
 
-  // a second connection here: this client's own sends no descriptors
+  // a second connection: the first one sends no descriptors
   using sender = connectSending(socket);
   sender.send('PUT /api/v1/vm.add-net HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n', tap.fds);
   const address = { mac: '2e:00:00:00:70:01', ip: '192.168.249.1', mask: '255.255.255.0', iommu: false };
   const queues = { num_queues: 2, queue_size: 256, vhost_user: false, vhost_mode: 'Client' };
-  // the number is the shim's own
+  // the shim chooses the number
   const body = JSON.stringify({ ...address, ...queues, fds: [27] });
   sender.send(`Content-Length: ${body.length}\r\n`);
   sender.send('\r\n');

@@ -204,7 +204,7 @@ test('during a boot vmm.ping and vm.info answer, and other requests are queued',
     order.push(`${name} ${(await answer).status}`);
   };
   assertStatus(await vmm.put('vm.create', guestConfig()), 204);
-  // each has a connection of its own; the start of QEMU takes longer than a request
+  // each request has its own connection; the start of QEMU takes longer than a request
   const booting = told('boot', vmm.put('vm.boot'));
   await until('the boot is under way', () => vmm.output().includes('-- vm.boot'));
   const pause = told('pause', vmm.put('vm.pause'));

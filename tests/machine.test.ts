@@ -19,7 +19,7 @@ import { countersOf, infoOf, ptyOf } from './support/vm-info.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
-/** An id with characters that mean something to QEMU, and more of them than its names may have. */
+/** An id with characters that are special to QEMU, longer than QEMU's names may be. */
 const SECOND = 'my disk, "1", with a name of many words';
 
 const MIB = 2 ** 20;
@@ -71,7 +71,7 @@ test('Linux enables the devices, unless an old QEMU has them enabled for several
   }
 });
 
-// the kernel itself makes no difference: it counts processors to come only under hypervisors that it knows
+// the kernel's count is no evidence: it counts hot-pluggable processors only under hypervisors that it detects
 test('a VM with vCPUs, threads and vCPUs that can be added', async (t) => {
   await using vmm = await startVmm();
   const topology = { threads_per_core: 2, cores_per_die: 2, dies_per_package: 1, packages: 1 };
@@ -156,7 +156,7 @@ test('mappings of guest RAM in QEMU', async (t) => {
 });
 
 test('huge pages', async (t) => {
-  // as many as there are in one of the other size
+  // as many as in a page of the other size
   using _pages = withHugePages(GIB / (2 * MIB));
   await using vmm = await startVmm();
   const huge = { hugepages: true, hugepage_size: 2 * MIB };

@@ -77,7 +77,7 @@ test('memory zones, NUMA nodes and pmem devices', async (t) => {
     await hasNodeRam(shell, [384, 96, 64]);
   });
   await t.test('vCPUs are in their nodes, and unlisted ones in the first', async () => {
-    // vCPU 3 is listed nowhere: the first node's
+    // vCPU 3 is in no node's list: it belongs to the first node
     assert.deepEqual(await ofNodes(shell, 'cpulist'), ['0,2-3', '1', '']);
   });
   await t.test('distances between nodes are as configured, or the default', async () => {
@@ -163,13 +163,13 @@ test('virtio-mem zones, and a balloon that deflates when the guest is out of mem
     console: { mode: 'Null' },
     disks: [{ path: pmemFile(vmm, 'disk', '') }],
   });
-  // node 1 has 64 MiB, and 128 MiB of what can be had; what is backed differently is a node of its own
+  // node 1 has 64 MiB, and 128 MiB of hot-pluggable RAM; RAM with another backing is a node of its own
   await t.test('each node has the RAM of its zones, with what is hot-plugged at boot', async () => {
     await until('the blocks are online', async () => ((await nodeRam(shell))[1] ?? 0) > 96, shell.shown);
     await hasNodeRam(shell, [undefined, 192, 32]);
   });
   const { config, device_tree: tree } = await infoOf(vmm);
-  // console, disk, rng, then both, then the balloon
+  // console, disk, rng, then both virtio-mem devices, then the balloon
   await t.test('virtio-mem devices are in the slots after rng and before the balloon', () => {
     const slots = ['_rng', '_mem1', '_mem2', '_balloon'].map((id) => tree?.[`_virtio-pci-${id}`]?.pci_bdf);
     assert.deepEqual(slots, [4 << 3, 5 << 3, 6 << 3, 7 << 3]);

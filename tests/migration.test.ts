@@ -106,7 +106,7 @@ test('a live migration to another VMM, and back', async (t) => {
   });
   await t.test('guest memory is intact at the destination', async () => {
     assert.equal(await moved.run('md5sum -c /m/sum'), '/m/data: OK');
-    // a lost page shows here first
+    // a lost page is detected here first
     assert.doesNotMatch(await moved.run('dmesg'), /BUG:|Oops/);
   });
   await t.test('the disks have their contents at the destination', async () => {
@@ -126,12 +126,12 @@ test('a live migration to another VMM, and back', async (t) => {
   await t.test('a sender can resume its VM once the receiver has deleted it', async () => {
     assertStatus(await source.put('vm.delete'), 204);
     assertStatus(await destination.put('vm.resume'), 204);
-    // on the PTY from before: a second reader would take bytes of the first
+    // on the same PTY: a second reader would take bytes of the first
     await countsOn(moved);
   });
 });
 
-/** Waits until the guest counts on. */
+/** Waits until the guest's counter grows. */
 async function countsOn(shell: Shell): Promise<void> {
   const before = await counted(shell);
   await until('the guest counts on', async () => (await counted(shell)) > before);

@@ -82,7 +82,7 @@ test('rate limits of networks', async () => {
   );
 });
 
-/** Asks a driver for its rings' lengths (SIOCETHTOOL, ETHTOOL_GRINGPARAM): what busybox has no tool for. */
+/** Asks a driver for its rings' lengths (SIOCETHTOOL, ETHTOOL_GRINGPARAM), for which busybox has no tool. */
 const RINGS = `
 socket(S, 2, 2, 0) or die "socket: $!";
 my $rings = pack("L9", 0x10, (0) x 8);
@@ -96,7 +96,7 @@ async function rings(shell: Shell, dev: string): Promise<string> {
   return shell.run(`perl ${await putProgram(shell, `rings-${dev}`, RINGS)} ${dev}`);
 }
 
-/** The interface behind which the limit of what the guest sends is. */
+/** Helper interface, which limits the frames that the guest sends. */
 function helpersOf(tap: string): string[] {
   const name = `nphl-${createHash('sha256').update(tap).digest('hex').slice(0, 10)}`;
   return interfaces().filter((one) => one === name);
@@ -108,7 +108,7 @@ type Transfer = (shell: Shell, host: string, bytes: number) => Promise<number>;
 async function checkBandwidth(shell: Shell, way: Transfer): Promise<void> {
   const free = await way(shell, '10.93.1.1', 4 * MB);
   const burst = await way(shell, '10.93.2.1', 4 * MB);
-  // ends the burst, also where it has not been counted to its end
+  // ends the burst, also where part of it is unused
   await way(shell, '10.93.2.1', MB);
   const short = await way(shell, '10.93.2.1', MB);
   const long = await way(shell, '10.93.2.1', 7 * MB);
@@ -126,7 +126,7 @@ async function checkOps(shell: Shell, flood: Flood): Promise<void> {
   const [first, later] = [await flood(shell, 3), await flood(shell, 3)];
   const both = await flood(shell, 4);
   const seen = `${flood.name}: ${JSON.stringify({ free, first, later, both })}`;
-  // in two seconds; what waited in a queue may come on top
+  // in two seconds, plus the frames that were in a queue
   assert.ok(later > 150 && later < 350, seen);
   assert.ok(first > later + 100 && both < 600, seen);
   assert.ok(free > 3 * later, seen);
@@ -142,7 +142,7 @@ const send = async (shell: Shell, host: string, bytes: number): Promise<number> 
     },
   );
 
-/** Seconds in which it receives them. */
+/** Seconds in which the guest receives `bytes`. */
 const receive = async (shell: Shell, host: string, bytes: number): Promise<number> =>
   transfer(
     host,
@@ -153,7 +153,7 @@ const receive = async (shell: Shell, host: string, bytes: number): Promise<numbe
     },
   );
 
-/** From the connection until all has arrived. */
+/** Seconds from the connection until all bytes have arrived. */
 async function transfer(
   host: string,
   run: (at: string) => Promise<unknown>,
@@ -177,7 +177,7 @@ async function transfer(
   return seconds;
 }
 
-/** Frames that the guest gets out within two seconds. */
+/** Number of frames that the guest sends within two seconds. */
 async function datagramsFrom(shell: Shell, net: number): Promise<number> {
   const socket = createSocket('udp4').bind(0, `10.93.${net}.1`);
   await once(socket, 'listening');
@@ -189,7 +189,7 @@ async function datagramsFrom(shell: Shell, net: number): Promise<number> {
   return times.filter((one) => one - begin <= 2000).length;
 }
 
-/** Frames that the guest gets of a flood of two seconds. */
+/** Number of frames that the guest receives of a flood of two seconds. */
 async function datagramsTo(shell: Shell, net: number): Promise<number> {
   const received = `cat /sys/class/net/eth${net - 1}/statistics/rx_packets`;
   const before = Number(await shell.run(received));

@@ -1,4 +1,4 @@
-// libvirt's driver and Virtink, each with all it calls in a domain's life and its own patience
+// libvirt's driver and Virtink, each with all calls of a domain's lifecycle and its own deadlines.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -112,7 +112,7 @@ test('libvirt', async () => {
   assert.match(vmm.events(), /"source": "vmm",\n {2}"event": "shutdown",\n {2}"properties": null\n\}\n\n$/);
 });
 
-/** A serial port on a socket, as virtlogd and `virsh console` come to it. */
+/** A serial port on a socket, as virtlogd and `virsh console` connect to it. */
 function onSocket(path: string): Shell {
   const socket = connect(path);
   return shellOn({
@@ -164,7 +164,7 @@ test('libvirt for v36 and later: serial port on a socket, restore with new TAPs'
   assert.match(await sender.answer(), /^HTTP\/1\.1 204 \r\n/);
   const { state, config } = await infoOf(vmm);
   assert.equal(state, 'Paused');
-  // in the dialect in which the domain was made
+  // in the dialect of the domain's vm.create
   assert.deepEqual(Reflect.get(config, 'payload'), PAYLOAD);
   assert.equal(Reflect.get(config, 'kernel'), undefined);
   using client = curl(vmm.socket);
@@ -184,7 +184,7 @@ test('Virtink', async () => {
   const fs = join(folder, 'fs.sock');
   await using _virtiofsd = startFsBackend(fs, shared);
   await using vmm = await startVmm({});
-  // it polls for a VM that is not there yet
+  // it polls until the VM exists
   assertStatus(await vmm.get('vm.info'), 404);
   const [tap, mac] = [interfaceName(), '52:54:00:00:22:01'];
   assertStatus(

@@ -20,7 +20,7 @@ function image(vmm: TestVmm, name: string): string {
   return path;
 }
 
-/** The devices that came with the configuration and their slots: console, balloon and disk asked for theirs. */
+/** Devices of the configuration and their slots, which console, balloon and disk request. */
 const AT_BOOT = [
   ['02', '1041'],
   ['03', '1044'],
@@ -95,7 +95,7 @@ async function reachesHost(shell: Shell): Promise<void> {
   assert.match(await shell.run(`ping -c 2 -W 20 ${HOST}`), / 0% packet loss/);
 }
 
-/** Linux gives the lowest free address: a device that came in between has that of the removed one. */
+/** Linux assigns the lowest free address: a device that is added meanwhile has that of the removed one. */
 async function movesBars(vmm: TestVmm, shell: Shell): Promise<void> {
   await reachesHost(shell);
   const before = await addressAt(shell, '02');

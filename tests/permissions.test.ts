@@ -1,4 +1,4 @@
-// A VMM without capabilities: what it may not open is refused by name, and nothing is left.
+// A VMM without capabilities: the error names a file that it may not open, and no resource is left.
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';

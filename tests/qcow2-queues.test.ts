@@ -14,7 +14,7 @@ import { startVmm } from './support/vmm.ts';
 const QUEUES = 4;
 const JOBS = 8;
 
-/** Runs a command for each of some numbers at once; says how many failed. */
+/** Runs a command for each number, all at once; prints the number of failures. */
 function together(shell: Shell, numbers: readonly number[], command: string): Promise<string> {
   const one = `for i in ${numbers.join(' ')}; do ( ${command} ) >/dev/null 2>&1 || echo $i >>/tmp/failed & done; wait`;
   return shell.run(`rm -f /tmp/failed; ${one}; cat /tmp/failed 2>/dev/null | wc -l`, 240_000);

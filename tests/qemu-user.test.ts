@@ -205,7 +205,7 @@ for (const [text, reason] of [
 }
 
 test('a VMM of another user than root refuses --user', async () => {
-  // it must read this repository, wherever that is
+  // the user must be able to read this repository
   const reading = '+dac_override,+dac_read_search';
   const ids = ['--reuid', String(UID), '--regid', String(GID), '--clear-groups'];
   const through = ['setpriv', ...ids, '--inh-caps', reading, '--ambient-caps', reading, '--'];

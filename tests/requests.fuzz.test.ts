@@ -92,7 +92,7 @@ test('large requests do not block the event loop, with a VM and without', async 
   const metrics = metricsPath();
   await using vmm = await startVmm({ args: ['--metrics', metrics] });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  // each way through the code once: what is made for the first request is no matter of its size
+  // each request once before the measurement: the cost of a first request does not depend on its size
   for (const text of ['{}', 'x', '{"disks":1}']) await sendTo(vmm, agent, 'vm.create', Buffer.from(text));
   for (const created of [false, true]) {
     if (created) assertStatus(await vmm.put('vm.create', guestConfig({})), 204);
@@ -101,7 +101,7 @@ test('large requests do not block the event loop, with a VM and without', async 
         for (const [what, body] of largeBodies()) {
           const { status, text } = await sendTo(vmm, agent, name, body);
           assert.ok(text.length < 20_000, `${name}, ${what}: ${status}, ${text.length} bytes`);
-          // unknown names are no fault
+          // unknown names are allowed
           if (name === 'vm.create' && status === 204) assertStatus(await vmm.put('vm.delete'), 204);
           else assert.ok(status < 500, `${name}, ${what}: ${status} ${text}`);
         }

@@ -96,7 +96,7 @@ test('hot-plugged vCPUs and RAM are in their NUMA nodes', async () => {
   await hasVcpus(shell, 4);
   await hasNodeRam(0, 270, 384);
   await hasNodeRam(1, 300, 384);
-  // down to what the zones began with
+  // down to the zones' size at boot
   assertStatus(await vmm.put('vm.resize-zone', { id: 'mem0', desired_ram: 256 * MIB }), 204);
   assertStatus(await vmm.put('vm.resize-zone', { id: 'mem1', desired_ram: 128 * MIB }), 204);
   await hasNodeRam(0, 150, 256);

@@ -106,7 +106,7 @@ test('vm.restore with TAPs that are sent', async () => {
     assert.equal(taps(vmm.pid), 0);
   }
 
-  // ch-remote sends those that it has open
+  // ch-remote sends descriptors that it has open
   const words = `source_url=file://${folder},resume=on,net_fds=[one@[3],two@[4,5]]`;
   const remote = spawnSync(
     process.execPath,

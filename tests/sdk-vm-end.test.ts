@@ -1,4 +1,4 @@
-// `vm.ended` of the SDK settles for every end of a VM.
+// `vm.ended` of the SDK settles for every way in which a VM ends.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client, VirtualMachine, type VmConfig, type VmEnd } from 'nephos';

@@ -51,7 +51,7 @@ const MOMENTS: readonly (readonly [string, (pid: number) => boolean])[] = [
   ['QEMU runs', (pid) => childrenOf(pid).some((vmm) => childrenOf(vmm.pid).length > 0)],
 ];
 
-/** Fails where a process stays that works in a folder; one whose parent was killed may take a moment to end. */
+/** Fails where a process that uses a folder does not exit; one whose parent was killed may take a moment. */
 async function assertNoProcessIn(folder: string): Promise<void> {
   await until('the processes have ended', () => commandLines().every((one) => !one.includes(folder)));
 }
@@ -83,7 +83,7 @@ async function run({ serial }: VirtualMachine, command: string): Promise<string>
   return printed.replaceAll('\r', '').trimEnd();
 }
 
-/** Runs `act` with a temporary folder of its own, and fails where something is left in it. */
+/** Runs `act` with a temporary folder of its own, and fails where a file is left in it. */
 async function inEmptyFolder(act: () => Promise<void>): Promise<void> {
   const before = process.env['TMPDIR'];
   const folder = mkdtempSync(join(tmpdir(), 'sdk-'));
@@ -229,7 +229,7 @@ async function plug(
   assert.equal(await run(vm, 'cat /sys/class/net/eth0/address'), MAC);
   assert.equal(await run(vm, 'cat /sys/block/pmem0/size'), String(2 ** 21 / 512));
   assert.equal(await run(vm, 'mount -t virtiofs shared /mnt && cat /mnt/text; umount /mnt'), 'from the host');
-  // it is the descriptor's TAP that the guest's packets come out of
+  // the guest's packets leave by the descriptor's TAP
   ip('addr', 'add', '10.78.1.1/24', 'dev', tap.name);
   await run(vm, 'ip addr add 10.78.1.2/24 dev eth0; ip link set eth0 up');
   const ping = (): Promise<string> => run(vm, 'ping -c 1 -w 2 10.78.1.1');
@@ -266,7 +266,7 @@ async function resizes(vm: VirtualMachine): Promise<void> {
   await assert.rejects(vm.resize({ desired_vcpus: 3 }), InvalidRequestError);
 }
 
-/** Calls to a VMM that answers none, and waits for what the guest does not show. */
+/** Calls that a VMM does not answer, and waits for output that the guest does not write. */
 async function limits(vm: VirtualMachine): Promise<void> {
   const isFault = (fault: TransportFault) => (error: unknown) =>
     error instanceof TransportError && error.fault === fault;

@@ -1,4 +1,4 @@
-// A snapshot and a power cut: the cut is a copy of the disk below a file system, as it is at that moment.
+// A snapshot and a power failure, which is simulated by a copy of the disk below a file system.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ function run(command: string, ...args: string[]): void {
   execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** A mounted file system in a file; it writes what it is not asked for after five minutes. Needs root and loop devices. */
+/** A mounted file system in a file, which writes data without fsync(2) after five minutes. Needs root and loop devices. */
 function mounted(image: string, at: string): AsyncDisposable {
   mkdirSync(at);
   run('mount', '-o', 'loop,commit=300', image, at);

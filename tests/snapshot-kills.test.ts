@@ -1,4 +1,4 @@
-// Kills of VMM and QEMU, and a full disk, during snapshots: no whole snapshot is lost, no incomplete one is restored.
+// Kills of VMM and QEMU, and a full disk, during snapshots: no complete snapshot is lost, no incomplete one is restored.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
@@ -81,7 +81,7 @@ async function save(vmm: TestVmm): Promise<string> {
 
 /** A snapshot and the VMs that are made of it. */
 interface Origin {
-  /** the folder of one that is whole */
+  /** folder of a complete snapshot */
   readonly good: string;
   /** kills during a restore, and as many during a snapshot: VMM and QEMU alternate */
   readonly deaths: number;
@@ -134,7 +134,7 @@ async function killInRestore(origin: Origin, moment: number, whom: 'QEMU' | 'VMM
   if (qemu !== undefined && (whom === 'VMM' || status === 500)) {
     await until('QEMU is gone', () => !isAlive(qemu.pid));
   }
-  // after a failed restore nothing stays, and the VMM is of use
+  // after a failed restore no resource is left, and the VMM can be used
   if (whom === 'QEMU' && status === 500) assertStatus(await vmm.put('vm.create', guestConfig()), 204);
 }
 

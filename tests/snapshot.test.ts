@@ -74,7 +74,7 @@ const sumOf = (guest: Shell, name: string): Promise<string> => guest.run(`md5sum
 const contentsOf = (folder: string): Buffer[] =>
   SNAPSHOT_FILES.map((name) => readFileSync(join(folder, name)));
 
-/** Restores a snapshot paused, and resumes it: the guest's shell is where it was. */
+/** Restores a snapshot paused, and resumes it: the guest's shell continues. */
 async function restoreAndResume(vmm: TestVmm, folder: string, overrides: object = {}): Promise<Shell> {
   assertStatus(await vmm.put('vm.restore', { source_url: `file://${folder}`, overrides }), 204);
   assert.equal(await stateOf(vmm), 'Paused');

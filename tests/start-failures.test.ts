@@ -28,12 +28,12 @@ test('with few free file descriptors a boot or reboot works, or is a 500', async
     console: { mode: 'Pty' },
   });
   assertStatus(await vmm.put('vm.create', config), 204);
-  // the first one loads what stays loaded
+  // the first boot loads code that stays loaded
   assertStatus(await vmm.put('vm.boot'), 204);
   assertStatus(await vmm.put('vm.shutdown'), 204);
   const open = descriptorsOf(vmm.pid).length;
   let boots = 0;
-  // the request's own connection takes one
+  // the connection of the request takes one descriptor
   for (let more = 2; more < ENOUGH; more += 1 + Math.floor(more / 12)) {
     limitDescriptors(vmm.pid, more);
     const { status, json } = await vmm.put('vm.boot').finally(() => unlimitDescriptors(vmm.pid));
@@ -62,7 +62,7 @@ test('with few free file descriptors a boot or reboot works, or is a 500', async
 
 test('a refused boot closes kernel and initramfs', async () => {
   await using vmm = await startVmm();
-  // less than the kernel takes when it is loaded
+  // less memory than the loaded kernel takes
   const config = guestConfig({ memory: { size: 32 * 2 ** 20 } });
   assertStatus(await vmm.put('vm.create', config), 204);
   for (let i = 0; i < 5; i++) {

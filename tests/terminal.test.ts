@@ -16,7 +16,7 @@ const OFF = { mode: 'Off' };
 const TTY = { mode: 'Tty' };
 const GUEST = ['--kernel', KERNEL, '--initramfs', INITRAMFS];
 
-/** The guest's login prompt, typed at like a person would. */
+/** Logs in at the guest's prompt, as a user types. */
 async function useGuest({ shell }: TestTerminal, device: string): Promise<void> {
   await shell.login();
   assert.equal(await shell.run('tty'), device);
@@ -133,11 +133,11 @@ test('two consoles on one terminal are refused in the contract’s dialect', asy
   assert.equal(messages[0], 'vm.create failed');
   assert.ok(messages.at(-1)?.includes(text), JSON.stringify(messages));
   assertStatus(await vmm.get('vm.info'), 404);
-  // without a word about the console it is Tty as well
+  // without a `console` member the console is Tty as well
   const silent = guestConfig({ serial: TTY });
   delete silent['console'];
   assertStatus(await vmm.put('vm.create', silent), 400);
-  // and so are three with a payload
+  // with a payload three consoles are
   const payload = { kernel: '/nowhere/vmlinuz' };
   assertStatus(await vmm.put('vm.create', { payload, serial: TTY, console: TTY, debug_console: TTY }), 204);
 });
@@ -152,7 +152,7 @@ test('two consoles of the command line share the terminal', async () => {
   const logins = (): number => shell.shown().split('login:').length - 1;
   await until('both ask for a login', () => logins() === 2, shell.shown);
   const login = shell.login();
-  // the console that gets it asks again
+  // the console that gets the terminal prints the prompt again
   shell.type('\r');
   await login;
   assert.equal(await shell.run('tty'), '/dev/hvc0');

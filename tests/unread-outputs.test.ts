@@ -41,7 +41,7 @@ for (const [which, other] of [
       };
       await createAndBoot(vmm, guestConfig(config));
       using shell = await login(vmm, other);
-      // more than any terminal takes, less than what is kept for one that is slow
+      // more than any terminal takes, less than the queue for a slow one
       await shell.run(`seq 1 30000 >/dev/${device}`);
       assert.equal(await shell.run('echo alive'), 'alive');
       assert.equal(await stateOf(vmm), 'Running');

@@ -1,4 +1,4 @@
-// vhost-user networks: the back-end listens and the VMM connects, or the other way round.
+// vhost-user networks: the back-end listens and the VMM connects, or vice versa.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';

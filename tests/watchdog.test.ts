@@ -14,7 +14,7 @@ test('a watchdog', async () => {
   const before = await bootId();
   const event = 'watchdog: the guest no longer feeds it';
 
-  // fed, it does nothing for longer than it would wait
+  // a fed watchdog does nothing for longer than its timeout
   await shell.run('watchdog -t 1 -T 4 /dev/watchdog; sleep 6');
   assert.equal(await bootId(), before);
   // a paused guest cannot feed it

@@ -14,7 +14,7 @@ import { until } from './support/wait.ts';
 const SERVER = 'Server: Cloud Hypervisor API\r\nConnection: keep-alive\r\n';
 const NO_CONTENT = `HTTP/1.1 204 \r\n${SERVER}\r\n`;
 
-/** An answer with a body as the rules have it: empty reason, this order and case of headers, a length in bytes. */
+/** Returns an answer with a body by the wire rules: empty reason, this order and case of headers, a length in bytes. */
 function withBody(status: number, json: unknown): string {
   const body = JSON.stringify(json);
   const type = `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`;

@@ -1,4 +1,4 @@
-// Kata Containers 4 as it is: three pods, of which one loses its VMM, its QEMU or its shim.
+// Kata Containers 4, unchanged: three pods, of which one loses its VMM, its QEMU or its shim.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmdirSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { until } from '../support/wait.ts';
 /** Kills of each process. */
 const ROUNDS = 5;
 
-/** The pid of a process that has all these words on its command line. */
+/** Returns the pid of a process that has all these words on its command line. */
 function pidOf(...words: readonly string[]): number {
   const pids = execFileSync('pgrep', ['-f', '--', words.join('.*')], { encoding: 'utf8' })
     .trim()
@@ -23,7 +23,7 @@ function pidOf(...words: readonly string[]): number {
 
 const vmmOf = (pod: string): number => pidOf('--api-socket', pod);
 
-/** Processes of a pod, each with the way to find it. */
+/** Processes of a pod, each with a function that finds its pid. */
 const VICTIMS: Readonly<Record<string, (pod: string) => number>> = {
   'the VMM': vmmOf,
   QEMU: (pod) => qemuOf(vmmOf(pod)),

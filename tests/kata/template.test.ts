@@ -1,4 +1,4 @@
-// Kata Containers 4 as it is: a VM template, and pods that are clones of it.
+// Kata Containers 4, unchanged: a VM template, and pods that are clones of it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';

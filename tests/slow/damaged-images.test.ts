@@ -1,4 +1,4 @@
-// Five hundred images with damaged headers, each given to a VM by one VMM: no hang, no crash, nothing left.
+// Five hundred images with damaged headers, each given to a VM by one VMM: no hang, no crash, no leaked resource.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -22,7 +22,7 @@ const VIEWS = {
       serial: { mode: 'Null' },
       console: { mode: 'Off' },
     },
-    // [failed, why]
+    // [failed, reason]
     messages: 2,
   },
   // it has no schema for an error
@@ -128,7 +128,7 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
     test('openapi-typescript: TypeScript', async () => {
       assert.ok(vmm !== undefined);
       const tools = await npmTools('openapi-typescript@7.13.0', 'typescript@5.9.3');
-      // the contract says of some objects only that they are objects
+      // some objects of the contract have no declared members
       const open = view === 'contract' ? ['--empty-objects-unknown'] : [];
       await output([join(tools, 'openapi-typescript'), document, '-o', join(folder, 'api.ts'), ...open]);
       const answers = await Promise.all(
@@ -137,7 +137,7 @@ for (const [view, { path, config, messages }] of Object.entries(VIEWS)) {
         ),
       );
       const lines = answers.map(([name, json]) => {
-        // a literal has no members that its type does not know: what goes beyond the contract is in its own variable
+        // a literal may only have members of its type: members beyond the contract are in a variable of their own
         const text = `const ${name}Json = ${JSON.stringify(json)} as const;`;
         return view === 'everything'
           ? `export const ${name}: components['schemas']['${name}'] = ${JSON.stringify(json)};`

@@ -1,4 +1,4 @@
-// 500 lifecycles of a VM with a device of each host resource: nothing is left, nothing grows.
+// 500 lifecycles of a VM with a device of each host resource: no resource is left, no memory use grows.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

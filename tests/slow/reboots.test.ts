@@ -76,7 +76,7 @@ test(`a guest reboots ${REBOOTS} times, and each kind of network works after eac
     using shell = openShell(await ptyOf(vmm));
     for (let boots = 1; boots <= REBOOTS; boots++) await untilWorking(shell, boots);
     assertStatus(await vmm.put('vm.delete'), 204);
-    // other interfaces may come and go meanwhile
+    // other interfaces may be added and removed meanwhile
     const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
     assert.ok(addresses.some(({ address }) => address === host(0)));
     assert.ok(!addresses.some(({ address }) => address === host(1)), 'the TAP that the VMM made is gone');
@@ -113,7 +113,7 @@ function startServed({ folder }: TestVmm) {
 /** First output of the guest's init at each boot. */
 const BOOTED = 'NEPHOS-USERSPACE\n';
 
-/** A network that does not work after one boot is missed then: what it says after the next one does not count. */
+/** A network must work after each boot: its output after the next one does not count. */
 async function untilWorking(shell: Shell, boots: number): Promise<void> {
   const shownAt = (boot: number): string | undefined => shell.shown().split(BOOTED)[boot];
   const missing = (): string[] =>

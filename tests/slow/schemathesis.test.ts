@@ -1,4 +1,4 @@
-// schemathesis reads the served documents and sends what they allow, and what they do not, with all of its checks.
+// schemathesis reads the served documents and sends valid and invalid requests, with all of its checks.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertStatus } from '../support/answers.ts';
@@ -10,7 +10,7 @@ import { startVmm } from '../support/vmm.ts';
 /** Requests of each operation beside those at the bounds. */
 const EXAMPLES = Number(process.env['NEPHOS_SCHEMATHESIS_EXAMPLES'] ?? '25');
 
-/** A server error; a request that was refused, or taken, against its schema; an undeclared status; a wrong verb. */
+/** A server error; a request that was refused, or accepted, against its schema; an undeclared status; a wrong method. */
 const [ERROR, REFUSED, ACCEPTED, UNDECLARED, VERB] = ['ST101', 'ST202', 'ST201', 'ST103', 'ST204'];
 
 /** Accepted findings in both documents. */
@@ -66,7 +66,7 @@ const MEANT_OF_CONTRACT: readonly Meant[] = [
       'null stands for an optional member that is not given, as for Cloud Hypervisor: the contract does not say so',
   },
 ];
-/** It ends the VMM; tests/exit-codes.test.ts has it. The others would end the VM whose state is looked at. */
+/** It ends the VMM; tests/exit-codes.test.ts has it. The others would end the VM whose state is tested. */
 const ENDINGS = [
   '/vmm.shutdown',
   '/vm.shutdown',
@@ -76,7 +76,7 @@ const ENDINGS = [
   '/vm.restore',
 ];
 
-/** It waits for a VMM that sends, for as long as that takes; tests/migration.test.ts has it. */
+/** It waits for a sending VMM without limit; tests/migration.test.ts has it. */
 const WAITING = '/vm.receive-migration';
 
 const cpus = { boot_vcpus: 1, max_vcpus: 2 };

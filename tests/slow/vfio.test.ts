@@ -17,7 +17,7 @@ const IDS = '0x1af4 0x1041';
 /** A guest in a guest takes minutes to boot. */
 const PATIENCE_MS = 30 * 60_000;
 
-/** The inner guest shows again and again what it has, and asks for an address through the card. */
+/** The inner guest prints its devices in a loop, and requests an address through the card. */
 const INNER_LOOP = [
   'while sleep 1; do modprobe -q virtio_net',
   'for d in /sys/bus/pci/devices/*; do echo pci ${d##*/} $(cat $d/vendor $d/device); done',
@@ -90,7 +90,7 @@ async function shownBytes(shell: Shell): Promise<number> {
   return Number(await shell.run('stat -c %s /host/tmp/serial'));
 }
 
-/** Waits until what the inner guest has shown since then is what is waited for. */
+/** Waits until the inner guest has printed the expected output since then. */
 async function innerShows(shell: Shell, since: number, holds: (text: string) => boolean): Promise<void> {
   let text = '';
   await until(

@@ -16,12 +16,12 @@ export function assertStatus(answer: Answer, status: number): void {
 
 const Messages = v.array(v.string());
 
-/** Messages of an error answer, outermost first: what failed, then why. */
+/** Messages of an error answer, outermost first: the failed operation, then the reason. */
 export function messagesOf({ json }: Answer): string[] {
   return v.parse(Messages, json);
 }
 
-/** Fails where an answer is not this error; `reason` is looked for in its messages, joined by `: `. */
+/** Fails where an answer is not this error; `reason` is matched against its messages, joined by `: `. */
 export function assertRefused(answer: Answer, status: number, reason: RegExp | string): void {
   assertStatus(answer, status);
   const text = messagesOf(answer).join(': ');

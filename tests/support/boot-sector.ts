@@ -1,5 +1,5 @@
 /**
- * A disk of one MiB whose boot sector writes a text to COM1 and halts: what firmware has to start.
+ * A disk of one MiB whose boot sector writes a text to COM1 and halts, for firmware to boot.
  * (16-bit code: each byte waits for the transmitter, Intel SDM volume 2 for the encodings.)
  */
 export function bootSector(text: string): Buffer {

@@ -6,7 +6,7 @@ import { until } from './wait.ts';
 /** Linux's magic SysRq key on a virtio console. */
 const CTRL_O = 0x0f;
 
-/** Any other 7-bit characters, control characters among them, in an order that shows where some are missing. */
+/** Any other 7-bit characters, control characters among them, in an order that shows the place of missing ones. */
 const TEXT = String.fromCharCode(
   ...Array.from({ length: 65_536 }, (_, i) => 1 + ((i * 31 + (i >> 7)) % 127)).map((code) =>
     code === CTRL_O ? 1 : code,

@@ -10,7 +10,7 @@ import type { TestVmm } from './vmm.ts';
 /** Time limit of an answer on a busy host, in milliseconds: QEMU is ended long before. */
 const DEADLINE_MS = 60_000;
 
-/** Boots a VM of the disks; the VM is gone where that is refused. */
+/** Boots a VM of the disks; after a refusal the VM is deleted. */
 export async function bootDisks(
   vmm: TestVmm,
   disks: readonly Readonly<Record<string, unknown>>[],
@@ -23,7 +23,7 @@ export async function bootDisks(
 
 /**
  * Boots a VM of each damaged image, which is written to `path`, by one VMM: each gets an answer in time that names the file,
- * and leaves nothing. Returns how many were booted.
+ * and leaves no resource. Returns how many were booted.
  */
 export async function bootDamaged(
   vmm: TestVmm,

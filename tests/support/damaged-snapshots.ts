@@ -14,7 +14,7 @@ const PART = /\b(config|cpus|disks?|pmem|net|rng|serial|console|kernel|initramfs
 const OURS = /TypeError|RangeError|ReferenceError|is not a function|Cannot read|\[object |node:internal/;
 
 /**
- * Restores a snapshot with each damage by one VMM: each gets an answer in time that names what is wrong, and leaves nothing.
+ * Restores a snapshot with each damage by one VMM: each gets an answer in time that names the fault, and leaves no resource.
  * Returns how many were restored all the same.
  */
 export async function restoreDamaged(
@@ -42,7 +42,7 @@ export async function restoreDamaged(
       assert.ok(messagesOf(answer).join(': ').includes(folder) || PART.test(text), told);
       assert.doesNotMatch(text, OURS, damage.name);
     }
-    // a restored guest may have crashed its machine since: that leaves the VM there, Shutdown
+    // a restored guest may have crashed its machine since: its VM is in state Shutdown
     if ((await vmm.get('vm.info')).status === 200) assertStatus(await vmm.put('vm.delete'), 204);
     assert.deepEqual(childrenOf(vmm.pid), [], told);
     assert.deepEqual(

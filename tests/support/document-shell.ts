@@ -17,7 +17,7 @@ export interface DocumentRun {
 
 /**
  * Runs blocks one behind the other in one shell, which ends with the first command that fails. The shell has its own
- * network and processes: what a block leaves goes with it. Its home has the demo guest, /tmp is a folder of its own, and
+ * network and processes: they end with the shell. Its home has the demo guest, /tmp is a folder of its own, and
  * this project's commands are on its PATH.
  */
 export async function runBlocks(blocks: readonly ShellBlock[]): Promise<DocumentRun> {

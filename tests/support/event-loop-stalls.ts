@@ -32,7 +32,7 @@ async function stallsOf(socketPath: string): Promise<Stalls> {
 /** A request that blocks the event loop does so each time; a busy processor is slow at times. */
 const ATTEMPTS = 3;
 
-/** Fails where the VMM's event loop is held up for more than 50 ms by one thing whenever `act` runs. */
+/** Fails where each run of `act` blocks the VMM's event loop for more than 50 ms at once. */
 export async function withoutStalls(metrics: string, act: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     const before = await stallsOf(metrics);

@@ -2,7 +2,7 @@ import type { TestVmm } from './vmm.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Returns what in a value is not as a schema of a served OpenAPI document says; empty: nothing. */
+/** Returns the violations of a schema of a served OpenAPI document by a value. */
 export async function againstDocument(
   vmm: TestVmm,
   document: 'openapi.json' | 'openapi-everything.json',
@@ -19,7 +19,7 @@ interface Context {
   readonly schemas: Readonly<Record<string, Json>>;
 }
 
-/** Returns what in a value is not as a schema says, which may name others of its document. */
+/** Returns the violations of a schema by a value; the schema may refer to others of its document. */
 export function problemsOf(schema: Json, value: unknown, context: Context): string[] {
   const { at, schemas } = context;
   const { $ref: ref, allOf: all } = schema;

@@ -30,7 +30,7 @@ export function kata22({ image, fs, vsock, tap }: Sandbox): unknown {
   };
 }
 
-/** vm.create as the Go runtime of today sends it: networks come later, with vm.add-net. */
+/** vm.create as the Go runtime of today sends it: networks are added later by vm.add-net. */
 export function kataGo({ image, fs, vsock }: Sandbox): unknown {
   return {
     payload: { kernel: KERNEL, cmdline: CMDLINE, initramfs: INITRAMFS_WITH_TOOLS },
@@ -53,7 +53,7 @@ export function kataGo({ image, fs, vsock }: Sandbox): unknown {
 
 const NO_CONSOLE = { file: null, mode: 'Off', iommu: false };
 
-/** A disk as runtime-rs sends it: what is not set is `null`. */
+/** A disk as runtime-rs sends it: members without a value are `null`. */
 export function kataRsDisk(path: string): object {
   return {
     path,

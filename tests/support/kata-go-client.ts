@@ -181,7 +181,7 @@ const STRUCTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   TpmConfig: { socket: 'string!' },
 };
 
-/** Place of a value, and what is wrong with it. */
+/** Place of a value, and its fault. */
 type Problem = string;
 
 /** Decodes an answer as the struct `name`; returns the places that the generated decoder fails at. */

@@ -42,7 +42,7 @@ export async function startAsLibvirt(folder: string): Promise<TestVmm & { readon
   };
 }
 
-/** Reads what is in a FIFO, without waiting. */
+/** Reads the content of a FIFO, without waiting. */
 function readNow(fd: number): string {
   const buffer = Buffer.alloc(65_536);
   try {

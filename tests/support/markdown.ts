@@ -7,7 +7,7 @@ export interface ShellBlock {
   /** of its first command */
   readonly line: number;
   readonly code: string;
-  /** why the tests do not run it, as the document says above it */
+  /** reason why the tests do not run it, from the text above it */
   readonly notRun: string | undefined;
 }
 

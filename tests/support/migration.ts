@@ -17,7 +17,7 @@ export async function untilReceiving(destination: TestVmm, url: string, from = 0
   }
 }
 
-/** Requests both ends of a live migration and returns both answers, whatever they are. */
+/** Requests both ends of a live migration and returns both answers, of any status. */
 export async function tryMigration(
   source: TestVmm,
   destination: TestVmm,

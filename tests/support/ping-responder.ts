@@ -22,7 +22,7 @@ function arp(frame: Buffer, own: Buffer): Buffer | undefined {
   return Buffer.concat([asker, MAC, head, MAC, own, asker, askersAddress]);
 }
 
-/** The same with both ends exchanged; IP's checksum does not mind, ICMP's changes with the type alone. */
+/** The same with both ends exchanged; IP's checksum stays the same, ICMP's changes with the type alone. */
 function echo(frame: Buffer): Buffer {
   const answer = Buffer.from(frame);
   frame.copy(answer, 0, 6, 12);

@@ -13,7 +13,7 @@ export const BARS_MISSING = '<BARs missing>';
 interface Options {
   /** a 64-bit ELF, as Linux has it, or a 32-bit one */
   readonly bits?: 32 | 64;
-  /** `e_machine`: 62 is x86-64, 3 the 80386 (EDK2's CLOUDHV.fd says so of itself), 183 AArch64 */
+  /** `e_machine`: 62 is x86-64, 3 the 80386 (as in EDK2's CLOUDHV.fd), 183 AArch64 */
   readonly machine?: number;
   /** it has the note with the address at which PVH enters it */
   readonly note?: boolean;

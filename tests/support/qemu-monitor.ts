@@ -7,7 +7,7 @@ import { makeFolder } from './vmm.ts';
 
 /** Monitor of the QEMU of a VMM, for a test: other programs have none. */
 export interface Monitor extends Disposable {
-  /** for the VMM: has it start QEMU with one monitor more */
+  /** environment of the VMM, which makes it start QEMU with a further monitor */
   readonly env: NodeJS.ProcessEnv;
   /** Runs commands of QEMU's human monitor and returns their output. */
   readonly ask: (...commands: readonly string[]) => Promise<string[]>;
@@ -24,7 +24,7 @@ export function openMonitor(): Monitor {
   return {
     env: { NEPHOS_QEMU: program },
     ask: async (...commands) => {
-      // kept open: QEMU closes its side of a connection later than this side
+      // stays open: QEMU closes its end of a connection later than this process
       connection ??= connectTo(socket);
       const { qmp } = await connection;
       const answers: string[] = [];

@@ -14,8 +14,8 @@ import { makeFolder, startVmm, type TestVmm } from './vmm.ts';
 import { until, within } from './wait.ts';
 
 /*
- * Signals at random moments of operations. For each process: the next boot works, nothing is left, the exit code is
- * right.
+ * Signals at random moments of operations. For each process: the next boot works, no resource is left, the exit code
+ * is right.
  */
 
 const MIB = 2 ** 20;
@@ -45,7 +45,7 @@ interface Site {
 /** Operation during which a signal is sent. */
 interface Scenario {
   readonly name: string;
-  /** Brings the VMM to where it begins. */
+  /** Brings the VMM to the state in which the operation begins. */
   readonly prepare: (vmm: TestVmm, site: Site) => Promise<void>;
   /** Calls of the API, one after the other. */
   readonly act: (vmm: TestVmm, site: Site) => Promise<Answer>;
@@ -84,7 +84,7 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** Runs so many kills; the scenarios and the signals change in turn, the moments are random. */
+/** Runs so many kills; scenarios and signals alternate, the moments are random. */
 export async function killAtRandom(context: TestContext, kills: number): Promise<void> {
   const random = randomFrom(KILL_SEED);
   const folder = makeFolder();
@@ -223,7 +223,7 @@ interface Survivor {
   readonly answer: Promise<Answer | undefined>;
   /** its QEMU, or itself for a moment */
   readonly isStopped: boolean;
-  /** the destination of a migration: where that succeeded it has the VM, and so the disk */
+  /** the destination of a migration: after success it has the VM and its disk */
   readonly peer: TestVmm | undefined;
 }
 
@@ -240,7 +240,7 @@ async function stillWorks(vmm: TestVmm, { site, answer, isStopped, peer }: Survi
   };
   await within(END_MS, 'vm.delete', remove);
   await answer;
-  // a restore that was under way may have made its VM behind it
+  // a restore in progress may have created its VM after the request
   await vmm.put('vm.delete');
   assert.deepEqual(childrenOf(vmm.pid), []);
   assertGone(site);

@@ -36,7 +36,7 @@ const anything = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
 );
 
-/** Bodies for a struct: a third right by its schema, a third with a member broken, a third that are anything. */
+/** Bodies for a struct: a third right by its schema, a third with an invalid member, a third any JSON. */
 export function bodiesFor(struct: Struct, pool: Pool): Arbitrary<Body> {
   const valid = valuesOf(struct, pool);
   const broken = fc

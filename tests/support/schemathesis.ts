@@ -4,14 +4,14 @@ import { pythonTools, run } from './document-tools.ts';
 
 const PACKAGE = 'schemathesis==4.32.5';
 
-/** A finding of schemathesis: an operation, e.g. `PUT /vm.create`, a check, and what it says. */
+/** A finding of schemathesis: an operation, e.g. `PUT /vm.create`, a check, and its message. */
 export interface Finding {
   readonly operation: string;
   readonly check: string;
   readonly text: string;
 }
 
-/** A finding that is meant: it is no fault, for the reason. */
+/** An accepted finding: it is no fault, for the reason. */
 export interface Meant {
   readonly check: string;
   readonly operation: RegExp;
@@ -32,7 +32,7 @@ interface Options {
   readonly examples: number;
 }
 
-/** Lets schemathesis send what a document allows and what it does not, with all checks in all phases. */
+/** Lets schemathesis send valid and invalid requests of a document, with all checks in all phases. */
 export async function findings(options: Options): Promise<Finding[]> {
   const { document, url, folder, without, examples } = options;
   const program = join(await pythonTools(PACKAGE), 'schemathesis');
@@ -54,7 +54,7 @@ export async function findings(options: Options): Promise<Finding[]> {
   return findingsIn(output, code);
 }
 
-/** Returns the findings that are not meant. */
+/** Returns the findings that are not accepted. */
 export function unmeant(all: readonly Finding[], meant: readonly Meant[]): Finding[] {
   return all.filter(
     (one) =>
@@ -66,7 +66,7 @@ export function unmeant(all: readonly Finding[], meant: readonly Meant[]): Findi
 }
 
 /**
- * Reads the findings as they are printed: below a line with the operation, `- ST202 <title>` and what was answered.
+ * Reads the findings as they are printed: below a line with the operation, `- ST202 <title>` and the answer.
  * One whose form is unknown is a finding too.
  */
 function findingsIn(output: string, code: number): Finding[] {

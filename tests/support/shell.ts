@@ -99,7 +99,7 @@ export function shellOn(line: Line): Shell {
         () => shown.includes('# ', asked),
         () => shown,
       );
-      // without an echo the output of a command is all that is shown; `sane` maps CR to NL, which getty does not always do;
+      // without an echo only the output of a command is printed; `sane` maps CR to NL, which getty does not always do;
       // the kernel prints panics only: other messages, e.g. of added memory, would be within the output of a command
       type('stty sane -echo; dmesg -n 1; echo quiet""-now\r');
       await until(

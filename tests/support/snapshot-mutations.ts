@@ -133,7 +133,7 @@ function sign(folder: string): void {
   writeFileSync(join(folder, MANIFEST), JSON.stringify(manifest));
 }
 
-/** Bytes of a file are others, or it is cut; its checksum stays. */
+/** Bytes of a file are changed, or it is truncated; its checksum stays. */
 function bytesOf(file: typeof CONFIG | typeof STATE | typeof MANIFEST): Kind {
   return (snapshot, random) => {
     const contents = readFileSync(join(snapshot, file));
@@ -170,7 +170,7 @@ const deviceState: Kind = (snapshot, random) => {
   };
 };
 
-/** RAM is cut, with and without the manifest's knowing, or has other bytes. */
+/** RAM is truncated, with and without a change of the manifest, or has other bytes. */
 const memory: Kind = (snapshot, random) => {
   const { size } = statSync(join(snapshot, MEMORY));
   const at = below(random, size);
@@ -196,7 +196,7 @@ function writeAt(path: string, bytes: Buffer, at: number): void {
   }
 }
 
-/** A file is replaced by something else. */
+/** A file is replaced by one of another kind. */
 const replaced: Kind = (_snapshot, random) => {
   const file = one(random, [CONFIG, STATE, MANIFEST, MEMORY]);
   const how = one(random, [

@@ -1,6 +1,6 @@
 // A vhost-user-net back-end of the tests, a process of its own: behind it is one host that answers ARP and ICMP echoes
 // for its address. node vhost-user-net.js listen|serve|connect <socket> <address> <queues>: `listen` serves one connection, `serve`
-// one after the other. It says what its rings are like.
+// one after the other. It prints the properties of its rings.
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLoop } from '../../src/backends/event-loop.ts';
 import { libc, loadLibc } from '../../src/native/libc.ts';
@@ -13,7 +13,7 @@ import { listenAtPath } from '../../src/native/listening-socket.ts';
 import { createLog } from '../../src/util/log.ts';
 import { answerTo } from './ping-responder.ts';
 
-/** struct virtio_net_hdr_v1; its last two bytes say how many buffers a frame has. */
+/** struct virtio_net_hdr_v1; its last two bytes are the number of buffers of a frame. */
 const HEADER_BYTES = 12;
 const MAX_FRAME_BYTES = 2048;
 /** VIRTIO_NET_F_MQ, and the control queue that goes with it */
@@ -49,7 +49,7 @@ class NetDevice implements Device {
   }
 
   kicked(): void {
-    // settle looks at all of them
+    // `settle` handles all rings
   }
 
   reset(): void {

@@ -30,9 +30,9 @@ const PROTOCOL_FEATURES = 1n << 30n;
 
 /** The rules for one connection. */
 export interface StrictRules {
-  /** @throws with what the back-end would end the connection for */
+  /** @throws with the violation for which a back-end closes the connection */
   readonly check: (message: Message) => void;
-  /** Takes note of what the back-end answers. */
+  /** Records an answer of the back-end. */
   readonly noteReply: (message: Message) => void;
   /** features that were acknowledged last */
   readonly features: () => bigint;

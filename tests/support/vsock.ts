@@ -2,8 +2,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Shell } from './shell.ts';
 
 /**
- * A guest's program that listens on a vsock port and sends back what it gets, all connections in one process.
- * One that has sent its last is closed when all of it went back.
+ * A program in the guest that listens on a vsock port and echoes the bytes of all connections, in one process.
+ * A connection whose peer has shut down is closed when all of its bytes are echoed.
  */
 const ECHO = `
 my ($port) = @ARGV;
@@ -41,7 +41,7 @@ export async function startEcho(shell: Shell, port: number): Promise<void> {
   await shell.run(`perl ${path} ${port} >${path}.log & until grep -q ready ${path}.log; do :; done`);
 }
 
-/** A program of the host on a UNIX socket; each connection is given to `serve`. */
+/** A program of the host on a UNIX socket; each connection is passed to `serve`. */
 export async function listenOn(path: string, serve: (socket: Socket) => void): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, serve);
   await new Promise<void>((resolve) => server.listen(path, resolve));

@@ -39,7 +39,7 @@ export function cniFolder(): string | undefined {
   return CNI_FOLDERS.find((folder) => CNI_PLUGINS.every((name) => isProgram(join(folder, name))));
 }
 
-/** Returns what Kata's tests need and this machine lacks, each as a sentence. */
+/** Returns the requirements of Kata's tests that this machine lacks, each as a sentence. */
 export function missingForKata(): string[] {
   const missing: string[] = [];
   if (process.getuid?.() !== 0) missing.push('they must be run as root: pods need namespaces and cgroups');

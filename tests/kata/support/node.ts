@@ -40,7 +40,7 @@ export interface KataNode extends AsyncDisposable {
   readonly interfaces: () => Promise<string>;
 }
 
-/** Starts a node; its end is the end of everything that it started. */
+/** Starts a node; its disposal ends all processes that it started. */
 export async function startNode(options: SandboxOptions = {}): Promise<KataNode> {
   const folder = makeFolder();
   const at = (name: string): string => join(folder, name);
@@ -63,7 +63,7 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
 
   const syslog = startSyslog(at('syslog'));
   const containerd = startLogged('unshare', containerdArgs(at('containerd.toml')), at('containerd.log'));
-  // crictl's streams are on an address that is containerd's alone
+  // the streams of crictl use an address in containerd's namespace
   const inNetwork = ['--net', '--target', String(containerd.pid)];
   const removeDiagnostics = addDiagnostics(() => lastLines(at('containerd.log')) + lastLines(at('syslog')));
   const node: KataNode = {
@@ -94,7 +94,7 @@ export async function startNode(options: SandboxOptions = {}): Promise<KataNode>
   }
 }
 
-/** containerd in a network namespace of its own: no interface of the pods is seen on the host, or stays there. */
+/** containerd in a network namespace of its own: the host never has an interface of the pods. */
 function containerdArgs(config: string): string[] {
   return ['--net', 'sh', '-c', 'ip link set lo up && exec containerd -c "$1"', 'containerd', config];
 }
@@ -106,7 +106,7 @@ async function command(program: string, args: readonly string[]): Promise<string
   return stdout.trim();
 }
 
-/** Kata's programs end where there is no system log: one that takes their lines is put there. */
+/** Starts a system log that reads their lines: without one Kata's programs exit. */
 function startSyslog(target: string): AsyncDisposable | undefined {
   const socket = '/dev/log';
   if (existsSync(socket)) return undefined;
@@ -150,7 +150,7 @@ function mountsBelow(folder: string): string[] {
     .toReversed();
 }
 
-/** The end of a log, without what the guest's agent says about each step. */
+/** Returns the end of a log, without the lines of the guest's agent about each step. */
 function lastLines(path: string): string {
   if (!existsSync(path)) return '';
   return readFileSync(path, 'utf8').split('\n').slice(-40).join('\n');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { IMAGE, type KataNode } from './node.ts';
 import { commands } from '../../support/processes.ts';
 
-/** Prints how long a step took: the suite's log has the times. */
+/** Prints the duration of a step: the suite's log has the times. */
 export async function timed<T>(name: string, work: Promise<T>): Promise<T> {
   const started = performance.now();
   const result = await work;
@@ -68,7 +68,7 @@ export async function startContainer(
   return id;
 }
 
-/** Returns Kata's own records of a pod that are there: its state, its shared folder, its cgroups. */
+/** Returns Kata's existing records of a pod: its state, its shared folder, its cgroups. */
 export function recordsOf(pod: string): string[] {
   const cgroups = readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}/k8s.io/kata_${pod}`);
   return [`/run/vc/sbs/${pod}`, `/run/kata-containers/shared/sandboxes/${pod}`, ...cgroups].filter(
@@ -76,7 +76,7 @@ export function recordsOf(pod: string): string[] {
   );
 }
 
-/** Returns what a pod has left on the host. */
+/** Returns the processes, files and interfaces that a pod has left on the host. */
 export function remainsOf(pod: string): string[] {
   const found = [...[`/run/vc/vm/${pod}`, `/run/kata/${pod}`].filter(existsSync), ...recordsOf(pod)];
   const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');

@@ -1,6 +1,6 @@
 /**
- * A decoder as strict as those of Rust: a member has its type and its range, an enumeration its spelling, and what has no
- * default must be there. Unknown members are passed over.
+ * A decoder as strict as those of Rust: a member has its type and its range, an enumeration its spelling, and a member without
+ * a default must be present. Unknown members are passed over.
  */
 
 /**

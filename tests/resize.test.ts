@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { type Answer, assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { hasRam, hasVcpus } from './support/guest-ram.ts';
@@ -130,17 +131,25 @@ async function refuses(
   path: string,
   cases: readonly (readonly [object, RegExp])[],
 ): Promise<void> {
-  const shown = async () => {
-    const { device_tree: tree, ...rest } = await infoOf(vmm);
-    // address ranges may be read later: QEMU is slow on a busy host
-    return { ...rest, devices: Object.keys(tree ?? {}) };
-  };
-  const before = await shown();
+  // QEMU has reported the address ranges of all devices, also on a busy host
+  await until('vm.info has address ranges', async () =>
+    Object.entries((await infoOf(vmm)).device_tree ?? {}).every(
+      ([id, { resources }]) => !id.startsWith('_virtio-pci-') || resources.length > 0,
+    ),
+  );
+  const { device_tree: tree, ...before } = await infoOf(vmm);
   for (const [body, reason] of cases) {
     const answer = await vmm.put(path, body);
     assertRefused(answer, 400, reason);
   }
-  assert.deepEqual(await shown(), before);
+  const { device_tree: _, ...after } = await infoOf(vmm);
+  assert.deepEqual(after, before);
+  let last: unknown;
+  await until(
+    'vm.info has the devices and address ranges from before',
+    async () => isDeepStrictEqual((last = (await infoOf(vmm)).device_tree), tree),
+    () => `${JSON.stringify(tree)}\n${JSON.stringify(last)}`,
+  );
 }
 
 test('vm.resize of RAM by DIMMs', async (t) => {

@@ -7,6 +7,7 @@ import { switchFeature } from './support/ethtool.ts';
 import { INITRAMFS_WITH_TOOLS as INITRAMFS, KERNEL } from './support/guest.ts';
 import { attribute, interfaceName } from './support/host-network.ts';
 import { createImage } from './support/images.ts';
+import type { Shell } from './support/shell.ts';
 import { infoOf } from './support/vm-info.ts';
 import { startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
@@ -57,16 +58,67 @@ function body(image: string, tap: string): Record<string, unknown> {
   };
 }
 
-test('a VM with payload', async () => {
+test('a VM with payload', async (t) => {
   await using vmm = await startVmm();
-  const ping = (await vmm.get('vmm.ping')).json as Record<string, unknown>;
-  assert.equal(ping['pid'], vmm.pid);
-  assert.deepEqual(Object.keys(ping), ['version', 'build_version', 'pid', 'features']);
+  await t.test('vmm.ping has the members of current releases', async () => {
+    const ping = (await vmm.get('vmm.ping')).json as Record<string, unknown>;
+    assert.equal(ping['pid'], vmm.pid);
+    assert.deepEqual(Object.keys(ping), ['version', 'build_version', 'pid', 'features']);
+  });
 
   const tap = interfaceName();
   const image = createImage(join(vmm.folder, 'a, "b" ü.raw'), '1M', ['-f', 'raw']);
   using shell = await boot(vmm, body(image, tap));
-  assert.match(await shell.run('cat /proc/cmdline'), /^console=ttyS0 quiet,x=1/);
+  await t.test('payload.cmdline reaches the guest', async () => {
+    assert.match(await shell.run('cat /proc/cmdline'), /^console=ttyS0 quiet,x=1/);
+  });
+  await t.test('texts of platform are in the SMBIOS tables of the guest', () => hasSmbios(shell));
+  await t.test('disks[].serial is the serial number of the disk', async () => {
+    const serial = await shell.run('cat /sys/block/vda/serial');
+    assert.equal(serial, Buffer.from('disk "a", ü').toString('latin1'));
+  });
+  await t.test('net[].mtu is set in the guest and on the TAP', async () => {
+    assert.equal(await shell.run('cat /sys/class/net/eth0/mtu'), '1400');
+    assert.equal(attribute(tap, 'mtu'), '1400');
+  });
+  await t.test('the driver switches offloads through the control queue', async () => {
+    for (const state of ['off', 'on'] as const) {
+      assert.equal(await switchFeature(shell, { dev: 'eth0', feature: 'rx-gro-hw', state }), state);
+    }
+  });
+  await t.test('vm.nmi and vmm.nmi interrupt the guest', async () => {
+    const nmis = (): Promise<string> => shell.run("awk '/NMI:/ { print $2 }' /proc/interrupts");
+    const before = await nmis();
+    assertStatus(await vmm.put('vm.nmi'), 204);
+    assertStatus(await vmm.put('vmm.nmi'), 204);
+    await until('the guest is interrupted', async () => (await nmis()) !== before);
+  });
+
+  const { config } = await infoOf(vmm);
+  await t.test('vm.info has payload, and platform as configured', () => {
+    assert.deepEqual(config['payload'], {
+      kernel: KERNEL,
+      cmdline: 'console=ttyS0 quiet,x=1',
+      initramfs: INITRAMFS,
+    });
+    for (const old of ['kernel', 'initramfs', 'cmdline']) assert.ok(!(old in config), old);
+    assert.deepEqual(config['platform'], body('', '')['platform']);
+  });
+  assertStatus(await vmm.put('vm.delete'), 204);
+  for (const [payload, reason] of [
+    [{}, /No bootitem provided/],
+    [{ kernel: KERNEL, firmware: KERNEL }, /kernel and firmware are both given/],
+  ] as const) {
+    await t.test(`a payload is refused: ${reason.source}`, async () => {
+      assertRefused(await vmm.put('vm.create', { payload }), 400, reason);
+    });
+  }
+  await t.test('vm.create accepts the configuration that vm.info showed', async () => {
+    assertStatus(await vmm.put('vm.create', config), 204);
+  });
+});
+
+async function hasSmbios(shell: Shell): Promise<void> {
   const dmi = '/sys/class/dmi/id';
   assert.equal(await shell.run(`cat ${dmi}/product_serial ${dmi}/product_uuid`), `S/N 1, "two"\n${UUID}`);
   const names = ['sys_vendor', 'product_name', 'product_version', 'product_family', 'product_sku'];
@@ -76,39 +128,7 @@ test('a VM with payload', async () => {
     'cat /sys/firmware/dmi/tables/DMI | tr "\\0" "\\n" | grep -a -c -E "credential:a=b,c|^zw.*lf"',
   );
   assert.equal(strings, '2');
-  assert.equal(await shell.run('cat /sys/block/vda/serial'), Buffer.from('disk "a", ü').toString('latin1'));
-  assert.equal(await shell.run('cat /sys/class/net/eth0/mtu'), '1400');
-  assert.equal(attribute(tap, 'mtu'), '1400');
-  // the driver asks for this through the control queue
-  for (const state of ['off', 'on'] as const) {
-    assert.equal(await switchFeature(shell, { dev: 'eth0', feature: 'rx-gro-hw', state }), state);
-  }
-
-  const nmis = (): Promise<string> => shell.run("awk '/NMI:/ { print $2 }' /proc/interrupts");
-  const before = await nmis();
-  assertStatus(await vmm.put('vm.nmi'), 204);
-  assertStatus(await vmm.put('vmm.nmi'), 204);
-  await until('the guest is interrupted', async () => (await nmis()) !== before);
-
-  const { config } = await infoOf(vmm);
-  assert.deepEqual(config['payload'], {
-    kernel: KERNEL,
-    cmdline: 'console=ttyS0 quiet,x=1',
-    initramfs: INITRAMFS,
-  });
-  for (const old of ['kernel', 'initramfs', 'cmdline']) assert.ok(!(old in config), old);
-  assert.deepEqual(config['platform'], body('', '')['platform']);
-  assertStatus(await vmm.put('vm.delete'), 204);
-  for (const [payload, reason] of [
-    [{}, /No bootitem provided/],
-    [{ kernel: KERNEL, firmware: KERNEL }, /kernel and firmware are both given/],
-  ] as const) {
-    const answer = await vmm.put('vm.create', { payload });
-    assertRefused(answer, 400, reason);
-  }
-  // the configuration of vm.info can be sent again
-  assertStatus(await vmm.put('vm.create', config), 204);
-});
+}
 
 test('members without an effect are ignored, and named in the log', async () => {
   await using vmm = await startVmm();

@@ -198,7 +198,7 @@ test('a guest with a debugger, a TPM, network offloads, free page reporting and 
   await until('the VM runs', async () => (await infoOf(vmm)).state === 'Running');
   await shell.login();
   await t.test('the guest has a TPM 2', async () => {
-    assert.equal(await shell.run('cat /sys/class/tpm/tpm0/tpm_version_major'), '2');
+    assert.equal(await tpmVersion(shell), '2');
   });
   await t.test('offload_tso, offload_ufo and offload_csum take features from a network', async () => {
     const offered = await shell.run('cat /sys/class/net/eth[012]/device/features');
@@ -236,12 +236,17 @@ test('a guest with a debugger, a TPM, network offloads, free page reporting and 
   rmSync(folder, { recursive: true });
 });
 
+/** Returns the version of the guest's TPM, or what its kernel reports of a TPM without a working driver. */
+function tpmVersion(shell: Shell): Promise<string> {
+  return shell.run('cat /sys/class/tpm/tpm0/tpm_version_major || dmesg | grep -i tpm');
+}
+
 test('a TPM', async (t) => {
   await using vmm = await startVmm();
   await using tpm = await startSwtpm(vmm.folder);
   using shell = await boot(vmm, { tpm: { socket: tpm.socket } });
   const seesTpm = async (): Promise<void> => {
-    assert.equal(await shell.run('cat /sys/class/tpm/tpm0/tpm_version_major'), '2');
+    assert.equal(await tpmVersion(shell), '2');
   };
   await t.test('is there at boot', seesTpm);
   assertStatus(await vmm.put('vm.reboot'), 204);
@@ -254,7 +259,7 @@ test('a TPM', async (t) => {
   assertStatus(await vmm.put('vm.boot'), 204);
   using again = await login(vmm);
   await t.test('is there after vm.shutdown and vm.boot', async () => {
-    assert.equal(await again.run('cat /sys/class/tpm/tpm0/tpm_version_major'), '2');
+    assert.equal(await tpmVersion(again), '2');
   });
 });
 

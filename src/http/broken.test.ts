@@ -96,7 +96,7 @@ test('garbage inside a chunked body is the answer of that request', async () => 
   await client.expectEnd();
 });
 
-test('garbage behind a request whose handler is at work waits for the answer', async () => {
+test('garbage behind a request whose handler runs is answered after the request', async () => {
   const gate = new Gate();
   const endpoints: Endpoints = new Map([['vm.echo', held('required', gate)]]);
   await using server = await TestServer.start(endpoints);
@@ -173,7 +173,7 @@ for (const [what, body, message] of [
   });
 }
 
-test('a client that disconnects within a request or a reply does no harm', async () => {
+test('a client that disconnects within a request or a reply does not affect others', async () => {
   const gate = new Gate();
   await using server = await TestServer.start(
     new Map([...stubEndpoints(), ['vm.held', held('refused', gate)], ['vm.late', held('required', gate)]]),

@@ -47,7 +47,7 @@ test('the request that closes the server gets its reply; queued requests are not
   assert.deepEqual(log, []);
 });
 
-test('an answer under way is delivered, a new client is not taken', async () => {
+test('a current answer is delivered, a new client is not accepted', async () => {
   const gate = new Gate();
   const begun = new Gate();
   await using server = await TestServer.start(
@@ -102,7 +102,7 @@ test('closing the server does not cut off the last reply to a refused client', a
   await client.expectEnd();
 });
 
-test('a client that never closes its side is let go after a refusal', async () => {
+test('a client that never closes its side is disconnected after a refusal', async () => {
   await using server = await TestServer.start();
   using client = server.client();
   client.send('garbage\r\n\r\n');

@@ -45,13 +45,13 @@ async function sendMany(client: RawClient, text: string): Promise<void> {
 test('descriptors in a head that never ends are bounded, and closed with the refusal', async () => {
   await using server = await TestServer.start();
   using client = server.client();
-  // the receiving parts are made for the first connection
+  // the receiving streams are loaded with the first connection
   await client.send(GET_PING).expect(golden(200, PING));
   await sendMany(client, UNFINISHED);
   for (let i = 0; i < 5; i++) await sendMany(client, 'x');
   await client.expectMessages(400, /^Too many file descriptors/);
   await client.expectEnd();
-  // the client sees the end before the last of them are closed
+  // the client sees the end of the connection before the last descriptors are closed
   const end = performance.now() + 10_000;
   while (openDescriptors() > 0) {
     assert.ok(performance.now() < end, `${openDescriptors()} are still open`);
@@ -104,7 +104,7 @@ test('of too many connections the oldest without a request is closed; those in u
   const silent: RawClient[] = [];
   while (silent.length < most) {
     silent.push(server.client());
-    // meanwhile it is accepted: no more than the backlog may wait
+    // wait until it is accepted: at most the backlog may be pending
     await used.send(GET_PING).expect(golden(200, PING));
   }
   using late = server.client();

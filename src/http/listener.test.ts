@@ -107,7 +107,7 @@ test('a file that is not a socket is left alone', async () => {
   assert.equal(readFileSync(file, 'utf8'), 'precious');
 });
 
-test('a path that cannot be is refused with the reason', async () => {
+test('an invalid path is refused with the reason', async () => {
   using dir = new TempDir();
   const path = join(dir.path, 'none', 's');
   await expectRefusal({ path }, `There is no directory ${join(dir.path, 'none')}`);

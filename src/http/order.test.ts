@@ -12,7 +12,7 @@ function put(name: string, body = ''): string {
   return `PUT /api/v1/${name} HTTP/1.1\r\n${length}\r\n${body}`;
 }
 
-/** Handlers that note when they begin and when they end; those with a gate end when it opens. */
+/** Handlers that record when they begin and end; those with a gate end when it opens. */
 function traced(gates: Readonly<Record<string, Gate>>, log: string[]): Endpoints {
   const names = ['vm.create', 'vm.boot', 'vm.info'];
   return new Map(
@@ -71,7 +71,7 @@ test('two thousand pipelined requests in one write', async () => {
   await client.send(GET_PING.repeat(2000)).expect(golden(200, PING).repeat(2000));
 });
 
-test('a client that sends without end while a handler is at work is cut off, others are not', async () => {
+test('a client that sends without end while a handler runs is disconnected, others are not', async () => {
   using captured = new CapturedLog();
   const gate = new Gate();
   const log: string[] = [];
@@ -120,7 +120,7 @@ test('queued requests of a disconnected client are not begun', async () => {
   using other = server.client();
   await other.send(put('vm.info')).expect(golden(200, '{"name":"vm.info"}'));
   client.socket.destroy();
-  // Its end is seen before the next request of another client that comes later.
+  // The server sees the end of the connection before a later request of another client.
   await other.send(put('vm.info')).expect(golden(200, '{"name":"vm.info"}'));
   gate.open();
   await other.send(put('vm.boot')).expect(golden(200, '{"name":"vm.boot"}'));

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ApiError } from '../api/errors.ts';
 import { endpoint, golden, TestServer } from './test-kit.ts';
 
-/** A path whose wrong verbs are answered 405, but for GET: that is answered 400. */
+/** A path where a wrong method is answered 405, except GET, which is answered 400. */
 function server(): Promise<TestServer> {
   const { route, handle } = endpoint('PUT', 'ignored', async () => undefined);
   const notAllowed = (verb: string): boolean => verb !== 'GET';
@@ -40,7 +40,7 @@ test('a verb that a client of Cloud Hypervisor may send is answered as by Cloud 
   assert.doesNotMatch(head, /Allow/);
 });
 
-test('an error has no halves of characters, wherever a text was cut', async () => {
+test('an error has no halves of characters, at any place where a text was cut', async () => {
   const { route, handle } = endpoint('PUT', 'required', async () => undefined);
   const decode = (json: unknown): never => {
     throw new ApiError('bad-request', `got ${String(json)}`);

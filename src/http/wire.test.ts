@@ -51,7 +51,7 @@ for (const [what, headers, body] of [
   ['a length of 0', 'Content-Length: 0\r\n', ''],
   ['an empty chunked body', 'Transfer-Encoding: chunked\r\n', '0\r\n\r\n'],
 ] as const) {
-  test(`a PUT without body, told by ${what}`, async () => {
+  test(`a PUT without body, announced by ${what}`, async () => {
     await using server = await TestServer.start();
     using client = server.client();
     await client.send(put('vm.boot', headers, body)).expect(NO_CONTENT);
@@ -88,7 +88,7 @@ test('HTTP/1.0 keeps a connection only on request', async () => {
   await client.expectEnd();
 });
 
-test('a client that asks for it is closed upon', async () => {
+test('a connection is closed where the client asks for it', async () => {
   await using server = await TestServer.start();
   using client = server.client();
   client.send('GET /api/v1/vmm.ping HTTP/1.1\r\nConnection: close\r\n\r\n');

@@ -30,7 +30,7 @@ function end({ fd, removeFile }: ListeningSocket): void {
 
 const MODULE = JSON.stringify(new URL('listening-socket.js', import.meta.url).href);
 
-/** A process that listens at a path by the module under test, and what it says about it. */
+/** A process that listens at a path by the module under test, with its output. */
 function startListener(path: string, then = 'setInterval(() => 0, 1e6)') {
   const script = `const { listenAtPath } = await import(${MODULE});
     try {
@@ -108,7 +108,7 @@ test('the process is found where it bound a relative path', async () => {
   await once(child, 'exit');
 });
 
-test('looking at a live socket is no connection to it', async () => {
+test('the probe of a socket makes no connection', async () => {
   using folder = new Folder();
   const path = folder.socket();
   let clients = 0;
@@ -120,7 +120,7 @@ test('looking at a live socket is no connection to it', async () => {
   server.close();
 });
 
-test('of processes that start at once over a dead socket exactly one gets it', async () => {
+test('of processes that start at once at a dead socket exactly one gets the path', async () => {
   using folder = new Folder();
   const path = folder.socket();
   const dead = await startedListener(path);
@@ -134,7 +134,7 @@ test('of processes that start at once over a dead socket exactly one gets it', a
   for (const child of children) child.kill('SIGKILL');
 });
 
-test('the file of another that took the place is left alone', async () => {
+test('the file of another process at the path is not removed', async () => {
   using folder = new Folder();
   const path = folder.socket();
   const first = await listenAtPath(path);

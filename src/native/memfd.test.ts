@@ -8,7 +8,7 @@ function openMemfds(name: string): number {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`);
     } catch {
-      // the list's own descriptor is closed by now
+      // the descriptor of the listing itself is closed
       return '';
     }
   });

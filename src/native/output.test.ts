@@ -13,7 +13,7 @@ import { createOutput, flushOutputs } from './output.ts';
 const MIB = 2 ** 20;
 const BYTES = Buffer.from(Array.from({ length: MIB }, (_, i) => (i * 31) % 251));
 
-/** Both ends of something that is written and read, as a parent makes it: in blocking mode. */
+/** Both ends of a pipe, socket or terminal in blocking mode, as a parent process makes it. */
 interface Ends extends Disposable {
   readonly written: number;
   readonly read: number;
@@ -55,7 +55,7 @@ async function readAll(fd: number, length: number): Promise<Buffer> {
     try {
       done += readSync(fd, all, done, Math.min(4096, length - done), null);
     } catch {
-      // nothing there now
+      // no bytes are available now
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -116,7 +116,7 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-test('unread lines are bounded; how many were dropped stands where they are missing', async () => {
+test('unread lines are bounded; the number of dropped ones is in their place', async () => {
   using ends = openPipe();
   const lines = createLineOutput(ends.written, (dropped) => `dropped ${dropped}\n`);
   const line = `${'x'.repeat(99)}\n`;
@@ -139,14 +139,14 @@ async function readToEnd(fd: number): Promise<[string, number]> {
     try {
       text += buffer.toString('latin1', 0, readSync(fd, buffer));
     } catch {
-      // nothing there now
+      // no bytes are available now
     }
     return text.endsWith('end\n');
   });
   return [text.slice(-100), text.split('\n').filter((line) => line.startsWith('x')).length];
 }
 
-test('the end of a reader is no failure', async () => {
+test('a reader that closes is no failure', async () => {
   const ends = openPipe();
   closeSync(ends.read);
   const output = createOutput(ends.written);

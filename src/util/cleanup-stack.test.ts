@@ -23,7 +23,7 @@ test('resources of both kinds are released once, the newest first', async () => 
   assert.deepEqual(released, ['second', 'first']);
 });
 
-test('a release that fails keeps no other resource and hides no error', async () => {
+test('a release that fails prevents no other release and hides no error', async () => {
   const { released, sync } = recorder();
   const act = async (): Promise<void> => {
     await using stack = createCleanupStack();

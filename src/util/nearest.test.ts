@@ -4,7 +4,7 @@ import { didYouMean, expected, nearest } from './nearest.ts';
 
 const FLAGS = ['cpus', 'memory', 'kernel', 'disk', 'fs', 'numa', 'queue_affinity'];
 
-test('a mistyped word finds the one that it stands for', () => {
+test('a mistyped word finds the nearest candidate', () => {
   const typed: readonly (readonly [string, string | undefined])[] = [
     ['cpu', 'cpus'],
     ['CPUS', 'cpus'],

@@ -28,7 +28,7 @@ async function connectTo(path: string): Promise<Socket> {
   return client;
 }
 
-/** Reads until a text has come. */
+/** Reads until a text has arrived. */
 async function readUntil(client: Socket, text: string): Promise<string> {
   let seen = '';
   for await (const part of client) {

@@ -34,7 +34,7 @@ async function readUntilQuiet(client: number, quietMs = 300): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-/** Bytes that tell at which place they stand. */
+/** Bytes that identify their position. */
 function numbered(length: number): Buffer {
   return Buffer.from(
     Array.from({ length: length / 8 }, (_, i) => `${String(i).padStart(7, '0')}\n`).join(''),
@@ -74,7 +74,7 @@ test('a client that has the PTY open and does not read for long loses nothing', 
   const client = openSync(pty.path, CLIENT);
   const all = numbered(8 * MIB);
   for (let i = 0; i < all.length; i += 4096) assert.ok(pty.write(all.subarray(i, i + 4096)));
-  // a reader that is busy elsewhere
+  // a reader that does not read for a while
   await delay(1000);
   const seen = await readUntilQuiet(client);
   closeSync(client);

@@ -126,7 +126,7 @@ test('a qcow2 header whose tables are not within the file is refused', async () 
   for (const [what, patches, reason] of refused) {
     await assert.rejects(inspect(damaged(path, 'damaged.qcow2', ...patches)), reason, what);
   }
-  // a snapshot of its own is none
+  // an internal snapshot is not a truncation
   execFileSync('qemu-img', ['snapshot', '-c', 'one', path]);
   assert.equal((await inspect(path)).bytes, 16 * MIB);
 });
@@ -221,7 +221,7 @@ test('a backing file that a guest may have named is not opened unless any is all
   const allowed = await inspect(written, { anyBackingFile: true });
   assert.deepEqual(allowed.guessed, [{ path: written, format: 'Qcow2' }]);
 
-  // the same further down, where an image does not record the format of its backing file
+  // the same for a lower layer, where an image does not record the format of its backing file
   const chain = damaged(make('chain.qcow2', '-f', 'qcow2', '-b', 'guest.raw', '-F', 'qcow2'), 'chain.qcow2', [
     112,
     u32(0x6803_f857),

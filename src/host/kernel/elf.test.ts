@@ -16,7 +16,7 @@ const ENTRY = Buffer.from([0x30, 0x0a, 0x00, 0x01]);
 
 const PVH: Note = { owner: 'Xen\0', type: 18 };
 
-/** A 64-bit ELF whose only segment is one of notes, each with a value of four bytes. */
+/** A 64-bit ELF with one segment, of notes whose values have four bytes. */
 function elf(notes: readonly Note[], machine = 62): Buffer {
   const segment = Buffer.concat(
     notes.map(({ owner, type }) => {

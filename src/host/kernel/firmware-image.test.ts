@@ -7,7 +7,7 @@ function formOf(file: Buffer): string {
   return firmwareForm({ size: file.length, head, tail });
 }
 
-/** A firmware image of a size; `head` is how it begins. */
+/** A firmware image of a size that begins with `head`. */
 function image(bytes: number, head: readonly number[] = [0xff]): Buffer {
   const file = Buffer.alloc(bytes, 0xff);
   Buffer.from(head).copy(file);
@@ -22,7 +22,7 @@ test('a multiple of 64 KiB is a ROM, any other multiple of 4 KiB is flash', () =
   for (const kib of [4, 60, 260, 3568]) assert.equal(formOf(image(kib * 1024)), 'flash');
 });
 
-test('an image that begins as something else of two bytes does is still firmware', () => {
+test('an image that begins with a magic number of two bytes is still firmware', () => {
   assert.equal(formOf(image(131_072, [0x1f, 0x8b])), 'rom');
   const bootable = image(131_072);
   bootable.set([0x55, 0xaa], 510);

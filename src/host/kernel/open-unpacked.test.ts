@@ -175,7 +175,7 @@ test('an entry whose times alone changed is verified, not unpacked again', async
   assert.deepEqual({ content, calls }, { content: contentOf(packed), calls: 0 });
 });
 
-test('an index that cannot be understood, or leads out of the folder, is replaced', async () => {
+test('an index that is invalid, or names a path outside of the folder, is replaced', async () => {
   const outside = join(root, 'outside');
   writeFileSync(outside, 'EVIL');
   const { dev, ino, size, mtimeNs, ctimeNs } = statSync(outside, { bigint: true });
@@ -264,7 +264,7 @@ test('a folder below /tmp, or a link of the own user, is used', async () => {
   assert.equal((await take(packed, join(folder, 'link', '.cache', 'nephos', 'boot'))).calls, 0);
 });
 
-test('a folder that cannot be made is no reason to fail, nor to wait', async () => {
+test('a folder that cannot be made causes no error and no wait', async () => {
   const { packed, folder } = place();
   const file = join(folder, 'file');
   writeFileSync(file, '');
@@ -294,7 +294,7 @@ test('unpacking stops at the limit, leaves nothing, and is not tried again below
   assert.equal((await take(packed, cache, 100)).calls, 0);
 });
 
-test('a bomb takes neither memory nor disk: it is left packed', async () => {
+test('a decompression bomb takes neither memory nor disk: it is used packed', async () => {
   const { cache, folder } = place();
   const bomb = join(folder, 'bomb');
   for (const tool of ['gzip -1', 'zstd -1', 'xz -0']) {

@@ -8,11 +8,11 @@ import { dataExtents, joinExtents } from './extents.ts';
 
 const PAGE = 4096;
 const MIB = 2 ** 20;
-// a file system in memory: its holes are pages, whatever the disk's is
+// a file system in memory: its holes are pages, on any disk
 const FOLDER = mkdtempSync(join('/dev/shm', 'extents-'));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
 
-/** A sparse file of 4 MiB with what is written where. */
+/** A sparse file of 4 MiB with bytes at some offsets. */
 async function sparse(name: string, parts: readonly [number, Buffer][]): Promise<FileHandle> {
   const file = await open(join(FOLDER, name), 'w+');
   await file.truncate(4 * MIB);
@@ -55,7 +55,7 @@ test('the data of a sparse file is found, cut at the range’s ends', async () =
   assert.deepEqual(await dataExtents(file.fd, { offset: 2 * MIB, length: MIB }), []);
 });
 
-test('pages that hold nothing are left out', () => {
+test('pages of zeros are left out', () => {
   const late = pages(1, 0);
   late[PAGE - 1] = 1;
   const bytes = Buffer.concat([pages(1, 0), late, pages(2, 7), pages(1, 0), Buffer.from([0, 5])]);
@@ -66,7 +66,7 @@ test('pages that hold nothing are left out', () => {
   assert.deepEqual(nonZeroExtents(pages(3, 0)), []);
 });
 
-test('a copy has every byte in its place, and holes where there was nothing', async () => {
+test('a copy has every byte at its offset, and the holes of the source', async () => {
   const long = Buffer.alloc(2 * MIB + PAGE, 'long');
   await using from = await sparse('from', [
     [PAGE, long],

@@ -14,7 +14,7 @@ async function appears(path: string): Promise<void> {
   while (!existsSync(path)) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('two ends speak in turns, then the connection is another one’s', async () => {
+test('two ends exchange messages, then the connection is detached', async () => {
   const path = join(FOLDER, 'a, "b" é');
   const accepting = acceptMigration({ path }, NEVER);
   await appears(path);
@@ -47,7 +47,7 @@ for (const [what, bytes, reason] of [
   });
 }
 
-test('a peer that connects and stays silent meets a deadline', async () => {
+test('a peer that sends nothing is disconnected after a deadline', async () => {
   const path = join(FOLDER, 'silent');
   const accepting = acceptMigration({ path }, NEVER);
   await appears(path);

@@ -7,7 +7,7 @@ test('a stall of the event loop is reported with about its length', async () => 
   let longest = 0;
   using _watch = watchStalls((seconds) => (longest = Math.max(longest, seconds)));
   await delay(50);
-  // by the processor's time: this thread may have to wait for one meanwhile
+  // measured in processor time: this thread may wait for a processor
   const start = process.cpuUsage();
   for (let used = 0; used < 200_000;) {
     const { user, system } = process.cpuUsage(start);

@@ -3,7 +3,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'no
 import { test } from 'node:test';
 import { openEventMonitor } from './event-monitor.ts';
 
-test('a descriptor that Node has for itself takes no events', async () => {
+test('a descriptor of Node itself is refused', async () => {
   const own = readdirSync('/proc/self/fd').find((fd) => linkOf(fd).startsWith('anon_inode:'));
   assert.ok(own !== undefined);
   await assert.rejects(openEventMonitor({ fd: Number(own) }), {
@@ -11,7 +11,7 @@ test('a descriptor that Node has for itself takes no events', async () => {
   });
 });
 
-test('a descriptor that is open for reading only takes no events', async () => {
+test('a descriptor that is open for reading only is refused', async () => {
   const fd = openSync('/dev/null', 'r');
   try {
     await assert.rejects(openEventMonitor({ fd }), {
@@ -22,7 +22,7 @@ test('a descriptor that is open for reading only takes no events', async () => {
   }
 });
 
-test('a pipe of the event loop takes no events', async () => {
+test('a pipe of the event loop is refused', async () => {
   const all = readdirSync('/proc/self/fd');
   const own = all.find((fd) => linkOf(fd).startsWith('pipe:') && isEventLoops(fd, all));
   assert.ok(own !== undefined);
@@ -35,7 +35,7 @@ test('a descriptor that is closed is named', async () => {
   });
 });
 
-/** Of the descriptor that lists the folder nothing is left. */
+/** The descriptor that listed the folder is closed. */
 function linkOf(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
@@ -44,7 +44,7 @@ function linkOf(fd: string): string {
   }
 }
 
-/** Its other end is here, and it is open for writing without blocking. */
+/** Returns true if the other end is in this process, and the descriptor is a non-blocking writer. */
 function isEventLoops(fd: string, all: readonly string[]): boolean {
   const isShared = all.filter((other) => linkOf(other) === linkOf(fd)).length > 1;
   return isShared && /^flags:\s*0*2004001$/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'));

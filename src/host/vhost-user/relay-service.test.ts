@@ -15,7 +15,7 @@ import { startRelay } from './relay-service.ts';
 const GET_QUEUE_NUM = 17;
 const ANSWER_MS = 100;
 
-/** Back-ends whose ends the test has, in the order in which they are connected to. */
+/** Back-ends of the test, in the order of their connections. */
 async function fakeBackEnds(count: number) {
   await loadLibc();
   const calls = await loadChannelCalls();
@@ -91,7 +91,7 @@ test('a device that is not attached again has one connection, to the first back-
     const closed = once(connection.resume(), 'close');
     answering?.[Symbol.dispose]();
     await closed;
-    // as long as the next one would have taken to be asked
+    // the time within which a next back-end would get its first request
     const isAsked = await Promise.race([later?.receive(), delay(500, 'not asked')]);
     assert.equal(isAsked, 'not asked');
   } finally {

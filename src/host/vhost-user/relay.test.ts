@@ -46,7 +46,7 @@ function isOpen(path: string): boolean {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`) === path;
     } catch {
-      // the list's own descriptor is closed by now
+      // the descriptor of the listing itself is closed
       return false;
     }
   });
@@ -54,11 +54,11 @@ function isOpen(path: string): boolean {
 
 test('messages arrive whole and in order, with their descriptors, in both directions', async () => {
   await withRelay(async ({ qemu, backEnd }) => {
-    // no other test has these devices open
+    // only this test has these devices open
     const [one, two] = [openSync('/dev/full', 'r'), openSync('/dev/zero', 'r')];
     const identities = [one, two].map((fd) => fstatSync(fd).rdev);
     const payload = Buffer.alloc(MAX_PAYLOAD_BYTES, 7);
-    // all at once: what a read brings is not what was sent in one go
+    // all at once: a read may return parts of several messages
     await Promise.all([
       qemu.send({ ...plain, request: 3, payload: Buffer.alloc(0) }),
       qemu.send({ ...plain, request: SET_VRING_KICK, fds: [one, two] }),
@@ -86,7 +86,7 @@ test('messages arrive whole and in order, with their descriptors, in both direct
   });
 });
 
-test('the end of one connection is the end of the other', async () => {
+test('when one connection closes, the other is closed', async () => {
   await withRelay(async ({ qemu, backEnd, relayed }) => {
     backEnd[Symbol.dispose]();
     assert.equal(await qemu.receive(), undefined);
@@ -126,9 +126,9 @@ test('a message that is too long ends the connections', async () => {
 
 test('a message cannot gather descriptors without an end: the connections end, and none is kept', async () => {
   await withRelay(async ({ backEndFd, calls, relayed }) => {
-    // nothing else has this device open
+    // only this test has this device open
     const copied = openSync('/dev/full', 'r');
-    // a message whose bytes come one by one can bring descriptors with each
+    // a message whose bytes are sent one by one can carry descriptors with each
     for (let sent = 0; sent <= MAX_DESCRIPTORS; sent += 11) {
       assert.equal(calls.send(backEndFd, Buffer.alloc(1), Array<number>(11).fill(copied)), 1);
     }

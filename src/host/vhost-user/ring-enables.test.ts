@@ -26,7 +26,7 @@ function acknowledge(features: bigint): Message {
 const nothing: Routed = { toBackEnd: [], toFrontEnd: [] };
 const onward = (...messages: Message[]): Routed => ({ toBackEnd: messages, toFrontEnd: [] });
 
-test('a ring is enabled after the features are acknowledged, each ring as it was asked for last', () => {
+test('a ring is enabled after the features are acknowledged, by the last request of each ring', () => {
   const route = createRingEnables();
   const [first, second] = [enable(0, 1), enable(1, 1)];
   assert.deepEqual(route(message(GET_FEATURES)), onward(message(GET_FEATURES)));

@@ -35,7 +35,7 @@ test('a late back-end is waited for, and gets no client', () =>
     server.close();
   }));
 
-test('each way of failing is named with the path', () =>
+test('each failure is reported with the path', () =>
   inFolder(async (folder) => {
     const fails = (path: string, reason: RegExp) =>
       assert.rejects(waitForListener(path, { signal: never(), deadlineMs: 150 }), (error: unknown) => {

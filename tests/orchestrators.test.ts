@@ -1,7 +1,6 @@
 // libvirt's driver and Virtink, each with all calls of a domain's lifecycle and its own deadlines.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertStatus } from './support/answers.ts';
@@ -12,7 +11,7 @@ import { interfaceName, ip } from './support/host-network.ts';
 import { makeImage } from './support/images.ts';
 import { curl, startAsLibvirt } from './support/libvirt.ts';
 import { qemuOf } from './support/processes.ts';
-import { openShell, type Shell, shellOn } from './support/shell.ts';
+import { openShell, openShellOnSocket } from './support/shell.ts';
 import { openTap } from './support/tap.ts';
 import { infoOf, ptyOf } from './support/vm-info.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
@@ -37,7 +36,7 @@ function cgroupOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
 }
 
-test('libvirt', async () => {
+test('libvirt', async (t) => {
   const folder = makeFolder();
   await using vmm = await startAsLibvirt(folder);
   using tap = openTap(1);
@@ -55,72 +54,78 @@ test('libvirt', async () => {
     serial: { mode: 'Pty' },
   });
 
-  const body = JSON.stringify({ id: 'net_0', mac: '52:54:00:00:11:01' });
-  const head = 'PUT /api/v1/vm.add-net HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
-  using sender = connectSending(vmm.socket);
-  const added = await within(500, 'vm.add-net', () => {
-    sender.send(`${head}Content-Length: ${body.length}\r\n\r\n${body}`, tap.fds);
-    return sender.answer();
+  await t.test('vm.add-net with a TAP is answered within 500 ms', async () => {
+    const body = JSON.stringify({ id: 'net_0', mac: '52:54:00:00:11:01' });
+    const head = 'PUT /api/v1/vm.add-net HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+    using sender = connectSending(vmm.socket);
+    const added = await within(500, 'vm.add-net', () => {
+      sender.send(`${head}Content-Length: ${body.length}\r\n\r\n${body}`, tap.fds);
+      return sender.answer();
+    });
+    assert.match(added, /^HTTP\/1\.1 20[04] \r\n/);
   });
-  assert.match(added, /^HTTP\/1\.1 20[04] \r\n/);
 
   await done('vm.boot');
   const { config } = await infoOf(vmm);
-  for (const which of [config.serial, config.console]) assert.match(which.file ?? '', /^\/dev\/pts\/\d+$/);
+  await t.test('vm.info has the PTYs of both consoles', () => {
+    for (const which of [config.serial, config.console]) assert.match(which.file ?? '', /^\/dev\/pts\/\d+$/);
+  });
   using shell = openShell(config.serial.file ?? '');
   await shell.login();
-  using second = openShell(config.console.file ?? '');
-  second.type('\r');
-  await second.sees('login:');
-  assert.equal(await shell.run('head -c 8 /dev/vda'), 'root.img');
-  assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:00:11:01');
-
-  // W13: the vCPUs are threads of QEMU, with its names; libvirt then refuses only to pin them
-  assert.ok(threadsOf(qemuOf(vmm.pid)).some((name) => /^CPU 0\/(TCG|KVM|HVF)$/.test(name)));
-  assert.deepEqual(
-    threadsOf(vmm.pid).filter((name) => name.startsWith('vcpu')),
-    [],
-  );
-  // QEMU is in the cgroup to which the client has moved the VMM
-  assert.equal(cgroupOf(qemuOf(vmm.pid)), cgroupOf(vmm.pid));
-
-  await done('vm.pause');
-  const saved = join(folder, 'saved');
-  mkdirSync(saved);
-  await done('vm.snapshot', { destination_url: `file://${saved}` });
-  assert.deepEqual(
-    ['config.json', 'memory-ranges', 'state.json'].filter((name) => !readdirSync(saved).includes(name)),
-    [],
-  );
-  await done('vm.resume');
-  const disk = await client.put('vm.add-disk', {
-    path: image(folder, 'more.img'),
-    readonly: false,
-    id: 'vdb',
+  await t.test('the second console has a login', async () => {
+    using second = openShell(config.console.file ?? '');
+    second.type('\r');
+    await second.sees('login:');
   });
-  assertStatus(disk, 200);
-  await until('the guest has it', async () => (await shell.run('head -c 8 /dev/vdb')) === 'more.img');
-  await done('vm.remove-device', { id: 'vdb' });
-  await done('vm.reboot');
-  await until('it starts again', () => vmm.events().split('"booted"').length === 3, vmm.events);
-  assert.equal((await infoOf(vmm)).config.serial.file, config.serial.file);
-  await done('vm.shutdown');
-  await until('it is told', () => /"vm",\n {2}"event": "shutdown"/.test(vmm.events()), vmm.events);
-  await done('vmm.shutdown');
-  assert.equal(await vmm.exited, 0);
-  await until('the last is told', () => /"source": "vmm",\n {2}"event": "shutdown"/.test(vmm.events()));
-  assert.match(vmm.events(), /"source": "vmm",\n {2}"event": "shutdown",\n {2}"properties": null\n\}\n\n$/);
+  await t.test('the guest has the disk and the network', async () => {
+    assert.equal(await shell.run('head -c 8 /dev/vda'), 'root.img');
+    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), '52:54:00:00:11:01');
+  });
+  await t.test('W13: the vCPUs are threads of QEMU, with its names', () => {
+    // libvirt then refuses only to pin them
+    assert.ok(threadsOf(qemuOf(vmm.pid)).some((name) => /^CPU 0\/(TCG|KVM|HVF)$/.test(name)));
+    assert.deepEqual(
+      threadsOf(vmm.pid).filter((name) => name.startsWith('vcpu')),
+      [],
+    );
+  });
+  await t.test('QEMU is in the cgroup to which the client has moved the VMM', () => {
+    assert.equal(cgroupOf(qemuOf(vmm.pid)), cgroupOf(vmm.pid));
+  });
+  await t.test('virsh save: vm.pause and vm.snapshot', async () => {
+    await done('vm.pause');
+    const saved = join(folder, 'saved');
+    mkdirSync(saved);
+    await done('vm.snapshot', { destination_url: `file://${saved}` });
+    assert.deepEqual(
+      ['config.json', 'memory-ranges', 'state.json'].filter((name) => !readdirSync(saved).includes(name)),
+      [],
+    );
+    await done('vm.resume');
+  });
+  await t.test('a disk is hot-plugged and removed', async () => {
+    const more = { path: image(folder, 'more.img'), readonly: false, id: 'vdb' };
+    assertStatus(await client.put('vm.add-disk', more), 200);
+    await until('the guest has it', async () => (await shell.run('head -c 8 /dev/vdb')) === 'more.img');
+    await done('vm.remove-device', { id: 'vdb' });
+  });
+  await t.test('vm.reboot is a booted event, and keeps the PTY', async () => {
+    await done('vm.reboot');
+    await until('it starts again', () => vmm.events().split('"booted"').length === 3, vmm.events);
+    assert.equal((await infoOf(vmm)).config.serial.file, config.serial.file);
+  });
+  await t.test('vm.shutdown is an event', async () => {
+    await done('vm.shutdown');
+    await until('it is recorded', () => /"vm",\n {2}"event": "shutdown"/.test(vmm.events()), vmm.events);
+  });
+  await t.test('vmm.shutdown is the last event, and the exit code is 0', async () => {
+    await done('vmm.shutdown');
+    assert.equal(await vmm.exited, 0);
+    const last = /"source": "vmm",\n {2}"event": "shutdown"/;
+    await until('the last is recorded', () => last.test(vmm.events()));
+    assert.match(vmm.events(), /"source": "vmm",\n {2}"event": "shutdown",\n {2}"properties": null\n\}\n\n$/);
+  });
 });
-
-/** A serial port on a socket, as virtlogd and `virsh console` connect to it. */
-function onSocket(path: string): Shell {
-  const socket = connect(path);
-  return shellOn({
-    write: (text) => void socket.write(text),
-    onData: (take) => void socket.on('data', take),
-    close: () => void socket.destroy(),
-  });
-}
 
 test('libvirt for v36 and later: serial port on a socket, restore with new TAPs', async () => {
   const folder = makeFolder();
@@ -146,7 +151,7 @@ test('libvirt for v36 and later: serial port on a socket, restore with new TAPs'
     assert.match(await sender.answer(), /^HTTP\/1\.1 204 \r\n/);
     assertStatus(await client.put('vm.boot'), 204);
     assert.match((await infoOf(vmm)).config.console.file ?? '', /^\/dev\/pts\/\d+$/);
-    using shell = onSocket(socket);
+    using shell = openShellOnSocket(socket);
     await shell.login();
     await shell.run('ip addr add 10.78.2.2/24 dev eth0; ip link set eth0 up; kept=$((6 * 7))');
     assertStatus(await client.put('vm.pause'), 204);
@@ -169,14 +174,14 @@ test('libvirt for v36 and later: serial port on a socket, restore with new TAPs'
   assert.equal(Reflect.get(config, 'kernel'), undefined);
   using client = curl(vmm.socket);
   assertStatus(await client.put('vm.resume'), 204);
-  using shell = onSocket(socket);
+  using shell = openShellOnSocket(socket);
   assert.equal(await shell.run('echo $kept'), '42');
   ip('addr', 'add', '10.78.2.1/24', 'dev', tap.name);
   assert.match(await shell.run('ping -c 1 -w 20 10.78.2.1'), / 0% packet loss/);
   assertStatus(await client.put('vm.shutdown'), 204);
 });
 
-test('Virtink', async () => {
+test('Virtink', async (t) => {
   const folder = makeFolder();
   const shared = join(folder, 'shared');
   mkdirSync(shared);
@@ -206,28 +211,39 @@ test('Virtink', async () => {
     }),
     204,
   );
-  assert.equal((await infoOf(vmm)).state, 'Created');
-  assertStatus(await vmm.put('vm.boot'), 204);
-  assert.equal((await infoOf(vmm)).state, 'Running');
-  await until('the serial port is on standard output', () => vmm.output().includes('login:'), vmm.output);
+  await t.test('the states of a boot', async () => {
+    assert.equal((await infoOf(vmm)).state, 'Created');
+    assertStatus(await vmm.put('vm.boot'), 204);
+    assert.equal((await infoOf(vmm)).state, 'Running');
+  });
+  await t.test('the serial port is on standard output', () =>
+    until('the guest asks for a login', () => vmm.output().includes('login:'), vmm.output),
+  );
   using shell = openShell(await ptyOf(vmm, 'console'));
   shell.type('\r');
   await shell.login();
-  assert.equal(await shell.run('cat /sys/class/net/eth0/address'), mac);
-  assert.equal(await shell.run('mount -t virtiofs claims /mnt; cat /mnt/claim'), 'of the host');
-
-  const volume = { id: 'claim', path: image(folder, 'claim.img'), readonly: false };
-  assertStatus(await vmm.put('vm.add-disk', volume), 200);
-  await until('the guest has it', async () => (await shell.run('head -c 9 /dev/vdb')) === 'claim.img');
-  assertStatus(await vmm.put('vm.remove-device', { id: 'claim' }), 204);
-  await until('it is gone', async () => !(await shell.run('ls /dev')).split(/\s+/).includes('vdb'));
-  for (const [name, state] of [
-    ['vm.pause', 'Paused'],
-    ['vm.resume', 'Running'],
-  ] as const) {
-    assertStatus(await vmm.put(name), 204);
-    assert.equal((await infoOf(vmm)).state, state);
-  }
-  assertStatus(await vmm.put('vm.power-button'), 204);
-  assert.equal(await vmm.exited, 0);
+  await t.test('the guest has the network and the shared folder', async () => {
+    assert.equal(await shell.run('cat /sys/class/net/eth0/address'), mac);
+    assert.equal(await shell.run('mount -t virtiofs claims /mnt; cat /mnt/claim'), 'of the host');
+  });
+  await t.test('a volume is hot-plugged and removed', async () => {
+    const volume = { id: 'claim', path: image(folder, 'claim.img'), readonly: false };
+    assertStatus(await vmm.put('vm.add-disk', volume), 200);
+    await until('the guest has it', async () => (await shell.run('head -c 9 /dev/vdb')) === 'claim.img');
+    assertStatus(await vmm.put('vm.remove-device', { id: 'claim' }), 204);
+    await until('it is gone', async () => !(await shell.run('ls /dev')).split(/\s+/).includes('vdb'));
+  });
+  await t.test('the states of vm.pause and vm.resume', async () => {
+    for (const [name, state] of [
+      ['vm.pause', 'Paused'],
+      ['vm.resume', 'Running'],
+    ] as const) {
+      assertStatus(await vmm.put(name), 204);
+      assert.equal((await infoOf(vmm)).state, state);
+    }
+  });
+  await t.test('vm.power-button ends the VMM with exit code 0', async () => {
+    assertStatus(await vmm.put('vm.power-button'), 204);
+    assert.equal(await vmm.exited, 0);
+  });
 });

@@ -52,7 +52,7 @@ function templateConfig(memory: string, more: object, initramfs = INITRAMFS): Re
   };
 }
 
-/** Pauses and saves a VM within Kata's deadlines. */
+/** Pauses a VM and takes a snapshot within Kata's deadlines. */
 async function save(vmm: TestVmm, path: string): Promise<void> {
   await within(1000, 'vm.pause', async () => assertStatus(await vmm.put('vm.pause'), 204));
   const started = performance.now();

@@ -16,7 +16,7 @@ export interface Passage {
 export function passagesOf(file: SourceFile): Passage[] {
   if (isTypeScript(file)) return typeScriptPassages(file);
   if (file.path.endsWith('.md')) return markdownPassages(file.text);
-  if (/^man\/|\.[1-8]$/.test(file.path)) return [{ kind: 'heading', start: 0, text: joinLines(file.text) }];
+  if (/^man\/|\.[1-8]$/.test(file.path)) return manualPassages(file.text);
   return lineCommentPassages(file.text, /^[ \t]*(?:#|\/\/)/);
 }
 
@@ -50,6 +50,19 @@ function blankCommentMarkers(comment: string): string {
       .replaceAll(/^\/\*+|\*+\/$/g, spaces)
       .replaceAll(/^[ \t]*\/\/+|^[ \t]*\*+/gm, spaces),
   );
+}
+
+/** Manual pages: text between requests, which begin with a point, is prose. */
+function manualPassages(text: string): Passage[] {
+  const passages: Passage[] = [];
+  for (const { start, line } of linesOf(text)) {
+    const last = passages.at(-1);
+    const kind = line.startsWith('.') ? 'heading' : 'prose';
+    if (kind === 'prose' && last?.kind === 'prose')
+      passages[passages.length - 1] = { ...last, text: `${last.text} ${line}` };
+    else passages.push({ kind, start, text: line });
+  }
+  return passages;
 }
 
 function markdownPassages(text: string): Passage[] {

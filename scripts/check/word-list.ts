@@ -32,7 +32,8 @@ export const WORD_RULES: readonly WordRule[] = [
   phrase('once more', '"again"'),
   phrase('mend(?:s|ed|ing)?', '"fix"'),
   phrase(
-    `(?<!user )(?<!['"\`/:])nobody(?![\`'"/:])`,
+    // not the name in quotes, nor in a path
+    String.raw`(?!(?<=(['"\x60]))nobody\1)(?<!user )(?<![/:])nobody(?![/:])`,
     'the user, client, guest, host or process that does not',
   ),
   phrase('somebody|someone|anybody|anyone|everybody|everyone', 'the user, client, guest, host or process'),
@@ -45,12 +46,19 @@ export const WORD_RULES: readonly WordRule[] = [
     'the client, reader or caller',
     'prose',
   ),
+  phrase(
+    '(?:process|client|guest|host|caller|program|reader|peer|device|thread|file|back-end|VM) who|who (?:maps|serves|polls)',
+    'that, or the user',
+    'prose',
+  ),
   phrase('ours', "Nephos's, the VMM's or this process's", 'prose'),
-  phrase(String.raw`(?<!\d )us`, 'Nephos, the VMM or this process', 'prose'),
+  // in capitals it is a country
+  { find: /(?<![\w-])(?<!\d )[Uu]s(?![\w-])/gu, write: 'Nephos, the VMM or this process', within: 'prose' },
   // life and death
   phrase('lives again|comes? to life|came to life', '"is restored" or "starts"'),
   phrase('lives|live (?:in|on) (?:a|the) (?:file|folder|memory)', '"is in", "runs" or "exists"', 'prose'),
   phrase('dies(?! (?:of|per|in a package))|died|dying', '"exits", "is killed" or "closes"', 'prose'),
+  phrase('deaths?', '"exit" or "kill"', 'prose'),
   phrase('(?<!keep-)alive', '"running" or "open"', 'prose'),
   phrase(
     `(?:life|lives) of|(?:'s|’s|this|one|its|whole|usual) life|in life`,
@@ -85,7 +93,29 @@ export const WORD_RULES: readonly WordRule[] = [
   phrase('(?:give|gives|gave|given|giving)(?: \\w+){0,3} back', '"release" or "return"'),
   phrase('(?:put|puts|putting)(?: \\w+){0,2} back', '"restore" or "reattach"', 'prose'),
   phrase("(?:the )?other side(?:s|['’]s)?", '"peer", "source", "destination", "front-end" or "back-end"'),
-  phrase('a move|the moves?|a moved VM|(?:VM|guest) (?:is|was) moved', '"live migration"', 'prose'),
+  phrase(
+    'a move|the moves?|a moved VM|(?:VM|guest) (?:is|was) (?:moved|moving)|moving (?:a|the) (?:VM|guest)',
+    '"live migration"',
+    'prose',
+  ),
+  phrase('here and there', '"source and destination"', 'prose'),
+  phrase('memory of (?:a|the) VM', '"guest memory" or "RAM"', 'prose'),
+  phrase(
+    'base of (?:the|an) (?:overlay|image)|(?:is|it is) based on (?:another|the) (?:image|file)',
+    '"backing file"',
+    'prose',
+  ),
+  phrase(
+    '(?:device|disk|network|client|back-end)s? (?:comes?|goes|came|went)(?! (?:back|away|from|through|with|into|to|first|last|later|before|after))',
+    '"is attached", "is detached", "connects" or "disconnects"',
+    'prose',
+  ),
+  phrase(
+    '(?:VM|machine|guest) (?:is|was) saved|sav(?:es?|ing) (?:a|the) (?:VM|machine|guest)',
+    '"takes a snapshot"',
+    'prose',
+  ),
+  phrase('what (?:is open|waits?|is known)', '"open file descriptors", "queue" or "host facts"', 'prose'),
   phrase('what (?:was|is|were) saved|saved (?:state|machine|one|VM)s?', '"snapshot" or "snapshot state"'),
   // names of the past
   phrase('like-starts?|like starts?', '"machine description"'),
@@ -106,6 +136,14 @@ export const IDENTIFIER_WORDS: Readonly<Record<string, string>> = {
   nobody: 'the subject',
   somebody: 'the subject',
   whoever: 'the subject',
+};
+
+/** Names of the past as parts of an identifier, in lower case. */
+export const IDENTIFIER_PHRASES: Readonly<Record<string, string>> = {
+  'like start': 'machineDescription',
+  'saved machine': 'snapshotState',
+  'first steps': 'firmwarePhase',
+  'early devices': 'the name of the devices',
 };
 
 /** Texts that stay: the name of something outside of this project, or a saved or served format. */
@@ -129,6 +167,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     path: /^(?:src\/vm\/observe|tests)\/metrics(?:\.test)?\.ts$/,
     line: /\bengine: |process="engine"|'engine'\]/,
     reason: 'the value of a label in the metrics',
+  },
+  {
+    path: /^src\/vm\/machine-state\//,
+    line: /\bisInFirstSteps\b/,
+    reason: 'a key of state.json and the messages of a live migration',
   },
   { path: /./, line: /\bNOBODY\b/, reason: 'the user of that name' },
 ];

@@ -2,7 +2,7 @@
 import { passagesOf, type Passage } from './passages.ts';
 import { locate, type Finding } from './findings.ts';
 import type { SourceFile } from './sources.ts';
-import { EXCEPTIONS, IDENTIFIER_WORDS, WORD_RULES } from './word-list.ts';
+import { EXCEPTIONS, IDENTIFIER_PHRASES, IDENTIFIER_WORDS, WORD_RULES } from './word-list.ts';
 
 interface Hit {
   /** offset in the file */
@@ -76,7 +76,9 @@ const SENTENCE_ADVICE: Readonly<Record<string, string>> = {
 /** Titles of tests state the behaviour, with its subject first. */
 function titleHits(path: string, { kind, start, text }: Passage): Hit[] {
   if (kind !== 'code' || !path.endsWith('.test.ts')) return [];
-  return [...text.matchAll(/\btest\(\s*(['"`])(what|who|how|whoever|whether)\b/gi)].map((match) => ({
+  return [
+    ...text.matchAll(/\b(?:test|it|describe)(?:\.\w+)*\(\s*(['"`])(what|who|how|whoever|whether)\b/gi),
+  ].map((match) => ({
     at: start + match.index + match[0].length - (match[2]?.length ?? 0),
     word: match[2] ?? '',
     write: 'a title that begins with the subject of the behaviour',
@@ -85,7 +87,12 @@ function titleHits(path: string, { kind, start, text }: Passage): Hit[] {
 
 function identifierHits({ start, text }: Passage): Hit[] {
   return [...text.matchAll(/[A-Za-z_$][\w$]*/g)].flatMap((match) => {
-    const word = wordsOf(match[0]).find((one) => Object.hasOwn(IDENTIFIER_WORDS, one));
+    const words = wordsOf(match[0]);
+    const old = Object.entries(IDENTIFIER_PHRASES).find(([name]) =>
+      ` ${words.join(' ')} `.includes(` ${name} `),
+    );
+    if (old !== undefined) return [{ at: start + match.index, word: match[0], write: old[1] }];
+    const word = words.find((one) => Object.hasOwn(IDENTIFIER_WORDS, one));
     if (word === undefined || word === match[0].toLowerCase()) return [];
     return [{ at: start + match.index, word: match[0], write: IDENTIFIER_WORDS[word] ?? '' }];
   });

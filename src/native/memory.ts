@@ -3,7 +3,7 @@ import { checked } from './system-error.ts';
 
 /*
  * Memory outside of the JavaScript heap: blocks that the kernel gets the address of, and shared mappings of files. An address may
- * only be used while its block or mapping exists; who maps it frees it.
+ * only be used while its block or mapping exists. The code that maps it frees it.
  */
 
 const PROT_READ_WRITE = 3;

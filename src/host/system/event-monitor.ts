@@ -1,6 +1,7 @@
 import { constants, fstat } from 'node:fs';
 import { readdir, readFile, readlink, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { closeInBackground } from '../../util/background.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLineOutput } from '../../native/line-output.ts';
 import { openFile, OUTPUT_KINDS } from '../../util/open-file.ts';
@@ -31,7 +32,7 @@ export async function openEventMonitor(target: MonitorTarget): Promise<EventMoni
   const text = (event: MonitoredEvent): string => textOf(event, performance.now() - opened);
   const note = (dropped: number): string =>
     text({ source: 'vmm', event: 'events-dropped', properties: { count: String(dropped) } });
-  const output = createLineOutput(fd, note, { release: () => void file?.close() });
+  const output = createLineOutput(fd, note, { release: () => closeInBackground(file) });
   return { record: (event) => output.write(text(event)), [Symbol.dispose]: output.close };
 }
 

@@ -1,3 +1,4 @@
+import { DESCRIPTOR_BYTES } from '../../../backends/vhost-user/descriptor-chain.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openMemory } from '../../../host/memory/process-memory.ts';
 import type { Qemu } from '../../../qemu/process/qemu.ts';
@@ -13,7 +14,6 @@ import type { SavedQueue } from './saved.ts';
  */
 
 /** Layout of a split virtqueue, in `bytes` (virtio 1.2, 2.7). */
-const DESCRIPTOR_BYTES = 16;
 const AVAILABLE_INDEX_AT = 2;
 const FLAG = { next: 1, write: 2 } as const;
 

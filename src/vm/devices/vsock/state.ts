@@ -19,7 +19,7 @@ import { resetTransport } from './transport-reset.ts';
 const log = createLog('vsock');
 
 /*
- * QEMU neither saves a machine with a vhost-user-vsock nor loads its state. The machine is saved and started without the device.
+ * QEMU neither saves nor loads the state of a machine with a vhost-user-vsock. A snapshot is taken and restored without the device.
  * The driver's settings are read from the device's registers and written again; the rings' positions are in guest memory.
  */
 

@@ -1,3 +1,4 @@
+import { DESCRIPTOR_BYTES } from '../../../backends/vhost-user/descriptor-chain.ts';
 import type { GuestBus, Registers } from '../../../qemu/guest-bus/guest-bus.ts';
 import { sendMessage } from '../../../qemu/guest-bus/msix.ts';
 import type { FunctionState } from '../../../qemu/guest-bus/virtio-function.ts';
@@ -9,7 +10,6 @@ import type { FunctionState } from '../../../qemu/guest-bus/virtio-function.ts';
 
 const EVENT_QUEUE = 2;
 const TRANSPORT_RESET = 0;
-const DESCRIPTOR_BYTES = 16;
 const WRITABLE_ALONE = 2;
 
 /**

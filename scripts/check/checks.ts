@@ -1,4 +1,4 @@
-// The checks that read the sources of the repository: words, cycles, layers.
+// The checks that read the sources of the repository: words, cycles, layers, architecture.
 import { existsSync, readFileSync } from 'node:fs';
 import { DOCUMENT, productSources, withPictures, wrongCalls } from './architecture.ts';
 import { findCycles, renderCycle } from './cycles.ts';
@@ -76,7 +76,7 @@ export function checkArchitecture(): Outcome {
     ...['AGENTS.md', 'CONTRIBUTING.md', DOCUMENT].flatMap((path) => missingPaths(path, files)),
     ...files.flatMap(outsideReferences(files)),
   ];
-  return { findings, summary: `${WAYS.length} ways, and the paths that documents name` };
+  return { findings, summary: `pictures of the layers and of ${WAYS.length} requests, paths in documents` };
 }
 
 /** Folder in which a finding is counted: a layer of src/, another folder, or a file of the root. */

@@ -1,6 +1,18 @@
 import type { Flag } from './flag.ts';
 import { expectedValue, flagMeant } from './flag-hints.ts';
 
+/*
+ * Command lines of both programs.
+ *
+ *   flag.ts, flags.ts     a flag, and the parser of a command line; flag-hints.ts: suggestions after an error
+ *   daemon-*.ts           flags and help of `cloud-hypervisor`; vm-flags.ts: those of the VM, from the table of devices
+ *   remote.ts             entry of `ch-remote`; remote-run.ts runs one sub-command of remote-commands.ts
+ *   remote-*.ts           its arguments, request bodies and connection
+ *   manual/               man pages, completions and docs/configuration.md, from the same tables
+ *
+ * Invariant: a flag, a sub-command and its help are declared once, in a table. Exit codes are in docs/running.md.
+ */
+
 /** A command line that cannot be parsed. The message is one line for the user. */
 export class UsageError extends Error {
   /** expected or intended text; printed on a line of its own, because programs may compare the message */

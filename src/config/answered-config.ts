@@ -17,7 +17,7 @@ const CONTRACT: Differences = {
   '': { never: membersWith(({ answered }) => answered?.notInContract) },
 };
 
-/** What current versions say where nothing was; some of their clients cannot read an answer without it. */
+/** Value of `max_phys_bits` that current releases answer where the request had none; some of their clients need it in an answer. */
 const PHYS_BITS = 46;
 
 /** Returns a configuration as vm.info shows it, in the dialect of its VM. */

@@ -7,6 +7,19 @@ import { checkVmConfig } from './checks.ts';
 import { ConfigError } from './errors.ts';
 import { VmConfig } from './vm-config.ts';
 
+/*
+ * Configuration of a whole VM, and the rules that join devices. Pure: nothing here reads the host.
+ *
+ *   vm-config.ts          the schema VmConfig, from the table of devices; merge.ts: with or without one device
+ *   decode-vm-config.ts   JSON to a checked VmConfig, with warnings; from-words.ts: the same from flags
+ *   checks.ts             rules of the whole VM; the other *-checks.ts: one subject each
+ *   dialect.ts            differences between releases of Cloud Hypervisor that depend on the configuration
+ *   answered-config.ts    the configuration as vm.info shows it
+ *   items.ts              the devices of a configuration, as a list
+ *
+ * Invariant: a VmConfig that `decodeVmConfig` returned satisfies all rules. Errors are `ConfigError`, which names the member.
+ */
+
 /** A configuration, and warnings of members in the client's JSON that change nothing. */
 export interface DecodedVmConfig {
   readonly config: VmConfig;

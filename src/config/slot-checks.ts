@@ -1,4 +1,4 @@
-import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
+import { configuredSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
 import type { Report } from '../devices/common/rules.ts';
 import { deviceItems } from './items.ts';
 import { duplicates } from '../util/duplicates.ts';
@@ -7,7 +7,7 @@ import type { VmConfig } from './vm-config.ts';
 /** Checks that the slots that devices ask for are on the bus, and that no two devices ask for one slot. */
 export function checkSlots(config: VmConfig, report: Report): void {
   const asked = deviceItems(config).flatMap((item) => {
-    const slot = askedSlot(item);
+    const slot = configuredSlot(item);
     return slot === undefined ? [] : [{ slot, place: item.place }];
   });
   for (const { slot, place } of asked) {

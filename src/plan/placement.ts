@@ -4,7 +4,7 @@ import { dialectOf, fixedIdOf, type Dialect } from '../config/dialect.ts';
 import { deviceItems, type DeviceItem } from '../config/items.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { AnyConfig, Device } from '../devices/device.ts';
-import { askedSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
+import { configuredSlot, FIRST_SLOT, LAST_SLOT } from '../devices/common/pci.ts';
 
 /** Planned device of a VM: its kind, its id and its PCI slot. */
 export interface Placement {
@@ -52,7 +52,7 @@ export function placeDevices(config: VmConfig): Layout {
   const items = deviceItems(config).map((item) => ({ ...item, id: item.id ?? givenName(item, dialect) }));
   const taken: Taken = {
     ids: new Set(items.map(({ id }) => id).filter((id) => id !== undefined)),
-    slots: new Set(items.map((item) => askedSlot(item)).filter((slot) => slot !== undefined)),
+    slots: new Set(items.map((item) => configuredSlot(item)).filter((slot) => slot !== undefined)),
   };
   return items.reduce<Layout>((layout, item) => place(layout, item, taken), {
     placements: [],
@@ -128,7 +128,7 @@ function slotFor(
   taken: ReadonlySet<number>,
 ): number {
   const { id } = wanted;
-  const asked = askedSlot(wanted);
+  const asked = configuredSlot(wanted);
   const owner = layout.placements.find(({ slot }) => slot !== undefined && slot === asked);
   if (owner !== undefined) {
     throw new ApiError('failed', `device ${id}: ${slotInUse(asked, owner.id)}`);
@@ -153,7 +153,7 @@ export function withDevices(
   completed: (placement: Placement) => AnyConfig = (placement) => placement.config,
 ): VmConfig {
   const parts = new Map<unknown, unknown>(
-    placements.map((placement) => [placement.config, completedPart(placement, completed(placement))]),
+    placements.map((placement) => [placement.config, withDeviceId(placement, completed(placement))]),
   );
   const part = (value: unknown): unknown => parts.get(value) ?? value;
   const members = Object.entries(config).map(([member, value]: [string, unknown]) => [
@@ -164,7 +164,7 @@ export function withDevices(
 }
 
 /** Returns a device's configuration with its id, if its struct has the member `id`. */
-export function completedPart({ device, id }: Placement, config: AnyConfig): AnyConfig {
+export function withDeviceId({ device, id }: Placement, config: AnyConfig): AnyConfig {
   const named = device.struct !== undefined && 'id' in device.struct.fields;
   return named && config !== true ? { ...config, id } : config;
 }

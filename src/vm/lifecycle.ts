@@ -43,7 +43,7 @@ export async function bootOrResume(vmm: VmmState, vm: Vm, signals: ShutdownSigna
   watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
 }
 
-/** Replaces the machine of a VM; its vCPUs wait before their first instruction where it `startsPaused`. */
+/** Replaces the machine of a VM. With `startsPaused` its vCPUs are stopped before their first instruction. */
 export async function reboot(
   vmm: VmmState,
   vm: Vm,
@@ -54,7 +54,7 @@ export async function reboot(
   watchInBackground(vmm, vm, await rebootVm(vm, vm.live, { signals, emit: vmm.emit, startsPaused }));
 }
 
-/** Serves vm.restore. `fds`: file descriptors of networks that came with the request. */
+/** Serves vm.restore. `fds`: file descriptors of networks that were received with the request. */
 export async function restore(
   vmm: VmmState,
   request: RestoreConfig,
@@ -81,6 +81,7 @@ export async function receive(
   await resumeVm(vm, vmm.emit);
 }
 
+/** Makes a restored or received VM the VM of the VMM, and watches its machine. */
 async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
   vmm.vm = vm;
   if (vm.live !== undefined) await watch(vmm, vm, vm.live.machine);
@@ -92,7 +93,7 @@ async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
 export async function send(vmm: VmmState, vm: Vm, url: string, signals: ShutdownSignals): Promise<void> {
   await withMachine(vm, ({ machine }) => sendVm(vm, machine, { url, signals, emit: vmm.emit }));
   if (!dialectOf(vm.config).endsAfterSending) return;
-  log.info('the VM was sent: this VMM ends');
+  log.info('the VM was sent: this VMM exits');
   await deleteVm(vmm, vm).then(
     () => endVmm(vmm),
     (error: unknown) => endVmm(vmm, errorChain(error).join(': ')),

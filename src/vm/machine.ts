@@ -34,13 +34,13 @@ export interface Machine {
   readonly acpiPatch: AcpiPatch | undefined;
   /** guest address of the kernel's first instruction, where the machine boots from a kernel and it is known */
   readonly kernelEntry: number | undefined;
-  /** ids and slots of the devices; another value when one is attached or detached */
+  /** ids and slots of the devices; replaced when a device is attached or detached */
   layout: Layout;
   /** steps by which QEMU has made each device, by its id */
   readonly deviceSteps: Map<string, readonly Step[]>;
   /** host resources of the devices */
   readonly preparations: Preparations;
-  /** ports of the host that QEMU chose for forwards; another value when a network is attached or detached */
+  /** ports of the host that QEMU chose for forwards; replaced when a network is attached or detached */
   hostPorts: HostPorts;
   /** devices that the guest was asked to release and still has, by id, with the time of the last request (`performance.now()`) */
   readonly detaching: Map<string, number>;
@@ -66,6 +66,6 @@ export interface Machine {
   readonly diskCounters: Latest<VmCounters>;
   /** address ranges of the devices; answers within a moment */
   readonly resources: () => Promise<KnownResources>;
-  /** Ends QEMU and releases the host resources of the devices. */
+  /** Stops QEMU and releases the host resources of the devices. */
   readonly end: () => Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { ApiError } from '../api/errors.ts';
 import { onAbort, type ShutdownSignals } from '../util/shutdown-signals.ts';
 
-/** An operation on the VM; `signals` end it where the VM is to be shut down. */
+/** An operation on the VM; `signals` abort it when the VM is to be shut down. */
 export type Operation<T> = (signals: ShutdownSignals) => Promise<T>;
 
 /** Queue of operations: one runs at a time, in the order of arrival. */
@@ -9,8 +9,8 @@ export interface Queue {
   /** Queues an operation; the next one runs also where it fails. */
   readonly run: <T>(operation: Operation<T>) => Promise<T>;
   /**
-   * Ends the operations that run or wait, so that the next one runs soon. Their waits for the host end at once. Where they have not
-   * ended after a short time `kill` is called, and an operation that does not end even then is abandoned: it rejects, and the next runs.
+   * Aborts the operations that run or wait, so that the next one runs soon. Their waits for the host are aborted at once. `kill` is
+   * called if they have not finished after `grace`. An operation that has not finished after `abandon` rejects, and the next one runs.
    */
   readonly interrupt: (kill: () => void) => void;
   /** Returns true if no operation runs or waits. */
@@ -28,7 +28,7 @@ export interface InterruptTimes {
 const TIMES: InterruptTimes = { grace: 1500, abandon: 3000 };
 
 /** Controllers of the signals that an operation gets. */
-interface Ends {
+interface Controllers {
   readonly waits: AbortController;
   readonly kill: AbortController;
   /** aborted where an operation is abandoned */
@@ -38,9 +38,9 @@ interface Ends {
 /** Returns an empty queue. `cleanUp` is called after each operation, also where it fails. */
 export function createQueue(cleanUp: () => void = () => undefined, times = TIMES): Queue {
   let last: Promise<unknown> = Promise.resolve();
-  let ends = newEnds();
+  let controllers = newControllers();
   let open = 0;
-  const runNow = async <T>(operation: Operation<T>, own: Ends): Promise<T> => {
+  const runNow = async <T>(operation: Operation<T>, own: Controllers): Promise<T> => {
     if (own.kill.signal.aborted) throw interrupted();
     return new Promise<T>((resolve, reject) => {
       const stopListening = onAbort(own.abandon.signal, () => reject(interrupted()));
@@ -50,7 +50,7 @@ export function createQueue(cleanUp: () => void = () => undefined, times = TIMES
   };
   return {
     run: (operation) => {
-      const own = ends;
+      const own = controllers;
       open++;
       const result = last.then(() => runNow(operation, own)).finally(() => open--);
       last = result.catch(() => undefined);
@@ -58,8 +58,8 @@ export function createQueue(cleanUp: () => void = () => undefined, times = TIMES
     },
     isIdle: () => open === 0,
     interrupt: (kill) => {
-      const own = ends;
-      ends = newEnds();
+      const own = controllers;
+      controllers = newControllers();
       own.waits.abort(interrupted());
       if (open === 0) return;
       const timers = [
@@ -75,7 +75,7 @@ export function createQueue(cleanUp: () => void = () => undefined, times = TIMES
   };
 }
 
-function newEnds(): Ends {
+function newControllers(): Controllers {
   return { waits: new AbortController(), kill: new AbortController(), abandon: new AbortController() };
 }
 

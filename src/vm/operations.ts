@@ -13,17 +13,17 @@ import type { VmmState } from './vmm-state.ts';
 
 const log = createLog('vm');
 
-/** Queues an operation. It runs after those before it, unless the VMM has ended by then. */
+/** Queues an operation. It runs after those queued before. Rejects with ApiError if the VMM was shut down by then. */
 export function runOperation<T>(vmm: VmmState, operation: Operation<T>): Promise<T> {
   return vmm.queue.run((signals) => {
-    if (vmm.hasEnded) throw new ApiError('failed', 'The VMM is at its end');
+    if (vmm.hasEnded) throw new ApiError('failed', 'The VMM was shut down');
     return asFailedOperation(() => operation(signals));
   });
 }
 
 /**
- * Queues an operation of a route on the VM. It rejects with ApiError where the route is not legal in the VM's state by then. `fds`
- * came with the request: after the operation, those that no device uses are closed.
+ * Queues an operation of a route on the VM. Rejects with ApiError if the route is not legal in the VM's state when the operation starts.
+ * `fds` were received with the request; those that no device uses are closed after the operation.
  */
 export function runOnVm<T>(
   vmm: VmmState,
@@ -75,11 +75,11 @@ export async function betweenEvents<T>(
   return result;
 }
 
-/** Ends the operations in the queue before one that ends the machine. QEMU is ended, too, where they take long. */
+/** Aborts the queued operations, before one that stops the machine. Stops QEMU too if they do not finish in time. */
 export function interruptOperations(vmm: VmmState): void {
   shortenPathDeadlines();
   vmm.queue.interrupt(() => {
-    // where QEMU cannot be ended, the operation that ends the machine reports it
+    // the operation that stops the machine reports a QEMU that cannot be killed
     vmm.vm?.live?.machine.qemu.quit().catch(() => undefined);
   });
 }

@@ -10,7 +10,7 @@ import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import type { StateTransition } from './transitions.ts';
 import type { Live, Vm } from './vm.ts';
 
-/** Signals that end an operation, and the receiver of its events. */
+/** Abort signals of an operation, and the receiver of its events. */
 export interface PowerOptions {
   readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
@@ -24,8 +24,8 @@ export async function bootVm(vm: Vm, options: PowerOptions): Promise<Machine> {
 }
 
 /**
- * Replaces the machine by a new one from the same configuration, behind the same PTYs; its vCPUs wait before their first instruction
- * where it `startsPaused`. A failure leaves the VM Shutdown.
+ * Replaces the machine by a new one from the same configuration; the consoles stay open and keep their PTYs. With `startsPaused` the
+ * vCPUs are stopped before their first instruction. After a failure the VM is Shutdown.
  */
 export async function rebootVm(
   vm: Vm,
@@ -100,7 +100,7 @@ export async function injectNmi(vm: Vm): Promise<void> {
   await qmpOf(vm)?.execute('inject-nmi');
 }
 
-/** Ends the machine where there is one; the configuration stays. Where QEMU cannot be ended it rejects, and the VM is Shutdown, too. */
+/** Stops the machine of a booted VM; the configuration stays. Rejects if QEMU cannot be killed; the VM is Shutdown also then. */
 export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   const { live } = vm;
   if (live === undefined) return;

@@ -9,8 +9,8 @@ import type { VmmState } from './vmm-state.ts';
 const log = createLog('vm');
 
 /**
- * Deletes the VM where there is one, then ends the VMM, within 5 s. Operations in the queue get a moment to finish and are ended
- * then. Rejects where QEMU cannot be ended; the VMM ends all the same.
+ * Deletes the VM, if there is one, and makes the VMM exit, within 5 s. Queued operations are aborted if they do not finish in time.
+ * Rejects if QEMU cannot be killed; the VMM exits also then.
  */
 export function shutDownVmm(vmm: VmmState): Promise<void> {
   interruptOperations(vmm);
@@ -43,12 +43,12 @@ export function requestDelete(vmm: VmmState): Promise<void> {
   return runOnVm(vmm, 'vm.delete', (vm) => deleteVm(vmm, vm));
 }
 
-/** Deletes the VM, and then ends the VMM: with exit code 1 where there is a `problem`. */
+/** Deletes the VM, then makes the VMM exit: with code 1 if there is a `problem`. */
 export async function deleteAndEnd(vmm: VmmState, vm: Vm, problem?: string): Promise<void> {
   await deleteVm(vmm, vm).finally(() => endVmm(vmm, problem));
 }
 
-/** Ends the machine of a VM where there is one, and removes the VM. */
+/** Stops the machine of a VM, if it is booted, and removes the VM. */
 export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
   await stopVm(vm, vmm.emit);
   vm.checkDelete();
@@ -56,7 +56,7 @@ export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
   vmm.emit(lifecycleEvent('deleted'));
 }
 
-/** Ends the VMM; a second call changes nothing. */
+/** Makes the VMM exit; a second call changes nothing. */
 export function endVmm(vmm: VmmState, problem?: string): void {
   if (!vmm.hasEnded) vmm.emit({ source: 'vmm', event: 'shutdown' });
   vmm.hasEnded = true;

@@ -58,7 +58,7 @@ export class Vm {
     });
   }
 
-  /** Returns the VM of a machine that has taken the state of another one. */
+  /** Returns the VM of a machine that was restored from a snapshot or received by a live migration. */
   static adopt(live: Live, transition: 'restore' | 'receive-migration', rawImages: Vm['rawImages']): Vm {
     return new Vm({ config: live.machine.config, live, rawImages, state: stateAfter(transition, 'none') });
   }

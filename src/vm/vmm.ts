@@ -12,7 +12,7 @@ import { createVmmState, type VmmState } from './vmm-state.ts';
  *   vmm.ts              the VMM for main.ts
  *   handlers.ts         the table of API handlers; add-handlers.ts: those that attach a device
  *   operations.ts       queueing, checks of the VM's state; operation-queue.ts: the queue itself
- *   lifecycle.ts        operations that make a VM or a machine, and the watch of each machine; shutdown.ts: those that end it
+ *   lifecycle.ts        operations that make a VM or a machine, and the watch of each machine; shutdown.ts: those that stop it
  *   vm.ts               a VM, and the diagram of its states; transitions.ts: the table of states
  *   power.ts            boot, reboot, pause, resume, stop
  *   launch/             start of a machine: boot, restore, receive
@@ -55,7 +55,7 @@ export class Vmm {
     return this.#state.exit.promise;
   }
 
-  /** Deletes the VM and ends the VMM within 5 s; see `shutDownVmm`. */
+  /** Deletes the VM and makes the VMM exit within 5 s; see `shutDownVmm`. */
   shutdown(): Promise<void> {
     return shutDownVmm(this.#state);
   }

@@ -71,7 +71,7 @@ export class Connections {
     return this.#watches.size;
   }
 
-  get past(): HandoverState {
+  get handoverState(): HandoverState {
     const streams = [...this.#watches.keys()].map(({ guestPort, hostPort }) => ({ guestPort, hostPort }));
     return { streams, nextHostPort: this.#nextHostPort };
   }

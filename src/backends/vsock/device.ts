@@ -99,14 +99,14 @@ export class VsockDevice implements Device {
   }
 
   /** State for another device that takes over the guest of this one. */
-  get past(): HandoverState {
-    return this.#connections.past;
+  get handoverState(): HandoverState {
+    return this.#connections.handoverState;
   }
 
   /** Takes over the guest of another device, whose connections are closed. */
-  follow(past: HandoverState): void {
-    for (const { guestPort, hostPort } of past.streams) this.#resets.add(guestPort, hostPort);
-    this.#connections.follow(past);
+  follow(previous: HandoverState): void {
+    for (const { guestPort, hostPort } of previous.streams) this.#resets.add(guestPort, hostPort);
+    this.#connections.follow(previous);
   }
 
   /**

@@ -10,11 +10,11 @@ test('a call to a device whose thread has exited fails at once', async () => {
   try {
     const socket = join(folder, 'a, "b" é');
     const service = await startVsock({ cid: 3, socket });
-    assert.deepEqual(await service.past(), { streams: [], nextHostPort: 2 ** 30 });
+    assert.deepEqual(await service.handoverState(), { streams: [], nextHostPort: 2 ** 30 });
     await service.stop();
     assert.equal(existsSync(socket), false);
-    await assert.rejects(service.past(), /^Error: the device has stopped$/);
-    await assert.rejects(service.renew(undefined), /^Error: the device has stopped$/);
+    await assert.rejects(service.handoverState(), /^Error: the device has stopped$/);
+    await assert.rejects(service.reconnect(undefined), /^Error: the device has stopped$/);
   } finally {
     rmSync(folder, { recursive: true });
   }

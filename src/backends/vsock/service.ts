@@ -19,13 +19,13 @@ export interface VsockService {
   /** QEMU's end of the vhost-user connection */
   readonly frontEnd: number;
   /** Returns the state for another device that takes over the guest of this one. */
-  readonly past: () => Promise<HandoverState>;
+  readonly handoverState: () => Promise<HandoverState>;
   /**
-   * QEMU is about to create the device again, for a guest whose driver stays. With `past` the guest had another device before,
-   * whose connections are reset.
+   * Opens a further connection for QEMU, which then creates the device again; the guest's driver stays loaded. `previous` is the state
+   * of the guest's former device, whose streams are reset.
    * @returns QEMU's end of the further connection, which this service closes, as the first one
    */
-  readonly renew: (past: HandoverState | undefined) => Promise<number>;
+  readonly reconnect: (previous: HandoverState | undefined) => Promise<number>;
   /** Stops the thread: closes all connections and removes the socket's file. */
   readonly stop: () => Promise<void>;
 }
@@ -75,9 +75,9 @@ async function startDevice(
   let current = frontEnd;
   return {
     frontEnd,
-    past: async () => (await ask({ kind: 'report' }, 'past')).past,
-    renew: async (past) => {
-      const { frontEnd: next } = await ask({ kind: 'renew', past }, 'renewed');
+    handoverState: async () => (await ask({ kind: 'report' }, 'handover-state')).state,
+    reconnect: async (previous) => {
+      const { frontEnd: next } = await ask({ kind: 'reconnect', previous }, 'reconnected');
       closeSync(current);
       current = next;
       return next;

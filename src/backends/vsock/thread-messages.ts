@@ -28,10 +28,10 @@ export type ToWorker =
   /** requests the state for another device */
   | { readonly kind: 'report' }
   /**
-   * requests a further connection: QEMU creates the device again, for a guest whose driver stays. `past` is the state of the
+   * requests a further connection: QEMU creates the device again, for a guest whose driver stays. `previous` is the state of the
    * guest's previous device
    */
-  | { readonly kind: 'renew'; readonly past: HandoverState | undefined };
+  | { readonly kind: 'reconnect'; readonly previous: HandoverState | undefined };
 
 /** A message to the main thread. */
 export type FromWorker =
@@ -42,7 +42,7 @@ export type FromWorker =
       readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
       readonly message: string;
     }
-  | { readonly kind: 'past'; readonly past: HandoverState }
+  | { readonly kind: 'handover-state'; readonly state: HandoverState }
   /** `frontEnd` is QEMU's end of the further connection */
-  | { readonly kind: 'renewed'; readonly frontEnd: number }
+  | { readonly kind: 'reconnected'; readonly frontEnd: number }
   | { readonly kind: 'failed'; readonly message: string };

@@ -61,10 +61,10 @@ function obey(message: ToWorker, { loop, device, sessions }: Parts): void {
     case 'stop':
       return loop.stop();
     case 'report':
-      return post({ kind: 'past', past: device.past });
-    case 'renew':
-      if (message.past !== undefined) device.follow(message.past);
-      return post({ kind: 'renewed', frontEnd: sessions.renew() });
+      return post({ kind: 'handover-state', state: device.handoverState });
+    case 'reconnect':
+      if (message.previous !== undefined) device.follow(message.previous);
+      return post({ kind: 'reconnected', frontEnd: sessions.renew() });
   }
 }
 

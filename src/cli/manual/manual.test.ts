@@ -77,7 +77,7 @@ const CHECKERS: readonly (readonly [string, readonly string[], RegExp])[] = [
 
 for (const [program, args, files] of CHECKERS) {
   const skip = findProgram(program) === undefined ? `${program} is not installed` : false;
-  test(`${program} has nothing to say against them`, { skip }, () => {
+  test(`${program} reports no problem in the generated files`, { skip }, () => {
     const paths = [...manualFiles().keys()].filter((path) => files.test(path));
     assert.ok(paths.length > 0);
     for (const path of paths) {

@@ -33,7 +33,7 @@ interface Configured {
 }
 
 /** Returns the PCI slot that a device's configuration asks for; undefined for a device that is not on the bus. */
-export function askedSlot({ device, config }: Configured): number | undefined {
+export function configuredSlot({ device, config }: Configured): number | undefined {
   const slot = config === true || !device.takesSlot ? undefined : config['pci_device_id'];
   return typeof slot === 'number' ? slot : undefined;
 }

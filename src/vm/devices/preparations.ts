@@ -23,10 +23,10 @@ export interface Preparations {
   readonly images: () => ReadonlyMap<string, SavedImage>;
   /** Returns the host's counters of devices, by id; devices without counters are absent. */
   readonly counters: () => VmCounters;
-  /** Returns the state of a vsock device's streams; see `Sockets`. */
-  readonly past: (id: string) => Promise<HandoverState | undefined>;
-  /** Replaces the facts of a vsock device; see `Sockets`. */
-  readonly renew: (id: string, past: HandoverState | undefined) => Promise<void>;
+  /** Returns the state of a vsock device's streams; see `VsockHost`. */
+  readonly handoverState: (id: string) => Promise<HandoverState | undefined>;
+  /** Connects a vsock device again and replaces its facts; see `VsockHost`. */
+  readonly reconnect: (id: string, previous: HandoverState | undefined) => Promise<void>;
   /** Releases the resources of one device. */
   readonly release: (id: string) => Promise<void>;
   /** Releases all resources, the newest first. */
@@ -60,10 +60,10 @@ export function createPreparations(): Preparations {
           counters === undefined ? [] : [[id, { ...counters() }]],
         ),
       ),
-    past: async (id) => prepared.get(id)?.sockets?.past(),
-    renew: async (id, past) => {
+    handoverState: async (id) => prepared.get(id)?.vsock?.handoverState(),
+    reconnect: async (id, previous) => {
       const one = prepared.get(id);
-      if (one?.sockets !== undefined) prepared.set(id, { ...one, facts: await one.sockets.renew(past) });
+      if (one?.vsock !== undefined) prepared.set(id, { ...one, facts: await one.vsock.reconnect(previous) });
     },
     release,
     releaseAll: async () => {

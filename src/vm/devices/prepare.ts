@@ -15,17 +15,17 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   /** Reads the numbers of bytes and packets since the preparation, under the names of vm.counters. */
   readonly counters?: () => Readonly<Record<string, number>>;
   /** streams of a vsock device, which QEMU does not see */
-  readonly sockets?: Sockets<H>;
+  readonly vsock?: VsockHost<H>;
   /** Releases the host resources; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
 }
 
 /** Streams of a vsock device on the host, which continue when QEMU's device is replaced. */
-export interface Sockets<H = unknown> {
+export interface VsockHost<H = unknown> {
   /** Returns the state that the device of another machine needs to continue for this guest. */
-  readonly past: () => Promise<HandoverState>;
-  /** Returns the facts with which QEMU makes the device again for the same driver; `past` is the state of the driver's former device. */
-  readonly renew: (past: HandoverState | undefined) => Promise<H>;
+  readonly handoverState: () => Promise<HandoverState>;
+  /** Returns the facts with which QEMU makes the device again, while the driver stays loaded. `previous`: state of the driver's former device. */
+  readonly reconnect: (previous: HandoverState | undefined) => Promise<H>;
 }
 
 /** Input of a preparation beside the device's own configuration. */

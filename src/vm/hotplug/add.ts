@@ -7,7 +7,7 @@ import { withDevice } from '../../config/merge.ts';
 import { validateVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { addPlacement, bdfOf, completedPart, type Placement } from '../../plan/placement.ts';
+import { addPlacement, bdfOf, withDeviceId, type Placement } from '../../plan/placement.ts';
 import { needsSharedMemory, type Step } from '../../devices/common/step.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
@@ -69,7 +69,7 @@ export async function addDevice(
   machine.layout = layout;
   await readHostPorts(machine, placement);
   watchBursts(machine, placement);
-  const completed = completedPart(placement, machine.preparations.completed(placement));
+  const completed = withDeviceId(placement, machine.preparations.completed(placement));
   // not `grown`: the guest may have released other devices meanwhile
   vm.config = withDevice(vm.config, device, completed);
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };

@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
-import { askedSlot } from '../../devices/common/pci.ts';
+import { configuredSlot } from '../../devices/common/pci.ts';
 import { hasFreeSlot, type Placement } from '../../plan/placement.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
@@ -85,7 +85,7 @@ async function needOf(
   if (placement.id === id) return 'id';
   if (!device.many && placement.device === device) return 'resource';
   if (await holdsResource(placement, added)) return 'resource';
-  const asked = askedSlot(added);
+  const asked = configuredSlot(added);
   const needsSlot = asked === undefined ? !hasFreeSlot(layout) : placement.slot === asked;
   return device.takesSlot && placement.slot !== undefined && needsSlot ? 'slot' : undefined;
 }
@@ -126,7 +126,7 @@ function heldBy({ placement, need }: Holder, added: NewDevice): ApiError {
     case 'resource':
       return new ApiError('failed', `${name}: is in use by another device: ${why}`);
     case 'slot':
-      return new ApiError('failed', `${name}: ${slotRefusal(askedSlot(added))}: ${why}`);
+      return new ApiError('failed', `${name}: ${slotRefusal(configuredSlot(added))}: ${why}`);
   }
 }
 

@@ -43,7 +43,7 @@ export interface BootRequest {
 
 /**
  * Boots a machine: the vCPUs run when this returns, unless they are to wait.
- * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` end it.
+ * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` abort it.
  */
 export async function bootMachine(request: BootRequest): Promise<Live> {
   const { config, rawImages, signals, emit, startsPaused = false, previous } = request;

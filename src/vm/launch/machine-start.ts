@@ -19,7 +19,7 @@ export interface MachineStart extends AsyncDisposable {
   readonly hold: <T extends Disposable | AsyncDisposable>(resource: T) => T;
   /** Releases a resource where the start fails. */
   readonly own: <T extends Disposable | AsyncDisposable>(resource: T) => T;
-  /** Ends QEMU where the start fails or is killed. */
+  /** Stops QEMU if the start fails or is aborted. */
   readonly ownQemu: (qemu: Pick<Qemu, 'quit'>) => void;
   /** @throws ApiError where the VM is to be shut down: a start that waited for long must not continue */
   readonly checkWanted: () => void;
@@ -27,7 +27,7 @@ export interface MachineStart extends AsyncDisposable {
   readonly complete: (live: Live) => Live;
 }
 
-/** Begins a start; `signals` end it. */
+/** Begins a start; `signals` abort it. */
 export function beginStart(signals: ShutdownSignals): MachineStart {
   const held = createCleanupStack();
   const owned = createCleanupStack();
@@ -46,7 +46,7 @@ export function beginStart(signals: ShutdownSignals): MachineStart {
     own: owned.use,
     ownQemu: (qemu) => {
       owned.use({ [Symbol.asyncDispose]: () => qemu.quit() });
-      // a failure to end QEMU is reported where the start is disposed of
+      // a QEMU that cannot be killed is reported when the start is disposed of
       const stopListening = onAbort(signals.kill, () => {
         qemu.quit().catch(() => undefined);
       });

@@ -49,15 +49,15 @@ export async function startMachine(
 
 function launchQemu({ signals }: MachineStart, { plan, layout, ram }: PlannedMachine): Promise<Qemu> {
   return startQemu(plan, signals).catch((error: unknown) => {
-    const zones = zonesMeant(error, ram.regions);
+    const zones = zonesOfError(error, ram.regions);
     if (zones.length > 0)
       throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`, { cause: error });
     throw qemuFailure(error, layout.placements, 'QEMU could not be started');
   });
 }
 
-/** Returns the memory zones that QEMU's error is about. Where it lacks pages and names no object, those with huge pages are meant. */
-function zonesMeant(error: unknown, regions: readonly RamRegion[]): readonly string[] {
+/** Returns the memory zones of QEMU's error: those of the object that it names, or those with huge pages if QEMU lacks RAM. */
+function zonesOfError(error: unknown, regions: readonly RamRegion[]): readonly string[] {
   if (!(error instanceof QemuError)) return [];
   const { part, message } = error;
   const lacksPages = part === undefined && message.includes('guest RAM');

@@ -25,7 +25,7 @@ const log = createLog('move');
 
 /**
  * Waits for another VMM that sends its VM, and returns the VM, Paused. Rejects with ApiError, whose reason the sender receives as well,
- * and releases all that it has made; `signals` end it.
+ * and releases all that it has made; `signals` abort it.
  */
 export async function receiveVm(url: string, signals: ShutdownSignals, emit: OnVmEvent): Promise<Vm> {
   const address = addressOf(url);
@@ -56,8 +56,8 @@ async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmE
   const host = await prepareHost(start, { config, placements, rawImages, firmware, images });
 
   const { acpiPatch } = description;
-  const like = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);
-  const planned = withoutUnloadedDevices(like);
+  const restored = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);
+  const planned = withoutUnloadedDevices(restored);
 
   const machine = await startMachine(start, planned, consoles);
 

@@ -3,7 +3,7 @@ import { dialectOf } from '../../config/dialect.ts';
 import { answeredConfig } from '../../config/answered-config.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { withDevice } from '../../config/merge.ts';
-import { completedPart, type Placement } from '../../plan/placement.ts';
+import { withDeviceId, type Placement } from '../../plan/placement.ts';
 import { plannedMemory } from '../../devices/memory/zones.ts';
 import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from '../devices/net/host-ports.ts';
@@ -74,7 +74,7 @@ function shownConfig(
   detaching: readonly Placement[],
 ): VmConfig {
   const whole = detaching.reduce(
-    (so, one) => withDevice(so, one.device, completedPart(one, machine.preparations.completed(one))),
+    (so, one) => withDevice(so, one.device, withDeviceId(one, machine.preparations.completed(one))),
     config,
   );
   return withHostPorts(consoles.complete(whole), machine.hostPorts);

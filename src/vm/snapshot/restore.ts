@@ -71,9 +71,9 @@ async function restoreMachine(
   const host = await prepareHost(start, { config, placements, rawImages, firmware, images });
 
   const { acpiPatch } = description;
-  const like = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);
-  const memory = chooseMemorySource(like, snapshot, files);
-  const planned = withoutUnloadedDevices(withMemorySource(like, memory, files));
+  const restored = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);
+  const memory = chooseMemorySource(restored, snapshot, files);
+  const planned = withoutUnloadedDevices(withMemorySource(restored, memory, files));
 
   const machine = await startMachine(start, planned, consoles);
 

@@ -8,12 +8,14 @@ const log = createLog('vsock');
 
 export const prepareVsock = prepares(vsock, async ({ cid, socket, iommu }, { id }) => {
   if (iommu) log.warn(`vsock ${id}: iommu: its back-end translates nothing, it stays outside of the vIOMMU`);
-  const { frontEnd, past, renew, stop } = await startVsock({ cid, socket }).catch((error: unknown) => {
-    throw new Error(`${socket}: ${reasonOf(error)}`, { cause: error });
-  });
+  const { frontEnd, handoverState, reconnect, stop } = await startVsock({ cid, socket }).catch(
+    (error: unknown) => {
+      throw new Error(`${socket}: ${reasonOf(error)}`, { cause: error });
+    },
+  );
   return {
     facts: { frontEnd },
-    sockets: { past, renew: async (before) => ({ frontEnd: await renew(before) }) },
+    vsock: { handoverState, reconnect: async (previous) => ({ frontEnd: await reconnect(previous) }) },
     release: stop,
   };
 });

@@ -32,7 +32,7 @@ export const SavedVsock = v.object({
   id: v.string(),
   /** address of the guest at the time of the snapshot */
   cid: whole(),
-  /** see `Past` in `backends/vsock/messages.ts` */
+  /** see `HandoverState` in `backends/vsock/thread-messages.ts` */
   past: v.object({
     streams: few(v.object({ guestPort: Doubleword, hostPort: Doubleword }), 65_536),
     nextHostPort: Doubleword,

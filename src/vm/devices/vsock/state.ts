@@ -45,9 +45,9 @@ async function saveOne(
   { id, slot = 0, config }: Placement,
 ): Promise<SavedVsock> {
   const { cid } = decode(VsockConfig, config);
-  const past = await preparations.past(id);
-  if (past === undefined) throw new Error(`vsock ${id}: has no back-end`);
-  const { streams, nextHostPort } = past;
+  const handover = await preparations.handoverState(id);
+  if (handover === undefined) throw new Error(`vsock ${id}: has no back-end`);
+  const { streams, nextHostPort } = handover;
   const state = await readFunction(await guestBus(qemu.qmp), slot);
   return { id, cid, past: { streams: [...streams], nextHostPort }, state };
 }
@@ -81,7 +81,7 @@ async function hideDevice(machine: Machine, { id, slot = 0 }: Placement): Promis
   const { qmp } = machine.qemu;
   machine.hidden.add(qemuId(id));
   // first, because the streams must survive the close of the old connection
-  await machine.preparations.renew(id, undefined);
+  await machine.preparations.reconnect(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
   await removeSteps(qmp, backendsOf(machine.deviceSteps.get(id) ?? []));
 }
@@ -89,7 +89,7 @@ async function hideDevice(machine: Machine, { id, slot = 0 }: Placement): Promis
 /** Makes the saved vsock device in a machine that has its RAM and QEMU's state and has not run. Its streams are closed. */
 async function restoreVsocks(machine: Machine, saved: readonly SavedVsock[]): Promise<void> {
   for (const one of saved) {
-    await machine.preparations.renew(one.id, one.past);
+    await machine.preparations.reconnect(one.id, one.past);
     await makeAgain(machine, one);
     const placement = vsocksOf(machine).find(({ id }) => id === one.id);
     const cid = placement === undefined ? one.cid : decode(VsockConfig, placement.config).cid;

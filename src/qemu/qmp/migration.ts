@@ -130,7 +130,7 @@ function watchSending(qemu: Qemu, fail: (error: QemuError) => void): () => void 
   const readProgress = async (): Promise<string> => JSON.stringify(await migrationStatus(qemu));
   return watchProgress(readProgress, ANSWER_DEADLINE, () => {
     void qemu.qmp.execute('migrate_cancel').catch(() => undefined);
-    fail(new QemuError(`nothing was sent for ${shortestSeconds(ANSWER_DEADLINE)} s: the other side hangs`));
+    fail(new QemuError(`nothing was sent for ${shortestSeconds(ANSWER_DEADLINE)} s: the receiver hangs`));
   });
 }
 

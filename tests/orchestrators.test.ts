@@ -92,7 +92,7 @@ test('libvirt', async (t) => {
   await t.test('QEMU is in the cgroup to which the client has moved the VMM', () => {
     assert.equal(cgroupOf(qemuOf(vmm.pid)), cgroupOf(vmm.pid));
   });
-  await t.test('virsh save: vm.pause and vm.snapshot', async () => {
+  await t.test('`virsh save`: vm.pause and vm.snapshot', async () => {
     await done('vm.pause');
     const saved = join(folder, 'saved');
     mkdirSync(saved);

@@ -82,7 +82,7 @@ export function emitRestoring(
   if (dialectOf(config).tellsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
 }
 
-/** Returns the event of a device that the guest has released. */
+/** Returns the event `device-removed` of a device that the guest has released. */
 export function deviceRemoved({ id, slot }: Placement): VmEvent {
   return { source: 'vm', event: 'device-removed', properties: { id, bdf: bdfOf(slot ?? 0) } };
 }

@@ -24,8 +24,8 @@ import { Vm } from './vm.ts';
 import type { VmmState } from './vmm-state.ts';
 
 /*
- * Operations that make a VM or give it another machine. Each new machine is watched until QEMU exits: `watch` ties its events to the
- * VM, as further operations in the queue.
+ * Operations that make a VM or replace its machine. Each new machine is watched until QEMU exits: `watch` queues operations for its
+ * events.
  */
 
 const log = createLog('vm');

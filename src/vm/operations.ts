@@ -41,16 +41,16 @@ export function runOnVm<T>(
 
 /**
  * Returns the VM for a route.
- * @throws ApiError where there is none, or the route is not legal in its state
+ * @throws ApiError if there is none, or the route is not legal in its state
  */
 export function vmFor({ vm }: VmmState, route: RouteName): Vm {
   checkRoute(route, vm);
-  // no route that gets here is legal without a VM
+  // unreachable: no route of these operations is legal without a VM
   if (vm === undefined) throw new ApiError('no-vm', 'The VM is not created');
   return vm;
 }
 
-/** Checks a route that makes a VM. @throws ApiError where there is one already */
+/** Checks a route that makes a VM. @throws ApiError if there is a VM already */
 export function checkNoVm(
   { vm }: VmmState,
   route: 'vm.create' | 'vm.restore' | 'vm.receive-migration',
@@ -63,7 +63,7 @@ function checkRoute(route: RouteName, vm: Vm | undefined): void {
   checkPhase(route, vm?.state ?? 'none', dialectOfVm(vm));
 }
 
-/** Emits the first event, runs `act`, and emits the second event where it succeeds. */
+/** Emits the first event, runs `act`, and emits the second event if `act` succeeds. */
 export async function betweenEvents<T>(
   { emit }: VmmState,
   [before, after]: readonly [LifecycleEvent, LifecycleEvent],

@@ -32,7 +32,7 @@ export async function rebootVm(
   { consoles, machine }: Live,
   { signals, emit, startsPaused }: PowerOptions & { readonly startsPaused: boolean },
 ): Promise<Machine> {
-  // first: the exit of the old machine is expected and has no consequences
+  // first, so that the exit of the old machine has no consequences
   vm.live = undefined;
   try {
     await machine.end();
@@ -72,7 +72,7 @@ export async function pauseVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(lifecycleEvent('paused'));
 }
 
-/** Starts the vCPUs where they stopped. Rejects with ApiError, naming a disk that another VM has since opened for writing. */
+/** Starts the stopped vCPUs. Rejects with ApiError, e.g. naming a disk that another VM has opened for writing meanwhile. */
 export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(lifecycleEvent('resuming'));
   if (vm.live !== undefined) await startVcpus(vm.live.machine);
@@ -114,7 +114,7 @@ export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   }
 }
 
-/** Runs `act` on the machine of a booted VM. Where QEMU exits meanwhile, the error says so. */
+/** Runs `act` on the machine of a booted VM. If QEMU exits meanwhile, the error has the reason of the exit. */
 export async function withMachine<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
   if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
   return withExitReason(live.machine.qemu, () => act(live));

@@ -43,7 +43,7 @@ export type StateTransition = Exclude<Transition, 'delete'>;
 
 /**
  * Returns the phase that a transition leads to.
- * @throws Error where the table has no such transition from `phase`
+ * @throws Error if the table has no such transition from `phase`
  */
 export function phaseAfter(transition: Transition, phase: Phase): Phase {
   const targets: Readonly<Partial<Record<Phase, Phase>>> = TRANSITIONS[transition];

@@ -26,7 +26,7 @@ import { phaseAfter, stateAfter, type StateTransition } from './transitions.ts';
  * (`operation-queue.ts`), and the events of a debugger, change a VM.
  */
 
-/** QEMU of a VM, and the host's ends of its consoles, which stay open when a reboot replaces the machine. */
+/** Machine of a VM, and the host ends of its consoles, which stay open when a reboot replaces the machine. */
 export interface Live {
   readonly consoles: Consoles;
   readonly machine: Machine;
@@ -34,10 +34,10 @@ export interface Live {
 
 /** A VM from vm.create, vm.restore or vm.receive-migration until vm.delete. */
 export class Vm {
-  /** the next boot starts from it: it follows hot-plug and resizes, and keeps ids, MAC addresses and formats that boots found */
+  /** input of the next boot: hot-plug and resizes change it, and it keeps ids, MAC addresses and formats that boots chose */
   config: VmConfig;
   live: Live | undefined;
-  /** images that were attached as raw, by their identity: their format stays raw, whatever the guest writes into them */
+  /** images that were attached as raw, by identity: their format stays raw, whatever the guest writes into them */
   readonly rawImages: Set<string>;
   #state: VmState;
 
@@ -67,18 +67,18 @@ export class Vm {
     return this.#state;
   }
 
-  /** Moves to the state that `transitions.ts` has. @throws Error where it has none */
+  /** Changes to the state that `transitions.ts` has. @throws Error if it has none */
   change(transition: StateTransition): void {
     this.#state = stateAfter(transition, this.#state);
   }
 
-  /** Checks that the VM may be deleted. @throws Error where it may not */
+  /** Checks that the VM may be deleted. @throws Error if it must not */
   checkDelete(): void {
     phaseAfter('delete', this.#state);
   }
 }
 
-/** Returns the dialect of the VM, undefined where there is no VM. */
+/** Returns the dialect of the VM; undefined if there is no VM. */
 export function dialectOfVm(vm: Vm | undefined): Dialect | undefined {
   return vm === undefined ? undefined : dialectOf(vm.config);
 }

@@ -11,7 +11,7 @@ import { logAccelerator } from './log-accelerator.ts';
 import type { MachineStart } from './machine-start.ts';
 
 /**
- * Starts the guest of a machine that has not run. Its vCPUs stay stopped where it `startsPaused` or a debugger is to start them.
+ * Starts the vCPUs of a machine that has not run. They stay stopped if the machine `startsPaused` or a debugger is to start them.
  * Rejects with ApiError `failed`.
  */
 export async function startGuest(machine: Machine, startsPaused: boolean): Promise<void> {

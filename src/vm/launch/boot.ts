@@ -13,7 +13,7 @@ import { prepareHost } from './prepare-host.ts';
 import { startMachine } from './start-machine.ts';
 
 /*
- * Launch: a machine starts in one direction, by plain calls. Three recipes use the same steps:
+ * Launch: the start of a machine, as a sequence of plain calls. Three recipes use the same steps:
  *
  *   step              file                                      boot    snapshot/restore.ts    migration/receive.ts
  *   own resources     machine-start.ts                           x              x                      x
@@ -24,8 +24,8 @@ import { startMachine } from './start-machine.ts';
  *   load the state    load-snapshot.ts, qemu/qmp/migration.ts                   x                      x
  *   activate          activate.ts                                x              x                      x
  *
- * Invariants: until `complete`, a `MachineStart` owns everything that the start has made and releases it where the start fails. The plan
- * is made once; the steps of each device and the layout of RAM stay with the machine. Nothing here changes the VM.
+ * Invariants: until `complete`, a `MachineStart` owns all resources of the start and releases them if the start fails. The plan
+ * is made once; the steps of each device and the layout of RAM stay with the machine. No function here changes the VM.
  */
 
 /** A boot or a reboot. */
@@ -35,9 +35,9 @@ export interface BootRequest {
   readonly rawImages: Set<string>;
   readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
-  /** the vCPUs wait before their first instruction */
+  /** the vCPUs stay stopped before their first instruction */
   readonly startsPaused?: boolean;
-  /** consoles and ports of forwards of the machine that this one replaces */
+  /** consoles and host ports of the machine that this one replaces */
   readonly previous?: { readonly consoles: Consoles; readonly hostPorts: HostPorts };
 }
 

@@ -44,7 +44,7 @@ test('a killed start ends QEMU at once and cannot be completed', async () => {
   const start = await makeAll(parts);
   parts.kill.abort();
   assert.deepEqual(parts.released, ['QEMU']);
-  assert.throws(() => start.checkWanted(), { code: 'failed' });
+  assert.throws(() => start.checkNotAborted(), { code: 'failed' });
   assert.throws(() => start.complete(LIVE), { code: 'failed' });
 });
 

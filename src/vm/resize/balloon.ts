@@ -7,7 +7,7 @@ import { PAGE_BYTES } from '../../util/page.ts';
 
 /** Page of a balloon, in `bytes`. */
 
-/** Checks the size of the balloon. @throws ApiError `invalid-config` where the VM has none, or naming the bound */
+/** Checks the size of the balloon. @throws ApiError `invalid-config`: the VM has no balloon, or the size exceeds the named bound */
 export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): void {
   const most = bootMemory(config.memory) - PAGE_BYTES;
   if (config.balloon === undefined)

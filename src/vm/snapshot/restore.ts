@@ -24,8 +24,8 @@ import { startMachine } from '../launch/start-machine.ts';
 const log = createLog('restore');
 
 /**
- * Returns the VM of a snapshot, Paused. Rejects with ApiError, naming what is wrong with the snapshot or the device that could not be
- * made, and releases all that it has made.
+ * Restores the VM of a snapshot, Paused. Rejects with ApiError, naming the invalid part of the snapshot or the device that cannot be
+ * made, and releases all its resources.
  */
 export async function restoreVm(
   request: RestoreConfig,

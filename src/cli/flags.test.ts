@@ -55,7 +55,7 @@ test('a usage error is one line that names the argument', () => {
   }
 });
 
-test('a word that is no flag is answered with the flag that is meant', () => {
+test('an unknown flag is reported with the flag that was probably intended', () => {
   const hints: readonly (readonly [string[], string | undefined])[] = [
     [['--kernal', 'k'], 'did you mean --kernel?'],
     [['--drive', 'd'], 'did you mean --disk?'],

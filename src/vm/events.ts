@@ -79,7 +79,7 @@ export function emitRestoring(
   moment: 'before activated' | 'after activated',
 ): void {
   const isAfter = moment === 'after activated';
-  if (dialectOf(config).tellsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
+  if (dialectOf(config).emitsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
 }
 
 /** Returns the event `device-removed` of a device that the guest has released. */

@@ -13,7 +13,7 @@ test('a bucket’s rate is its size in refill_time, and its size goes through at
   assert.deepEqual(limitsOf({ bandwidth, ops: undefined }), [{ limits, burst: undefined }]);
 });
 
-test('below a second the engine’s smallest bucket is taken', () => {
+test('a bucket that refills in less than a second gets the smallest bucket of QEMU', () => {
   const ops = { size: 10, refill_time: 100, one_time_burst: undefined };
   const limits = { 'iops-total': 100, 'iops-total-max': 0 };
   assert.deepEqual(limitsOf({ bandwidth: undefined, ops }), [{ limits, burst: undefined }]);

@@ -57,6 +57,6 @@ test('pages come from the host’s node that is named, and only from there', () 
   assert.deepEqual([policy, nodes], ['bind', [3]]);
 });
 
-test('room that may never be used takes nothing from the host', () => {
+test('memory that may never be used reserves no memory of the host', () => {
   assert.equal(propsOf({}, true)['reserve'], false);
 });

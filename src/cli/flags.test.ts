@@ -31,7 +31,7 @@ test('values follow a flag or its equals sign, several values follow one flag or
   assert.deepEqual(flags.values('rng'), []);
 });
 
-test('a flag with a default may stand without its value, and an empty value is a value', () => {
+test('the value of a flag with a default may be left out, and an empty value is a value', () => {
   assert.deepEqual(parse('--rng').values('rng'), ['src=/dev/urandom']);
   assert.deepEqual(parse('--disk', '', '-v').values('disk'), ['']);
 });

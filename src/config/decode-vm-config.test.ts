@@ -194,7 +194,7 @@ test('an answer can be sent again and gives the same answer', () => {
   assert.equal(once.net?.[0]?.mac, '12:34:56:78:90:ab');
 });
 
-test('nothing of what is given gets lost', () => {
+test('every given member is kept', () => {
   const given = JSON.parse(
     JSON.stringify(WHOLE).replace('90:AB', '90:ab').replace('server', 'Server'),
   ) as object;
@@ -224,7 +224,7 @@ test('all unsupported members are refused at once, by name', () => {
   );
 });
 
-test('a member that asks for nothing is fine, though its capability is not there yet', () => {
+test('an unsupported member with its default is accepted', () => {
   decodeVmConfig({
     ...KERNEL,
     cpus: {
@@ -317,7 +317,7 @@ test('settings that contradict each other are refused with the reason', () => {
   ]);
 });
 
-test('a wrong shape is told in full, with the place of each fault', () => {
+test('all faults of a malformed configuration are reported, with their places', () => {
   const error = failure({ cpus: { boot_vcpus: 256 }, kernel: {}, disks: [{ readonly: 'yes' }], net: {} });
   assert.equal(error.kind, 'malformed');
   assert.deepEqual(error.problems, [

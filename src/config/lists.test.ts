@@ -171,7 +171,7 @@ for (const { struct, key, member = key, beside = '', same, wrong } of LISTS) {
   });
 }
 
-test('a word may follow a list, and a list that has no end is named', () => {
+test('a key may follow a list, and the error for an unclosed list names it', () => {
   const node = (text: string): unknown => parseWords(NumaConfig, text).json;
   assert.deepEqual(node('cpus=[0-1,3] ,memory_zones=[a,b],guest_numa_id=1'), {
     guest_numa_id: 1,

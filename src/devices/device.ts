@@ -10,7 +10,7 @@ import type { Step } from './common/step.ts';
  */
 
 /**
- * Input of a plan beside the device's own configuration. `H` are the host facts that `vm/devices/<kind>/prepare.ts` found or
+ * Input of a plan in addition to the device's configuration. `H` are the host facts that `vm/devices/<kind>/prepare.ts` found or
  * made, e.g. the format of a disk's image.
  */
 export interface PlanContext<H = unknown> {
@@ -109,7 +109,7 @@ export type AnyConfig = ConfigOf<Struct | undefined>;
 export interface AnswerDifference {
   /** members that the release always shows, with their values if a request has none */
   readonly always?: Readonly<Record<string, unknown>>;
-  /** members that the release does not know: absent from answers where they have these values */
+  /** members that the release does not have: absent from answers if they have these values */
   readonly never?: Readonly<Record<string, unknown>>;
 }
 

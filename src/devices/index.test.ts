@@ -95,7 +95,7 @@ const problems = (schema: Struct, json: unknown): readonly string[] => {
   return [];
 };
 
-test('each struct has the defaults of the reference, and takes its own answer again', () => {
+test('each struct has the documented defaults, and decodes its own answer', () => {
   for (const [schema, least, whole] of DEFAULTS) {
     assert.deepEqual(plain(decode(schema, least)), whole, schema.name);
     assert.deepEqual(plain(decode(schema, whole)), whole, schema.name);

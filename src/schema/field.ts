@@ -117,7 +117,7 @@ export interface Struct<F extends Fields = Fields> extends StructTraits {
 
 /** JSON that a client may send for a struct: members with a default may be left out. */
 export type InputOf<S extends Struct> = v.InferInput<S['schema']>;
-/** A checked struct: every default filled in, `undefined` where an optional member was not given. */
+/** A checked struct: every default filled in, `undefined` for an optional member that was not given. */
 export type ValueOf<S extends Struct> = v.InferOutput<S['schema']>;
 
 interface StructOptions<F extends Fields> extends Partial<StructTraits> {

@@ -62,7 +62,7 @@ test('white space around the text and around values is dropped, around keys it i
   assert.equal(fault(`${NEEDED}, open=on`), 'unknown option:  open');
 });
 
-test('an empty value counts as not given, and of a repeated key the last one wins', () => {
+test('an empty value counts as not given, and of a repeated key the last value applies', () => {
   assert.deepEqual(json(`${NEEDED},load=,open=,seats=`), LEAST);
   assert.deepEqual(json(`path=/a,path=/x,harbour=h`), LEAST);
 });

@@ -90,7 +90,7 @@ async function startVcpus(machine: Machine): Promise<void> {
   });
 }
 
-/** Presses the ACPI power button; the guest decides what follows. */
+/** Presses the ACPI power button; the guest decides how it reacts. */
 export async function pressPowerButton(vm: Vm): Promise<void> {
   await qmpOf(vm)?.execute('system_powerdown');
 }

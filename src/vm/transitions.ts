@@ -28,7 +28,7 @@ export const TRANSITIONS = {
   'send-migration': { Running: 'Paused' },
   /** vm.shutdown, a power-off by the guest, a crash of QEMU, a reboot that fails */
   shutdown: { Running: 'Shutdown', Paused: 'Shutdown' },
-  /** vm.delete, vmm.shutdown: QEMU exits first where it runs */
+  /** vm.delete, vmm.shutdown: a running QEMU exits first */
   delete: { Created: 'none', Running: 'none', Paused: 'none', Shutdown: 'none' },
   /** a debugger stops the vCPUs (QEMU's event STOP) */
   'debugger-stop': { Running: 'Paused' },

@@ -4,7 +4,7 @@ import { QUEUES, QUEUE_SIZE } from './limits.ts';
 
 /*
  * Rules of configurations: the types that all rules have, and the rules that several kinds of devices share. The rules of one kind
- * are in its rules.ts, those that join two kinds in config/. No rule reads the state of the host: vm.boot does that.
+ * are in its rules.ts, rules about two kinds in config/. No rule reads the state of the host: vm.boot does that.
  */
 
 /** A broken rule: the configuration decodes, but cannot be used. */

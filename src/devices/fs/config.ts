@@ -19,7 +19,7 @@ export const FS_TAG = { minLength: 1, maxLength: 36 } as const;
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);
 
-/** Size of the cache window where the configuration has none, in `bytes`; reported only. */
+/** Size of the cache window if the configuration has none, in `bytes`; reported only. */
 export const FS_CACHE_SIZE = 8 * 2 ** 30;
 
 /** A virtio-fs share, served by a vhost-user daemon. */

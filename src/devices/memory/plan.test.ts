@@ -52,7 +52,7 @@ test('huge pages of a size, or of the host’s', () => {
   });
 });
 
-test('pages come from the host’s node that is named, and only from there', () => {
+test('pages are bound to the configured NUMA node of the host', () => {
   const { policy, 'host-nodes': nodes } = propsOf({ host_numa_node: 3 });
   assert.deepEqual([policy, nodes], ['bind', [3]]);
 });

@@ -2,7 +2,7 @@ import { qemuUser } from './confinement.ts';
 
 /** Failure to start QEMU, or a part of the machine that QEMU refused; the message holds QEMU's reason. */
 export class QemuError extends Error {
-  /** id or node name of the part that QEMU refused; undefined: not known */
+  /** id or node name of the part that QEMU refused; undefined if unknown */
   readonly part: string | undefined;
 
   constructor(message: string, part?: string, options?: ErrorOptions) {

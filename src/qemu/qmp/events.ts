@@ -13,7 +13,7 @@ const EVENTS = {
   RESUME: v.object({}),
   /** `reason` is QEMU's ShutdownCause, e.g. `guest-reset`. */
   SHUTDOWN: v.object({ reason: v.string() }),
-  /** The guest has ejected a device; `device` is absent where it has no id. */
+  /** The guest has ejected a device; `device` is absent if it has no id. */
   DEVICE_DELETED: v.object({ device: v.optional(v.string()) }),
   /** The guest's answer to an ACPI notification (_OST, ACPI 6.5, 6.3.5). */
   ACPI_DEVICE_OST: v.object({

@@ -20,7 +20,7 @@ export interface ExitActions {
   readonly emit: OnVmEvent;
   /** Deletes the VM and ends the VMM; a `problem` makes its exit code 1. */
   readonly exit: (vm: Vm, problem: string | undefined) => Promise<void>;
-  /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `startsPaused`. */
+  /** Starts a new machine from the same configuration. Its vCPUs stay stopped before their first instruction if it `startsPaused`. */
   readonly restart: (vm: Vm, signals: ShutdownSignals, startsPaused: boolean) => Promise<void>;
 }
 

@@ -12,7 +12,7 @@ function detaching(missingFor: Readonly<Record<number, number | undefined>>) {
   return { detachingVcpus: new Map(entries) };
 }
 
-test('a vCPU that QEMU still has stays detaching, however long that takes', () => {
+test('a vCPU stays detaching as long as QEMU has it', () => {
   const machine = detaching({ 1: 5000 });
   dropRemovedVcpus(machine, () => true);
   assert.deepEqual([...machine.detachingVcpus], [[1, undefined]]);

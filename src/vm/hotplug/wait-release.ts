@@ -44,7 +44,7 @@ interface WaitOptions {
   readonly limitMs: number;
 }
 
-/** Waits while `isHeld` returns true, until the time limit, the abort of `waits` or QEMU's exit. Releases what the guest ejects. */
+/** Waits while `isHeld` returns true, until the time limit, the abort of `waits` or QEMU's exit. Releases ejected devices. */
 export async function waitWhile(
   machine: Machine,
   isHeld: () => boolean | Promise<boolean>,

@@ -59,7 +59,7 @@ export function parseDescription(value: unknown): MachineDescription {
   return fromSaved(parseSaved(SavedDescriptionSchema, value));
 }
 
-/** Returns the description that checked JSON holds. @throws DecodeError where it has no vCPUs or RAM */
+/** Returns the description in checked JSON. @throws DecodeError if it has no vCPUs or RAM */
 export function fromSaved(saved: SavedDescription): MachineDescription {
   const { engine, isInFirstSteps, shape, booted, ...same } = saved;
   return {

@@ -30,7 +30,7 @@ export async function countLatencies(qmp: Pick<Qmp, 'execute'>, placement: Place
   });
 }
 
-/** Shortest, longest and mean time of requests, in `microseconds`; 0 where there was none. */
+/** Shortest, longest and mean time of requests, in `microseconds`; 0 if there were none. */
 interface Latency {
   readonly min: number;
   readonly max: number;

@@ -59,7 +59,7 @@ export function createMetrics(version: string, currentVm: () => Vm | undefined):
   });
   const stalls = new Histogram({
     name: 'nephos_event_loop_stall_seconds',
-    help: 'How long the event loop was held up by one thing, looked at every 20 ms; without the time for which it had no processor',
+    help: 'Delays of the event loop by one task, sampled every 20 ms; without the time in which it had no processor',
     buckets: STALL_BUCKETS,
     registers,
   });

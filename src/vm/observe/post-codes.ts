@@ -18,7 +18,7 @@ interface PostCodeOptions {
  * Logs the codes that a guest writes to port 0x80, with the time since `began`, in the text of Cloud Hypervisor: programs that measure
  * boots read it. Lines above a rate limit are dropped.
  *
- * Linux writes zeros to the port as a delay between two accesses to an old device. A zero is logged only where no other zero is close.
+ * Linux writes zeros to the port as a delay between two accesses to an old device. A zero is logged only if no other zero is close.
  */
 export function logPostCodes(
   channel: Duplex,

@@ -33,7 +33,7 @@ export interface MemorySource {
   readonly overlays: readonly SavedOverlay[];
 }
 
-/** Facts beside the plan that decide between a mapping and a copy. */
+/** Facts, in addition to the plan, that decide between a mapping and a copy. */
 interface MappedFrom {
   readonly memory: MemoryConfig;
   /** the snapshot's file */

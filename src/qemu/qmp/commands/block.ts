@@ -30,7 +30,7 @@ const BlockStats = v.object({
 export type BlockStats = v.InferOutput<typeof BlockStats>;
 
 const BlockDeviceStats = v.object({
-  /** QOM path of the guest's device; absent where the node has none */
+  /** QOM path of the guest's device; absent if the node has none */
   qdev: v.optional(v.string()),
   stats: BlockStats,
 });

@@ -34,7 +34,7 @@ export function runOnVm<T>(
   return runOperation(vmm, async (signals) => {
     vmm.received.add(fds);
     log.info(route);
-    if (vmm.vm?.live !== undefined) await releaseEjected(vmm.vm.live.machine);
+    if (vmm.vm?.booted !== undefined) await releaseEjected(vmm.vm.booted.machine);
     return act(vmFor(vmm, route), signals);
   });
 }

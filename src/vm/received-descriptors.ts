@@ -33,7 +33,7 @@ export function createReceivedDescriptors(): ReceivedDescriptors {
 
 /** Returns the file descriptors of devices in the configuration, and of devices that the guest has not released. */
 function inUse(vm: Vm | undefined): ReadonlySet<number> {
-  const placed = vm?.live?.machine.layout.placements ?? [];
+  const placed = vm?.booted?.machine.layout.placements ?? [];
   const configured = vm === undefined ? [] : deviceItems(vm.config);
   return new Set([...placed, ...configured].flatMap(descriptorsOf));
 }

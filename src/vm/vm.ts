@@ -22,12 +22,12 @@ import { phaseAfter, stateAfter, type StateTransition } from './transitions.ts';
  *
  *      delete leads from every state to (none); reboot from Running and Paused to Running; boot of a VM with `gdb` to Paused.
  *
- * Invariants: `live` is defined while the VM is Running or Paused, except during a reboot; only an operation in the queue of the VMM
+ * Invariants: `booted` is defined while the VM is Running or Paused, except during a reboot; only an operation in the queue of the VMM
  * (`operation-queue.ts`), and the events of a debugger, change a VM.
  */
 
 /** Machine of a VM, and the host ends of its consoles, which stay open when a reboot replaces the machine. */
-export interface Live {
+export interface BootedMachine {
   readonly consoles: Consoles;
   readonly machine: Machine;
 }
@@ -36,14 +36,15 @@ export interface Live {
 export class Vm {
   /** input of the next boot: hot-plug and resizes change it, and it keeps ids, MAC addresses and formats that boots chose */
   config: VmConfig;
-  live: Live | undefined;
+  /** undefined unless the VM is Running or Paused */
+  booted: BootedMachine | undefined;
   /** images that were attached as raw, by identity: their format stays raw, whatever the guest writes into them */
   readonly rawImages: Set<string>;
   #state: VmState;
 
-  private constructor(created: Pick<Vm, 'config' | 'live' | 'rawImages' | 'state'>) {
+  private constructor(created: Pick<Vm, 'config' | 'booted' | 'rawImages' | 'state'>) {
     this.config = created.config;
-    this.live = created.live;
+    this.booted = created.booted;
     this.rawImages = created.rawImages;
     this.#state = created.state;
   }
@@ -52,7 +53,7 @@ export class Vm {
   static create(config: VmConfig): Vm {
     return new Vm({
       config: withAddresses(config),
-      live: undefined,
+      booted: undefined,
       rawImages: new Set(),
       state: stateAfter('create', 'none'),
     });

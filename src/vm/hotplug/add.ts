@@ -54,11 +54,11 @@ export async function addDevice(
 ): Promise<PciDeviceInfo | undefined> {
   const request: NewDevice = { device, config, id: givenId(config) };
   const grown = checkedConfig(vm.config, request);
-  if (vm.live === undefined) {
+  if (vm.booted === undefined) {
     vm.config = withAddresses(grown);
     return undefined;
   }
-  const { machine } = vm.live;
+  const { machine } = vm.booted;
   if (vm.config.iommu && config !== true && config['iommu'] === true) {
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }

@@ -12,9 +12,9 @@ const FIRST_RELEASE_MS = 2000;
  * The last time, the slot may have another device already, which the guest would eject. A paused guest takes no interrupt, so there is
  * no wait for it. There is only one wait for a guest that keeps a device or has no hot-plug.
  */
-export async function untilNoPendingRelease({ live, state }: Vm, waits: AbortSignal): Promise<void> {
-  if (live === undefined || state === 'Paused') return;
-  const { machine } = live;
+export async function untilNoPendingRelease({ booted, state }: Vm, waits: AbortSignal): Promise<void> {
+  if (booted === undefined || state === 'Paused') return;
+  const { machine } = booted;
   await waitWhile(machine, () => isBusy(machine), { waits, limitMs: RELEASE_MS });
 }
 

@@ -20,8 +20,8 @@ const ASK_AGAIN_MS = 1000;
  */
 export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSignals): Promise<void> {
   const id = name.startsWith(CARRIER) ? name.slice(CARRIER.length) : name;
-  if (vm.live === undefined) return removeFromConfig(vm, id);
-  const { machine } = vm.live;
+  if (vm.booted === undefined) return removeFromConfig(vm, id);
+  const { machine } = vm.booted;
   const placement = machine.layout.placements.find((one) => one.id === id);
   if (placement === undefined) throw unknownDevice(name);
   checkRemovable(placement);

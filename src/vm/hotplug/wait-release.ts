@@ -26,12 +26,12 @@ export interface NewDevice {
  * slot. Rejects with ApiError naming the device if the guest does not release it. There is no wait for a paused guest.
  */
 export async function untilReleased(
-  { live, state }: Vm,
+  { booted, state }: Vm,
   added: NewDevice,
   waits: AbortSignal,
 ): Promise<void> {
-  if (live === undefined) return;
-  const { machine } = live;
+  if (booted === undefined) return;
+  const { machine } = booted;
   const isHeld = async (): Promise<boolean> => (await holdersOf(machine, added)).length > 0;
   await waitWhile(machine, isHeld, { waits, limitMs: state === 'Paused' ? 0 : RELEASE_MS });
   const [holder] = await holdersOf(machine, added);

@@ -4,7 +4,7 @@ import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { openConsoles, type Consoles } from '../consoles.ts';
 import type { HostPorts } from '../devices/net/host-ports.ts';
 import { lifecycleEvent, type OnVmEvent } from '../events.ts';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 import { chooseAcpiPatch } from './acpi-patch.ts';
 import { completeStart, startGuest } from './activate.ts';
 import { beginStart } from './machine-start.ts';
@@ -45,7 +45,7 @@ export interface BootRequest {
  * Boots a machine: the vCPUs run when this returns, unless they are to wait.
  * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` abort it.
  */
-export async function bootMachine(request: BootRequest): Promise<Live> {
+export async function bootMachine(request: BootRequest): Promise<BootedMachine> {
   const { config, rawImages, signals, emit, startsPaused = false, previous } = request;
   await using start = beginStart(signals);
   const consoles = previous?.consoles ?? start.own(await openConsoles(config));

@@ -3,7 +3,7 @@ import type { Qemu } from '../../qemu/process/qemu.ts';
 import { createCleanupStack } from '../../util/cleanup-stack.ts';
 import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createPreparations, type Preparations } from '../devices/preparations.ts';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 
 /**
  * Owner of all resources of a start in progress. Its disposal closes the files that only the start needs. It releases all other
@@ -24,7 +24,7 @@ export interface MachineStart extends AsyncDisposable {
   /** @throws ApiError if the VM is to be shut down: a start that has waited must not continue then */
   readonly checkNotAborted: () => void;
   /** Returns the machine, which owns its resources from now on. @throws ApiError as `checkNotAborted` does */
-  readonly complete: (live: Live) => Live;
+  readonly complete: (booted: BootedMachine) => BootedMachine;
 }
 
 /** Begins a start; `signals` abort it. */
@@ -53,10 +53,10 @@ export function beginStart(signals: ShutdownSignals): MachineStart {
       held.use({ [Symbol.dispose]: stopListening });
     },
     checkNotAborted,
-    complete: (live) => {
+    complete: (booted) => {
       checkNotAborted();
       owned.disown();
-      return live;
+      return booted;
     },
     [Symbol.asyncDispose]: async () => {
       await held[Symbol.asyncDispose]();

@@ -15,8 +15,8 @@ const BLOCK_COUNTERS = {
 } as const;
 
 /** Returns the counters of all devices of a VM; an empty object if it has no machine. */
-export async function countersOfVm({ live }: Vm): Promise<VmCounters> {
-  return live === undefined ? {} : countersOf(live.machine);
+export async function countersOfVm({ booted }: Vm): Promise<VmCounters> {
+  return booted === undefined ? {} : countersOf(booted.machine);
 }
 
 /**

@@ -9,7 +9,7 @@ import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from '../devices/net/host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';
 import type { Machine } from '../machine.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 
 /*
  * Observation of a running machine; no function here changes it.
@@ -36,18 +36,18 @@ const ANSWERED = new WeakMap<Vm, Answered>();
  * one of its values changes, because clients poll.
  */
 export async function vmInfo(vm: Vm): Promise<VmInfo> {
-  const machine = vm.live?.machine;
+  const machine = vm.booted?.machine;
   const [known, balloon] =
     machine === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([machine.resources(), balloonOf(machine)]);
-  const { config, state, live } = vm;
-  const placements = live?.machine.layout.placements;
-  const detaching = live === undefined ? [] : detachingDevices(live.machine);
+  const { config, state, booted } = vm;
+  const placements = booted?.machine.layout.placements;
+  const detaching = booted === undefined ? [] : detachingDevices(booted.machine);
   const names = detaching.map(({ id }) => id).join();
-  const parts = [config, state, live, placements, names, machine?.hostPorts, known, balloon];
+  const parts = [config, state, booted, placements, names, machine?.hostPorts, known, balloon];
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: answeredConfig(live === undefined ? config : shownConfig(config, live, detaching)),
+    config: answeredConfig(booted === undefined ? config : shownConfig(config, booted, detaching)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -70,7 +70,7 @@ function detachingDevices({ detaching, layout }: Machine): Placement[] {
 /** Returns the configuration of a booted VM with PTYs, ports of the host and devices that the guest has not released. */
 function shownConfig(
   config: VmConfig,
-  { consoles, machine }: Live,
+  { consoles, machine }: BootedMachine,
   detaching: readonly Placement[],
 ): VmConfig {
   const whole = detaching.reduce(

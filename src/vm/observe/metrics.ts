@@ -130,7 +130,7 @@ async function readAll(vm: Vm | undefined): Promise<VmCounters> {
 
 function addProcesses(registry: Registry, gauge: AddGauge, currentVm: () => Vm | undefined): void {
   const usages = async () => {
-    const qemu = currentVm()?.live?.machine.qemu.pid;
+    const qemu = currentVm()?.booted?.machine.qemu.pid;
     return {
       vmm: await processUsage(process.pid),
       // the value of the label `process` is part of the metrics' interface

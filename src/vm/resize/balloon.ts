@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { bootMemory } from '../../devices/memory/zones.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 import { setBalloon } from '../observe/balloon.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
@@ -17,7 +17,11 @@ export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): v
 }
 
 /** Requests a size of the balloon. The guest's driver inflates or deflates it when it is loaded. */
-export async function resizeBalloon(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
+export async function resizeBalloon(
+  desired: number,
+  { config }: Vm,
+  { machine }: BootedMachine,
+): Promise<VmConfig> {
   await setBalloon(machine.qemu.qmp, desired);
   return {
     ...config,

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmResize } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { RELEASE_MS } from '../hotplug/wait-release.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 import { checkBalloon, resizeBalloon } from './balloon.ts';
 import { checkRam, resizeRam } from './ram.ts';
 import { resizeVcpus } from './vcpus.ts';
@@ -22,13 +22,13 @@ import { resizeVcpus } from './vcpus.ts';
 interface Part {
   readonly name: 'desired_vcpus' | 'desired_ram' | 'desired_balloon';
   /** @throws ApiError `invalid-config` naming the bound */
-  readonly check: (desired: number, vm: Vm, live: Live) => void;
+  readonly check: (desired: number, vm: Vm, booted: BootedMachine) => void;
   /** @returns the configuration with the new size */
   readonly resize: (desired: number, vm: Vm, on: Resizing) => Promise<VmConfig>;
 }
 
 /** A machine that is resized; `waits` aborts waits for its guest. */
-interface Resizing extends Live {
+interface Resizing extends BootedMachine {
   readonly waits: AbortSignal;
 }
 
@@ -43,16 +43,16 @@ const PARTS: readonly Part[] = [
  * Resizes a booted VM. Rejects with ApiError. If a check fails, nothing is changed. If QEMU refuses one part, the parts before it
  * stay changed and the error names them.
  */
-export async function resizeVm(vm: Vm, live: Resizing, request: VmResize): Promise<void> {
+export async function resizeVm(vm: Vm, booted: Resizing, request: VmResize): Promise<void> {
   const wanted = PARTS.flatMap((part) => {
     const desired = request[part.name];
     return desired === undefined ? [] : [{ part, desired }];
   });
-  for (const { part, desired } of wanted) part.check(desired, vm, live);
+  for (const { part, desired } of wanted) part.check(desired, vm, booted);
   const done: string[] = [];
   for (const { part, desired } of wanted) {
     try {
-      vm.config = await part.resize(desired, vm, live);
+      vm.config = await part.resize(desired, vm, booted);
     } catch (error) {
       throw partFailure(error, part.name, done);
     }

@@ -80,6 +80,6 @@ export function interruptOperations(vmm: VmmState): void {
   shortenPathDeadlines();
   vmm.queue.interrupt(() => {
     // the operation that stops the machine reports a QEMU that cannot be killed
-    vmm.vm?.live?.machine.qemu.quit().catch(() => undefined);
+    vmm.vm?.booted?.machine.qemu.quit().catch(() => undefined);
   });
 }

@@ -60,8 +60,17 @@ export class Vm {
   }
 
   /** Returns the VM of a machine that was restored from a snapshot or received by a live migration. */
-  static adopt(live: Live, transition: 'restore' | 'receive-migration', rawImages: Vm['rawImages']): Vm {
-    return new Vm({ config: live.machine.config, live, rawImages, state: stateAfter(transition, 'none') });
+  static adopt(
+    booted: BootedMachine,
+    transition: 'restore' | 'receive-migration',
+    rawImages: Vm['rawImages'],
+  ): Vm {
+    return new Vm({
+      config: booted.machine.config,
+      booted,
+      rawImages,
+      state: stateAfter(transition, 'none'),
+    });
   }
 
   get state(): VmState {

@@ -65,7 +65,7 @@ async function findQemuUser(text: string): Promise<QemuUser | undefined> {
   throw new ExitError(`--user ${text}: only root can start QEMU as another user`);
 }
 
-/** Runs the VMM until it exits. Releases all that it started, also after an error. */
+/** Runs the VMM until it exits. Releases all its resources, also after an error. */
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, eventMonitors, noShutdown } = options;
   using monitors = await openMonitors(eventMonitors);
@@ -198,7 +198,7 @@ async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest):
   // objects of a request are garbage once it is answered: a young generation that grows under load only uses memory, and
   // a small one is collected before further threads have started
   setFlagsFromString('--semi-space-growth-factor=1 --no-parallel-scavenge');
-  // node:http is loaded only where there is an API: it costs a command-line boot several milliseconds
+  // node:http is loaded only for an API socket: it costs a boot from the command line several milliseconds
   const { serve } = await import('./http/server.ts');
   const { documentEndpoints } = await import('./api/openapi.ts');
   const all = new Map([
@@ -260,7 +260,7 @@ async function exit(code: number): Promise<void> {
   await exitWith(code);
 }
 
-/** Ends the process, at once where the outputs cannot be flushed. */
+/** Ends the process, at once if the outputs cannot be flushed. */
 function exitOrAbort(code: number): void {
   exit(code).catch(() => process.exit(code));
 }

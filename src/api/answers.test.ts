@@ -31,7 +31,7 @@ test('each error has the list of messages as its body', () => {
   }
 });
 
-test('each endpoint says what a wrong verb is answered, and Allow with it', () => {
+test('each endpoint documents the answer to a wrong method, with Allow', () => {
   for (const [name, route] of routes) {
     const allow = responsesOf(name, route)['405']?.headers?.['Allow'];
     assert.deepEqual((allow as { schema: unknown }).schema, { type: 'string', enum: [route.method] }, name);

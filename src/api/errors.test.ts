@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { hiddenCause } from '../util/hidden-cause.ts';
 import { ApiError, errorChain } from './errors.ts';
 
-test('the reason of a cause is told once', () => {
+test('the reason of a cause is reported once', () => {
   const system = Object.assign(new Error("EINVAL: is a FIFO, open '/x'"), { code: 'EINVAL' });
   const inner = new Error('/x: is a FIFO', { cause: system });
   assert.deepEqual(errorChain(new ApiError('failed', 'serial _serial: /x: is a FIFO', { cause: inner })), [

@@ -37,7 +37,7 @@ const routesWith = (body: string): string[] =>
     .filter(([name, route]) => route.body === body && isPinnedRoute(name))
     .map(([name]) => name);
 
-test('every route is an endpoint, whether its capability is there or not', () => {
+test('every route is an endpoint, supported or not', () => {
   assert.deepEqual([...ENDPOINTS.keys()], Object.keys(ROUTES));
   assert.equal([...ENDPOINTS.keys()].filter(isPinnedRoute).length, 32);
 });
@@ -51,7 +51,7 @@ test('a handler is called with what the route decodes', async () => {
   });
 });
 
-test('every route has its handler, or says why not', async () => {
+test('every route has its handler, or the reason why not', async () => {
   const missing = Object.keys(ROUTES).filter((name) => !Object.hasOwn(HANDLERS, name));
   assert.deepEqual(missing.filter(isPinnedRoute), [
     'vm.add-user-device',
@@ -88,7 +88,7 @@ test('bodies are refused, ignored and required as in Cloud Hypervisor', () => {
   assert.equal(routesWith('required').length, 19);
 });
 
-test('vm.create tells what is wrong with the configuration, all of it', () => {
+test('vm.create reports all problems of the configuration', () => {
   const shape = failure(() => decode('vm.create', { cpus: { boot_vcpus: '1', max_vcpus: 1 } }));
   assert.equal(shape.code, 'bad-request');
   assert.deepEqual(errorChain(shape), [
@@ -143,7 +143,7 @@ test('each endpoint is refused where the VM is not in a state for it', () => {
   }
 });
 
-test('a refusal says what the VM is and what it should be', () => {
+test('a refusal names the state of the VM and the required states', () => {
   assert.equal(failure(() => checkPhase('vm.boot', 'none')).message, 'The VM is not created');
   assert.equal(
     failure(() => checkPhase('vm.pause', 'Created')).message,
@@ -155,7 +155,7 @@ test('a refusal says what the VM is and what it should be', () => {
   );
 });
 
-test('a wrong verb is 405, but where Cloud Hypervisor’s clients would meet the answer', () => {
+test('a wrong method is answered 405, unless clients of Cloud Hypervisor use it', () => {
   for (const [name, { route }] of ENDPOINTS) {
     for (const verb of ['POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'TRACE', 'get']) {
       assert.equal(route.notAllowed?.(verb), true, `${verb} ${name}`);
@@ -167,7 +167,7 @@ test('a wrong verb is 405, but where Cloud Hypervisor’s clients would meet the
   }
 });
 
-test('vm.resize takes a VM that is not booted where its dialect changes the configuration then', () => {
+test('vm.resize before boot changes the configuration, in dialects that support it', () => {
   const [contract, current] = [dialectOf({ payload: undefined }), dialectOf({ payload: {} })];
   for (const phase of ['Created', 'Shutdown'] as const) {
     for (const name of ['vm.resize', 'vm.resize-zone'] as const) {

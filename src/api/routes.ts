@@ -147,7 +147,7 @@ const FIRST = {
   }),
 } as const;
 
-/** Route among those that add devices, and its position there (`DeviceOrder.route`). */
+/** Position of `vm.remove-device` among the add requests (`DeviceOrder.route`). */
 const REMOVE_POSITION = 20;
 const REMOVE = {
   'vm.remove-device': change(VmRemoveDevice, 'The identifier of the device', {
@@ -160,7 +160,7 @@ const REMOVE = {
   }),
 } as const;
 
-/** Routes behind those of devices. */
+/** Routes after those of devices. */
 const LAST = {
   'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
     summary: 'Returns a VM snapshot.',
@@ -181,7 +181,7 @@ const LAST = {
     refusals: { Created: 'no-vm', Running: 'no-vm', Paused: 'no-vm', Shutdown: 'no-vm' },
   }),
   'vm.nmi': nmi(),
-  // the name under which some versions' documents have it
+  // name of the endpoint in the documents of some versions
   'vmm.nmi': nmi(),
   'vm.receive-migration': change(VmReceiveMigrationData, 'Destination of the migration', {
     summary: 'Receive a VM from another VMM',
@@ -213,7 +213,7 @@ type Routes = typeof FIRST & typeof REMOVE & AddRoutes & typeof LAST;
 
 /**
  * Every endpoint: the documented ones in the order of the contract's document, then those of current versions. Summaries,
- * operation ids and status texts are the document's, so that the served one equals it.
+ * operation ids and status texts are those of the contract's document, so that the served document equals it.
  */
 export const ROUTES = inOrder();
 

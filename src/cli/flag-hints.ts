@@ -2,7 +2,7 @@ import { didYouMean, nearest } from '../util/nearest.ts';
 import type { Flag } from './flag.ts';
 
 /** Flags of other virtual machine monitors, and the flag with the same meaning here. */
-const MEANT: Readonly<Record<string, string>> = {
+const FLAG_HINTS: Readonly<Record<string, string>> = {
   append: 'cmdline',
   args: 'cmdline',
   bios: 'firmware',
@@ -31,12 +31,12 @@ const MEANT: Readonly<Record<string, string>> = {
 };
 
 /** Returns `did you mean --cpus?` for an unknown flag; undefined if no flag is similar. */
-export function flagMeant(flags: readonly Flag[], word: string): string | undefined {
+export function suggestFlag(flags: readonly Flag[], word: string): string | undefined {
   const [typed = ''] = word.replace(/^-+/, '').split('=');
-  const name = Object.hasOwn(MEANT, typed) ? MEANT[typed] : undefined;
+  const name = Object.hasOwn(FLAG_HINTS, typed) ? FLAG_HINTS[typed] : undefined;
   const known = flags.map((flag) => flag.name);
-  const meant = name !== undefined && known.includes(name) ? name : nearest(typed, known);
-  return didYouMean(meant === undefined ? undefined : `--${meant}`);
+  const intended = name !== undefined && known.includes(name) ? name : nearest(typed, known);
+  return didYouMean(intended === undefined ? undefined : `--${intended}`);
 }
 
 /** Returns the start of a flag's syntax, `expected path=<path>,...`; undefined for a flag without syntax. */

@@ -31,7 +31,7 @@ test('values follow a flag or its equals sign, several values follow one flag or
   assert.deepEqual(flags.values('rng'), []);
 });
 
-test('a flag with a default may stand without its value, and an empty value is a value', () => {
+test('the value of a flag with a default may be left out, and an empty value is a value', () => {
   assert.deepEqual(parse('--rng').values('rng'), ['src=/dev/urandom']);
   assert.deepEqual(parse('--disk', '', '-v').values('disk'), ['']);
 });
@@ -55,7 +55,7 @@ test('a usage error is one line that names the argument', () => {
   }
 });
 
-test('a word that is no flag is answered with the flag that is meant', () => {
+test('an unknown flag is reported with the flag that was probably intended', () => {
   const hints: readonly (readonly [string[], string | undefined])[] = [
     [['--kernal', 'k'], 'did you mean --kernel?'],
     [['--drive', 'd'], 'did you mean --disk?'],

@@ -1,5 +1,5 @@
 import type { Flag } from './flag.ts';
-import { expectedValue, flagMeant } from './flag-hints.ts';
+import { expectedValue, suggestFlag } from './flag-hints.ts';
 
 /*
  * Command lines of both programs.
@@ -76,7 +76,7 @@ function readWord(flags: readonly Flag[], word: string, before: Flag | undefined
     const equals = word.indexOf('=');
     const name = word.slice(2, equals < 0 ? undefined : equals);
     const flag = flags.find((one) => one.name === name);
-    if (flag === undefined) throw unexpected(`--${name}`, flagMeant(flags, name));
+    if (flag === undefined) throw unexpected(`--${name}`, suggestFlag(flags, name));
     const given = equals < 0 ? undefined : word.slice(equals + 1);
     if (flag.takes === 'none' && given !== undefined) throw new UsageError(`${named(flag)} takes no value`);
     return [{ flag, given }];
@@ -88,7 +88,8 @@ function readWord(flags: readonly Flag[], word: string, before: Flag | undefined
     .map((letter) => {
       const flag = flags.find((one) => one.short === letter);
       // `-kernel` is a flag with one dash, not six letters
-      if (flag === undefined) throw unexpected(word.length > 2 ? word : `-${letter}`, flagMeant(flags, word));
+      if (flag === undefined)
+        throw unexpected(word.length > 2 ? word : `-${letter}`, suggestFlag(flags, word));
       return { flag, given: undefined };
     });
 }
@@ -110,7 +111,7 @@ function named(flag: Flag): string {
 
 /** Returns a hint for a word that belongs to no flag: a flag's name without dashes, or a superfluous value. */
 function strayHint(flags: readonly Flag[], word: string, before: Flag | undefined): string | undefined {
-  if (flags.some(({ name }) => name === word)) return flagMeant(flags, word);
+  if (flags.some(({ name }) => name === word)) return suggestFlag(flags, word);
   if (before === undefined || before.takes === 'many') return undefined;
   return `--${before.name} takes ${before.takes === 'none' ? 'no' : 'one'} value`;
 }

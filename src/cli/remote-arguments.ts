@@ -65,7 +65,7 @@ function checkFlags(
 ): void {
   const takes = ['api-socket', ...(command?.options ?? others), ...(command?.ignored ?? [])];
   const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
-  if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', optionMeant(flag.name, takes, command));
+  if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', suggestOption(flag.name, takes, command));
 }
 
 function checkSurplus(command: RemoteCommand | undefined, word: string | undefined): void {
@@ -74,13 +74,13 @@ function checkSurplus(command: RemoteCommand | undefined, word: string | undefin
 }
 
 /** Returns a hint with the intended option, else with the usage of the command. */
-function optionMeant(
+function suggestOption(
   name: string,
   takes: readonly string[],
   command: RemoteCommand | undefined,
 ): string | undefined {
-  const meant = nearest(name, [...takes, 'help', 'version']);
-  return didYouMean(meant === undefined ? undefined : `--${meant}`) ?? usageHint(command);
+  const intended = nearest(name, [...takes, 'help', 'version']);
+  return didYouMean(intended === undefined ? undefined : `--${intended}`) ?? usageHint(command);
 }
 
 function usageHint(command: RemoteCommand | undefined): string | undefined {
@@ -116,11 +116,11 @@ function textOf(option: string, value: unknown): string {
 }
 
 function unrecognized(name: string): UsageError {
-  return new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(commandMeant(name)));
+  return new UsageError(`The subcommand '${name}' wasn't recognized`, didYouMean(suggestCommand(name)));
 }
 
 /** Names of sub-commands in other programs, with the name here. */
-const COMMANDS_MEANT: Readonly<Record<string, string>> = {
+const COMMAND_HINTS: Readonly<Record<string, string>> = {
   status: 'info',
   show: 'info',
   start: 'boot',
@@ -137,12 +137,12 @@ const COMMANDS_MEANT: Readonly<Record<string, string>> = {
   migrate: 'send-migration',
 };
 
-function commandMeant(name: string): string | undefined {
+function suggestCommand(name: string): string | undefined {
   const typed = name.replaceAll('_', '-').replace(/^vmm?\./, '');
   const known = REMOTE_COMMANDS.map((command) => command.name);
-  const meant = nearest(typed, [...known, ...Object.keys(COMMANDS_MEANT)]) ?? '';
-  if (meant === '' || known.includes(meant)) return meant || undefined;
-  return COMMANDS_MEANT[meant];
+  const intended = nearest(typed, [...known, ...Object.keys(COMMAND_HINTS)]) ?? '';
+  if (intended === '' || known.includes(intended)) return intended || undefined;
+  return COMMAND_HINTS[intended];
 }
 
 function socketPathOf(values: readonly (string | boolean)[] = []): string {

@@ -7,7 +7,7 @@ import type { Device, HotAddCommand } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
 import type { Struct } from '../schema/field.ts';
 import { parseSize } from '../schema/size.ts';
-import { parseWords, WordError } from '../schema/option-string.ts';
+import { parseWords, OptionStringError } from '../schema/option-string.ts';
 import { reasonOf } from '../util/errno.ts';
 import { fullBody } from './full-body.ts';
 
@@ -79,7 +79,7 @@ export function migrationBody(struct: Struct, member: string, what: string): Mak
       for (const text of warnings) warn(text);
       return json;
     } catch (error) {
-      const hint = error instanceof WordError ? error.hint : undefined;
+      const hint = error instanceof OptionStringError ? error.hint : undefined;
       throw new CommandError(`Error parsing ${what} configuration: ${reasonOf(error)}`, hint, {
         cause: error,
       });

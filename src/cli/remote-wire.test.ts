@@ -295,7 +295,7 @@ for (const [argv, text] of [
   });
 }
 
-test('a server that is not there is told before what is wrong with the words', async () => {
+test('a missing server is reported before an error in the arguments', async () => {
   using dir = new TempDir();
   const { stderr } = await runRemote(
     ['--api-socket', join(dir.path, 'none'), 'add-disk', 'foo=1'],

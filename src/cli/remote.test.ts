@@ -137,7 +137,7 @@ test('create sends a file, or standard input, as it is', async () => {
   assert.deepEqual(calls, ['vm.create {"a":[1]}', 'vm.create {"b":2}', 'vm.create {"b":2}']);
 });
 
-test('create says what is wrong with its file', async () => {
+test('create reports the error of its file', async () => {
   using dir = new TempDir();
   const missing = join(dir.path, 'none');
   const line = `Error running command: Error reading ${missing}: No such file or directory (os error 2)\n`;
@@ -171,7 +171,7 @@ test(
   },
 );
 
-test('a server that is not there', async () => {
+test('a missing server and a refused connection are reported with their reasons', async () => {
   using dir = new TempDir();
   const path = join(dir.path, 'none.sock');
   const opening = 'Error running command: Error opening HTTP socket:';
@@ -351,7 +351,7 @@ for (const [argv, words] of IGNORED) {
   });
 }
 
-test('members without effect are told as by the daemon, also those of a restore in JSON', async () => {
+test('members without effect are reported as by the daemon, also those of a restore in JSON', async () => {
   for (const argv of [
     ['add-device', 'path=/x,pci_segment=1'],
     ['add-disk', 'path=/x,pci_segment=1'],

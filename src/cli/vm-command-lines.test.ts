@@ -434,7 +434,7 @@ test('a device on a segment of the virtual IOMMU must be behind it', () => {
   assert.ok(fs.includes('fs[0]: PCI segment 1 is behind the virtual IOMMU'), fs);
 });
 
-test('a restore is read from its words, and what has no effect is warned of', () => {
+test('a restore is read from its option string, with warnings of members without effect', () => {
   const url = 'source_url=file:///snapshot';
   const restore = (text: string) => readDaemonOptions(['--restore', text]).restore;
   assert.deepEqual(restore(url)?.request, {

@@ -12,7 +12,7 @@ type Differences = Readonly<Record<string, AnswerDifference>>;
 /** Differences of current releases, by the member that has the struct; `` is the configuration itself. */
 const CURRENT = differencesOfCurrent();
 
-/** Differences of the contract's release: it shows later members only where a request had them. */
+/** Differences of the contract's release: it shows later members only if a request had them. */
 const CONTRACT: Differences = {
   '': { never: membersWith(({ answered }) => answered?.notInContract) },
 };
@@ -25,17 +25,17 @@ export function answeredConfig(config: VmConfig): VmConfig {
   const isContract = dialectOf(config).name === 'contract';
   const given = inGivenForm(isContract ? withoutLater(config) : config);
   const shown = changed({ ...given, cpus: withPhysBits(given.cpus) }, '', isContract ? CONTRACT : CURRENT);
-  // what leaves here is JSON for clients
+  // the result is JSON for clients
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return shown as unknown as VmConfig;
 }
 
-/** Every vCPU has a bound of its addresses. */
+/** Returns the vCPUs with `max_phys_bits`, which answers always have. */
 function withPhysBits(cpus: VmConfig['cpus']): VmConfig['cpus'] {
   return { ...cpus, max_phys_bits: cpus.max_phys_bits ?? PHYS_BITS };
 }
 
-/** A configuration without what the contract does not know and what is not in the machine. */
+/** Returns the configuration without members beyond the contract that have no effect. */
 function withoutLater(config: VmConfig): VmConfig {
   const { debug_console: debug, ...rest } = config;
   const known = withoutIdle(VmConfig, debug?.mode === 'Off' ? rest : config);
@@ -44,7 +44,7 @@ function withoutLater(config: VmConfig): VmConfig {
   return known as VmConfig;
 }
 
-/** Leaves out the members that are not the contract's and never have an effect, e.g. `pci_segment`. */
+/** Returns a value without the members that are not the contract's and never have an effect, e.g. `pci_segment`. */
 function withoutIdle(schema: Struct, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((item) => withoutIdle(schema, item));
   if (!isObject(value)) return value;

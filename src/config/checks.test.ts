@@ -132,7 +132,7 @@ test('problems are reported in the order of the rules, not of the members', () =
   );
 });
 
-test('ids are there, free and not reserved', () => {
+test('ids must not be empty, taken or reserved', () => {
   expectProblems([
     ['generated ones, as answers show them', { disks: [diskCalled('_disk0'), diskCalled('_disk1')] }, []],
     ['none', { disks: [diskCalled('')] }, ['disks[0].id: must not be empty']],
@@ -151,7 +151,7 @@ test('ids are there, free and not reserved', () => {
   ]);
 });
 
-test('all problems are told, not only the first', () => {
+test('all problems are reported, not only the first', () => {
   const problems = check({ cpus: cpus(2, 1), memory: { size: 0 }, disks: [{}], cmdline: { args: '\n' } });
   assert.equal(problems.length, 4);
 });

@@ -35,7 +35,7 @@ import { checkSlots } from './slot-checks.ts';
 import { checkTerminal } from './terminal-checks.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** A rule that needs several devices, or what is no device. */
+/** A rule about several devices, or about members that are no devices. */
 type Rule = (config: VmConfig, report: Report) => void;
 
 /**
@@ -64,10 +64,10 @@ const RULES: readonly (Device | Rule)[] = [
 /** Problems after which the checks end: messages show fewer, and more of them would block the event loop. */
 const PROBLEMS_MAX = 5 * ITEMS_SHOWN;
 
-/** Ends the checks of a configuration. */
+/** Thrown to stop the checks of a configuration. */
 class TooManyProblems extends Error {}
 
-/** Returns the rules that a decoded configuration breaks. Reads nothing of the host. */
+/** Returns the rules that a decoded configuration breaks. Does not read the host. */
 export function checkVmConfig(config: VmConfig): Problem[] {
   const problems: Problem[] = [];
   const report: Report = (place, reason, kind = 'invalid') => {
@@ -107,7 +107,7 @@ function checkDevice(device: Device, config: VmConfig, machine: Omit<RuleContext
   );
 }
 
-/** Returns whether vhost-user back-ends can map the RAM, by the rule of the VM's dialect. */
+/** Returns true if vhost-user back-ends can map the RAM, by the rule of the VM's dialect. */
 function sharesRam(config: VmConfig): boolean {
   const { shared, hugepages, size, zones = [] } = config.memory;
   if (shared || !dialectOf(config).countsSharedPages) return shared;
@@ -117,7 +117,7 @@ function sharesRam(config: VmConfig): boolean {
 /** Largest configuration in `bytes` of JSON: vm.info shows all of it, and snapshots and migrations contain it. */
 const CONFIG_BYTES_MAX = 256 * 1024;
 
-/** Checks the size of the configuration: the bounds of one request do not limit what several vm.add-* add. */
+/** Checks the size of the configuration: the bounds of one request do not limit the sum of several vm.add-*. */
 function checkExtent(config: VmConfig, report: Report): void {
   const bytes = Buffer.byteLength(JSON.stringify(config));
   if (bytes > CONFIG_BYTES_MAX) {

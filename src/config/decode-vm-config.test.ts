@@ -37,7 +37,7 @@ const DEFAULTS = {
   watchdog: false,
 };
 
-test('a kernel is enough, and everything else gets the original’s default', () => {
+test('a configuration with only a kernel gets the defaults of Cloud Hypervisor', () => {
   const { config, warnings } = decodeVmConfig(KERNEL);
   assert.deepEqual(encodeVmConfig(config), DEFAULTS);
   assert.deepEqual(warnings, []);
@@ -53,7 +53,7 @@ test('answers keep the order of the contract', () => {
   );
 });
 
-test('a configuration as the original answers it is taken, nulls and all', () => {
+test('a configuration from an answer of Cloud Hypervisor, with null members, is accepted', () => {
   const { config } = decodeVmConfig({
     cpus: {
       boot_vcpus: 1,
@@ -194,7 +194,7 @@ test('an answer can be sent again and gives the same answer', () => {
   assert.equal(once.net?.[0]?.mac, '12:34:56:78:90:ab');
 });
 
-test('nothing of what is given gets lost', () => {
+test('every given member is kept', () => {
   const given = JSON.parse(
     JSON.stringify(WHOLE).replace('90:AB', '90:ab').replace('server', 'Server'),
   ) as object;
@@ -209,7 +209,7 @@ function contains(whole: unknown, part: unknown): boolean {
   return Object.entries(part).every(([name, value]) => contains(members.get(name), value));
 }
 
-test('what is not there yet is refused by name, all of it at once', () => {
+test('all unsupported members are refused at once, by name', () => {
   const later = {
     ...KERNEL,
     user_devices: [{ socket: '/s' }],
@@ -224,7 +224,7 @@ test('what is not there yet is refused by name, all of it at once', () => {
   );
 });
 
-test('a member that asks for nothing is fine, though its capability is not there yet', () => {
+test('an unsupported member with its default is accepted', () => {
   decodeVmConfig({
     ...KERNEL,
     cpus: {
@@ -302,7 +302,7 @@ test('members that change nothing are taken with a warning each, where they ask 
   assert.deepEqual(decodeVmConfig({ ...KERNEL, landlock_enable: false, landlock_rules: [] }).warnings, []);
 });
 
-test('what would make another machine than the one asked for is refused with the reason', () => {
+test('settings that contradict each other are refused with the reason', () => {
   const refused: [object, string][] = [
     [{ platform: { tdx: true } }, 'platform.tdx (nothing here protects a guest from its host'],
     [{ platform: { sev_snp: true } }, 'platform.sev_snp (nothing here protects a guest from its host'],
@@ -317,7 +317,7 @@ test('what would make another machine than the one asked for is refused with the
   ]);
 });
 
-test('a wrong shape is told in full, with the place of each fault', () => {
+test('all faults of a malformed configuration are reported, with their places', () => {
   const error = failure({ cpus: { boot_vcpus: 256 }, kernel: {}, disks: [{ readonly: 'yes' }], net: {} });
   assert.equal(error.kind, 'malformed');
   assert.deepEqual(error.problems, [
@@ -354,7 +354,7 @@ test('payload is taken apart, and answered as it was given', () => {
   assert.equal(decodeVmConfig({ payload: { firmware: '/f' } }).config.kernel.path, '/f');
 });
 
-test('what a platform cannot say is refused', () => {
+test('invalid texts of a platform are refused', () => {
   const error = failure({
     ...KERNEL,
     platform: { uuid: '1', serial_number: '', oem_strings: [''] },

@@ -28,7 +28,7 @@ test('a VM of the command line has the dialect of its words', () => {
     { 'memory-zone': ['id=a,size=1G,prefault=on'], memory: ['size=0'] },
     // words without a place in the configuration
     { cpus: ['boot=1,core_scheduling=off'] },
-    // what the words add up to
+    // the result of all flags
     { serial: ['tty'], console: ['tty'] },
     { memory: ['size=1G,hugepages=on'], fs: ['tag=a,socket=/s'] },
   ];

@@ -1,18 +1,18 @@
 /**
- * How answers and rules of one release of Cloud Hypervisor differ from another's. A VM has the dialect of the form in which it
- * was created. Its configuration carries that form through boots, snapshots and live migrations.
+ * Differences between releases of Cloud Hypervisor in answers and rules. The form of a VM's configuration determines its dialect. The
+ * form stays the same in boots, snapshots and live migrations.
  * docs/compatibility.md has a row for each member, with the release that brought it.
  */
 export interface Dialect {
   /** `contract`: created with `kernel`; `current`: with `payload`, as clients do from v28 on */
   readonly name: 'contract' | 'current';
-  /** stands before the ids of devices that a VM has once: `_rng` is `__rng` from v24 on */
+  /** prefix of the ids of devices that a VM has at most once: `_rng` is `__rng` from v24 on */
   readonly fixedPrefix: '' | '_';
   /** virtio-mem devices have the ids of their zones (v19), not generated ones */
   readonly hasZoneIds: boolean;
   /** `pci_bdf` is a text (v22), not an integer */
   readonly hasTextBdf: boolean;
-  /** resources of a PCI function say which BAR they are (v24) */
+  /** resources of a PCI function have the number of the BAR (v24) */
   readonly hasBars: boolean;
   /** vm.counters has the latencies of disks (v30) */
   readonly hasLatencies: boolean;
@@ -22,10 +22,10 @@ export interface Dialect {
   readonly countsSharedPages: boolean;
   /** vm.resize and vm.resize-zone change the configuration of a VM that is not booted (v22) */
   readonly resizesConfig: boolean;
-  /** a VMM ends when it has sent its VM to another (v18) */
+  /** a VMM exits after it has sent its VM (v18) */
   readonly endsAfterSending: boolean;
-  /** events tell of the active devices of a restored VM before they tell of the restore */
-  readonly tellsActivatedFirst: boolean;
+  /** the events `activated` of a restored VM's devices come before `restoring` */
+  readonly emitsActivatedFirst: boolean;
 }
 
 const CONTRACT: Dialect = {
@@ -39,7 +39,7 @@ const CONTRACT: Dialect = {
   countsSharedPages: false,
   resizesConfig: false,
   endsAfterSending: false,
-  tellsActivatedFirst: false,
+  emitsActivatedFirst: false,
 };
 
 const CURRENT: Dialect = {
@@ -53,7 +53,7 @@ const CURRENT: Dialect = {
   countsSharedPages: true,
   resizesConfig: true,
   endsAfterSending: true,
-  tellsActivatedFirst: true,
+  emitsActivatedFirst: true,
 };
 
 /** Returns the dialect of a VM: the only place that decides it. */

@@ -1,11 +1,11 @@
 import { joinSome } from '../util/clip.ts';
 
 /**
- * What is wrong with a configuration.
+ * Kind of fault of a configuration.
  *
- * - `malformed`: not even the shape is right (a wrong type, a missing member, words that follow no grammar)
- * - `invalid`: against a rule, or not supported yet
- * - `duplicate`: an id is there twice
+ * - `malformed`: does not fit the schema or the grammar (a wrong type, a missing member, an option string with a syntax error)
+ * - `invalid`: breaks a rule, or is not supported yet
+ * - `duplicate`: has an id twice
  */
 export type ConfigErrorKind = 'malformed' | 'invalid' | 'duplicate';
 
@@ -14,7 +14,7 @@ export class ConfigError extends Error {
   readonly kind: ConfigErrorKind;
   readonly problems: readonly string[];
 
-  /** what is expected, or meant; for people, beside the message */
+  /** expected or intended text, for users; not part of the message */
   readonly hint: string | undefined;
 
   constructor(

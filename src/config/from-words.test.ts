@@ -353,7 +353,7 @@ test('texts of errors are Cloud Hypervisor’s, with the flag that is wrong', ()
   for (const [flags, text] of texts) assert.equal(fault(flags), text);
 });
 
-test('of several wrong flags the first in the original’s order is told', () => {
+test('of several wrong flags the first in the order of Cloud Hypervisor is reported', () => {
   const order = ['disk', 'net', 'rng', 'balloon', 'fs', 'pmem', 'console', 'serial', 'device', 'vsock'];
   const all = [...order, 'sgx-epc', 'numa', 'cpus', 'memory', 'memory-zone'];
   const wrong = new Map(all.map((flag) => [flag, ['foo']]));
@@ -363,7 +363,7 @@ test('of several wrong flags the first in the original’s order is told', () =>
   }
 });
 
-test('what is read well but cannot be is told as a fault of the configuration', () => {
+test('a well-formed but invalid value is reported as a fault of the configuration', () => {
   assert.equal(
     fault({ kernel: ['/k'], firmware: ['/f'] }, parseVmConfig),
     'Error validating configuration: payload: kernel and firmware are both given',
@@ -441,7 +441,7 @@ test('files for the firmware configuration device make the current form of the p
   assert.equal(config.payload?.fw_cfg_config?.acpi_tables, false);
 });
 
-test('what is meant is told beside the message, for words of other programs too', () => {
+test('a hint beside the message has the intended key, also for keys of other programs', () => {
   const hints: [FlagTexts, string][] = [
     [{ cpus: ['4'] }, 'did you mean boot=4?'],
     [{ cpus: ['cores=4'] }, 'did you mean boot=4?'],

@@ -3,12 +3,12 @@ import { MemoryZoneConfig } from '../devices/memory/config.ts';
 import { FwCfgConfig } from '../devices/payload/fw-cfg.ts';
 import { DEVICES, devicesInOrder } from '../devices/table.ts';
 import type { Struct } from '../schema/field.ts';
-import { parseWords, WordError, type ParsedWords } from '../schema/option-string.ts';
+import { parseWords, OptionStringError, type ParsedWords } from '../schema/option-string.ts';
 import { ConfigError } from './errors.ts';
 import { decodeVmConfig, type DecodedVmConfig } from './decode-vm-config.ts';
 import { VmConfig } from './vm-config.ts';
 
-/** The texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
+/** Texts of the VM's flags, by flag without its dashes: `{ disk: ['path=/a', 'path=/b'], watchdog: [] }`. */
 export type FlagTexts = Readonly<Record<string, readonly string[] | undefined>>;
 
 /** Settings of a VM from flags that do not describe it. */
@@ -41,8 +41,8 @@ export function parseVmConfig(
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * Decodes a VM of the command line in the dialect of its words: the contract's where all words are the contract's and it allows
- * the result.
+ * Decodes a VM of the command line. Its dialect is the contract's if all its flags and keys are, and if the result is valid in that
+ * dialect.
  */
 function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig {
   if (hasLaterWords || hasLaterMembers(VmConfig, json)) return decodeVmConfig(asPayload(json));
@@ -58,13 +58,13 @@ function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig
   }
 }
 
-/** Members beyond the contract's document that do not come from later releases: its release has them, or only Nephos does. */
+/** Members beyond the contract's document that are not of later releases: the contract's release has them, or only Nephos does. */
 const NOT_LATER: ReadonlySet<string> = new Set([
   ...['kvm_hyperv', 'disable_io_uring', 'host_mac'],
   ...['backend', 'forwards'],
 ]);
 
-/** Returns whether JSON has members of releases after the contract's. */
+/** Returns true if JSON has members of releases after the contract's. */
 function hasLaterMembers(schema: Struct, value: unknown): boolean {
   if (Array.isArray(value)) return value.some((item) => hasLaterMembers(schema, item));
   if (typeof value !== 'object' || value === null) return false;
@@ -135,7 +135,7 @@ export function parseFlag(flag: string, struct: Struct, text: string): ParsedWor
     const parsed = parseWords(struct, text);
     return { ...parsed, warnings: parsed.warnings.map((warning) => `--${flag}: ${warning}`) };
   } catch (error) {
-    if (!(error instanceof WordError)) throw error;
+    if (!(error instanceof OptionStringError)) throw error;
     const prefix = error.validation ? 'Error validating configuration' : `Error parsing --${flag}`;
     throw new ConfigError('malformed', [`${prefix}: ${error.message}`], { cause: error, hint: error.hint });
   }

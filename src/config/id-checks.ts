@@ -11,7 +11,7 @@ const FIXED: readonly string[] = [
   '_ioapic',
   ...DEVICES.flatMap(({ ids }) => (ids !== undefined && 'fixed' in ids ? [ids.fixed] : [])),
 ];
-/** Two underscores begin the ids of devices that are always there, in the current dialect. */
+/** Prefixes of ids of PCI functions, and of devices that every VM has, in the current dialect. */
 const RESERVED_PREFIXES: readonly string[] = ['_virtio-pci-', '__'];
 
 /** Checks the ids of devices, and of the memory zones that share their names. */

@@ -6,13 +6,13 @@ import type { VmConfig } from './vm-config.ts';
 export interface DeviceItem {
   readonly device: Device;
   readonly config: AnyConfig;
-  /** where it stands in the configuration, e.g. `disks[0]` */
+  /** place in the configuration, e.g. `disks[0]` */
   readonly place: string;
-  /** the id that the configuration gives it; generated at boot where it gives none */
+  /** id in the configuration; undefined: generated at boot */
   readonly id: string | undefined;
 }
 
-/** Returns the devices that the guest will see, in the order of their slots. */
+/** Returns the devices that the guest will have, in the order of their slots. */
 export function deviceItems(config: VmConfig): DeviceItem[] {
   // a member without an id, e.g. memory, is no device of its own
   const devices = DEVICES.filter(({ ids }) => ids !== undefined);
@@ -22,7 +22,7 @@ export function deviceItems(config: VmConfig): DeviceItem[] {
   });
 }
 
-/** Returns what a configuration holds of one kind of device, whether or not the guest will see it. */
+/** Returns the items of one kind of device in a configuration, including devices that the guest will not have. */
 export function memberItems(device: Device, config: VmConfig): DeviceItem[] {
   const member = memberOf(device, config);
   const values: readonly unknown[] = Array.isArray(member) ? member : [member];
@@ -46,7 +46,7 @@ function toItem(device: Device, value: unknown, place: string): DeviceItem | und
   return { device, config: value, place, id: typeof id === 'string' ? id : undefined };
 }
 
-/** Returns whether a member is a device: one that is switched off or not given is none. */
+/** Returns true if a member is the configuration of a device: not if it is switched off or absent. */
 function isConfig(value: unknown): value is AnyConfig {
   return value === true || (typeof value === 'object' && value !== null);
 }

@@ -12,13 +12,13 @@ import { GenericVhostUserConfig } from '../devices/unsupported/config.ts';
 import { NumaConfig } from '../devices/numa/config.ts';
 import { PlatformConfig } from '../devices/platform/config.ts';
 import type { Struct } from '../schema/field.ts';
-import { parseWords, WordError } from '../schema/option-string.ts';
+import { parseWords, OptionStringError } from '../schema/option-string.ts';
 
 interface Row {
   readonly struct: Struct;
   readonly key: string;
   readonly member?: string;
-  /** what must stand beside it */
+  /** keys that the struct requires in addition */
   readonly beside?: string;
   /** texts that mean the same, and the member's JSON */
   readonly same: readonly (readonly [texts: readonly string[], json: unknown])[];
@@ -167,11 +167,11 @@ for (const { struct, key, member = key, beside = '', same, wrong } of LISTS) {
   const read = (text: string): unknown => parseWords(struct, `${beside}${key}=${text}`).json[member];
   test(`${struct.name}: ${key} is a list in brackets`, () => {
     for (const [texts, json] of same) for (const text of texts) assert.deepEqual(read(text), json, text);
-    for (const text of wrong) assert.throws(() => read(text), WordError, text);
+    for (const text of wrong) assert.throws(() => read(text), OptionStringError, text);
   });
 }
 
-test('a word may follow a list, and a list that has no end is named', () => {
+test('a key may follow a list, and the error for an unclosed list names it', () => {
   const node = (text: string): unknown => parseWords(NumaConfig, text).json;
   assert.deepEqual(node('cpus=[0-1,3] ,memory_zones=[a,b],guest_numa_id=1'), {
     guest_numa_id: 1,
@@ -180,7 +180,8 @@ test('a word may follow a list, and a list that has no end is named', () => {
   });
   assert.throws(
     () => node('guest_numa_id=0,cpus=[0-2,9'),
-    (error) => error instanceof WordError && error.hint === 'the list cpus=[0-2 has no closing bracket',
+    (error) =>
+      error instanceof OptionStringError && error.hint === 'the list cpus=[0-2 has no closing bracket',
   );
 });
 

@@ -3,8 +3,8 @@ import { ConfigError } from './errors.ts';
 import type { VmConfig } from './vm-config.ts';
 
 /**
- * Returns the configuration with one more device, behind those of its kind.
- * @throws ConfigError where a VM has the device at most once, and has it already
+ * Returns the configuration with one more device, after those of its kind.
+ * @throws ConfigError if a VM has the device at most once, and has it already
  */
 export function withDevice(config: VmConfig, { member, many }: Device, part: AnyConfig): VmConfig {
   const present = memberOf(config, member);
@@ -13,7 +13,7 @@ export function withDevice(config: VmConfig, { member, many }: Device, part: Any
   return { ...config, [member]: part };
 }
 
-/** Returns the configuration without the device with an id; unchanged where there is none. */
+/** Returns the configuration without the device with an id; unchanged if there is none. */
 export function withoutDevice(config: VmConfig, { member, many }: Device, id: string): VmConfig {
   const present = memberOf(config, member);
   if (many) {

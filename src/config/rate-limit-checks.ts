@@ -1,7 +1,7 @@
 import type { Report } from '../devices/common/rules.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** Checks that the rate limit groups of disks exist, and that no disk has limits of its own besides. */
+/** Checks that the rate limit groups of disks exist, and that no disk in a group has limits of its own. */
 export function checkGroupsOfDisks(
   { rate_limit_groups: groups = [], disks = [] }: VmConfig,
   report: Report,

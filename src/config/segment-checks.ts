@@ -4,7 +4,7 @@ import { duplicates } from '../util/duplicates.ts';
 import { memberItems } from './items.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** PCI segments of a machine, at most. */
+/** Limit of PCI segments of a machine. */
 const SEGMENTS_MAX = 96;
 
 /** Kinds of devices with a `pci_segment`, in the order in which clients see their problems. */
@@ -57,7 +57,7 @@ function checkPlatform(config: VmConfig, report: Report): void {
   }
 }
 
-/** Checks that a segment belongs to one NUMA node at most, and segment 0 to node 0. */
+/** Checks that a segment belongs to at most one NUMA node, and segment 0 to node 0. */
 function checkNodes(config: VmConfig, report: Report): void {
   const owned = (config.numa ?? []).flatMap(({ guest_numa_id: node, pci_segments: segments = [] }, i) =>
     segments.map((segment, j) => ({ node, segment, place: `numa[${i}].pci_segments[${j}]` })),

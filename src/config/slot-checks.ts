@@ -23,7 +23,7 @@ export function checkSlots(config: VmConfig, report: Report): void {
   }
 }
 
-/** Returns why a device cannot have a slot; undefined if it can. Texts begin with those of Cloud Hypervisor. */
+/** Returns the reason why a device cannot have a slot; undefined if it can. Texts begin with those of Cloud Hypervisor. */
 function refusalOf(slot: number): string | undefined {
   const possible = `${FIRST_SLOT} to ${LAST_SLOT} are possible`;
   if (slot > LAST_SLOT) {

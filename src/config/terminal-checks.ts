@@ -2,7 +2,7 @@ import type { Report } from '../devices/common/rules.ts';
 import { dialectOf } from './dialect.ts';
 import type { VmConfig } from './vm-config.ts';
 
-/** Checks that one console at most is on the terminal of the VMM, in dialects in which consoles do not share it. */
+/** Checks that at most one console is on the terminal of the VMM, in dialects in which consoles do not share it. */
 export function checkTerminal(config: VmConfig, report: Report): void {
   if (dialectOf(config).sharesTerminal) return;
   const { serial, console, debug_console: debug } = config;

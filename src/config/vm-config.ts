@@ -25,7 +25,7 @@ const OTHER_MEMBERS = {
   kernel: { position: 30, field: replaceable(nested(KernelConfig)) },
   initramfs: { position: 40, field: optional(nested(InitramfsConfig)) },
   cmdline: { position: 50, field: defaulted(nested(CmdLineConfig), { args: '' }) },
-  // kept beside the members that it is split into, so that answers are in the dialect of the request
+  // kept in addition to the members that it is split into, so that answers are in the dialect of the request
   payload: { position: 210, field: beyond(optional(nested(PayloadConfig))) },
   gdb: {
     position: 300,
@@ -37,7 +37,7 @@ const OTHER_MEMBERS = {
 
 type OtherFields = { readonly [M in keyof typeof OTHER_MEMBERS]: (typeof OTHER_MEMBERS)[M]['field'] };
 
-/** Members of the contract in its order, then those of current versions and ours. */
+/** Members of the contract in its order, then those of current versions and of Nephos. */
 export const VmConfig = struct({
   name: 'VmConfig',
   doc: 'A virtual machine',
@@ -66,7 +66,7 @@ export function encodeVmConfig(config: VmConfig): VmConfig {
   return inGivenForm(encode(VmConfig, config));
 }
 
-/** Returns a configuration with absolute paths, which means the same to a VMM in another folder. */
+/** Returns a configuration with absolute paths, for a VMM in another working directory. */
 export function portableVmConfig(config: VmConfig): VmConfig {
   return withAbsolutePaths(VmConfig, config, process.cwd());
 }

@@ -10,13 +10,13 @@ import type { Step } from './common/step.ts';
  */
 
 /**
- * Input of a plan beside the device's own configuration. `H` are the host facts that `vm/devices/<kind>/prepare.ts` found or
+ * Input of a plan in addition to the device's configuration. `H` are the host facts that `vm/devices/<kind>/prepare.ts` found or
  * made, e.g. the format of a disk's image.
  */
 export interface PlanContext<H = unknown> {
   /** id as clients know it, e.g. `_disk0` */
   readonly id: string;
-  /** the id in QEMU's alphabet, as unique as the other */
+  /** the id in QEMU's alphabet; different ids stay different */
   readonly qemuId: string;
   /** PCI slot for `addr`; undefined for a device without a slot */
   readonly addr: string | undefined;
@@ -31,7 +31,7 @@ export type IdRule =
   | { readonly prefix: string }
   /** the id of a device that a VM has at most once */
   | { readonly fixed: string }
-  /** no device of its own in the guest */
+  /** undefined: no device of its own in the guest */
   | undefined;
 
 /**
@@ -64,18 +64,18 @@ export interface HotAdd<
   readonly texts: HotAddTexts;
   /** reason of the answer 501, for a device that this VMM does not have; undefined: the request is served */
   readonly unsupported?: Unsupported;
-  /** part of the contract's document; other requests are in the document of everything only */
+  /** part of the contract's document; other requests are in the view `everything` only */
   readonly inContract?: boolean;
   readonly command: HotAddCommand;
-  /** File descriptors may come with the request (SCM_RIGHTS); undefined: it takes none. */
+  /** file descriptors that a client may send with the request (SCM_RIGHTS); undefined: none */
   readonly descriptors?: HotAddDescriptors<ValueOf<Request>>;
 }
 
-/** File descriptors that come with an add request. */
+/** File descriptors received with an add request. */
 export interface HotAddDescriptors<C = AnyConfig> {
   /** member of the configuration that holds their numbers */
   readonly member: string;
-  /** Returns the configuration on the descriptors that came; they replace numbers in the body. `fds` is not empty. */
+  /** Returns the configuration with the received descriptors, which replace numbers in the body. `fds` is not empty. */
   apply(config: C, fds: readonly number[]): C;
 }
 
@@ -95,27 +95,27 @@ export interface HotAddCommand {
   readonly summary: string;
   /** noun of the device in messages: `Error parsing <noun> syntax` */
   readonly noun: string;
-  /** member for which `ch-remote` chooses a random MAC address where the user gives none, as Cloud Hypervisor's client does */
+  /** member for which `ch-remote` chooses a random MAC address if the user gives none, as Cloud Hypervisor's client does */
   readonly randomMac?: string;
 }
 
-/** The configuration of a device with struct `S`. */
+/** Configuration of a device with struct `S`. */
 export type ConfigOf<S> = S extends Struct ? ValueOf<S> : true;
 
-/** The configuration of any device: a checked struct, or `true` where it is only switched on. */
+/** Configuration of any device: a checked struct, or `true` for a device that is only switched on. */
 export type AnyConfig = ConfigOf<Struct | undefined>;
 
 /** Difference between the answers of a release and the schema, for one struct. */
 export interface AnswerDifference {
-  /** members that the release always shows, with their values where a request has none */
+  /** members that the release always shows, with their values if a request has none */
   readonly always?: Readonly<Record<string, unknown>>;
-  /** members that the release does not know: absent from answers where they have these values */
+  /** members that the release does not have: absent from answers if they have these values */
   readonly never?: Readonly<Record<string, unknown>>;
 }
 
-/** Answers about a device where they differ from the schema. */
+/** Differences between answers about a device and the schema. */
 export interface Answered {
-  /** value in current releases where the configuration has none */
+  /** value in current releases if the configuration has none */
   readonly absent?: unknown;
   /** difference of current releases in the members of an item */
   readonly item?: AnswerDifference;
@@ -139,7 +139,7 @@ export interface Device<
   readonly aliases?: readonly string[];
   /** the member's field: optional or not, its default, whether it is refused (`later`) */
   readonly field: F;
-  /** schema of an item; `undefined` where the member is a switch */
+  /** schema of an item; `undefined` if the member is a switch */
   readonly struct: S;
   /** the member is a list */
   readonly many: boolean;
@@ -147,7 +147,7 @@ export interface Device<
 
   /** flag of the command line without its dashes; `undefined`: none */
   readonly flag: string | undefined;
-  /** value of the flag where the command line does not have it, as help and manual show it */
+  /** value of the flag if the command line does not have it, as help and manual show it */
   readonly flagFallback?: string;
 
   readonly ids: IdRule;
@@ -172,7 +172,7 @@ export interface Device<
 
   /** can be removed from a running VM */
   readonly removable: boolean;
-  /** request that adds one; undefined: devices of this kind are there from boot only */
+  /** request that adds one; undefined: devices of this kind can be added before boot only */
   readonly hotAdd?: A;
 
   /** answers of vm.info that differ from the schema, by release */
@@ -185,7 +185,7 @@ export interface Device<
   readonly editable?: readonly string[] | 'all';
 
   /**
-   * Devices that follow from a member which is no device of its own, e.g. from memory zones. They have no id and no
+   * Returns devices that derive from a member which is no device of its own, e.g. from memory zones. They have no id and no
    * place in the configuration.
    */
   derive?(member: InferOutput<F['schema']>): readonly ConfigOf<S>[];
@@ -193,13 +193,13 @@ export interface Device<
   check?(config: ConfigOf<S>, context: RuleContext): void;
   /** Reports the rules that the items of a list break together, e.g. that no two have one path. */
   checkList?(configs: readonly ConfigOf<S>[], report: Report): void;
-  /** Returns whether the guest sees the device; without this function every configured device is seen. */
+  /** Returns true if the guest has the device; without this function it has every configured device. */
   present?(config: ConfigOf<S>): boolean;
-  /** Returns why the device's state cannot be in a snapshot or a migration; undefined, or no function: it can. */
+  /** Returns the reason why the device's state cannot be in a snapshot or a migration; undefined, or no function: it can. */
   unsaved?(config: ConfigOf<S>): string | undefined;
-  /** Returns why the device cannot migrate although a snapshot can hold it; undefined, or no function: it can. */
+  /** Returns the reason why the device cannot migrate although a snapshot can hold it; undefined, or no function: it can. */
   unmovable?(config: ConfigOf<S>): string | undefined;
-  /** Returns whether QEMU's block layer serves the device: it locks the image and counts requests; without this function: no. */
+  /** Returns true if QEMU's block layer serves the device: it locks the image and counts requests; without this function: no. */
   usesBlockLayer?(config: ConfigOf<S>): boolean;
   /** Returns the names of QEMU memory that other programs share: a snapshot does not hold it. */
   foreignMemory?(qemuId: string): readonly string[];

@@ -95,14 +95,14 @@ const problems = (schema: Struct, json: unknown): readonly string[] => {
   return [];
 };
 
-test('each struct has the defaults of the reference, and takes its own answer again', () => {
+test('each struct has the documented defaults, and decodes its own answer', () => {
   for (const [schema, least, whole] of DEFAULTS) {
     assert.deepEqual(plain(decode(schema, least)), whole, schema.name);
     assert.deepEqual(plain(decode(schema, whole)), whole, schema.name);
   }
 });
 
-test('what a struct needs is named when it is missing', () => {
+test('the required members of a struct are named if they are missing', () => {
   for (const [schema, least] of DEFAULTS) {
     const needed = Object.keys(least).filter((name) => schema.fields[name]?.required);
     assert.deepEqual(
@@ -219,6 +219,6 @@ test('ids and what can be removed are as in Cloud Hypervisor', () => {
     '_balloon _console _debug_console _disk _fs _iommu _ivshmem _mem _net _pmem _pvpanic _rng _serial _tpm _vfio _vsock _watchdog';
   assert.equal(ids.toSorted().join(' '), expected);
   const removable = PINNED_DEVICES.filter(({ removable }) => removable).map(({ member }) => member);
-  // pmem is not: the engine keeps it (docs/compatibility.md)
+  // pmem is not: QEMU does not unplug it (docs/compatibility.md)
   assert.deepEqual(removable.toSorted(), ['devices', 'disks', 'fs', 'net', 'vsock']);
 });

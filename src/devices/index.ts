@@ -1,10 +1,10 @@
 /*
  * The list of devices, one line a kind. One folder is one kind of device: `config.ts` its schema, `rules.ts` the checks of one such
  * device, `plan.ts` its steps for QEMU, `index.ts` the value with all traits, which `device.ts` documents. To add a kind: a
- * folder, and a line here. What must be found or made on the host for it is in `vm/devices/<kind>/`.
+ * folder, and a line here. Its actions on the host are in `vm/devices/<kind>/`.
  *
- * `table.ts` is the list as values and types; everything that repeats devices derives from it. The order here means nothing:
- * each kind says its positions in `order`.
+ * `table.ts` is the list as values and types; every other list of devices derives from it. The order here has no effect:
+ * each kind has its positions in `order`.
  */
 export { cpus } from './cpus/index.ts';
 export { memory } from './memory/index.ts';

@@ -3,7 +3,7 @@ import * as kinds from './index.ts';
 
 type Kind = (typeof kinds)[keyof typeof kinds];
 
-/** Every kind of device. PCI slots are given in this order, each kind in the order of the configuration: guests rely on it. */
+/** Every kind of device. PCI slots are assigned in this order, each kind in the order of the configuration: guests rely on it. */
 export const DEVICES: readonly Device[] = sorted(Object.values<Device>(kinds), 'slot');
 
 /** Members of VmConfig that describe devices, with their fields. */

@@ -8,7 +8,7 @@ function patchOf(more: object, isEmulated = true) {
   return planAcpiPatch(config, { numa: [], isEmulated });
 }
 
-test('SRAT is dropped where no RAM can be added and there are no nodes', () => {
+test('SRAT is dropped if no RAM can be added and there are no NUMA nodes', () => {
   assert.deepEqual(patchOf({}), { dropsSrat: true, processors: undefined });
   assert.equal(patchOf({ memory: { size: 2 ** 29, hotplug_size: 2 ** 29 } }), undefined);
   const zone = { id: 'z', size: 2 ** 29, hotplug_size: 2 ** 29 };

@@ -73,7 +73,7 @@ test('transparent huge pages are off where one part of the RAM is to have none',
   assert.equal(isOn({ size: 0, zones: [{ id: 'a', size: 2 ** 30, thp: false }] }), false);
 });
 
-test('nested=off takes virtualization from the processor, under KVM and under emulation', () => {
+test('nested=off disables virtualization features, under KVM and under emulation', () => {
   const cpu = (cpus: object, name: 'tcg' | 'kvm'): string => {
     const args = argumentsFor(
       { cpus: { boot_vcpus: 1, max_vcpus: 1, ...cpus } },

@@ -58,7 +58,7 @@ test('Hyper-V interfaces, where KVM can give them', () => {
   assert.equal('hv-synic' in plan({}, kvm).cpu.properties, false);
 });
 
-test('under emulation the guest is not told that copying by the byte is fast', () => {
+test('under emulation the fast string instructions are hidden', () => {
   assert.deepEqual(plan({}).cpu, {
     model: 'max',
     properties: { erms: false, fsrm: false, fsrs: false, fzrm: false },
@@ -97,7 +97,7 @@ test('an ELF that is no Linux gets firmware that assigns addresses to PCI device
   });
 });
 
-test('Linux is told not to check its timer where the host says so, another kernel is not', () => {
+test('no_timer_check is added if the host facts request it, for Linux only', () => {
   const cmdlineOf = (kind: 'linux' | 'bzimage' | 'pvh', skipsTimerCheck: boolean): unknown => {
     const accelerator = { ...HOST.accelerator, skipsTimerCheck };
     const { boot } = plan({ cmdline: { args: 'x' } }, { kernel: { kind, path: '/k' }, accelerator });

@@ -90,7 +90,7 @@ test('a slot that was freed is the next one used, a number never is', () => {
   assert.equal(bdfOf(31), '0000:00:1f.0');
 });
 
-test('a device has the slot that it asks for, and the others step over it', () => {
+test('a device has its configured slot, and the other devices skip the slot', () => {
   const config = {
     console: { mode: 'Null', pci_device_id: 7 },
     disks: [{ path: '/a' }, { path: '/b', pci_device_id: 2 }],

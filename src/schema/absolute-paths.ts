@@ -2,8 +2,8 @@ import { isAbsolute } from 'node:path';
 import type { Struct, ValueOf } from './field.ts';
 
 /**
- * Returns a decoded value whose relative paths are absolute: they are relative to `folder`. Sockets that the VMM makes keep their
- * paths: another VMM makes them where it runs.
+ * Returns a decoded value with absolute paths; relative paths are relative to `folder`. Sockets that the VMM makes keep their paths:
+ * another VMM makes them in its own working directory.
  */
 export function withAbsolutePaths<S extends Struct>(
   schema: S,
@@ -24,7 +24,7 @@ function absolute(schema: Struct, value: unknown, folder: string): unknown {
   return Object.fromEntries(members) as unknown;
 }
 
-/** `..` stays: after a symbolic link it is another folder than the text suggests. */
+/** Returns an absolute path. `..` is not resolved: after a symbolic link it is not the parent folder of the text. */
 function absolutePath(path: unknown, folder: string): unknown {
   if (typeof path !== 'string' || path === '' || isAbsolute(path)) return path;
   return `${folder.replace(/\/$/, '')}/${path}`;

@@ -15,7 +15,7 @@ test('values are counted at any depth, and lists that are too long are named', (
   assert.deepEqual(extentOf({ disks: objects(256), cpus: Array(1024).fill(0) }).problems, []);
 });
 
-test('what is nested too deep is refused before it is walked through', () => {
+test('a document that is nested too deep is refused before it is read to its end', () => {
   let deep: unknown = 0;
   for (let i = 0; i < 100_000; i++) deep = [deep];
   assert.match(extentOf(deep).problems.join(), /nested more than 128 deep$/);

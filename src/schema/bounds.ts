@@ -1,12 +1,12 @@
 /*
- * Bounds of a request. A check takes a few microseconds for each value, and nothing may block the event loop for more than 50 ms:
- * the largest document within these bounds takes half of that.
+ * Bounds of a request. A check takes a few microseconds for each value. The largest document within these bounds blocks the event loop
+ * for half of the permitted 50 ms.
  */
 
 /** Values of a document: members and items of lists, at any depth. */
 export const VALUES_MAX = 16_384;
 
-/** Items of a list of objects: the machine has a bus of 30 slots, and no list of the schema can be used with as many. */
+/** Items of a list of objects: more than any list of the schema can use, as the bus of the machine has 30 slots. */
 export const OBJECTS_MAX = 256;
 
 /** Items of any other list, e.g. processors of the host. */

@@ -46,8 +46,8 @@ export function unknownMembers(schema: Struct, json: unknown, at = ''): string[]
 }
 
 /**
- * The members of a decoded value that are marked `later` and in use, with the reason where one is known,
- * e.g. `payload.igvm (QEMU cannot load it)`. A member left at its default, `false` or an empty list asks for nothing.
+ * Returns the members of a decoded value that are marked `later` and in use, with the reason if it is known,
+ * e.g. `payload.igvm (QEMU cannot load it)`. A member with its default, `false` or an empty list is not in use.
  */
 export function laterMembers(schema: Struct, value: unknown): string[] {
   return inspect(schema, value, '', (field, member, place) => {
@@ -57,7 +57,7 @@ export function laterMembers(schema: Struct, value: unknown): string[] {
   });
 }
 
-/** The members of a decoded value that ask for something and change nothing, e.g. `net[0].pci_segment: <reason>`. */
+/** Returns the members of a decoded value whose values have no effect, e.g. `net[0].pci_segment: <reason>`. */
 export function membersWithoutEffect(schema: Struct, value: unknown): string[] {
   return inspect(schema, value, '', (field, member, place) => {
     if (field.withoutEffect === undefined) return undefined;
@@ -66,22 +66,23 @@ export function membersWithoutEffect(schema: Struct, value: unknown): string[] {
   });
 }
 
-/** Inspects each member; for a member for which `look` returns undefined, the members of its struct. */
+/** Inspects each member by `inspectMember`. If that returns undefined, inspects the members of the nested struct. */
 function inspect(
   schema: Struct,
   value: unknown,
   at: string,
-  look: (field: Field, member: unknown, place: string) => string[] | undefined,
+  inspectMember: (field: Field, member: unknown, place: string) => string[] | undefined,
 ): string[] {
-  if (Array.isArray(value)) return value.flatMap((item, i) => inspect(schema, item, `${at}[${i}]`, look));
+  if (Array.isArray(value))
+    return value.flatMap((item, i) => inspect(schema, item, `${at}[${i}]`, inspectMember));
   if (typeof value !== 'object' || value === null) return [];
   const members = new Map<string, unknown>(Object.entries(value));
   return Object.entries(schema.fields).flatMap(([key, field]) => {
     const member = members.get(key);
     const place = at === '' ? key : `${at}.${key}`;
-    const found = look(field, member, place);
+    const found = inspectMember(field, member, place);
     if (found !== undefined) return found;
-    return field.nested === undefined ? [] : inspect(field.nested, member, place, look);
+    return field.nested === undefined ? [] : inspect(field.nested, member, place, inspectMember);
   });
 }
 
@@ -99,7 +100,7 @@ function describe(issue: v.BaseIssue<unknown>): string {
   return `${where === '' ? '' : `${where}: `}${issue.message}, got ${preview(issue.input)}`;
 }
 
-/** `["disks", 0, "path"]` as `disks[0].path`. */
+/** Formats a path of members: `["disks", 0, "path"]` is `disks[0].path`. */
 function dotted(path: readonly unknown[]): string {
   return path
     .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i === 0 ? '' : '.'}${String(key)}`))

@@ -68,7 +68,7 @@ test('choices are read in any case and by their aliases, and answered in one spe
   assert.equal(decode(Cart, { path: '/x', pull: 'water-buffalo' }).pull, 'WaterBuffalo');
 });
 
-test('what does not fit is named with its place, the reason and what was sent', () => {
+test('an invalid value is reported with its place, the reason and the value', () => {
   assert.deepEqual(problems({}), ['missing field "path"']);
   assert.deepEqual(problems([]), ['expected an object, got []']);
   assert.deepEqual(problems('x'), ['expected an object, got "x"']);

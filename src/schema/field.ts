@@ -5,12 +5,12 @@ import * as v from 'valibot';
  * its schema in the OpenAPI document. A struct is a set of fields. All readers of JSON and option strings derive from them:
  *
  * - field.ts: structs, and modifiers of fields (optional, defaulted, bounded, beyond ...)
- * - kinds.ts: the kinds of fields (flag, uint, size, text, path, choice, nested, list ...)
+ * - kinds.ts: the kinds of fields (`flag`, `uint`, `size`, `text`, `path`, `choice`, `nested`, `list` ...)
  * - decode.ts: JSON to values, with all problems and their places; bounds.ts: bounds of a request
  * - option-string.ts: `key=value,key=value` to JSON; option-lists.ts its lists, option-hints.ts hints for wrong keys
  * - openapi-schema.ts: structs as schemas of the OpenAPI document
  *
- * All of it is pure.
+ * All functions are pure.
  */
 
 /** A fragment of the OpenAPI document: a JSON Schema of OpenAPI 3.0. */
@@ -19,7 +19,7 @@ export type DocumentFragment = Readonly<Record<string, unknown>>;
 /** Converts the text after `key=` on the command line to the member's JSON value; throws on other text. */
 export type WordReader = (text: string) => unknown;
 
-/** The words of one option string, e.g. of `path=/x,readonly=on`. An empty value (`tap=`) counts as not given. */
+/** Keys and values of one option string, e.g. of `path=/x,readonly=on`. An empty value (`tap=`) counts as not given. */
 export interface Words {
   /** the key is given, with or without a value */
   readonly has: (key: string) => boolean;
@@ -40,23 +40,23 @@ export interface WordsForm {
   readonly read: (words: Words) => unknown;
 }
 
-/** One member of a struct: the JSON it takes, its place on the command line, its line in help and document. */
+/** One member of a struct: its JSON, its form on the command line, its text in help and document. */
 export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   /** checks and completes the JSON value */
   readonly schema: S;
-  /** one line, noun phrase, unit in backticks */
+  /** description: one line, a noun phrase, its unit in backticks */
   readonly doc: string;
   /** fragment of the contract's document, word for word */
   readonly document: DocumentFragment;
-  /** fragment of the document of everything: the type with the bounds that a request is held to */
+  /** fragment of the document's view `everything`: the type with the bounds that are enforced */
   readonly everything: DocumentFragment;
   /** `null` counts as not given */
   readonly nullable: boolean;
-  /** reads the CLI form; without it (and without `form`) the member is not on the command line */
+  /** reads the form of the command line; without it (and without `form`) the member is not on the command line */
   readonly read: WordReader | undefined;
   /** shown in help for the value, e.g. `<size>`, `on|off` */
   readonly syntax: string;
-  /** CLI key, where it is not the member's own name */
+  /** key on the command line, if it differs from the member's name */
   readonly word: string | undefined;
   readonly form: WordsForm | undefined;
   /** default of the command line for a member that JSON requires; receives the members read so far */
@@ -64,7 +64,7 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly required: boolean;
   /** requirement in the contract's document, if it differs from the real one */
   readonly documentRequired: boolean | undefined;
-  /** a request may give other members in its place: the document of everything does not require it */
+  /** other members can replace it in a request: the document's view `everything` does not require it */
   readonly replaceable: boolean;
   readonly defaultValue: unknown;
   /** accepted by the schema, but not implemented: refused by config/ when it is used */
@@ -73,9 +73,9 @@ export interface Field<S extends v.GenericSchema = v.GenericSchema> {
   readonly isPath: boolean;
   /** the VMM makes the file or socket: it keeps a relative path in another working directory */
   readonly isMade: boolean;
-  /** why it is refused, shown to the user */
+  /** reason of the refusal, for the user */
   readonly refusal: string | undefined;
-  /** returns why a value has no effect; the user is warned, and nothing is refused */
+  /** returns the reason why a value has no effect; the user is warned, and the request is accepted */
   readonly withoutEffect: ((value: unknown) => string | undefined) | undefined;
   /** not in the contract's document: later versions of Cloud Hypervisor have it, or Nephos alone */
   readonly beyond: boolean;
@@ -93,17 +93,17 @@ interface StructTraits {
   readonly strict: boolean;
   /** other names that clients send for a member, e.g. `fds` for `fd` */
   readonly aliases: Readonly<Record<string, string>>;
-  /** members that the command line looks at before the others: decides which error is reported */
+  /** members that the command line checks before the others: determines which error is reported */
   readonly wordsFirst: readonly string[];
-  /** keys that the command line takes, warns of and ignores */
+  /** keys that the command line accepts and ignores, with a warning */
   readonly wordsIgnored: readonly string[];
-  /** words of other programs, and the key that is meant, e.g. `file` for a disk's `path` */
-  readonly wordsMeant: Readonly<Record<string, string>>;
+  /** keys of other programs, with the key that a hint suggests, e.g. `file` for a disk's `path` */
+  readonly keyHints: Readonly<Record<string, string>>;
   /** further members of the struct's fragment, e.g. `nullable` */
   readonly document: DocumentFragment;
 }
 
-/** A named object of the contract: its members and the schema that they add up to. */
+/** A named object of the contract: its members, and the schema that derives from them. */
 export interface Struct<F extends Fields = Fields> extends StructTraits {
   /** name in the document, e.g. `DiskConfig` */
   readonly name: string;
@@ -117,7 +117,7 @@ export interface Struct<F extends Fields = Fields> extends StructTraits {
 
 /** JSON that a client may send for a struct: members with a default may be left out. */
 export type InputOf<S extends Struct> = v.InferInput<S['schema']>;
-/** A checked struct: every default filled in, `undefined` where an optional member was not given. */
+/** A checked struct: every default filled in, `undefined` for an optional member that was not given. */
 export type ValueOf<S extends Struct> = v.InferOutput<S['schema']>;
 
 interface StructOptions<F extends Fields> extends Partial<StructTraits> {
@@ -144,7 +144,7 @@ export function struct<F extends Fields>(options: StructOptions<F>): Struct<F> {
     aliases,
     wordsFirst: options.wordsFirst ?? [],
     wordsIgnored: options.wordsIgnored ?? [],
-    wordsMeant: options.wordsMeant ?? {},
+    keyHints: options.keyHints ?? {},
     document: options.document ?? {},
   };
 }
@@ -179,14 +179,14 @@ export function field<S extends v.GenericSchema>(
   };
 }
 
-/** A member that may be absent or `null`; it then reads `undefined`. */
+/** Returns a member that may be absent or `null`; its value is `undefined` then. */
 export function optional<S extends v.GenericSchema>(
   inner: Field<S>,
 ): Field<v.NullishSchema<S, () => undefined>> {
   return { ...inner, schema: v.nullish(inner.schema, () => undefined), nullable: true, required: false };
 }
 
-/** A member with a default: it may be absent, but not `null`. */
+/** Returns a member with a default: it may be absent, but not `null`. */
 export function defaulted<S extends v.GenericSchema>(
   inner: Field<S>,
   value: v.InferInput<S>,
@@ -210,7 +210,7 @@ export function silentlyDefaulted<S extends v.GenericSchema>(
   return { ...defaulted(inner, value), document: inner.document };
 }
 
-/** A member that JSON must give, and for which the command line has a default. */
+/** Returns a member that JSON requires, and for which the command line has a default. */
 export function wordDefaulted<F extends Field>(inner: F, value: NonNullable<Field['wordDefault']>): F {
   return { ...inner, wordDefault: value };
 }
@@ -225,7 +225,7 @@ export function formed<F extends Field>(form: WordsForm, inner: F): F {
   return { ...inner, form };
 }
 
-/** Takes the member off the command line: only JSON has it. */
+/** Removes the member from the command line: only JSON has it. */
 export function unworded<F extends Field>(inner: F): F {
   return { ...inner, read: undefined };
 }
@@ -254,12 +254,12 @@ export function beyond<F extends Field>(inner: F): F {
   return { ...inner, beyond: true };
 }
 
-/** Marks a required member that a request may leave out where it gives others in its place. */
+/** Marks a required member that a request may leave out if it has the members that replace it. */
 export function replaceable<F extends Field>(inner: F): F {
   return { ...inner, replaceable: true };
 }
 
-/** Bounds of a value in the words of JSON Schema. */
+/** Bounds of a value, by the keywords of JSON Schema. */
 export interface Bounds {
   readonly minimum?: number;
   readonly maximum?: number;
@@ -272,7 +272,7 @@ export interface Bounds {
   readonly default?: number | string;
 }
 
-/** States bounds in the document of everything. Rules enforce them, with texts of their own. */
+/** States bounds in the document's view `everything`. Rules enforce them, with texts of their own. */
 export function bounded<F extends Field>(inner: F, bounds: Bounds): F {
   return { ...inner, everything: { ...inner.everything, ...bounds } };
 }

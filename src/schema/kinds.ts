@@ -12,7 +12,7 @@ import { expected, nearest } from '../util/nearest.ts';
 import { ITEMS_MAX, OBJECTS_MAX, PATH_MAX, TEXT_MAX } from './bounds.ts';
 import { parseSize } from './size.ts';
 
-/** `on`, `off`, `true`, `false` on the command line, in any case. */
+/** Returns a boolean member; on the command line `on`, `off`, `true` or `false`, in any case. */
 export function flag(doc: string): Field<v.BooleanSchema<string>> {
   return field({
     schema: v.boolean('expected true or false'),
@@ -32,7 +32,7 @@ interface UintOptions {
   readonly document?: DocumentFragment;
 }
 
-/** A whole number; decimal without a suffix on the command line. */
+/** Returns a member with a whole number; on the command line decimal without a suffix. */
 export function uint(doc: string, options: UintOptions): Field<v.GenericSchema<number>> {
   const max = options.bits === 64 ? Number.MAX_SAFE_INTEGER : 2 ** options.bits - 1;
   const min = options.min ?? 0;
@@ -51,7 +51,7 @@ export function uint(doc: string, options: UintOptions): Field<v.GenericSchema<n
   });
 }
 
-/** A number of bytes; K, M and G suffixes on the command line. */
+/** Returns a member with a number of bytes; on the command line with an optional suffix K, M or G. */
 export function size(doc: string, document: DocumentFragment = {}): Field<v.GenericSchema<number>> {
   return field({
     schema: wholeNumber(0, Number.MAX_SAFE_INTEGER),
@@ -63,7 +63,7 @@ export function size(doc: string, document: DocumentFragment = {}): Field<v.Gene
   });
 }
 
-/** Any text without NUL, which no path, id or argument of the host can contain. */
+/** Returns a member with any text without NUL, which no path, id or argument of the host can contain. */
 export function text(doc: string, syntax = '<text>', maxLength = TEXT_MAX): Field<v.GenericSchema<string>> {
   return field({
     schema: plainText(maxLength),
@@ -75,7 +75,7 @@ export function text(doc: string, syntax = '<text>', maxLength = TEXT_MAX): Fiel
   });
 }
 
-/** An optional name whose documented default is the empty text: that means the same as none. */
+/** Returns an optional name whose documented default is the empty text, which means none. */
 export function nameOrNone(
   doc: string,
   syntax: string,
@@ -93,17 +93,17 @@ export function nameOrNone(
   };
 }
 
-/** A path on the host. */
+/** Returns a member with a path on the host. */
 export function path(doc: string): Field<v.GenericSchema<string>> {
   return { ...text(doc, '<path>', PATH_MAX), isPath: true };
 }
 
-/** A path on the host where the VMM makes a socket. */
+/** Returns a member with the path of a socket that the VMM makes. */
 export function socketPath(doc: string): Field<v.GenericSchema<string>> {
   return { ...path(doc), isMade: true };
 }
 
-/** A MAC address; lower case in answers. */
+/** Returns a member with a MAC address; lower case in answers. */
 export function mac(doc: string): Field<v.GenericSchema<string>> {
   return spelled(doc, '<mac>', {
     pattern: /^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/,
@@ -111,7 +111,7 @@ export function mac(doc: string): Field<v.GenericSchema<string>> {
   });
 }
 
-/** A dotted quad. */
+/** Returns a member with an IPv4 address in dotted decimal. */
 export function ipv4(doc: string): Field<v.GenericSchema<string>> {
   const part = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
   return spelled(doc, '<ipv4>', {
@@ -128,7 +128,7 @@ interface ChoiceOptions {
   readonly aliases?: Readonly<Record<string, string>>;
 }
 
-/** One of several words, in any case; answers always show the spelling given here. */
+/** Returns a member with one of several words, in any case; answers have the spelling of `choices`. */
 export function choice<const C extends string>(
   doc: string,
   choices: readonly C[],
@@ -164,7 +164,7 @@ export function choice<const C extends string>(
   });
 }
 
-/** A struct as a member. */
+/** Returns a member that nests a struct. */
 export function nested<S extends Struct>(inner: S): Field<v.GenericSchema<InputOf<S>, ValueOf<S>>> {
   return field({
     schema: inner.schema,
@@ -174,7 +174,7 @@ export function nested<S extends Struct>(inner: S): Field<v.GenericSchema<InputO
   });
 }
 
-/** A list of structs, numbers or texts. */
+/** Returns a member with a list of structs, numbers or texts. */
 export function list<S extends v.GenericSchema>(
   item: Field<S>,
   read?: (text: string) => unknown,
@@ -196,12 +196,12 @@ export function readToggle(text: string): boolean {
   const word = text.toLowerCase();
   if (word === 'on' || word === 'true') return true;
   if (word === 'off' || word === 'false') return false;
-  const meant = /^(1|yes|y|enabled?)$/.test(word)
+  const intended = /^(1|yes|y|enabled?)$/.test(word)
     ? 'on'
     : /^(0|no|n|disabled?)$/.test(word)
       ? 'off'
       : undefined;
-  throw new Error(expected('on or off', meant ?? nearest(word, ['on', 'off', 'true', 'false'])));
+  throw new Error(expected('on or off', intended ?? nearest(word, ['on', 'off', 'true', 'false'])));
 }
 
 /** Reads a decimal number without a suffix, up to `max`. */
@@ -210,7 +210,7 @@ export function readDecimal(text: string, max = Number.MAX_SAFE_INTEGER): number
   throw new Error(expected(`a number up to ${max}`, withoutSuffix(text, max)));
 }
 
-/** Returns a size that was given for a plain number: `10M` is 10485760. */
+/** Returns the plain number of a text with a suffix: `10M` is 10485760. */
 function withoutSuffix(text: string, max: number): string | undefined {
   try {
     const bytes = parseSize(text);
@@ -227,12 +227,12 @@ function wholeNumber(min: number, max: number): v.GenericSchema<number> {
   );
 }
 
-/** Returns a whole number in a document: the format gives the width of a client's type. */
+/** Returns the fragment of a whole number: the format determines the width of a client's type. */
 function integer(minimum: number, maximum: number): DocumentFragment {
   return { type: 'integer', format: maximum < 2 ** 31 ? 'int32' : 'int64', minimum, maximum };
 }
 
-/** Half of a character of two units of UTF-16: no path and no answer can contain it. */
+/** Half of a surrogate pair of UTF-16: no path and no answer can contain it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 const WITHOUT_NUL = '^[^\\x00]*$';
@@ -258,7 +258,7 @@ interface Spelling {
   readonly expected: string;
 }
 
-/** Text of a fixed form; its letters are answered in lower case. */
+/** Returns a member with a text of a fixed form; its letters are lower case in answers. */
 function spelled(
   doc: string,
   syntax: string,
@@ -277,12 +277,12 @@ function spelled(
   return field({ schema, doc, document: { type: 'string' }, everything, read, syntax });
 }
 
-/** Returns whether a choice has another spelling for people (`virtio-mem`), in which help shows it. */
+/** Returns true if a choice has an alias (`virtio-mem`), which help shows. */
 function isAliased(word: string, aliases: ChoiceOptions['aliases'] = {}): boolean {
   return Object.values(aliases).some((one) => one.toLowerCase() === word);
 }
 
-/** An object that maps any name to a value. */
+/** Returns a member with an object that maps any name to a value. */
 export function map<S extends v.GenericSchema>(
   doc: string,
   value: Field<S>,
@@ -295,7 +295,7 @@ export function map<S extends v.GenericSchema>(
   });
 }
 
-/** An object with any members. */
+/** Returns a member with an object of any members. */
 export function anyObject(doc: string): Field<v.GenericSchema<Readonly<Record<string, unknown>>>> {
   const schema = v.record(v.string(), v.unknown(), 'expected an object');
   const everything = { type: 'object', additionalProperties: true };

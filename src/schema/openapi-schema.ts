@@ -31,13 +31,13 @@ function fieldsOf(schema: Struct, view: DocumentView): [string, Field][] {
   return Object.entries(schema.fields).filter(([, { beyond }]) => view === 'everything' || !beyond);
 }
 
-/** The contract's document states requirements of its own, which differ from the real ones. */
+/** Returns true if a document requires the member: the contract's document differs from the enforced requirements. */
 function isRequired(field: Field, view: DocumentView): boolean {
   if (view === 'contract') return field.documentRequired ?? field.required;
   return field.required && !field.replaceable;
 }
 
-/** OpenAPI 3.0 ignores what stands beside a `$ref`. */
+/** Returns the fragment of a member. OpenAPI 3.0 ignores members beside a `$ref`. */
 function memberOf(field: Field, view: DocumentView): DocumentFragment {
   if (view === 'everything') return boundedMember(field);
   return '$ref' in field.document ? field.document : { ...field.document, description: field.doc };

@@ -15,13 +15,13 @@ function keysOfMember(name: string, field: Field): readonly string[] {
   return field.form?.keys ?? (field.read === undefined ? [] : [field.word ?? name]);
 }
 
-/** Returns the hint for a key that a struct does not have: the key that is probably meant, or all keys. */
+/** Returns the hint for a key that a struct does not have: the key that was probably intended, or all keys. */
 export function unknownWordHint(struct: Struct, key: string, values: readonly string[]): string {
   if (key === '') return 'there is a comma or an equals sign too many';
   const shown = shownKeys(struct);
   const value = values.length === 0 ? undefined : values.join('=');
-  const meant = keyMeant(struct, key, shown);
-  const word = meant === undefined ? undefined : withValue(struct, meant, value);
+  const intended = suggestKey(struct, key, shown);
+  const word = intended === undefined ? undefined : withValue(struct, intended, value);
   const pair = value === undefined ? pairForValue(struct, key) : undefined;
   // `tap0` is more likely a name than a mistyped `tap`
   const guess = LIKE_A_VALUE.test(key) ? (pair ?? word) : (word ?? pair);
@@ -30,17 +30,17 @@ export function unknownWordHint(struct: Struct, key: string, values: readonly st
 
 const LIKE_A_VALUE = /[\d./:]/;
 
-/** Keys with an underscore in front are for tests of Cloud Hypervisor. */
+/** Returns the keys for help and hints, without those that begin with an underscore: they are for tests of Cloud Hypervisor. */
 function shownKeys(struct: Struct): string[] {
   return [...keysOf({ ...struct, wordsIgnored: [] }).keys()].filter((key) => !key.startsWith('_'));
 }
 
-function keyMeant({ wordsMeant }: Struct, key: string, shown: readonly string[]): string | undefined {
+function suggestKey({ keyHints }: Struct, key: string, shown: readonly string[]): string | undefined {
   const word = key.trim().toLowerCase();
-  return Object.hasOwn(wordsMeant, word) ? wordsMeant[word] : nearest(word, shown);
+  return Object.hasOwn(keyHints, word) ? keyHints[word] : nearest(word, shown);
 }
 
-/** `path=/x`; without a value of the user's the form that it has. */
+/** Returns a key with the user's value, e.g. `path=/x`, or with the syntax of its value. */
 function withValue(struct: Struct, key: string, value: string | undefined): string {
   if (key.includes('=') || keysOf(struct).get(key) === false) return key;
   return `${key}=${value ?? syntaxOfKey(struct, key)}`;
@@ -52,22 +52,22 @@ export function syntaxOfKey({ fields }: Struct, key: string): string {
   return entry?.[1].syntax || '<value>';
 }
 
-/** `boot=2` for `2`, `path=a.raw` for `a.raw`, `size=512M` for `512MB`: the first key that can take the text. */
+/** Returns a key with a text as its value: `boot=2` for `2`, `path=a.raw` for `a.raw`. It is the first key that accepts the text. */
 function pairForValue({ fields }: Struct, text: string): string | undefined {
   const isPath = text.includes('/');
   const entries = Object.entries(fields).toSorted(
     ([, a], [, b]) => Number(isPath && b.syntax === '<path>') - Number(isPath && a.syntax === '<path>'),
   );
   for (const [name, field] of entries) {
-    const value = valueMeant(name, field, text);
+    const value = suggestValue(name, field, text);
     if (value !== undefined) return `${keysOfMember(name, field)[0] ?? name}=${value}`;
   }
   return undefined;
 }
 
 /** Returns a text in the form that a member accepts; undefined if there is none. */
-function valueMeant(name: string, field: Field, text: string): string | undefined {
-  // a console's path is read by a form of its own
+function suggestValue(name: string, field: Field, text: string): string | undefined {
+  // a console's path has a form of its own
   if (field.form !== undefined) return name === 'file' && text.includes('/') ? text : undefined;
   // a switch alone or an id alone describes no device
   if (field.read === undefined || field.syntax === 'on|off' || name === 'id') return undefined;

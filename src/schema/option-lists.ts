@@ -1,21 +1,21 @@
 /*
- * Lists of the command line: `[a,b]`, without brackets where the whole is in quotes, `"a,b"`. Items may be lists themselves,
- * `[0@[1,2],1@[3-4]]`. An item in double quotes may hold commas and brackets.
+ * Lists of the command line: `[a,b]`, or `"a,b"` without brackets. Items may be lists, `[0@[1,2],1@[3-4]]`. An item in double quotes may
+ * contain commas and brackets.
  */
 
-/** Reads `[a,b]` or `a,b` as its items: white space around them and the quotes of a quoted one are dropped. */
+/** Returns the items of `[a,b]` or `a,b`, without surrounding white space and quotes. */
 export function readTexts(text: string): string[] {
   const inner = insideBrackets(text);
   if (inner?.trim() === '') return [];
   return cleanItems(splitOutside(inner ?? text, ','));
 }
 
-/** Reads `[a,b]`, and `a:b` of earlier versions, as its items. */
+/** Returns the items of `[a,b]`, and of `a:b` of earlier versions. */
 export function readItems(text: string): string[] {
   return insideBrackets(text) === undefined ? cleanItems(text.split(/[:,]/)) : readTexts(text);
 }
 
-/** The text between the brackets of a list; undefined where it is in none. */
+/** Returns the text between the brackets of a list; undefined for a text without brackets. */
 export function insideBrackets(text: string): string | undefined {
   const trimmed = text.trim();
   if (!trimmed.startsWith('[')) return undefined;
@@ -25,7 +25,7 @@ export function insideBrackets(text: string): string | undefined {
   return trimmed.slice(1, -1);
 }
 
-/** Splits at each `separator` that is in no quotes and no brackets. Quotes and brackets without an end are letters. */
+/** Splits at each `separator` outside quotes and brackets. Unclosed quotes and brackets are ordinary characters. */
 export function splitOutside(text: string, separator: string): string[] {
   const pieces: string[] = [];
   let start = 0;
@@ -40,13 +40,13 @@ export function splitOutside(text: string, separator: string): string[] {
   return [...pieces, text.slice(start)];
 }
 
-/** Takes the quotes off a text that is in them as a whole. */
+/** Removes the quotes of a text that is quoted as a whole. */
 export function unquoted(text: string): string {
   const trimmed = text.trim();
   return endOfQuotes(trimmed, 0) === trimmed.length ? trimmed.slice(1, -1) : trimmed;
 }
 
-/** Where the list that begins at `at` ends; undefined where none begins or where it has no end. */
+/** Returns the end of the list that begins at `at`; undefined if no list begins there, or if it is not closed. */
 export function endOfList(text: string, at: number): number | undefined {
   if (text[at] !== '[') return undefined;
   return endOfBrackets(text, at, endOfQuotes) ?? endOfBrackets(text, at, () => undefined);
@@ -64,7 +64,7 @@ function endOfBrackets(text: string, start: number, skip: typeof endOfQuotes): n
   return undefined;
 }
 
-/** Where the quotes that begin at `at` end; undefined where none begin or where they have no end. */
+/** Returns the end of the quoted text that begins at `at`; undefined if none begins there, or if it is not closed. */
 export function endOfQuotes(text: string, at: number): number | undefined {
   if (text[at] !== '"') return undefined;
   const end = text.indexOf('"', at + 1);

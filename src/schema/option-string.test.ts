@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaulted, formed, optional, struct, unworded, wordDefaulted, worded } from './field.ts';
 import { choice, flag, path, readToggle, size, text, uint } from './kinds.ts';
-import { parseWords, syntaxOf, WordError } from './option-string.ts';
+import { parseWords, syntaxOf, OptionStringError } from './option-string.ts';
 
 const Boat = struct({
   name: 'Boat',
@@ -19,7 +19,7 @@ const Boat = struct({
     sail: worded('canvas', defaulted(choice('Sail', ['Main', 'Jib']), 'Main')),
     hidden: worded('_hidden', optional(flag('For tests'))),
     crew: unworded(optional(text('Names'))),
-    engine: formed(
+    motor: formed(
       {
         keys: ['hp'],
         flags: ['none'],
@@ -36,7 +36,7 @@ const fault = (words: string): string => {
   try {
     parseWords(Boat, words);
   } catch (error) {
-    assert.ok(error instanceof WordError);
+    assert.ok(error instanceof OptionStringError);
     return error.message;
   }
   throw new Error(`was accepted: ${words}`);
@@ -62,7 +62,7 @@ test('white space around the text and around values is dropped, around keys it i
   assert.equal(fault(`${NEEDED}, open=on`), 'unknown option:  open');
 });
 
-test('an empty value counts as not given, and of a repeated key the last one wins', () => {
+test('an empty value counts as not given, and of a repeated key the last value applies', () => {
   assert.deepEqual(json(`${NEEDED},load=,open=,seats=`), LEAST);
   assert.deepEqual(json(`path=/a,path=/x,harbour=h`), LEAST);
 });
@@ -80,11 +80,11 @@ test('unknown keys are named', () => {
 test('a key needs one equals sign, unless it takes no value', () => {
   assert.equal(fault('path'), 'invalid syntax:path');
   assert.equal(fault('path=a=b'), 'invalid syntax:path=a=b');
-  assert.deepEqual(json(`${NEEDED},none`), { ...LEAST, engine: 0 });
-  assert.deepEqual(json(`${NEEDED},none=1=2`), { ...LEAST, engine: 0 });
+  assert.deepEqual(json(`${NEEDED},none`), { ...LEAST, motor: 0 });
+  assert.deepEqual(json(`${NEEDED},none=1=2`), { ...LEAST, motor: 0 });
 });
 
-test('what cannot be read is told with its key', () => {
+test('an invalid value is reported with its key', () => {
   assert.equal(fault(`${NEEDED},load=1T`), 'unable to parse 1T for load');
   assert.equal(fault(`${NEEDED},open=yes`), 'unable to parse yes for open');
   assert.equal(fault(`${NEEDED},seats=256`), 'unable to parse 256 for seats');
@@ -109,7 +109,7 @@ test('ignored keys are taken and forgotten', () => {
 test('a value in double quotes may hold commas, equals signs and white space', () => {
   assert.deepEqual(json('path=" /a,b=c",harbour="h"'), { ...LEAST, path: ' /a,b=c' });
   assert.deepEqual(json('path="",harbour=h,path=/x'), LEAST);
-  // other quotes are letters, as in the original
+  // other quotes are ordinary characters, as in Cloud Hypervisor
   assert.deepEqual(json('path=/a"b",harbour=h'), { ...LEAST, path: '/a"b"' });
   assert.deepEqual(json('path="/a"b,harbour=h'), { ...LEAST, path: '"/a"b' });
   assert.equal(fault('path="/a,b'), 'unknown option: b');

@@ -3,7 +3,7 @@ import { keysOf, syntaxOfKey, unknownWordHint } from './option-hints.ts';
 import { endOfList, endOfQuotes } from './option-lists.ts';
 import { formatSize, parseSize } from './size.ts';
 
-interface WordErrorOptions extends ErrorOptions {
+interface OptionStringErrorOptions extends ErrorOptions {
   readonly key?: string;
   readonly validation?: boolean;
   readonly hint?: string;
@@ -13,17 +13,17 @@ interface WordErrorOptions extends ErrorOptions {
  * An option string that does not follow the grammar. The message is the detail alone, e.g. `unknown option: foo`; the caller that
  * knows the flag adds `Error parsing --disk: `.
  */
-export class WordError extends Error {
+export class OptionStringError extends Error {
   /** the key whose value could not be read */
   readonly key: string | undefined;
-  /** reported as a fault of the configuration, not of the grammar */
+  /** reported as a fault of the configuration, not of the syntax */
   readonly validation: boolean;
-  /** the expected or the probably meant text, for people; programs may compare the message, so it is not part of it */
+  /** expected or intended text, for users; not part of the message, because programs may compare that */
   readonly hint: string | undefined;
 
-  constructor(message: string, options: WordErrorOptions = {}) {
+  constructor(message: string, options: OptionStringErrorOptions = {}) {
     super(message, options);
-    this.name = 'WordError';
+    this.name = 'OptionStringError';
     this.key = options.key;
     this.validation = options.validation ?? false;
     this.hint = options.hint;
@@ -35,16 +35,16 @@ export interface ParsedWords {
   /** the struct's JSON; not checked yet, and without defaults */
   readonly json: Readonly<Record<string, unknown>>;
   readonly warnings: readonly string[];
-  /** words of later releases that were taken and ignored */
+  /** keys of later releases, accepted and ignored */
   readonly ignored?: readonly string[];
 }
 
 /**
  * Reads `key=value,key=value` for a struct.
  *
- * As in current versions of Cloud Hypervisor, a list in brackets holds commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Beyond it,
- * a value in double quotes may hold commas and equals signs, `path="/a,b=c"`.
- * @throws WordError
+ * As in current versions of Cloud Hypervisor, a list in brackets contains commas: `fd=[3,4]`, `net_fds=[a@[3,4],b@[5]]`. Only in Nephos,
+ * a value in double quotes may contain commas and equals signs, `path="/a,b=c"`.
+ * @throws OptionStringError
  */
 export function parseWords(struct: Struct, text: string): ParsedWords {
   const warnings: string[] = [];
@@ -64,7 +64,7 @@ export function parseWords(struct: Struct, text: string): ParsedWords {
 export const QUOTING_HELP =
   'A value that holds commas or equals signs is written in double quotes: path="/a,b=c"';
 
-/** The help text of a struct, e.g. `path=<path>,readonly=on|off (default: readonly=off)`. */
+/** Returns the help text of a struct, e.g. `path=<path>,readonly=on|off (default: readonly=off)`. */
 export function syntaxOf(struct: Struct): string {
   const shown = Object.entries(struct.fields).filter(([name, field]) => syntaxOfMember(name, field) !== '');
   const syntax = shown.map(([name, field]) => syntaxOfMember(name, field)).join(',');
@@ -103,22 +103,22 @@ interface Reading {
 
 function readMember(name: string, field: Field, { words, members }: Reading): unknown {
   const key = field.word ?? name;
-  if (field.form !== undefined) return inWordError(() => field.form?.read(words));
+  if (field.form !== undefined) return asOptionStringError(() => field.form?.read(words));
   const { read } = field;
   if (read === undefined) return undefined;
   const value = words.convert(key, read) ?? field.wordDefault?.(members);
   if (value === undefined && field.required) {
-    throw new WordError(`${key} missing`, { hint: `expected ${key}=${field.syntax}` });
+    throw new OptionStringError(`${key} missing`, { hint: `expected ${key}=${field.syntax}` });
   }
   return value;
 }
 
-function inWordError<T>(read: () => T): T {
+function asOptionStringError<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof WordError) throw error;
-    throw new WordError(error instanceof Error ? error.message : String(error), { cause: error });
+    if (error instanceof OptionStringError) throw error;
+    throw new OptionStringError(error instanceof Error ? error.message : String(error), { cause: error });
   }
 }
 
@@ -134,7 +134,7 @@ function lookUp(values: ReadonlyMap<string, string>, warnings: string[]): Words 
         return read(value);
       } catch (error) {
         const hint = error instanceof Error ? error.message : String(error);
-        throw new WordError(`unable to parse ${value} for ${key}`, { key, hint, cause: error });
+        throw new OptionStringError(`unable to parse ${value} for ${key}`, { key, hint, cause: error });
       }
     },
     warn: (message) => void warnings.push(message),
@@ -152,15 +152,17 @@ function collect(struct: Struct, text: string): Map<string, string> {
     const needsValue = takesValue.get(key);
     if (needsValue === undefined) {
       const hint = openListHint(values) ?? unknownWordHint(struct, key, parts.slice(1));
-      throw new WordError(`unknown option: ${key}`, { hint });
+      throw new OptionStringError(`unknown option: ${key}`, { hint });
     }
     if (needsValue && value === undefined) {
-      throw new WordError(`invalid syntax:${piece}`, { hint: `expected ${key}=${syntaxOfKey(struct, key)}` });
+      throw new OptionStringError(`invalid syntax:${piece}`, {
+        hint: `expected ${key}=${syntaxOfKey(struct, key)}`,
+      });
     }
     if (needsValue && rest.length > 0) {
       const quoted = `${key}="${[value, ...rest].join('=')}"`;
       const hint = `a value with an equals sign is written in double quotes: ${quoted}`;
-      throw new WordError(`invalid syntax:${piece}`, { hint });
+      throw new OptionStringError(`invalid syntax:${piece}`, { hint });
     }
     values.set(key, needsValue ? (value ?? '') : '');
   }
@@ -174,9 +176,9 @@ function openListHint(values: ReadonlyMap<string, string>): string | undefined {
 }
 
 interface Piece {
-  /** as it was written */
+  /** the original text */
   readonly piece: string;
-  /** the texts between its equals signs: key and value; values are trimmed and without quotes */
+  /** texts between its equals signs: key and value; values are trimmed and without quotes */
   readonly parts: readonly string[];
 }
 

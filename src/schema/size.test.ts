@@ -11,13 +11,13 @@ test('sizes are decimal with K, M and G as powers of 1024', () => {
     ['1G', 1_073_741_824],
     ['524288K', 536_870_912],
     ['+1', 1],
-    // quirks of the original: of a run of letters the last one scales
+    // as in Cloud Hypervisor, the last of several letters scales
     ['1KM', 1_048_576],
   ];
   for (const [text, bytes] of sizes) assert.equal(parseSize(text), bytes, text);
 });
 
-test('what the original does not take is refused', () => {
+test('sizes that Cloud Hypervisor refuses are refused', () => {
   for (const text of ['', 'G', '1T', '1k', '1m', '0x10', '1.5G', '1 G', '1GiB', '1GB', '-1', 'K1', '1K1']) {
     assert.throws(() => parseSize(text), /expected a size/, text);
   }

@@ -3,16 +3,16 @@ import { expected } from '../util/nearest.ts';
 const UNIT: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
 /**
- * Reads a size as the command line takes it: a decimal number with an optional K, M or G (powers of 1024).
+ * Reads a size of the command line: a decimal number with an optional K, M or G (powers of 1024).
  * Of several letters the last one applies, as in Cloud Hypervisor (`1KM` is 1 MiB).
  * @returns bytes
- * @throws where the text is none, or the size is not below 2^53
+ * @throws Error if the text is no size, or the size is not below 2^53
  */
 export function parseSize(text: string): number {
   const match = /^\+?(\d+)[KMG]*?([KMG]?)$/.exec(text);
   const unit = UNIT[match?.[2] ?? ''];
   if (match === null || unit === undefined) {
-    throw new Error(expected('a size such as 512M (K, M or G, upper case)', sizeMeant(text)));
+    throw new Error(expected('a size such as 512M (K, M or G, upper case)', suggestSize(text)));
   }
   const bytes = Number(match[1]) * unit;
   if (!Number.isSafeInteger(bytes)) throw new Error('size is too large');
@@ -27,8 +27,8 @@ export function formatSize(bytes: number): string {
 
 const LARGE_UNIT: Readonly<Record<string, number>> = { ...UNIT, T: 2 ** 40, P: 2 ** 50 };
 
-/** Returns a size in another notation in that of the command line: `512M` for `512MB`, `1024G` for `1 TiB`, `1536M` for `1.5G`. */
-function sizeMeant(text: string): string | undefined {
+/** Converts another notation of a size to that of the command line: `512M` for `512MB`, `1024G` for `1 TiB`, `1536M` for `1.5G`. */
+function suggestSize(text: string): string | undefined {
   const [, number, unit = ''] =
     /^\s*(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]?)(?:i?B|bytes)?\s*$/i.exec(text) ?? [];
   const factor = LARGE_UNIT[unit.toUpperCase()];

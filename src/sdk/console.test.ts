@@ -16,7 +16,7 @@ function line() {
   return { stream, typed, console: consoleOn(stream) };
 }
 
-test('waits find what comes in pieces, each behind the last, and letters of several bytes', async () => {
+test('waits find output in pieces after the last match, also multi-byte characters', async () => {
   const { stream, typed, console } = line();
   const first = console.waitFor('a.b');
   for (const byte of Buffer.from('axb a.b ü1 ü2 ')) stream.push(Buffer.from([byte]));

@@ -34,16 +34,16 @@ export function openConsole(path: string): Console {
 export function consoleOn(stream: Duplex): Console {
   const decoder = new StringDecoder('utf8');
   let shown = '';
-  let look: () => void = () => undefined;
+  let findMatch: () => void = () => undefined;
   stream.on('data', (bytes: Buffer) => {
     shown = (shown + decoder.write(bytes)).slice(-KEPT);
-    look();
+    findMatch();
   });
   const waitFor: Console['waitFor'] = (pattern, { timeoutMs, signal } = {}) =>
     new Promise((resolve, reject) => {
       const expression = expressionOf(pattern);
       const settle = (act: () => void): void => {
-        look = () => undefined;
+        findMatch = () => undefined;
         stream.off('close', onClose);
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
@@ -54,7 +54,7 @@ export function consoleOn(stream: Duplex): Console {
       const [onClose, onAbort] = [fail('closed'), fail('aborted')];
       // a pending wait keeps the process running
       const timer = timeoutMs === undefined ? undefined : setTimeout(fail('timeout'), timeoutMs);
-      look = () => {
+      findMatch = () => {
         const match = expression.exec(shown);
         if (match === null) return;
         shown = shown.slice(match.index + match[0].length);
@@ -63,7 +63,7 @@ export function consoleOn(stream: Duplex): Console {
       stream.once('close', onClose);
       signal?.addEventListener('abort', onAbort);
       if (signal?.aborted === true) return onAbort();
-      look();
+      findMatch();
       if (stream.destroyed) onClose();
     });
   return { stream, write: (text) => void stream.write(text), waitFor };

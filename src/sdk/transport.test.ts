@@ -53,7 +53,7 @@ test('sends the request of a Cloud Hypervisor client, returns status and text', 
   });
 });
 
-test('a time limit and a signal end the wait for an answer, and for the rest of one', async () => {
+test('a time limit and a signal abort the wait for an answer, and for the rest of an answer', async () => {
   for (const answer of ['', 'HTTP/1.1 200 \r\nContent-Length: 4\r\n\r\n"']) {
     await withServer(answer, async (socketPath) => {
       const request = { socketPath, method: 'GET', path: '/x', timeoutMs: 50 } as const;
@@ -76,7 +76,7 @@ test('a signal that has fired already sends nothing', async () => {
   await assert.rejects(sendRequest(request), isFault('aborted', '/none'));
 });
 
-test('nothing there', async () => {
+test('a missing socket is a fault of the connection', async () => {
   const request = { socketPath: '/none', method: 'GET', path: '/x' } as const;
   await assert.rejects(sendRequest(request), isFault('connect', '/none'));
 });

@@ -6,7 +6,7 @@ import { deferred } from '../util/deferred.ts';
 import { vmEnd, type VmEnd } from './vm-end.ts';
 import type { VmmEnd } from './vmm-process.ts';
 
-/** A VM of which the test tells. */
+/** A VM whose events the test emits. */
 function watched() {
   const events = new PassThrough();
   const vmm = deferred<VmmEnd>();
@@ -17,7 +17,7 @@ function watched() {
   );
   return {
     /** Records events, in pieces that end anywhere. */
-    tell: async (...all: readonly object[]) => {
+    emit: async (...all: readonly object[]) => {
       const text = all.map((event) => `${JSON.stringify(event, undefined, 2)}\n\n`).join('');
       for (let i = 0; i < text.length; i += 7) events.write(text.slice(i, i + 7));
       for (let i = 0; i < 5; i++) await turn();
@@ -37,7 +37,7 @@ const vm = (event: string, properties: object | null = null) => ({ source: 'vm',
 
 test('a reboot is no end', async () => {
   const one = watched();
-  await one.tell(vm('shutdown'), vm('booting'), vm('booted'));
+  await one.emit(vm('shutdown'), vm('booting'), vm('booted'));
   assert.equal(one.end(), undefined);
 });
 
@@ -45,7 +45,7 @@ test('a VM that another client shuts down or deletes has ended', async () => {
   for (const last of ['shutdown', 'deleted']) {
     const one = watched();
     one.shutDown();
-    await one.tell(vm('paused'), vm(last));
+    await one.emit(vm('paused'), vm(last));
     assert.deepEqual(one.end(), { code: 0, signal: null, reason: 'shutdown' });
   }
 });
@@ -53,18 +53,18 @@ test('a VM that another client shuts down or deletes has ended', async () => {
 test('a QEMU that crashes is an end with exit code 1 and the reason', async () => {
   const one = watched();
   one.shutDown();
-  await one.tell(vm('crashed', { reason: 'signal SIGKILL "é"' }), vm('shutdown'));
+  await one.emit(vm('crashed', { reason: 'signal SIGKILL "é"' }), vm('shutdown'));
   assert.deepEqual(one.end(), { code: 1, signal: null, reason: 'crash', detail: 'signal SIGKILL "é"' });
 });
 
-test('an end of the VMM is told by its exit code or signal, also where the VM is deleted first', async () => {
+test('the exit of the VMM has its exit code or signal, also if the VM is deleted first', async () => {
   for (const exit of [
     { code: 0, signal: null },
     { code: null, signal: 'SIGKILL' },
   ] as const) {
     const one = watched();
     one.shutDown();
-    await one.tell(vm('shutdown'), vm('deleted'), { source: 'vmm', event: 'shutdown', properties: null });
+    await one.emit(vm('shutdown'), vm('deleted'), { source: 'vmm', event: 'shutdown', properties: null });
     assert.equal(one.end(), undefined);
     await one.exit(exit);
     assert.deepEqual(one.end(), { ...exit, reason: 'exit' });

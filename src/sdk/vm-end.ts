@@ -41,7 +41,7 @@ export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd
     let isEnding = false;
     let crash: string | undefined;
     vmmEnded.then((end) => resolve({ ...end, reason: 'exit' })).catch(() => undefined);
-    const look = async (): Promise<void> => {
+    const checkState = async (): Promise<void> => {
       // while the VMM shuts down, its exit code decides
       if (!(await isShutDown()) || isEnding) return;
       if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
@@ -52,7 +52,7 @@ export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd
       if (source !== 'vm') return;
       if (event === 'booting' || event === 'restoring') crash = undefined;
       if (event === 'crashed') crash = String(properties?.['reason']);
-      if (event === 'shutdown' || event === 'deleted') look().catch(() => undefined);
+      if (event === 'shutdown' || event === 'deleted') checkState().catch(() => undefined);
     });
   });
 }

@@ -4,7 +4,7 @@ import { ANSWER_DEADLINE, shortestSeconds, watchProgress } from '../qemu/qmp/pro
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 import type { Machine } from './machine.ts';
-import type { Live } from './vm.ts';
+import type { BootedMachine } from './vm.ts';
 import { pathOf } from './snapshot/url-path.ts';
 import { closeInBackground } from '../util/background.ts';
 
@@ -15,7 +15,7 @@ const FILE = 'coredump';
  * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The vCPUs are stopped meanwhile.
  * Rejects with ApiError naming the path; no file is left then.
  */
-export async function dumpCore({ machine }: Live, url: string): Promise<void> {
+export async function dumpCore({ machine }: BootedMachine, url: string): Promise<void> {
   const path = pathOf(url, 'file');
   // an existing file is not overwritten
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);

@@ -41,7 +41,7 @@ export function limitEvents(record: OnVmEvent, limit: RateLimit = OUTSIDE_LIMIT)
     }
     if (ENDS.has(event.event)) {
       for (const kind of kinds.values()) flush(kind);
-      // devices of a machine that has exited have no further events
+      // after QEMU's exit there are no further events of its devices
       kinds.clear();
     }
     record(event);

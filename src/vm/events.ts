@@ -41,7 +41,7 @@ export type VmEvent =
       readonly event: 'device-removed';
       readonly properties: { readonly id: string; readonly bdf: string };
     }
-  /** QEMU exited unexpectedly, or a reboot failed: `shutdown` follows where a machine ran */
+  /** QEMU exited unexpectedly, or a reboot failed; `shutdown` follows if a machine ran */
   | { readonly source: 'vm'; readonly event: 'crashed'; readonly properties: { readonly reason: string } }
   /** the guest did not serve its watchdog in time: a reset follows */
   | { readonly source: 'vm'; readonly event: 'watchdog' }
@@ -51,7 +51,7 @@ export type VmEvent =
       readonly event: 'panic';
       readonly properties: { readonly event: 'panic' | 'crash_loaded' };
     }
-  /** number of events of one kind, and of device `id` where they have one, beyond the limit of the record */
+  /** number of events of one kind, and of device `id` if they have one, above the rate limit */
   | {
       readonly source: 'vm' | 'virtio-device' | 'guest';
       readonly event: 'dropped';
@@ -79,15 +79,15 @@ export function emitRestoring(
   moment: 'before activated' | 'after activated',
 ): void {
   const isAfter = moment === 'after activated';
-  if (dialectOf(config).tellsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
+  if (dialectOf(config).emitsActivatedFirst === isAfter) emit(lifecycleEvent('restoring'));
 }
 
-/** Returns the event of a device that the guest has released. */
+/** Returns the event `device-removed` of a device that the guest has released. */
 export function deviceRemoved({ id, slot }: Placement): VmEvent {
   return { source: 'vm', event: 'device-removed', properties: { id, bdf: bdfOf(slot ?? 0) } };
 }
 
-/** Returns the VM's event for one of QEMU's; undefined where there is none. */
+/** Returns the VM's event for an event of QEMU; undefined if there is none. */
 export function vmEventOf(message: QmpEvent, placements: readonly Placement[]): VmEvent | undefined {
   switch (message.event) {
     case 'WATCHDOG':

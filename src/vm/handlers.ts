@@ -74,8 +74,8 @@ function stateHandlers(vmm: VmmState) {
       runOperation(vmm, (signals) => restore(vmm, request, files?.take() ?? [], signals)),
     'vm.coredump': ({ destination_url: url }) =>
       runOnVm(vmm, 'vm.coredump', (vm) =>
-        withMachine(vm, (live) =>
-          betweenEvents(vmm, ['coredumping', 'coredumped'], () => dumpCore(live, url)),
+        withMachine(vm, (booted) =>
+          betweenEvents(vmm, ['coredumping', 'coredumped'], () => dumpCore(booted, url)),
         ),
       ),
     'vm.send-migration': ({ destination_url: url }) =>
@@ -100,13 +100,13 @@ async function resizeEither(
   sizes: VmResize,
   { waits }: ShutdownSignals,
 ): Promise<void> {
-  if (vm.live === undefined) return resizeConfig(vm, sizes);
-  await withMachine(vm, (live) =>
-    betweenEvents(vmm, ['resizing', 'resized'], () => resizeVm(vm, { ...live, waits }, sizes)),
+  if (vm.booted === undefined) return resizeConfig(vm, sizes);
+  await withMachine(vm, (booted) =>
+    betweenEvents(vmm, ['resizing', 'resized'], () => resizeVm(vm, { ...booted, waits }, sizes)),
   );
 }
 
 async function resizeZoneEither(vm: Vm, request: VmResizeZone): Promise<void> {
-  if (vm.live === undefined) return resizeZoneOfConfig(vm, request);
-  await withMachine(vm, (live) => resizeZone(vm, live, request));
+  if (vm.booted === undefined) return resizeZoneOfConfig(vm, request);
+  await withMachine(vm, (booted) => resizeZone(vm, booted, request));
 }

@@ -24,8 +24,8 @@ import { Vm } from './vm.ts';
 import type { VmmState } from './vmm-state.ts';
 
 /*
- * Operations that make a VM or give it another machine. Each new machine is watched until QEMU exits: `watch` ties its events to the
- * VM, as further operations in the queue.
+ * Operations that make a VM or replace its machine. Each new machine is watched until QEMU exits: `watch` queues operations for its
+ * events.
  */
 
 const log = createLog('vm');
@@ -39,7 +39,7 @@ export async function createVm(vmm: VmmState, config: VmConfig): Promise<void> {
 /** Serves vm.boot: boots a VM without a machine, resumes one that is paused. */
 export async function bootOrResume(vmm: VmmState, vm: Vm, signals: ShutdownSignals): Promise<void> {
   const { emit } = vmm;
-  if (vm.live !== undefined) return resumeVm(vm, emit);
+  if (vm.booted !== undefined) return resumeVm(vm, emit);
   watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
 }
 
@@ -50,8 +50,8 @@ export async function reboot(
   signals: ShutdownSignals,
   startsPaused: boolean,
 ): Promise<void> {
-  if (vm.live === undefined) return;
-  watchInBackground(vmm, vm, await rebootVm(vm, vm.live, { signals, emit: vmm.emit, startsPaused }));
+  if (vm.booted === undefined) return;
+  watchInBackground(vmm, vm, await rebootVm(vm, vm.booted, { signals, emit: vmm.emit, startsPaused }));
 }
 
 /** Serves vm.restore. `fds`: file descriptors of networks that were received with the request. */
@@ -84,7 +84,7 @@ export async function receive(
 /** Makes a restored or received VM the VM of the VMM, and watches its machine. */
 async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
   vmm.vm = vm;
-  if (vm.live !== undefined) await watch(vmm, vm, vm.live.machine);
+  if (vm.booted !== undefined) await watch(vmm, vm, vm.booted.machine);
   emitRestoring(vmm.emit, vm.config, 'after activated');
   vmm.emit(lifecycleEvent('restored'));
 }
@@ -110,14 +110,14 @@ function watchInBackground(vmm: VmmState, vm: Vm, machine: Machine): void {
  */
 function watch(vmm: VmmState, vm: Vm, machine: Machine): Promise<void> {
   const whileCurrent = (act: Operation<void>): void => {
-    const isCurrent = (): boolean => vm.live?.machine === machine;
+    const isCurrent = (): boolean => vm.booted?.machine === machine;
     vmm.queue
       .run(async (signals) => (isCurrent() ? act(signals) : undefined))
       .catch((error: unknown) => log[isCurrent() ? 'error' : 'debug'](errorChain(error).join(': ')));
   };
   const actions = exitActions(vmm);
   machine.qemu.onEvent(({ event }) => {
-    if (vm.config.gdb === true && vm.live?.machine === machine) followDebugger(vm, event);
+    if (vm.config.gdb === true && vm.booted?.machine === machine) followDebugger(vm, event);
   });
   const onExit = machine.qemu.ended.then((end) =>
     whileCurrent((signals) =>

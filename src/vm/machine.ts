@@ -12,15 +12,15 @@ import type { Preparations } from './devices/preparations.ts';
 import type { Latest } from './observe/latest.ts';
 import type { KnownResources } from './observe/resources.ts';
 
-/** The members of a configuration that change while a machine runs: a resize makes them larger than at its start. */
+/** Members of a configuration that a resize changes while a machine runs; `BootConfig` has the values of the start. */
 export type BootConfig = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
 
 /**
- * The machine of a VM: one QEMU process from its start to its exit, and everything that the VMM knows of it. `launch/` makes it; a reboot
+ * The machine of a VM: one QEMU process from its start to its exit, and the VMM's facts about it. `launch/` makes it; a reboot
  * makes another one. Hot-plug and resizes change the members that are not `readonly`, and the collections.
  */
 export interface Machine {
-  /** the VM's configuration with ids, MAC addresses and image formats that the start found; the next boot starts from it */
+  /** the VM's configuration with ids, MAC addresses and image formats that the start chose; input of the next boot */
   readonly config: VmConfig;
   /** vCPUs, RAM and NUMA nodes at the start */
   readonly bootConfig: BootConfig;
@@ -32,11 +32,11 @@ export interface Machine {
   readonly firmware: BuiltInFirmware | 'own';
   /** difference between the ACPI tables that the guest's kernel reads and those of QEMU */
   readonly acpiPatch: AcpiPatch | undefined;
-  /** guest address of the kernel's first instruction, where the machine boots from a kernel and it is known */
+  /** guest address of the kernel's first instruction; undefined if unknown, or if the machine does not boot from a kernel */
   readonly kernelEntry: number | undefined;
   /** ids and slots of the devices; replaced when a device is attached or detached */
   layout: Layout;
-  /** steps by which QEMU has made each device, by its id */
+  /** steps by which QEMU has made each device, by id */
   readonly deviceSteps: Map<string, readonly Step[]>;
   /** host resources of the devices */
   readonly preparations: Preparations;
@@ -54,9 +54,9 @@ export interface Machine {
   readonly hidden: Set<string>;
   /** vCPUs that the guest was asked to release, by number, with the time since when QEMU lacks them (`performance.now()`) */
   readonly detachingVcpus: Map<number, number | undefined>;
-  /** vCPUs that QEMU can still add: with emulation it never frees the place of one that was removed */
+  /** number of vCPUs that QEMU can still add: with emulation it never frees the place of a removed vCPU */
   spareVcpus: number;
-  /** sizes in `bytes` of the DIMMs that were added */
+  /** sizes of the DIMMs that were added, in `bytes` */
   readonly dimms: number[];
   /** failure of the guest since the start, e.g. a panic of its kernel */
   guestFailure: string | undefined;
@@ -64,7 +64,7 @@ export interface Machine {
   readonly balloonBytes: Latest<number>;
   /** QEMU's counters of disks */
   readonly diskCounters: Latest<VmCounters>;
-  /** address ranges of the devices; answers within a moment */
+  /** Returns the address ranges of the devices; answers within 30 ms. */
   readonly resources: () => Promise<KnownResources>;
   /** Stops QEMU and releases the host resources of the devices. */
   readonly end: () => Promise<void>;

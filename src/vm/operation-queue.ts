@@ -6,7 +6,7 @@ export type Operation<T> = (signals: ShutdownSignals) => Promise<T>;
 
 /** Queue of operations: one runs at a time, in the order of arrival. */
 export interface Queue {
-  /** Queues an operation; the next one runs also where it fails. */
+  /** Queues an operation. A failure does not affect the operations after it. */
   readonly run: <T>(operation: Operation<T>) => Promise<T>;
   /**
    * Aborts the operations that run or wait, so that the next one runs soon. Their waits for the host are aborted at once. `kill` is
@@ -31,11 +31,11 @@ const TIMES: InterruptTimes = { grace: 1500, abandon: 3000 };
 interface Controllers {
   readonly waits: AbortController;
   readonly kill: AbortController;
-  /** aborted where an operation is abandoned */
+  /** aborted when an operation is abandoned */
   readonly abandon: AbortController;
 }
 
-/** Returns an empty queue. `cleanUp` is called after each operation, also where it fails. */
+/** Returns an empty queue. `cleanUp` is called after each operation, also after a failed one. */
 export function createQueue(cleanUp: () => void = () => undefined, times = TIMES): Queue {
   let last: Promise<unknown> = Promise.resolve();
   let controllers = newControllers();

@@ -34,23 +34,23 @@ export function runOnVm<T>(
   return runOperation(vmm, async (signals) => {
     vmm.received.add(fds);
     log.info(route);
-    if (vmm.vm?.live !== undefined) await releaseEjected(vmm.vm.live.machine);
+    if (vmm.vm?.booted !== undefined) await releaseEjected(vmm.vm.booted.machine);
     return act(vmFor(vmm, route), signals);
   });
 }
 
 /**
  * Returns the VM for a route.
- * @throws ApiError where there is none, or the route is not legal in its state
+ * @throws ApiError if there is none, or the route is not legal in its state
  */
 export function vmFor({ vm }: VmmState, route: RouteName): Vm {
   checkRoute(route, vm);
-  // no route that gets here is legal without a VM
+  // unreachable: no route of these operations is legal without a VM
   if (vm === undefined) throw new ApiError('no-vm', 'The VM is not created');
   return vm;
 }
 
-/** Checks a route that makes a VM. @throws ApiError where there is one already */
+/** Checks a route that makes a VM. @throws ApiError if there is a VM already */
 export function checkNoVm(
   { vm }: VmmState,
   route: 'vm.create' | 'vm.restore' | 'vm.receive-migration',
@@ -63,7 +63,7 @@ function checkRoute(route: RouteName, vm: Vm | undefined): void {
   checkPhase(route, vm?.state ?? 'none', dialectOfVm(vm));
 }
 
-/** Emits the first event, runs `act`, and emits the second event where it succeeds. */
+/** Emits the first event, runs `act`, and emits the second event if `act` succeeds. */
 export async function betweenEvents<T>(
   { emit }: VmmState,
   [before, after]: readonly [LifecycleEvent, LifecycleEvent],
@@ -80,6 +80,6 @@ export function interruptOperations(vmm: VmmState): void {
   shortenPathDeadlines();
   vmm.queue.interrupt(() => {
     // the operation that stops the machine reports a QEMU that cannot be killed
-    vmm.vm?.live?.machine.qemu.quit().catch(() => undefined);
+    vmm.vm?.booted?.machine.qemu.quit().catch(() => undefined);
   });
 }

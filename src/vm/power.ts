@@ -8,7 +8,7 @@ import type { Machine } from './machine.ts';
 import { activateImages } from './machine-state/images.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import type { StateTransition } from './transitions.ts';
-import type { Live, Vm } from './vm.ts';
+import type { BootedMachine, Vm } from './vm.ts';
 
 /** Abort signals of an operation, and the receiver of its events. */
 export interface PowerOptions {
@@ -19,8 +19,8 @@ export interface PowerOptions {
 /** Boots a VM that is Created or Shutdown. Rejects with ApiError; the VM is unchanged then. */
 export async function bootVm(vm: Vm, options: PowerOptions): Promise<Machine> {
   const { config, rawImages } = vm;
-  const live = await bootMachine({ config, rawImages, ...options });
-  return enter(vm, live, isDebugged(live.machine) ? 'boot-stopped' : 'boot');
+  const booted = await bootMachine({ config, rawImages, ...options });
+  return enter(vm, booted, isDebugged(booted.machine) ? 'boot-stopped' : 'boot');
 }
 
 /**
@@ -29,21 +29,21 @@ export async function bootVm(vm: Vm, options: PowerOptions): Promise<Machine> {
  */
 export async function rebootVm(
   vm: Vm,
-  { consoles, machine }: Live,
+  { consoles, machine }: BootedMachine,
   { signals, emit, startsPaused }: PowerOptions & { readonly startsPaused: boolean },
 ): Promise<Machine> {
-  // first: the exit of the old machine is expected and has no consequences
-  vm.live = undefined;
+  // first, so that the exit of the old machine has no consequences
+  vm.booted = undefined;
   try {
     await machine.end();
     emit(lifecycleEvent('shutdown'));
     const { config, rawImages } = vm;
     const previous = { consoles, hostPorts: machine.hostPorts };
-    const live = await bootMachine({ config, rawImages, signals, emit, startsPaused, previous });
-    const isStopped = startsPaused || isDebugged(live.machine);
-    enter(vm, live, isStopped ? 'reboot-stopped' : 'reboot');
+    const booted = await bootMachine({ config, rawImages, signals, emit, startsPaused, previous });
+    const isStopped = startsPaused || isDebugged(booted.machine);
+    enter(vm, booted, isStopped ? 'reboot-stopped' : 'reboot');
     if (startsPaused) emit(lifecycleEvent('paused'));
-    return live.machine;
+    return booted.machine;
   } catch (error) {
     consoles[Symbol.dispose]();
     vm.change('shutdown');
@@ -52,11 +52,11 @@ export async function rebootVm(
   }
 }
 
-function enter(vm: Vm, live: Live, transition: StateTransition): Machine {
+function enter(vm: Vm, booted: BootedMachine, transition: StateTransition): Machine {
   vm.change(transition);
-  vm.config = live.machine.config;
-  vm.live = live;
-  return live.machine;
+  vm.config = booted.machine.config;
+  vm.booted = booted;
+  return booted.machine;
 }
 
 function isDebugged({ config }: Machine): boolean {
@@ -72,10 +72,10 @@ export async function pauseVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(lifecycleEvent('paused'));
 }
 
-/** Starts the vCPUs where they stopped. Rejects with ApiError, naming a disk that another VM has since opened for writing. */
+/** Starts the stopped vCPUs. Rejects with ApiError, e.g. naming a disk that another VM has opened for writing meanwhile. */
 export async function resumeVm(vm: Vm, emit: OnVmEvent): Promise<void> {
   emit(lifecycleEvent('resuming'));
-  if (vm.live !== undefined) await startVcpus(vm.live.machine);
+  if (vm.booted !== undefined) await startVcpus(vm.booted.machine);
   // with a debugger QEMU's event RESUME has changed it
   if (vm.state !== 'Running') vm.change('resume');
   emit(lifecycleEvent('resumed'));
@@ -90,7 +90,7 @@ async function startVcpus(machine: Machine): Promise<void> {
   });
 }
 
-/** Presses the ACPI power button; the guest decides what follows. */
+/** Presses the ACPI power button; the guest decides how it reacts. */
 export async function pressPowerButton(vm: Vm): Promise<void> {
   await qmpOf(vm)?.execute('system_powerdown');
 }
@@ -102,24 +102,24 @@ export async function injectNmi(vm: Vm): Promise<void> {
 
 /** Stops the machine of a booted VM; the configuration stays. Rejects if QEMU cannot be killed; the VM is Shutdown also then. */
 export async function stopVm(vm: Vm, emit: OnVmEvent): Promise<void> {
-  const { live } = vm;
-  if (live === undefined) return;
-  vm.live = undefined;
+  const { booted } = vm;
+  if (booted === undefined) return;
+  vm.booted = undefined;
   try {
-    await live.machine.end();
+    await booted.machine.end();
   } finally {
-    live.consoles[Symbol.dispose]();
+    booted.consoles[Symbol.dispose]();
     vm.change('shutdown');
     emit(lifecycleEvent('shutdown'));
   }
 }
 
-/** Runs `act` on the machine of a booted VM. Where QEMU exits meanwhile, the error says so. */
-export async function withMachine<T>({ live }: Vm, act: (live: Live) => Promise<T>): Promise<T> {
-  if (live === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
-  return withExitReason(live.machine.qemu, () => act(live));
+/** Runs `act` on the machine of a booted VM. If QEMU exits meanwhile, the error has the reason of the exit. */
+export async function withMachine<T>({ booted }: Vm, act: (booted: BootedMachine) => Promise<T>): Promise<T> {
+  if (booted === undefined) throw new ApiError('wrong-state', 'The VM is not booted');
+  return withExitReason(booted.machine.qemu, () => act(booted));
 }
 
 function qmpOf(vm: Vm): Qmp | undefined {
-  return vm.live?.machine.qemu.qmp;
+  return vm.booted?.machine.qemu.qmp;
 }

@@ -9,7 +9,7 @@ const INTERVAL_MS = 1000;
 export function logProgress(log: Log, words: () => string | Promise<string>): Disposable {
   const logLine = async (): Promise<void> => log.info(await words());
   const timer = setInterval(() => {
-    logLine().catch((error: unknown) => log.debug(`no progress is known: ${reasonOf(error)}`));
+    logLine().catch((error: unknown) => log.debug(`progress cannot be read: ${reasonOf(error)}`));
   }, INTERVAL_MS).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

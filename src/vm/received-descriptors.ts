@@ -9,11 +9,11 @@ const log = createLog('net');
 /** File descriptors received over the API socket. They stay open as long as the VM may boot with them. */
 export interface ReceivedDescriptors {
   readonly add: (fds: readonly number[]) => void;
-  /** Closes those that no network of the VM uses. */
+  /** Closes the file descriptors that no network of the VM uses. */
   readonly closeUnused: (vm: Vm | undefined) => void;
 }
 
-/** Starts with none. */
+/** Returns an empty set of received descriptors. */
 export function createReceivedDescriptors(): ReceivedDescriptors {
   const open = new Set<number>();
   return {
@@ -31,9 +31,9 @@ export function createReceivedDescriptors(): ReceivedDescriptors {
   };
 }
 
-/** Returns the file descriptors of devices in the configuration, and of those that the guest has not released. */
+/** Returns the file descriptors of devices in the configuration, and of devices that the guest has not released. */
 function inUse(vm: Vm | undefined): ReadonlySet<number> {
-  const placed = vm?.live?.machine.layout.placements ?? [];
+  const placed = vm?.booted?.machine.layout.placements ?? [];
   const configured = vm === undefined ? [] : deviceItems(vm.config);
   return new Set([...placed, ...configured].flatMap(descriptorsOf));
 }
@@ -50,7 +50,7 @@ function descriptorsOf({
   return Array.isArray(fds) ? fds.map(Number) : [];
 }
 
-/** Returns a device's configuration on the descriptors that came with the request; numbers in the body then mean nothing. */
+/** Returns a device's configuration with the descriptors received with the request; numbers in the body are ignored then. */
 export function withDescriptors({ hotAdd }: Device, config: AnyConfig, fds: readonly number[]): AnyConfig {
   const descriptors = hotAdd?.descriptors;
   if (descriptors === undefined || fds.length === 0 || config === true) return config;

@@ -31,7 +31,7 @@ export function shutDownVm(vmm: VmmState): Promise<void> {
   interruptOperations(vmm);
   return runOperation(vmm, async () => {
     log.info('vm.shutdown');
-    // a reboot that was interrupted has shut the VM down
+    // an aborted reboot has already shut the VM down
     if (isBooted && vmm.vm?.state === 'Shutdown') return;
     await stopVm(vmFor(vmm, 'vm.shutdown'), vmm.emit);
   });

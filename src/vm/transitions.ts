@@ -28,7 +28,7 @@ export const TRANSITIONS = {
   'send-migration': { Running: 'Paused' },
   /** vm.shutdown, a power-off by the guest, a crash of QEMU, a reboot that fails */
   shutdown: { Running: 'Shutdown', Paused: 'Shutdown' },
-  /** vm.delete, vmm.shutdown: QEMU exits first where it runs */
+  /** vm.delete, vmm.shutdown: a running QEMU exits first */
   delete: { Created: 'none', Running: 'none', Paused: 'none', Shutdown: 'none' },
   /** a debugger stops the vCPUs (QEMU's event STOP) */
   'debugger-stop': { Running: 'Paused' },
@@ -43,7 +43,7 @@ export type StateTransition = Exclude<Transition, 'delete'>;
 
 /**
  * Returns the phase that a transition leads to.
- * @throws Error where the table has no such transition from `phase`
+ * @throws Error if the table has no such transition from `phase`
  */
 export function phaseAfter(transition: Transition, phase: Phase): Phase {
   const targets: Readonly<Partial<Record<Phase, Phase>>> = TRANSITIONS[transition];

@@ -22,28 +22,29 @@ import { phaseAfter, stateAfter, type StateTransition } from './transitions.ts';
  *
  *      delete leads from every state to (none); reboot from Running and Paused to Running; boot of a VM with `gdb` to Paused.
  *
- * Invariants: `live` is defined while the VM is Running or Paused, except during a reboot; only an operation in the queue of the VMM
+ * Invariants: `booted` is defined while the VM is Running or Paused, except during a reboot; only an operation in the queue of the VMM
  * (`operation-queue.ts`), and the events of a debugger, change a VM.
  */
 
-/** QEMU of a VM, and the host's ends of its consoles, which stay open when a reboot replaces the machine. */
-export interface Live {
+/** Machine of a VM, and the host ends of its consoles, which stay open when a reboot replaces the machine. */
+export interface BootedMachine {
   readonly consoles: Consoles;
   readonly machine: Machine;
 }
 
 /** A VM from vm.create, vm.restore or vm.receive-migration until vm.delete. */
 export class Vm {
-  /** the next boot starts from it: it follows hot-plug and resizes, and keeps ids, MAC addresses and formats that boots found */
+  /** input of the next boot: hot-plug and resizes change it, and it keeps ids, MAC addresses and formats that boots chose */
   config: VmConfig;
-  live: Live | undefined;
-  /** images that were attached as raw, by their identity: their format stays raw, whatever the guest writes into them */
+  /** undefined unless the VM is Running or Paused */
+  booted: BootedMachine | undefined;
+  /** images that were attached as raw, by identity: their format stays raw, whatever the guest writes into them */
   readonly rawImages: Set<string>;
   #state: VmState;
 
-  private constructor(created: Pick<Vm, 'config' | 'live' | 'rawImages' | 'state'>) {
+  private constructor(created: Pick<Vm, 'config' | 'booted' | 'rawImages' | 'state'>) {
     this.config = created.config;
-    this.live = created.live;
+    this.booted = created.booted;
     this.rawImages = created.rawImages;
     this.#state = created.state;
   }
@@ -52,33 +53,42 @@ export class Vm {
   static create(config: VmConfig): Vm {
     return new Vm({
       config: withAddresses(config),
-      live: undefined,
+      booted: undefined,
       rawImages: new Set(),
       state: stateAfter('create', 'none'),
     });
   }
 
   /** Returns the VM of a machine that was restored from a snapshot or received by a live migration. */
-  static adopt(live: Live, transition: 'restore' | 'receive-migration', rawImages: Vm['rawImages']): Vm {
-    return new Vm({ config: live.machine.config, live, rawImages, state: stateAfter(transition, 'none') });
+  static adopt(
+    booted: BootedMachine,
+    transition: 'restore' | 'receive-migration',
+    rawImages: Vm['rawImages'],
+  ): Vm {
+    return new Vm({
+      config: booted.machine.config,
+      booted,
+      rawImages,
+      state: stateAfter(transition, 'none'),
+    });
   }
 
   get state(): VmState {
     return this.#state;
   }
 
-  /** Moves to the state that `transitions.ts` has. @throws Error where it has none */
+  /** Changes to the state that `transitions.ts` has. @throws Error if it has none */
   change(transition: StateTransition): void {
     this.#state = stateAfter(transition, this.#state);
   }
 
-  /** Checks that the VM may be deleted. @throws Error where it may not */
+  /** Checks that the VM may be deleted. @throws Error if it must not */
   checkDelete(): void {
     phaseAfter('delete', this.#state);
   }
 }
 
-/** Returns the dialect of the VM, undefined where there is no VM. */
+/** Returns the dialect of the VM; undefined if there is no VM. */
 export function dialectOfVm(vm: Vm | undefined): Dialect | undefined {
   return vm === undefined ? undefined : dialectOf(vm.config);
 }

@@ -14,7 +14,7 @@ export interface VmmState {
   /** file descriptors of clients that networks of the VM use */
   readonly received: ReceivedDescriptors;
   readonly emit: OnVmEvent;
-  /** no further operation runs */
+  /** the VMM is about to exit: no further operation runs */
   hasEnded: boolean;
   /** settles when the VMM is to exit */
   readonly exit: Deferred<VmmExit>;

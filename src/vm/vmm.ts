@@ -16,13 +16,13 @@ import { createVmmState, type VmmState } from './vmm-state.ts';
  *   vm.ts               a VM, and the diagram of its states; transitions.ts: the table of states
  *   power.ts            boot, reboot, pause, resume, stop
  *   launch/             start of a machine: boot, restore, receive
- *   devices/            what each kind of device needs of the host and does while it is attached
+ *   devices/            actions of each kind of device on the host: prepare, save, restore
  *   machine-state/      description and memory of a machine that another one continues from
  *   snapshot/           vm.snapshot and vm.restore: files
  *   migration/          vm.send-migration and vm.receive-migration: a connection
- *   hotplug/, resize/   changes of a machine that runs
+ *   hotplug/, resize/   changes of a running machine
  *   observe/            vm.info, vm.counters, metrics, events
- *   guest-exit/         what follows when QEMU exits or the guest's kernel panics
+ *   guest-exit/         consequences of QEMU's exit and of panics of the guest's kernel
  *
  * Invariants: there is at most one VM. One operation runs at a time, in the order of arrival; vmm.ping, vm.info and vm.counters
  * do not wait for it. Events of a machine become operations, too.
@@ -39,7 +39,7 @@ export class Vmm {
     this.handlers = createHandlers(this.#state);
   }
 
-  /** The VM, to be read only. */
+  /** The VM, for reading only. */
   get vm(): Vm | undefined {
     return this.#state.vm;
   }

@@ -10,7 +10,7 @@ test('numbers and ranges are listed one by one', () => {
   assert.deepEqual(readIntegers('[5,10-11]'), [5, 10, 11]);
 });
 
-test('what is neither a number nor a rising range is refused', () => {
+test('items other than numbers and ascending ranges are refused', () => {
   for (const text of [
     '',
     '3-3',

@@ -1,7 +1,7 @@
 import { readDecimal } from '../../schema/kinds.ts';
 import { readItems } from '../../schema/option-lists.ts';
 
-/** Longest list: a longer one is a mistake, and must not fill the memory of the VMM. */
+/** Limit of a list, in numbers: a longer one is a mistake, and must not fill the memory of the VMM. */
 const MOST = 65_536;
 
 /** Reads `[0-2,9]`, and `0-2:9` of earlier versions, as `[0, 1, 2, 9]`: numbers and ranges. */

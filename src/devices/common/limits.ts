@@ -1,8 +1,8 @@
 import { PAGE_BYTES } from '../../util/page.ts';
 
 /*
- * Bounds that several kinds of devices share; a bound of one kind is in its config.ts. The document of everything states the bounds,
- * and rules enforce them, with the texts of Cloud Hypervisor if it has the rule.
+ * Bounds that several kinds of devices share; a bound of one kind is in its config.ts. The OpenAPI document of view `everything` states
+ * the bounds. Rules enforce them, with the texts of Cloud Hypervisor if it has the rule.
  */
 
 /** A name or a path that is required. */

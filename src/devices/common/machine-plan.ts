@@ -68,7 +68,7 @@ export interface MachinePlan {
   readonly hugePages: boolean;
   /** file descriptors that QEMU inherits, by their paths in this plan: QEMU may not have the right to open them */
   readonly inherited: ReadonlyMap<string, number>;
-  /** QEMU waits for the state of another machine and does not start the guest */
+  /** QEMU waits for a machine state and does not start the guest */
   readonly incoming: boolean;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];

@@ -2,7 +2,7 @@ import { beyond, bounded, optional, withoutEffect } from '../../schema/field.ts'
 import { uint } from '../../schema/kinds.ts';
 import type { AnyConfig, Device, PlanContext } from '../device.ts';
 
-/** The member `pci_segment` of devices on the bus. */
+/** Returns the member `pci_segment` of devices on the bus. */
 export function pciSegment() {
   const segment = uint('PCI segment; without effect: every device is on segment 0', {
     bits: 16,
@@ -18,7 +18,7 @@ export function pciSegment() {
 export const FIRST_SLOT = 2;
 export const LAST_SLOT = 31;
 
-/** The member `pci_device_id` of devices on the bus. */
+/** Returns the member `pci_device_id` of devices on the bus. */
 export function pciDeviceId() {
   const slot = uint(`PCI slot, from ${FIRST_SLOT} to ${LAST_SLOT}; default: the lowest that is free`, {
     bits: 8,

@@ -4,7 +4,7 @@ import { QUEUES, QUEUE_SIZE } from './limits.ts';
 
 /*
  * Rules of configurations: the types that all rules have, and the rules that several kinds of devices share. The rules of one kind
- * are in its rules.ts, those that join two kinds in config/. No rule reads the state of the host: vm.boot does that.
+ * are in its rules.ts, rules about two kinds in config/. No rule reads the state of the host: vm.boot does that.
  */
 
 /** A broken rule: the configuration decodes, but cannot be used. */
@@ -15,7 +15,7 @@ export interface Problem {
   readonly text: string;
 }
 
-/** Notes a problem at a place of the configuration, e.g. at `disks[0].path`. */
+/** Reports a problem at a place of the configuration, e.g. at `disks[0].path`. */
 export type Report = (place: string, reason: string, kind?: Problem['kind']) => void;
 
 /** Facts about the machine that the rules of a device may use. */
@@ -25,7 +25,7 @@ export interface RuleContext {
   readonly bootVcpus: number;
   /** vhost-user back-ends can map the RAM */
   readonly sharesRam: boolean;
-  /** RAM without a balloon, in `bytes`: at boot, and what virtio-mem devices are to add */
+  /** RAM without a balloon, in `bytes`: at boot, and the requested size of virtio-mem devices */
   readonly ram: number;
   readonly report: Report;
 }
@@ -54,12 +54,12 @@ const HOST_CPUS_MAX = 8192;
 
 /** Host CPUs of one vCPU or one queue. */
 interface Affinity {
-  /** of the vCPU or queue */
+  /** number of the vCPU or queue */
   readonly number: number;
   readonly hostCpus: readonly number[];
 }
 
-/** The list with the affinities, and its words in messages. */
+/** List with the affinities, and its names in messages. */
 interface AffinityList {
   /** e.g. `cpus.affinity` */
   readonly place: string;

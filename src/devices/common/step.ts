@@ -7,7 +7,7 @@ export interface StepProps {
 export interface ObjectStep {
   readonly kind: 'object';
   readonly props: StepProps & { readonly 'qom-type': string; readonly id: string };
-  /** of a throttle group */
+  /** one-time burst of a throttle group */
   readonly burst?: OneTimeBurst;
 }
 
@@ -38,8 +38,8 @@ export interface NetdevStep {
  *
  * - `null`: no destination, and nothing is read
  * - `channel`: a socket pair, whose other end the VMM holds, for a PTY, the terminal or a socket;
- *   with `waits` QEMU as a whole waits while the socket is full, for devices that would drop output
- * - `file`: a file that the VMM has opened, at its end
+ *   with `waits` the whole QEMU blocks while the socket is full, for devices that would drop output
+ * - `file`: a file that the VMM has opened; QEMU appends to it
  * - `descriptor`: a connected or listening socket of the VMM, which QEMU receives a copy of
  * - `socket`: a UNIX socket that QEMU listens on; the next step waits until the VMM has connected.
  */
@@ -61,7 +61,7 @@ export interface ChardevStep {
 export interface TpmdevStep {
   readonly kind: 'tpmdev';
   readonly id: string;
-  /** the connection */
+  /** id of the chardev with the connection */
   readonly chardev: string;
 }
 

@@ -36,8 +36,8 @@ export function limitStep(name: string, kind: Kind, bucket: TokenBucket | undefi
 }
 
 /**
- * QEMU has a leaky bucket (util/throttle.c): it accepts `max` tokens at once and drains at the average rate, which is the
- * token bucket of the configuration, inverted. `max` must be at least the average; without `max` QEMU accepts the tokens of 100 ms.
+ * Returns QEMU's limits for a token bucket. QEMU has a leaky bucket (util/throttle.c), the inverse: it accepts `max` tokens at once and
+ * drains at the average rate. `max` must be at least the average; without `max` QEMU accepts the tokens of 100 ms.
  */
 function limitsOf(kind: Kind, rate: number, size: number): StepProps {
   const name = `${COUNTED[kind]}-total`;

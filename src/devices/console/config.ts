@@ -1,6 +1,6 @@
 import { beyond, defaulted, formed, optional, struct, type ValueOf, type Words } from '../../schema/field.ts';
 import { choice, flag, path, socketPath } from '../../schema/kinds.ts';
-import { WordError } from '../../schema/option-string.ts';
+import { OptionStringError } from '../../schema/option-string.ts';
 import { pciDeviceId } from '../common/pci.ts';
 
 /** Modes of a console on the command line: of several the first in this order applies. */
@@ -32,7 +32,7 @@ export const ConsoleConfig = struct({
   name: 'ConsoleConfig',
   doc: 'A console of the guest: off, on a new PTY, the VMM’s terminal, a file or a UNIX socket, or discarded',
   wordsIgnored: ['id', 'pci_segment'],
-  wordsMeant: CONSOLE_WORDS,
+  keyHints: CONSOLE_WORDS,
   fields: {
     file: consoleFile(),
     socket: beyond(
@@ -68,7 +68,8 @@ export function consoleMode<const M extends 'Off' | 'Pty' | 'Tty' | 'File' | 'Nu
 
 function readMode(words: Words): string {
   const mode = [...FLAGS, ...PATHS].find((word) => words.has(word));
-  if (mode === undefined) throw new WordError('invalid console mode given', { hint: `expected ${MODES}` });
+  if (mode === undefined)
+    throw new OptionStringError('invalid console mode given', { hint: `expected ${MODES}` });
   return `${mode.charAt(0).toUpperCase()}${mode.slice(1)}`;
 }
 
@@ -78,7 +79,7 @@ function readPath(words: Words, mode: 'file' | 'socket'): string | undefined {
   if (wins !== mode) return undefined;
   const found = words.text(mode);
   if (found === undefined) {
-    throw new WordError(mode === 'file' ? FILE_MISSING : SOCKET_MISSING, { validation: true });
+    throw new OptionStringError(mode === 'file' ? FILE_MISSING : SOCKET_MISSING, { validation: true });
   }
   return found;
 }

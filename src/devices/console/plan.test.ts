@@ -17,7 +17,7 @@ test('a PTY, the terminal and a socket are behind a channel to the VMM', () => {
   }
 });
 
-test('a file gets the output itself; without a mode that takes it the output goes nowhere', () => {
+test('a file is the direct back-end of the output; without a destination the back-end is null', () => {
   assert.deepEqual(backendOf(console, { mode: 'File', file: '/f' }), { type: 'file', path: '/f' });
   assert.deepEqual(backendOf(console, { mode: 'Null', file: '/f' }), { type: 'null' });
 });

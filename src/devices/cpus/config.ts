@@ -47,7 +47,7 @@ export const CpusConfig = struct({
   name: 'CpusConfig',
   doc: 'vCPUs: their number at boot, the largest number, and their topology',
   wordsIgnored: ['core_scheduling', 'profile'],
-  wordsMeant: {
+  keyHints: {
     count: 'boot',
     cores: 'boot',
     cpus: 'boot',

@@ -6,7 +6,7 @@ export function checkCpus(
   { boot_vcpus: boot, max_vcpus: max, topology }: CpusConfig,
   { place, report }: RuleContext,
 ): void {
-  // Cloud Hypervisor's text has the comparison the wrong way round; the numbers make it clear
+  // the text of Cloud Hypervisor states the opposite of the rule; the numbers show the problem
   if (max < boot) {
     const numbers = `(boot_vcpus ${boot}, max_vcpus ${max})`;
     report(`${place}.max_vcpus`, `Max CPUs greater than boot CPUs ${numbers}`);

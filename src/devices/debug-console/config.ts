@@ -10,7 +10,7 @@ export interface DebugConsoleConfig extends ValueOf<typeof DebugConsoleConfig> {
 export const DebugConsoleConfig = struct({
   name: 'DebugConsoleConfig',
   doc: 'A debug port of the guest, which takes a byte with each write: for firmware and early kernels',
-  wordsMeant: CONSOLE_WORDS,
+  keyHints: CONSOLE_WORDS,
   fields: {
     file: consoleFile(),
     mode: consoleMode(['Off', 'Pty', 'Tty', 'File', 'Null']),

@@ -27,7 +27,7 @@ export const DiskConfig = struct({
   name: 'DiskConfig',
   doc: 'A virtio-blk disk: an image on the host, or a vhost-user back-end',
   aliases: { affinity: 'queue_affinity' },
-  wordsMeant: {
+  keyHints: {
     discard: 'sparse',
     file: 'path',
     filename: 'path',

@@ -8,9 +8,9 @@ export interface ImageLayer {
   readonly driver: 'raw' | 'qcow2' | 'vpc' | 'vhdx';
   /** a host block device, which QEMU opens by another driver than a file */
   readonly isDevice: boolean;
-  /** size of the disk in `bytes` where the file is longer: a footer, or less than a sector at the end */
+  /** size of the disk in `bytes` if the file is longer: by a footer, or by less than a sector */
   readonly visible?: number;
-  /** its length does not allow direct I/O: it is opened through the page cache */
+  /** opened through the page cache, because its length does not allow direct I/O */
   readonly isBuffered?: boolean;
 }
 
@@ -27,11 +27,11 @@ export interface BlockGeometry {
 
 /** Host facts of a disk's image. */
 export interface ImageFacts {
-  /** the image first, then its backing file, that one’s and so on; never empty */
+  /** the image, then its chain of backing files in order; never empty */
   readonly layers: readonly ImageLayer[];
   /** the disk's serial number as the guest sees it */
   readonly serial: string;
-  /** of a raw block device */
+  /** sizes of a raw block device */
   readonly geometry?: BlockGeometry | undefined;
   /** QEMU's interface to the files of the host */
   readonly aio: 'io_uring' | 'threads';
@@ -65,7 +65,7 @@ export function imageSteps(
   return nodes.toReversed().flat();
 }
 
-/** Returns whether blocks that the guest discards are freed on the host. QEMU's drivers of VHD and VHDX cannot do that. */
+/** Returns true if blocks that the guest discards are freed on the host. QEMU's drivers of VHD and VHDX cannot do that. */
 function canDiscard(
   { readonly, sparse }: Pick<DiskConfig, 'readonly' | 'sparse'>,
   { layers }: ImageFacts,

@@ -3,10 +3,10 @@ import type { ObjectStep, StepProps } from '../common/step.ts';
 
 /** A thread of QEMU that serves queues, and the processors of the host that it runs on. */
 export interface QueueThread {
-  /** of QEMU's object */
+  /** id of QEMU's object */
   readonly id: string;
   readonly queues: readonly number[];
-  /** undefined: any */
+  /** processors; undefined: any */
   readonly hostCpus: readonly number[] | undefined;
 }
 

@@ -7,13 +7,13 @@ const limitsOf = (config: Parameters<typeof planThrottle>[1]['rate_limiter_confi
     step.kind === 'object' ? [{ limits: step.props['limits'], burst: step.burst }] : [],
   );
 
-test('a bucket’s rate is its size in refill_time, and its size goes through at once', () => {
+test('the rate of a bucket is its size per refill_time, and its burst is its size', () => {
   const bandwidth = { size: 4_000_000, refill_time: 2000, one_time_burst: undefined };
   const limits = { 'bps-total': 2_000_000, 'bps-total-max': 4_000_000 };
   assert.deepEqual(limitsOf({ bandwidth, ops: undefined }), [{ limits, burst: undefined }]);
 });
 
-test('below a second the engine’s smallest bucket is taken', () => {
+test('a bucket that refills in less than a second gets the smallest bucket of QEMU', () => {
   const ops = { size: 10, refill_time: 100, one_time_burst: undefined };
   const limits = { 'iops-total': 100, 'iops-total-max': 0 };
   assert.deepEqual(limitsOf({ bandwidth: undefined, ops }), [{ limits, burst: undefined }]);

@@ -19,7 +19,7 @@ export const FS_TAG = { minLength: 1, maxLength: 36 } as const;
 // the document requires them although each has a default
 const required = <F extends Field>(inner: F): F => documentedAs('required', inner);
 
-/** Size of the cache window where the configuration has none, in `bytes`; reported only. */
+/** Size of the cache window if the configuration has none, in `bytes`; reported only. */
 export const FS_CACHE_SIZE = 8 * 2 ** 30;
 
 /** A virtio-fs share, served by a vhost-user daemon. */
@@ -27,7 +27,7 @@ export interface FsConfig extends ValueOf<typeof FsConfig> {}
 export const FsConfig = struct({
   name: 'FsConfig',
   doc: 'A virtio-fs share, served by a vhost-user daemon',
-  wordsMeant: { name: 'tag', path: 'socket', sock: 'socket' },
+  keyHints: { name: 'tag', path: 'socket', sock: 'socket' },
   fields: {
     tag: bounded(text('Name by which the guest mounts it', '<tag>'), FS_TAG),
     socket: path('Socket of the daemon'),
@@ -49,7 +49,7 @@ function cacheSize() {
       keys: ['cache_size'],
       syntax: 'cache_size=<size>',
       read: (words) => {
-        // Cloud Hypervisor's text, which clients may compare, says the opposite of its meaning
+        // the text of Cloud Hypervisor, which clients may compare, states the opposite of the rule
         if (words.has('cache_size') && words.convert('dax', readToggle) === false) {
           throw new Error('cache_size used with dax=on');
         }

@@ -3,7 +3,7 @@ import { flag } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { onBus } from '../common/pci.ts';
 
-/** The virtual IOMMU. Devices with `iommu` are behind it; on the command line, one such device adds it. */
+/** Virtual IOMMU. Devices with `iommu` are behind it; on the command line, one such device adds it. */
 export const iommu = defineDevice({
   member: 'iommu',
   field: defaulted(flag('A virtual IOMMU, for the devices with `iommu`'), false),
@@ -13,7 +13,7 @@ export const iommu = defineDevice({
   flag: undefined,
   ids: { fixed: '_iommu' },
   takesSlot: true,
-  // a device that is passed through looks for the vIOMMU when QEMU makes it
+  // QEMU connects a passed-through device to the vIOMMU when it makes the device
   madeFirst: true,
   removable: false,
   plan: (_, at) => [{ kind: 'device', props: { driver: 'virtio-iommu-pci', ...onBus(at) } }],

@@ -16,7 +16,7 @@ export const IvshmemConfig = struct({
   name: 'IvshmemConfig',
   doc: 'Memory that the guest shares with other guests and programs on the host: a file, seen as a BAR of a PCI device',
   wordsIgnored: ['id'],
-  wordsMeant: { file: 'path', memdev: 'path' },
+  keyHints: { file: 'path', memdev: 'path' },
   fields: {
     path: bounded(path('File that holds the memory; it must be at least as large'), NOT_EMPTY),
     size: wordDefaulted(bounded(size('Size in `bytes`; a power of two'), SHARED_SIZE), () => DEFAULT_SIZE),

@@ -37,12 +37,12 @@ const ramSize = (doc: string, bounds: Bounds) =>
   );
 const growth = (doc: string) => optional(bounded(size(doc), HOTPLUG_SIZE));
 
-/** A part of the RAM with a backing of its own; zones are used where `memory.size` is 0. */
+/** A part of the RAM with a backing of its own; zones are used if `memory.size` is 0. */
 export interface MemoryZoneConfig extends ValueOf<typeof MemoryZoneConfig> {}
 export const MemoryZoneConfig = struct({
   name: 'MemoryZoneConfig',
   doc: 'A part of the RAM with a backing of its own; needs memory.size to be 0',
-  wordsMeant: { mem: 'size', 'mem-path': 'file', path: 'file', share: 'shared' },
+  keyHints: { mem: 'size', 'mem-path': 'file', path: 'file', share: 'shared' },
   fields: {
     id: bounded(text('Name of the zone', '<zone_id>'), NOT_EMPTY),
     size: ramSize('Size in `bytes`', ZONE_SIZE),
@@ -69,7 +69,7 @@ export const MemoryConfig = struct({
   name: 'MemoryConfig',
   doc: 'RAM of the guest',
   wordsIgnored: ['file'],
-  wordsMeant: {
+  keyHints: {
     max: 'hotplug_size',
     maxmem: 'hotplug_size',
     mem: 'size',

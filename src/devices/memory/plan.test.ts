@@ -52,11 +52,11 @@ test('huge pages of a size, or of the host’s', () => {
   });
 });
 
-test('pages come from the host’s node that is named, and only from there', () => {
+test('pages are bound to the configured NUMA node of the host', () => {
   const { policy, 'host-nodes': nodes } = propsOf({ host_numa_node: 3 });
   assert.deepEqual([policy, nodes], ['bind', [3]]);
 });
 
-test('room that may never be used takes nothing from the host', () => {
+test('memory that may never be used reserves no memory of the host', () => {
   assert.equal(propsOf({}, true)['reserve'], false);
 });

@@ -10,18 +10,18 @@ export type RamBacking = Pick<
 
 /** A part of the RAM that is one object of QEMU's, and one block of memory in a snapshot. */
 export interface RamRegion {
-  /** of the object and of the block; never a user's text */
+  /** id of the object and of the block; never a user's text */
   readonly id: string;
-  /** in `bytes` */
+  /** size, in `bytes` */
   readonly size: number;
   /** the zones that it holds, in their order */
   readonly zones: readonly string[];
   readonly backing: RamBacking;
-  /** the host reserves nothing for it before the guest uses it */
+  /** the host reserves no memory for it before the guest uses it */
   readonly sparse: boolean;
 }
 
-/** Returns whether a process that maps the region's file sees writes of the guest. */
+/** Returns true if a process that maps the region's file sees writes of the guest. */
 export function isShared({ file, shared, mergeable, hugepages }: RamBacking): boolean {
   if (file !== undefined) return shared;
   // KSM merges private pages only
@@ -59,7 +59,7 @@ export function ramObject({ id, size, backing, sparse }: RamRegion): ObjectStep 
   };
 }
 
-/** Makes RAM shared although its pages may be merged: another process or thread serves a device. */
+/** Returns the step with shared RAM, even if its pages may be merged: another process or thread serves a device. */
 export function shareRam(step: Step): Step {
   if (step.kind !== 'object' || step.props['qom-type'] !== 'memory-backend-ram') return step;
   return { kind: 'object', props: { ...step.props, 'qom-type': 'memory-backend-memfd', share: true } };

@@ -15,7 +15,7 @@ export function zonesOf(memory: MemoryConfig): readonly MemoryZoneConfig[] {
   }));
 }
 
-/** Returns whether QEMU may use transparent huge pages: they can only be switched off for a whole process. */
+/** Returns true if QEMU may use transparent huge pages: they can only be disabled for a whole process. */
 export function wantsHugePages({ thp, zones = [] }: MemoryConfig): boolean {
   return thp !== false && zones.every((zone) => zone.thp !== false);
 }

@@ -35,7 +35,7 @@ export const NetConfig = struct({
   doc: 'A virtio-net interface: a TAP of the host, passed descriptors, or a vhost-user back-end',
   // Cloud Hypervisor's JSON has `fds`, its document and command line have `fd`
   aliases: { fds: 'fd' },
-  wordsMeant: {
+  keyHints: {
     addr: 'ip',
     fds: 'fd',
     forwards: 'forward',
@@ -93,14 +93,14 @@ export const NetConfig = struct({
   },
 });
 
-/** The document has a pattern, no enumeration: Go's generators name a constant after each choice, and use `Client` themselves. */
+/** Returns the member `vhost_mode`. Its document has a pattern: for an enumeration, Go's generators would define a second `Client`. */
 function vhostMode(doc: string) {
   const modes = ['Client', 'Server'] as const;
   const inner = choice(doc, modes, { document: { type: 'string', default: 'client' } });
   return { ...inner, everything: { type: 'string', pattern: `^(${modes.join('|')})$` } };
 }
 
-/** `user` alone is the short form on the command line. */
+/** Returns the member `backend`. Its short form on the command line is `user`. */
 function backend() {
   const inner = choice('Back-end: a TAP, or `user`: NAT in QEMU, which needs no privileges', ['tap', 'user']);
   return beyond(

@@ -17,7 +17,7 @@ test('bytes cost bytes, and a bucket holds the longest frame at least', () => {
   assert.ok((planFrameLimit({ bandwidth: { ...limit, size: 10 }, ops: undefined })?.burst ?? 0) > 65_536);
 });
 
-test('operations cost one each, or the same many where there are few in a second', () => {
+test('all frames cost the same number of tokens under a limit of operations', () => {
   const many = planFrameLimit({ ops: { ...limit, size: 1000, one_time_burst: 5000 }, bandwidth: undefined });
   assert.deepEqual(
     [many?.rate, many?.burst, many?.cost, many?.first],
@@ -32,7 +32,7 @@ test('operations cost one each, or the same many where there are few in a second
   assert.equal(few.burst, few.cost.least);
 });
 
-test('both: a frame takes the longer of the two times, a burst is the smaller one', () => {
+test('with both limits a frame takes the longer time, and the burst is the smaller one', () => {
   const both = planFrameLimit({
     bandwidth: { ...limit, size: 1e6, one_time_burst: 3e6 },
     ops: { ...limit, size: 500 },

@@ -1,7 +1,7 @@
 import { rateOf, type RateLimiterConfig, type TokenBucket } from '../common/rate-limit.ts';
 
 /**
- * The limits of one direction of a network as one bucket of tokens, which is what the kernel's tbf is: it refills with
+ * Limits of one direction of a network as one token bucket, as in the kernel's tbf. The bucket refills with
  * `rate` tokens per second, and each frame takes tokens.
  */
 export interface FrameLimit {
@@ -17,17 +17,17 @@ export interface FrameLimit {
   readonly first?: { readonly burst: number; readonly bytes: number; readonly frames: number };
 }
 
-/** Longest frame, a segment that the host's card splits, in `bytes`: a smaller bucket could never pass it. */
+/** Longest frame, a segment that the host's card splits, in `bytes`: a smaller bucket would never pass it. */
 const LONGEST_FRAME = 65_550;
-/** Tokens that make all frames cost the same, because none is longer. */
+/** Tokens of a frame if all frames cost the same: no frame is longer. */
 const WHOLE_FRAME = 131_072;
-/** Below this many frames per second a whole number of tokens is too coarse. */
+/** Rate in frames per second below which a whole number of tokens is too coarse. */
 const FINE_RATE = 100;
 /** Smallest queue, in frames. */
 const BACKLOG_FRAMES = 64;
 /** Longest delay of a frame under lasting overload, in seconds. */
 const BACKLOG_SECONDS = 0.25;
-/** The kernel counts the tokens of a bucket in 32 bits. */
+/** Limit of tokens in a bucket: the kernel counts them in 32 bits. */
 const MOST_TOKENS = 2 ** 32 - 1;
 const MOST_LEAST = 2 ** 31;
 
@@ -60,8 +60,8 @@ function limitOne(bucket: Limiting, cost: FrameLimit['cost'], counts: 'bytes' | 
 }
 
 /**
- * One bucket for both: a frame takes its bytes, and no less than the bytes of the time that an operation takes. Neither
- * limit is ever exceeded; long and short frames mixed get less than two buckets would give.
+ * Returns one bucket for both limits. A frame takes its bytes, but at least the bytes that pass in the time of one operation. Neither
+ * limit is ever exceeded. A mix of long and short frames gets less than with two buckets.
  */
 function limitBoth(bandwidth: Limiting, ops: Limiting): FrameLimit {
   const cost = { least: Math.min(Math.ceil(bandwidth.rate / ops.rate), MOST_LEAST) };
@@ -85,13 +85,13 @@ function bounded(rate: number, burst: number, cost: FrameLimit['cost']): Omit<Fr
   };
 }
 
-/** A frame for which a bucket is too small would be dropped for good. */
+/** Returns the size of a bucket, which must hold the longest frame: the kernel drops longer frames. */
 function tokens(burst: number, cost: FrameLimit['cost']): number {
   const frame = cost === 'one' ? 1 : Math.max(cost.least, LONGEST_FRAME);
   return Math.min(Math.max(burst, frame), MOST_TOKENS);
 }
 
-/** A limit that is not counted is never used up. */
+/** Returns limits of the first bucket; a limit that is not given is infinite. */
 function used({ bytes = 0, frames = 0 }: { readonly bytes?: number; readonly frames?: number }) {
   return { bytes: bytes || Infinity, frames: frames || Infinity };
 }

@@ -2,7 +2,7 @@ import { beyond, optional } from '../../schema/field.ts';
 import { flag } from '../../schema/kinds.ts';
 import type { Properties } from '../common/machine-plan.ts';
 
-/** Work that a guest may leave to the host, which leaves it to the hardware or omits it. */
+/** Work on packets that a guest may leave to the host, which leaves it to the hardware or omits it. */
 export const offloads = {
   offload_tso: beyond(optional(flag('The host splits TCP packets (segmentation offload); default: on'))),
   offload_ufo: beyond(optional(flag('The host splits UDP packets (segmentation offload); default: on'))),
@@ -17,12 +17,12 @@ interface Offloads {
   readonly offload_csum?: boolean | undefined;
 }
 
-/** QEMU's names: `host_`, and `csum`, for what the guest sends, `guest_` for what it receives. */
+/** QEMU's properties: `host_*` and `csum` for packets that the guest sends, `guest_*` for packets that it receives. */
 const TSO = ['host_tso4', 'host_tso6', 'host_ecn', 'guest_tso4', 'guest_tso6', 'guest_ecn'];
 const UFO = ['host_ufo', 'host_uso', 'guest_ufo', 'guest_uso4', 'guest_uso6'];
 const CSUM = ['csum', 'guest_csum', 'ctrl_guest_offloads'];
 
-/** Returns the properties of virtio-net that are off. A packet that is split needs new checksums. */
+/** Returns the properties of virtio-net that are off. Segmentation is off without checksums: a split packet needs new ones. */
 export function offloadProps({
   offload_tso: tso,
   offload_ufo: ufo,

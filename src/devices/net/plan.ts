@@ -9,13 +9,13 @@ import type { NetConfig } from './config.ts';
 
 /** Host facts of a network. */
 export interface NetFacts {
-  /** of the guest's side */
+  /** MAC address of the guest's interface */
   readonly mac: string;
-  /** the TAP's queues; undefined where there is no TAP */
+  /** file descriptors of the TAP's queues; undefined if there is no TAP */
   readonly fds: readonly number[] | undefined;
-  /** path of the socket at which the VMM connects a vhost-user back-end to QEMU; undefined where there is none */
+  /** path of the socket at which the VMM connects a vhost-user back-end to QEMU; undefined if there is none */
   readonly frontEnd?: string | undefined;
-  /** the forwards of backend `user`, with the host ports to ask for */
+  /** forwards of backend `user`, with the requested host ports */
   readonly forwards?: readonly PortForward[] | undefined;
 }
 
@@ -37,7 +37,7 @@ export function planNet(config: NetConfig, at: PlanContext<NetFacts>): readonly 
         mac: at.facts.mac,
         ...(config.mtu === undefined ? {} : { host_mtu: config.mtu }),
         mq: pairs > 1,
-        // one for each queue, the control queue and changes of the configuration
+        // one for each queue, the control queue, and changes of the configuration
         vectors: 2 * pairs + 2,
         rx_queue_size: config.queue_size,
         tx_queue_size: config.vhost_user ? config.queue_size : TAP_TX_QUEUE_SIZE,

@@ -17,10 +17,10 @@ export const PortForward = struct({
   },
 });
 
-/** The notations of other programs: `2222:22`, QEMU's `tcp::2222-:22`, Docker's `2222:22/tcp`. */
+/** Notations of other programs: `2222:22`, QEMU's `tcp::2222-:22`, Docker's `2222:22/tcp`. */
 const OTHER_FORWARD = /^(?:(tcp|udp):)?(?:([\d.]*):)?(\d+)(?:-[\d.]*:|:|->)(\d+)(?:\/(tcp|udp))?$/;
 
-function forwardMeant(text: string): string | undefined {
+function suggestForward(text: string): string | undefined {
   const [, before, address = '', from, to, behind] = OTHER_FORWARD.exec(text) ?? [];
   if (from === undefined || to === undefined) return undefined;
   const protocol = before ?? behind;
@@ -33,14 +33,14 @@ function forwardMeant(text: string): string | undefined {
 
 const FORWARD = /^(?:(tcp|udp):)?(?:([\d.]+):)?(\d+)-(\d+)$/;
 
-/** Reads `[tcp:127.0.0.1:2222-22,udp:5353-53]`, or those joined by `+`; protocol and address may be left out. */
+/** Reads `[tcp:127.0.0.1:2222-22,udp:5353-53]`, or the same items joined by `+`; protocol and address may be left out. */
 export function readForwards(text: string): unknown[] {
   const items = readTexts(text).flatMap((item) => item.split('+'));
   return items.map((one) => {
     const [, protocol, host, from, to] = FORWARD.exec(one) ?? [];
     if (from === undefined || to === undefined) {
       const form = '[tcp:|udp:][<ipv4>:]<host port>-<guest port>, joined by +';
-      throw new Error(expected(form, forwardMeant(one)));
+      throw new Error(expected(form, suggestForward(one)));
     }
     return {
       ...(protocol === undefined ? {} : { protocol }),

@@ -41,7 +41,7 @@ function checkDescriptors(place: string, { fd, num_queues: queues }: NetConfig, 
   if (fd.some((one) => one <= STANDARD_STREAMS_LAST)) report(place, 'Reserved fd number (<= 2)');
 }
 
-/** A netmask has no bit that is 1 after one that is 0; the kernel refuses others. */
+/** Checks that no bit of a netmask is 1 after one that is 0; the kernel refuses other masks. */
 function checkMask(place: string, mask: string, report: Report): void {
   const bits = mask.split('.').map((part) => Number(part).toString(2).padStart(8, '0'));
   if (bits.join('').includes('01')) report(place, `${mask} is no netmask`);

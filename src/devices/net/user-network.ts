@@ -2,7 +2,7 @@ import type { PortForward } from './port-forward.ts';
 import type { StepProps } from '../common/step.ts';
 
 interface UserNetwork {
-  /** the host's address as the guest sees it; the guest gets one of the same network by DHCP */
+  /** address of the host in the guest's network; the guest gets an address of the same network by DHCP */
   readonly ip: string;
   readonly mask: string;
   readonly forwards: readonly PortForward[] | undefined;

@@ -7,7 +7,7 @@ interface Place {
   readonly frontEnd: string;
 }
 
-/** The back-end of a network that another process serves. */
+/** Plans the network back-end of a vhost-user device. */
 export function planVhostUserNet({ id, pairs, frontEnd }: Place): readonly Step[] {
   const chardev = `${id}.socket`;
   return [

@@ -33,7 +33,7 @@ export const NumaConfig = struct({
   name: 'NumaConfig',
   doc: 'A NUMA node of the guest',
   wordsIgnored: ['device_id'],
-  wordsMeant: { id: 'guest_numa_id', node: 'guest_numa_id', nodeid: 'guest_numa_id', zones: 'memory_zones' },
+  keyHints: { id: 'guest_numa_id', node: 'guest_numa_id', nodeid: 'guest_numa_id', zones: 'memory_zones' },
   fields: {
     guest_numa_id: zero('Number of the node', 32),
     cpus: optional(
@@ -52,7 +52,7 @@ export const NumaConfig = struct({
   },
 });
 
-/** The document requires these numbers, Cloud Hypervisor accepts 0. */
+/** Returns a number with default 0: the document requires it, Cloud Hypervisor does not. */
 function zero(doc: string, bits: 8 | 32) {
   return documentedAs('required', silentlyDefaulted(uint(doc, { bits, format: 'int32' }), 0));
 }

@@ -3,7 +3,7 @@ import type { Report } from '../common/rules.ts';
 import { NUMA_NODES, OWN_DISTANCE, type NumaConfig } from './config.ts';
 
 /*
- * Rules that NUMA nodes alone decide. Their vCPUs, memory zones and SGX sections are checked in config/numa-checks.ts.
+ * Rules for NUMA nodes alone. Their vCPUs, memory zones and SGX sections are checked in config/numa-checks.ts.
  */
 
 /** Checks the number of nodes and that no two have the same number. */
@@ -14,9 +14,9 @@ export function checkNodeNumbers(nodes: readonly NumaConfig[], report: Report): 
   }
 }
 
-/** A node at its place, among the numbers of all nodes. */
+/** Place of a node in the configuration, and the numbers of all nodes. */
 interface NodeContext {
-  /** e.g. `numa[0]` */
+  /** place of the node, e.g. `numa[0]` */
   readonly place: string;
   readonly nodes: readonly number[];
   readonly report: Report;
@@ -42,7 +42,7 @@ export function checkDistances(
   }
 }
 
-/** Checks that a vCPU, a zone or a section belongs to one node at most. */
+/** Checks that a vCPU, a zone or a section belongs to at most one node. */
 export function checkOwners(
   nodes: readonly NumaConfig[],
   member: 'cpus' | 'memory_zones' | 'sgx_epc_sections',

@@ -6,7 +6,7 @@ import { NOT_EMPTY } from '../common/limits.ts';
 /** Kernel command line, in characters of one byte each: Cloud Hypervisor's bound (arch/src/x86_64/layout.rs, CMDLINE_MAX_SIZE). */
 export const CMDLINE = { pattern: '^[\\x20-\\x7e]*$', maxLength: 65_536 } as const;
 
-/** Why an IGVM file is refused. */
+/** Reason of the refusal of an IGVM file. */
 export const NO_IGVM = 'QEMU 10 cannot load IGVM files';
 
 export interface KernelConfig extends ValueOf<typeof KernelConfig> {}

@@ -35,7 +35,7 @@ export const FwCfgItemList = struct({
   fields: { item_list: defaulted(bounded(list(nested(FwCfgItem)), FW_CFG_ITEMS), []) },
 });
 
-/** The firmware configuration device, which the machine always has. */
+/** Firmware configuration device, which the machine always has. */
 export interface FwCfgConfig extends ValueOf<typeof FwCfgConfig> {}
 export const FwCfgConfig = struct({
   name: 'FwCfgConfig',
@@ -54,7 +54,7 @@ export const FwCfgConfig = struct({
   },
 });
 
-/** A part that is always in the device: QEMU's firmware and kernel loader read it there. */
+/** Returns the member of a part that is always in the device: QEMU's firmware and kernel loader read it there. */
 function always(doc: string) {
   return withoutEffect(defaulted(flag(`${doc} is in the device; always so`), true), (value) =>
     value === true ? undefined : 'the device always has it',

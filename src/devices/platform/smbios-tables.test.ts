@@ -19,7 +19,7 @@ function textAt(table: Buffer | undefined, offset: number): string | undefined {
   return textsOf(table)[table.readUInt8(offset) - 1];
 }
 
-test('a platform that says nothing makes no structures', () => {
+test('an empty platform has no structures', () => {
   assert.deepEqual(tables({ num_pci_segments: 2 }), []);
 });
 

@@ -1,6 +1,6 @@
 import type { PlatformConfig } from './config.ts';
 
-/** Handles of structures; QEMU's own have others, and refer to the chassis by this one. */
+/** Handles of structures. QEMU's own structures have other handles, and refer to the chassis by this one. */
 const HANDLE = { system: 0x100, chassis: 0x300, strings: 0xe00 } as const;
 
 /** Wake-up type: power switch (SMBIOS 3.7, 7.2). */

@@ -12,7 +12,7 @@ export interface PmemConfig extends ValueOf<typeof PmemConfig> {}
 export const PmemConfig = struct({
   name: 'PmemConfig',
   doc: 'A virtio-pmem device: a file of the host that the guest sees as persistent memory',
-  wordsMeant: { path: 'file', readonly: 'discard_writes' },
+  keyHints: { path: 'file', readonly: 'discard_writes' },
   fields: {
     file: path('File, or directory for a temporary one'),
     size: optional(

@@ -26,7 +26,7 @@ export const pmem = defineDevice({
     command: { usage: '<pmem_config>', summary: 'Add persistent memory device', noun: 'persistent memory' },
   }),
   editable: ['file', 'pci_segment'],
-  // QEMU saves no state of it. The VMM reads its queue instead, which it cannot find behind the vIOMMU
+  // QEMU saves no state of it. The VMM reads the queue in guest memory instead, but cannot translate its addresses behind the vIOMMU
   unsaved: ({ iommu }) => (iommu ? 'it is behind the virtual IOMMU' : undefined),
   memorySize: ({ size }) => size,
   check: checkPmem,

@@ -5,7 +5,7 @@ import type { PmemConfig } from './config.ts';
 
 /** Host facts of a pmem device. */
 export interface PmemFacts {
-  /** of the device, in `bytes` */
+  /** size of the device, in `bytes` */
   readonly size: number;
   /** the path is a folder, in which QEMU makes a file without a name */
   readonly isFolder: boolean;

@@ -3,7 +3,7 @@ import { flag } from '../../schema/kinds.ts';
 import { defineDevice } from '../device.ts';
 import { onSlot } from '../common/pci.ts';
 
-/** The device by which the guest's kernel reports a panic; the event monitor then records `panic`. */
+/** Device by which the guest's kernel reports a panic; the event monitor then records `panic`. */
 export const pvpanic = defineDevice({
   member: 'pvpanic',
   field: beyond(optional(flag('A device by which the guest’s kernel reports a panic'))),

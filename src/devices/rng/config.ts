@@ -11,7 +11,7 @@ export const RngConfig = struct({
   name: 'RngConfig',
   doc: 'The virtio entropy device, which every VM has',
   wordsIgnored: ['id', 'pci_segment'],
-  wordsMeant: { file: 'src', filename: 'src', path: 'src', source: 'src' },
+  keyHints: { file: 'src', filename: 'src', path: 'src', source: 'src' },
   fields: {
     src: wordDefaulted(
       bounded(

@@ -2,7 +2,7 @@ import type { Properties } from '../common/machine-plan.ts';
 import type { ObjectStep } from '../common/step.ts';
 import type { SgxEpcConfig } from './config.ts';
 
-/** The sections of a machine: the objects with their memory, and properties of the machine and its vCPUs. */
+/** Plan of a machine's sections: the objects with their memory, and properties of the machine and its vCPUs. */
 export interface SgxPlan {
   readonly steps: readonly ObjectStep[];
   readonly machine: Properties;

@@ -7,6 +7,6 @@ export interface TpmConfig extends ValueOf<typeof TpmConfig> {}
 export const TpmConfig = struct({
   name: 'TpmConfig',
   doc: 'A TPM 2.0 of the guest (CRB), which swtpm on the host emulates',
-  wordsMeant: { path: 'socket', ctrl: 'socket' },
+  keyHints: { path: 'socket', ctrl: 'socket' },
   fields: { socket: bounded(path('Control socket of swtpm'), NOT_EMPTY) },
 });

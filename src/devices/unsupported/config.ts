@@ -3,7 +3,7 @@ import { flag, list, path, text, uint } from '../../schema/kinds.ts';
 import { readIntegers } from '../common/integer-list.ts';
 import { pciSegment } from '../common/pci.ts';
 
-/** Why devices of current versions are refused, by member of VmConfig. */
+/** Reasons of the refusal of devices of current versions, by member of VmConfig. */
 export const UNSUPPORTED = {
   user_devices: 'Userspace devices are not supported: QEMU 10 cannot be a client of vfio-user',
   vdpa: 'vDPA devices are not supported: no test machine has one to try them with',
@@ -46,7 +46,7 @@ export const GenericVhostUserConfig = struct({
   doc: 'A virtio device of any kind that a vhost-user back-end serves; refused',
   aliases: { virtio_id: 'device_type' },
   wordsIgnored: ['pci_device_id'],
-  wordsMeant: { virtio_id: 'device_type' },
+  keyHints: { virtio_id: 'device_type' },
   fields: {
     socket: path('Socket of the back-end'),
     device_type: uint('Kind of the device, as virtio numbers them', { bits: 32 }),

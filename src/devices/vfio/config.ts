@@ -20,7 +20,7 @@ export const DeviceConfig = struct({
   name: 'DeviceConfig',
   doc: 'A PCI device of the host, passed through to the guest (VFIO)',
   wordsIgnored: ['fd', 'x_exclude_mmap_bars'],
-  wordsMeant: { host: 'path', sysfsdev: 'path' },
+  keyHints: { host: 'path', sysfsdev: 'path' },
   fields: {
     path: path('The device in sysfs, e.g. /sys/bus/pci/devices/0000:01:00.0'),
     iommu: defaulted(flag('Behind the virtual IOMMU'), false),
@@ -35,7 +35,7 @@ export const DeviceConfig = struct({
   },
 });
 
-/** DeviceConfig under the name that the contract's document gives it in a request; it forgets to require `path`. */
+/** DeviceConfig under its name in requests in the contract's document, which does not require `path`. */
 export interface VmAddDevice extends ValueOf<typeof VmAddDevice> {}
 export const VmAddDevice = struct({
   name: 'VmAddDevice',

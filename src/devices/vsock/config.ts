@@ -11,7 +11,7 @@ export interface VsockConfig extends ValueOf<typeof VsockConfig> {}
 export const VsockConfig = struct({
   name: 'VsockConfig',
   doc: 'Sockets between host and guest, over a UNIX socket of the host',
-  wordsMeant: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
+  keyHints: { 'guest-cid': 'cid', path: 'socket', uds: 'socket', uds_path: 'socket' },
   wordsFirst: ['socket'],
   fields: {
     cid: bounded(

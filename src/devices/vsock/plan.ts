@@ -22,7 +22,7 @@ export function planVsock(_config: VsockConfig, at: PlanContext<VsockFacts>): re
       props: {
         driver: 'vhost-user-vsock-pci',
         ...onBusByBackend(at),
-        // one for the configuration and one for each queue; with fewer, Linux scans all queues at each interrupt
+        // one for the configuration and one for each queue; with fewer vectors Linux scans all queues at each interrupt
         vectors: 4,
         chardev: `${at.qemuId}.host`,
       },

@@ -9,7 +9,7 @@ import type { Qmp } from '../qmp/connection.ts';
 
 /*
  * Access to the guest's I/O ports and memory while its vCPUs are stopped, by QEMU's qtest protocol (docs/devel/testing/qtest): one
- * line for each access. QEMU's monitors can write ports, but not the memory of a device.
+ * line for each access. The monitors of QEMU can write ports, but not the memory of a device.
  *
  * - guest-bus.ts                              the connection: reads and writes of ports and memory
  * - pci-config.ts, msix.ts                    a PCI function's configuration space and its MSI-X table
@@ -17,15 +17,15 @@ import type { Qmp } from '../qmp/connection.ts';
  * - virtio-registers.ts, virtio-function.ts   a virtio device: its registers, and all state that a guest has set
  * - virtio-status.ts                          progress of a device's queue, over QMP
  *
- * A QEMU has one connection, opened at the first use and open until QEMU exits. Invariants: the vCPUs are stopped; accesses are
- * done in the order of the calls; selector registers have the guest's values again afterwards.
+ * Each QEMU has one connection, opened at the first use and open until QEMU exits. Invariants: the vCPUs are stopped; accesses are
+ * carried out in the order of the calls; selector registers have the guest's values again afterwards.
  */
 
 /** Width of an access in bytes, and the protocol's letter for it. */
 const LETTERS = { 1: 'b', 2: 'w', 4: 'l' } as const;
 export type Width = keyof typeof LETTERS;
 
-/** Registers by offset, or memory by address. */
+/** Access to registers by offset, or to memory by address. */
 export interface Registers {
   readonly read: (offset: number, width: Width) => Promise<number>;
   readonly write: (offset: number, width: Width, value: number) => Promise<void>;
@@ -34,7 +34,7 @@ export interface Registers {
 /** Deadline for an answer, in milliseconds: QEMU answers at once. */
 const ANSWER_MS = 60_000;
 
-/** Address spaces of a vCPU. Accesses are done in the order of the calls. */
+/** Address spaces of a vCPU. Accesses are carried out in the order of the calls. */
 export interface GuestBus {
   readonly ports: Registers;
   /** guest-physical addresses: RAM and memory of devices */
@@ -43,10 +43,10 @@ export interface GuestBus {
 
 const NAME = 'guest-bus';
 
-/** Open connections. QEMU cannot remove the object again, so that each stays open until its QEMU exits. */
+/** Open connections. QEMU cannot remove the object of a connection, so each stays open until its QEMU exits. */
 const open = new WeakMap<Qmp, Promise<GuestBus>>();
 
-/** Returns access to the buses of a machine whose vCPUs are stopped. Rejects where QEMU refuses it. */
+/** Returns access to the buses of a machine whose vCPUs are stopped. Rejects if QEMU refuses it. */
 export function guestBus(qmp: Qmp): Promise<GuestBus> {
   let bus = open.get(qmp);
   if (bus === undefined) open.set(qmp, (bus = openBus(qmp)));
@@ -102,7 +102,7 @@ export function busOn(stream: Duplex): GuestBus {
   return { ports: registers('in', 'out'), memory: registers('read', 'write') };
 }
 
-/** A guest may have placed a device at any number, and QEMU exits at one that is no address. */
+/** Returns the text of an address. @throws Error if the guest has placed a device at no valid address, at which QEMU would exit */
 function address(offset: number): string {
   if (!Number.isSafeInteger(offset))
     throw new Error(`the guest has a device at ${offset}, which is no address`);

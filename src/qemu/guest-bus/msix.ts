@@ -20,7 +20,7 @@ export interface MsixState {
   table: number[];
 }
 
-/** Reads the state; undefined for a function without MSI-X, or whose table the guest has not placed. */
+/** Reads the state; undefined for a function without MSI-X, or if the guest has not placed its table. */
 export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixState | undefined> {
   const found = await findTable(space);
   if (found === undefined) return undefined;
@@ -31,7 +31,7 @@ export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixSta
   return { control: await space.read(found.at + CONTROL, 2), table };
 }
 
-/** Writes the state to a function whose BARs are written already. */
+/** Writes the state to a function. Its BARs must be written before. */
 export async function writeMsix(
   bus: GuestBus,
   space: Registers,
@@ -47,7 +47,7 @@ export async function writeMsix(
   await space.write(found.at + CONTROL, 2, control);
 }
 
-/** Sends the message of an entry, as the function does. A masked entry sends none. */
+/** Sends the message of an entry, as the function does; none for a masked entry. */
 export async function sendMessage({ memory }: GuestBus, { table }: MsixState, vector: number): Promise<void> {
   const [low, high, data, control] = table.slice(vector * ENTRY_WORDS, (vector + 1) * ENTRY_WORDS);
   if (low === undefined || high === undefined || data === undefined || control === undefined) return;
@@ -57,7 +57,7 @@ export async function sendMessage({ memory }: GuestBus, { table }: MsixState, ve
 interface Table {
   /** offset of the capability in the configuration space */
   readonly at: number;
-  /** guest-physical */
+  /** guest-physical address of the table */
   readonly address: number;
   readonly words: number;
 }
@@ -76,7 +76,7 @@ async function findTable(space: Registers): Promise<Table | undefined> {
   return { at, address: base + (table - index), words: ((control & 0x7ff) + 1) * ENTRY_WORDS };
 }
 
-/** Enables the function's memory during `act`, where its guest has disabled it. */
+/** Runs `act` with the function's memory enabled. Disables it afterwards if the guest had disabled it. */
 async function withMemory<T>(space: Registers, act: () => Promise<T>): Promise<T> {
   const command = await space.read(PCI.command, 2);
   if ((command & PCI_COMMAND.memory) !== 0) return act();

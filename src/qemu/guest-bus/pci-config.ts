@@ -32,7 +32,7 @@ export async function onConfigSpace<T>(
   const select = (offset: number): Promise<void> =>
     ports.write(ADDRESS_PORT, 4, ENABLE + slot * 0x800 + (offset & 0xfc));
   try {
-    // both are sent at once, as each answer costs a switch between the processes; QEMU keeps the order
+    // both are sent at once, because each answer costs a switch between the processes; QEMU keeps the order
     return await act({
       read: async (offset, width) => {
         const [, value] = await Promise.all([select(offset), ports.read(DATA_PORT + (offset & 3), width)]);

@@ -19,7 +19,7 @@ const REMOVAL_MS = 20_000;
 interface Ejected {
   /** id in QEMU */
   readonly id: string;
-  /** on bus 0 */
+  /** slot on bus 0 */
   readonly slot: number;
 }
 

@@ -31,9 +31,9 @@ const VENDOR_SPECIFIC = 9;
 
 export interface VirtioRegisters {
   readonly common: Registers;
-  /** Reads and by that clears the interrupt status. */
+  /** Reads the interrupt status, which clears it. */
   readonly takeInterrupt: () => Promise<void>;
-  /** Notifies the device of its first queue, so many times. */
+  /** Notifies the device of requests in its first queue, `times` times. */
   readonly kick: (times: number) => Promise<void>;
 }
 
@@ -75,7 +75,7 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
   };
 }
 
-/** A structure: offset of its capability in the configuration space, and its own offset in the BAR. */
+/** A structure: offset of its capability in the configuration space, and offset of the structure in the BAR. */
 interface Structure {
   readonly at: number;
   readonly offset: number;

@@ -8,7 +8,7 @@ export interface QueueStatus {
   readonly pending: number;
 }
 
-/** Returns the interrupt status of a virtio device: 0 where the guest has seen every interrupt. */
+/** Returns the interrupt status of a virtio device: 0 if the guest has acknowledged every interrupt. */
 export async function interruptOf(qmp: Qmp, qemuId: string): Promise<number> {
   return (await qmp.execute('x-query-virtio-status', { path: pathOf(qemuId) })).isr;
 }

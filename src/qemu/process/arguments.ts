@@ -25,7 +25,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // thread names such as `CPU 0/KVM`, for tools on the host that pin or watch vCPUs
     ['-name', 'debug-threads=on'],
-    // at a reset or power-off QEMU exits and reports it: the VMM decides what follows; after a panic the guest decides
+    // at a reset or power-off QEMU reports it and exits, and the VMM decides the consequence; after a panic the guest decides
     ['-action', `reboot=shutdown,shutdown=${hasTpm(plan) ? 'pause' : 'poweroff'},panic=none`],
     ['-machine', keyValues(plan.machine.type, { ...plan.machine.properties, ...flashProperties(plan.boot) })],
     ['-accel', keyValues(plan.accelerator.name, plan.accelerator.properties)],
@@ -34,7 +34,7 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     ['-m', memoryArgument(plan.memory)],
     bootArguments(plan.boot, descriptors),
     ...plan.smbios.map((file) => ['-smbios', `file=${pathInQemu(descriptors, file)}`]),
-    // the VMM describes the machine: QEMU's streams need no description, and those that the VMM assembles have none
+    // the VMM has its own description of the machine, and streams that the VMM assembles have no section for it
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],
     plan.debugger === undefined ? [] : debuggerArguments(descriptors),
@@ -45,12 +45,12 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
   ].flat();
 }
 
-/** Returns true if the machine has a TPM: at `quit` QEMU would end its emulator, so that it is killed instead. */
+/** Returns true if the machine has a TPM. At `quit` QEMU would end the emulator of the TPM, so QEMU is killed instead. */
 export function hasTpm({ steps }: MachinePlan): boolean {
   return steps.some(({ kind }) => kind === 'tpmdev');
 }
 
-/** The debugger connects to a listening socket of the VMM. */
+/** Returns the arguments for a debugger, which connects to a listening socket of the VMM. */
 function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
   const fd = descriptorOf(descriptors, DEBUGGER);
   return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];
@@ -121,7 +121,7 @@ function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descr
   return ['-netdev', JSON.stringify({ ...props, fds: numbers })];
 }
 
-/** `-chardev` takes no JSON: it gets ids and numbers of the VMM only. */
+/** Returns the arguments of a chardev. `-chardev` takes no JSON, so it contains only ids and numbers of the VMM. */
 function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly Descriptor[]): string[] {
   switch (backend.type) {
     case 'null':

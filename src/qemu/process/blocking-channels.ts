@@ -9,25 +9,24 @@ import type { Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
 /*
- * QEMU drops the output of a virtio console while its socket is full: hvc drivers write under a spin lock, so QEMU never makes
- * the guest wait. Under load that loses output. QEMU makes its sockets non-blocking once, when it opens them. The mode belongs
- * to the open file description, which the VMM shares and sets back to blocking: QEMU's write then waits until the VMM has read,
- * and the VMM reads at once.
+ * QEMU drops the output of a virtio console while its socket is full, because hvc drivers write under a spin lock. Under load that
+ * loses output. QEMU makes its sockets non-blocking once, when it opens them. The mode belongs to the open file description, which
+ * the VMM shares and sets back to blocking. QEMU's write then waits until the VMM has read, and the VMM reads at once.
  */
 
-/** Socket pairs between QEMU and the VMM in which QEMU's writes wait for the VMM. */
+/** Socket pairs between QEMU and the VMM on which QEMU's writes block until the VMM has read. */
 export interface BlockingChannels extends Disposable {
   /** QEMU's ends, by id of the chardev; `makeBlocking` or the disposal closes the VMM's copies */
   readonly ends: ReadonlyMap<string, number>;
   /** the VMM's ends, by id of the chardev */
   readonly streams: ReadonlyMap<string, Duplex>;
-  /** Makes QEMU's ends blocking. To be called once QEMU has opened them. */
+  /** Makes QEMU's ends blocking. Must be called after QEMU has opened them. */
   readonly makeBlocking: () => void;
   /** After the exit of QEMU: settles when all of its output is read, after a second at the latest. */
   readonly drained: () => Promise<void>;
 }
 
-/** Opens a pair for each channel that waits. Without such a channel the C library is not loaded. Rejects with QemuError. */
+/** Opens a pair for each channel with `waits`. Without such a channel the C library is not loaded. Rejects with QemuError. */
 export async function openBlockingChannels(descriptors: readonly Descriptor[]): Promise<BlockingChannels> {
   const ids = descriptors.flatMap((one) => (one.use === 'channel' && one.waits ? [one.id] : []));
   const ends = new Map<string, number>();
@@ -67,7 +66,7 @@ export async function openBlockingChannels(descriptors: readonly Descriptor[]): 
   };
 }
 
-/** Time to read the rest of the output after the exit of QEMU, in milliseconds. */
+/** Time limit for the rest of the output after the exit of QEMU, in milliseconds. */
 const OUTPUT_MS = 1000;
 
 function untilClosed(stream: Duplex): Promise<void> {

@@ -13,7 +13,7 @@ test('QEMU runs as the VMM’s user, or as another one without any of its rights
   }
 });
 
-test('the filter is on by default, and only where there is seccomp', () => {
+test('the filter is on by default, on hosts with seccomp only', () => {
   assert.deepEqual(confinementArguments(undefined, 'linux'), confinementArguments('on', 'linux'));
   const [flag, filters = ''] = confinementArguments('on', 'linux');
   assert.equal(flag, '-sandbox');

@@ -10,7 +10,7 @@ export interface QemuUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
-  /** has supplementary groups, which QEMU keeps */
+  /** true if the user has supplementary groups, which QEMU keeps */
   readonly inGroups: boolean;
 }
 
@@ -28,12 +28,12 @@ export function setConfinement(confinement: Confinement): void {
   current = confinement;
 }
 
-/** Returns the user that QEMU runs as; undefined where that is the VMM's own. Another user cannot open every file of the VMM. */
+/** Returns the user that QEMU runs as; undefined if it is the VMM's own. Another user cannot open every file of the VMM. */
 export function qemuUser(): QemuUser | undefined {
   return current.user;
 }
 
-/** Returns QEMU's arguments for the filter: it cannot start programs, gain privileges, change scheduling or use obsolete calls. */
+/** Returns QEMU's arguments for the filter. It forbids starts of programs, more privileges, changes of scheduling and obsolete calls. */
 export function confinementArguments(
   filter: Filter = current.filter,
   platform: NodeJS.Platform = process.platform,

@@ -13,7 +13,7 @@ export type Descriptor =
   /** an open file of the VMM: QEMU opens it again by the descriptor, as it may not be allowed to open the path */
   | { readonly use: 'inherited'; readonly path: string; readonly fd: number };
 
-/** 0, 1 and 2 are the standard streams. */
+/** Number of the first descriptor: 0, 1 and 2 are the standard streams. */
 export const FIRST_DESCRIPTOR = 3;
 
 /** Returns the descriptors that the arguments of a plan name. */
@@ -47,19 +47,19 @@ function descriptorsFor(step: Step): Descriptor[] {
   }
 }
 
-/** Returns the numbers of a part's descriptors in QEMU, in the order of the plan. */
+/** Returns the numbers in QEMU of the descriptors of part `id`, in the order of the plan. */
 export function descriptorsOf(descriptors: readonly Descriptor[], id: string): number[] {
   return descriptors.flatMap((one, i) => ('id' in one && one.id === id ? [FIRST_DESCRIPTOR + i] : []));
 }
 
-/** Returns the number of a chardev's descriptor in QEMU. */
+/** Returns the number in QEMU of the descriptor of chardev `id`. */
 export function descriptorOf(descriptors: readonly Descriptor[], id: string): number {
   const [fd] = descriptorsOf(descriptors, id);
   if (fd === undefined) throw new Error(`no descriptor was planned for ${id}`);
   return fd;
 }
 
-/** Returns the path by which QEMU opens a file. Only Linux has paths that open a descriptor's file again. */
+/** Returns the path by which QEMU opens a file: on Linux that of its descriptor, on other hosts `path`. */
 export function pathInQemu(descriptors: readonly Descriptor[], path: string): string {
   const index = descriptors.findIndex((one) => one.use === 'inherited' && one.path === path);
   return index < 0 || process.platform !== 'linux' ? path : descriptorPath(index);

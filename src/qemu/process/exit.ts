@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import type { BlockingChannels } from './blocking-channels.ts';
 
-/** The exit of a QEMU. */
-export interface QemuEnd {
+/** Exit of QEMU. */
+export interface QemuExit {
   /**
    * `power-off` and `reset` are caused by the guest, `quit` by the VMM; `crash` is any other exit, with the exit code or signal
    * in `detail`
@@ -17,10 +17,10 @@ export interface ExitStatus {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** Time to read the rest of the output after the exit of QEMU, in milliseconds. */
+/** Time limit for the rest of the output after the exit of QEMU, in milliseconds. */
 const OUTPUT_MS = 1000;
 
-/** Settles when a process has exited and its output is read, or the time to read it is over. Never rejects. */
+/** Settles when a process has exited and its output is read, or the time limit for reading is over. Never rejects. */
 export async function exitOf(child: ChildProcess, { drained }: BlockingChannels): Promise<ExitStatus> {
   const status = await new Promise<ExitStatus>((resolve) => {
     child.once('exit', (code, signal) => {
@@ -39,18 +39,18 @@ export async function exitOf(child: ChildProcess, { drained }: BlockingChannels)
 export interface ExitFacts {
   /** reason in QEMU's event SHUTDOWN, a ShutdownCause (qapi/run-state.json); empty: there was no such event */
   readonly shutdownReason: string;
-  /** SIGKILL is the usual end of this QEMU */
+  /** this QEMU is always ended by SIGKILL */
   readonly byKill: boolean;
   /** the VMM has asked QEMU to exit */
   readonly wasAsked: boolean;
   readonly stderrTail: string;
 }
 
-/** Classifies the exit of a QEMU. */
+/** Classifies an exit of QEMU. */
 export function explainExit(
   { code, signal }: ExitStatus,
   { shutdownReason, byKill, wasAsked, stderrTail }: ExitFacts,
-): QemuEnd {
+): QemuExit {
   const isOrderly = code === 0 || (byKill && signal === 'SIGKILL');
   const status = signal === null ? `exit code ${code}` : `signal ${signal}`;
   const detail = stderrTail === '' ? status : `${status}: ${stderrTail}`;

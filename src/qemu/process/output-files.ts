@@ -6,7 +6,7 @@ import { QemuError } from './qemu-error.ts';
 
 /** Open output files. They are closed once QEMU has its copies of the descriptors. */
 export interface OutputFiles extends AsyncDisposable {
-  /** by id of the chardev */
+  /** file descriptors, by id of the chardev */
   readonly fds: ReadonlyMap<string, number>;
 }
 

@@ -41,7 +41,7 @@ test('versions are compared part by part', () => {
   for (const version of others) assert.ok(!isOlder(version, [10, 0, 4]), version.join('.'));
 });
 
-test('a program is found on the PATH where it can be run, and an override is the only candidate', () => {
+test('an executable program is found on the PATH, unless an override is given', () => {
   const folder = mkdtempSync(join(tmpdir(), 'path-'));
   const path = process.env['PATH'];
   try {

@@ -7,7 +7,7 @@ export const OLDEST_QEMU = [8, 2, 0] as const;
 
 /**
  * Finds a program: at `override`, else by its name on the PATH.
- * @returns its path; undefined where there is no such program
+ * @returns its path; undefined if there is no such program
  */
 export function findProgram(name: string, override?: string): string | undefined {
   const candidates =
@@ -21,7 +21,7 @@ function isExecutable(path: string): boolean {
   return programProblem(path) === undefined;
 }
 
-/** Returns the reason why a file cannot be started as a program; undefined where it can. */
+/** Returns the reason why a file cannot be started as a program; undefined if it can. */
 export function programProblem(path: string): string | undefined {
   try {
     if (!statSync(path).isFile()) return 'is not a file';
@@ -32,7 +32,7 @@ export function programProblem(path: string): string | undefined {
   }
 }
 
-/** Returns the reason why a version of QEMU cannot be used; undefined where it can. */
+/** Returns the reason why a version of QEMU cannot be used; undefined if it can. */
 export function versionProblem(version: Version): string | undefined {
   if (!isOlder(version, OLDEST_QEMU)) return undefined;
   return `QEMU ${version.join('.')} is too old: ${OLDEST_QEMU.slice(0, 2).join('.')} is the least that works, 10 is recommended`;

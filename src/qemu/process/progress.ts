@@ -5,7 +5,7 @@ export type ReadProgress = () => Promise<string>;
 
 /**
  * Returns a reader of the progress of a process: its memory, and the bytes that it has read from disks and written to them. CPU
- * time is no progress: a QEMU that hangs in a loop uses it, too.
+ * time is not included: a QEMU that hangs in a loop uses it, too.
  */
 export function progressOf(pid: number): ReadProgress {
   return async () => {
@@ -15,7 +15,7 @@ export function progressOf(pid: number): ReadProgress {
   };
 }
 
-/** Returns an empty text where the process has exited, or belongs to a user whose processes cannot be read. */
+/** Reads a file of the process in /proc; empty if the process has exited, or if the VMM must not read it. */
 function read(pid: number, name: string): Promise<string> {
   return readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
 }

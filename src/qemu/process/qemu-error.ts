@@ -1,8 +1,8 @@
 import { qemuUser } from './confinement.ts';
 
-/** QEMU could not be started, or refused a part of the machine; the message holds QEMU's reason. */
+/** Failure to start QEMU, or a part of the machine that QEMU refused; the message holds QEMU's reason. */
 export class QemuError extends Error {
-  /** id or node name of the part that QEMU refused; undefined: not known */
+  /** id or node name of the part that QEMU refused; undefined if unknown */
   readonly part: string | undefined;
 
   constructor(message: string, part?: string, options?: ErrorOptions) {
@@ -12,14 +12,14 @@ export class QemuError extends Error {
   }
 }
 
-/** Names the user that QEMU runs as where permission is denied: the VMM's own user may have more rights. */
+/** Adds the user that QEMU runs as if permission is denied: the VMM's own user may have more rights. */
 function withUser(message: string): string {
   const user = qemuUser();
   const isRefused = user !== undefined && /permission denied/i.test(message);
   return isRefused ? `${message} (to user ${user.name}, as which QEMU runs: --user)` : message;
 }
 
-/** Makes the error of a start that failed. QEMU quotes a JSON argument that it refuses: `-blockdev {"driver":...}: Could not open ...`. */
+/** Returns the error of a failed start. QEMU quotes a refused JSON argument: `-blockdev {"driver":...}: Could not open ...`. */
 export function startError(reason: string, cause?: unknown): QemuError {
   const [, bits] = /phys-bits too low \((\d+)\)/.exec(reason) ?? [];
   if (bits !== undefined) {

@@ -19,24 +19,24 @@ import { QemuError, startError } from './qemu-error.ts';
 import { addSteps } from '../qmp/steps.ts';
 import { killGroup, terminate } from './terminate.ts';
 import { openBlockingChannels } from './blocking-channels.ts';
-import { exitOf, explainExit, type QemuEnd } from './exit.ts';
+import { exitOf, explainExit, type QemuExit } from './exit.ts';
 
 /*
- * QEMU's process, one file a stage of its lifetime:
+ * QEMU's process, one file for each stage of its lifetime:
  *
  * - program.ts            finds QEMU and checks its version
- * - descriptors.ts        which file descriptors it inherits, and the paths of files that it opens by them
- * - arguments.ts          its command line, out of a plan
+ * - descriptors.ts        file descriptors that it inherits, and paths of files that it opens by them
+ * - arguments.ts          its command line, from a plan
  * - confinement.ts        its seccomp filter and host user
  * - output-files.ts       files that it writes to, opened by the VMM
- * - blocking-channels.ts  sockets on which its writes wait for the VMM
+ * - blocking-channels.ts  sockets on which its writes block until the VMM has read
  * - spawn.ts              starts the process
  * - stderr-tail.ts        its standard error, logged, and kept for error messages
  * - terminate.ts          ends it: quit, then SIGKILL
- * - exit.ts               why it exited
+ * - exit.ts               reason of its exit
  *
- * A QEMU is starting, stopped before the guest's first instruction, then owned by the caller of `startQemu`, and exits once.
- * Invariants: a start that fails leaves no process and no open file; QEMU does not outlive the VMM; `ended` never rejects.
+ * States: starting, stopped before the guest's first instruction, owned by the caller of `startQemu`, exited.
+ * Invariants: a failed start leaves no process and no open file; QEMU exits at the latest with the VMM; `ended` never rejects.
  */
 
 const log = createLog('qemu');
@@ -48,12 +48,12 @@ export interface Qemu {
   /** streams of consoles, by id of their chardev */
   readonly channels: ReadonlyMap<string, Duplex>;
   /** Settles when QEMU has exited. Never rejects. */
-  readonly ended: Promise<QemuEnd>;
+  readonly ended: Promise<QemuExit>;
   /** Calls `take` for every event from now on, until the returned function is called. */
   readonly onEvent: (take: (event: QmpEvent) => void) => () => void;
   /** Calls `take` for every line of a traced event (`trace-event-set-state`). */
   readonly onTrace: (take: (line: string) => void) => void;
-  /** Ends QEMU and settles when it has exited; a second call waits for the same exit. Rejects with QemuError where it does not exit. */
+  /** Ends QEMU and settles when it has exited; a second call waits for the same exit. Rejects with QemuError if it does not exit. */
   readonly quit: () => Promise<void>;
 }
 
@@ -101,7 +101,7 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
     blocking.makeBlocking();
     qmp = opened;
   } catch (error) {
-    // QEMU has not run yet and has nothing to write out: it is killed at once
+    // QEMU has not run yet and has no data to write out: it is killed at once
     await quit();
     const readReason = async (): Promise<string> =>
       withPlanPaths(stderrTail() || (await ended).detail, descriptors);
@@ -116,7 +116,7 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
   return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
 }
 
-/** Returns the error of a start that failed; `readReason` returns QEMU's own reason. */
+/** Returns the error of a failed start; `readReason` returns QEMU's own reason. */
 async function startFailure(
   error: unknown,
   { kill }: ShutdownSignals,
@@ -129,7 +129,7 @@ async function startFailure(
   return startError(await readReason(), error);
 }
 
-/** A QEMU that is always killed stands still after its guest's power-off or reset. */
+/** Kills a QEMU with `byKill` after its guest's power-off or reset: it does not exit by itself. */
 function killAfterShutdown(qemu: Parameters<typeof terminate>[0]): void {
   terminate(qemu).catch((error: unknown) => log.warn(reasonOf(error)));
 }

@@ -12,9 +12,9 @@ import { QemuError } from './qemu-error.ts';
 const log = createLog('qemu');
 
 /**
- * Starts QEMU's process with its descriptors from 3 on. `ends` are those that the VMM has opened for it, by the id of their
+ * Starts QEMU's process with its descriptors from 3 on. `ends` are descriptors that the VMM has opened for it, by the id of their
  * chardev. Without `hugePages` it gets no transparent huge pages.
- * Rejects with QemuError where the host cannot start it (no program, descriptors or memory), and leaves nothing open.
+ * Rejects with QemuError if the host cannot start it (no program, descriptors or memory), and leaves no descriptor open.
  */
 export async function spawnQemu(
   args: readonly string[],
@@ -32,7 +32,7 @@ export async function spawnQemu(
   return hugePages ? start() : (await withoutHugePages())(start);
 }
 
-/** Node reports a failed start by an event or by throwing. Without free descriptors the child has no streams. */
+/** Spawns a process. Node reports a failure by an event or an exception. Without free descriptors the child has no streams. */
 function spawnChild(command: string, words: string[], inherited: (number | 'pipe')[]): Promise<ChildProcess> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => reject(startFailure(command, error));
@@ -41,7 +41,7 @@ function spawnChild(command: string, words: string[], inherited: (number | 'pipe
       const child = spawn(command, words, {
         stdio: ['ignore', 'ignore', 'pipe', ...inherited],
         env: environment(),
-        // a session of its own: only the VMM gets a Ctrl-C at the terminal
+        // a session of its own, so that a Ctrl-C at the terminal signals the VMM only
         detached: true,
       });
       child.once('error', (error) => {
@@ -63,7 +63,7 @@ function startFailure(command: string, error: unknown): QemuError {
   return new QemuError(`${command}: ${reason}`, undefined, { cause: error });
 }
 
-/** Reasons for errors that mean a limit of the host. */
+/** Reasons for error codes of limits of the host. */
 const SHORTAGES: Readonly<Record<string, string>> = {
   EMFILE: 'the VMM has too many open files (raise its limit: ulimit -n)',
   ENFILE: 'the host has too many open files (raise fs.file-max)',
@@ -74,7 +74,7 @@ const SHORTAGES: Readonly<Record<string, string>> = {
 };
 
 function streamsOf(child: ChildProcess): Duplex[] {
-  // `stdio` is undefined where no pipe could be made
+  // `stdio` is undefined if a pipe could not be made
   const all: readonly unknown[] | undefined = child.stdio;
   return (all ?? []).filter(isDuplex);
 }
@@ -90,7 +90,7 @@ function isDuplex(value: unknown): value is Duplex {
   return typeof value === 'object' && value !== null && 'pipe' in value;
 }
 
-/** The kernel's parent-death signal is in effect from setpriv on: starts QEMU only if the VMM still runs then. */
+/** Script that starts QEMU only if the VMM still runs: the kernel's parent-death signal is in effect from setpriv on. */
 const START_UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
 
 /** Returns the command: on Linux the kernel kills QEMU when the VMM exits, also after SIGKILL. @throws QemuError */
@@ -122,7 +122,7 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   ];
 }
 
-/** QEMU gets none of the VMM's environment but PATH. */
+/** Returns QEMU's environment: PATH of the VMM and no other variable. */
 function environment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
 }

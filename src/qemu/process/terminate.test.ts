@@ -40,7 +40,7 @@ function endOf({ exitCode, signalCode }: ChildProcess): number | string | null {
   return exitCode ?? signalCode;
 }
 
-test('a QEMU that takes quit gets no signal', async () => {
+test('a QEMU that exits after quit gets no signal', async () => {
   const { child, ended } = await start("process.on('SIGUSR1', () => process.exit(7))");
   const asked: string[] = [];
   await terminate({ child, qmp: qmpOf(asked, () => child.kill('SIGUSR1')), ended }, LONG);
@@ -48,7 +48,7 @@ test('a QEMU that takes quit gets no signal', async () => {
   assert.equal(endOf(child), 7);
 });
 
-test('where SIGKILL is its usual end it is stopped first, which writes its caches out', async () => {
+test('a QEMU with byKill is stopped before SIGKILL, which writes its caches out', async () => {
   const { child, ended } = await start('');
   const asked: string[] = [];
   await terminate({ child, qmp: qmpOf(asked), ended, byKill: true }, LONG);
@@ -78,7 +78,7 @@ test('a QEMU that is stopped or hangs is killed within the time limit', async ()
   assert.equal(endOf(child), 'SIGKILL');
 });
 
-test('one that not even SIGKILL ends is reported by its process id', async () => {
+test('a QEMU that does not exit after SIGKILL is reported with its process id', async () => {
   // no process group has this number
   const child = { pid: 2 ** 30, kill: () => true, exitCode: null, signalCode: null };
   const ended = new Promise(() => undefined);
@@ -86,7 +86,7 @@ test('one that not even SIGKILL ends is reported by its process id', async () =>
   await assert.rejects(ending, /QEMU \(pid \d+\) has not ended .* after SIGKILL/);
 });
 
-test('one that has ended already is no problem, nor is a quit that fails', async () => {
+test('an exited QEMU and a failed quit are no problem', async () => {
   const { child, ended } = await start('');
   child.kill('SIGKILL');
   await ended;

@@ -7,7 +7,7 @@ const log = createLog('qemu');
 
 /** Deadlines of the steps, in milliseconds. Their sum is below 5 s, the limit for shutting down a VM. */
 export interface TerminationTimes {
-  /** for the answer to `quit`: without one QEMU hangs */
+  /** for the answer to `quit`: a QEMU that does not answer hangs */
   readonly answer: number;
   /** for the exit after `quit`; QEMU writes its caches out meanwhile */
   readonly quit: number;
@@ -32,16 +32,16 @@ export function killGroup(child: Child): void {
 
 interface Terminable {
   readonly child: Child;
-  /** undefined: QEMU has not run yet and has nothing to write out */
+  /** undefined: QEMU has not run yet and has no data to write out */
   readonly qmp: Pick<Qmp, 'execute'> | undefined;
   readonly ended: Promise<unknown>;
-  /** end it by `stop` and SIGKILL: at `quit` QEMU would also end the emulator of its TPM */
+  /** ends it by `stop` and SIGKILL: at `quit` QEMU would also end the emulator of its TPM */
   readonly byKill?: boolean;
 }
 
 /**
  * Ends QEMU: by `quit` or `stop`, which write its caches out, else by SIGKILL.
- * Rejects with QemuError where it does not exit after SIGKILL.
+ * Rejects with QemuError if it does not exit after SIGKILL.
  */
 export async function terminate(
   { child, qmp, ended, byKill = false }: Terminable,
@@ -63,7 +63,7 @@ export async function terminate(
   );
 }
 
-/** Asks QEMU to exit. @returns the problem; undefined where it has exited */
+/** Asks QEMU to exit. @returns the problem; undefined if it has exited */
 async function quitQemu(
   qmp: Pick<Qmp, 'execute'>,
   ended: Promise<unknown>,

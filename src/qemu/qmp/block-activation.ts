@@ -6,7 +6,7 @@ import { QmpError } from './qmp-error.ts';
 const FIRST_VERSION = 10;
 
 /**
- * Activates a block node and takes the locks of its files. QEMU activates nodes itself after it has loaded a state, but reports
+ * Activates a block node and takes the locks of its files. After the load of a state QEMU activates nodes itself, but reports
  * a failure only when the vCPUs start. QEMU before 10.0 has no command to activate a node earlier.
  * Rejects with QemuError about `part`.
  */

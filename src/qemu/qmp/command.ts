@@ -4,21 +4,21 @@ import { QmpError } from './qmp-error.ts';
 /** A QMP command: the type of its arguments, which exists at compile time only, and the schema of its reply. */
 export interface QmpCommand<Args, Reply> {
   readonly reply: v.GenericSchema<unknown, Reply>;
-  /** never set */
+  /** never set: carries the type only */
   readonly args?: Args;
 }
 
-/** A command without arguments. */
+/** Returns a command without arguments. */
 export function query<Reply>(reply: v.GenericSchema<unknown, Reply>): QmpCommand<undefined, Reply> {
   return { reply };
 }
 
-/** A command with arguments and a reply. */
+/** Returns a command with arguments and a reply. */
 export function queryWith<Args, Reply>(reply: v.GenericSchema<unknown, Reply>): QmpCommand<Args, Reply> {
   return { reply };
 }
 
-/** A command whose reply holds nothing that is used. */
+/** Returns a command whose reply is ignored. */
 export function action<Args = undefined>(): QmpCommand<Args, void> {
   return { reply: NOTHING };
 }
@@ -29,7 +29,7 @@ const NOTHING: v.GenericSchema<unknown, void> = v.pipe(
 );
 
 /**
- * Checks what QEMU returned for a command. Members that the schema does not name are left out, as newer QEMUs add some.
+ * Checks the reply of QEMU to a command. Members that the schema does not name are left out, as newer versions of QEMU add some.
  * @throws QmpError naming command and member
  */
 export function checkReply<Reply>(
@@ -46,7 +46,7 @@ export function checkReply<Reply>(
   throw new QmpError(command, reason, { member });
 }
 
-/** The first problem is enough to report, and a large reply is not searched for more. */
+/** Option of the check: it stops at the first problem, because a reply may be large. */
 export const ONE_ISSUE = { abortEarly: true } as const;
 
 /** Describes a value that does not fit, e.g. `expected number, received undefined`. */

@@ -159,7 +159,7 @@ function keepLoop(): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-const SHORT: ProgressDeadline = { first: 5, look: 5, most: 60_000 };
+const SHORT: ProgressDeadline = { first: 5, interval: 5, most: 60_000 };
 
 test('a QEMU without greeting or reply, and without progress, hangs', async () => {
   using _loop = keepLoop();

@@ -29,13 +29,13 @@ const log = createLog('qmp');
  * - commands/, command.ts  every command that is used: type of its arguments, schema of its reply
  * - events.ts              every event that is used, as a union
  * - qmp-error.ts           a command that failed
- * - progress-deadline.ts   how long QEMU may take without progress
+ * - progress-deadline.ts   time limits for QEMU without progress
  * - steps.ts               the steps of a plan, added to and removed from a running QEMU
  * - migration.ts, device-state.ts, block-activation.ts   sequences of commands that move a machine's state
  * - ram-blocks.ts, host-ports.ts, firmware-phase.ts      answers of the human monitor, as values
  *
- * A connection waits for the greeting, negotiates capabilities, is open, and is closed when QEMU exits. Invariants: each command
- * settles once, at the latest when the connection closes or QEMU makes no progress; nothing untyped leaves this folder.
+ * States: waits for the greeting, negotiates capabilities, open, closed when QEMU exits. Invariants: each command
+ * settles once, at the latest when the connection closes or QEMU makes no progress; every value that leaves this folder has a type.
  */
 
 /** The control connection to one QEMU. */
@@ -49,7 +49,7 @@ interface Pending {
   readonly command: string;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  /** stops the watch for a QEMU that hangs */
+  /** stops the check for a QEMU that hangs */
   readonly stopWatch: () => void;
 }
 
@@ -67,7 +67,7 @@ export function defaultDeadlines(readProgress: ReadProgress): QmpDeadlines {
 
 /**
  * Waits for QEMU's greeting and negotiates capabilities. `onEvent` gets every event, in order.
- * Rejects with QmpError where the stream ends before the greeting, or QEMU hangs.
+ * Rejects with QmpError if the stream ends before the greeting, or QEMU hangs.
  */
 export async function openQmp(
   stream: Duplex,

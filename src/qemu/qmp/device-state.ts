@@ -7,11 +7,11 @@ import { PAGE_BYTES } from '../../util/page.ts';
  * State of all devices, in the format of QEMU's migration stream (docs/devel/migration/main in QEMU's documentation).
  *
  * Xen's command writes this stream without the RAM, whatever backs the RAM. The QEMU that reads it also needs the contents of
- * QEMU's own memory blocks (firmware, ACPI tables): they are empty in a machine that was started for an incoming migration. They
- * are put in front of the devices, as a section of RAM.
+ * QEMU's own memory blocks (firmware, ACPI tables), which are empty in a machine that was started for an incoming migration. They
+ * are inserted before the devices, as a section of RAM.
  */
 
-/** Contents of a memory block of QEMU's own. */
+/** Contents of one of QEMU's own memory blocks. */
 export interface Rom {
   readonly name: string;
   readonly bytes: Buffer;

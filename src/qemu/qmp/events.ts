@@ -5,15 +5,15 @@ import { misfit, ONE_ISSUE } from './command.ts';
 
 const log = limitLog(createLog('qmp'), 'events that do not fit', { most: 10, intervalMs: 10_000 });
 
-/** Every event that is used, with the members of its data that are; names are those of QEMU's QAPI schema. */
+/** Every event that is used, with the used members of its data; names are those of QEMU's QAPI schema. */
 const EVENTS = {
-  /** The vCPUs stand still. */
+  /** The vCPUs are stopped. */
   STOP: v.object({}),
   /** The vCPUs run. */
   RESUME: v.object({}),
   /** `reason` is QEMU's ShutdownCause, e.g. `guest-reset`. */
   SHUTDOWN: v.object({ reason: v.string() }),
-  /** The guest has ejected a device; `device` is absent where it has no id. */
+  /** The guest has ejected a device; `device` is absent if it has no id. */
   DEVICE_DELETED: v.object({ device: v.optional(v.string()) }),
   /** The guest's answer to an ACPI notification (_OST, ACPI 6.5, 6.3.5). */
   ACPI_DEVICE_OST: v.object({
@@ -49,7 +49,7 @@ type KnownEvent = {
 /** An asynchronous message of QEMU; `OTHER` is any that is not used. */
 export type QmpEvent = KnownEvent | { readonly event: 'OTHER'; readonly name: string };
 
-/** Checks an event. One whose data does not fit is logged and passed as `OTHER`: nothing waits for an answer to it. */
+/** Checks an event. An event whose data does not fit is logged and passed as `OTHER`: no caller waits for it. */
 export function decodeEvent(name: string, data: unknown): QmpEvent {
   if (!isKnown(name)) return { event: 'OTHER', name };
   const result = v.safeParse(EVENTS[name], data ?? {}, ONE_ISSUE);
@@ -58,7 +58,7 @@ export function decodeEvent(name: string, data: unknown): QmpEvent {
     log.warn(`event ${name} is ignored: ${v.getDotPath(issue) ?? 'data'}: ${misfit(issue)}`);
     return { event: 'OTHER', name };
   }
-  // name and data belong together: both are those of one entry
+  // name and data are those of the same entry
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return { event: name, data: result.output } as KnownEvent;
 }

@@ -7,9 +7,9 @@ export interface ForwardingNet {
   readonly forwards: readonly PortForward[];
 }
 
-/** Returns the host port on which QEMU listens, for each forward of each network. Rejects where one is missing. */
+/** Returns the host port on which QEMU listens, for each forward of each network. Rejects if one is missing. */
 export async function queryHostPorts(qmp: Qmp, nets: readonly ForwardingNet[]): Promise<readonly number[][]> {
-  // QMP has no command for this
+  // no QMP command returns the ports
   const command = { 'command-line': 'info usernet' };
   const text = await qmp.execute('human-monitor-command', command);
   return nets.map((net) => hostPortsIn(text, net));
@@ -24,7 +24,7 @@ interface Listener {
 
 /**
  * Finds the ports of a network's forwards in the output of `info usernet`.
- * @throws Error where one is missing
+ * @throws Error if one is missing
  */
 export function hostPortsIn(text: string, { id, forwards }: ForwardingNet): number[] {
   const left = listenersOf(text, id);
@@ -35,7 +35,7 @@ export function hostPortsIn(text: string, { id, forwards }: ForwardingNet): numb
       throw new Error(`QEMU does not listen for the forward to port ${forward.guest_port}`);
     return found.hostPort;
   };
-  // configured ports first: listeners on ports that QEMU chose are alike
+  // configured ports first: listeners on ports that QEMU chose are indistinguishable
   const given = new Map(forwards.filter(({ host_port: port }) => port !== 0).map((one) => [one, take(one)]));
   return forwards.map((one) => given.get(one) ?? take(one));
 }

@@ -4,8 +4,8 @@ import { StringDecoder } from 'node:string_decoder';
 /** A QMP message: a JSON object on a line of its own. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
 
-/** Limit for one message, in characters; QEMU's messages are far shorter. */
-const LONGEST = 64 * 2 ** 20;
+/** Limit for one message, in characters; messages of QEMU are far shorter. */
+const MESSAGE_MAX = 64 * 2 ** 20;
 
 /** Reads messages from QEMU. A line that is no JSON object, or too long, destroys the stream. */
 export function readMessages(stream: Duplex, take: (message: QmpMessage) => void): void {
@@ -14,7 +14,7 @@ export function readMessages(stream: Duplex, take: (message: QmpMessage) => void
   stream.on('data', (bytes: Buffer) => {
     const lines = (rest + decoder.write(bytes)).split('\n');
     rest = lines.pop() ?? '';
-    if (rest.length > LONGEST) {
+    if (rest.length > MESSAGE_MAX) {
       stream.destroy(new Error('QEMU sent a message that is too long'));
       return;
     }

@@ -10,7 +10,7 @@ import type { Qmp } from './connection.ts';
 /** Passes over the RAM before the guest is stopped for the last one, as in Cloud Hypervisor. */
 const PASSES = 5;
 
-/** Name of the connection's file descriptor in QEMU. */
+/** Name in QEMU of the connection's file descriptor. */
 const NAME = 'move';
 
 const CAPABILITIES = ['events', 'return-path'] as const;
@@ -44,7 +44,7 @@ export async function sendMachine(
     if (message.event !== 'MIGRATION_PASS') return;
     const { pass } = message.data;
     onPass(pass);
-    // a guest that writes faster than the connection sends would never be migrated
+    // the migration of a guest that writes faster than the connection sends would never complete
     if (pass === PASSES) void qmp.execute('stop').catch(() => undefined);
   });
   try {
@@ -72,7 +72,7 @@ export async function receiveMachine(qemu: Qemu, fd: number): Promise<void> {
   await runMigration(qemu, () => qemu.qmp.execute('migrate-incoming', { uri: `fd:${NAME}` }));
 }
 
-/** Passes the connection and turns the capabilities on: events, and an acknowledgement of the destination. */
+/** Passes the connection and enables capabilities: events, and an acknowledgement of the destination. */
 async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
   try {
     await qmp.execute('getfd', { fdname: NAME }, [fd]);
@@ -101,10 +101,10 @@ async function runMigration(qemu: Qemu, start: () => Promise<unknown>, watches =
   }
 }
 
-/** Time for the exit of a QEMU whose connection has ended, in milliseconds. */
+/** Time limit for the exit of a QEMU whose connection has closed, in milliseconds. */
 const EXIT_MS = 2000;
 
-/** With `watches`, a migration without progress counts as failed: the destination or the network hangs. */
+/** Watches the events of a migration. With `watches`, a migration without progress fails: the destination or the network hangs. */
 function watchStatus(
   qemu: Qemu,
   watches: boolean,
@@ -139,7 +139,7 @@ const POLL_MS = 2;
 
 const END_MS = 10_000;
 
-/** QEMU sends the event a moment before it accepts commands that start or stop the machine. */
+/** Waits for the end of a migration after its event: QEMU sends the event shortly before it accepts `cont` and `stop`. */
 async function untilMigrationEnds(qmp: Qmp): Promise<void> {
   const end = performance.now() + END_MS;
   while (performance.now() < end) {
@@ -149,7 +149,7 @@ async function untilMigrationEnds(qmp: Qmp): Promise<void> {
   }
 }
 
-/** Lets the guest run again after a failure. The exit of QEMU is reported elsewhere. */
+/** Resumes the guest after a failure. An exit of QEMU is reported elsewhere. */
 async function resumeGuest({ qmp }: Qemu): Promise<void> {
   await untilMigrationEnds(qmp)
     .then(() => qmp.execute('cont'))

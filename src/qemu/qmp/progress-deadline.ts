@@ -3,35 +3,35 @@ import type { ReadProgress } from '../process/progress.ts';
 
 /** Limits for a wait for QEMU. */
 export interface ProgressDeadline {
-  /** until its progress is read for the first time, in milliseconds */
+  /** time until QEMU's progress is read for the first time, in milliseconds */
   readonly first: number;
-  /** between two readings, in milliseconds: without progress in this time QEMU hangs */
-  readonly look: number;
-  /** for the whole wait, in milliseconds */
+  /** interval of the readings, in milliseconds: without progress in this time QEMU hangs */
+  readonly interval: number;
+  /** limit for the whole wait, in milliseconds */
   readonly most: number;
 }
 
-/** More than a large machine takes to preallocate huge pages. */
+/** Limit for any wait, in milliseconds: a large machine preallocates its huge pages in less. */
 const MOST_MS = 30 * 60_000;
 
-/** For QEMU's greeting: QEMU opens images and allocates guest memory before it. */
-export const START_DEADLINE: ProgressDeadline = { first: 20_000, look: 10_000, most: MOST_MS };
+/** Deadline for QEMU's greeting: QEMU opens images and allocates guest memory before it. */
+export const START_DEADLINE: ProgressDeadline = { first: 20_000, interval: 10_000, most: MOST_MS };
 
-/** For the answer to a command. */
-export const ANSWER_DEADLINE: ProgressDeadline = { first: 50_000, look: 10_000, most: MOST_MS };
+/** Deadline for the answer to a command. */
+export const ANSWER_DEADLINE: ProgressDeadline = { first: 50_000, interval: 10_000, most: MOST_MS };
 
 /** Returns the shortest wait after which QEMU counts as hung, in whole seconds. */
-export function shortestSeconds({ first, look }: ProgressDeadline): number {
-  return Math.round((first + look) / 1000);
+export function shortestSeconds({ first, interval }: ProgressDeadline): number {
+  return Math.round((first + interval) / 1000);
 }
 
 /**
- * Calls `onStuck` once where QEMU stops making progress, until the returned function is called. A large operation is not
+ * Calls `onStuck` once if QEMU stops making progress, unless the returned function is called before. A large operation is not
  * aborted: it may take up to `most` as long as it makes progress.
  */
 export function watchProgress(
   readProgress: ReadProgress,
-  { first, look, most }: ProgressDeadline,
+  { first, interval, most }: ProgressDeadline,
   onStuck: () => void,
 ): () => void {
   const begun = performance.now();
@@ -44,7 +44,7 @@ export function watchProgress(
     const now = await readProgress().catch(() => '');
     if (stopped) return;
     if (now === last || performance.now() - begun >= most) onStuck();
-    else again(look, now);
+    else again(interval, now);
   };
   again(first, undefined);
   return () => {

@@ -4,17 +4,17 @@ import type { Qmp } from './connection.ts';
 export interface RamBlock {
   /** id of its back-end object, or QEMU's name of a block of its own, e.g. `pc.bios` */
   readonly name: string;
-  /** in `bytes` */
+  /** size, in `bytes` */
   readonly length: number;
-  /** of its first byte, in QEMU's address space */
+  /** address of its first byte in QEMU's address space */
   readonly address: number;
-  /** has a back-end object: is RAM of the plan */
+  /** true for RAM of the plan, which has a back-end object */
   readonly planned: boolean;
-  /** in huge pages of the host */
+  /** true if it is in huge pages of the host */
   readonly huge: boolean;
 }
 
-/** Returns the address in QEMU's address space of a guest-physical address. Rejects where the guest has no memory there. */
+/** Returns the address in QEMU's address space of a guest-physical address. Rejects if the guest has no memory at it. */
 export async function hostAddress(qmp: Qmp, guestAddress: number): Promise<number> {
   const command = `gpa2hva ${guestAddress}`;
   const answer = await qmp.execute('human-monitor-command', { 'command-line': command });
@@ -23,7 +23,7 @@ export async function hostAddress(qmp: Qmp, guestAddress: number): Promise<numbe
   return Number(address);
 }
 
-/** Returns all blocks of guest memory but those of pmem devices, which have no name. QMP has no command for the addresses. */
+/** Returns all blocks of guest memory except those of pmem devices, which have no name. No QMP command returns the addresses. */
 export async function ramBlocks(qmp: Qmp): Promise<RamBlock[]> {
   const table = await qmp.execute('human-monitor-command', { 'command-line': 'info ramblock' });
   const backends = await qmp.execute('query-memdev');

@@ -14,7 +14,7 @@ import { QmpError } from './qmp-error.ts';
  */
 
 /**
- * Adds what steps describe to a running QEMU, in their order. Where QEMU refuses a step, those before it are removed again.
+ * Carries out steps in a running QEMU, in order. If QEMU refuses a step, the steps before it are removed again.
  * `signal` aborts the wait for a back-end to connect. Rejects with QemuError naming the part.
  */
 export async function addSteps(
@@ -51,13 +51,13 @@ export async function removeSteps(qmp: Qmp, steps: readonly Step[]): Promise<voi
   }
 }
 
-/** The back-ends among steps: they are removed once the guest has released the device. */
+/** Returns the steps of back-ends, which are removed once the guest has released the device. */
 export function backendsOf(steps: readonly Step[]): Step[] {
   return steps.filter(({ kind }) => kind !== 'device');
 }
 
 /**
- * Groups of steps whose commands are sent at once. A group ends after a chardev, whose peer has to connect, and after passed
+ * Returns groups of steps whose commands are sent at once. A group ends after a chardev, whose peer must connect, and after passed
  * descriptors, which are sent by another system call than the commands.
  */
 function groupsOf(steps: readonly Step[]): Step[][] {
@@ -95,7 +95,7 @@ function sendStep(qmp: Qmp, step: Step): Promise<void> {
   }
 }
 
-/** QEMU knows passed descriptors by names; the network back-end takes them over. */
+/** Sends a network back-end with its file descriptors, which it refers to by names and takes over. */
 async function sendNetdev(qmp: Qmp, { props, fds }: NetdevStep): Promise<void> {
   if (fds === undefined) return qmp.execute('netdev_add', props);
   const names = fds.map((_, i) => `${props.id}.${i}`);
@@ -141,7 +141,7 @@ async function removeStep(qmp: Qmp, step: Step): Promise<void> {
   }
 }
 
-/** The id or node name of a step in QEMU. */
+/** Returns the id or node name of a step in QEMU. */
 function partOf(step: Step): string | undefined {
   if (step.kind === 'chardev' || step.kind === 'tpmdev') return step.id;
   return step.kind === 'blockdev' ? step.props['node-name'] : step.props.id;
@@ -152,8 +152,8 @@ const POLL_MS = 20;
 const CONNECT_MS = 60_000;
 
 /**
- * Waits until a peer has connected to a socket that QEMU listens on. The device would wait as well, but would block all of
- * QEMU meanwhile. QEMU has no event for it.
+ * Waits until a peer has connected to a socket that QEMU listens on. A device without connected peer would block the whole QEMU.
+ * QEMU has no event for the connection.
  */
 async function untilConnected(qmp: Qmp, { id, backend }: ChardevStep, signal: AbortSignal): Promise<void> {
   if (backend.type !== 'socket') return;

@@ -28,7 +28,7 @@ export interface VsockHost<H = unknown> {
   readonly reconnect: (previous: HandoverState | undefined) => Promise<H>;
 }
 
-/** Input of a preparation beside the device's own configuration. */
+/** Input of a preparation in addition to the device's configuration. */
 export interface PrepareContext {
   /** id as clients know it */
   readonly id: string;

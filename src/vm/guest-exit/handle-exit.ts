@@ -1,5 +1,5 @@
 import { errorChain } from '../../api/errors.ts';
-import type { QemuEnd } from '../../qemu/process/exit.ts';
+import type { QemuExit } from '../../qemu/process/exit.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createLog } from '../../util/log.ts';
 import type { OnVmEvent } from '../events.ts';
@@ -8,8 +8,8 @@ import type { Vm } from '../vm.ts';
 import { outcomeOfCrash, outcomeOf, PANIC, type ExitPolicies, type Outcome } from './outcome.ts';
 
 /*
- * Exits of QEMU that no request has asked for, and panics of the guest's kernel. `outcome.ts` decides what follows from the policies of
- * the command line; this file does it.
+ * Exits of QEMU without a request, and panics of the guest's kernel. `outcome.ts` decides the consequence by the policies of the
+ * command line; this file carries it out.
  */
 
 const log = createLog('vm');
@@ -20,7 +20,7 @@ export interface ExitActions {
   readonly emit: OnVmEvent;
   /** Deletes the VM and ends the VMM; a `problem` makes its exit code 1. */
   readonly exit: (vm: Vm, problem: string | undefined) => Promise<void>;
-  /** Starts a new machine from the same configuration; its vCPUs wait before their first instruction where it `startsPaused`. */
+  /** Starts a new machine from the same configuration. Its vCPUs stay stopped before their first instruction if it `startsPaused`. */
   readonly restart: (vm: Vm, signals: ShutdownSignals, startsPaused: boolean) => Promise<void>;
 }
 
@@ -28,7 +28,7 @@ export interface ExitActions {
 export async function handleExit(
   actions: ExitActions,
   vm: Vm,
-  end: QemuEnd & { readonly guestFailure: string | undefined },
+  end: QemuExit & { readonly guestFailure: string | undefined },
   signals: ShutdownSignals,
 ): Promise<void> {
   if (end.reason === 'power-off') log.info('the guest powered itself off');
@@ -36,7 +36,7 @@ export async function handleExit(
   await carryOut(actions, vm, outcomeOf(end, end.guestFailure, actions.policies), signals);
 }
 
-/** Does what `--on-panic` says; the vCPUs are stopped. */
+/** Carries out the action of `--on-panic`; the vCPUs are stopped. */
 export async function handlePanic(actions: ExitActions, vm: Vm, signals: ShutdownSignals): Promise<void> {
   const { onPanic } = actions.policies;
   if (onPanic === undefined) return;
@@ -73,7 +73,7 @@ async function restart(
   try {
     await actions.restart(vm, signals, startsPaused);
   } catch (error) {
-    // a shutdown of the VM or VMM has ended the restart: that is no failure
+    // a shutdown of the VM or VMM has aborted the restart, which is no failure
     if (signals.waits.aborted) return;
     const problem = `Error rebooting VM: ${errorChain(error).join(': ')}`;
     await carryOut(actions, vm, outcomeOfCrash(problem, actions.policies.isServed), signals);

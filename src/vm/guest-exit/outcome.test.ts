@@ -22,7 +22,7 @@ test('--on-reboot decides about a reset; an exit after a panic is a failure', ()
   assert.deepEqual(outcomeOf(end, PANIC, POLICIES), { action: 'restart' });
 });
 
-test('a crash of QEMU is a problem, and ends a VMM without an API socket', () => {
+test('after a crash of QEMU a VMM without an API socket exits with a problem', () => {
   const end = { reason: 'crash', detail: 'signal SIGKILL' } as const;
   const problem = 'QEMU ended unexpectedly (signal SIGKILL)';
   assert.deepEqual(outcomeOf(end, undefined, POLICIES), { action: 'stop', problem, isCrash: true });

@@ -1,4 +1,4 @@
-import type { QemuEnd } from '../../qemu/process/exit.ts';
+import type { QemuExit } from '../../qemu/process/exit.ts';
 
 /** Values of `--on-panic` and `--on-reboot`. */
 export const GUEST_ACTIONS = ['exit', 'restart', 'pause'] as const;
@@ -9,7 +9,7 @@ export interface ExitPolicies {
   /** undefined: the guest decides, e.g. resets itself */
   readonly onPanic: GuestAction | undefined;
   readonly onReboot: GuestAction;
-  /** a power-off by the guest ends the VM only, not the VMM */
+  /** after a power-off by the guest the VM is Shutdown and the VMM continues */
   readonly staysUp: boolean;
   /** the API is served: a VM that is shut down can be booted again */
   readonly isServed: boolean;
@@ -27,11 +27,11 @@ export interface Outcome {
 }
 
 /**
- * Decides the consequence of an exit without a request. A reset after a failure of the guest is a failure, too: `guestFailure` has its
- * reason.
+ * Decides the consequence of an exit without a request. A reset after a failure of the guest is a failure, too; `guestFailure` is the
+ * reason of that failure.
  */
 export function outcomeOf(
-  { reason, detail }: QemuEnd,
+  { reason, detail }: QemuExit,
   guestFailure: string | undefined,
   { onReboot, staysUp, isServed }: ExitPolicies,
 ): Outcome {

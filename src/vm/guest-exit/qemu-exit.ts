@@ -8,15 +8,15 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('vm');
 
-/** Time limit of a QEMU that no longer answers to exit, in milliseconds; after it the first failure is reported. */
+/** Time limit for the exit of a QEMU that no longer answers, in milliseconds. After it the first failure is reported. */
 const EXIT_MS = 5000;
 
-/** Time limit of QEMU's answer, in milliseconds. */
+/** Time limit for QEMU's answer, in milliseconds. */
 const ANSWER_MS = 1000;
 
 /**
- * Runs `act` on a machine. Where QEMU exits meanwhile, it rejects with that reason: the failures that follow from it, e.g. memory that
- * cannot be read, do not help a user.
+ * Runs `act` on a machine. If QEMU exits meanwhile, it rejects with the reason of the exit: failures that follow from the exit, e.g.
+ * memory that cannot be read, do not help a user.
  */
 export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
   try {
@@ -29,7 +29,7 @@ export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Prom
   }
 }
 
-/** Runs `act` on QEMU. A command that QEMU refuses or does not answer is a failed operation, not a fault of this program. */
+/** Runs `act` on QEMU. Reports a command that QEMU refuses or does not answer as a failed operation, not as a fault of this program. */
 export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act();
@@ -38,7 +38,7 @@ export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Returns exit code or signal of a crash of QEMU; undefined where it still runs, also where it does not answer. */
+/** Returns exit code or signal of a crash of QEMU; undefined if QEMU still runs, even if it does not answer. */
 async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
   const runs = await Promise.race([
     ended.then(() => false),

@@ -28,7 +28,7 @@ import { untilReleased, type NewDevice } from './wait-release.ts';
 import { untilNoPendingRelease } from './pending-releases.ts';
 
 /*
- * Hot-plug and hot-unplug of devices of a machine that runs.
+ * Hot-plug and hot-unplug of devices of a running machine.
  *
  *   add.ts               attaches a device; wait-release.ts, pending-releases.ts: waits for the guest before
  *   remove.ts            asks the guest to release a device; release-times.ts: time limits of these requests
@@ -42,9 +42,9 @@ import { untilNoPendingRelease } from './pending-releases.ts';
 const log = createLog('hotplug');
 
 /**
- * Attaches a device to a VM: to its configuration, and to its machine where it has one.
- * Rejects with ApiError, and then both are unchanged.
- * @returns id and PCI address of the device; undefined where the VM has no machine
+ * Attaches a device to a VM: to its configuration, and to its machine if it has one.
+ * Rejects with ApiError; both are unchanged then.
+ * @returns id and PCI address of the device; undefined if the VM has no machine
  */
 export async function addDevice(
   vm: Vm,
@@ -54,11 +54,11 @@ export async function addDevice(
 ): Promise<PciDeviceInfo | undefined> {
   const request: NewDevice = { device, config, id: givenId(config) };
   const grown = checkedConfig(vm.config, request);
-  if (vm.live === undefined) {
+  if (vm.booted === undefined) {
     vm.config = withAddresses(grown);
     return undefined;
   }
-  const { machine } = vm.live;
+  const { machine } = vm.booted;
   if (vm.config.iommu && config !== true && config['iommu'] === true) {
     log.warn(`${device.member}: a device that is added is behind the vIOMMU from the next boot on`);
   }
@@ -75,7 +75,7 @@ export async function addDevice(
   return { id: placement.id, bdf: bdfOf(placement.slot ?? 0) };
 }
 
-/** Prepares the host for a device and makes it in QEMU. Where it rejects, the host resources are released. */
+/** Prepares the host for a device and makes it in QEMU. If it rejects, the host resources are released. */
 async function attach(
   { config, rawImages }: Vm,
   machine: Machine,
@@ -119,7 +119,7 @@ async function readHostPorts(machine: Machine, placement: Placement): Promise<vo
   }
 }
 
-/** Checks that RAM is shared: QEMU decides that when it starts. */
+/** Checks that RAM is shared, which cannot change after QEMU's start. Rejects with ApiError. */
 async function checkShared(qmp: Qmp): Promise<void> {
   const memory = await qmp.execute('query-memdev');
   if (memory.every(({ share }) => share)) return;
@@ -128,7 +128,7 @@ async function checkShared(qmp: Qmp): Promise<void> {
   );
 }
 
-/** Returns the configuration with the device. @throws ApiError where its rules do not allow the device */
+/** Returns the configuration with the device. @throws ApiError if a rule of the configuration forbids the device */
 function checkedConfig(config: VmConfig, { device, config: added }: NewDevice): VmConfig {
   try {
     const grown = withDevice(config, device, added);

@@ -9,10 +9,10 @@ const log = createLog('hotplug');
 
 /**
  * Records that the guest has ejected a device, which QEMU's event names by its id.
- * @returns true if {@link releaseEjected} has something to release
+ * @returns true if {@link releaseEjected} has a device to release
  */
 export function noteEjected(machine: Machine, device: string | undefined): boolean {
-  // a hidden device is attached again
+  // a hidden device is ejected by the VMM and attached again
   if (device === undefined || machine.hidden.has(device)) return false;
   const placement = machine.layout.placements.find(({ id }) => qemuId(id) === device);
   if (placement !== undefined) machine.ejected.add(placement);

@@ -2,19 +2,19 @@ import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { RELEASE_MS, waitWhile } from './wait-release.ts';
 
-/** Time limit of a guest that has never released a device, in milliseconds: its kernel may have no hot-plug. */
+/** Time limit for a guest that has never released a device, in milliseconds: its kernel may have no hot-plug. */
 const FIRST_RELEASE_MS = 2000;
 
 /**
  * Waits until no release is pending, before the guest's next hot-plug interrupt.
  *
  * At each such interrupt the guest's ACPI code handles every slot whose removal is pending, so it may handle one slot more than once.
- * The last time, the slot may have another device already, which the guest would eject. There is no wait for a paused guest, which
- * takes no interrupt, and only one wait for a guest that keeps a device or has no hot-plug.
+ * The last time, the slot may have another device already, which the guest would eject. A paused guest takes no interrupt, so there is
+ * no wait for it. There is only one wait for a guest that keeps a device or has no hot-plug.
  */
-export async function untilNoPendingRelease({ live, state }: Vm, waits: AbortSignal): Promise<void> {
-  if (live === undefined || state === 'Paused') return;
-  const { machine } = live;
+export async function untilNoPendingRelease({ booted, state }: Vm, waits: AbortSignal): Promise<void> {
+  if (booted === undefined || state === 'Paused') return;
+  const { machine } = booted;
   await waitWhile(machine, () => isBusy(machine), { waits, limitMs: RELEASE_MS });
 }
 

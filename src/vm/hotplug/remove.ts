@@ -7,7 +7,7 @@ import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilNoPendingRelease } from './pending-releases.ts';
 
-/** Prefix of the node of a virtio device's PCI function in vm.info: the name of that node means the device, too. */
+/** Prefix of a virtio device's PCI function in vm.info. The name of that function is a second name of the device. */
 const CARRIER = '_virtio-pci-';
 
 /** Time after which a guest that has not released a device is asked again, in milliseconds. */
@@ -20,8 +20,8 @@ const ASK_AGAIN_MS = 1000;
  */
 export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSignals): Promise<void> {
   const id = name.startsWith(CARRIER) ? name.slice(CARRIER.length) : name;
-  if (vm.live === undefined) return removeFromConfig(vm, id);
-  const { machine } = vm.live;
+  if (vm.booted === undefined) return removeFromConfig(vm, id);
+  const { machine } = vm.booted;
   const placement = machine.layout.placements.find((one) => one.id === id);
   if (placement === undefined) throw unknownDevice(name);
   checkRemovable(placement);
@@ -31,7 +31,7 @@ export async function removeDevice(vm: Vm, name: string, { waits }: ShutdownSign
 }
 
 async function askForRelease(machine: Machine, id: string): Promise<void> {
-  // a guest that handles the first request would relate a second one to the next device in the slot
+  // a guest that has handled the first request would apply a second one to the next device in the slot
   if (performance.now() - (machine.detaching.get(id) ?? -Infinity) < ASK_AGAIN_MS) return;
   await machine.qemu.qmp.execute('device_del', { id: qemuId(id) }).catch((error: unknown) => {
     throw new ApiError('failed', `${id}: the guest could not be asked to release it`, { cause: error });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { forgetRemovedVcpus } from './vcpu-release.ts';
+import { dropRemovedVcpus } from './vcpu-release.ts';
 
 /** A machine whose guest was asked to release vCPUs: since when QEMU lacks each, in milliseconds. */
 function detaching(missingFor: Readonly<Record<number, number | undefined>>) {
@@ -12,14 +12,14 @@ function detaching(missingFor: Readonly<Record<number, number | undefined>>) {
   return { detachingVcpus: new Map(entries) };
 }
 
-test('a vCPU that QEMU still has stays detaching, however long that takes', () => {
+test('a vCPU stays detaching as long as QEMU has it', () => {
   const machine = detaching({ 1: 5000 });
-  forgetRemovedVcpus(machine, () => true);
+  dropRemovedVcpus(machine, () => true);
   assert.deepEqual([...machine.detachingVcpus], [[1, undefined]]);
 });
 
 test('a vCPU that QEMU removed counts as released after a second', () => {
   const machine = detaching({ 1: undefined, 2: 200, 3: 1500 });
-  forgetRemovedVcpus(machine, () => false);
+  dropRemovedVcpus(machine, () => false);
   assert.deepEqual([...machine.detachingVcpus.keys()], [1, 2]);
 });

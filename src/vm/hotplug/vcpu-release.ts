@@ -9,8 +9,8 @@ const EJECT_REQUEST = 3;
 const SUCCESS = 0;
 
 /**
- * Completes the removal of a vCPU when the guest confirms its ejection (ACPI _OST). QEMU has removed it before, but until then the guest
- * would take a vCPU that is added in its place for the old one.
+ * Completes the removal of a vCPU when the guest confirms its ejection (ACPI _OST). QEMU has removed the vCPU before. Until the
+ * confirmation the guest would mistake a vCPU in the same place for the removed one.
  */
 export function noteVcpuEjected({ detachingVcpus }: Machine, message: QmpEvent): void {
   if (message.event !== 'ACPI_DEVICE_OST') return;
@@ -18,8 +18,11 @@ export function noteVcpuEjected({ detachingVcpus }: Machine, message: QmpEvent):
   if (type === 'CPU' && source === EJECT_REQUEST && status === SUCCESS) detachingVcpus.delete(Number(slot));
 }
 
-/** Completes the removal of vCPUs that QEMU removed some time ago, for guests that confirm nothing. `isThere`: by number. */
-export function forgetRemovedVcpus(
+/**
+ * Completes the removal of vCPUs that QEMU removed some time ago, for guests that confirm nothing. `isThere` returns true if QEMU has
+ * the vCPU with a number.
+ */
+export function dropRemovedVcpus(
   { detachingVcpus }: Pick<Machine, 'detachingVcpus'>,
   isThere: (vcpu: number) => boolean,
 ): void {

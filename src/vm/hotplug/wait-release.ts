@@ -8,10 +8,10 @@ import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { releaseEjected } from './ejected.ts';
 
-/** Time limit of a guest for a release that an operation needs, in milliseconds. */
+/** Time limit for a release by the guest that an operation needs, in milliseconds. */
 export const RELEASE_MS = 5000;
 
-/** Interval of the checks whether it is released, in milliseconds. */
+/** Interval of the checks for a release, in milliseconds. */
 const CHECK_MS = 10;
 
 /** A device that is to be attached. */
@@ -22,16 +22,16 @@ export interface NewDevice {
 }
 
 /**
- * Waits until the guest has released the removed devices that hold what a new device needs: its id, its file or socket, its PCI slot, the
- * last slot. Rejects with ApiError naming the device where the guest does not. There is no wait for a paused guest.
+ * Waits until the guest has released the removed devices that occupy the new device's id, file, socket or PCI slot, or the last free
+ * slot. Rejects with ApiError naming the device if the guest does not release it. There is no wait for a paused guest.
  */
 export async function untilReleased(
-  { live, state }: Vm,
+  { booted, state }: Vm,
   added: NewDevice,
   waits: AbortSignal,
 ): Promise<void> {
-  if (live === undefined) return;
-  const { machine } = live;
+  if (booted === undefined) return;
+  const { machine } = booted;
   const isHeld = async (): Promise<boolean> => (await holdersOf(machine, added)).length > 0;
   await waitWhile(machine, isHeld, { waits, limitMs: state === 'Paused' ? 0 : RELEASE_MS });
   const [holder] = await holdersOf(machine, added);
@@ -44,7 +44,7 @@ interface WaitOptions {
   readonly limitMs: number;
 }
 
-/** Waits while `isHeld` returns true, until the time limit, the abort of `waits` or QEMU's exit. Releases what the guest ejects. */
+/** Waits while `isHeld` returns true, until the time limit, the abort of `waits` or QEMU's exit. Releases ejected devices. */
 export async function waitWhile(
   machine: Machine,
   isHeld: () => boolean | Promise<boolean>,
@@ -59,7 +59,7 @@ export async function waitWhile(
   }
 }
 
-/** Part of a removed device that a new one needs. */
+/** Part of a removed device that a new device needs. */
 type Need = 'id' | 'resource' | 'slot';
 
 interface Holder {
@@ -105,7 +105,7 @@ function isReadonly(config: AnyConfig): boolean {
 const PATHS = ['path', 'file', 'socket', 'vhost_socket'] as const;
 const OTHERS = ['tap', 'fd'] as const;
 
-/** Returns the host resources of a device, each as a text that is equal for equal resources. */
+/** Returns keys of a device's host resources; equal resources have equal keys. */
 async function resourcesOf(config: AnyConfig): Promise<ReadonlySet<string>> {
   if (config === true) return new Set();
   const paths = PATHS.map((name) => config[name]).filter((value) => typeof value === 'string');

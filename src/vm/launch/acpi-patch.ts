@@ -15,8 +15,8 @@ import { hostAddress } from '../../qemu/qmp/ram-blocks.ts';
 import type { Machine } from '../machine.ts';
 
 /**
- * Returns the changes of the ACPI tables for a machine that boots. Only Linux that qboot enters by PVH has a known entry point at which
- * they can be made. `NEPHOS_ACPI=off` keeps all tables of QEMU.
+ * Returns the changes of the ACPI tables for a machine that boots. They are made at the kernel's entry point, which is known only for
+ * Linux that qboot enters by PVH. `NEPHOS_ACPI=off` keeps all tables of QEMU.
  */
 export function chooseAcpiPatch(
   config: VmConfig,

@@ -3,7 +3,7 @@ import type { Accelerator } from '../../host/system/accelerator.ts';
 import { watchBursts, watchSharedBursts } from '../devices/disk/bursts.ts';
 import type { Machine } from '../machine.ts';
 import { setBalloon } from '../observe/balloon.ts';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 import { patchAcpiTables } from './acpi-patch.ts';
 import { logDebuggerWait } from './debugger.ts';
 import { enablePciDevices } from './enable-pci-devices.ts';
@@ -11,7 +11,7 @@ import { logAccelerator } from './log-accelerator.ts';
 import type { MachineStart } from './machine-start.ts';
 
 /**
- * Starts the guest of a machine that has not run. Its vCPUs stay stopped where it `startsPaused` or a debugger is to start them.
+ * Starts the vCPUs of a machine that has not run. They stay stopped if the machine `startsPaused` or a debugger is to start them.
  * Rejects with ApiError `failed`.
  */
 export async function startGuest(machine: Machine, startsPaused: boolean): Promise<void> {
@@ -29,10 +29,14 @@ export async function startGuest(machine: Machine, startsPaused: boolean): Promi
 }
 
 /** Completes a start: the machine owns its resources, and one-time bursts of disk limits are watched. */
-export function completeStart(start: MachineStart, live: Live, accelerator: Accelerator): Live {
-  const { machine } = start.complete(live);
+export function completeStart(
+  start: MachineStart,
+  booted: BootedMachine,
+  accelerator: Accelerator,
+): BootedMachine {
+  const { machine } = start.complete(booted);
   logAccelerator(accelerator);
   watchSharedBursts(machine);
   for (const placement of machine.layout.placements) watchBursts(machine, placement);
-  return live;
+  return booted;
 }

@@ -11,8 +11,8 @@ export interface BootFileDescriptors extends Disposable {
 }
 
 /**
- * Returns file descriptors of the boot files that QEMU may open again through /proc: no path is looked up twice. Where QEMU runs as
- * another user (`--user`), they are copies in memory, because that user may not open the files themselves.
+ * Returns file descriptors of the boot files that QEMU may open again through /proc, so no path is resolved twice. If QEMU runs as
+ * another user (`--user`), they are copies in memory, because that user may have no right to open the files.
  */
 export async function bootFileDescriptors(files: readonly BootFile[]): Promise<BootFileDescriptors> {
   if (qemuUser() === undefined) {

@@ -11,13 +11,13 @@ import { warnAboutFirmware } from './firmware-warnings.ts';
 
 /** Kernel or firmware, and initramfs of a machine. */
 export interface BootFiles extends Pick<HostFacts, 'kernel' | 'initramfs'>, AsyncDisposable {
-  /** the open ones; QEMU finds the files of its own firmware by their names */
+  /** open files; QEMU finds the files of its own firmware by their names */
   readonly files: readonly BootFile[];
 }
 
 /**
- * Opens kernel and initramfs of a configuration. Rejects with ApiError `failed`, and leaves no file open, where one cannot be
- * opened or RAM is too small for them.
+ * Opens kernel and initramfs of a configuration. Rejects with ApiError `failed`, and leaves no file open, if one cannot be
+ * opened or the RAM is too small for them.
  */
 export async function openBootFiles(config: VmConfig): Promise<BootFiles> {
   const member = config.payload?.firmware === undefined ? 'kernel' : 'firmware';
@@ -42,7 +42,7 @@ export async function openBootFiles(config: VmConfig): Promise<BootFiles> {
   }
 }
 
-/** Returns the boot files of a machine whose guest needs only QEMU's firmware any more. */
+/** Returns the boot files of a machine that needs QEMU's firmware only: the guest has read the others. */
 export function firmwareOnly(firmware: 'qboot.rom' | 'bios-256k.bin'): BootFiles {
   return {
     kernel: { kind: 'none', firmware },

@@ -4,7 +4,7 @@ import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { openConsoles, type Consoles } from '../consoles.ts';
 import type { HostPorts } from '../devices/net/host-ports.ts';
 import { lifecycleEvent, type OnVmEvent } from '../events.ts';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 import { chooseAcpiPatch } from './acpi-patch.ts';
 import { completeStart, startGuest } from './activate.ts';
 import { beginStart } from './machine-start.ts';
@@ -13,7 +13,7 @@ import { prepareHost } from './prepare-host.ts';
 import { startMachine } from './start-machine.ts';
 
 /*
- * Launch: a machine starts in one direction, by plain calls. Three recipes use the same steps:
+ * Launch: the start of a machine, as a sequence of plain calls. Three recipes use the same steps:
  *
  *   step              file                                      boot    snapshot/restore.ts    migration/receive.ts
  *   own resources     machine-start.ts                           x              x                      x
@@ -24,8 +24,8 @@ import { startMachine } from './start-machine.ts';
  *   load the state    load-snapshot.ts, qemu/qmp/migration.ts                   x                      x
  *   activate          activate.ts                                x              x                      x
  *
- * Invariants: until `complete`, a `MachineStart` owns everything that the start has made and releases it where the start fails. The plan
- * is made once; the steps of each device and the layout of RAM stay with the machine. Nothing here changes the VM.
+ * Invariants: until `complete`, a `MachineStart` owns all resources of the start and releases them if the start fails. The plan
+ * is made once; the steps of each device and the layout of RAM stay with the machine. No function here changes the VM.
  */
 
 /** A boot or a reboot. */
@@ -35,9 +35,9 @@ export interface BootRequest {
   readonly rawImages: Set<string>;
   readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
-  /** the vCPUs wait before their first instruction */
+  /** the vCPUs stay stopped before their first instruction */
   readonly startsPaused?: boolean;
-  /** consoles and ports of forwards of the machine that this one replaces */
+  /** consoles and host ports of the machine that this one replaces */
   readonly previous?: { readonly consoles: Consoles; readonly hostPorts: HostPorts };
 }
 
@@ -45,7 +45,7 @@ export interface BootRequest {
  * Boots a machine: the vCPUs run when this returns, unless they are to wait.
  * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` abort it.
  */
-export async function bootMachine(request: BootRequest): Promise<Live> {
+export async function bootMachine(request: BootRequest): Promise<BootedMachine> {
   const { config, rawImages, signals, emit, startsPaused = false, previous } = request;
   await using start = beginStart(signals);
   const consoles = previous?.consoles ?? start.own(await openConsoles(config));

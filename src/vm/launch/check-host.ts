@@ -8,7 +8,7 @@ import { checkSgx } from '../../host/system/sgx.ts';
 import { failingAs } from './failing-as.ts';
 
 /**
- * Checks that the host has what a configuration needs and QEMU does not check itself: processor features, files and space for RAM, SGX.
+ * Checks that the host has the resources of a configuration that QEMU does not check: processor features, files and space for RAM, SGX.
  * vm.boot does this, vm.create does not. Rejects with ApiError `failed`.
  */
 export async function checkHost(config: VmConfig, { name: accelerator }: Accelerator): Promise<void> {
@@ -20,7 +20,7 @@ export async function checkHost(config: VmConfig, { name: accelerator }: Acceler
   }
 }
 
-/** QEMU would ignore features that need the host's processor, without a message. */
+/** Checks features that need the host's processor: with emulation QEMU would ignore them without a message. */
 function checkAccelerator({ cpus }: VmConfig, accelerator: Accelerator['name']): void {
   if (accelerator === 'kvm') return;
   const needsKvm = [

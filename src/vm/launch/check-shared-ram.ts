@@ -3,7 +3,7 @@ import { needsSharedMemory } from '../../devices/common/step.ts';
 import type { PlannedMachine } from './planned-machine.ts';
 
 /**
- * Checks that the back-ends of devices see the RAM that the guest writes.
+ * Checks that the RAM is shared with the back-ends of devices, if any need it.
  * @throws ApiError naming the device and the memory zone that is private
  */
 export function checkSharedRam(planned: PlannedMachine): void {

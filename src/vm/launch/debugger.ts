@@ -7,7 +7,7 @@ import { createLog } from '../../util/log.ts';
 
 const log = createLog('gdb');
 
-/** The socket of `--gdb`. */
+/** Socket of `--gdb`. */
 interface DebuggerSocket {
   readonly path: string;
   readonly fd: number;
@@ -31,8 +31,8 @@ export async function openDebuggerSocket(path: string): Promise<Disposable> {
 }
 
 /**
- * The listening socket for a VM that is to be debugged; undefined for any other.
- * @throws ApiError `failed` where the VMM has none
+ * Returns the file descriptor of the listening socket for a VM with `gdb`; undefined for any other VM.
+ * @throws ApiError `failed` if the VMM was started without `--gdb`
  */
 export function debuggerSocketFor({ gdb }: Pick<VmConfig, 'gdb'>): number | undefined {
   if (gdb !== true) return undefined;
@@ -45,7 +45,7 @@ export function debuggerSocketFor({ gdb }: Pick<VmConfig, 'gdb'>): number | unde
   return socket.fd;
 }
 
-/** Logs how the guest continues that waits for its debugger. */
+/** Logs the debugger command that continues a guest whose vCPUs wait for a debugger. */
 export function logDebuggerWait(): void {
   log.warn(
     `the guest waits for a debugger: target remote ${socket?.path ?? ''}, then continue (or resume the VM without one)`,

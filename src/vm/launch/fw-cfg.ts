@@ -13,7 +13,7 @@ export interface FwCfgFiles extends AsyncDisposable {
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Opens the items of a payload as files: QEMU's option would join a user's texts with commas. Rejects with ApiError naming the item. */
+/** Opens the items of a payload as files, so that no user text is part of a QEMU option. Rejects with ApiError naming the item. */
 export async function openFwCfg(payload: PayloadConfig | undefined): Promise<FwCfgFiles> {
   const files: (OpenItem & { readonly name: string })[] = [];
   const close = async (): Promise<void> => {

@@ -12,7 +12,7 @@ export interface InheritedFiles extends AsyncDisposable {
   readonly facts: Pick<HostFacts, 'smbios' | 'fwCfg' | 'debugger' | 'inherited'>;
 }
 
-/** Opens all files that QEMU inherits beside those of devices; the boot files are open already. */
+/** Opens all files that QEMU inherits, except those of devices; the boot files are already open. */
 export async function openInheritedFiles(
   config: Pick<VmConfig, 'platform' | 'payload' | 'gdb'>,
   bootFiles: readonly BootFile[],

@@ -5,7 +5,7 @@ const log = createLog('accel');
 
 let logged: string | undefined;
 
-/** Logs the accelerator of a machine, once: emulation is slow, so the user sees it, and the reason. */
+/** Logs the accelerator of a machine, once; for emulation, which is slow, also the reason. */
 export function logAccelerator({ name, reason }: Pick<Accelerator, 'name' | 'reason'>): void {
   const line = lineOf(name, reason);
   if (line === logged) return;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 import { beginStart, type MachineStart } from './machine-start.ts';
 
 /** A start, the record of what it releases, and the controller that kills it. */
@@ -15,7 +15,7 @@ function begin() {
 
 /** A machine as far as a start looks at it. */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-const LIVE = {} as unknown as Live;
+const LIVE = {} as unknown as BootedMachine;
 
 async function makeAll({ start, resource, qemu }: ReturnType<typeof begin>): Promise<MachineStart> {
   start.own(resource('consoles'));
@@ -44,7 +44,7 @@ test('a killed start ends QEMU at once and cannot be completed', async () => {
   const start = await makeAll(parts);
   parts.kill.abort();
   assert.deepEqual(parts.released, ['QEMU']);
-  assert.throws(() => start.checkWanted(), { code: 'failed' });
+  assert.throws(() => start.checkNotAborted(), { code: 'failed' });
   assert.throws(() => start.complete(LIVE), { code: 'failed' });
 });
 

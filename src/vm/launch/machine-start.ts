@@ -3,28 +3,28 @@ import type { Qemu } from '../../qemu/process/qemu.ts';
 import { createCleanupStack } from '../../util/cleanup-stack.ts';
 import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createPreparations, type Preparations } from '../devices/preparations.ts';
-import type { Live } from '../vm.ts';
+import type { BootedMachine } from '../vm.ts';
 
 /**
- * A start of a machine that is under way. It owns everything that the start makes: when it is disposed of, the files that only the
- * start needs are closed, and all the rest is released as well unless {@link MachineStart.complete} was called.
+ * Owner of all resources of a start in progress. Its disposal closes the files that only the start needs. It releases all other
+ * resources as well, unless {@link MachineStart.complete} was called.
  */
 export interface MachineStart extends AsyncDisposable {
   readonly signals: ShutdownSignals;
   /** `performance.now()` at the beginning */
   readonly startedAt: number;
-  /** host resources of the devices: the machine's when the start is complete */
+  /** host resources of the devices; the machine owns them when the start is complete */
   readonly preparations: Preparations;
   /** Closes a resource when the start is over, whether it succeeds or fails. */
   readonly hold: <T extends Disposable | AsyncDisposable>(resource: T) => T;
-  /** Releases a resource where the start fails. */
+  /** Releases a resource if the start fails. */
   readonly own: <T extends Disposable | AsyncDisposable>(resource: T) => T;
   /** Stops QEMU if the start fails or is aborted. */
   readonly ownQemu: (qemu: Pick<Qemu, 'quit'>) => void;
-  /** @throws ApiError where the VM is to be shut down: a start that waited for long must not continue */
-  readonly checkWanted: () => void;
-  /** Returns the machine, which owns its resources from now on. @throws ApiError as `checkWanted` does */
-  readonly complete: (live: Live) => Live;
+  /** @throws ApiError if the VM is to be shut down: a start that has waited must not continue then */
+  readonly checkNotAborted: () => void;
+  /** Returns the machine, which owns its resources from now on. @throws ApiError as `checkNotAborted` does */
+  readonly complete: (booted: BootedMachine) => BootedMachine;
 }
 
 /** Begins a start; `signals` abort it. */
@@ -33,7 +33,7 @@ export function beginStart(signals: ShutdownSignals): MachineStart {
   const owned = createCleanupStack();
   const preparations = createPreparations();
   owned.use({ [Symbol.asyncDispose]: () => preparations.releaseAll() });
-  const checkWanted = (): void => {
+  const checkNotAborted = (): void => {
     if (signals.kill.aborted) {
       throw new ApiError('failed', 'The start was ended: the VM is to be shut down');
     }
@@ -52,11 +52,11 @@ export function beginStart(signals: ShutdownSignals): MachineStart {
       });
       held.use({ [Symbol.dispose]: stopListening });
     },
-    checkWanted,
-    complete: (live) => {
-      checkWanted();
+    checkNotAborted,
+    complete: (booted) => {
+      checkNotAborted();
       owned.disown();
-      return live;
+      return booted;
     },
     [Symbol.asyncDispose]: async () => {
       await held[Symbol.asyncDispose]();

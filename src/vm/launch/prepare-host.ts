@@ -10,28 +10,28 @@ import { checkHost } from './check-host.ts';
 import { openInheritedFiles } from './inherited-files.ts';
 import type { MachineStart } from './machine-start.ts';
 
-/** A machine that the host is prepared for. */
+/** Input of the preparation of the host for a machine. */
 export interface HostRequest {
   readonly config: VmConfig;
   readonly placements: readonly Placement[];
   /** see `Vm` */
   readonly rawImages: Set<string>;
-  /** QEMU's firmware of a machine whose guest no longer needs its boot files: none are opened */
+  /** QEMU's firmware, for a machine whose guest no longer needs its boot files: none are opened */
   readonly firmware?: 'qboot.rom' | 'bios-256k.bin' | undefined;
-  /** images that the devices had when the state was saved that the machine continues from, by device id */
+  /** images of the devices in the snapshot or migration that the machine continues from, by device id */
   readonly images?: ReadonlyMap<string, ExpectedImage>;
-  /** ports of forwards in the machine that this one replaces */
+  /** host ports of the machine that this one replaces */
   readonly hostPorts?: HostPorts;
 }
 
-/** The host as a machine's plan needs it. */
+/** Host facts that are input of a machine's plan. */
 export interface PreparedHost extends Omit<HostFacts, 'acpiPatch' | 'accelerator'> {
   readonly accelerator: Accelerator;
 }
 
 /**
- * Prepares the host for a machine: checks its RAM and processors, opens the boot files, and opens or makes what each device needs.
- * Rejects with ApiError `failed` naming the setting or the device; `start` owns all that is opened and made.
+ * Prepares the host for a machine: checks RAM and processors, opens the boot files, and opens or makes the resources of each device.
+ * Rejects with ApiError `failed` naming the setting or the device; `start` owns all resources.
  */
 export async function prepareHost(start: MachineStart, request: HostRequest): Promise<PreparedHost> {
   const { config } = request;
@@ -56,11 +56,11 @@ async function bootFilesOf({ config, firmware }: HostRequest, accelerator: Accel
 }
 
 async function prepareDevices(
-  { preparations, signals, checkWanted }: MachineStart,
+  { preparations, signals, checkNotAborted }: MachineStart,
   { config, placements, rawImages, images, hostPorts }: HostRequest,
 ): Promise<void> {
   for (const placement of placements) {
-    checkWanted();
+    checkNotAborted();
     const { id } = placement;
     await preparations.add(placement, {
       vm: config,

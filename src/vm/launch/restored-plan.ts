@@ -6,8 +6,8 @@ import { planDimm } from '../../plan/memory-steps.ts';
 import type { PlannedMachine } from './planned-machine.ts';
 
 /**
- * Returns the plan of a machine that continues from another one's state: QEMU waits for the state, and the DIMMs that were added and all
- * memory devices are at their guest addresses. Pure.
+ * Returns the plan of a machine that continues from the state of another machine. QEMU waits for the state; hot-plugged DIMMs and all
+ * memory devices have the guest addresses that they had. Pure.
  */
 export function restoredPlan(
   planned: PlannedMachine,
@@ -20,7 +20,7 @@ export function restoredPlan(
   return { ...planned, plan: { ...plan, steps, smp, incoming: true } };
 }
 
-/** Returns the plan without devices whose state QEMU does not load: `restoreStates` makes them when the state is loaded. */
+/** Returns the plan without devices whose state QEMU does not load: `restoreStates` makes them after the load. */
 export function withoutUnloadedDevices(planned: PlannedMachine): PlannedMachine {
   return { ...planned, plan: planWithoutStates(planned.plan, planned.layout) };
 }

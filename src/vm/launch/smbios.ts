@@ -5,11 +5,11 @@ import { createMemfd, type Memfd } from '../../native/memfd.ts';
 /** Files with SMBIOS structures, until QEMU has read them. */
 export interface SmbiosFiles extends Disposable {
   readonly paths: readonly string[];
-  /** file descriptors, by these paths */
+  /** file descriptors, by the paths in the plan */
   readonly fds: ReadonlyMap<string, number>;
 }
 
-/** Writes the SMBIOS structures of a platform into memory files: QEMU's options would join a user's texts with commas. */
+/** Writes the SMBIOS structures of a platform into memory files, so that no user text is part of a QEMU option. */
 export async function writeSmbios(platform: PlatformConfig | undefined): Promise<SmbiosFiles> {
   const files: Memfd[] = [];
   const dispose = (): void => {

@@ -15,7 +15,7 @@ import type { Machine } from '../machine.ts';
 import { readBalloon } from '../observe/balloon.ts';
 import { readCounters } from '../observe/counters.ts';
 import { countLatencies } from '../observe/latencies.ts';
-import { createLatest, INFO_PATIENCE_MS } from '../observe/latest.ts';
+import { createLatest, INFO_LIMIT_MS } from '../observe/latest.ts';
 import { logPostCodes } from '../observe/post-codes.ts';
 import { followResources } from '../observe/resources.ts';
 import { qemuFailure } from '../qemu-failure.ts';
@@ -24,7 +24,7 @@ import type { MachineStart } from './machine-start.ts';
 import type { PlannedMachine } from './planned-machine.ts';
 
 /**
- * Starts QEMU for a planned machine; its vCPUs are stopped before the guest's first instruction, and `start` owns it.
+ * Starts QEMU for a planned machine. Its vCPUs are stopped before the guest's first instruction; `start` owns it.
  * Rejects with ApiError `failed`, naming the device or the memory zone that QEMU cannot make.
  */
 export async function startMachine(
@@ -33,7 +33,7 @@ export async function startMachine(
   consoles: Consoles,
 ): Promise<Machine> {
   checkSharedRam(planned);
-  start.checkWanted();
+  start.checkNotAborted();
   const qemu = await launchQemu(start, planned);
   start.ownQemu(qemu);
   const machine = createMachine(planned, qemu, start.preparations);
@@ -91,7 +91,7 @@ function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Prepar
     spareVcpus: accelerator.name === 'tcg' ? vcpuPlaces(cpus, acpiPatch) - cpus.boot_vcpus : Infinity,
     dimms: [],
     guestFailure: undefined,
-    balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_PATIENCE_MS),
+    balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_LIMIT_MS),
     diskCounters: createLatest(() => readCounters(qemu.qmp, machine.layout.placements, dialectOf(config))),
     resources: followResources(qemu.qmp),
     end: async () => {

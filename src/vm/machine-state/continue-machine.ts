@@ -5,8 +5,8 @@ import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
 import type { MachineDescription } from './machine-description.ts';
 
 /**
- * Gives a machine that waits for another one's state the vCPUs that QEMU could not start with, and the other machine's facts about
- * hot-plug: DIMMs, and devices and vCPUs that the guest was asked to release.
+ * Completes a machine that waits for the state of another machine. Adds the vCPUs that QEMU could not start with. Sets the hot-plug
+ * facts of the description: DIMMs, and devices and vCPUs that the guest was asked to release.
  */
 export async function continueHotplug(machine: Machine, description: MachineDescription): Promise<void> {
   const { vcpus, dimms, devices } = description;

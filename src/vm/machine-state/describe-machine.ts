@@ -60,8 +60,8 @@ export function kindOf({ ids, member }: Device): string {
 }
 
 /**
- * Checks that this QEMU can load the state of another one.
- * @throws ApiError beginning with `refusal` where version or accelerator differ
+ * Checks that the machine's QEMU can load the described state.
+ * @throws ApiError beginning with `refusal` if version or accelerator differ
  */
 export function checkSameQemu(
   machine: Machine,

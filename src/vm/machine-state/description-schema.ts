@@ -17,13 +17,13 @@ const SavedDevice = v.object({
   slot: v.optional(whole(31)),
   /** see `Placement` */
   added: v.optional(v.boolean()),
-  /** its configuration, where the VM's no longer has it: the guest was asked to release the device and still had it */
+  /** its configuration, if the guest was asked to release the device and still had it: the VM's configuration lacks it then */
   leaving: v.optional(v.unknown()),
 });
 
 /** Image of a disk or a pmem device; see `SavedImage` in `devices/disk/expected-image.ts`. */
 const SavedImage = v.object({
-  /** of the device, as clients know it */
+  /** id of the device, as clients know it */
   id: v.string(),
   /** absolute */
   path: v.string(),
@@ -51,7 +51,7 @@ export const SavedDescriptionSchema = v.object({
   ),
   /** the firmware may still read the boot files */
   isInFirstSteps: v.optional(v.boolean(), false),
-  /** the configuration without what may be edited */
+  /** the configuration without the members that may be edited */
   shape: v.unknown(),
   /** vCPUs, RAM and NUMA nodes at the start */
   booted: v.object({ cpus: v.unknown(), memory: v.unknown(), numa: v.optional(v.unknown()) }),

@@ -6,7 +6,7 @@ const EDITABLE_MEMBERS = ['kernel', 'initramfs', 'cmdline', 'payload', 'gdb'] as
 
 /**
  * Places that may be edited in a snapshot's config.json, e.g. `disks[].path`: `[]` stands for each item of a list. They concern
- * the host only, or a later boot; a change of any other place would need another machine than the one in the snapshot.
+ * the host only, or a later boot. A change of any other place would contradict the machine state of the snapshot.
  */
 const EDITABLE: ReadonlySet<string> = new Set([...EDITABLE_MEMBERS, ...DEVICES.flatMap(editablePlaces)]);
 
@@ -44,7 +44,7 @@ function differenceOfMembers(before: object, now: object, at: string): string | 
   return undefined;
 }
 
-/** Characters of a value that a message shows. */
+/** Limit of a value in a message, in characters. */
 const SHOWN_LENGTH = 100;
 
 function entriesOf(value: object): [string, unknown][] {

@@ -28,8 +28,8 @@ async function diskSizes(qmp: Qmp): Promise<ReadonlyMap<string, number>> {
 }
 
 /**
- * Returns the images that a machine must have which continues from another one's state, by device id. A description of an older version
- * has no images: then formats are those of the configuration, and sizes are unknown.
+ * Returns the expected images of a machine that continues from the described state, by device id. Descriptions of older versions have
+ * no images: then formats are those of the configuration, and sizes are unknown.
  */
 export function expectedImages(
   { images }: MachineDescription,
@@ -50,7 +50,7 @@ export function expectedImages(
   );
 }
 
-/** Locks the images of a machine whose state is loaded. Rejects with ApiError naming the disk. */
+/** Locks the images of a machine after its state is loaded. Rejects with ApiError naming the disk. */
 export async function activateImages(machine: Machine): Promise<void> {
   for (const placement of machine.layout.placements) {
     // the back-end of a vhost-user disk opens its image

@@ -28,7 +28,7 @@ test('members have the names of the code, and older descriptions have defaults',
   assert.deepEqual([images, pmems, vsocks], [[], [], []]);
 });
 
-test('a value out of its bounds is refused, and the error names the member', () => {
+test('the error for a value out of bounds names the member', () => {
   for (const [member, value] of [
     ['engine', 'x'.repeat(300)],
     ['firmware', '../../etc/passwd'],

@@ -12,21 +12,22 @@ import {
 import { parseSaved } from './saved-values.ts';
 
 /*
- * Machine state that snapshot and migration share: the description of a machine, from which a machine is made that continues from its state.
+ * Machine state that snapshot and migration share. A machine that continues from the state of another machine is made from the
+ * description of that machine.
  *
- *   describe-machine.ts      describes a machine that runs
+ *   describe-machine.ts      describes a running machine
  *   description-schema.ts    the description as JSON; this file: its members, and the mapping between the two
  *   restored-*.ts            configuration, layout, names and plan of the machine that continues
- *   continue-machine.ts      vCPUs and hot-plug of that machine, when QEMU runs
+ *   continue-machine.ts      vCPUs and hot-plug of that machine, after QEMU's start
  *   editable-config.ts       members of the configuration that may differ between the two machines
  *   images.ts                images of disks and pmem devices
  *   mappable-files.ts        files with guest memory
- *   saveable.ts              reasons why a machine cannot be saved
+ *   saveable.ts              checks that a machine's state can be saved
  *
  * Invariant: a description comes from a file or another VMM, so all of it is checked before it is used.
  */
 
-/** Everything that a machine must be made from to continue from another one's state, beside the configuration. */
+/** Description of a machine: with the configuration, the input for a machine that continues from its state. */
 export interface MachineDescription extends SavedStates {
   /** QEMU's major and minor version: another version may have other device states */
   readonly qemuVersion: string;
@@ -37,9 +38,9 @@ export interface MachineDescription extends SavedStates {
   readonly acpiPatch: SavedDescription['acpiPatch'];
   /** the firmware may still read the boot files: see `isInFirmware` */
   readonly readsBootFiles: boolean;
-  /** the configuration without what may be edited: see `editable-config.ts` */
+  /** the configuration without the members that may be edited: see `editable-config.ts` */
   readonly fixedConfig: unknown;
-  /** vCPUs and RAM at the start: what was added later is added again */
+  /** vCPUs and RAM at the start; those added later are added again */
   readonly bootConfig: Pick<VmConfig, 'cpus' | 'memory'>;
   /** numbers of the vCPUs that QEMU has, in ascending order */
   readonly vcpus: readonly number[];
@@ -58,7 +59,7 @@ export function parseDescription(value: unknown): MachineDescription {
   return fromSaved(parseSaved(SavedDescriptionSchema, value));
 }
 
-/** Returns the description that checked JSON holds. @throws DecodeError where it has no vCPUs or RAM */
+/** Returns the description in checked JSON. @throws DecodeError if it has no vCPUs or RAM */
 export function fromSaved(saved: SavedDescription): MachineDescription {
   const { engine, isInFirstSteps, shape, booted, ...same } = saved;
   return {
@@ -72,8 +73,8 @@ export function fromSaved(saved: SavedDescription): MachineDescription {
 }
 
 /**
- * Returns QEMU's firmware with which a machine continues that needs no boot files; undefined where it needs them: the guest may still
- * read them, or the firmware is one of them.
+ * Returns QEMU's firmware for a machine that continues without boot files. Returns undefined if the machine needs them: the guest may
+ * still read them, or the firmware is one of them.
  */
 export function firmwareToContinue({
   firmware,

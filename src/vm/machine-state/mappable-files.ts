@@ -18,13 +18,13 @@ export async function allowQemuToRead(file: FileHandle): Promise<void> {
 /** Files with guest memory, some of which QEMU may map. */
 export interface MappableFiles extends AsyncDisposable {
   readonly isMappable: (path: string) => boolean;
-  /** file descriptors of those that it may map, by path */
+  /** file descriptors of the files that QEMU may map, by path */
   readonly fds: ReadonlyMap<string, number>;
 }
 
 /**
- * Opens files that QEMU is to map, where its user has the right to. QEMU inherits them open, so no path is looked up twice.
- * Rejects with ApiError that has the path and the reason.
+ * Opens files for QEMU to map, if its user has the right to. QEMU inherits the file descriptors, so no path is resolved twice.
+ * Rejects with ApiError naming the path and the reason.
  */
 export async function openMappableFiles(paths: readonly string[]): Promise<MappableFiles> {
   const files = new Map<string, FileHandle>();

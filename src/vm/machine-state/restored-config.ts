@@ -3,8 +3,8 @@ import type { BootConfig } from '../machine.ts';
 import type { MachineDescription } from './machine-description.ts';
 
 /**
- * Returns vCPUs, RAM and NUMA nodes with which a machine starts that continues from another one's state: those of the other machine's
- * start, with the settings of RAM that may be edited as the configuration has them now.
+ * Returns vCPUs, RAM and NUMA nodes for the start of a machine that continues from the described state. They are those of the described
+ * machine's start; the editable settings of RAM are those of `config`.
  */
 export function restoredBootConfig(
   config: Pick<VmConfig, 'memory' | 'numa'>,
@@ -12,7 +12,7 @@ export function restoredBootConfig(
 ): BootConfig {
   const zones = memory.zones?.map((zone) => {
     const now = config.memory.zones?.find(({ id }) => id === zone.id);
-    // a zone that gets a file, or loses it, would be laid out differently
+    // with a file a zone has another layout than without
     if (zone.file === undefined || now?.file === undefined) return zone;
     return { ...zone, file: now.file, shared: now.shared };
   });

@@ -11,8 +11,8 @@ import type { MachineDescription } from './machine-description.ts';
 import { restoredNames, type RestoredNames } from './restored-names.ts';
 
 /**
- * Returns the layout of a machine that continues from another one's state: the same devices in the same slots.
- * @throws ApiError `failed` where the configuration has other devices
+ * Returns the layout of a machine that continues from the described state: the same devices in the same slots.
+ * @throws ApiError `failed` if the configuration has other devices
  */
 export function restoredLayout(
   config: VmConfig,
@@ -26,7 +26,7 @@ export function restoredLayout(
   return { placements, nextNumber: names.nextNumber() };
 }
 
-/** Returns the placement of a device, and removes its item from those that are left. */
+/** Returns the placement of a device, and removes its item from `left`. */
 function restoredPlacement(
   saved: SavedDevice,
   left: DeviceItem[],
@@ -36,7 +36,7 @@ function restoredPlacement(
   const device = DEVICES.find((one) => kindOf(one) === kind);
   if (device === undefined) throw otherDevices(`no device is called ${kind}`);
   if (leaving !== undefined) return { device, id, slot, added, config: detachingConfig(device, leaving) };
-  // an item without an id is the only one of its kind, or in the order of the zones that the devices derive from
+  // an item without an id is the only one of its kind, or derives from a memory zone, in the order of the zones
   const at = left.findIndex((one) => one.device === device && (one.id === undefined || one.id === id));
   const [item] = at < 0 ? [] : left.splice(at, 1);
   if (item === undefined) throw otherDevices(`${device.member} ${id} is missing`);

@@ -4,17 +4,17 @@ import type { VmConfig } from '../../config/vm-config.ts';
 import { givenName, type Placement } from '../../plan/placement.ts';
 import type { SavedDevice } from './description-schema.ts';
 
-/** Names of the devices of a machine that continues from another one's state. */
+/** Names of the devices of a machine that continues from the described state. */
 export interface RestoredNames {
-  /** Returns the names of a device: its id in the dialect of the configuration, and the one that its RAM has in the state. */
+  /** Returns the names of a device: its id in the dialect of the configuration, and the name of its RAM in the state. */
   readonly nameOf: (saved: SavedDevice, item: DeviceItem) => Pick<Placement, 'id' | 'qemuName'>;
-  /** returns the number of the next generated id, after all devices are named */
+  /** Returns the number of the next generated id, after all devices are named. */
   readonly nextNumber: () => number;
 }
 
 /**
- * Names devices as in the machine of the state. Where the configuration has another dialect now, devices without an id in it get the
- * names of that dialect. `savedNumber`: the next number of the machine of the state.
+ * Names devices as in the described machine. If the configuration has another dialect now, devices without an id get the
+ * names of that dialect. `savedNumber`: the next number of the described machine.
  */
 export function restoredNames(config: VmConfig, savedNumber: number): RestoredNames {
   const dialect = dialectOf(config);
@@ -30,7 +30,7 @@ export function restoredNames(config: VmConfig, savedNumber: number): RestoredNa
   };
 }
 
-/** Returns the generated id that a device had, or a new one where it had none. */
+/** Returns the generated id of a device in the description, or a new id if it had none. */
 function generatedName(
   { device: { ids, member } }: DeviceItem,
   former: readonly string[],

@@ -8,8 +8,8 @@ type Saveable = Pick<Machine, 'layout' | 'config'> & {
 };
 
 /**
- * Checks that another machine can continue from the whole state of this one; `operation` is the end of the message, e.g. `be in a snapshot`.
- * Rejects with ApiError `failed` naming the device or setting that keeps it from that.
+ * Checks that the whole state of a machine can be saved or sent. `operation` is the end of the message, e.g. `be in a snapshot`.
+ * Rejects with ApiError `failed` naming the device or setting that prevents it.
  */
 export async function checkSaveable({ layout, qemu, config }: Saveable, operation: string): Promise<void> {
   for (const { device, config, id } of layout.placements) {

@@ -1,15 +1,15 @@
 import * as v from 'valibot';
 
 /*
- * Values in a description of a machine. It comes from a file or another VMM, so everything in it has bounds.
+ * Schemas of the values in a machine's description. It comes from a file or another VMM, so each value has bounds.
  */
 
-/** A whole number from 0 to `max`. */
+/** Returns the schema of a whole number from 0 to `max`. */
 export function whole(max = Number.MAX_SAFE_INTEGER) {
   return v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(max));
 }
 
-/** At most `max` items: a machine has no more. */
+/** Returns the schema of a list with at most `max` items: a machine has no more. */
 export function few<const S extends v.GenericSchema>(item: S, max = 256) {
   return v.pipe(v.array(item), v.maxLength(max));
 }
@@ -19,19 +19,19 @@ export const Word = whole(0xffff);
 export const Doubleword = whole(0xffff_ffff);
 export const Name = v.pipe(v.string(), v.maxLength(256));
 
-/** Guest addresses of the three areas of a queue, each the lower and the upper 32 bits. */
+/** Guest addresses of the three areas of a queue, each as lower and upper 32 bits. */
 export const Areas = v.pipe(v.array(Doubleword), v.length(6));
-/** Base addresses of a PCI function; those of bridges and ROMs are not more. */
+/** Base addresses of a PCI function: more than any function has. */
 export const Places = few(Doubleword, 16);
-/** Feature bits of a virtio device: the lower and the upper 32. */
+/** Feature bits of a virtio device, as lower and upper 32 bits. */
 export const Features = v.pipe(v.array(Doubleword), v.length(2));
 /** Largest queue of a virtio device, in descriptors. */
 export const QUEUE_SIZE_MAX = 32_768;
 
-/** Longest reason that is shown, in characters: it quotes the value. */
+/** Limit of a reason in a message, in characters: the reason quotes the value. */
 const REASON_LENGTH = 200;
 
-/** Checks a value from outside. @throws Error naming the member that is wrong */
+/** Checks a value from a file or another VMM. @throws Error naming the invalid member */
 export function parseSaved<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;

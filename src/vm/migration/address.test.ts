@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressOf } from './address.ts';
 
-test('a URL says where two VMMs meet', () => {
+test('a migration URL is a UNIX socket, or host and port', () => {
   assert.deepEqual(addressOf('unix:/tmp/a, "b":1'), { path: '/tmp/a, "b":1' });
   assert.deepEqual(addressOf('unix:relative'), { path: 'relative' });
   assert.deepEqual(addressOf('tcp:host.example:6000'), { host: 'host.example', port: 6000 });

@@ -67,7 +67,7 @@ async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmE
   await activateImages(machine);
   await restoreStates(machine, description);
 
-  const live = completeStart(start, { consoles, machine }, planned.accelerator);
+  const booted = completeStart(start, { consoles, machine }, planned.accelerator);
   log.info(`received in ${Math.round(performance.now() - start.startedAt)} ms`);
-  return Vm.adopt(live, 'receive-migration', rawImages);
+  return Vm.adopt(booted, 'receive-migration', rawImages);
 }

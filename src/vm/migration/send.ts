@@ -20,13 +20,13 @@ import { addressOf } from './address.ts';
 import { parseAnswer, type Offer } from './messages.ts';
 
 /*
- * Live migration between two VMMs over one connection. The source offers configuration and description of its machine (`messages.ts`),
- * the destination starts a machine that waits, and answers; then QEMU sends RAM and states over the same connection.
+ * Live migration between two VMMs over one connection. The source offers configuration and description of its machine (`messages.ts`).
+ * The destination starts a machine that waits, and answers. Then QEMU sends RAM and states over the same connection.
  *
- *   send.ts      vm.send-migration: the VM is Paused afterwards, or continues where the migration fails
- *   receive.ts   vm.receive-migration, a recipe of launch/; sender.ts: the source as the destination sees it
+ *   send.ts      vm.send-migration: the VM is Paused afterwards, or continues if the migration fails
+ *   receive.ts   vm.receive-migration, a recipe of launch/; sender.ts: connection of the destination to the source
  *
- * Invariant: the guest runs on one side at most. The source resumes it only after the destination has refused or QEMU has failed.
+ * Invariant: the guest runs on at most one host. The source resumes it only after the destination has refused or QEMU has failed.
  */
 
 const log = createLog('move');
@@ -42,8 +42,8 @@ export interface Sending {
 }
 
 /**
- * Sends a running VM to a VMM that waits for one. The VM is Paused when this returns. Where it rejects, with ApiError and the
- * reason, the VM continues to run. Events are emitted once the destination accepts the VM.
+ * Sends a running VM to a VMM that waits for it. The VM is Paused when this returns. Rejects with ApiError naming the
+ * reason; the VM continues to run then. Events are emitted once the destination accepts the VM.
  */
 export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: Sending): Promise<void> {
   const address = addressOf(url);
@@ -51,7 +51,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   const started = performance.now();
   const { waits: signal } = signals;
   let isAccepted = false;
-  // a guest that runs could release a device after it was described
+  // a running guest could release a device after the description was made
   const stopsFirst = hasUnsavedDevices(machine) || machine.detaching.size > 0;
   try {
     // and states of devices that QEMU does not save are read while the guest is stopped
@@ -68,7 +68,7 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     emit(lifecycleEvent('pausing'));
     isAccepted = true;
     const options: SendOptions = {
-      // emulation misses some of a guest's writes: a guest that ran during the migration failed at the destination
+      // with emulation QEMU misses some writes of a running guest, and the guest fails at the destination
       live: machine.accelerator !== 'tcg',
       signal,
       onPass: (pass) => log.info(`pass ${pass} over the RAM is done`),
@@ -91,8 +91,8 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
 }
 
 /**
- * Checks that a VM can be sent: it can be saved, no file has contents of this machine only, and no file is written by both machines, as
- * either would overwrite the other's data.
+ * Checks that a VM can be sent. Its state can be saved. No file has contents of this machine only. No file is written by both
+ * machines: each would overwrite the data of the other.
  */
 async function checkMigration({ config }: Vm, machine: Machine): Promise<void> {
   await checkSaveable(machine, 'be sent');

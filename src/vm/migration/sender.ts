@@ -7,7 +7,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { parseDescription, type MachineDescription } from '../machine-state/machine-description.ts';
 import { parseOffer, type Answer } from './messages.ts';
 
-/** Longest time that a sender may take for its offer, in milliseconds. */
+/** Time limit for the offer of a sender, in milliseconds. */
 const OFFER_MS = 60_000;
 
 /** A VM that a sender offers. */
@@ -18,15 +18,15 @@ export interface OfferedVm {
 
 /** The VMM that sends its VM to this one. */
 export interface Sender extends Disposable {
-  /** Reads the first message. Rejects where it is none, and after a time. */
+  /** Reads the first message. Rejects if it is no offer, and after the time limit. */
   readonly readOffer: () => Promise<OfferedVm>;
-  /** Answers that QEMU waits, and returns the connection: a file descriptor that its owner closes. */
+  /** Answers that QEMU waits. Returns the file descriptor of the connection, which the caller must close. */
   readonly accept: () => Promise<number>;
-  /** Answers why the VM is not received. */
+  /** Answers with the reasons why the VM is not received. */
   readonly refuse: (error: unknown) => void;
 }
 
-/** Waits until a sender connects. Rejects with the URL and the reason, also where `signal` ends the wait. */
+/** Waits until a sender connects. Rejects with the URL and the reason, also if `signal` aborts the wait. */
 export async function acceptSender(
   url: string,
   address: NetConnectOpts,

@@ -14,20 +14,20 @@ const BLOCK_COUNTERS = {
   write_ops: 'wr_operations',
 } as const;
 
-/** Returns the counters of all devices of a VM; an empty object where it has no machine. */
-export async function countersOfVm({ live }: Vm): Promise<VmCounters> {
-  return live === undefined ? {} : countersOf(live.machine);
+/** Returns the counters of all devices of a VM; an empty object if it has no machine. */
+export async function countersOfVm({ booted }: Vm): Promise<VmCounters> {
+  return booted === undefined ? {} : countersOf(booted.machine);
 }
 
 /**
- * Returns the counters of all devices of a machine, by the names of vm.counters. Those of disks are the last ones where QEMU does not
- * answer soon.
+ * Returns the counters of all devices of a machine, by the names of vm.counters. If QEMU does not answer soon, those of disks are the
+ * last known ones.
  */
 async function countersOf({ diskCounters, preparations }: Machine): Promise<VmCounters> {
   return { ...(await diskCounters.read()), ...preparations.counters() };
 }
 
-/** Reads the counters of disks: bytes, requests, and latencies where the dialect has them. */
+/** Reads the counters of disks: bytes, requests, and latencies if the dialect has them. */
 export async function readCounters(
   qmp: Qmp,
   placements: readonly Placement[],

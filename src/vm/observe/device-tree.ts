@@ -3,15 +3,15 @@ import { fixedIdOf, type Dialect } from '../../config/dialect.ts';
 import { bdfOf, qemuIdOf, type Placement } from '../../plan/placement.ts';
 import type { KnownResources, PciRegion, Resources } from './resources.ts';
 
-/** Facts that all nodes of a VM's tree depend on. */
+/** Input for all nodes of a VM's device tree. */
 export interface TreeContext {
   readonly known: KnownResources;
   readonly dialect: Dialect;
 }
 
 /**
- * Returns the devices of a running VM by name. A virtio device is carried by the PCI function
- * `_virtio-pci-<id>`, which has its address ranges; any other is its own function.
+ * Returns the device tree of a running VM, by name. A virtio device is the child of the PCI function
+ * `_virtio-pci-<id>`, which has the address ranges. Any other device is its own function.
  */
 export function deviceTree(
   placements: readonly Placement[],
@@ -40,7 +40,7 @@ function nodesOf(placement: Placement, { known, dialect }: TreeContext): DeviceN
   ];
 }
 
-/** Clients of either dialect fail on the other's type. */
+/** Returns the PCI address in the type of the dialect: clients of one dialect fail on the type of the other. */
 function pciBdf(slot: number, { hasTextBdf }: Dialect): number | string {
   return hasTextBdf ? bdfOf(slot) : slot << 3;
 }

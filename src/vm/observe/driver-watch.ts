@@ -11,7 +11,7 @@ const log = createLog('event');
 /** QEMU's trace event: a driver has written the status of a virtio device. */
 const STATUS_WRITTEN = 'virtio_set_status';
 
-/** Limits of queries of all devices, and of trace lines: a boot with all slots full stays below them. */
+/** Limits of device queries and of trace lines: a boot with all slots in use stays below them. */
 const MOST_QUERIES = { most: 100, intervalMs: 1000 };
 const MOST_LINES = { most: 2000, intervalMs: 1000 };
 
@@ -22,21 +22,21 @@ const PAUSE_MS = 1000;
 export interface DriverWatch {
   /** Resolves once `activated` is emitted for the devices that had a driver from the start; never rejects. */
   readonly started: Promise<void>;
-  /** Emits `reset` for a device that the guest has ejected, unless it was emitted before. */
+  /** Emits `reset` for a device that the guest has ejected, unless it was already emitted. */
   readonly detached: (id: string) => void;
 }
 
 /**
  * Emits `activated` and `reset` when the guest's drivers activate and reset virtio devices. QEMU has no event for it. After each status
- * write in its trace all devices are queried, and each change since the last query is an event; a change that is undone before the
- * query is none.
+ * write in its trace all devices are queried, and each change since the last query is an event. A change that is undone before the
+ * query causes no event.
  */
 export function watchDrivers(machine: Machine, emit: OnVmEvent): DriverWatch {
   const active = new Set<string>();
   const query = createQuery(() => compare(machine, active, emit));
   const lines = createLimiter(MOST_LINES);
   let isPaused = false;
-  // a guest that writes a status without end
+  // for a guest that writes the status in a loop
   const pauseTrace = async (): Promise<void> => {
     if (isPaused) return;
     isPaused = true;
@@ -67,7 +67,7 @@ export function watchDrivers(machine: Machine, emit: OnVmEvent): DriverWatch {
   };
 }
 
-/** Returns a function that runs `compareAll`: one run at a time, and one more run where it is called meanwhile. */
+/** Returns a function that runs `compareAll`: one run at a time, and one more run if it is called meanwhile. */
 function createQuery(compareAll: () => Promise<void>): () => Promise<void> {
   const queries = createLimiter(MOST_QUERIES);
   let isRunning = false;
@@ -109,7 +109,7 @@ async function compare(machine: Machine, active: Set<string>, emit: OnVmEvent): 
   }
 }
 
-/** Returns true if a driver has activated a device; undefined where it is no virtio device, or is detached. */
+/** Returns true if a driver has activated a device; undefined if it is no virtio device, or is detached. */
 async function hasDriver({ qemu }: Machine, qemuId: string): Promise<boolean | undefined> {
   const path = `/machine/peripheral/${qemuId}/virtio-backend`;
   const answer = await qemu.qmp.execute('x-query-virtio-status', { path }).catch(() => undefined);

@@ -9,10 +9,10 @@ import { deviceTree } from './device-tree.ts';
 import { withHostPorts } from '../devices/net/host-ports.ts';
 import { NOTHING_KNOWN } from './resources.ts';
 import type { Machine } from '../machine.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 
 /*
- * Reads a machine that runs, and changes nothing.
+ * Observation of a running machine; no function here changes it.
  *
  *   info.ts             vm.info; device-tree.ts, resources.ts: its devices
  *   counters.ts         vm.counters; latencies.ts: latencies of disks
@@ -20,10 +20,10 @@ import type { Live, Vm } from '../vm.ts';
  *   machine-watch.ts    events of QEMU; driver-watch.ts: activations by the guest's drivers; follow-debugger.ts
  *   post-codes.ts       codes that the guest writes to port 0x80
  *
- * Invariant: an answer never waits long for QEMU, which may be stopped or hung: `latest.ts` returns the last value then.
+ * Invariant: an answer never waits long for QEMU, which may be stopped or hung. `latest.ts` returns the last known value then.
  */
 
-/** The last answer, and the values that it was made from. */
+/** Last answer, and the values that it was made from. */
 interface Answered {
   readonly parts: readonly unknown[];
   readonly info: VmInfo;
@@ -33,21 +33,21 @@ const ANSWERED = new WeakMap<Vm, Answered>();
 
 /**
  * Returns the answer of vm.info: the configuration with every default, id and PTY. The answer is the same frozen object until
- * something changes, because clients poll.
+ * one of its values changes, because clients poll.
  */
 export async function vmInfo(vm: Vm): Promise<VmInfo> {
-  const machine = vm.live?.machine;
+  const machine = vm.booted?.machine;
   const [known, balloon] =
     machine === undefined ? [NOTHING_KNOWN, 0] : await Promise.all([machine.resources(), balloonOf(machine)]);
-  const { config, state, live } = vm;
-  const placements = live?.machine.layout.placements;
-  const detaching = live === undefined ? [] : detachingDevices(live.machine);
+  const { config, state, booted } = vm;
+  const placements = booted?.machine.layout.placements;
+  const detaching = booted === undefined ? [] : detachingDevices(booted.machine);
   const names = detaching.map(({ id }) => id).join();
-  const parts = [config, state, live, placements, names, machine?.hostPorts, known, balloon];
+  const parts = [config, state, booted, placements, names, machine?.hostPorts, known, balloon];
   const last = ANSWERED.get(vm);
   if (last?.parts.every((part, i) => part === parts[i]) === true) return last.info;
   const info: VmInfo = Object.freeze({
-    config: answeredConfig(live === undefined ? config : shownConfig(config, live, detaching)),
+    config: answeredConfig(booted === undefined ? config : shownConfig(config, booted, detaching)),
     state,
     memory_actual_size: Math.max(0, plannedMemory(config.memory) - balloon),
     device_tree:
@@ -62,7 +62,7 @@ async function balloonOf({ config, balloonBytes }: Machine): Promise<number> {
   return config.balloon === undefined ? 0 : ((await balloonBytes.read()) ?? 0);
 }
 
-/** Returns the devices that were removed and that the guest has not released: the machine still has them. */
+/** Returns the removed devices that the guest has not released: the machine still has them. */
 function detachingDevices({ detaching, layout }: Machine): Placement[] {
   return detaching.size === 0 ? [] : layout.placements.filter(({ id }) => detaching.has(id));
 }
@@ -70,7 +70,7 @@ function detachingDevices({ detaching, layout }: Machine): Placement[] {
 /** Returns the configuration of a booted VM with PTYs, ports of the host and devices that the guest has not released. */
 function shownConfig(
   config: VmConfig,
-  { consoles, machine }: Live,
+  { consoles, machine }: BootedMachine,
   detaching: readonly Placement[],
 ): VmConfig {
   const whole = detaching.reduce(

@@ -5,8 +5,8 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 
 /*
- * Latencies of disk requests. QEMU sums them up and, on request, counts them in a histogram. Its bounds are so close that the shortest
- * and the longest latency are exact to a fifth.
+ * Latencies of disk requests. QEMU sums them up and, on request, counts them in a histogram. The distance of its bounds limits the
+ * error of the shortest and the longest latency to a fifth.
  */
 
 const log = createLog('disk');
@@ -24,13 +24,13 @@ export async function countLatencies(qmp: Pick<Qmp, 'execute'>, placement: Place
   if (device.usesBlockLayer?.(config) !== true) return;
   const path = `/machine/peripheral/${qemuIdOf(placement)}/virtio-backend`;
   const bounds = { 'boundaries-read': BOUNDS, 'boundaries-write': BOUNDS };
-  // the disk works without them
+  // the disk works without histograms
   await qmp.execute('block-latency-histogram-set', { id: path, ...bounds }).catch((error: unknown) => {
     log.warn(`disk ${id}: its latencies are not counted: ${reasonOf(error)}`);
   });
 }
 
-/** Shortest, longest and mean time of requests, in `microseconds`; 0 where there was none. */
+/** Shortest, longest and mean time of requests, in `microseconds`; 0 if there were none. */
 interface Latency {
   readonly min: number;
   readonly max: number;
@@ -67,13 +67,13 @@ function latencyOf(stats: LatencyStats | undefined, kind: 'rd' | 'wr'): Latency 
   };
   return {
     min: Math.floor(Math.min(least, mean) / NANOSECONDS),
-    // no request took longer than all together
+    // no request takes longer than the sum of all requests
     max: Math.ceil(Math.max(Math.min(most, total), mean) / NANOSECONDS),
     avg: Math.round(mean / NANOSECONDS),
   };
 }
 
-/** Bounds of the shortest and of the longest time, in `nanoseconds`. */
+/** Returns bounds of the shortest and of the longest time, in `nanoseconds`. */
 function extremesOf(bins: readonly number[]): { readonly least: number; readonly most: number } | undefined {
   const isUsed = (count: number): boolean => count > 0;
   const [first, last] = [bins.findIndex(isUsed), bins.findLastIndex(isUsed)];

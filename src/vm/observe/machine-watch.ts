@@ -18,9 +18,9 @@ export interface MachineWatch {
   readonly watchesDrivers: boolean;
   /** Called when the guest has ejected devices: see `releaseEjected`. */
   readonly onEjected: () => void;
-  /** Removes a device, which the machine no longer has, from the VM's configuration. */
+  /** Removes a device that the machine no longer has from the VM's configuration. */
   readonly removeFromConfig: (placement: Placement) => void;
-  /** Called when the guest's kernel has panicked; the vCPUs are stopped then. undefined: the guest continues. */
+  /** Called when the guest's kernel has panicked, with the vCPUs stopped; undefined: the guest continues after a panic. */
   readonly onPanic: (() => void) | undefined;
 }
 
@@ -60,7 +60,7 @@ function failureOf({ event }: QmpEvent): string | undefined {
   }
 }
 
-/** Makes QEMU stop the vCPUs at a panic, until `--on-panic` is carried out. */
+/** Sets QEMU to stop the vCPUs at a panic, until `--on-panic` is carried out. */
 function stopAtPanic({ qemu, config }: Machine): void {
   if (!config.pvpanic)
     log.warn('--on-panic: a panic is not seen, as the VM has no pvpanic device (--pvpanic)');

@@ -33,8 +33,8 @@ const DEVICE_COUNTERS = {
   ...{ rx_frames: 'Frames to the guest', tx_frames: 'Frames from the guest' },
 } as const;
 
-/** Starts the metrics; `look` returns the VM at the time of a scrape. */
-export function createMetrics(version: string, look: () => Vm | undefined): Metrics {
+/** Starts the metrics; `currentVm` returns the VM at the time of a scrape. */
+export function createMetrics(version: string, currentVm: () => Vm | undefined): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const gauge = <L extends string>(
@@ -59,14 +59,14 @@ export function createMetrics(version: string, look: () => Vm | undefined): Metr
   });
   const stalls = new Histogram({
     name: 'nephos_event_loop_stall_seconds',
-    help: 'How long the event loop was held up by one thing, looked at every 20 ms; without the time for which it had no processor',
+    help: 'Delays of the event loop by one task, sampled every 20 ms; without the time in which it had no processor',
     buckets: STALL_BUCKETS,
     registers,
   });
   watchStalls((seconds) => stalls.observe(seconds));
-  addVm(gauge, look);
-  addDevices(registry, look);
-  addProcesses(registry, gauge, look);
+  addVm(gauge, currentVm);
+  addDevices(registry, currentVm);
+  addProcesses(registry, gauge, currentVm);
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
@@ -82,27 +82,27 @@ type AddGauge = <L extends string>(
   collect?: CollectFunction<Gauge<L>>,
 ) => Gauge<L>;
 
-function addVm(gauge: AddGauge, look: () => Vm | undefined): void {
+function addVm(gauge: AddGauge, currentVm: () => Vm | undefined): void {
   gauge('vm_state', 'The state of the VM: 1 for the one it is in', ['state'], function () {
-    const now = look()?.state ?? 'none';
+    const now = currentVm()?.state ?? 'none';
     for (const state of STATES) this.set({ state }, state === now ? 1 : 0);
   });
   gauge('vm_vcpus', 'vCPUs: those that the guest has, and how many it can have', ['kind'], function () {
-    const cpus = look()?.config.cpus;
+    const cpus = currentVm()?.config.cpus;
     this.set({ kind: 'current' }, cpus?.boot_vcpus ?? 0);
     this.set({ kind: 'max' }, cpus?.max_vcpus ?? 0);
   });
   gauge('vm_memory_bytes', 'RAM of the guest, without what its balloon holds', [], async function () {
-    const vm = look();
+    const vm = currentVm();
     this.set(vm === undefined ? 0 : ((await vmInfo(vm)).memory_actual_size ?? 0));
   });
 }
 
-function addDevices(registry: Registry, look: () => Vm | undefined): void {
-  // one answer of QEMU for all of them, which Prometheus reads at the same time
+function addDevices(registry: Registry, currentVm: () => Vm | undefined): void {
+  // one answer of QEMU for all counters, because Prometheus reads them at the same time
   let asked: Promise<VmCounters> | undefined;
   const ask = (): Promise<VmCounters> =>
-    (asked ??= readAll(look()).finally(() => {
+    (asked ??= readAll(currentVm()).finally(() => {
       asked = undefined;
     }));
   for (const [name, help] of Object.entries(DEVICE_COUNTERS)) {
@@ -128,9 +128,9 @@ async function readAll(vm: Vm | undefined): Promise<VmCounters> {
   return vm === undefined ? {} : countersOfVm(vm);
 }
 
-function addProcesses(registry: Registry, gauge: AddGauge, look: () => Vm | undefined): void {
+function addProcesses(registry: Registry, gauge: AddGauge, currentVm: () => Vm | undefined): void {
   const usages = async () => {
-    const qemu = look()?.live?.machine.qemu.pid;
+    const qemu = currentVm()?.booted?.machine.qemu.pid;
     return {
       vmm: await processUsage(process.pid),
       // the value of the label `process` is part of the metrics' interface

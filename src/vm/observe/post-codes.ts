@@ -5,7 +5,7 @@ import { createLog, type Log } from '../../util/log.ts';
 /** Longest time between two zeros of a delay of Linux, in milliseconds. */
 const DELAY_MS = 500;
 
-/** Limit of lines for all codes together; each code has the limit of guest events, too. */
+/** Limit of lines for all codes together; each single code has the limit of guest events, too. */
 const ALL_CODES = { most: 100, intervalMs: OUTSIDE_LIMIT.intervalMs };
 
 /** Log and clock (in milliseconds), which tests replace. */
@@ -18,15 +18,15 @@ interface PostCodeOptions {
  * Logs the codes that a guest writes to port 0x80, with the time since `began`, in the text of Cloud Hypervisor: programs that measure
  * boots read it. Lines above a rate limit are dropped.
  *
- * Linux writes zeros to the port as a delay between two accesses to an old device. A zero is logged only where no other zero is close.
+ * Linux writes zeros to the port as a delay between two accesses to an old device. A zero is logged only if no other zero is close.
  */
 export function logPostCodes(
   channel: Duplex,
   began: number,
   { log = createLog('debug-port'), now = () => performance.now() }: PostCodeOptions = {},
 ): void {
-  const tell = limitCodes(log);
-  const zeros = createZeroFilter((at) => tell(0, at - began));
+  const logCode = limitCodes(log);
+  const zeros = createZeroFilter((at) => logCode(0, at - began));
   channel.on('data', (bytes: Buffer) => {
     const at = now();
     for (const code of bytes) {
@@ -34,7 +34,7 @@ export function logPostCodes(
         zeros.take(at);
       } else {
         zeros.flush();
-        tell(code, at - began);
+        logCode(code, at - began);
       }
     }
   });
@@ -48,13 +48,13 @@ interface ZeroFilter {
   readonly flush: () => void;
 }
 
-function createZeroFilter(tell: (at: number) => void): ZeroFilter {
+function createZeroFilter(logZero: (at: number) => void): ZeroFilter {
   let last = -Infinity;
   let held: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   const flush = (): void => {
     clearTimeout(timer);
-    if (held !== undefined) tell(held);
+    if (held !== undefined) logZero(held);
     held = undefined;
   };
   return {

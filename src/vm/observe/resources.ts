@@ -4,7 +4,7 @@ import type { PciFunction } from '../../qemu/qmp/commands/pci.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
-import { INFO_PATIENCE_MS } from './latest.ts';
+import { INFO_LIMIT_MS } from './latest.ts';
 
 const log = createLog('vm');
 
@@ -23,7 +23,7 @@ export interface PciRegion {
 
 /** Address ranges of a machine's devices at the last answer of QEMU. */
 export interface KnownResources {
-  /** of PCI functions, by slot; the guest assigns them */
+  /** address ranges of PCI functions, by slot; the guest assigns them */
   readonly bySlot: ReadonlyMap<number, readonly PciRegion[]>;
   /** guest addresses of pmem devices, by QEMU's id */
   readonly memory: ReadonlyMap<string, Resources>;
@@ -34,7 +34,7 @@ export const NOTHING_KNOWN: KnownResources = { bySlot: new Map(), memory: new Ma
 /** Time for which an answer of QEMU is cached, in milliseconds, because clients poll. */
 const FRESH_MS = 20;
 
-/** Returns a function that reads the address ranges of a machine's devices. It queries QEMU at most every 20 ms: guests move devices. */
+/** Returns a function that reads the address ranges of a machine's devices, which the guest may change. It queries QEMU at most every 20 ms. */
 export function followResources(qmp: Qmp): () => Promise<KnownResources> {
   let known = NOTHING_KNOWN;
   let asked: Promise<void> | undefined;
@@ -51,8 +51,8 @@ export function followResources(qmp: Qmp): () => Promise<KnownResources> {
   };
   return async () => {
     if (asked === undefined && performance.now() - askedAt < FRESH_MS) return known;
-    // QEMU has one query at a time
-    await within((asked ??= update()), INFO_PATIENCE_MS);
+    // one query at a time
+    await within((asked ??= update()), INFO_LIMIT_MS);
     return known;
   };
 }
@@ -66,7 +66,7 @@ async function ask(qmp: Qmp): Promise<KnownResources> {
   };
 }
 
-/** A region that the guest has not placed has no address. */
+/** Returns the regions of a PCI function that have an address: the guest has placed them. */
 function regionsOf({ regions }: PciFunction): PciRegion[] {
   return regions
     .filter(({ address }) => address > 0)

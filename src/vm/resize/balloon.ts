@@ -1,13 +1,13 @@
 import { ApiError } from '../../api/errors.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { bootMemory } from '../../devices/memory/zones.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 import { setBalloon } from '../observe/balloon.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
 /** Page of a balloon, in `bytes`. */
 
-/** Checks the size of the balloon. @throws ApiError `invalid-config` where the VM has none, or naming the bound */
+/** Checks the size of the balloon. @throws ApiError `invalid-config`: the VM has no balloon, or the size exceeds the named bound */
 export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): void {
   const most = bootMemory(config.memory) - PAGE_BYTES;
   if (config.balloon === undefined)
@@ -17,7 +17,11 @@ export function checkBalloon(desired: number, { config }: Pick<Vm, 'config'>): v
 }
 
 /** Requests a size of the balloon. The guest's driver inflates or deflates it when it is loaded. */
-export async function resizeBalloon(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
+export async function resizeBalloon(
+  desired: number,
+  { config }: Vm,
+  { machine }: BootedMachine,
+): Promise<VmConfig> {
   await setBalloon(machine.qemu.qmp, desired);
   return {
     ...config,

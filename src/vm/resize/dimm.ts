@@ -8,14 +8,14 @@ import { addSteps } from '../../qemu/qmp/steps.ts';
 import type { Machine } from '../machine.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
-/** @throws ApiError `invalid-config` where a DIMM for the difference cannot be added */
+/** Checks that a DIMM for the missing RAM can be added. @throws ApiError `invalid-config` */
 export function checkDimm(desired: number, memory: MemoryConfig, machine: Machine): void {
   const now = currentRam(machine);
   const page = memory.hugepage_size ?? PAGE_BYTES;
   if (desired === 0 || desired % page !== 0) {
     throw refusal(`must be a multiple of ${page} above 0, got ${desired}`);
   }
-  // a smaller size is for the next boot
+  // a smaller size takes effect at the next boot
   if (desired > now) checkGrowth(desired, now, { memory, machine });
 }
 
@@ -42,8 +42,8 @@ function checkGrowth(desired: number, now: number, { memory, machine }: DimmHold
 }
 
 /**
- * Adds a DIMM of the size that the desired RAM lacks. Where the guest has more already it keeps it until the next boot, as with
- * Cloud Hypervisor: a DIMM is not removed.
+ * Adds a DIMM for the missing RAM. If the guest already has more than the desired RAM, it keeps it until the next boot, as in
+ * Cloud Hypervisor: DIMMs are not removed.
  */
 export async function addDimm(desired: number, config: VmConfig, machine: Machine): Promise<void> {
   const size = desired - currentRam(machine);
@@ -54,13 +54,13 @@ export async function addDimm(desired: number, config: VmConfig, machine: Machin
   machine.dimms.push(size);
 }
 
-/** Returns the end of the last memory device in guest memory; 0 where QEMU has none. */
+/** Returns the end of the last memory device in guest memory; 0 if there is none. */
 async function endOfMemoryDevices(qmp: Qmp): Promise<number> {
   const devices = await qmp.execute('query-memory-devices');
   return Math.max(0, ...devices.map(({ address, size }) => address + size));
 }
 
-/** Returns the steps with an aligned address: QEMU would put a DIMM right behind a pmem device, and the guest would reject it. */
+/** Returns the steps with an aligned address: by default QEMU puts a DIMM directly behind a pmem device, and the guest rejects it. */
 function onBlock(steps: readonly Step[], end: number): readonly Step[] {
   if (end % MEMORY_BLOCK === 0) return steps;
   const addr = Math.ceil(end / MEMORY_BLOCK) * MEMORY_BLOCK;

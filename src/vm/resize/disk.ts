@@ -13,12 +13,12 @@ const SECTOR = 512;
 
 /**
  * Resizes a disk: its image on the host and the guest's device. Only a raw image can become smaller.
- * Rejects with ApiError, and the disk is unchanged then.
+ * Rejects with ApiError; the disk is unchanged then.
  */
 export async function resizeDisk(machine: Machine, { id, desired_size: size }: VmResizeDisk): Promise<void> {
   const placement = machine.layout.placements.find((one) => one.device === disk && one.id === id);
   if (placement === undefined) throw new ApiError('unknown-device', `No disk is called "${id}"`);
-  // the disk's own struct has checked it
+  // the struct of disks has checked the configuration
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   checkResizable(id, placement.config as DiskConfig, size);
   const { format, bytes } = await imageOf(machine.qemu.qmp, qemuId(id));

@@ -3,12 +3,12 @@ import type { VmResizeZone } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import type { MemoryConfig, MemoryZoneConfig } from '../../devices/memory/config.ts';
 import { virtioMems, type VirtioMemPlace } from '../../plan/memory-steps.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 import { addDimm, checkDimm } from './dimm.ts';
 import { VIRTIO_MEM_BLOCK } from '../../devices/virtio-mem/plan.ts';
 
 /** Checks the size of RAM. @throws ApiError `invalid-config` naming the bound */
-export function checkRam(desired: number, { config }: Vm, { machine }: Live): void {
+export function checkRam(desired: number, { config }: Vm, { machine }: BootedMachine): void {
   const { memory } = config;
   if (memory.size === 0) {
     throw refusal('desired_ram', 'the RAM of this VM is in zones: vm.resize-zone changes one');
@@ -18,7 +18,11 @@ export function checkRam(desired: number, { config }: Vm, { machine }: Live): vo
 }
 
 /** Resizes the guest's RAM. Returns the configuration with the new size. */
-export async function resizeRam(desired: number, { config }: Vm, { machine }: Live): Promise<VmConfig> {
+export async function resizeRam(
+  desired: number,
+  { config }: Vm,
+  { machine }: BootedMachine,
+): Promise<VmConfig> {
   const { memory } = config;
   if (memory.hotplug_method === 'Acpi') {
     await addDimm(desired, config, machine);
@@ -33,7 +37,7 @@ export async function resizeRam(desired: number, { config }: Vm, { machine }: Li
 /** Resizes a memory zone: its size at the start and that of its virtio-mem device together. */
 export async function resizeZone(
   vm: Vm,
-  { machine }: Live,
+  { machine }: BootedMachine,
   { id, desired_ram: desired }: VmResizeZone,
 ): Promise<void> {
   const { memory } = vm.config;
@@ -69,7 +73,7 @@ function checkGrowth(name: string, desired: number, { size, hotplug_size: growth
 
 /** Requests a size of a virtio-mem device. The guest plugs and unplugs blocks when its driver is loaded. */
 async function request(
-  qmp: Live['machine']['qemu']['qmp'],
+  qmp: BootedMachine['machine']['qemu']['qmp'],
   { qemuId }: VirtioMemPlace,
   size: number,
 ): Promise<void> {

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { VmResize } from '../../api/requests.ts';
 import type { VmConfig } from '../../config/vm-config.ts';
 import { RELEASE_MS } from '../hotplug/wait-release.ts';
-import type { Live, Vm } from '../vm.ts';
+import type { BootedMachine, Vm } from '../vm.ts';
 import { checkBalloon, resizeBalloon } from './balloon.ts';
 import { checkRam, resizeRam } from './ram.ts';
 import { resizeVcpus } from './vcpus.ts';
@@ -14,25 +14,25 @@ import { resizeVcpus } from './vcpus.ts';
  *   config.ts    the same for a VM that is not booted: its configuration only
  *   disk.ts      size of a disk
  *
- * Invariant: a size is checked before anything is changed. The configuration of the VM has the size that was asked for; the guest may
- * reach it later, or never.
+ * Invariants: all sizes are checked before the first change. The configuration of the VM has the requested size; the guest may reach it
+ * later, or never.
  */
 
-/** One part of vm.resize. All parts are checked before the first is done. */
+/** One part of vm.resize. All parts are checked before the first is carried out. */
 interface Part {
   readonly name: 'desired_vcpus' | 'desired_ram' | 'desired_balloon';
   /** @throws ApiError `invalid-config` naming the bound */
-  readonly check: (desired: number, vm: Vm, live: Live) => void;
-  /** @returns the configuration that goes with the new size */
+  readonly check: (desired: number, vm: Vm, booted: BootedMachine) => void;
+  /** @returns the configuration with the new size */
   readonly resize: (desired: number, vm: Vm, on: Resizing) => Promise<VmConfig>;
 }
 
-/** A machine that is resized; `waits` ends waits for its guest. */
-interface Resizing extends Live {
+/** A machine that is resized; `waits` aborts waits for its guest. */
+interface Resizing extends BootedMachine {
   readonly waits: AbortSignal;
 }
 
-/** In the order in which they are done. */
+/** Parts in the order in which they are carried out. */
 const PARTS: readonly Part[] = [
   { name: 'desired_vcpus', check: checkVcpus, resize: applyVcpus },
   { name: 'desired_ram', check: checkRam, resize: resizeRam },
@@ -40,19 +40,19 @@ const PARTS: readonly Part[] = [
 ];
 
 /**
- * Resizes a booted VM. Rejects with ApiError: where a check fails nothing is changed; where QEMU refuses one part, the parts before it
+ * Resizes a booted VM. Rejects with ApiError. If a check fails, nothing is changed. If QEMU refuses one part, the parts before it
  * stay changed and the error names them.
  */
-export async function resizeVm(vm: Vm, live: Resizing, request: VmResize): Promise<void> {
+export async function resizeVm(vm: Vm, booted: Resizing, request: VmResize): Promise<void> {
   const wanted = PARTS.flatMap((part) => {
     const desired = request[part.name];
     return desired === undefined ? [] : [{ part, desired }];
   });
-  for (const { part, desired } of wanted) part.check(desired, vm, live);
+  for (const { part, desired } of wanted) part.check(desired, vm, booted);
   const done: string[] = [];
   for (const { part, desired } of wanted) {
     try {
-      vm.config = await part.resize(desired, vm, live);
+      vm.config = await part.resize(desired, vm, booted);
     } catch (error) {
       throw partFailure(error, part.name, done);
     }

@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { pinVcpus } from '../affinity/pin-threads.ts';
 import { waitWhile } from '../hotplug/wait-release.ts';
-import { forgetRemovedVcpus } from '../hotplug/vcpu-release.ts';
+import { dropRemovedVcpus } from '../hotplug/vcpu-release.ts';
 import type { Machine } from '../machine.ts';
 
 /** A place for a vCPU. */
@@ -11,13 +11,13 @@ export interface VcpuSlot {
   readonly driver: string;
   /** socket, core, thread and NUMA node, as QEMU names them */
   readonly props: Readonly<Record<string, number>>;
-  /** path of the vCPU in QEMU's object tree; undefined where the place is free */
+  /** path of the vCPU in QEMU's object tree; undefined if the place is free */
   readonly path: string | undefined;
 }
 
 /**
  * Adds vCPUs, or asks the guest to release the last ones: QEMU removes each when the guest has ejected it.
- * Rejects with ApiError `busy` where more vCPUs are wanted while the guest has not released those that were removed.
+ * Rejects with ApiError `busy` if vCPUs are to be added and the guest has not released the removed ones.
  */
 export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
   const { qmp } = machine.qemu;
@@ -32,7 +32,7 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
     machine.spareVcpus--;
   }
   if (missing > 0) await pinVcpus(machine);
-  // also those that it was asked for before: its kernel may not have been ready
+  // vCPUs of earlier requests are included: the guest's kernel may not have been ready
   for (const { index, path = '' } of present.slice(desired).toReversed()) {
     await qmp.execute('device_del', { id: path });
     machine.detachingVcpus.set(index, undefined);
@@ -42,16 +42,16 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
 /** Wait for vCPUs that the guest is to release. */
 export interface VcpuWait {
   readonly waits: AbortSignal;
-  /** in milliseconds */
+  /** time limit, in milliseconds */
   readonly limitMs: number;
 }
 
-/** Waits for the release of removed vCPUs where the guest is to have more vCPUs than stay. */
+/** Waits for the release of removed vCPUs if more vCPUs are desired than stay. */
 async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuWait): Promise<void> {
   if (machine.detachingVcpus.size === 0) return;
   const isHeld = async (): Promise<boolean> => {
     const slots = await vcpuSlots(machine.qemu.qmp);
-    forgetRemovedVcpus(machine, (vcpu) => slots[vcpu]?.path !== undefined);
+    dropRemovedVcpus(machine, (vcpu) => slots[vcpu]?.path !== undefined);
     return desired > stayingIn(machine, slots).length && machine.detachingVcpus.size > 0;
   };
   await waitWhile(machine, isHeld, wait);
@@ -81,7 +81,7 @@ interface Growth {
 
 function checkGrowth(machine: Machine, { desired, present, missing }: Growth): void {
   if (desired > stayingIn(machine, present).length && machine.detachingVcpus.size > 0) {
-    // clients wait for the words of Cloud Hypervisor
+    // clients recognize this text of Cloud Hypervisor
     throw new ApiError(
       'busy',
       'Too Many Requests: the guest has not released the vCPUs that were removed before',

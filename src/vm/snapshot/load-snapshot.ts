@@ -15,9 +15,9 @@ import { fillMemory, touchMemory, type MemorySource } from './restore-memory.ts'
 export interface SnapshotLoad {
   readonly snapshot: Snapshot;
   readonly memory: MemorySource;
-  /** RAM that is mapped from a file is loaded at once, not at its first use */
+  /** mapped RAM is loaded at once, not at its first use */
   readonly prefault: boolean;
-  /** ends the load */
+  /** aborts the load */
   readonly signal: AbortSignal;
 }
 

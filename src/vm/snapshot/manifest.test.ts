@@ -45,7 +45,7 @@ test('a snapshot without RAM of its own needs neither manifest nor memory-ranges
   }
 });
 
-test('a snapshot with RAM needs both, and the error names the missing one', async () => {
+test('a snapshot with RAM needs both files, and the error names the missing one', async () => {
   assert.match(await readWithout(4096, ['memory-ranges']), /memory-ranges: no such file/);
   assert.match(await readWithout(4096, ['manifest.json']), /there is no manifest: it was never finished/);
   const both = await readWithout(4096, ['manifest.json', 'memory-ranges']);

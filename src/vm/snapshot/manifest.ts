@@ -16,19 +16,19 @@ const OfMemory = v.object({ size: v.number() });
 const OfState = v.object({ size: v.number(), sha256: v.string() });
 
 /**
- * Sizes and checksums of a snapshot's files. The manifest is written last: a directory without it, or whose files differ from it, is no
- * complete snapshot. The configuration is not in it, because clients edit it.
+ * Sizes and checksums of a snapshot's files. The manifest is written last: a snapshot is incomplete without it, or if a file differs
+ * from it. The configuration is not in it, because clients edit it.
  */
 const Manifest = v.object({
   format: v.number(),
-  /** program that wrote it, for readers */
+  /** program that wrote the snapshot, for information only */
   engine: v.string(),
   files: v.object({ [SNAPSHOT_FILES.state]: OfState, [SNAPSHOT_FILES.memory]: OfMemory }),
   regions: v.array(v.object({ id: v.string(), offset: v.number(), length: v.number() })),
 });
 export type Manifest = v.InferOutput<typeof Manifest>;
 
-/** The same facts in the first line of `state.json`, for clients that copy no other file but the configuration. */
+/** The same facts in the first line of `state.json`, for clients that copy only this file and the configuration. */
 const StateFacts = v.object({
   format: v.number(),
   engine: v.string(),
@@ -37,7 +37,7 @@ const StateFacts = v.object({
   state: OfState,
 });
 
-/** Start of `state.json` where it has a line with facts. */
+/** Start of a `state.json` with a line of facts. */
 const FACTS_START = '{"manifest":';
 
 /** Facts of a snapshot's files. */
@@ -61,7 +61,7 @@ export function withFacts(machine: string, { engine, memorySize }: SnapshotFacts
   return `${FACTS_START}${JSON.stringify(facts)},\n${rest}`;
 }
 
-/** Returns the manifest of a snapshot that was written. */
+/** Returns the manifest of a written snapshot. */
 export function manifestOf(state: string, { engine, memorySize, regions }: SnapshotFacts): string {
   const manifest: Manifest = {
     format: FORMAT,
@@ -75,7 +75,7 @@ export function manifestOf(state: string, { engine, memorySize, regions }: Snaps
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
 }
 
-/** Files of a snapshot that were checked. */
+/** Checked files of a snapshot. */
 interface Checked {
   /** contents of `state.json` */
   readonly state: string;
@@ -85,7 +85,7 @@ interface Checked {
 
 /**
  * Reads `state.json` of a snapshot and checks that it and the RAM are complete and unchanged.
- * Rejects with the path and the reason where they are not.
+ * Rejects with an Error that has the path and the reason.
  */
 export async function readChecked(folder: string): Promise<Checked> {
   const path = join(folder, SNAPSHOT_FILES.manifest);
@@ -112,7 +112,7 @@ async function readByManifest(folder: string, { files }: Manifest): Promise<Chec
   return { state, memoryBytes: size };
 }
 
-/** Reads a copy of a snapshot without a manifest and without RAM of its own: some clients copy only the files that they know. */
+/** Reads a copy of a snapshot without a manifest and without RAM of its own: some clients copy only the files of Cloud Hypervisor. */
 async function readByItsFacts(folder: string): Promise<Checked> {
   const unfinished = new Error(
     `${folder}: is no whole snapshot (there is no manifest: it was never finished)`,
@@ -139,7 +139,7 @@ function changed(folder: string): Error {
   return new Error(`${join(folder, SNAPSHOT_FILES.state)}: is not what was written (its checksum differs)`);
 }
 
-/** Size of a regular file. */
+/** Returns the size of a regular file, in bytes. */
 async function sizeOf(path: string): Promise<number> {
   try {
     await using file = await openFile(path);
@@ -156,7 +156,7 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Reads a text file of a snapshot; rejects with its path and the reason. */
+/** Reads a text file of a snapshot. Rejects with an Error that has the path and the reason. */
 export async function read(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
   return readText(path).catch((error: unknown) => {

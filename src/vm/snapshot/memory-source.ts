@@ -8,7 +8,7 @@ import { zoneRegions, type ZoneRegion } from './zone-files.ts';
 
 /** Files that hold the RAM of a snapshot. */
 export interface MemoryFiles extends MappableFiles {
-  /** the snapshot's own */
+  /** path of the snapshot's file with RAM */
   readonly path: string;
   /** regions in files of memory zones */
   readonly zones: readonly ZoneRegion[];
@@ -24,7 +24,7 @@ export async function openMemoryFiles({ folder, config, state }: Snapshot): Prom
   return { ...files, path, zones };
 }
 
-/** Decides which RAM of a planned machine is mapped from the files, and which is copied from them. */
+/** Decides for the RAM of a planned machine whether it is mapped or copied from the files. */
 export function chooseMemorySource(
   { plan, config }: PlannedMachine,
   { state }: Snapshot,

@@ -6,7 +6,7 @@ import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.t
 
 /**
  * Returns a snapshot's configuration with the overrides of a restore request.
- * @throws ApiError `unknown-device` where the VM has no such device
+ * @throws ApiError `unknown-device` if the VM has no such device
  */
 export function withOverrides(config: VmConfig, overrides: RestoreOverrides | undefined): VmConfig {
   if (overrides === undefined) return config;
@@ -65,7 +65,7 @@ function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): Vm
   return { ...vsock, socket: override.socket ?? vsock.socket, cid: override.cid ?? vsock.cid };
 }
 
-/** Returns a console that writes to another file. @throws ApiError where the guest does not have the console */
+/** Returns a console that writes to another file. @throws ApiError if the guest does not have the console */
 function withFile(config: ConsoleConfig, file: string | undefined, member: string): ConsoleConfig {
   if (file === undefined) return config;
   if (config.mode === 'Off') throw noDevice(`overrides.${member}`, member);

@@ -17,7 +17,7 @@ import { pathOf } from './url-path.ts';
 
 const log = createLog('restore');
 
-/** A snapshot that is complete. */
+/** A complete snapshot. */
 export interface Snapshot {
   readonly folder: string;
   /** the configuration of the VM that is restored: that of the snapshot with the overrides of the request */
@@ -29,7 +29,7 @@ export interface Snapshot {
 
 /**
  * Reads a snapshot and checks that it is complete and that its configuration fits its state.
- * Rejects with ApiError naming the file that is wrong.
+ * Rejects with ApiError naming the invalid file.
  */
 export async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Promise<Snapshot> {
   const folder = pathOf(url, 'directory');

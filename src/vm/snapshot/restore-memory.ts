@@ -14,10 +14,10 @@ import type { ZoneRegion } from './zone-files.ts';
 /** A region of RAM and the file that holds its contents. */
 export interface RamSource {
   readonly id: string;
-  /** in `bytes` */
+  /** size of the region, in `bytes` */
   readonly length: number;
   readonly path: string;
-  /** where the region begins in the file, in `bytes` */
+  /** offset of the region in the file, in `bytes` */
   readonly offset: number;
 }
 
@@ -25,15 +25,15 @@ export interface RamSource {
 export interface MemorySource {
   /** the snapshot's file */
   readonly path: string;
-  /** regions that are mapped from a file, privately: writes of the guest do not change the file */
+  /** regions that are privately mapped from a file: writes of the guest do not change the file */
   readonly mapped: readonly RamSource[];
-  /** regions that are made as at boot, and into which the contents of the file are copied */
+  /** regions of memory as at boot, into which the contents of the file are copied */
   readonly copied: readonly RamSource[];
-  /** pages that are copied over the files that other regions are made from */
+  /** pages that are copied over regions in files of memory zones */
   readonly overlays: readonly SavedOverlay[];
 }
 
-/** Facts beside the plan that decide between a mapping and a copy. */
+/** Facts, in addition to the plan, that decide between a mapping and a copy. */
 interface MappedFrom {
   readonly memory: MemoryConfig;
   /** the snapshot's file */
@@ -111,14 +111,14 @@ export function withMapped(
     if (step.kind !== 'object') return step;
     const source = sources.get(step.props.id);
     if (source !== undefined) return mappedStep(step, source);
-    // every clone would see a copy into the file that it comes from
+    // a copy into the file would change the RAM of every clone
     const file = zones.get(step.props.id);
     return file !== undefined && step.props['mem-path'] === file ? ownMemoryStep(step) : step;
   };
   return { steps: steps.map(replace), lateSteps: lateSteps.map(replace) };
 }
 
-/** Properties of a memory back-end that do not depend on what it maps. */
+/** Properties of a memory back-end that do not depend on the mapped file. */
 const KEPT: ReadonlySet<string> = new Set(['id', 'size', 'merge', 'dump', 'host-nodes', 'policy']);
 
 /** Returns a private mapping of a file that is opened read-only: no fault of QEMU can change the snapshot. */

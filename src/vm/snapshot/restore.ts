@@ -13,7 +13,7 @@ import { restoredLayout } from '../machine-state/restored-layout.ts';
 import { loadSnapshot } from './load-snapshot.ts';
 import { chooseMemorySource, openMemoryFiles, withMemorySource } from './memory-source.ts';
 import { readSnapshot, type Snapshot } from './read-snapshot.ts';
-import { Vm, type Live } from '../vm.ts';
+import { Vm, type BootedMachine } from '../vm.ts';
 import { completeStart } from '../launch/activate.ts';
 import { beginStart } from '../launch/machine-start.ts';
 import { planLaunch } from '../launch/planned-machine.ts';
@@ -24,8 +24,8 @@ import { startMachine } from '../launch/start-machine.ts';
 const log = createLog('restore');
 
 /**
- * Returns the VM of a snapshot, Paused. Rejects with ApiError, naming what is wrong with the snapshot or the device that could not be
- * made, and releases all that it has made.
+ * Restores the VM of a snapshot, Paused. Rejects with ApiError, naming the invalid part of the snapshot or the device that cannot be
+ * made, and releases all its resources.
  */
 export async function restoreVm(
   request: RestoreConfig,
@@ -39,9 +39,9 @@ export async function restoreVm(
   const rawImages = new Set<string>();
   const prefault = request.prefault || zonesOf(config.memory).some((zone) => zone.prefault);
   try {
-    const live = await restoreMachine(snapshot, { rawImages, prefault, signals });
+    const booted = await restoreMachine(snapshot, { rawImages, prefault, signals });
     log.info(`${folder}: restored in ${Math.round(performance.now() - startedAt)} ms`);
-    return Vm.adopt(live, 'restore', rawImages);
+    return Vm.adopt(booted, 'restore', rawImages);
   } catch (error) {
     if (error instanceof ApiError) throw error;
     throw new ApiError('failed', `${folder}: the snapshot cannot be restored`, { cause: error });
@@ -57,7 +57,7 @@ interface RestoreOptions {
 async function restoreMachine(
   snapshot: Snapshot,
   { rawImages, prefault, signals }: RestoreOptions,
-): Promise<Live> {
+): Promise<BootedMachine> {
   const { config, images } = snapshot;
   const { description } = snapshot.state;
   await using start = beginStart(signals);

@@ -2,9 +2,9 @@ import { ApiError } from '../../api/errors.ts';
 import type { RestoreConfig, RestoreOverrides } from '../../api/requests.ts';
 
 /**
- * Returns a restore request whose networks have the file descriptors received with it: `net_fds` has the number for each network. Where
+ * Returns a restore request whose networks have the file descriptors received with it. `net_fds` has their number for each network. If
  * none were received, `net_fds` may name file descriptors of the VMM.
- * @throws ApiError `invalid-config` where the numbers differ
+ * @throws ApiError `invalid-config` if the numbers differ
  */
 export function withNetDescriptors(request: RestoreConfig, received: readonly number[]): RestoreConfig {
   const { net_fds: nets = [], overrides } = request;

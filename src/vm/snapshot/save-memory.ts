@@ -45,15 +45,15 @@ export function layRegions(
 
 /** Memory that is saved. */
 export interface Saving {
-  /** blocks that lie in the file of a memory zone, by their name: they are not written again */
+  /** blocks in the file of a memory zone, by name: they are not written again */
   readonly zones: ReadonlyMap<string, ZoneFile>;
   /** blocks of which all touched pages are saved */
   readonly blocks: readonly RamBlock[];
-  /** blocks of which only the pages over their mapped file are saved */
+  /** blocks of which only the private pages over their mapped file are saved */
   readonly overlaid: readonly RamBlock[];
   /** progress: touched pages are added to its total when they are found, and to `done` when they are written */
   readonly amount: Amount;
-  /** ends it */
+  /** aborts the work */
   readonly signal: AbortSignal;
 }
 
@@ -64,7 +64,7 @@ export async function saveMemory(
   file: FileHandle,
 ): Promise<SavedMemory> {
   const { regions, size } = layRegions([...blocks, ...overlaid], zones);
-  // the whole size first: where the file system cannot hold such a file, nothing is copied
+  // the whole size first: if the file system cannot hold such a file, nothing is copied
   await file.truncate(size);
   const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount, signal });
   for (const [i, block] of blocks.entries()) {
@@ -88,8 +88,8 @@ interface Target {
 }
 
 /**
- * Saves one block, whatever it is mapped from: first the contents of its file, which other processes may have written as well, then the
- * private pages of QEMU over it.
+ * Saves one block. The contents of its mapped file are first, which other processes may have written as well; then the private pages
+ * of QEMU over it.
  */
 async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<void> {
   const mapping = await mappingAt(pid, block.address);
@@ -97,7 +97,7 @@ async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<voi
   if (hasFile) await copyFromFile(pid, block, { mapping, to });
   if (mapping.shared) return;
   const extents = joinExtents(await ownPages(pid, block.address, block.length), GAP_BYTES);
-  // zeros are written where the file may have other contents
+  // zeros are written if the file may have other contents
   await copyMemory(pid, block.address, { to, extents, skipZeros: !hasFile });
 }
 

@@ -36,17 +36,17 @@ import { zoneFilesOf } from './zone-files.ts';
  *   save.ts            vm.snapshot of a paused VM; save-memory.ts: its RAM
  *   restore.ts         vm.restore, a recipe of launch/
  *   read-snapshot.ts   checks a snapshot: manifest.ts, snapshot-state.ts, overrides.ts
- *   memory-source.ts   decides which RAM is mapped and which is copied: restore-memory.ts, zone-files.ts
+ *   memory-source.ts   decides whether RAM is mapped or copied: restore-memory.ts, zone-files.ts
  *   load-snapshot.ts   loads RAM and states into the machine
  *
  * Invariants: the manifest is written last, so a directory without it is no complete snapshot. Files of a snapshot are never changed:
- * clones map them privately. All of a snapshot is checked before a machine is made from it.
+ * clones map them privately. The whole snapshot is checked before a machine is made from it.
  */
 
 const log = createLog('snapshot');
 
 /**
- * Writes a snapshot of a paused VM into a directory. The VM is unchanged afterwards. Where it rejects, the directory is empty again.
+ * Writes a snapshot of a paused VM into a directory. The VM is unchanged afterwards. If it rejects, the directory is empty again.
  */
 export async function snapshotVm(
   vm: Vm,
@@ -115,7 +115,7 @@ async function writeSnapshot(
   await folder.finish(manifestOf(state, facts));
 }
 
-/** Returns the machine's memory without ivshmem: that stays in the file that programs of the host share. */
+/** Returns the machine's memory without ivshmem, whose file programs of the host share. */
 async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]> {
   const shared = new Set(
     layout.placements.flatMap(({ device, id }) => device.foreignMemory?.(qemuId(id)) ?? []),
@@ -123,7 +123,7 @@ async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]
   return (await ramBlocks(qemu.qmp)).filter(({ name }) => !shared.has(name));
 }
 
-/** Returns QEMU's device states, with the contents of memory that QEMU made itself, e.g. firmware. */
+/** Returns QEMU's device states, with the contents of memory blocks of QEMU itself, e.g. firmware. */
 export async function deviceState({ qemu }: Machine, blocks: readonly RamBlock[]): Promise<Buffer> {
   using target = await createMemfd('device-state');
   await using writing = await open(target.path, 'w');

@@ -9,7 +9,7 @@ const SavedRegion = v.object({
   id: Name,
   offset: whole(),
   length: whole(),
-  /** the memory zone whose `file` holds the region: `memory-ranges` has nothing of it */
+  /** memory zone whose `file` holds the region, which is not in `memory-ranges` then */
   zone: v.optional(Name),
 });
 export type SavedRegion = v.InferOutput<typeof SavedRegion>;
@@ -38,7 +38,7 @@ export interface SnapshotState extends Pick<SavedState, 'regions' | 'overlays' |
 
 /**
  * Parses `state.json`, whose RAM is in a file of `memoryBytes`.
- * @throws Error naming the member that is wrong
+ * @throws Error naming the invalid member
  */
 export function parseSnapshotState(text: string, memoryBytes: number): SnapshotState {
   const saved = parseSaved(SavedStateSchema, JSON.parse(text));

@@ -16,8 +16,8 @@ export interface ZoneFile {
 }
 
 /**
- * Returns the blocks of RAM whose contents are in the file of a shared memory zone, by name. A file that was replaced by another one at
- * its path does not count.
+ * Returns the blocks of RAM whose contents are in the file of a shared memory zone, by name. Blocks whose file was replaced by another
+ * file at the same path are left out.
  */
 export async function zoneFilesOf(
   { ram, qemu }: Machine,
@@ -43,8 +43,8 @@ export interface ZoneRegion {
 }
 
 /**
- * Returns the regions that lie in files of memory zones, as the configuration names them now.
- * Rejects with ApiError, naming zone and file, where a file cannot hold its region.
+ * Returns the regions in files of memory zones, with the paths of the current configuration.
+ * Rejects with ApiError naming zone and file if a file cannot hold its region.
  */
 export async function zoneRegions(
   { memory }: Pick<VmConfig, 'memory'>,

@@ -19,18 +19,18 @@ const BlockStats = v.object({
   wr_bytes: v.number(),
   rd_operations: v.number(),
   wr_operations: v.number(),
-  /** of all requests together, in `nanoseconds` */
+  /** total time of all requests, in `nanoseconds` */
   rd_total_time_ns: v.number(),
   wr_total_time_ns: v.number(),
   /** absent unless `block-latency-histogram-set` asked for it */
   rd_latency_histogram: v.optional(Histogram),
   wr_latency_histogram: v.optional(Histogram),
 });
-/** QEMU's statistics of one disk since its machine started. */
+/** QEMU's statistics of one disk since the start of QEMU. */
 export type BlockStats = v.InferOutput<typeof BlockStats>;
 
 const BlockDeviceStats = v.object({
-  /** QOM path of the guest's device; absent where the node has none */
+  /** QOM path of the guest's device; absent if the node has none */
   qdev: v.optional(v.string()),
   stats: BlockStats,
 });

@@ -1,6 +1,6 @@
 /**
  * Replies of QEMU 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1), for unit tests. Long lists have fewer items than QEMU returned;
- * each item that is here is whole.
+ * each item is complete.
  */
 export const CAPTURED = {
   'query-status': { status: 'prelaunch', running: false },

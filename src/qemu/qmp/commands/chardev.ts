@@ -5,7 +5,7 @@ type SocketAddress =
   | { readonly type: 'unix'; readonly data: { readonly path: string } }
   | { readonly type: 'fd'; readonly data: { readonly str: string } };
 
-/** QEMU's ChardevBackend, as far as it is used. */
+/** Part of QEMU's ChardevBackend that is used. */
 export type ChardevBackendArgs =
   | { readonly type: 'null'; readonly data: Readonly<Record<string, never>> }
   | {

@@ -6,7 +6,7 @@ const HotpluggableCpu = v.object({
   type: v.string(),
   /** place in the topology, e.g. `core-id`: properties for `device_add` */
   props: v.record(v.string(), v.number()),
-  /** absent while the place is free */
+  /** QOM path of the vCPU; absent while the place is free */
   'qom-path': v.optional(v.string()),
 });
 

@@ -3,16 +3,16 @@ import type { DeviceStep, NetdevStep, ObjectStep, StepProps } from '../../../dev
 import { action, queryWith } from '../command.ts';
 
 const VirtioStatus = v.object({
-  /** interrupt status: 0 where the guest has seen every interrupt */
+  /** interrupt status: 0 if the guest has acknowledged every interrupt */
   isr: v.number(),
   /** names of the bits that are set, e.g. `VIRTIO_CONFIG_S_DRIVER_OK: Driver setup and ready` */
   status: v.object({ statuses: v.array(v.string()) }),
 });
 
 const VirtioQueueStatus = v.object({
-  /** requests that QEMU has ever taken, modulo 2^16; absent for some queues of vhost devices, which are not queried */
+  /** number of requests that QEMU has taken, modulo 2^16; absent for some queues of vhost devices, which are not queried */
   'last-avail-idx': v.number(),
-  /** requests that are taken and not answered */
+  /** number of requests that are taken and not answered */
   inuse: v.number(),
 });
 
@@ -30,7 +30,7 @@ export const deviceCommands = {
     readonly property: string;
     readonly value: number | StepProps;
   }>(),
-  /** Refused for a path that is no virtio device. */
+  /** QEMU refuses it for a path that is no virtio device. */
   'x-query-virtio-status': queryWith<{ readonly path: string }, v.InferOutput<typeof VirtioStatus>>(
     VirtioStatus,
   ),

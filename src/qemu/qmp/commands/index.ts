@@ -10,7 +10,7 @@ import { migrationCommands } from './migration.ts';
 import { pciCommands } from './pci.ts';
 
 /*
- * Every QMP command that is used, one file a subject. An entry has the type of the arguments, which the compiler checks, and the
+ * Every QMP command that is used, one file for each subject. An entry has the type of the arguments, which the compiler checks, and the
  * schema of the reply, which is checked at run time. Names of members are those of QEMU's QAPI schema; a member that QAPI marks
  * as optional is optional here. To use a further command, add it to the file of its subject.
  */
@@ -37,7 +37,7 @@ type ArgsOf<Name extends QmpCommandName> = Commands[Name] extends { readonly arg
 /** Reply of a command. */
 export type ReplyOf<Name extends QmpCommandName> = v.InferOutput<Commands[Name]['reply']>;
 
-/** Commands that pass file descriptors, which stay open here. */
+/** Commands that pass file descriptors; the VMM's descriptors stay open. */
 type Passing = 'getfd' | 'add-fd';
 
 /** Parameters after the name of a command: none, its arguments, or its arguments and file descriptors. */
@@ -48,7 +48,7 @@ type ParametersOf<Name extends QmpCommandName> = [ArgsOf<Name>] extends [undefin
     : [args: ArgsOf<Name>];
 
 /**
- * Runs a command and returns what QEMU returned. A second call does not wait for the first; QEMU runs them in order.
+ * Runs a command and returns its reply. A second call does not wait for the first; QEMU runs them in order.
  * Rejects with QmpError.
  */
 export type Execute = <Name extends QmpCommandName>(
@@ -56,20 +56,20 @@ export type Execute = <Name extends QmpCommandName>(
   ...parameters: ParametersOf<Name>
 ) => Promise<ReplyOf<Name>>;
 
-/** Sends a command and returns its reply as it is. */
+/** Sends a command and returns its reply unchecked. */
 export type SendCommand = (
   name: QmpCommandName,
   args: Readonly<Record<string, unknown>> | undefined,
   fds: readonly number[],
 ) => Promise<unknown>;
 
-/** Makes an `execute` that checks every reply out of a function that sends commands. */
+/** Returns an `execute` that checks every reply, from a function that sends commands. */
 export function typedExecute(send: SendCommand): Execute {
   return async (name, ...[args, fds = []]) => checkReply(name, schemaOf(name), await send(name, args, fds));
 }
 
 function schemaOf<Name extends QmpCommandName>(name: Name): v.GenericSchema<unknown, ReplyOf<Name>> {
-  // the compiler does not see that the schema is that of this very name
+  // the compiler cannot relate the schema to the type of `name`
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return COMMANDS[name].reply;
 }

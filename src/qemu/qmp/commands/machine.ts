@@ -20,7 +20,7 @@ export const machineCommands = {
   /** Passes a file descriptor that QEMU opens again as `/dev/fdset/<fdset-id>`. */
   'add-fd': action<{ readonly 'fdset-id': number }>(),
   'remove-fd': action<{ readonly 'fdset-id': number }>(),
-  /** The human monitor: text, for what QMP has no command for. */
+  /** Runs a command of the human monitor, for data that no QMP command returns. The reply is text. */
   'human-monitor-command': queryWith<
     { readonly 'command-line': string; readonly 'cpu-index'?: number },
     string

@@ -1,14 +1,14 @@
 import * as v from 'valibot';
 import { action, query } from '../command.ts';
 
-/** Memory that is plugged as a device, at a place of its own in the guest's address space. */
+/** Memory that is plugged as a device, at an address of its own in the guest's address space. */
 export interface MemoryDevice {
   readonly type: string;
-  /** id of the device in QEMU; undefined: it has none */
+  /** id of the device in QEMU; undefined if it has none */
   readonly id: string | undefined;
   /** guest-physical address of its first byte */
   readonly address: number;
-  /** memory that the guest has of it now, in `bytes` */
+  /** plugged memory at present, in `bytes` */
   readonly size: number;
 }
 
@@ -17,7 +17,7 @@ const size = v.number();
 const Dimm = v.object({ id, addr: v.number(), size });
 const Other = v.object({ id, memaddr: v.number(), size });
 
-/** QEMU's MemoryDeviceInfo. DIMMs have their address under another name than the rest. */
+/** QEMU's MemoryDeviceInfo. The member with the address has another name for DIMMs than for the other devices. */
 const MemoryDeviceInfo = v.pipe(
   v.variant('type', [
     v.object({ type: v.picklist(['dimm', 'nvdimm']), data: Dimm }),

@@ -5,7 +5,7 @@ const MigrationInfo = v.object({
   /** QEMU's MigrationStatus, e.g. `active`; absent before the first migration */
   status: v.optional(v.string()),
   'error-desc': v.optional(v.string()),
-  /** reasons why the machine cannot be migrated; absent where it can */
+  /** reasons why the machine cannot be migrated; absent if it can */
   'blocked-reasons': v.optional(v.array(v.string())),
   /** absent before RAM is sent; in `bytes` */
   ram: v.optional(v.object({ remaining: v.number(), total: v.number() })),

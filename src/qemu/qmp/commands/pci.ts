@@ -6,7 +6,7 @@ const PciRegion = v.object({
   bar: v.number(),
   /** `io` or `memory` */
   type: v.string(),
-  /** not above 0 where the guest has not placed it */
+  /** guest-physical address; 0 or negative if the guest has not placed the region */
   address: v.number(),
   /** in `bytes` */
   size: v.number(),
@@ -18,7 +18,7 @@ const PciFunction = v.object({ slot: v.number(), regions: v.array(PciRegion) });
 /** A function on a PCI bus, with the address ranges that it decodes. */
 export type PciFunction = v.InferOutput<typeof PciFunction>;
 
-/** The PCI buses as the guest has set them up. */
+/** PCI buses, as the guest has configured them. */
 export const pciCommands = {
   'query-pci': query(v.array(v.object({ devices: v.array(PciFunction) }))),
 };

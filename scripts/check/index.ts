@@ -21,7 +21,7 @@ const CHECKS: Readonly<Record<string, (paths: readonly string[]) => Outcome>> = 
 };
 
 /** Checks that `npm run check` runs. */
-const USUAL = ['cycles', 'layers', 'architecture'];
+const USUAL = ['words', 'cycles', 'layers', 'architecture'];
 
 const [name, ...paths] = process.argv.slice(2);
 const outcomes = name === undefined ? await runAll() : [await runOne(name, paths)];

@@ -240,7 +240,7 @@ export class VirtualMachine implements AsyncDisposable {
 
   #console(which: 'serial' | 'console'): Console {
     const found = this.#consoles.get(which);
-    if (found === undefined) throw new Error(`the VM's ${which} is not a PTY: set ${which}.mode to 'Pty'`);
+    if (found === undefined) throw new Error(`the VM's ${which} is no PTY: set ${which}.mode to 'Pty'`);
     return found;
   }
 }

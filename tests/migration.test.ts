@@ -1,16 +1,18 @@
 // Live migration of a running VM to another VMM, observed in its guest.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
-import { createServer, connect } from 'node:net';
+import { once } from 'node:events';
+import { createServer, connect, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { chRemote } from './support/ch-remote.ts';
+import { guestConfig } from './support/guest.ts';
 import { makeImage } from './support/images.ts';
 import { migrate, tryMigration, untilReceiving } from './support/migration.ts';
 import { freePort } from './support/ports.ts';
-import { childrenOf } from './support/processes.ts';
+import { childrenOf, isAlive, qemuOf } from './support/processes.ts';
 import { openShell, type Shell } from './support/shell.ts';
 import { infoOf, ptyOf, stateOf } from './support/vm-info.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
@@ -240,6 +242,42 @@ async function killsDestination(source: TestVmm, shell: Shell): Promise<void> {
   assert.equal(await stateOf(source), 'Running');
   await countsOn(shell);
 }
+
+/** Listens as a destination that kills QEMU of the source, and then accepts the VM. */
+function killsSource(path: string, source: TestVmm): Server {
+  const kill = async (): Promise<void> => {
+    const qemu = qemuOf(source.pid);
+    process.kill(qemu, 'SIGKILL');
+    await until('QEMU exits', () => !isAlive(qemu));
+  };
+  const accept = async (socket: Socket): Promise<void> => {
+    await once(socket, 'data');
+    await kill();
+    socket.resume().write('NEPHOS-1\0\0\0\x02{}');
+  };
+  return createServer((socket) => {
+    socket.on('error', () => undefined);
+    accept(socket).catch((error: unknown) => socket.destroy(new Error('not accepted', { cause: error })));
+  }).listen(path);
+}
+
+test('a source whose QEMU is killed closes the connection to the destination', async () => {
+  await using source = await startVmm();
+  const config = guestConfig({ pmem: [{ file: makeImage(join(source.folder, 'pmem'), 2 * MIB) }] });
+  assertStatus(await source.put('vm.create', config), 204);
+  assertStatus(await source.put('vm.boot'), 204);
+  const path = join(source.folder, 'destination');
+  const server = killsSource(path, source);
+  let isClosed = false;
+  server.once('connection', (socket) => socket.once('close', () => (isClosed = true)));
+  assertRefused(
+    await source.put('vm.send-migration', { destination_url: `unix:${path}` }),
+    500,
+    /QEMU ended/,
+  );
+  await until('the connection is closed', () => isClosed);
+  server.close();
+});
 
 test('vmm.shutdown ends the wait for a VM and removes its socket', async () => {
   await using vmm = await startVmm();

@@ -64,7 +64,6 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
     link.send(offer);
     const { refused } = parseAnswer(await link.receive(ANSWER_MS));
     if (refused !== undefined) throw new Error(`the receiver refused: ${joinSome(refused, ': ')}`);
-    const fd = await link.detach();
     emit(lifecycleEvent('pausing'));
     isAccepted = true;
     const options: SendOptions = {
@@ -77,7 +76,10 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
       const { remaining, total } = await migrationStatus(machine.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
     });
-    await whileSaveable(machine, description, () => sendMachine(machine.qemu, fd, options));
+    // detached last: until then `link` closes the connection where a step fails
+    await whileSaveable(machine, description, async () =>
+      sendMachine(machine.qemu, await link.detach(), options),
+    );
   } catch (error) {
     if (stopsFirst) await machine.qemu.qmp.execute('cont').catch(() => undefined);
     if (isAccepted) for (const event of ['resuming', 'resumed'] as const) emit(lifecycleEvent(event));

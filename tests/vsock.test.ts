@@ -106,6 +106,7 @@ test('vsock', async (t) => {
   await t.test('vm.reboot ends connections, and new ones can be made', () => reboot(vmm, path, shell));
 
   assertStatus(await vmm.put('vm.shutdown'), 204);
+  await t.test('Node prints no warning', () => assert.doesNotMatch(vmm.output(), /Warning: /));
   await t.test('the socket is removed with the device', () => {
     assert.equal(existsSync(path), false, 'the socket is removed with the device');
   });

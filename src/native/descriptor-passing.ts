@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { libc, loadLibc } from './libc.ts';
 import { allocate, putAddress, type Block } from './memory.ts';
@@ -179,7 +178,10 @@ async function flushed(stream: Duplex): Promise<void> {
   if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
 }
 
-/** Closes descriptors; one that is closed twice would close another file. */
+/**
+ * Closes received descriptors; one that is closed twice would close another file. It does not use Node, which prints a warning where a
+ * thread closes a descriptor that it has not opened by Node.
+ */
 export function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) closeSync(fd);
+  for (const fd of fds) libc().close(fd);
 }

@@ -19,3 +19,20 @@ test('a call to a device whose thread has exited fails at once', async () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+test('the thread closes its descriptors without a warning of Node', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'vsock-'));
+  const { mock } = t.mock.method(process.stderr, 'write');
+  try {
+    const service = await startVsock({ cid: 3, socket: join(folder, 'socket') });
+    await service.stop();
+    // the lines of a thread arrive after its exit
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(
+      mock.calls.map((call) => String(call.arguments[0])).filter((line) => line.includes('Warning')),
+      [],
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

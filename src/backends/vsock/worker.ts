@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EPOLLET, EPOLLIN, openEventfd } from '../../native/epoll.ts';
-import { loadLibc } from '../../native/libc.ts';
+import { libc, loadLibc } from '../../native/libc.ts';
 import type { Log } from '../../util/log.ts';
 import { EventLoop } from '../event-loop.ts';
 import { Sessions } from '../vhost-user/sessions.ts';
@@ -39,7 +39,7 @@ function run({ cid, socket: path, listener }: VsockOptions): void {
     loop.run(() => device.settle());
   } finally {
     // the main thread closes it once it has received it
-    if (!isReady) closeSync(wake);
+    if (!isReady) libc().close(wake);
   }
 }
 
@@ -69,13 +69,15 @@ function obey(message: ToWorker, { loop, device, sessions }: Parts): void {
 }
 
 async function main(options: VsockOptions): Promise<void> {
+  // Node prints a warning where a thread closes a descriptor that it has not opened by Node
+  let close: (fd: number) => unknown = closeSync;
   try {
-    await loadLibc();
+    ({ close } = await loadLibc());
     run(options);
   } catch (error) {
     post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
   } finally {
-    closeSync(options.listener);
+    close(options.listener);
   }
 }
 

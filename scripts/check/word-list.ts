@@ -71,7 +71,13 @@ export const WORD_RULES: readonly WordRule[] = [
   // things that are not spoken of as persons
   phrase('speaks?|spoke|spoken', '"uses the protocol", "sends" or "implements"', 'prose'),
   phrase('talks? (?:to|of|with)|talking|hears?|heard', '"connects to", "receives"', 'prose'),
-  phrase('thinks?|believes?|remembers?|forgets?|forgot(?:ten)?', '"expects", "stores" or "drops"', 'prose'),
+  phrase('thinks?|believes?|remembers?', '"expects", "stores" or "drops"', 'prose'),
+  // in capitals it is a request of FUSE
+  {
+    find: /(?<![\w-])[Ff]org(?:ets?|ot(?:ten)?)(?![\w-])/gu,
+    write: '"expects", "stores" or "drops"',
+    within: 'prose',
+  },
   phrase('learns?(?! (?:how|to))', '"receives", "is notified" or "reads"', 'prose'),
   phrase('told', '"receives", "is reported" or "is notified"', 'prose'),
   phrase(

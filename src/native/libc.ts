@@ -1,10 +1,20 @@
-import type { LibraryHandle } from 'koffi';
+import {
+  declareFileCalls,
+  declareLimitCalls,
+  declareThreadCalls,
+  type Declare,
+  type FileCalls,
+  type LimitCalls,
+  type ThreadCalls,
+} from './file-calls.ts';
 
 /*
  * The one binding of the C library, for calls that Node lacks. koffi costs a start about 12 ms, so it is loaded on first use:
  * `loadLibc` must have settled before a function of {@link libc} is called, and so before any function of this folder that is not
  * asynchronous. Each function of C is declared here once, under its own name.
  *
+ * - `file-calls.ts` the calls of a file server, `file-status.ts` statx(2), `open-flags.ts` flags of open(2),
+ *   `syscall-numbers.ts` calls that the C library lacks; part of the same table.
  * - `memory.ts` mmap blocks, memfds; `epoll.ts` epoll and eventfd; `unix-socket.ts` sockets and socket pairs;
  *   `descriptor-passing.ts` SCM_RIGHTS; `system-error.ts` errno. They are used by the main thread and by the threads of back-ends.
  * - `listening-socket.ts` is the policy for every path that a UNIX socket is bound to.
@@ -18,7 +28,7 @@ import type { LibraryHandle } from 'koffi';
  * Functions of the C library. Each returns -1 on failure and leaves the reason in errno, as in C. A parameter `address` is an
  * address as a number: a call with numbers alone creates no JavaScript objects.
  */
-export interface Libc {
+export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly _exit: (code: number) => void;
   readonly accept4: (fd: number, address: number, length: number, flags: number) => number;
   readonly bind: (fd: number, name: Uint8Array, length: number) => number;
@@ -114,13 +124,14 @@ function declare(koffi: Koffi): Libc {
     ...declareMemory(call),
     ...declareTerminals(call),
     ...declareProcess(call),
+    ...declareFileCalls(call),
+    ...declareThreadCalls(call),
+    ...declareLimitCalls(call),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),
     bytesAt: (address, length) => koffi.view(BigInt(address), length),
   };
 }
-
-type Declare = (prototype: string) => ReturnType<LibraryHandle['func']>;
 
 const declareDescriptors = (call: Declare) => ({
   close: call('int close(int)'),

@@ -1,0 +1,36 @@
+/*
+ * Numbers of system calls that are made without a function of the C library: those that it lacks, and those that it applies to all
+ * threads of the process (`setgroups`) where a server needs them for its own thread alone.
+ */
+
+interface SyscallNumbers {
+  readonly capset: number;
+  readonly getdents64: number;
+  readonly openat2: number;
+  readonly setfsgid: number;
+  readonly setfsuid: number;
+  readonly setgroups: number;
+}
+
+/** arch/x86/entry/syscalls/syscall_64.tbl */
+const X86_64: SyscallNumbers = {
+  capset: 126,
+  getdents64: 217,
+  openat2: 437,
+  setfsgid: 123,
+  setfsuid: 122,
+  setgroups: 116,
+};
+
+/** include/uapi/asm-generic/unistd.h */
+const ARM64: SyscallNumbers = {
+  capset: 91,
+  getdents64: 61,
+  openat2: 437,
+  setfsgid: 152,
+  setfsuid: 151,
+  setgroups: 159,
+};
+
+/** Numbers of this machine's architecture. */
+export const SYSCALL: SyscallNumbers = process.arch === 'arm64' ? ARM64 : X86_64;

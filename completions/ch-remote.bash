@@ -8,7 +8,7 @@ _ch_remote_words() {
     create) echo '<file>' ;;
     add-device) echo 'path= iommu= id= pci_segment= pci_device_id= x_nv_gpudirect_clique=' ;;
     add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
-    add-fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment= pci_device_id=' ;;
+    add-fs) echo 'tag= socket= directory= readonly= cache= uid_map= gid_map= xattr= num_queues= queue_size= dax= cache_size= id= pci_segment= pci_device_id=' ;;
     add-net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= pci_device_id= offload_tso= offload_ufo= offload_csum=' ;;
     add-pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment= pci_device_id=' ;;
     add-vsock) echo 'cid= socket= iommu= id= pci_segment= pci_device_id=' ;;
@@ -36,6 +36,10 @@ _ch_remote_values() {
     add-disk:sparse) echo 'on off' ;;
     add-disk:lock_granularity) echo 'full byte-range' ;;
     add-fs:socket) echo '<file>' ;;
+    add-fs:directory) echo '<file>' ;;
+    add-fs:readonly) echo 'on off' ;;
+    add-fs:cache) echo 'auto always never' ;;
+    add-fs:xattr) echo 'on off' ;;
     add-fs:dax) echo 'on off' ;;
     add-net:backend) echo 'tap user' ;;
     add-net:iommu) echo 'on off' ;;

@@ -22,7 +22,7 @@ _cloud_hypervisor_words() {
     --disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
     --net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= pci_device_id= offload_tso= offload_ufo= offload_csum=' ;;
     --rng) echo 'src= iommu= pci_device_id=' ;;
-    --fs) echo 'tag= socket= num_queues= queue_size= dax= cache_size= id= pci_segment= pci_device_id=' ;;
+    --fs) echo 'tag= socket= directory= readonly= cache= uid_map= gid_map= xattr= num_queues= queue_size= dax= cache_size= id= pci_segment= pci_device_id=' ;;
     --pmem) echo 'file= size= iommu= mergeable= discard_writes= id= pci_segment= pci_device_id=' ;;
     --vsock) echo 'cid= socket= iommu= id= pci_segment= pci_device_id=' ;;
     --balloon) echo 'size= deflate_on_oom= free_page_reporting= pci_device_id=' ;;
@@ -95,6 +95,10 @@ _cloud_hypervisor_values() {
     --rng:src) echo '<file>' ;;
     --rng:iommu) echo 'on off' ;;
     --fs:socket) echo '<file>' ;;
+    --fs:directory) echo '<file>' ;;
+    --fs:readonly) echo 'on off' ;;
+    --fs:cache) echo 'auto always never' ;;
+    --fs:xattr) echo 'on off' ;;
     --fs:dax) echo 'on off' ;;
     --pmem:file) echo '<file>' ;;
     --pmem:iommu) echo 'on off' ;;

@@ -176,6 +176,12 @@ const BEYOND: Readonly<Record<string, string>> = {
   'VmAddDevice.pci_segment': 'current versions have it; all devices are on segment 0',
   'VsockConfig.pci_segment': 'current versions have it; all devices are on segment 0',
   'NetConfig.forwards': 'networks without rights',
+  'FsConfig.directory': 'a directory served without a daemon',
+  'FsConfig.readonly': 'belongs to a directory',
+  'FsConfig.cache': 'belongs to a directory',
+  'FsConfig.uid_map': 'belongs to a directory',
+  'FsConfig.gid_map': 'belongs to a directory',
+  'FsConfig.xattr': 'belongs to a directory',
   'NetConfig.host_mac': 'Cloud Hypervisor has it',
 };
 
@@ -186,6 +192,7 @@ const REQUIRED: Readonly<Record<string, string>> = {
   'FsConfig.dax: not needed': 'has a default',
   'FsConfig.num_queues: not needed': 'has a default',
   'FsConfig.queue_size: not needed': 'has a default',
+  'FsConfig.socket: not needed': 'a directory has none',
   'NumaConfig.guest_numa_id: not needed': 'Cloud Hypervisor takes 0',
   'NumaDistance.destination: not needed': 'Cloud Hypervisor takes 0',
   'NumaDistance.distance: not needed': 'Cloud Hypervisor takes 0',

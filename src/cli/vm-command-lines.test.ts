@@ -243,6 +243,19 @@ const FURTHER: Lines = [
       ],
     },
   ],
+  // no shared=on
+  [
+    '--fs tag=a,directory=/a tag=b,directory="/b,é=",readonly=on,cache=Always,uid_map=0:1000:1,gid_map=0:100:65536,xattr=off',
+    {
+      fs: [
+        { tag: 'a', directory: '/a' },
+        {
+          ...{ tag: 'b', directory: '/b,é=', readonly: true, cache: 'always' },
+          ...{ uid_map: '0:1000:1', gid_map: '0:100:65536', xattr: false },
+        },
+      ],
+    },
+  ],
   [
     '--console off --debug-console tty,iobase=0xe9',
     { console: { mode: 'Off' }, debug_console: { mode: 'Tty', iobase: 0xe9 } },
@@ -369,6 +382,12 @@ const REFUSED: readonly [line: string, reason: string][] = [
   ['--fs tag=t,socket=/s', 'Using vhost-user requires using shared memory'],
   ['--memory shared=on --fs tag=t', 'Error parsing --fs: socket missing'],
   ['--memory shared=on --fs socket=/s', 'Error parsing --fs: tag missing'],
+  ['--fs directory=/d', 'Error parsing --fs: tag missing'],
+  ['--fs tag=t,directory=/d,socket=/s', 'fs[0]: socket and directory are both given'],
+  ['--fs tag=t,directory=', 'Error parsing --fs: socket missing'],
+  ['--fs tag=t,directory=/d,cache=alway', 'Error parsing --fs: unable to parse alway for cache'],
+  ['--fs tag=t,directory=/d,uid_map=0:1', 'Error parsing --fs: unable to parse 0:1 for uid_map'],
+  ['--memory shared=on --fs tag=t,socket=/s,readonly=off', 'fs[0].readonly: needs directory'],
   ['--pmem size=128M', 'Error parsing --pmem: file missing'],
   ['--serial file=', 'Path missing when using file console mode'],
   ['--console badmode', 'unknown option: badmode'],

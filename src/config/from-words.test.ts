@@ -461,6 +461,11 @@ test('a hint beside the message has the intended key, also for keys of other pro
     [{ console: ['/tmp/x'] }, 'did you mean file=/tmp/x?'],
     [{ console: [''] }, 'expected off, pty, tty, null, file=<path> or socket=<path>'],
     [{ fs: ['socket=/s'] }, 'expected tag=<tag>'],
+    [{ fs: ['tag=t'] }, 'expected directory=<path>, or socket=<path> of a daemon'],
+    [{ fs: ['tag=t,dir=/d'] }, 'did you mean directory=/d?'],
+    [{ fs: ['tag=t,directory=/d,cache=alwys'] }, 'did you mean always?'],
+    [{ fs: ['tag=t,directory=/d,uid_map=:0:100000:65536:'] }, 'did you mean 0:100000:65536?'],
+    [{ fs: ['tag=t,directory=/d,gid_map=0:0:0'] }, 'expected a count of at least 1'],
   ];
   for (const [flags, hint] of hints) {
     assert.throws(

@@ -62,6 +62,7 @@ function decodeInItsDialect(json: Json, hasLaterWords: boolean): DecodedVmConfig
 const NOT_LATER: ReadonlySet<string> = new Set([
   ...['kvm_hyperv', 'disable_io_uring', 'host_mac'],
   ...['backend', 'forwards'],
+  ...['directory', 'readonly', 'cache', 'uid_map', 'gid_map', 'xattr'],
 ]);
 
 /** Returns true if JSON has members of releases after the contract's. */

@@ -75,6 +75,49 @@ export function text(doc: string, syntax = '<text>', maxLength = TEXT_MAX): Fiel
   });
 }
 
+interface NotationOptions {
+  /** shown in help for the value, e.g. `<number>-<number>` */
+  readonly syntax: string;
+  /** the form of the text, as a regular expression of JSON Schema */
+  readonly pattern: string;
+  /** Throws an error with the reason, which begins with `expected`, for a text that does not have the form. */
+  readonly parse: (text: string) => unknown;
+}
+
+/** Returns a member with a text in a notation of its own; its value is the text. */
+export function notation(
+  doc: string,
+  { syntax, pattern, parse }: NotationOptions,
+): Field<v.GenericSchema<string>> {
+  const faultOf = (word: string): string | undefined => {
+    try {
+      parse(word);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+    return undefined;
+  };
+  const schema = v.pipe(
+    v.string('expected a string'),
+    v.check(
+      (word) => faultOf(word) === undefined,
+      ({ input }) => faultOf(input) ?? '',
+    ),
+  );
+  const read = (word: string): string => {
+    parse(word);
+    return word;
+  };
+  return field({
+    schema,
+    doc,
+    document: { type: 'string' },
+    everything: { type: 'string', pattern, maxLength: TEXT_MAX },
+    read,
+    syntax,
+  });
+}
+
 /** Returns an optional name whose documented default is the empty text, which means none. */
 export function nameOrNone(
   doc: string,

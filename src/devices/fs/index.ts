@@ -3,7 +3,7 @@ import { list, nested } from '../../schema/kinds.ts';
 import { defineDevice, hotAdd, hotAddTexts } from '../device.ts';
 import { FS_CACHE_SIZE, FsConfig } from './config.ts';
 import { planFs } from './plan.ts';
-import { checkFs } from './rules.ts';
+import { checkFs, checkTags } from './rules.ts';
 
 export const fs = defineDevice({
   member: 'fs',
@@ -24,8 +24,10 @@ export const fs = defineDevice({
     inContract: true,
     command: { usage: '<fs_config>', summary: 'Add virtio-fs backed fs device', noun: 'filesystem' },
   }),
-  editable: ['pci_segment'],
-  unsaved: () => 'its daemon has state of its own',
+  editable: ['directory', 'readonly', 'pci_segment'],
+  unsaved: ({ directory }) =>
+    directory === undefined ? 'its daemon has state of its own' : 'its open files cannot be saved yet',
   check: checkFs,
+  checkList: checkTags,
   plan: planFs,
 });

@@ -36,3 +36,47 @@ test('the tag and the queues of a file system are what QEMU accepts', () => {
     { sharesRam: true },
   );
 });
+
+test('a directory needs no shared RAM, and no socket', () => {
+  const both = 'fs[0]: socket and directory are both given: a daemon or the VMM serves it, not both';
+  expectProblems(fs, [
+    ['a directory', { tag: 't', directory: '/d' }, []],
+    [
+      'a directory with all options',
+      {
+        ...{ tag: 't', directory: '/d, "é"', readonly: true, cache: 'never' },
+        ...{ uid_map: '0:100000:65536', gid_map: '0:100000:65536', xattr: false },
+      },
+      [],
+    ],
+    ['an empty directory', { tag: 't', directory: '' }, ['fs[0].directory: must not be empty']],
+    ['both', { ...share, directory: '/d' }, [both]],
+  ]);
+  expectProblems(fs, [['none', { tag: 't' }, ['fs[0]: missing field "socket" or "directory"']]], {
+    sharesRam: true,
+  });
+});
+
+test('options of a directory are refused beside a socket', () => {
+  const reason = 'needs directory: the daemon of a socket has options of its own';
+  const options = { readonly: false, cache: 'auto', uid_map: '0:0:1', gid_map: '0:0:1', xattr: true };
+  const problems = Object.keys(options).map((name) => `fs[0].${name}: ${reason}`);
+  expectProblems(fs, [['all', { ...share, ...options }, problems]], { sharesRam: true });
+});
+
+test('two directories have different tags', () => {
+  const problem = ['fs[1].tag: fs[0] has the tag t already'];
+  const directory = { tag: 't', directory: '/d' };
+  expectProblems(
+    fs,
+    [
+      ['two directories', [directory, directory], problem],
+      ['a directory after a socket', [share, directory], problem],
+      ['a socket after a directory', [directory, share], problem],
+      // Cloud Hypervisor accepts them
+      ['two sockets', [share, share], []],
+      ['different tags', [directory, { ...directory, tag: 'u' }], []],
+    ],
+    { sharesRam: true },
+  );
+});

@@ -1,12 +1,35 @@
 import { fs } from '../../../devices/fs/index.ts';
+import type { FsConfig } from '../../../devices/fs/config.ts';
+import type { FsFacts } from '../../../devices/fs/plan.ts';
 import { createLog } from '../../../util/log.ts';
 import { relayBackEnd } from '../vhost-user-back-end.ts';
-import { prepares } from '../prepare.ts';
+import { prepares, type PrepareContext, type Prepared } from '../prepare.ts';
+import { checkDirectory } from './check-directory.ts';
 
 const log = createLog('fs');
 
-export const prepareFs = prepares(fs, async ({ socket, dax }, { id, signal }) => {
+export const prepareFs = prepares(
+  fs,
+  (config: FsConfig, context: PrepareContext): Promise<Prepared<never, FsFacts>> => {
+    const { socket, directory } = config;
+    if (directory !== undefined) return serveDirectory(directory);
+    if (socket !== undefined) return relayDaemon({ ...config, socket }, context);
+    throw new Error('has neither a socket nor a directory');
+  },
+);
+
+/** Connects QEMU to the daemon that listens on a socket. */
+async function relayDaemon(
+  { socket, dax }: Pick<FsConfig, 'dax'> & { readonly socket: string },
+  { id, signal }: PrepareContext,
+): Promise<Prepared<never, FsFacts>> {
   if (dax) log.info(`fs ${id}: dax: the guest mounts it without a window to map files in`);
   // QEMU's device supports one connection only
   return relayBackEnd(socket, { part: 'fs', id, signal, once: true });
-});
+}
+
+/** Starts a thread that serves a directory of the host. */
+async function serveDirectory(directory: string): Promise<Prepared<never, FsFacts>> {
+  await checkDirectory(directory);
+  throw new Error(`directory ${directory}: this version has no server for it yet`);
+}

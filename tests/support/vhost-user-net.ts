@@ -39,7 +39,8 @@ class NetDevice implements Device {
     return new Uint8Array(0);
   }
 
-  start({ queues }: Start): void {
+  start(start: Start): void {
+    const queues = start.queues.filter((queue) => queue !== undefined);
     console.log(`rings ${queues.map(({ ring }) => ring.size).join(' ')}`);
     this.#running = queues;
   }
@@ -69,7 +70,7 @@ class NetDevice implements Device {
   #serve(toGuest: RunningQueue, fromGuest: RunningQueue): void {
     while (fromGuest.ring.pop(this.#chain)) {
       const answer = answerTo(this.#frame(), this.#address);
-      fromGuest.ring.addUsed(this.#chain.head, 0);
+      fromGuest.ring.addUsed(this.#chain, 0);
       if (answer !== undefined) this.#send(toGuest, answer);
     }
     for (const { ring, notify } of [fromGuest, toGuest]) if (ring.publish()) notify();
@@ -90,7 +91,7 @@ class NetDevice implements Device {
     for (const [i, byte] of frame.entries()) this.#block.view.setUint8(HEADER_BYTES + i, byte);
     const length = HEADER_BYTES + frame.length;
     this.#chain.writable.copyIn(this.#block.address, length);
-    ring.addUsed(this.#chain.head, length);
+    ring.addUsed(this.#chain, length);
   }
 }
 

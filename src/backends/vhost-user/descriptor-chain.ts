@@ -118,11 +118,31 @@ export class Chain {
   readonly readable = new Parts();
   /** buffers for the device to fill */
   readonly writable = new Parts();
+  /** guest addresses and lengths of all buffers to fill, whatever `writable` skips; allocated with the first one */
+  #ranges: Float64Array | undefined;
+  #rangeCount = 0;
 
   reset(head: number): void {
     this.head = head;
     this.readable.clear();
     this.writable.clear();
+    this.#rangeCount = 0;
+  }
+
+  /** Adds the guest addresses of a buffer to fill, for `eachRange`. */
+  addRange(address: number, length: number): void {
+    // an empty buffer is no part, so there are at most as many ranges as parts
+    if (length === 0 || this.#rangeCount === MAX_PARTS) return;
+    const ranges = (this.#ranges ??= new Float64Array(MAX_PARTS * 2));
+    ranges[this.#rangeCount * 2] = address;
+    ranges[this.#rangeCount * 2 + 1] = length;
+    this.#rangeCount++;
+  }
+
+  /** Calls `take` with the guest addresses of each buffer to fill. */
+  eachRange(take: (address: number, length: number) => void): void {
+    for (let i = 0; i < this.#rangeCount; i++)
+      take(this.#ranges?.[i * 2] ?? 0, this.#ranges?.[i * 2 + 1] ?? 0);
   }
 
   free(): void {

@@ -5,6 +5,8 @@ export const Request = {
   SetOwner: 3,
   ResetOwner: 4,
   SetMemTable: 5,
+  SetLogBase: 6,
+  SetLogFd: 7,
   SetVringNum: 8,
   SetVringAddr: 9,
   SetVringBase: 10,
@@ -22,19 +24,25 @@ export const Request = {
   GetMaxMemSlots: 36,
   AddMemReg: 37,
   RemMemReg: 38,
+  SetDeviceStateFd: 42,
+  CheckDeviceState: 43,
 } as const;
 
 /** Bits of GET_PROTOCOL_FEATURES. */
 export const ProtocolFeature = {
   Mq: 0n,
+  LogShmfd: 1n,
   ReplyAck: 3n,
   Config: 9n,
   ResetDevice: 13n,
   ConfigureMemSlots: 15n,
+  DeviceState: 19n,
 } as const;
 
 /** Feature bits of the rings, common to all devices. */
 export const RingFeature = {
+  /** VHOST_F_LOG_ALL: writes to guest memory are logged; never a feature of the guest's driver */
+  LogAll: 26n,
   IndirectDescriptors: 28n,
   EventIndex: 29n,
   ProtocolFeatures: 30n,
@@ -141,7 +149,12 @@ export interface RingAddresses {
   readonly descriptors: number;
   readonly used: number;
   readonly available: number;
+  /** guest address of the used ring, for the dirty log; undefined: writes to the used ring are not logged */
+  readonly loggedUsed?: number | undefined;
 }
+
+/** VHOST_VRING_F_LOG in the flags of SET_VRING_ADDR. */
+const LOG_USED_RING = 1;
 
 /** Decodes the payload of SET_VRING_ADDR. */
 export function decodeRingAddresses(payload: DataView): RingAddresses & { readonly index: number } {
@@ -151,7 +164,33 @@ export function decodeRingAddresses(payload: DataView): RingAddresses & { readon
     descriptors: safe(payload.getBigUint64(8, true)),
     used: safe(payload.getBigUint64(16, true)),
     available: safe(payload.getBigUint64(24, true)),
+    loggedUsed:
+      (payload.getUint32(4, true) & LOG_USED_RING) === 0 ? undefined : safe(payload.getBigUint64(32, true)),
   };
+}
+
+/** Part of a file that holds the dirty log, in `bytes`. */
+export interface LogArea {
+  readonly size: number;
+  readonly offset: number;
+}
+
+/** Decodes the payload of SET_LOG_BASE. */
+export function decodeLogArea(payload: DataView): LogArea {
+  need(payload, 16);
+  return { size: safe(payload.getBigUint64(0, true)), offset: safe(payload.getBigUint64(8, true)) };
+}
+
+/** Direction of a transfer of the device's state: from the back-end, or to it. */
+export const Direction = { save: 0, load: 1 } as const;
+
+/** Only phase of a migration in which the state is transferred: guest and device are stopped. */
+export const PHASE_STOPPED = 0;
+
+/** Decodes the payload of SET_DEVICE_STATE_FD. */
+export function decodeTransfer(payload: DataView): { readonly direction: number; readonly phase: number } {
+  need(payload, 8);
+  return { direction: payload.getUint32(0, true), phase: payload.getUint32(4, true) };
 }
 
 /** Decodes the payload of two 32-bit numbers. */

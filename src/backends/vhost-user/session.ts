@@ -7,10 +7,12 @@ import type { Device } from './device.ts';
 import { MAX_REGIONS } from './guest-memory.ts';
 import {
   decodeConfigRange,
+  decodeLogArea,
   decodeMemoryTable,
   decodeRingAddresses,
   decodeSingleRegion,
   decodeState,
+  decodeTransfer,
   decodeU64,
   encodeReply,
   encodeState,
@@ -20,24 +22,31 @@ import {
   Request,
 } from './message.ts';
 import { MessageSocket, type Message } from './message-socket.ts';
-import { bit, RING_FEATURES, Rings } from './rings.ts';
+import { bit, canMigrate, Rings } from './rings.ts';
+import { StateTransfer } from './state-transfer.ts';
 
 /*
  * The vhost-user back-end of a device: `sessions.ts` opens connections, `message-socket.ts` splits one into messages
  * (`message.ts`), and a session answers them. `rings.ts` starts and stops the device (`device.ts`) with its rings (`vring.ts`).
- * `virtqueue.ts` pops descriptor chains (`descriptor-chain.ts`) from a ring in guest memory (`guest-memory.ts`).
+ * `virtqueue.ts` pops descriptor chains (`descriptor-chain.ts`) from a ring in guest memory (`guest-memory.ts`), and marks its writes
+ * to guest memory in the log of a live migration (`dirty-log.ts`). `state-transfer.ts` saves and loads the state of the device, through
+ * a channel (`state-channel.ts`).
  *
  * Invariants: the front-end and the guest are not trusted. A front-end that breaks the protocol loses its connection, and a guest
  * that breaks the rules of a ring loses its device until a reset. Guest memory is only accessed through a mapping that was checked
  * against its file. A received descriptor is closed unless the request that it belongs to keeps it.
  */
 
+/** Features of the protocol, which are offered for every device. */
 const PROTOCOL_FEATURES =
   bit(ProtocolFeature.Mq) |
   bit(ProtocolFeature.ReplyAck) |
   bit(ProtocolFeature.Config) |
   bit(ProtocolFeature.ResetDevice) |
   bit(ProtocolFeature.ConfigureMemSlots);
+
+/** Features of the protocol by which the front-end migrates a device. */
+const MIGRATION_FEATURES = bit(ProtocolFeature.LogShmfd) | bit(ProtocolFeature.DeviceState);
 
 /** In the payload of SET_VRING_KICK and _CALL: the ring's index, and a flag: there is no descriptor. */
 const VRING_INDEX_MASK = 0xffn;
@@ -64,6 +73,7 @@ export class Session {
   readonly #socket: MessageSocket;
   readonly #watch: Watch;
   readonly #rings: Rings;
+  readonly #state: StateTransfer;
   readonly #onEnd: () => void;
   #ended = false;
   #handsOver = false;
@@ -76,6 +86,8 @@ export class Session {
     this.#onEnd = onEnd;
     this.#socket = new MessageSocket(fd);
     this.#rings = new Rings({ loop, device, log, continuesRings });
+    const onLoaded = (): void => this.#rings.continueLoaded();
+    this.#state = new StateTransfer({ loop, device, log, onLoaded });
     this.#watch = loop.watch(fd, EPOLLIN, () => this.#receive());
   }
 
@@ -90,6 +102,7 @@ export class Session {
     this.#rings.stop();
     if (!this.#handsOver) this.#device.reset();
     this.#watch.stop();
+    this.#state[Symbol.dispose]();
     this.#rings.close();
     this.#socket[Symbol.dispose]();
     libc().close(this.#fd);
@@ -112,6 +125,7 @@ export class Session {
 
   /** Answers a message; descriptors that the request does not keep are closed. */
   #handle(message: Message): void {
+    if (message.request === Request.CheckDeviceState) return this.#checkState(message);
     const fds = [...message.fds];
     let reply: Uint8Array | undefined;
     try {
@@ -132,9 +146,9 @@ export class Session {
     const { request, payload } = message;
     switch (request) {
       case Request.GetFeatures:
-        return encodeU64(RING_FEATURES | this.#device.features);
+        return encodeU64(this.#rings.offered);
       case Request.GetProtocolFeatures:
-        return encodeU64(PROTOCOL_FEATURES);
+        return encodeU64(PROTOCOL_FEATURES | (canMigrate(this.#device) ? MIGRATION_FEATURES : 0n));
       case Request.GetQueueNum:
         return encodeU64(BigInt(this.#rings.count));
       case Request.GetMaxMemSlots:
@@ -143,6 +157,11 @@ export class Session {
         return this.#config(payload);
       case Request.GetVringBase:
         return this.#stopRing(decodeState(payload).index);
+      case Request.SetLogBase:
+        this.#rings.setLogArea(at(fds, 0), decodeLogArea(payload));
+        return encodeU64(0n);
+      case Request.SetDeviceStateFd:
+        return encodeU64(this.#beginTransfer(payload, fds));
       default:
         this.#set(message, fds);
         return undefined;
@@ -164,6 +183,8 @@ export class Session {
         return this.#changeMemory(request, payload, fds);
       case Request.ResetDevice:
         return this.#rings.resetDevice();
+      case Request.SetLogFd:
+        return this.#rings.setLogModified(takeFirst(fds));
       default:
         return this.#setRing(request, payload, fds);
     }
@@ -181,7 +202,7 @@ export class Session {
       }
       case Request.SetVringAddr: {
         const { index, ...addresses } = decodeRingAddresses(payload);
-        return this.#rings.change(index, (vring) => (vring.addresses = addresses));
+        return this.#rings.setAddresses(index, addresses);
       }
       case Request.SetVringEnable: {
         const { index, value } = decodeState(payload);
@@ -213,6 +234,17 @@ export class Session {
     });
   }
 
+  #beginTransfer(payload: DataView, fds: number[]): bigint {
+    const { isRunning } = this.#rings;
+    return this.#state.begin({ ...decodeTransfer(payload), fd: takeFirst(fds), isRunning });
+  }
+
+  /** The reply may have to wait for the end of a transfer; further messages are answered meanwhile. */
+  #checkState({ request, fds }: Message): void {
+    closeAll(fds);
+    this.#state.check((value) => this.#socket.reply(encodeReply(request, encodeU64(value))));
+  }
+
   #stopRing(index: number): Uint8Array {
     return encodeState(index, this.#rings.stopRing(index));
   }
@@ -235,7 +267,11 @@ export class Session {
 }
 
 function takeFd(payload: DataView, fds: number[]): number {
-  if ((decodeU64(payload) & VRING_NO_FD) !== 0n) return -1;
+  return (decodeU64(payload) & VRING_NO_FD) === 0n ? takeFirst(fds) : -1;
+}
+
+/** Takes the first descriptor of a request, which keeps it. */
+function takeFirst(fds: number[]): number {
   const fd = fds.shift();
   if (fd === undefined) throw new ProtocolError('a descriptor is missing');
   return fd;

@@ -1,6 +1,7 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block, viewOf } from '../../native/memory.ts';
 import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './descriptor-chain.ts';
+import type { DirtyLog } from './dirty-log.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
 
@@ -27,6 +28,8 @@ interface Options {
   /** index of the first entry that is not popped yet; `used` where all popped chains were added to the used ring */
   readonly base: number | 'used';
   readonly rules: RingRules;
+  /** log of writes to guest memory; undefined for a device that cannot migrate */
+  readonly log?: DirtyLog | undefined;
 }
 
 /**
@@ -38,6 +41,10 @@ export class Virtqueue {
   readonly #size: number;
   readonly #mask: number;
   readonly #rules: RingRules;
+  readonly #log: DirtyLog | undefined;
+  readonly #markRange: (address: number, length: number) => void;
+  /** guest address of the used ring for the log; undefined: its writes are not logged */
+  loggedUsed: number | undefined;
   readonly #descriptors: DataView;
   readonly #available: Uint16Array;
   readonly #used: Uint16Array;
@@ -49,7 +56,7 @@ export class Virtqueue {
   #published: number;
 
   /** @throws QueueError where the ring is invalid: the guest chooses its place */
-  constructor({ memory, addresses, size, base, rules }: Options) {
+  constructor({ memory, addresses, size, base, rules, log }: Options) {
     if (size === 0 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
       throw new QueueError(`ring of ${size} entries`);
     }
@@ -63,6 +70,9 @@ export class Virtqueue {
     this.#size = size;
     this.#mask = size - 1;
     this.#rules = rules;
+    this.#log = log;
+    this.#markRange = (address, length) => log?.mark(address, length);
+    this.loggedUsed = addresses.loggedUsed;
     this.#descriptors = part('descriptor table', addresses.descriptors, size * DESCRIPTOR_BYTES);
     this.#available = words(part('available part', addresses.available, 6 + size * 2));
     this.#usedEntries = part('used part', addresses.used, 6 + size * 8);
@@ -103,12 +113,17 @@ export class Virtqueue {
     this.#nextAvailable = (this.#nextAvailable - 1) & 0xffff;
   }
 
-  /** Adds a chain to the used ring, with the number of bytes written into it; the guest sees it after `publish`. */
-  addUsed(head: number, written: number): void {
+  /**
+   * Adds a chain to the used ring, with the number of bytes written into it; the guest sees it after `publish`. Marks all its buffers
+   * to write in the dirty log: also a request that failed may have written into them.
+   */
+  addUsed(chain: Pick<Chain, 'head' | 'eachRange'>, written: number): void {
+    const { head } = chain;
     const at = 4 + (this.#nextUsed & this.#mask) * 8;
     this.#usedEntries.setUint32(at, head, true);
     this.#usedEntries.setUint32(at + 4, written, true);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+    if (this.#log?.isActive === true) chain.eachRange(this.#markRange);
   }
 
   /** Updates the used index, so that the guest sees the used chains. @returns true where the guest asks for an interrupt */
@@ -117,6 +132,8 @@ export class Virtqueue {
     if (from === to) return false;
     Atomics.store(this.#used, 1, to);
     this.#published = to;
+    this.#markUsedRing();
+    this.#log?.signal();
     if (!this.#rules.eventIndex) return (Atomics.load(this.#available, 0) & AVAILABLE_NO_INTERRUPT) === 0;
     const event = Atomics.load(this.#available, 2 + this.#size);
     return ((to - event - 1) & 0xffff) < ((to - from) & 0xffff);
@@ -129,17 +146,25 @@ export class Virtqueue {
   enableNotifications(): boolean {
     if (this.#rules.eventIndex) Atomics.store(this.#used, 2 + this.#size * 4, this.#nextAvailable);
     else Atomics.store(this.#used, 0, 0);
+    this.#markUsedRing();
     return this.available > 0;
   }
 
   /** Asks for no kicks until `enableNotifications`. */
   disableNotifications(): void {
     // with event indices the guest kicks once when it passes the index that was asked for last
-    if (!this.#rules.eventIndex) Atomics.store(this.#used, 0, USED_NO_NOTIFY);
+    if (this.#rules.eventIndex) return;
+    Atomics.store(this.#used, 0, USED_NO_NOTIFY);
+    this.#markUsedRing();
   }
 
   free(): void {
     this.#indirect?.free();
+  }
+
+  /** Marks the whole used ring: it has few pages, and a range of it may wrap. */
+  #markUsedRing(): void {
+    if (this.loggedUsed !== undefined) this.#log?.mark(this.loggedUsed, this.#usedEntries.byteLength);
   }
 
   #walk(table: DataView, head: number, entries: number, chain: Chain): void {
@@ -169,6 +194,8 @@ export class Virtqueue {
       parts.add(address, length),
     );
     if (!isMemory) throw new QueueError(`no memory at ${buffer.address.toString(16)}+${buffer.length}`);
+    // also while the log is off: it may be on when the device has written into the buffer
+    if (buffer.writable && this.#log !== undefined) chain.addRange(buffer.address, buffer.length);
   }
 
   /** Copies the table first, so that the guest cannot change it between check and use. */

@@ -2,16 +2,27 @@ import type { EventLoop, Watch } from '../event-loop.ts';
 import { closeAll } from '../../native/descriptor-passing.ts';
 import { EPOLLET, EPOLLIN, signalEventfd } from '../../native/epoll.ts';
 import type { RunningQueue } from './device.ts';
+import type { DirtyLog } from './dirty-log.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
 import { Virtqueue, type RingRules } from './virtqueue.ts';
+
+/** Common to all rings of a device that start together. */
+export interface RingStart {
+  readonly memory: GuestMemory;
+  readonly rules: RingRules;
+  /** undefined for a device that cannot migrate */
+  readonly log: DirtyLog | undefined;
+  /** the front-end does not know the rings' indices */
+  readonly continuesRings: boolean;
+}
 
 /** The parameters of one ring, as the front-end sets them one by one, and its queue while it runs. */
 export class Vring {
   size = 0;
   base = 0;
   enabled = false;
-  addresses: RingAddresses | undefined;
+  #addresses: RingAddresses | undefined;
   #kick = -1;
   #call = -1;
   #watch: Watch | undefined;
@@ -21,38 +32,54 @@ export class Vring {
 
   /** all parameters are set */
   get ready(): boolean {
-    return this.enabled && this.#kick >= 0 && this.addresses !== undefined && this.size > 0;
+    return this.enabled && this.#kick >= 0 && this.#addresses !== undefined && this.size > 0;
   }
 
-  /** the parameters are those with which the ring ran last: the guest was only paused */
-  get unchanged(): boolean {
-    const { last, now } = { last: this.#last, now: this.addresses };
-    if (last === undefined || now === undefined) return false;
-    return (
-      last.base === this.base &&
-      last.size === this.size &&
-      last.addresses.descriptors === now.descriptors &&
-      last.addresses.available === now.available &&
-      last.addresses.used === now.used
-    );
+  /** the ring has run, for the same driver as far as is known */
+  get hasRun(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /** the ring has run with other parameters: another driver has set it up */
+  get changed(): boolean {
+    const { last, now } = { last: this.#last, now: this.#addresses };
+    if (last === undefined) return false;
+    return last.base !== this.base || last.size !== this.size || !arePlacedAlike(last.addresses, now);
+  }
+
+  /** Returns whether the ring is at these addresses. */
+  isAt(addresses: RingAddresses): boolean {
+    return arePlacedAlike(addresses, this.#addresses);
+  }
+
+  /** Sets the addresses; a running ring must be at the same ones, and only the log of its used ring changes. */
+  setAddresses(addresses: RingAddresses): void {
+    this.#addresses = addresses;
+    if (this.#ring !== undefined) this.#ring.loggedUsed = addresses.loggedUsed;
   }
 
   /** Starts the queue. With `continuesRings` the front-end does not know the ring's index. */
-  start(memory: GuestMemory, rules: RingRules, continuesRings: boolean): RunningQueue {
-    const { addresses, size } = this;
+  start({ memory, rules, log, continuesRings }: RingStart): RunningQueue {
+    const { size } = this;
+    const addresses = this.#addresses;
     if (addresses === undefined) throw new Error('the ring has no addresses yet');
     const base = continuesRings ? 'used' : this.base;
-    const ring = new Virtqueue({ memory, addresses, size, base, rules });
+    const ring = new Virtqueue({ memory, addresses, size, base, rules, log });
     this.#ring = ring;
     return { ring, notify: () => this.#notify() };
   }
 
   stop(): void {
-    if (this.#ring === undefined || this.addresses === undefined) return;
+    if (this.#ring === undefined || this.#addresses === undefined) return;
     this.base = this.#ring.base;
-    this.#last = { addresses: this.addresses, size: this.size, base: this.base };
+    this.#last = { addresses: this.#addresses, size: this.size, base: this.base };
     this.#ring.free();
     this.#ring = undefined;
+  }
+
+  /** Drops the parameters of the last run: the next driver is another one, or the state of the device is. */
+  forgetRun(): void {
+    this.#last = undefined;
   }
 
   /** Takes over the eventfd of the guest's kicks; -1 for none. */
@@ -80,4 +107,10 @@ export class Vring {
   #notify(): void {
     if (this.#call >= 0) signalEventfd(this.#call);
   }
+}
+
+function arePlacedAlike(one: RingAddresses, other: RingAddresses | undefined): boolean {
+  return (
+    one.descriptors === other?.descriptors && one.available === other.available && one.used === other.used
+  );
 }

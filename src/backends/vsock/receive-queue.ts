@@ -124,7 +124,7 @@ export class ReceiveQueue {
   #finish(chain: Chain, length: number): void {
     encodeLength(this.#header.view, length);
     chain.writable.copyIn(this.#header.address, HEADER_BYTES);
-    this.#queue?.ring.addUsed(chain.head, HEADER_BYTES + length);
+    this.#queue?.ring.addUsed(chain, HEADER_BYTES + length);
   }
 
   /** Makes popped buffers that were not used available again. */

@@ -94,7 +94,7 @@ export class TransmitQueue {
 
   /** Handles a chain; one that is no packet is ignored and returned to the guest. */
   #handle({ ring }: RunningQueue, takePacket: TakePacket): void {
-    const { readable, head } = this.#chain;
+    const { readable } = this.#chain;
     const bytes = Math.max(0, readable.bytes - HEADER_BYTES);
     if (readable.bytes >= HEADER_BYTES) {
       readable.copyOut(this.#bytes.address, HEADER_BYTES);
@@ -102,7 +102,7 @@ export class TransmitQueue {
       readable.skip(HEADER_BYTES);
       if (this.#header.length === readable.bytes) takePacket(this.#header, readable);
     }
-    ring.addUsed(head, 0);
+    ring.addUsed(this.#chain, 0);
     if (this.#unpublished++ === 0) this.#since = performance.now();
     this.#unpublishedBytes += bytes;
   }

@@ -7,7 +7,7 @@ import { callError, checked, EAGAIN, EINTR, errno } from '../../native/system-er
 /** Largest state of a device, in `bytes`: 10 million inodes of a file system. */
 export const MAX_STATE_BYTES = 256 * 2 ** 20;
 
-/** Most bytes of one read; also the first buffer's size. */
+/** Most bytes of one read. */
 const CHUNK_BYTES = 2 ** 20;
 
 /** Most reads or writes of one event, so that other events are handled in between. */
@@ -31,7 +31,8 @@ export function writeState(
   fd: number,
   { state, onEnd }: { state: Uint8Array; onEnd: (failure?: unknown) => void },
 ): StateChannel {
-  if (state.length > MAX_STATE_BYTES) throw new Error(`a state of ${state.length} bytes is too large`);
+  if (state.length > MAX_STATE_BYTES)
+    throw new Error(`a state of ${state.length} bytes is larger than ${MAX_STATE_BYTES}`);
   const vector = allocate(VECTOR_BYTES);
   let written = 0;
   const step = (): Step => {
@@ -45,11 +46,19 @@ export function writeState(
   return open({ loop, fd, events: EPOLLOUT, step, onEnd, free: vector.free });
 }
 
+interface Receiver {
+  /** Takes the whole state. @throws where it is invalid: the transfer has failed */
+  readonly onState: (state: Uint8Array) => void;
+  readonly onEnd: (failure?: unknown) => void;
+  /** most bytes of the state; default: {@link MAX_STATE_BYTES} */
+  readonly most?: number;
+}
+
 /** Reads a state from a channel until its end. @throws where the channel cannot be watched; the caller closes it then */
 export function readState(
   loop: EventLoop,
   fd: number,
-  { onState, onEnd }: { onState: (state: Uint8Array) => void; onEnd: (failure?: unknown) => void },
+  { onState, onEnd, most = MAX_STATE_BYTES }: Receiver,
 ): StateChannel {
   const block = allocate(CHUNK_BYTES);
   let state = new Uint8Array(0);
@@ -61,8 +70,8 @@ export function readState(
       onState(state.subarray(0, length));
       return 'end';
     }
-    if (length + count > MAX_STATE_BYTES) throw new Error('a state of more bytes than may be');
-    if (length + count > state.length) state = grown(state, Math.max(CHUNK_BYTES, (length + count) * 2));
+    if (length + count > most) throw new Error(`a state larger than ${most} bytes`);
+    if (length + count > state.length) state = grown(state, Math.min((length + count) * 2, most));
     state.set(new Uint8Array(block.view.buffer, block.view.byteOffset, count), length);
     length += count;
     return 'more';
@@ -125,7 +134,7 @@ function retry(call: string): Step {
 }
 
 function grown(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
-  const next = new Uint8Array(Math.min(length, MAX_STATE_BYTES));
+  const next = new Uint8Array(length);
   next.set(bytes);
   return next;
 }

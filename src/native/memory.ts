@@ -53,8 +53,13 @@ export function viewOf(address: number, bytes: number): DataView {
 
 /** Writes an address into a struct. */
 export function putAddress(view: DataView, at: number, address: number): void {
-  view.setUint32(at, address >>> 0, true);
-  view.setUint32(at + 4, Math.floor(address / 2 ** 32), true);
+  putNumber(view, at, address);
+}
+
+/** Writes an integer as 64 bits, a negative one in two's complement. */
+export function putNumber(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
 /** Writes an entry of an array of `struct iovec`. */

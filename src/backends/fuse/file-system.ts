@@ -18,8 +18,11 @@ export type Result<T extends object> = T | Errno;
 /** Result of a method without a value: 0, or why it failed. */
 export type Done = Errno;
 
-/** A result now, or later. */
-export type Answer<T> = T | Promise<T>;
+/**
+ * A result now, or later. A thread that blocks in epoll_wait runs no callbacks of promises: a file system in such a thread returns an
+ * object whose `then` calls back when the thread receives the result.
+ */
+export type Answer<T> = T | PromiseLike<T>;
 
 /** Number of an inode on the wire. The root is {@link ROOT}; the file system chooses the others. At most 2^53 - 1. */
 export type NodeId = number;
@@ -192,9 +195,12 @@ export interface FileSystem {
   /** `flags` as in open(2), without those that create */
   readonly open: (caller: Caller, node: NodeId, flags: number) => Answer<Result<Opened>>;
   readonly create: (creation: Creation, flags: number) => Answer<Result<Entry & Opened>>;
-  /** Fills the buffers from their start. Returns the number of bytes, fewer at the end of the file only, or -Errno. */
+  /**
+   * Fills the buffers from their start; they hold `range.length` bytes. Returns the number of bytes, fewer at the end of the file only,
+   * or -Errno. While the device is stopped the buffers of an unfinished read are empty; it is repeated when the device continues.
+   */
   readonly read: (range: Range, into: Parts) => Answer<number>;
-  /** Takes `range.length` bytes from the start of the buffers. Returns the number of bytes, or -Errno. */
+  /** Takes `range.length` bytes, which the buffers hold until the method returns. Returns the number of bytes, or -Errno. */
   readonly write: (caller: Caller, range: Range & WriteFlags, from: Parts) => Answer<number>;
   readonly release: (node: NodeId, handle: Handle) => void;
   readonly fsync: (node: NodeId, handle: Handle, dataOnly: boolean) => Answer<Done>;

@@ -61,6 +61,24 @@ export class Parts {
     }
   }
 
+  /** Moves bytes at the start, at most all of them, to the end of others. */
+  move(bytes: number, to: Parts): void {
+    this.each(0, bytes, (address, length) => to.add(address, length));
+    this.skip(bytes);
+  }
+
+  /** Drops bytes at the end, so that at most so many are left. */
+  limit(bytes: number): void {
+    while (this.#bytes > bytes) {
+      const last = this.#count - 1;
+      const size = this.#lengthAt(last);
+      const excess = this.#bytes - bytes;
+      if (size <= excess) this.#count--;
+      else putVector(this.#vectors.view, last, this.#addressAt(last), size - excess);
+      this.#bytes -= Math.min(size, excess);
+    }
+  }
+
   /** Calls `take` with each part of a range, up to the end of the buffers. */
   each(from: number, bytes: number, take: (address: number, length: number) => void): void {
     let skip = from;
@@ -80,6 +98,7 @@ export class Parts {
 
   /** Copies the first bytes to an address. */
   copyOut(to: number, bytes: number): void {
+    if (this.#isInFirst(bytes)) return void libc().memcpy(to, this.#addressAt(this.#first), bytes);
     let done = 0;
     this.each(0, bytes, (address, length) => {
       libc().memcpy(to + done, address, length);
@@ -89,11 +108,17 @@ export class Parts {
 
   /** Copies from an address over the first bytes. */
   copyIn(from: number, bytes: number): void {
+    if (this.#isInFirst(bytes)) return void libc().memcpy(this.#addressAt(this.#first), from, bytes);
     let done = 0;
     this.each(0, bytes, (address, length) => {
       libc().memcpy(address, from + done, length);
       done += length;
     });
+  }
+
+  /** Returns whether the first bytes are in one part, as they mostly are. */
+  #isInFirst(bytes: number): boolean {
+    return this.#first < this.#count && bytes <= this.#lengthAt(this.#first);
   }
 
   #addressAt(index: number): number {

@@ -25,8 +25,8 @@ export interface Device {
   readonly queues: number;
   /** number of queues that must be set up for the device to run, whichever they are; default: all */
   readonly fewest?: number;
-  /** Returns the configuration space. */
-  readonly config: () => Uint8Array;
+  /** Returns the configuration space; left out where the front-end has it (then the protocol feature CONFIG is not offered) */
+  readonly config?: () => Uint8Array;
   /** The queues run from now on. */
   readonly start: (start: Start) => void;
   /**

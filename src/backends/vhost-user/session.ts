@@ -41,7 +41,6 @@ import { StateTransfer } from './state-transfer.ts';
 const PROTOCOL_FEATURES =
   bit(ProtocolFeature.Mq) |
   bit(ProtocolFeature.ReplyAck) |
-  bit(ProtocolFeature.Config) |
   bit(ProtocolFeature.ResetDevice) |
   bit(ProtocolFeature.ConfigureMemSlots);
 
@@ -148,7 +147,7 @@ export class Session {
       case Request.GetFeatures:
         return encodeU64(this.#rings.offered);
       case Request.GetProtocolFeatures:
-        return encodeU64(PROTOCOL_FEATURES | (canMigrate(this.#device) ? MIGRATION_FEATURES : 0n));
+        return encodeU64(this.#protocolFeatures);
       case Request.GetQueueNum:
         return encodeU64(BigInt(this.#rings.count));
       case Request.GetMaxMemSlots:
@@ -251,11 +250,17 @@ export class Session {
 
   #config(payload: DataView): Uint8Array {
     const { offset, size } = decodeConfigRange(payload);
-    const config = this.#device.config();
+    const config = this.#device.config?.();
+    if (config === undefined) throw new ProtocolError('the device has no configuration space');
     const reply = new Uint8Array(12 + size);
     reply.set(new Uint8Array(payload.buffer, payload.byteOffset, 12));
     reply.set(config.subarray(offset, offset + size), 12);
     return reply;
+  }
+
+  get #protocolFeatures(): bigint {
+    const config = this.#device.config === undefined ? 0n : bit(ProtocolFeature.Config);
+    return PROTOCOL_FEATURES | config | (canMigrate(this.#device) ? MIGRATION_FEATURES : 0n);
   }
 
   /** Returns the ring's index, which is checked before the descriptor of the request is taken. */

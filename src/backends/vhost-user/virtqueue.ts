@@ -101,11 +101,15 @@ export class Virtqueue {
   /** Pops the next available chain. @returns false where there is none */
   pop(chain: Chain): boolean {
     if (this.available === 0) return false;
-    const head = Atomics.load(this.#available, 2 + (this.#nextAvailable & this.#mask));
-    chain.reset(head);
-    this.#walk(this.#descriptors, head, this.#size, chain);
+    this.follow(Atomics.load(this.#available, 2 + (this.#nextAvailable & this.#mask)), chain);
     this.#nextAvailable = (this.#nextAvailable + 1) & 0xffff;
     return true;
+  }
+
+  /** Reads the chain of a head: one that was popped before the ring was stopped, and is not used yet. */
+  follow(head: number, chain: Chain): void {
+    chain.reset(head);
+    this.#walk(this.#descriptors, head, this.#size, chain);
   }
 
   /** Undoes the last pop: the chain is available again. */
@@ -179,7 +183,7 @@ export class Virtqueue {
       const next = table.getUint16(at + 14, true);
       if ((flags & FLAG_INDIRECT) === 0)
         this.#add(chain, { address, length, writable: (flags & FLAG_WRITE) !== 0 });
-      else this.#follow(table, { address, length, flags }, chain);
+      else this.#followTable(table, { address, length, flags }, chain);
       if ((flags & FLAG_NEXT) === 0) return;
       index = next;
     }
@@ -199,7 +203,7 @@ export class Virtqueue {
   }
 
   /** Copies the table first, so that the guest cannot change it between check and use. */
-  #follow(
+  #followTable(
     from: DataView,
     { address, length, flags }: { address: number; length: number; flags: number },
     chain: Chain,

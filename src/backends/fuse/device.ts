@@ -1,0 +1,200 @@
+import type { Log } from '../../util/log.ts';
+import { QueueError } from '../vhost-user/descriptor-chain.ts';
+import type { Device, Start } from '../vhost-user/device.ts';
+import type { GuestMemory } from '../vhost-user/guest-memory.ts';
+import type { CacheMode } from './cache-policy.ts';
+import { Connection, type Outcome } from './connection.ts';
+import type { FileSystem } from './file-system.ts';
+import { Request } from './request.ts';
+import { RequestQueue } from './request-queue.ts';
+
+/** Data after which the guest's pages are released, in `bytes`: touched pages count as memory of this process. */
+const RELEASE_BYTES = 32 * 2 ** 20;
+
+/** Most requests, and bytes of their data, of one queue in one call of `settle`, so that the others are served in between. */
+const BUDGET = { requests: 64, bytes: 4 * 2 ** 20 } as const;
+
+/** Finished requests that are kept for the next ones. */
+const SPARE_REQUESTS = 32;
+
+interface Options {
+  readonly files: FileSystem;
+  /** number of request queues, beside the high priority queue */
+  readonly queues: number;
+  readonly readonly: boolean;
+  readonly cache: CacheMode;
+  /** the file system implements POSIX ACLs as extended attributes; default: false */
+  readonly posixAcl?: boolean;
+  readonly log: Log;
+}
+
+/**
+ * The virtio file system device (virtio 1.2, section 5.11). Its configuration space, with the tag, is the front-end's.
+ *
+ * A request that the file system answers later stays open, and with it its chain. While the device is stopped such requests have no
+ * buffers; when it continues with the same driver, they get them again, and those that were answered meanwhile are finished.
+ */
+export class FsDevice implements Device {
+  readonly features = 0n;
+  readonly queues: number;
+  /** firmware sets up one request queue alone, and a kernel no more of them than it has CPUs */
+  readonly fewest = 1;
+  readonly #log: Log;
+  readonly #connection: Connection;
+  /** requests to use again */
+  readonly #spare: Request[] = [];
+  /** open requests, with their outcome where they were answered while the device was stopped */
+  readonly #open = new Map<Request, Outcome | undefined>();
+  #running: readonly (RequestQueue | undefined)[] = [];
+  #memory: GuestMemory | undefined;
+  /** the request that is being handled */
+  #current: Request | undefined;
+  #moved = 0;
+
+  constructor({ files, queues, readonly, cache, posixAcl = false, log }: Options) {
+    this.queues = 1 + queues;
+    this.#log = log;
+    this.#connection = new Connection(
+      { files, readonly, cache, posixAcl, warn: (message) => log.warn(message) },
+      (request, outcome) => this.#answered(request, outcome),
+    );
+  }
+
+  start({ queues, memory, resumed }: Start): void {
+    if (!resumed) this.reset();
+    this.#memory = memory;
+    this.#running = queues.map((queue) => queue && new RequestQueue(queue));
+    this.#continueOpen();
+  }
+
+  stop(): void {
+    for (const queue of this.#running) queue?.publish();
+    this.#running = [];
+    this.#memory = undefined;
+    for (const request of this.#open.keys()) request.dropBuffers();
+  }
+
+  kicked(queue: number): void {
+    const running = this.#running[queue];
+    if (running !== undefined) running.isKicked = true;
+  }
+
+  reset(): void {
+    // the file system still has those that it answers later
+    this.#open.clear();
+    this.#connection.reset();
+  }
+
+  /**
+   * Handles the requests that have arrived, up to a limit.
+   * @returns 0 where more may remain, else -1: the next call is needed after an event only
+   */
+  settle(): number {
+    try {
+      let more = false;
+      for (const index of this.#running.keys()) more = this.#serve(index) || more;
+      this.#releasePages();
+      return more ? 0 : -1;
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      this.#log.warn(`the guest's driver broke a rule, its file system is stopped: ${error.message}`);
+      this.#running = [];
+      this.stop();
+      this.reset();
+      return -1;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+    this.reset();
+    for (const request of this.#spare) request.free();
+  }
+
+  /** Handles requests of a queue. @returns true where more may remain */
+  #serve(index: number): boolean {
+    const queue = this.#running[index];
+    if (queue === undefined) return false;
+    const moved = this.#moved;
+    for (let i = 0; i < BUDGET.requests && this.#moved - moved < BUDGET.bytes; i++) {
+      const request = this.#spare.pop() ?? new Request();
+      if (!queue.pop(request)) {
+        this.#spare.push(request);
+        queue.publish();
+        return false;
+      }
+      request.queue = index;
+      this.#handle(request);
+    }
+    queue.publish();
+    return true;
+  }
+
+  #handle(request: Request): void {
+    const error = request.read();
+    if (error === 0) this.#perform(request);
+    else this.#finish(request, error === 'invalid' ? 'none' : -error);
+  }
+
+  /** Lets the file system answer, now or later. */
+  #perform(request: Request): void {
+    this.#current = request;
+    this.#connection.handle(request);
+    if (this.#current === undefined) return;
+    this.#current = undefined;
+    this.#open.set(request, undefined);
+  }
+
+  #answered(request: Request, outcome: Outcome): void {
+    if (request === this.#current) {
+      this.#current = undefined;
+      this.#finish(request, outcome);
+    } else if (!this.#open.has(request)) {
+      // of a driver that was reset
+      this.#recycle(request);
+    } else if (this.#running.length === 0) this.#open.set(request, outcome);
+    else {
+      this.#open.delete(request);
+      this.#finish(request, outcome);
+      this.#running[request.queue]?.publish();
+    }
+  }
+
+  /** Writes the reply and returns the chain to the guest. */
+  #finish(request: Request, outcome: Outcome): void {
+    const written = outcome === 'none' ? 0 : request.reply(outcome);
+    const data = Math.max(written, request.data);
+    this.#moved += data;
+    this.#running[request.queue]?.finish(request, written, data);
+    this.#recycle(request);
+  }
+
+  #recycle(request: Request): void {
+    if (this.#spare.length < SPARE_REQUESTS) this.#spare.push(request);
+    else request.free();
+  }
+
+  /** Gives the open requests their buffers again, and finishes those that were answered while the device was stopped. */
+  #continueOpen(): void {
+    for (const [request, outcome] of [...this.#open]) {
+      const queue = this.#running[request.queue];
+      if (queue === undefined)
+        throw new QueueError(`a request of queue ${request.queue}, which is not set up`);
+      queue.follow(request);
+      // an answered READ had no buffers for its data
+      const again = request.isFilled;
+      request.readBuffers();
+      if (outcome === undefined) continue;
+      this.#open.delete(request);
+      if (again) this.#perform(request);
+      else this.#finish(request, outcome);
+    }
+    for (const queue of this.#running) queue?.publish();
+  }
+
+  #releasePages(): void {
+    if (this.#moved < RELEASE_BYTES) return;
+    this.#moved = 0;
+    this.#memory?.releasePages();
+  }
+}

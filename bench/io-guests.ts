@@ -135,7 +135,8 @@ export function report(figures: Figures): void {
   }
 }
 
-function quantile(values: readonly number[], part: number): number {
+/** Returns a quantile of values, e.g. the median for `part` 0.5. */
+export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.round((sorted.length - 1) * part)] ?? Number.NaN;
 }

@@ -2,6 +2,7 @@
 import { benchApi } from './api.ts';
 import { benchBoot } from './boot.ts';
 import { benchClones } from './clones.ts';
+import { benchFs } from './fs.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchIo } from './io.ts';
 import { benchSnapshot } from './snapshot.ts';
@@ -18,6 +19,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   clones: benchClones,
   io: benchIo,
   vsock: benchVsock,
+  fs: benchFs,
 };
 
 const [name, ...words] = process.argv.slice(2);

@@ -1,15 +1,15 @@
 // vsock beside TCP over a TAP: the same programs on both sides, in the same VM, in turns.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { guestConfig } from '../tests/support/guest.ts';
 import { openShell, type Shell } from '../tests/support/shell.ts';
 import { ptyOf } from '../tests/support/vm-info.ts';
 import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { putProgram } from '../tests/support/vsock.ts';
+import { idleShare } from './idle.ts';
 import { printRow } from './table.ts';
 
 const MIB = 2 ** 20;
@@ -96,7 +96,7 @@ export async function benchVsock([rounds = '9']: readonly string[]): Promise<voi
   await shell.login();
   await shell.run(`ip link set eth0 up; ip addr add ${GUEST}/24 dev eth0`);
   const guest = { shell, path, program: await putProgram(shell, 'traffic', PROGRAM) };
-  const idle = `${(await idleShare(vmm)).toFixed(2)} %`;
+  const idle = `${(await idleShare(vmm.pid)).toFixed(2)} %`;
   printRow({ what: 'vsock: of a core in the VMM of an idle VM', ours: idle, must: '< 0.5 %' });
   await compare(guest, Number(rounds));
   await gibibyte(guest, vmm);
@@ -237,25 +237,6 @@ async function pingPong(socket: Socket): Promise<void> {
   });
   socket.write(message);
   await done;
-}
-
-/** Returns the CPU time of an idle VMM, in percent of a core. */
-async function idleShare({ pid }: TestVmm): Promise<number> {
-  const seconds = 10;
-  // work of the boot is complete by then
-  await delay(3000);
-  const before = cpuSeconds(pid);
-  await delay(seconds * 1000);
-  return (100 * (cpuSeconds(pid) - before)) / seconds;
-}
-
-function cpuSeconds(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  // ns on a CPU, ns waiting for one, time slices
-  const used = threads.map((id) =>
-    Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]),
-  );
-  return used.reduce((sum, one) => sum + one, 0) / 1e9;
 }
 
 function median(values: readonly number[]): number {

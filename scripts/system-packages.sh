@@ -27,6 +27,7 @@ socat              socat
 iperf3             iperf3
 perl               perl-base
 mount              mount
+mmdebstrap         mmdebstrap
 mkfs.ext4          e2fsprogs
 swtpm              swtpm
 patchelf           patchelf
@@ -61,6 +62,7 @@ has_tool() {
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     setpriv | ip | mkfs.ext4 | swtpm) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    mmdebstrap) ! is_debian || command -v mmdebstrap >/dev/null ;;
     virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;
     *) command -v "$1" >/dev/null ;;
   esac

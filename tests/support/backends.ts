@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { virtiofsdCommand } from './debian.ts';
 import { REPO } from './vmm.ts';
 
 /** Process of a vhost-user back-end. */
@@ -39,6 +40,16 @@ export function startFsBackend(socket: string, folder: string): Backend {
   const program = places.find(existsSync);
   if (program === undefined) throw new Error(`virtiofsd was not found in ${places.join(', ')}`);
   return start(program, [`--socket-path=${socket}`, '-o', `source=${folder}`]);
+}
+
+/**
+ * Serves a directory as virtio-fs by the virtiofsd that is written in Rust; `words` are further options. It has a file descriptor
+ * for each inode that the guest knows, so its limit is raised: needs root.
+ */
+export function startVirtiofsd(socket: string, folder: string, ...words: readonly string[]): Backend {
+  const options = [`--socket-path=${socket}`, `--shared-dir=${folder}`, '--log-level=error', ...words];
+  const [program = '', ...rest] = virtiofsdCommand();
+  return start(program, [...rest, ...options]);
 }
 
 /** Starts a back-end of a network with one host behind it, which answers pings to `address`. */

@@ -103,6 +103,7 @@ const BEYOND: Readonly<Record<string, string>> = {
   'path /vm.send-migration': 'Cloud Hypervisor has it',
   'schema ConsoleOverride': 'what clones have of their own',
   'schema DiskOverride': 'what clones have of their own',
+  'schema FsOverride': 'what clones have of their own',
   'schema NetOverride': 'what clones have of their own',
   'schema RestoredNetConfig': 'current versions have it',
   'RestoreConfig.net_fds': 'current versions have it',

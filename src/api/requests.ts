@@ -108,6 +108,15 @@ const VsockOverride = struct({
   },
 });
 
+const FsOverride = struct({
+  name: 'FsOverride',
+  doc: 'Changes to a file system of a restored VM',
+  fields: {
+    id: text('Name of the device', '<id>'),
+    directory: path('Directory of the host with the same files, instead of that in the snapshot'),
+  },
+});
+
 const ConsoleOverride = struct({
   name: 'ConsoleOverride',
   doc: 'Changes to a console of a restored VM',
@@ -123,6 +132,7 @@ export const RestoreOverrides = struct({
     net: optional(list(nested(NetOverride))),
     disks: optional(list(nested(DiskOverride))),
     vsock: optional(nested(VsockOverride)),
+    fs: optional(list(nested(FsOverride))),
     serial: optional(nested(ConsoleOverride)),
     console: optional(nested(ConsoleOverride)),
   },

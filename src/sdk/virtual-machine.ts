@@ -63,7 +63,7 @@ export class VirtualMachine implements AsyncDisposable {
 
   /**
    * Starts a VMM with the VM of a snapshot. The VM runs at once unless `resume` is false. `overrides` has the resources of
-   * this clone: its TAPs, disks, vsock socket.
+   * this clone: its TAPs, disks, shared directories, vsock socket.
    * @throws as {@link VirtualMachine.launch}
    */
   static restore(directory: string, options: RestoreOptions = {}): Promise<VirtualMachine> {

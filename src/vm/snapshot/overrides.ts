@@ -2,6 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { RestoreOverrides } from '../../api/requests.ts';
 import { validateVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
+import type { FsConfig } from '../../devices/fs/config.ts';
 import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
 
 /**
@@ -10,7 +11,7 @@ import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.t
  */
 export function withOverrides(config: VmConfig, overrides: RestoreOverrides | undefined): VmConfig {
   if (overrides === undefined) return config;
-  const { net, disks, vsock, serial, console } = overrides;
+  const { net, disks, vsock, fs, serial, console } = overrides;
   const changed: VmConfig = {
     ...config,
     disks: withItems(
@@ -33,6 +34,7 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
       forwards: forwards ?? one.forwards,
     })),
     vsock: withVsock(config, vsock),
+    fs: withItems(config.fs, fs, 'fs', withDirectory),
     serial: withFile(config.serial, serial?.file, 'serial'),
     console: withFile(config.console, console?.file, 'console'),
   };
@@ -57,6 +59,12 @@ function withItems<T extends { readonly id: string | undefined }, O extends { re
     const override = overrides?.find(({ id }) => id === item.id);
     return override === undefined ? item : apply(item, override);
   });
+}
+
+/** @throws ApiError if a daemon serves the file system */
+function withDirectory(fs: FsConfig, { id, directory }: { id: string; directory: string }): FsConfig {
+  if (fs.directory !== undefined) return { ...fs, directory };
+  throw new ApiError('invalid-config', `overrides.fs: "${id}" has no directory: a daemon serves it`);
 }
 
 function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): VmConfig['vsock'] {

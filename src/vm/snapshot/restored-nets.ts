@@ -42,6 +42,7 @@ const NONE: RestoreOverrides = {
   net: undefined,
   disks: undefined,
   vsock: undefined,
+  fs: undefined,
   serial: undefined,
   console: undefined,
 };

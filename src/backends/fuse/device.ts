@@ -4,6 +4,7 @@ import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/guest-memory.ts';
 import type { CacheMode } from './cache-policy.ts';
 import { Connection, type Outcome } from './connection.ts';
+import type { RequestCounters } from './counters.ts';
 import type { FileSystem } from './file-system.ts';
 import { Request } from './request.ts';
 import { RequestQueue } from './request-queue.ts';
@@ -25,6 +26,8 @@ interface Options {
   readonly cache: CacheMode;
   /** the file system implements POSIX ACLs as extended attributes; default: false */
   readonly posixAcl?: boolean;
+  /** counts the finished requests */
+  readonly counters?: RequestCounters | undefined;
   readonly log: Log;
 }
 
@@ -41,6 +44,7 @@ export class FsDevice implements Device {
   readonly fewest = 1;
   readonly #log: Log;
   readonly #connection: Connection;
+  readonly #counters: RequestCounters | undefined;
   /** requests to use again */
   readonly #spare: Request[] = [];
   /** open requests, with their outcome where they were answered while the device was stopped */
@@ -51,7 +55,8 @@ export class FsDevice implements Device {
   #current: Request | undefined;
   #moved = 0;
 
-  constructor({ files, queues, readonly, cache, posixAcl = false, log }: Options) {
+  constructor({ files, queues, readonly, cache, posixAcl = false, counters, log }: Options) {
+    this.#counters = counters;
     this.queues = 1 + queues;
     this.#log = log;
     this.#connection = new Connection(
@@ -163,6 +168,7 @@ export class FsDevice implements Device {
   /** Writes the reply and returns the chain to the guest. */
   #finish(request: Request, outcome: Outcome): void {
     const written = outcome === 'none' ? 0 : request.reply(outcome);
+    this.#counters?.count(request, outcome === 'none' ? 0 : outcome);
     const data = Math.max(written, request.data);
     this.#moved += data;
     this.#running[request.queue]?.finish(request, written, data);

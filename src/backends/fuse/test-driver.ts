@@ -9,6 +9,7 @@ import { viewOf } from '../../native/memory.ts';
 import { GuestMemory } from '../vhost-user/guest-memory.ts';
 import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import type { CacheMode } from './cache-policy.ts';
+import type { RequestCounters } from './counters.ts';
 import { FsDevice } from './device.ts';
 import type { FileSystem } from './file-system.ts';
 import { Opcode } from './opcodes.ts';
@@ -87,6 +88,7 @@ export interface DriverOptions {
   readonly queues?: number;
   readonly readonly?: boolean;
   readonly cache?: CacheMode;
+  readonly counters?: RequestCounters;
   /** receives the warnings of the device */
   readonly warn?: (message: string) => void;
 }
@@ -118,11 +120,12 @@ export class TestDriver {
     queues = 1,
     readonly = false,
     cache = 'auto',
+    counters,
     warn = () => undefined,
   }: DriverOptions) {
     const quiet = (): void => undefined;
     const log = { error: quiet, warn, info: quiet, debug: quiet, trace: quiet };
-    this.device = new FsDevice({ files, queues, readonly, cache, log });
+    this.device = new FsDevice({ files, queues, readonly, cache, counters, log });
     this.#rings = queues + 1;
     this.#next = Array.from({ length: this.#rings }, () => 0);
     this.#seen = [...this.#next];

@@ -28,7 +28,7 @@ const STALL_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
 /** Counters of devices, by the names of vm.counters. */
 const DEVICE_COUNTERS = {
   ...{ read_bytes: 'Bytes read', write_bytes: 'Bytes written' },
-  ...{ read_ops: 'Read requests', write_ops: 'Write requests' },
+  ...{ read_ops: 'Read requests', write_ops: 'Write requests', requests: 'Requests of all kinds' },
   ...{ rx_bytes: 'Bytes to the guest', tx_bytes: 'Bytes from the guest' },
   ...{ rx_frames: 'Frames to the guest', tx_frames: 'Frames from the guest' },
 } as const;

@@ -75,6 +75,7 @@ function expectedStatus(stats: BigIntStats): Omit<FileStatus, 'isMountRoot'> {
     accessed: time(stats.atimeNs),
     modified: time(stats.mtimeNs),
     changed: time(stats.ctimeNs),
+    created: time(stats.birthtimeNs),
     hostDevice: Number(stats.dev),
   };
 }

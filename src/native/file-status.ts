@@ -10,6 +10,7 @@ import { errno } from './system-error.ts';
 
 /** Mask of statx(2): what stat(2) gives. */
 export const STATX_BASIC_STATS = 0x7ff;
+const STATX_BTIME = 0x800;
 
 /** `stx_attributes`: the file is the root of a mount */
 const STATX_ATTR_MOUNT_ROOT = 0x2000;
@@ -26,6 +27,7 @@ const AT = {
   size: 40,
   blocks: 48,
   accessed: 64,
+  created: 80,
   changed: 96,
   modified: 112,
   deviceMajor: 128,
@@ -61,6 +63,8 @@ export interface FileStatus {
   readonly accessed: FileTime;
   readonly modified: FileTime;
   readonly changed: FileTime;
+  /** time at which the file was made, 0 where the file system does not store it */
+  readonly created: FileTime;
   /** number of the device that the file system is on, in the same encoding: with `inode` it identifies the file on the host */
   readonly hostDevice: number;
   /** the file is the root of a mount */
@@ -88,7 +92,8 @@ export class StatusBuffer {
   }
 
   #read(directory: number, name: number, flags: number): FileStatus | number {
-    const failed = libc().statx(directory, name, flags, STATX_BASIC_STATS, this.#block.address) < 0;
+    const failed =
+      libc().statx(directory, name, flags, STATX_BASIC_STATS | STATX_BTIME, this.#block.address) < 0;
     return failed ? errno() : decodeStatx(this.#block.view);
   }
 }
@@ -108,6 +113,7 @@ export function decodeStatx(view: DataView): FileStatus {
     accessed: timeAt(view, AT.accessed),
     modified: timeAt(view, AT.modified),
     changed: timeAt(view, AT.changed),
+    created: timeAt(view, AT.created),
     hostDevice: deviceNumber(view.getUint32(AT.hostMajor, true), view.getUint32(AT.hostMinor, true)),
     isMountRoot: (view.getUint32(AT.attributes, true) & STATX_ATTR_MOUNT_ROOT) !== 0,
   };

@@ -48,6 +48,8 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number;
   readonly listen: (fd: number, backlog: number) => number;
   readonly lseek: (fd: number, offset: number, whence: number) => number;
+  /** `lseek` with an offset beyond 2^53, as directories have them */
+  readonly lseek64: (fd: number, offset: bigint, whence: number) => number | bigint;
   readonly madvise: (address: number, length: number, advice: number) => number;
   readonly memcpy: (to: number, from: number, length: number) => number;
   readonly memfd_create: (name: string, flags: number) => number;
@@ -146,6 +148,7 @@ const declareDescriptors = (call: Declare) => ({
   flock: call('int flock(int, int)'),
   ioctl: call('int ioctl(int, unsigned long, _Inout_ void *)'),
   lseek: call('int64_t lseek(int, int64_t, int)'),
+  lseek64: call('int64_t lseek64(int, int64_t, int)'),
   poll: call('int poll(_Inout_ void *, unsigned long, int)'),
   read: call('int64_t read(int, size_t, size_t)'),
   readv: call('int64_t readv(int, size_t, int)'),

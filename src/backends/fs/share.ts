@@ -1,0 +1,53 @@
+import type { FileStatus } from '../../native/file-status.ts';
+import type { Block } from '../../native/memory.ts';
+import type { Attributes, Entry, Errno, Name, Result } from '../fuse/file-system.ts';
+import type { DescriptorPath } from './descriptor-path.ts';
+import type { BlockPool } from './directory-stream.ts';
+import { type Reach, withDescriptor } from './inode-access.ts';
+import type { Inode } from './inode-table.ts';
+import type { DirectoryOptions } from './options.ts';
+import type { Ownership } from './ownership.ts';
+
+/** State of a shared directory, which its operations share. */
+export interface Share extends Reach {
+  readonly options: DirectoryOptions;
+  readonly ownership: Ownership;
+  readonly path: DescriptorPath;
+  readonly blocks: BlockPool;
+  /** memory for arguments and results of one call, {@link SCRATCH_BYTES} */
+  readonly scratch: Block;
+  /** descriptor of the shared directory */
+  readonly root: number;
+  /** Returns the inode number that the guest sees: two file systems below the directory have none in common. */
+  readonly shownInode: (device: number, inode: bigint) => bigint;
+}
+
+/** The largest result is a value or a list of extended attributes. */
+export const SCRATCH_BYTES = 65_536;
+
+/** Returns attributes as the guest sees them. */
+export function attributesOf(share: Share, inode: Inode, status: FileStatus): Result<Attributes> {
+  const attributes = share.ownership.attributes(status, (use) => withDescriptor(share, inode, use));
+  if (typeof attributes === 'number') return attributes;
+  const shown = share.shownInode(status.hostDevice, status.inode);
+  return shown === attributes.inode ? attributes : { ...attributes, inode: shown };
+}
+
+/** The guest knows an inode from now on that was found at a name of a directory. */
+export function entryOf(share: Share, parent: Inode, name: Name['bytes'], status: FileStatus): Result<Entry> {
+  const { table, kept } = share;
+  const identity = share.status.identity(status);
+  const node = table.find(identity) || table.add(identity);
+  table.link(node, parent, name);
+  kept.close(node);
+  table.retain(node);
+  const attributes = attributesOf(share, node, status);
+  if (typeof attributes !== 'number') return { node, attributes };
+  table.forget(node, 1);
+  return attributes;
+}
+
+/** Returns the number as a result where it is an error, else 0. */
+export function errorOf(result: number): Errno {
+  return result < 0 ? -result : 0;
+}

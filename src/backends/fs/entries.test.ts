@@ -22,8 +22,8 @@ import { CALLER, result, share } from './test-share.ts';
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 
-test('a lookup gives the attributes of the host', async () => {
-  using shared = await share();
+test('a lookup gives the attributes of the host', () => {
+  using shared = share();
   writeFileSync(shared.at('file'), 'text', { mode: 0o640 });
   const { attributes } = shared.lookup('file');
   const stats = statSync(shared.at('file'), { bigint: true });
@@ -32,21 +32,21 @@ test('a lookup gives the attributes of the host', async () => {
   assert.equal(attributes.size, 4);
 });
 
-test('a lookup of a name that does not exist gives ENOENT', async () => {
-  using shared = await share();
+test('a lookup of a name that does not exist gives ENOENT', () => {
+  using shared = share();
   assert.equal(shared.fs.lookup(CALLER, shared.place(ROOT, 'none')), ENOENT);
 });
 
-test('a lookup gives the symlink itself', async () => {
-  using shared = await share();
+test('a lookup gives the symlink itself', () => {
+  using shared = share();
   symlinkSync('/etc/passwd', shared.at('link'));
   const { node, attributes } = shared.lookup('link');
   assert.equal(attributes.mode >>> 12, 10);
   assert.equal(Buffer.from(result(shared.fs.readlink(node))).toString(), '/etc/passwd');
 });
 
-test('two names of a file have one inode, which stays when one name is removed', async () => {
-  using shared = await share();
+test('two names of a file have one inode, which stays when one name is removed', () => {
+  using shared = share();
   writeFileSync(shared.at('a'), 'text');
   linkSync(shared.at('a'), shared.at('b'));
   const { node } = shared.lookup('a');
@@ -56,8 +56,8 @@ test('two names of a file have one inode, which stays when one name is removed',
   assert.equal(shared.read(node, shared.open(node)), 'text');
 });
 
-test('a file whose newest name a host process removes is reached by an older one', async () => {
-  using shared = await share();
+test('a file whose newest name a host process removes is reached by an older one', () => {
+  using shared = share();
   writeFileSync(shared.at('a'), 'text');
   linkSync(shared.at('a'), shared.at('b'));
   const { node } = shared.lookup('a');
@@ -66,8 +66,8 @@ test('a file whose newest name a host process removes is reached by an older one
   assert.equal(shared.getattr(node).links, 1);
 });
 
-test('entries of each type are made', async () => {
-  using shared = await share();
+test('entries of each type are made', () => {
+  using shared = share();
   const directory = result(shared.fs.mkdir(shared.creation(ROOT, 'directory', 0o40_755)));
   assert.equal(directory.attributes.mode, 0o40_755);
   const fifo = result(shared.fs.mknod(shared.creation(ROOT, 'fifo', 0o10_600), 0));
@@ -80,8 +80,8 @@ test('entries of each type are made', async () => {
   assert.ok(statSync(shared.at('directory', 'file')).isFile());
 });
 
-test('a hard link of a file and of a symlink is made', async () => {
-  using shared = await share();
+test('a hard link of a file and of a symlink is made', () => {
+  using shared = share();
   writeFileSync(shared.at('file'), 'text');
   symlinkSync('target', shared.at('link'));
   for (const name of ['file', 'link']) {
@@ -93,8 +93,8 @@ test('a hard link of a file and of a symlink is made', async () => {
   }
 });
 
-test('the children of a renamed directory are reached', async () => {
-  using shared = await share();
+test('the children of a renamed directory are reached', () => {
+  using shared = share();
   mkdirSync(shared.at('a', 'b', 'c'), { recursive: true });
   writeFileSync(shared.at('a', 'b', 'c', 'file'), 'text');
   mkdirSync(shared.at('elsewhere'));
@@ -106,8 +106,8 @@ test('the children of a renamed directory are reached', async () => {
   assert.equal(shared.read(node, shared.open(node)), 'text');
 });
 
-test('a rename replaces a file, which stays while the guest knows it', async () => {
-  using shared = await share();
+test('a rename replaces a file, which stays while the guest knows it', () => {
+  using shared = share();
   writeFileSync(shared.at('old'), 'old');
   writeFileSync(shared.at('new'), 'new');
   const old = shared.lookup('old').node;
@@ -119,8 +119,8 @@ test('a rename replaces a file, which stays while the guest knows it', async () 
   assert.equal(shared.read(node, shared.open(node)), 'new');
 });
 
-test('a rename that must not replace gives EEXIST', async () => {
-  using shared = await share();
+test('a rename that must not replace gives EEXIST', () => {
+  using shared = share();
   writeFileSync(shared.at('a'), 'a');
   writeFileSync(shared.at('b'), 'b');
   const move = { from: shared.place(ROOT, 'a'), to: shared.place(ROOT, 'b'), flags: RENAME_NOREPLACE };
@@ -128,8 +128,8 @@ test('a rename that must not replace gives EEXIST', async () => {
   assert.equal(readFileSync(shared.at('a'), 'utf8'), 'a');
 });
 
-test('an exchange swaps the names of two inodes', async () => {
-  using shared = await share();
+test('an exchange swaps the names of two inodes', () => {
+  using shared = share();
   writeFileSync(shared.at('a'), 'a');
   mkdirSync(shared.at('b'));
   writeFileSync(shared.at('b', 'file'), 'in b');
@@ -140,8 +140,8 @@ test('an exchange swaps the names of two inodes', async () => {
   assert.equal(shared.read(inB, shared.open(inB)), 'in b');
 });
 
-test('a file that is unlinked stays until the guest drops its last reference', async () => {
-  using shared = await share();
+test('a file that is unlinked stays until the guest drops its last reference', () => {
+  using shared = share();
   const { node, handle } = shared.create('file', O_RDWR);
   shared.write(node, handle, 'text');
   shared.fs.release(node, handle);
@@ -153,8 +153,8 @@ test('a file that is unlinked stays until the guest drops its last reference', a
   assert.equal(shared.fs.getattr(node, undefined), ESTALE);
 });
 
-test('a directory with entries is not removed', async () => {
-  using shared = await share();
+test('a directory with entries is not removed', () => {
+  using shared = share();
   mkdirSync(shared.at('a', 'b'), { recursive: true });
   assert.equal(shared.fs.rmdir(CALLER, shared.place(ROOT, 'a')), ENOTEMPTY);
   const { node } = shared.lookup('a');
@@ -163,8 +163,8 @@ test('a directory with entries is not removed', async () => {
   assert.equal(shared.getattr(node).links, 0);
 });
 
-test('a file that a host process replaces is another inode, and the former one is stale', async () => {
-  using shared = await share();
+test('a file that a host process replaces is another inode, and the former one is stale', () => {
+  using shared = share();
   writeFileSync(shared.at('file'), 'old');
   const { node } = shared.lookup('file');
   writeFileSync(shared.at('new'), 'new');
@@ -174,8 +174,8 @@ test('a file that a host process replaces is another inode, and the former one i
   assert.notEqual(shared.lookup('file').node, node);
 });
 
-test('a file that is open stays known when a host process replaces it', async () => {
-  using shared = await share();
+test('a file that is open stays known when a host process replaces it', () => {
+  using shared = share();
   writeFileSync(shared.at('file'), 'old');
   const { node } = shared.lookup('file');
   const handle = shared.open(node);
@@ -184,8 +184,8 @@ test('a file that is open stays known when a host process replaces it', async ()
   assert.equal(shared.getattr(node, handle).size, 3);
 });
 
-test('a file with the inode number of one that was removed is another inode', async () => {
-  using shared = await share();
+test('a file with the inode number of one that was removed is another inode', () => {
+  using shared = share();
   // some file systems use the number at once, others never
   for (let i = 0; i < 20; i++) {
     writeFileSync(shared.at('file'), 'text');
@@ -198,8 +198,8 @@ test('a file with the inode number of one that was removed is another inode', as
   }
 });
 
-test('a readonly directory refuses changes with EROFS', async () => {
-  using shared = await share({ readonly: true });
+test('a readonly directory refuses changes with EROFS', () => {
+  using shared = share({ readonly: true });
   writeFileSync(shared.at('file'), 'text');
   const { node } = shared.lookup('file');
   const { fs } = shared;

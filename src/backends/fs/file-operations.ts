@@ -101,11 +101,6 @@ function errorOfType(type: number): Errno {
   return type === SYMLINK_TYPE ? ELOOP : ENXIO;
 }
 
-function openedFile(share: Share, handle: number): Opened {
-  const { cache } = share.options;
-  return { handle, keepsCache: cache === 'always', isDirect: cache === 'never' };
-}
-
 function open(share: Share, node: NodeId, flags: number): Result<Opened> {
   if (share.options.readonly === true && writes(flags)) return EROFS;
   if (share.files.isFull) return ENFILE;
@@ -115,7 +110,7 @@ function open(share: Share, node: NodeId, flags: number): Result<Opened> {
     const fd = share.path.open(path, reopenFlags(share, flags));
     if (fd < 0) return -fd;
     const handle = share.files.add({ inode: node, fd, flags });
-    return handle < 0 ? -handle : openedFile(share, handle);
+    return handle < 0 ? -handle : { handle };
   });
 }
 
@@ -177,7 +172,7 @@ function enter(share: Share, { parent, name }: Creation, fd: number, flags: numb
     return entry;
   }
   const handle = share.files.add({ inode: entry.node, fd, flags });
-  if (handle >= 0) return { ...entry, ...openedFile(share, handle) };
+  if (handle >= 0) return { ...entry, handle };
   share.table.forget(entry.node, 1);
   return -handle;
 }

@@ -21,6 +21,10 @@ import { Parts } from '../vhost-user/descriptor-chain.ts';
 import { openDirectory, type SharedDirectory } from './directory.ts';
 import type { DirectoryOptions } from './options.ts';
 
+await loadLibc();
+// as in the thread of a back-end: the kernel of the guest applies the umask
+process.umask(0);
+
 export const CALLER: Caller = { uid: 0, gid: 0, pid: 1 };
 
 /** Bytes of the buffer for data, and of that for names. */
@@ -155,16 +159,14 @@ export class TestShare {
 }
 
 /** Opens a shared directory for a test. */
-export async function share(options?: Omit<DirectoryOptions, 'path'>): Promise<TestShare> {
-  await loadLibc();
-  process.umask(0);
+export function share(options?: Omit<DirectoryOptions, 'path'>): TestShare {
   return new TestShare(options);
 }
 
 /** Returns a result that is no error. */
-export function result<T extends object>(answer: T | number | Promise<T | number>): T {
+export function result<T extends object>(answer: T | number | PromiseLike<T | number>): T {
   assert.ok(
-    typeof answer === 'object' && !(answer instanceof Promise),
+    typeof answer === 'object' && !('then' in answer),
     typeof answer === 'number' ? `errno ${answer}` : 'a promise',
   );
   return answer;

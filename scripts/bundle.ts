@@ -1,9 +1,9 @@
 // Bundles of the executables: one file each, because many modules take longer to load than the rest of the start.
 import { build } from 'esbuild';
-import { COMMON, PROGRAMS, THREADS } from './bundles.ts';
+import { COMMON, PROGRAMS, SDK_THREADS, THREADS } from './bundles.ts';
 
 await Promise.all([
-  ...Object.entries({ ...PROGRAMS, ...THREADS }).map(([name, entry]) =>
+  ...Object.entries({ ...PROGRAMS, ...THREADS, ...SDK_THREADS }).map(([name, entry]) =>
     bundle(entry, `dist/${name}.cjs`, 'cjs'),
   ),
   // the library is a module, like the programs that import it

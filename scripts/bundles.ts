@@ -13,6 +13,11 @@ export const THREADS = {
   'vsock-worker': 'build/src/backends/vsock/worker.js',
 } as const;
 
+/** Threads of the SDK, which the executables have no use for. */
+export const SDK_THREADS = {
+  'fs-provider-worker': 'build/src/backends/fs-provider/worker.js',
+} as const;
+
 const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 export const COMMON: BuildOptions = {

@@ -23,11 +23,13 @@ export function lintRules(): string {
 function lintConfig(): object {
   const layers = LAYERS.flatMap((layer) => override(layer.name, layerPatterns(layer)));
   const folders = FOLDER_RULES.flatMap(({ folder, without, reason }) => {
-    const [layer] = LAYERS.filter(({ name }) => folder.startsWith(`${name}/`));
-    const names = without.map((one) => one.slice(one.indexOf('/') + 1));
+    const [layer] = LAYERS.filter(({ name }) => `${folder}/`.startsWith(`${name}/`));
     // an override replaces the patterns of those before it
     const patterns = layer === undefined ? [] : layerPatterns(layer);
-    return override(folder, [...patterns, { regex: foldersBeside(names, layer?.name), message: reason }]);
+    const isBeside = without.every((one) => one.startsWith(`${layer?.name}/`));
+    const names = isBeside ? without.map((one) => one.slice(one.indexOf('/') + 1)) : without;
+    const regex = foldersBeside(names, isBeside ? layer?.name : undefined);
+    return override(folder, [...patterns, { regex, message: reason }]);
   });
   const tests = {
     files: ['src/**/*.test.ts', 'src/**/test-*.ts'],

@@ -22,6 +22,11 @@ export {
   RequestError,
   WrongStateError,
 } from './errors.ts';
+export { serveFs, type FsShare, type ProvidedFs } from './fs-share.ts';
+export { FsError } from '../backends/fs-provider/errors.ts';
+export { memoryTree, type MemoryTree, type MemoryTreeOptions } from '../backends/fs-provider/memory-tree.ts';
+export type * from '../backends/fs-provider/provider.ts';
+export type { ServeOptions } from '../backends/fs-provider/service.ts';
 export { TransportError, type TransportFault } from './transport.ts';
 export { VirtualMachine, type RestoreOptions, type SnapshotOptions } from './virtual-machine.ts';
 export type { VmEnd } from './vm-end.ts';

@@ -5,6 +5,7 @@ import type { VmConfigInput } from '../config/vm-config.ts';
 import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
 import { openConsole, type Console } from './console.ts';
 import { LaunchError } from './errors.ts';
+import { serveFs, VmShares, type ProvidedFs } from './fs-share.ts';
 import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
@@ -37,10 +38,12 @@ export class VirtualMachine implements AsyncDisposable {
   readonly #vmm: VmmProcess;
   readonly #ended: Promise<VmEnd>;
   readonly #consoles = new Map<'serial' | 'console', Console>();
+  readonly #shares: VmShares;
   #vsockPath: string | undefined;
 
   private constructor(vmm: VmmProcess) {
     this.#vmm = vmm;
+    this.#shares = new VmShares(vmm.events);
     this.#ended = vmEnd({
       events: vmm.events,
       isShutDown: () => isShutDown(vmm.client),
@@ -172,9 +175,25 @@ export class VirtualMachine implements AsyncDisposable {
     return this.client.call('vm.add-net', net, options);
   }
 
-  /** Hot-plugs a shared folder of a virtiofsd. @returns its id and PCI address */
-  addFs(fs: RequestBody<'vm.add-fs'>, options?: CallOptions): Promise<ReplyBody<'vm.add-fs'>> {
-    return this.client.call('vm.add-fs', fs, options);
+  /**
+   * Hot-plugs a shared directory: of a virtiofsd on `socket`, or of a `provider` in this process, which is used until the device is
+   * removed or the VM ends. @returns its id and PCI address
+   */
+  async addFs(
+    fs: RequestBody<'vm.add-fs'> | ProvidedFs,
+    options?: CallOptions,
+  ): Promise<ReplyBody<'vm.add-fs'>> {
+    if (!('provider' in fs)) return this.client.call('vm.add-fs', fs, options);
+    const share = await serveFs(fs);
+    try {
+      const added = await this.client.call('vm.add-fs', share.config, options);
+      // a VM that is shut down has no answer: the share is then closed with the VM
+      this.#shares.add(added?.id ?? share.config.socket, share);
+      return added;
+    } catch (error) {
+      await share.close();
+      throw error;
+    }
   }
 
   /** Hot-plugs persistent memory. @returns its id and PCI address */
@@ -227,6 +246,7 @@ export class VirtualMachine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { stream } of this.#consoles.values()) stream.destroy();
     await this.#vmm[Symbol.asyncDispose]();
+    await this.#shares[Symbol.asyncDispose]();
   }
 
   async #openConsoles(call: CallOptions): Promise<void> {

@@ -67,7 +67,7 @@ export async function isShutDown(client: Client): Promise<boolean> {
 }
 
 /** Calls `take` for each event: a JSON object and an empty line. */
-function onEvents(events: Readable, take: (event: VmmEvent) => void): void {
+export function onEvents(events: Readable, take: (event: VmmEvent) => void): void {
   const decoder = new StringDecoder('utf8');
   let text = '';
   events.on('data', (bytes: Buffer) => {

@@ -132,6 +132,8 @@ export interface FileCalls {
 
 /** Calls that change this thread alone. */
 export interface ThreadCalls {
+  /** `header` and `data` as in capget(2) */
+  readonly capget: (header: number, data: number) => number;
   /** `header` and `data` as in capset(2) */
   readonly capset: (header: number, data: number) => number;
   /** Returns the former id, whether or not it was changed. */
@@ -214,6 +216,7 @@ const declareOnName = (call: Declare) => {
 export const declareThreadCalls = (call: Declare): ThreadCalls => {
   const [one, two] = [call('long syscall(long, long)'), call('long syscall(long, long, long)')];
   return {
+    capget: (header, data) => two(SYSCALL.capget, header, data),
     capset: (header, data) => two(SYSCALL.capset, header, data),
     setfsgid: (gid) => one(SYSCALL.setfsgid, gid),
     setfsuid: (uid) => one(SYSCALL.setfsuid, uid),

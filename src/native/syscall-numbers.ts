@@ -4,6 +4,7 @@
  */
 
 interface SyscallNumbers {
+  readonly capget: number;
   readonly capset: number;
   readonly getdents64: number;
   readonly openat2: number;
@@ -14,6 +15,7 @@ interface SyscallNumbers {
 
 /** arch/x86/entry/syscalls/syscall_64.tbl */
 const X86_64: SyscallNumbers = {
+  capget: 125,
   capset: 126,
   getdents64: 217,
   openat2: 437,
@@ -24,6 +26,7 @@ const X86_64: SyscallNumbers = {
 
 /** include/uapi/asm-generic/unistd.h */
 const ARM64: SyscallNumbers = {
+  capget: 90,
   capset: 91,
   getdents64: 61,
   openat2: 437,

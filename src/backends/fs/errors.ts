@@ -22,6 +22,7 @@ export const {
   ENOTSUP,
   ENXIO,
   EOPNOTSUPP,
+  EOVERFLOW,
   EPERM,
   ERANGE,
   EROFS,

@@ -1,42 +1,53 @@
-import { UNCHANGED_ID } from '../../native/file-calls.ts';
 import type { FileStatus } from '../../native/file-status.ts';
-import { libc } from '../../native/libc.ts';
 import type { Attributes, Caller, Done, Errno } from '../fuse/file-system.ts';
-import type { DescriptorPath } from './descriptor-path.ts';
-import { doneOf } from './errors.ts';
 
-/** Calls `use` with a descriptor of the file of which attributes are, an O_PATH one perhaps. */
+/*
+ * Owners and modes: how the host keeps those that the guest sees.
+ *
+ * - `real-ownership.ts` as root: they are the host's, through the maps of `id-map.ts`. What the host must not honour is kept in
+ *   extended attributes: set-user-ID and set-group-ID bits of files, and access to device nodes.
+ * - `mapped-ownership.ts` as an ordinary user: all files belong to that user; what differs is kept in extended attributes.
+ * - `kept-status.ts` is the text of these attributes, `kept-attribute.ts` reads and writes them, `credentials.ts` is the identity of
+ *   the thread, `guest-attributes.ts` the extended attributes that a guest sees.
+ *
+ * A descriptor may be an O_PATH one.
+ */
+
+/** Calls `use` with a descriptor of the file of which attributes are. */
 export type OpensFile = <T>(use: (fd: number) => T | Errno) => T | Errno;
 
-/**
- * Owners and modes: how those that the guest sees are kept on the host. A descriptor may be an O_PATH one, so calls on it go by
- * its {@link DescriptorPath}.
- */
-export interface Ownership {
-  /** Runs calls that create a file, so that it belongs to a process of the guest. */
-  readonly asCaller: <T>(caller: Caller, run: () => T) => T;
-  /** Returns the mode with which the host creates a file, from that which the guest asks for. */
-  readonly hostMode: (mode: number) => number;
-  /** Sets owner and mode of a file that was created by `asCaller` and `hostMode`, where these do not. */
-  readonly created: (fd: number, caller: Caller, mode: number) => Done;
-  /** Returns attributes as the guest sees them. */
-  readonly attributes: (status: FileStatus, open: OpensFile) => Attributes | Errno;
-  readonly setMode: (fd: number, mode: number) => Done;
-  readonly setOwner: (fd: number, uid: number | undefined, gid: number | undefined) => Done;
-  /** `created` has something to do */
-  readonly isKept: boolean;
+/** An entry that is made. */
+export interface Making {
+  readonly caller: Caller;
+  /** type and permissions, as in `st_mode` */
+  readonly mode: number;
 }
 
-/** Owners and modes of the guest are those of the host. */
-export function plainOwnership(path: DescriptorPath): Ownership {
-  return {
-    isKept: false,
-    asCaller: (_caller, run) => run(),
-    hostMode: (mode) => mode,
-    created: () => 0,
-    attributes: (status) => status,
-    setMode: (fd, mode) => doneOf(libc().fchmodat(-1, path.of(fd), mode & 0o7777, 0)),
-    setOwner: (fd, uid, gid) =>
-      doneOf(libc().fchownat(-1, path.of(fd), uid ?? UNCHANGED_ID, gid ?? UNCHANGED_ID, 0)),
-  };
+/** An entry that was made. */
+export interface Made extends Making {
+  /** descriptor of its directory */
+  readonly parent: number;
+  /** number of a device node; 0 for other files */
+  readonly device: number;
+}
+
+export interface Ownership {
+  /**
+   * Calls `make` with the mode of the host, so that the file which it makes belongs to a process of the guest.
+   * @returns its result, or -errno where the guest's ids have no counterpart
+   */
+  readonly make: (making: Making, make: (hostMode: number) => number) => number;
+  /** Returns whether {@link Ownership.adopt} has to be called for a file that the guest asked for with a mode. */
+  readonly adopts: (mode: number) => boolean;
+  /** Keeps owner and mode of a file that `make` has made. The caller removes the file where that fails. */
+  readonly adopt: (fd: number, made: Made) => Done;
+  /** Returns attributes as the guest sees them. */
+  readonly attributes: (status: FileStatus, open: OpensFile) => Attributes | Errno;
+  /** Sets permission bits. */
+  readonly setMode: (fd: number, mode: number) => Done;
+  readonly setOwner: (fd: number, uid: number | undefined, gid: number | undefined) => Done;
+  /** whether a regular file of the host may be of another type in the guest */
+  readonly hidesTypes: boolean;
+  /** Unmaps memory; no other method may be called after it. */
+  readonly free: () => void;
 }

@@ -4,7 +4,6 @@ import { O_CLOEXEC, O_NONBLOCK, O_WRONLY } from '../../native/open-flags.ts';
 import type {
   AttributeChange,
   Attributes,
-  Caller,
   Done,
   Errno,
   FileSystem,
@@ -15,6 +14,7 @@ import type {
   Timestamp,
 } from '../fuse/file-system.ts';
 import { doneOf, EINVAL, EISDIR, EROFS, lastError } from './errors.ts';
+import { withoutPrivileges } from './file-types.ts';
 import { statusOf, withDescriptor } from './inode-access.ts';
 import { attributesOf, type Share } from './share.ts';
 
@@ -27,18 +27,14 @@ const UTIME_NOW = 0x3fff_ffff;
 const UTIME_OMIT = 0x3fff_fffe;
 /** Bytes of `struct timespec`. */
 const TIME_BYTES = 16;
-const AT_EACCESS = 0x200;
 const WRITE_ACCESS = 2;
-const S_ISUID = 0o4000;
-const S_ISGID = 0o2000;
-const S_IXGRP = 0o010;
 
 /** Returns the operations on attributes. */
 export function attributeOperations(share: Share): AttributeOperations {
   return {
     getattr: (node, handle) => getattr(share, node, handle),
     setattr: (_caller, node, change) => setattr(share, node, change),
-    access: (caller, node, mask) => access(share, { caller, node, mask }),
+    access: (_caller, node, mask) => access(share, node, mask),
     statfs: (node) => withDescriptor(share, node, (fd) => statfs(share, fd)),
     syncfs: () => doneOf(libc().syncfs(share.root)),
   };
@@ -70,7 +66,7 @@ function applyChange(share: Share, target: Target, change: AttributeChange): Don
   const { fd } = target;
   const { uid, gid, mode, size, accessed, modified, killsPrivileges } = change;
   const steps = [
-    () => (uid === undefined && gid === undefined ? 0 : share.ownership.setOwner(fd, uid, gid)),
+    () => (uid === undefined && gid === undefined ? 0 : setOwner(share, fd, uid, gid)),
     () => (mode === undefined ? 0 : share.ownership.setMode(fd, mode)),
     () => (size === undefined ? 0 : truncate(share, target, size)),
     () => (killsPrivileges === true && mode === undefined ? killPrivileges(share, fd) : 0),
@@ -83,10 +79,18 @@ function applyChange(share: Share, target: Target, change: AttributeChange): Don
   return 0;
 }
 
+function setOwner(share: Share, fd: number, uid: number | undefined, gid: number | undefined): Done {
+  const error = share.ownership.setOwner(fd, uid, gid);
+  if (error === 0) share.guestAttributes.dropCapability(fd);
+  return error;
+}
+
 function truncate(share: Share, { node, fd, handle }: Target, size: number): Errno {
   const type = share.table.identityOf(node).type;
   if (type !== REGULAR_TYPE) return share.table.isDirectory(node) ? EISDIR : EINVAL;
+  // an open for writing has removed it
   if (handle >= 0) return doneOf(libc().ftruncate(handle, size));
+  share.guestAttributes.dropCapability(fd);
   const opened = share.path.open(fd, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
   if (opened < 0) return -opened;
   const error = doneOf(libc().ftruncate(opened, size));
@@ -101,9 +105,8 @@ export function killPrivileges(share: Share, fd: number): Errno {
   const attributes = share.ownership.attributes(status, (use) => use(fd));
   if (typeof attributes === 'number') return attributes;
   const { mode } = attributes;
-  // without S_IXGRP, S_ISGID stands for mandatory locks
-  const bits = (mode & S_ISUID) | ((mode & S_IXGRP) === 0 ? 0 : mode & S_ISGID);
-  return mode >>> 12 !== REGULAR_TYPE || bits === 0 ? 0 : share.ownership.setMode(fd, mode & ~bits);
+  const rest = withoutPrivileges(mode);
+  return rest === mode ? 0 : share.ownership.setMode(fd, rest & 0o7777);
 }
 
 function setTimes(share: Share, fd: number, { accessed, modified }: AttributeChange): Errno {
@@ -119,14 +122,11 @@ function putTime({ view }: Block, at: number, time: Timestamp | 'now' | undefine
   view.setBigInt64(at + 8, BigInt(isTime ? time.nanoseconds : special), true);
 }
 
-function access(share: Share, of: { caller: Caller; node: NodeId; mask: number }): Done {
-  const { caller, node, mask } = of;
+/** The kernel of the guest checks permissions (`default_permissions`). */
+function access(share: Share, node: NodeId, mask: number): Done {
   if (share.options.readonly === true && (mask & WRITE_ACCESS) !== 0) return EROFS;
-  return withDescriptor(share, node, (fd) =>
-    share.ownership.asCaller(caller, () =>
-      doneOf(libc().faccessat(-1, share.path.of(fd), mask & 7, AT_EACCESS)),
-    ),
-  );
+  const status = statusOf(share, node);
+  return typeof status === 'number' ? status : 0;
 }
 
 /** Offsets in `struct statfs` of 64-bit Linux. */

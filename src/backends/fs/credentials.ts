@@ -18,7 +18,6 @@ import { checked } from '../../native/system-error.ts';
  *   know the supplementary groups by which the guest's kernel permitted the request.
  */
 
-const CLONE_FS = 0x200;
 /** linux/capability.h */
 const CAP = {
   CHOWN: 0,
@@ -65,14 +64,12 @@ export const ownCredentials: Credentials = {
 };
 
 /**
- * Prepares this thread: its umask is 0 and concerns no other thread. As root, its supplementary groups and the capabilities above
- * are dropped.
+ * Takes the identity of this thread. As root, its supplementary groups and the capabilities above are dropped, for this thread alone.
+ * May be called again.
  * @returns the credentials with which files can belong to any user; undefined where the host does not permit that
  * @throws the system's error
  */
-export function takeThread(): Credentials | undefined {
-  checked('unshare', libc().unshare(CLONE_FS));
-  libc().umask(0);
+export function takeCredentials(): Credentials | undefined {
   const capabilities = new Capabilities();
   if (!capabilities.has(NEEDED) || !canSwitch()) {
     capabilities.free();

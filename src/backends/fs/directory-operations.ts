@@ -12,6 +12,7 @@ import type {
 import { DirectoryStream, type HostEntry } from './directory-stream.ts';
 import { lookupIn } from './entry-operations.ts';
 import { doneOf, ENFILE, ENOTDIR, ESTALE } from './errors.ts';
+import { S_IFREG, typeOf } from './file-types.ts';
 import { READ_DIRECTORY } from './file-operations.ts';
 import { withDescriptor } from './inode-access.ts';
 import { ROOT_INODE } from './inode-table.ts';
@@ -80,10 +81,14 @@ function addEntry(share: Share, { inode, fd }: OpenFile, entry: HostEntry, sink:
   // the parent of the shared directory is not the guest's concern
   const number = isDots && inode === ROOT_INODE ? share.table.identityOf(ROOT_INODE).inode : entry.inode;
   const { device } = share.table.identityOf(inode);
-  sink.add(
-    { name: entry.name, inode: share.shownInode(device, number), type: entry.type << 12, next: entry.next },
-    sink.plus && !isDots ? lookupEntry(share, inode, fd, entry) : undefined,
-  );
+  const found = sink.plus && !isDots ? lookupEntry(share, inode, fd, entry) : undefined;
+  const type = found === undefined ? shownType(share, entry.type << 12) : typeOf(found.attributes.mode);
+  sink.add({ name: entry.name, inode: share.shownInode(device, number), type, next: entry.next }, found);
+}
+
+/** Returns the type of an entry on the host as the guest sees it; 0 where only a lookup tells. */
+function shownType({ ownership }: Share, type: number): number {
+  return ownership.hidesTypes && type === S_IFREG ? 0 : type;
 }
 
 function lookupEntry(

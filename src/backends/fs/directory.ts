@@ -6,6 +6,7 @@ import { descriptorLimit } from '../../util/descriptor-limit.ts';
 import { systemError } from '../../util/errno.ts';
 import type { FileSystem } from '../fuse/file-system.ts';
 import { attributeOperations } from './attribute-operations.ts';
+import { takeCredentials } from './credentials.ts';
 import { DescriptorPath } from './descriptor-path.ts';
 import { DirectoryDescriptors } from './directory-descriptors.ts';
 import { directoryOperations } from './directory-operations.ts';
@@ -14,12 +15,15 @@ import { entryOperations } from './entry-operations.ts';
 import { extendedAttributeOperations } from './extended-attribute-operations.ts';
 import { fileOperations } from './file-operations.ts';
 import { FileTransfer } from './file-transfer.ts';
+import { createGuestAttributes } from './guest-attributes.ts';
 import { HostStatus } from './host-status.ts';
+import { createIdMaps } from './id-map.ts';
 import { InodeTable } from './inode-table.ts';
 import { KeptDescriptors } from './kept-descriptors.ts';
 import { OpenFiles } from './open-files.ts';
 import type { DirectoryOptions } from './options.ts';
-import { plainOwnership } from './ownership.ts';
+import { mappedOwnership } from './mapped-ownership.ts';
+import { realOwnership } from './real-ownership.ts';
 import { SCRATCH_BYTES, type Share } from './share.ts';
 import { shownInodes } from './shown-inodes.ts';
 
@@ -29,6 +33,7 @@ import { shownInodes } from './shown-inodes.ts';
  * - `inode-table.ts` the inodes that the guest knows, `link-table.ts` and `name-arena.ts` their names;
  * - `inode-access.ts` reaches an inode on the host: by `directory-descriptors.ts` and its names, by `kept-descriptors.ts` where it has
  *   none, by `open-files.ts`; `descriptor-path.ts` and `host-status.ts` for the calls themselves;
+ * - `ownership.ts` owners and modes, with a list of the modules for them;
  * - `entry-operations.ts`, `attribute-operations.ts`, `file-operations.ts`, `directory-operations.ts` and
  *   `extended-attribute-operations.ts` are the methods; `share.ts` is the state that they share.
  *
@@ -79,13 +84,28 @@ export function openDirectory(options: DirectoryOptions): SharedDirectory {
     directories,
     kept,
     files: new OpenFiles(Math.floor(most / 2)),
-    ownership: plainOwnership(path),
+    ...identityOf(options, path),
     path,
     blocks: new BlockPool(),
     scratch: allocate(SCRATCH_BYTES),
     root,
     shownInode: shownInodes(found.hostDevice),
   });
+}
+
+/** Returns how owners and extended attributes of the guest are kept, as this thread can. */
+function identityOf(
+  { uidMap, gidMap }: DirectoryOptions,
+  path: DescriptorPath,
+): Pick<Share, 'ownership' | 'guestAttributes'> {
+  const maps = createIdMaps(uidMap, gidMap);
+  const credentials = takeCredentials();
+  if (credentials === undefined) {
+    const guestAttributes = createGuestAttributes(path, 'user.virtiofs.');
+    return { ownership: mappedOwnership(path, maps), guestAttributes };
+  }
+  const guestAttributes = createGuestAttributes(path, 'trusted.virtiofs.');
+  return { ownership: realOwnership(path, maps, credentials), guestAttributes };
 }
 
 function openRoot(path: string): number {
@@ -124,6 +144,8 @@ function fileSystemOf(share: Share): SharedDirectory {
       libc().close(share.root);
       share.blocks.free();
       share.scratch.free();
+      share.ownership.free();
+      share.guestAttributes.free();
       share.path.free();
       share.status.free();
       transfer.free();

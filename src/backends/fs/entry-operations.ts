@@ -13,7 +13,8 @@ import type {
   Place,
   Result,
 } from '../fuse/file-system.ts';
-import { doneOf, EROFS, orError } from './errors.ts';
+import { doneOf, EPERM, EROFS, orError } from './errors.ts';
+import { S_IFDIR, S_IFLNK, S_IFREG, typeOf } from './file-types.ts';
 import { directoryOf, withDescriptor } from './inode-access.ts';
 import type { Inode } from './inode-table.ts';
 import { entryOf, type Share } from './share.ts';
@@ -39,8 +40,7 @@ export function entryOperations(share: Share): EntryOperations {
     lookup: (_caller, place) => lookup(share, place),
     symlink: (creation, target) =>
       create(share, creation, (directory, name) => libc().symlinkat(target.address, directory, name)),
-    mknod: (creation, device) =>
-      create(share, creation, (directory, name, mode) => libc().mknodat(directory, name, mode, device)),
+    mknod: (creation, device) => mknod(share, creation, device),
     mkdir: (creation) =>
       create(share, creation, (directory, name, mode) => libc().mkdirat(directory, name, mode & 0o7777)),
     unlink: (_caller, place) => (isReadonly ? EROFS : remove(share, place, 0)),
@@ -64,24 +64,43 @@ export function lookupIn(share: Share, directory: number, parent: Inode, name: N
   return typeof status === 'number' ? status : entryOf(share, parent, name.bytes, status);
 }
 
+function mknod(share: Share, creation: Creation, device: number): Result<Entry> {
+  const type = typeOf(creation.mode);
+  if (share.options.readonly !== true && (type === S_IFDIR || type === S_IFLNK)) return EPERM;
+  const mode = type === 0 ? S_IFREG | creation.mode : creation.mode;
+  return create(
+    share,
+    { ...creation, mode },
+    (directory, name, hostMode) => libc().mknodat(directory, name, hostMode, device),
+    device,
+  );
+}
+
 /** Makes an entry by `call`, in the name of the guest's process, and looks it up. */
 function create(
   share: Share,
-  { parent, name, caller, mode }: Creation,
+  creation: Creation,
   call: (directory: number, name: number, mode: number) => number,
+  device = 0,
 ): Result<Entry> {
   if (share.options.readonly === true) return EROFS;
+  const { parent, name, mode } = creation;
   const directory = directoryOf(share, parent);
   if (directory < 0) return -directory;
-  const { ownership } = share;
-  const hostMode = ownership.hostMode(mode);
-  const error = ownership.asCaller(caller, () => doneOf(call(directory, name.address, hostMode)));
-  if (error !== 0) return error;
-  const entry = lookupIn(share, directory, parent, name);
-  if (typeof entry === 'number' || !ownership.isKept) return entry;
-  const kept = withDescriptor(share, entry.node, (fd) => ownership.created(fd, caller, mode));
-  share.table.forget(entry.node, 1);
-  return kept === 0 ? lookupIn(share, directory, parent, name) : kept;
+  const made = share.ownership.make(creation, (hostMode) => orError(call(directory, name.address, hostMode)));
+  if (made < 0) return -made;
+  const error = share.ownership.adopts(mode) ? adopt(share, directory, creation, device) : 0;
+  return error === 0 ? lookupIn(share, directory, parent, name) : error;
+}
+
+/** Keeps owner and mode of an entry that was made; removes it where that fails. */
+function adopt(share: Share, directory: number, { name, caller, mode }: Creation, device: number): Done {
+  const fd = orError(libc().openat(directory, name.address, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+  if (fd < 0) return -fd;
+  const error = share.ownership.adopt(fd, { caller, mode, parent: directory, device });
+  libc().close(fd);
+  if (error !== 0) libc().unlinkat(directory, name.address, typeOf(mode) === S_IFDIR ? AT_REMOVEDIR : 0);
+  return error;
 }
 
 function link(share: Share, node: NodeId, { parent, name }: Place): Result<Entry> {

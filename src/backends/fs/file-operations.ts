@@ -109,6 +109,7 @@ function open(share: Share, node: NodeId, flags: number): Result<Opened> {
   return withDescriptor(share, node, (path) => {
     const fd = share.path.open(path, reopenFlags(share, flags));
     if (fd < 0) return -fd;
+    if (writes(flags)) share.guestAttributes.dropCapability(fd);
     const handle = share.files.add({ inode: node, fd, flags });
     return handle < 0 ? -handle : { handle };
   });
@@ -137,14 +138,15 @@ function createNew(
   const { name, caller, mode } = creation;
   const { ownership } = share;
   const hostFlags = reopenFlags(share, flags) | O_CREAT | O_EXCL | O_NOFOLLOW;
-  const hostMode = ownership.hostMode(mode) & 0o7777;
-  const fd = ownership.asCaller(caller, () =>
-    orError(libc().openat(directory, name.address, hostFlags, hostMode)),
+  const fd = ownership.make(creation, (hostMode) =>
+    orError(libc().openat(directory, name.address, hostFlags, hostMode & 0o7777)),
   );
   if (fd < 0) return -fd;
-  const error = ownership.isKept ? ownership.created(fd, caller, mode) : 0;
+  const made = { caller, mode, parent: directory, device: 0 };
+  const error = ownership.adopts(mode) ? ownership.adopt(fd, made) : 0;
   if (error === 0) return enter(share, creation, fd, flags);
   libc().close(fd);
+  libc().unlinkat(directory, name.address, 0);
   return error;
 }
 

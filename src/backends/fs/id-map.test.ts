@@ -27,7 +27,7 @@ test('root of the host is not root of the guest if the range leaves it out', () 
   assert.equal(map.toHost(100_000), undefined);
 });
 
-test('an id of the guest comes back unchanged from the host', () => {
+test('an id of the guest is the same after both conversions', () => {
   check(
     property(id, id, integer({ min: 1, max: LARGEST }), id, (guest, host, length, one) => {
       const count = Math.min(length, LARGEST + 1 - guest, LARGEST + 1 - host);

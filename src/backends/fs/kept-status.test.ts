@@ -14,7 +14,7 @@ const status: Arbitrary<KeptStatus> = record(
   { requiredKeys: ['uid'] },
 );
 
-test('a status comes back from its text, which is short', () => {
+test('a status is the same after encoding and decoding; its text is short', () => {
   check(
     property(status, (kept) => {
       const text = encodeKept(kept) ?? '';

@@ -46,7 +46,7 @@ test(
 );
 
 test(
-  'modes that take access from the user, and special bits, are kept beside one that the host has',
+  'special bits, and modes without access for the user, are kept',
   ordinarily((files, ownership) => {
     const cases: readonly [mode: number, real: string][] = [
       [0o100_000, '100600'],
@@ -171,7 +171,7 @@ test(
 );
 
 test(
-  'without user attributes, files belong to the user; other owners, special bits and devices are refused',
+  'without user attributes, other owners, special bits and devices are refused',
   ordinarily(
     (files, ownership) => {
       assert.equal(files.make(ownership, 'file', { uid: 0, gid: 0, mode: 0o100_444 }), 0);

@@ -1,4 +1,5 @@
 import type { CacheMode } from '../fuse/cache-policy.ts';
+import type { IdRange } from './id-map.ts';
 
 /** A shared directory and how the guest sees it. */
 export interface DirectoryOptions {
@@ -10,6 +11,10 @@ export interface DirectoryOptions {
   readonly cache?: CacheMode;
   /** extended attributes can be read and set; default: true */
   readonly xattr?: boolean;
+  /** users of the guest as users of the host; default: unchanged */
+  readonly uidMap?: IdRange;
+  /** groups of the guest as groups of the host; default: unchanged */
+  readonly gidMap?: IdRange;
   /** most descriptors that are open at a time; default: a quarter of the limit of the process */
   readonly descriptors?: number;
 }

@@ -4,8 +4,9 @@ import type { Attributes, Caller, Done, Errno } from '../fuse/file-system.ts';
 /*
  * Owners and modes: how the host keeps those that the guest sees.
  *
- * - `real-ownership.ts` as root: they are the host's, through the maps of `id-map.ts`. What the host must not honour is kept in
- *   extended attributes: set-user-ID and set-group-ID bits of files, and access to device nodes.
+ * - `real-ownership.ts` as root: they are the host's, through the maps of `id-map.ts`. Extended
+ *   attributes keep those that the host must not honour:
+ *   set-user-ID and set-group-ID bits of files, and access to device nodes.
  * - `mapped-ownership.ts` as an ordinary user: all files belong to that user; what differs is kept in extended attributes.
  * - `kept-status.ts` is the text of these attributes, `kept-attribute.ts` reads and writes them, `credentials.ts` is the identity of
  *   the thread, `guest-attributes.ts` the extended attributes that a guest sees.
@@ -33,8 +34,9 @@ export interface Made extends Making {
 
 export interface Ownership {
   /**
-   * Calls `make` with the mode of the host, so that the file which it makes belongs to a process of the guest.
-   * @returns its result, or -errno where the guest's ids have no counterpart
+   * Calls `make` with the mode of the host, so that the file which it makes belongs to a process of the guest. `make` returns
+   * a number, or -errno.
+   * @returns its result; -EOVERFLOW where the guest's ids have no counterpart
    */
   readonly make: (making: Making, make: (hostMode: number) => number) => number;
   /** Returns whether {@link Ownership.adopt} has to be called for a file that the guest asked for with a mode. */
@@ -46,7 +48,7 @@ export interface Ownership {
   /** Sets permission bits. */
   readonly setMode: (fd: number, mode: number) => Done;
   readonly setOwner: (fd: number, uid: number | undefined, gid: number | undefined) => Done;
-  /** whether a regular file of the host may be of another type in the guest */
+  /** true if a regular file of the host may be of another type in the guest */
   readonly hidesTypes: boolean;
   /** Unmaps memory; no other method may be called after it. */
   readonly free: () => void;

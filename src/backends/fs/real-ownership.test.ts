@@ -3,7 +3,7 @@ import { chmodSync, lstatSync, readdirSync, readFileSync, writeFileSync, writeSy
 import { test } from 'node:test';
 import { libc } from '../../native/libc.ts';
 import { O_WRONLY } from '../../native/open-flags.ts';
-import { takeThread, type Credentials } from './credentials.ts';
+import { takeCredentials, type Credentials } from './credentials.ts';
 import { EOPNOTSUPP, EOVERFLOW, EPERM } from './errors.ts';
 import { createIdMaps, OVERFLOW_ID, type IdMaps } from './id-map.ts';
 import type { Ownership } from './ownership.ts';
@@ -14,6 +14,8 @@ const KEPT = 'trusted.virtiofs.stat';
 const RANGE = { guest: 0, host: 100_000, count: 1000 };
 let credentials: Credentials | undefined;
 
+process.umask(0);
+
 /** Runs as root in a directory that belongs to root. */
 function asRoot(
   act: (files: TestFiles, ownership: Ownership) => void,
@@ -22,8 +24,7 @@ function asRoot(
   return () => {
     assertRoot();
     using files = new TestFiles(0, type);
-    // a thread is taken once
-    credentials ??= takeThread();
+    credentials ??= takeCredentials();
     assert.ok(credentials !== undefined);
     const ownership = realOwnership(files.path, maps, credentials);
     act(files, ownership);
@@ -57,7 +58,7 @@ test(
 );
 
 test(
-  'a caller is itself while it makes a file, with the right to pass the permissions of the host',
+  'a file is made as its caller, with the right to bypass permissions of the host',
   asRoot((_files, ownership) => {
     const making = { caller: { uid: USER, gid: 7, pid: 1 }, mode: 0o100_644 };
     let during = '';
@@ -165,7 +166,7 @@ test(
 );
 
 test(
-  'a device node belongs to root on the host, without permissions; owner and mode are the guest’s alone',
+  'a device node belongs to root on the host; its owner and mode are the guest’s alone',
   asRoot((files, ownership) => {
     assert.equal(files.make(ownership, 'disk', { uid: 5, gid: 6, mode: 0o060_666, device: 0x801 }), 0);
     assert.equal(files.owner(ownership, 'disk'), '5:6 60666');

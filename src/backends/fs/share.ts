@@ -4,6 +4,7 @@ import type { Attributes, Entry, Errno, Name, Result } from '../fuse/file-system
 import type { DescriptorPath } from './descriptor-path.ts';
 import type { BlockPool } from './directory-stream.ts';
 import { type Reach, withDescriptor } from './inode-access.ts';
+import type { GuestAttributes } from './guest-attributes.ts';
 import type { Inode } from './inode-table.ts';
 import type { DirectoryOptions } from './options.ts';
 import type { Ownership } from './ownership.ts';
@@ -12,6 +13,7 @@ import type { Ownership } from './ownership.ts';
 export interface Share extends Reach {
   readonly options: DirectoryOptions;
   readonly ownership: Ownership;
+  readonly guestAttributes: GuestAttributes;
   readonly path: DescriptorPath;
   readonly blocks: BlockPool;
   /** memory for arguments and results of one call, {@link SCRATCH_BYTES} */

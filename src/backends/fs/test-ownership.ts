@@ -11,6 +11,7 @@ import { O_CLOEXEC, O_NOFOLLOW, O_PATH } from '../../native/open-flags.ts';
 import { errno } from '../../native/system-error.ts';
 import type { Attributes, Done, Name } from '../fuse/file-system.ts';
 import { DescriptorPath } from './descriptor-path.ts';
+import { orError } from './errors.ts';
 import { S_IFDIR, S_IFLNK, typeOf } from './file-types.ts';
 import type { Ownership } from './ownership.ts';
 
@@ -91,8 +92,8 @@ export class TestFiles {
   make(ownership: Ownership, name: string, { uid, gid, mode, device = 0 }: File): Done {
     const making = { caller: { uid, gid, pid: 1 }, mode };
     const path = this.name(this.at(name)).address;
-    const made = ownership.make(making, (hostMode) => makeFile(path, hostMode, device));
-    if (made < 0) return made === -1 ? errno() : -made;
+    const made = ownership.make(making, (hostMode) => orError(makeFile(path, hostMode, device)));
+    if (made < 0) return -made;
     if (!ownership.adopts(mode)) return 0;
     const error = this.on('.', (parent) =>
       this.on(name, (fd) => ownership.adopt(fd, { ...making, parent, device })),

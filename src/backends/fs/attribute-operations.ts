@@ -16,13 +16,13 @@ import type {
 import { doneOf, EINVAL, EISDIR, EROFS, lastError } from './errors.ts';
 import { withoutPrivileges } from './file-types.ts';
 import { statusOf, withDescriptor } from './inode-access.ts';
+import { REGULAR_TYPE } from './inode-table.ts';
 import { attributesOf, type Share } from './share.ts';
 
 /* Attributes of inodes and of the file system. */
 
 type AttributeOperations = Pick<FileSystem, 'getattr' | 'setattr' | 'access' | 'statfs' | 'syncfs'>;
 
-const REGULAR_TYPE = 8;
 const UTIME_NOW = 0x3fff_ffff;
 const UTIME_OMIT = 0x3fff_fffe;
 /** Bytes of `struct timespec`. */

@@ -49,6 +49,7 @@ function opendir(share: Share, node: NodeId): Result<Opened> {
       inode: node,
       fd,
       flags: 0,
+      isDirectory: true,
       stream: new DirectoryStream(fd, share.blocks),
     });
     return handle < 0 ? -handle : { handle };

@@ -20,11 +20,13 @@ import { HostStatus } from './host-status.ts';
 import { createIdMaps } from './id-map.ts';
 import { InodeTable } from './inode-table.ts';
 import { KeptDescriptors } from './kept-descriptors.ts';
+import { loadState } from './load-state.ts';
 import { OpenFiles } from './open-files.ts';
 import type { DirectoryOptions } from './options.ts';
 import { mappedOwnership } from './mapped-ownership.ts';
 import { realOwnership } from './real-ownership.ts';
-import { SCRATCH_BYTES, type Share } from './share.ts';
+import { saveState } from './save-state.ts';
+import { resetShare, SCRATCH_BYTES, type Share } from './share.ts';
 import { shownInodes } from './shown-inodes.ts';
 
 /*
@@ -123,12 +125,6 @@ function openRoot(path: string): number {
 
 function fileSystemOf(share: Share): SharedDirectory {
   const transfer = new FileTransfer();
-  const reset = (): void => {
-    share.files.closeAll();
-    share.table.clear();
-    share.kept.closeAll();
-    share.directories.closeAll();
-  };
   return {
     ...entryOperations(share),
     ...attributeOperations(share),
@@ -136,11 +132,11 @@ function fileSystemOf(share: Share): SharedDirectory {
     ...directoryOperations(share),
     ...extendedAttributeOperations(share),
     forget: (node, count) => share.table.forget(node, count),
-    reset,
-    save: () => new Uint8Array(),
-    load: () => undefined,
+    reset: () => resetShare(share),
+    save: () => saveState(share),
+    load: (state) => loadState(share, state),
     [Symbol.dispose]: () => {
-      reset();
+      resetShare(share);
       libc().close(share.root);
       share.blocks.free();
       share.scratch.free();

@@ -16,6 +16,7 @@ export const {
   ENFILE,
   ENODATA,
   ENOENT,
+  ENOMEM,
   ENOSYS,
   ENOTDIR,
   ENOTEMPTY,

@@ -31,6 +31,7 @@ import { killPrivileges } from './attribute-operations.ts';
 import { doneOf, EEXIST, EINVAL, EISDIR, ELOOP, ENFILE, ENOENT, ENXIO, EROFS, orError } from './errors.ts';
 import type { FileTransfer } from './file-transfer.ts';
 import { directoryOf, withDescriptor } from './inode-access.ts';
+import { DIRECTORY_TYPE, REGULAR_TYPE } from './inode-table.ts';
 import { hasWriteback } from './options.ts';
 import { entryOf, type Share } from './share.ts';
 
@@ -44,8 +45,6 @@ type FileOperations = Pick<
   'open' | 'create' | 'read' | 'write' | 'release' | 'fsync' | 'lseek' | 'fallocate' | 'copyFileRange'
 >;
 
-const REGULAR_TYPE = 8;
-const DIRECTORY_TYPE = 4;
 const SYMLINK_TYPE = 10;
 /** A file that is removed between two calls is made again; a host that goes on so gets an error. */
 const CREATE_ATTEMPTS = 8;
@@ -110,7 +109,7 @@ function open(share: Share, node: NodeId, flags: number): Result<Opened> {
     const fd = share.path.open(path, reopenFlags(share, flags));
     if (fd < 0) return -fd;
     if (writes(flags)) share.guestAttributes.dropCapability(fd);
-    const handle = share.files.add({ inode: node, fd, flags });
+    const handle = share.files.add({ inode: node, fd, flags, isDirectory: false });
     return handle < 0 ? -handle : { handle };
   });
 }
@@ -173,7 +172,7 @@ function enter(share: Share, { parent, name }: Creation, fd: number, flags: numb
     libc().close(fd);
     return entry;
   }
-  const handle = share.files.add({ inode: entry.node, fd, flags });
+  const handle = share.files.add({ inode: entry.node, fd, flags, isDirectory: false });
   if (handle >= 0) return { ...entry, handle };
   share.table.forget(entry.node, 1);
   return -handle;

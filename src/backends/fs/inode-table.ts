@@ -34,6 +34,10 @@ export interface Identity {
 }
 
 export const DIRECTORY_TYPE = 4;
+export const REGULAR_TYPE = 8;
+
+/** Inodes are below it; a guest that looks up more gets ENOMEM. They cost about 500 MiB. */
+export const MAX_INODES = 2 ** 22;
 
 /** Lookups of a row that is not in use. */
 const UNUSED = -1;
@@ -89,15 +93,13 @@ export class InodeTable {
 
   /** Returns the inode with an identity, 0 where there is none. One that had the same numbers before is not found any more. */
   find(identity: Identity): Inode {
-    for (
-      let at = this.#chains[this.#chainOf(identity.device, identity.inode)] ?? 0;
-      at !== 0;
-      at = this.#nextOf(at)
-    ) {
-      if (this.#inode[at] !== identity.inode || this.#device[at] !== identity.device) continue;
-      if (this.isSame(at, identity)) return at;
-      this.#unchain(at);
-      return 0;
+    let at = this.#chains[this.#chainOf(identity.device, identity.inode)] ?? 0;
+    while (at !== 0) {
+      const next = this.#nextOf(at);
+      const hasNumbers = this.#inode[at] === identity.inode && this.#device[at] === identity.device;
+      if (hasNumbers && this.isSame(at, identity)) return at;
+      if (hasNumbers) this.#unchain(at);
+      at = next;
     }
     return 0;
   }
@@ -112,13 +114,35 @@ export class InodeTable {
     );
   }
 
-  /** Adds an inode without links, which no {@link find} has found. */
+  /** Adds an inode without links, which no {@link find} has found. @returns 0 where there are too many */
   add(identity: Identity): Inode {
+    if (this.#free === 0 && this.#rows === MAX_INODES) return 0;
     const inode = this.#takeRow();
     this.#set(inode, identity);
     this.#lookups[inode] = 0;
     this.#count++;
     return inode;
+  }
+
+  /** Adds an inode with the number that it had when it was saved; in ascending order, to a table that is empty but for these. */
+  restore(inode: Inode, identity: Identity, lookups: number): void {
+    for (; this.#rows < inode; this.#rows++) {
+      if (this.#rows === this.#inode.length) this.#grow();
+      this.#next[this.#rows] = this.#free;
+      this.#free = this.#rows;
+    }
+    if (this.#rows === this.#inode.length) this.#grow();
+    this.#rows++;
+    this.#set(inode, identity);
+    this.#lookups[inode] = lookups;
+    this.#count++;
+  }
+
+  /** Sets the identity of an inode that is another file now. */
+  setIdentity(inode: Inode, identity: Identity): void {
+    this.#unchain(inode);
+    this.#setColumns(inode, identity);
+    if (this.find(identity) === 0) this.#chain(inode);
   }
 
   isDirectory(inode: Inode): boolean {
@@ -169,7 +193,7 @@ export class InodeTable {
 
   /** Sets that an inode has a name in a directory: its newest link. */
   link(inode: Inode, parent: Inode, name: Uint8Array): void {
-    if (inode === ROOT_INODE) return;
+    if (inode === ROOT_INODE || !this.has(parent)) return;
     const first = this.firstLink(inode);
     if (first !== 0 && this.links.isAt(first, parent, name)) return;
     // counted before the old links go, which may be the last children of the same directory
@@ -262,14 +286,23 @@ export class InodeTable {
     return this.#rows++;
   }
 
-  #set(inode: Inode, { device, inode: number, birth, type }: Identity): void {
+  #set(inode: Inode, identity: Identity): void {
+    this.#setColumns(inode, identity);
+    this.#children[inode] = 0;
+    this.#firstLink[inode] = 0;
+    this.#chain(inode);
+  }
+
+  #setColumns(inode: Inode, { device, inode: number, birth, type }: Identity): void {
     this.#device[inode] = device;
     this.#inode[inode] = number;
     this.#birth[inode] = birth;
     this.#type[inode] = type;
-    this.#children[inode] = 0;
-    this.#firstLink[inode] = 0;
-    const chain = this.#chainOf(device, number);
+  }
+
+  /** Adds an inode to the hash table. */
+  #chain(inode: Inode): void {
+    const chain = this.#chainOf(this.#device[inode] ?? 0, this.#inode[inode] ?? 0n);
     this.#next[inode] = this.#chains[chain] ?? 0;
     this.#chains[chain] = inode;
   }
@@ -332,9 +365,7 @@ export class InodeTable {
     for (const first of former) {
       for (let at = first; at !== 0;) {
         const next = this.#nextOf(at);
-        const chain = this.#chainOf(this.#device[at] ?? 0, this.#inode[at] ?? 0n);
-        this.#next[at] = this.#chains[chain] ?? 0;
-        this.#chains[chain] = at;
+        this.#chain(at);
         at = next;
       }
     }

@@ -11,7 +11,8 @@ export interface OpenFile {
   readonly fd: number;
   /** flags of open(2) that the guest sent */
   readonly flags: number;
-  /** set for a directory */
+  readonly isDirectory: boolean;
+  /** of a directory */
   readonly stream?: DirectoryStream;
 }
 
@@ -44,16 +45,13 @@ export class OpenFiles {
     return handle;
   }
 
-  /** Adds a file under a handle that it had before, in any order. @returns true if the handle was free */
-  restore(handle: Handle, file: OpenFile): boolean {
-    if (this.#files[handle] !== undefined) return false;
+  /** Adds a file under the handle that it had when it was saved; in ascending order, to a table that is empty but for these. */
+  restore(handle: Handle, file: OpenFile): void {
     for (let vacant = this.#files.length; vacant < handle; vacant++) {
       this.#files[vacant] = undefined;
       this.#free.push(vacant);
     }
-    if (handle < this.#files.length) this.#free.splice(this.#free.indexOf(handle), 1);
     this.#files[handle] = file;
-    return true;
   }
 
   /** Returns the open file of a handle, or why it cannot be used. */

@@ -1,8 +1,9 @@
 import type { FileStatus } from '../../native/file-status.ts';
 import type { Block } from '../../native/memory.ts';
-import type { Attributes, Entry, Errno, Name, Result } from '../fuse/file-system.ts';
+import type { Attributes, Entry, Name, Result } from '../fuse/file-system.ts';
 import type { DescriptorPath } from './descriptor-path.ts';
 import type { BlockPool } from './directory-stream.ts';
+import { ENOMEM } from './errors.ts';
 import { type Reach, withDescriptor } from './inode-access.ts';
 import type { GuestAttributes } from './guest-attributes.ts';
 import type { Inode } from './inode-table.ts';
@@ -40,6 +41,7 @@ export function entryOf(share: Share, parent: Inode, name: Name['bytes'], status
   const { table, kept } = share;
   const identity = share.status.identity(status);
   const node = table.find(identity) || table.add(identity);
+  if (node === 0) return ENOMEM;
   table.link(node, parent, name);
   kept.close(node);
   table.retain(node);
@@ -49,7 +51,10 @@ export function entryOf(share: Share, parent: Inode, name: Name['bytes'], status
   return attributes;
 }
 
-/** Returns the number as a result where it is an error, else 0. */
-export function errorOf(result: number): Errno {
-  return result < 0 ? -result : 0;
+/** Closes all open files and removes all inodes but the root. */
+export function resetShare({ files, table, kept, directories }: Share): void {
+  files.closeAll();
+  table.clear();
+  kept.closeAll();
+  directories.closeAll();
 }

@@ -1,0 +1,105 @@
+import { O_EXCL, O_TRUNC } from '../../native/open-flags.ts';
+import { DirectoryStream } from './directory-stream.ts';
+import { READ_DIRECTORY, reopenFlags } from './file-operations.ts';
+import { withDescriptor } from './inode-access.ts';
+import { DIRECTORY_TYPE, type Identity, type Inode, REGULAR_TYPE, ROOT_INODE } from './inode-table.ts';
+import type { OpenFile } from './open-files.ts';
+import { resetShare, type Share } from './share.ts';
+import { StateReader } from './state-bytes.ts';
+import { checkState } from './state-check.ts';
+import { readState, type SavedFile } from './state-format.ts';
+
+/*
+ * Loads the state of a shared directory. There are two cases:
+ *
+ * - The shared directory is the one of the state (same inode number and time of creation). Each inode must be the same file, which is
+ *   checked when it is used: one that is replaced or removed gives ESTALE. Only the number of the device may differ, as it may after the
+ *   host has booted again.
+ * - It is another directory: a copy on another host, or that of a clone. Then each inode becomes the file of the same path if it has
+ *   the same type, at once; else it gives ESTALE.
+ *
+ * Open files are opened again at once. One that cannot be gives ESTALE, for itself alone. An unlinked file has no path: it gives
+ * ESTALE as well, once the process that had it open has ended.
+ */
+
+/** Loads a state in place of all inodes and open files. @throws StateError: then nothing has changed */
+export function loadState(share: Share, state: Uint8Array): void {
+  checkState(state);
+  const { table } = share;
+  const root = table.identityOf(ROOT_INODE);
+  resetShare(share);
+  let saved = root;
+  readState(new StateReader(state), {
+    root: (identity) => (saved = identity),
+    inode: ({ inode, identity, lookups }) => {
+      const isOnRoot = identity.device === saved.device;
+      table.restore(inode, isOnRoot ? { ...identity, device: root.device } : identity, lookups);
+    },
+  });
+  readState(new StateReader(state), {
+    inode: ({ inode, links }) => {
+      for (const { parent, name } of links) table.link(inode, parent, name);
+    },
+  });
+  if (saved.inode !== root.inode || saved.birth !== root.birth) adoptAll(share);
+  readState(new StateReader(state), { file: (file) => reopen(share, file) });
+}
+
+/** Opens a file again under its handle. */
+function reopen(share: Share, { handle, inode, flags, isDirectory }: SavedFile): void {
+  const hostFlags = isDirectory ? READ_DIRECTORY : reopenFlags(share, flags) & ~(O_TRUNC | O_EXCL);
+  const hasType = share.table.identityOf(inode).type === (isDirectory ? DIRECTORY_TYPE : REGULAR_TYPE);
+  const fd =
+    share.files.isFull || !hasType
+      ? -1
+      : withDescriptor(share, inode, (path) => ({ opened: share.path.open(path, hostFlags) }));
+  const file = { inode, fd: typeof fd === 'number' ? -1 : Math.max(fd.opened, -1), flags, isDirectory };
+  share.files.restore(handle, isDirectory ? withStream(share, file) : file);
+}
+
+function withStream({ blocks }: Share, file: OpenFile): OpenFile {
+  return { ...file, stream: new DirectoryStream(file.fd, blocks) };
+}
+
+/** No file of the host: the inode gives ESTALE. */
+const NO_FILE = { device: 0xffff_ffff, inode: 0n, birth: 0 } as const;
+
+/** Gives each inode the identity of the file at its path. */
+function adoptAll(share: Share): void {
+  const { table } = share;
+  const isDone = new Uint8Array(table.end);
+  isDone[ROOT_INODE] = 1;
+  for (let inode = ROOT_INODE + 1; inode < table.end; inode++) {
+    const way: Inode[] = [];
+    // marked on the way up: a cycle of links ends there
+    for (let at = inode; table.has(at) && isDone[at] === 0; at = parentOf(share, at)) {
+      isDone[at] = 1;
+      way.push(at);
+    }
+    for (let at = way.pop(); at !== undefined; at = way.pop()) adopt(share, at);
+  }
+}
+
+function parentOf({ table }: Share, inode: Inode): Inode {
+  const link = table.firstLink(inode);
+  return link === 0 ? 0 : table.links.parentOf(link);
+}
+
+function adopt(share: Share, inode: Inode): void {
+  const { table } = share;
+  const { type } = table.identityOf(inode);
+  table.setIdentity(inode, findIdentity(share, inode, type) ?? { ...NO_FILE, type });
+}
+
+function findIdentity(
+  { table, directories, status }: Share,
+  inode: Inode,
+  type: number,
+): Identity | undefined {
+  const link = table.firstLink(inode);
+  const directory = link === 0 ? -1 : directories.get(table.links.parentOf(link));
+  const found = directory < 0 ? 0 : status.ofEntry(directory, table.links.nameAddress(link));
+  if (typeof found === 'number') return undefined;
+  const identity = status.identity(found);
+  return identity.type === type ? identity : undefined;
+}

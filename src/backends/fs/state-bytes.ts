@@ -1,0 +1,96 @@
+/** State that is not in the form in which `save` writes it. */
+export class StateError extends Error {}
+
+/** Bytes of an empty buffer. */
+const FIRST_BYTES = 4096;
+
+/** Appends numbers and bytes to a buffer that grows; numbers are little-endian. */
+export class StateWriter {
+  #bytes = new Uint8Array(FIRST_BYTES);
+  #view = new DataView(this.#bytes.buffer);
+  #size = 0;
+
+  u8(value: number): void {
+    this.#view.setUint8(this.#reserve(1), value);
+  }
+
+  u32(value: number): void {
+    this.#view.setUint32(this.#reserve(4), value, true);
+  }
+
+  u64(value: bigint): void {
+    this.#view.setBigUint64(this.#reserve(8), value, true);
+  }
+
+  f64(value: number): void {
+    this.#view.setFloat64(this.#reserve(8), value, true);
+  }
+
+  bytes(value: Uint8Array): void {
+    // before the use of #bytes, which may be another array afterwards
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+  }
+
+  /** Returns all that was written. */
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#size);
+  }
+
+  #reserve(bytes: number): number {
+    const at = this.#size;
+    this.#size += bytes;
+    if (this.#size > this.#bytes.length) {
+      const longer = new Uint8Array(Math.max(this.#bytes.length * 2, this.#size));
+      longer.set(this.#bytes);
+      this.#bytes = longer;
+      this.#view = new DataView(longer.buffer);
+    }
+    return at;
+  }
+}
+
+/** Reads what a {@link StateWriter} has written; a method throws a StateError where the bytes end. */
+export class StateReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#skip(1));
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#skip(4), true);
+  }
+
+  u64(): bigint {
+    return this.#view.getBigUint64(this.#skip(8), true);
+  }
+
+  f64(): number {
+    return this.#view.getFloat64(this.#skip(8), true);
+  }
+
+  /** Returns a view of the next bytes. */
+  bytes(length: number): Uint8Array {
+    const at = this.#skip(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  #skip(bytes: number): number {
+    const at = this.#at;
+    if (bytes > this.#bytes.length - at) throw new StateError('the state is cut off');
+    this.#at += bytes;
+    return at;
+  }
+}

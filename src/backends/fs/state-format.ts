@@ -1,0 +1,121 @@
+import type { Handle } from '../fuse/file-system.ts';
+import type { Identity, Inode } from './inode-table.ts';
+import { StateError, type StateReader, type StateWriter } from './state-bytes.ts';
+
+/*
+ * The state of a shared directory as `save` writes it, little-endian:
+ *
+ *     magic u32, version u32
+ *     identity of the shared directory
+ *     count u32, then each inode but the root, in ascending order:
+ *       inode u32, identity, references f64, count of links u8, then each link, the oldest first:
+ *         directory u32, length of the name u8, name
+ *     count u32, then each open file or directory, handles in ascending order:
+ *       handle u32, inode u32, flags u32, is a directory u8
+ *
+ *     identity: device u32, inode number u64, digest of the time of creation u32, type u8
+ *
+ * A position in a directory is the guest's, so an open directory has none. The state of an inode without links is that the guest
+ * knows it: it has no name on the host any more.
+ */
+
+const MAGIC = 0x7366_706e;
+const VERSION = 1;
+
+/** An inode as it is saved. */
+export interface SavedInode {
+  readonly inode: Inode;
+  readonly identity: Identity;
+  readonly lookups: number;
+  /** the oldest first */
+  readonly links: readonly SavedLink[];
+}
+
+export interface SavedLink {
+  readonly parent: Inode;
+  readonly name: Uint8Array;
+}
+
+/** An open file or directory as it is saved. */
+export interface SavedFile {
+  readonly handle: Handle;
+  readonly inode: Inode;
+  readonly flags: number;
+  readonly isDirectory: boolean;
+}
+
+/** Receives the parts of a state, in order. */
+export interface StateVisitor {
+  readonly root?: (identity: Identity) => void;
+  readonly inode?: (inode: SavedInode) => void;
+  readonly file?: (file: SavedFile) => void;
+}
+
+export function writeHeader(writer: StateWriter, root: Identity): void {
+  writer.u32(MAGIC);
+  writer.u32(VERSION);
+  writeIdentity(writer, root);
+}
+
+export function writeInode(writer: StateWriter, { inode, identity, lookups, links }: SavedInode): void {
+  writer.u32(inode);
+  writeIdentity(writer, identity);
+  writer.f64(lookups);
+  writer.u8(links.length);
+  for (const { parent, name } of links) {
+    writer.u32(parent);
+    writer.u8(name.length);
+    writer.bytes(name);
+  }
+}
+
+export function writeFile(writer: StateWriter, { handle, inode, flags, isDirectory }: SavedFile): void {
+  writer.u32(handle);
+  writer.u32(inode);
+  writer.u32(flags);
+  writer.u8(isDirectory ? 1 : 0);
+}
+
+/** Reads a state. Values are not checked. @throws StateError where the bytes do not have the form */
+export function readState(reader: StateReader, visitor: StateVisitor): void {
+  if (reader.u32() !== MAGIC) throw new StateError('this is no state of a shared directory');
+  const version = reader.u32();
+  if (version !== VERSION) throw new StateError(`version ${version} of the state is not supported`);
+  const root = readIdentity(reader);
+  visitor.root?.(root);
+  for (let left = reader.u32(); left > 0; left--) {
+    const inode = readInode(reader);
+    visitor.inode?.(inode);
+  }
+  for (let left = reader.u32(); left > 0; left--) {
+    const file = readFile(reader);
+    visitor.file?.(file);
+  }
+  if (!reader.isAtEnd) throw new StateError('the state is longer than its content');
+}
+
+function readInode(reader: StateReader): SavedInode {
+  const [inode, identity, lookups] = [reader.u32(), readIdentity(reader), reader.f64()];
+  const links: SavedLink[] = [];
+  for (let left = reader.u8(); left > 0; left--) {
+    const parent = reader.u32();
+    links.push({ parent, name: reader.bytes(reader.u8()) });
+  }
+  return { inode, identity, lookups, links };
+}
+
+function readFile(reader: StateReader): SavedFile {
+  const [handle, inode, flags] = [reader.u32(), reader.u32(), reader.u32()];
+  return { handle, inode, flags, isDirectory: reader.u8() === 1 };
+}
+
+function writeIdentity(writer: StateWriter, { device, inode, birth, type }: Identity): void {
+  writer.u32(device);
+  writer.u64(inode);
+  writer.u32(birth);
+  writer.u8(type);
+}
+
+function readIdentity(reader: StateReader): Identity {
+  return { device: reader.u32(), inode: reader.u64(), birth: reader.u32(), type: reader.u8() };
+}

@@ -11,6 +11,7 @@ export const PROGRAMS = {
 /** Threads of `cloud-hypervisor` (src/util/start-thread.ts starts them by these names). */
 export const THREADS = {
   'vsock-worker': 'build/src/backends/vsock/worker.js',
+  'fs-worker': 'build/src/backends/fs/worker.js',
 } as const;
 
 /** Threads of the SDK, which the executables have no use for. */

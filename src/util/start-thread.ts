@@ -6,7 +6,7 @@ import { requireDescriptors } from './free-descriptors.ts';
 declare const NEPHOS_VERSION: string;
 
 /** Threads, by the name of their bundle; scripts/bundle.ts lists their sources. */
-export type ThreadName = 'vsock-worker' | 'fs-provider-worker';
+export type ThreadName = 'vsock-worker' | 'fs-worker' | 'fs-provider-worker';
 
 /** Descriptors that a thread opens, and some to spare. */
 const THREAD_DESCRIPTORS = 16;

@@ -1,15 +1,14 @@
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import { limitLog } from '../../util/rate-limit.ts';
 import { listenAtPath, type ListeningSocket } from '../../native/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { startThread } from '../../util/start-thread.ts';
-import type { FromWorker, HandoverState, ToWorker, VsockOptions } from './thread-messages.ts';
+import { waitForDevice } from '../device-thread.ts';
+import type { HandoverState, VsockCommand, VsockMessage, VsockOptions } from './thread-messages.ts';
 
-const log = createLog('vsock');
-
-/** Increments the eventfd, so that the thread reads its messages. */
-const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
+/** Lines that a guest can cause by broken rules, as often as it likes, are limited. */
+const log = limitLog(createLog('vsock'), 'a guest’s vsock driver');
 
 /** Most connections that wait to be accepted, also before the guest's driver is loaded; the kernel's own limit is as high. */
 const BACKLOG = 4096;
@@ -45,51 +44,19 @@ async function startDevice(
   options: VsockOptions,
   { removeFile }: Pick<ListeningSocket, 'removeFile'>,
 ): Promise<VsockService> {
-  const worker = startWorker(options);
-  let hasEnded = false;
-  const ended = new Promise<void>((resolve) => {
-    worker.once('exit', () => {
-      hasEnded = true;
-      resolve();
-    });
-  });
-  const { frontEnd, wake } = await reply(worker, 'ready');
-  worker.on('message', (message: FromWorker) => report(message));
-  worker.on('error', (error) => log.error(`the device has stopped: ${error.message}`));
-  const send = (message: ToWorker): void => {
-    // a thread of Node has no origin, unlike a window
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin
-    worker.postMessage(message);
-    writeSync(wake, WAKE);
-  };
-  // Node waits for its threads at exit, and this one is blocked in the kernel until it is woken
-  const endAtExit = (): void => send({ kind: 'stop' });
-  process.once('exit', endAtExit);
-  const ask = async <K extends FromWorker['kind']>(message: ToWorker, kind: K): Promise<Reply<K>> => {
-    // a thread that has exited sends no message
-    if (hasEnded) throw new Error('the device has stopped');
-    const answer = reply(worker, kind);
-    send(message);
-    return answer;
-  };
-  let current = frontEnd;
+  const thread = await waitForDevice<VsockCommand, VsockMessage>(startWorker(options), log);
   return {
-    frontEnd,
-    handoverState: async () => (await ask({ kind: 'report' }, 'handover-state')).state,
+    frontEnd: thread.frontEnd,
+    handoverState: async () => (await thread.ask({ kind: 'report' }, 'handover-state')).state,
     reconnect: async (previous) => {
-      const { frontEnd: next } = await ask({ kind: 'reconnect', previous }, 'reconnected');
-      closeSync(current);
-      current = next;
-      return next;
+      const { frontEnd } = await thread.ask({ kind: 'reconnect', previous }, 'reconnected');
+      thread.replaceFrontEnd(frontEnd);
+      return frontEnd;
     },
     stop: async () => {
       // while the thread has the socket open: see `ListeningSocket`
       removeFile();
-      process.off('exit', endAtExit);
-      closeSync(current);
-      send({ kind: 'stop' });
-      await ended;
-      closeSync(wake);
+      await thread.stop();
     },
   };
 }
@@ -102,35 +69,4 @@ function startWorker(options: VsockOptions): Worker {
     closeSync(options.listener);
     throw error;
   }
-}
-
-type Reply<K extends FromWorker['kind']> = Extract<FromWorker, { kind: K }>;
-
-/** Waits for the thread's message of one kind. */
-function reply<K extends FromWorker['kind']>(worker: Worker, kind: K): Promise<Reply<K>> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      worker.off('message', take).off('error', failed).off('exit', exited);
-      act();
-    };
-    const take = (message: FromWorker): void => {
-      if (isKind(message, kind)) settle(() => resolve(message));
-      else if (message.kind === 'failed') settle(() => reject(new Error(message.message)));
-    };
-    const failed = (error: Error): void => settle(() => reject(error));
-    const exited = (): void => failed(new Error('the device has stopped'));
-    worker.on('message', take).on('error', failed).on('exit', exited);
-  });
-}
-
-function isKind<K extends FromWorker['kind']>(message: FromWorker, kind: K): message is Reply<K> {
-  return message.kind === kind;
-}
-
-/** Lines that a guest can cause by broken rules, as often as it likes. */
-const limitedLog = limitLog(log, 'a guest’s vsock driver');
-
-function report(message: FromWorker): void {
-  if (message.kind === 'log') limitedLog[message.level](message.message);
-  if (message.kind === 'failed') log.error(`the device has stopped: ${message.message}`);
 }

@@ -1,3 +1,5 @@
+import type { ThreadMessage } from '../device-thread.ts';
+
 /** Options of the thread of a vsock device. */
 export interface VsockOptions {
   /** the guest's CID */
@@ -22,9 +24,8 @@ export interface HandoverState {
   readonly nextHostPort: number;
 }
 
-/** A message to the thread. After each, its eventfd is written to. */
-export type ToWorker =
-  | { readonly kind: 'stop' }
+/** A message to the thread, beside `stop`. */
+export type VsockCommand =
   /** requests the state for another device */
   | { readonly kind: 'report' }
   /**
@@ -34,15 +35,6 @@ export type ToWorker =
   | { readonly kind: 'reconnect'; readonly previous: HandoverState | undefined };
 
 /** A message to the main thread. */
-export type FromWorker =
-  /** the thread listens; `frontEnd` is QEMU's end of the vhost-user connection, and the eventfd `wake` wakes the thread */
-  | { readonly kind: 'ready'; readonly frontEnd: number; readonly wake: number }
-  | {
-      readonly kind: 'log';
-      readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
-      readonly message: string;
-    }
-  | { readonly kind: 'handover-state'; readonly state: HandoverState }
-  /** `frontEnd` is QEMU's end of the further connection */
-  | { readonly kind: 'reconnected'; readonly frontEnd: number }
-  | { readonly kind: 'failed'; readonly message: string };
+export type VsockMessage =
+  | ThreadMessage
+  | { readonly kind: 'handover-state'; readonly state: HandoverState };

@@ -1,0 +1,90 @@
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { EPOLLET, EPOLLIN, openEventfd } from '../native/epoll.ts';
+import { libc } from '../native/libc.ts';
+import { codeOf } from '../util/errno.ts';
+import type { Log } from '../util/log.ts';
+import type { StopCommand, ThreadMessage } from './device-thread.ts';
+import { EventLoop } from './event-loop.ts';
+import type { Device } from './vhost-user/device.ts';
+import { Sessions } from './vhost-user/sessions.ts';
+
+/** A device that runs in a thread of its own. */
+export interface ThreadDevice extends Device, Disposable {
+  /** Handles all that has happened. @returns after how many `ms` it must be called again where no event occurs: 0 at once, -1 never */
+  readonly settle: () => number;
+}
+
+/** Parts of the thread that a device and its commands use. */
+export interface ThreadContext {
+  readonly loop: EventLoop;
+  /** the main thread writes the lines: this thread never gets to its streams */
+  readonly log: Log;
+}
+
+/** Device of a thread, and how it obeys commands. */
+export interface ThreadService<D extends ThreadDevice, C extends { kind: string }> {
+  readonly create: (context: ThreadContext) => D;
+  readonly obey: (command: C, parts: { device: D; sessions: Sessions }) => void;
+}
+
+/** Sends a message to the main thread. */
+export function postToMain(message: { readonly kind: string }): void {
+  // a port of Node has no origin, unlike a window
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin
+  parentPort?.postMessage(message);
+}
+
+/** Reports that the thread ends because of an error. */
+export function postFailure(error: unknown): void {
+  const code = codeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const failure: ThreadMessage = { kind: 'failed', message, ...(code !== undefined && { code }) };
+  postToMain(failure);
+}
+
+/** Runs a device in this thread, which blocks in epoll_wait between events, until it receives `stop`. `loadLibc` must have settled. */
+export function runDevice<D extends ThreadDevice, C extends { kind: string }>({
+  create,
+  obey,
+}: ThreadService<D, C>): void {
+  const log = logToMain();
+  const wake = openEventfd();
+  let isReady = false;
+  try {
+    using loop = new EventLoop();
+    using device = create({ loop, log });
+    using sessions = new Sessions({ loop, device, log });
+    loop.watch(wake, EPOLLIN | EPOLLET, () => {
+      for (let message = nextMessage<C>(); message !== undefined; message = nextMessage<C>()) {
+        if (isStop(message)) loop.stop();
+        else obey(message, { device, sessions });
+      }
+    });
+    const ready: ThreadMessage = { kind: 'ready', frontEnd: sessions.open(), wake };
+    postToMain(ready);
+    isReady = true;
+    loop.run(() => device.settle());
+  } finally {
+    // the main thread closes it once it has received it
+    if (!isReady) libc().close(wake);
+  }
+}
+
+function isStop(message: { kind: string }): message is StopCommand {
+  return message.kind === 'stop';
+}
+
+function logToMain(): Log {
+  const at = (level: keyof Log) => (message: string) => {
+    const line: ThreadMessage = { kind: 'log', level, message };
+    postToMain(line);
+  };
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
+}
+
+/** Returns the next message to this thread, whose port of Node never gets to deliver one. */
+function nextMessage<C>(): C | StopCommand | undefined {
+  const received: { message: C | StopCommand } | undefined =
+    parentPort === null ? undefined : receiveMessageOnPort(parentPort);
+  return received?.message;
+}

@@ -1,6 +1,7 @@
 import { fs } from '../../../devices/fs/index.ts';
 import type { FsConfig } from '../../../devices/fs/config.ts';
 import type { FsFacts } from '../../../devices/fs/plan.ts';
+import { startFs } from '../../../backends/fs/service.ts';
 import { createLog } from '../../../util/log.ts';
 import { relayBackEnd } from '../vhost-user-back-end.ts';
 import { prepares, type PrepareContext, type Prepared } from '../prepare.ts';
@@ -12,7 +13,7 @@ export const prepareFs = prepares(
   fs,
   (config: FsConfig, context: PrepareContext): Promise<Prepared<never, FsFacts>> => {
     const { socket, directory } = config;
-    if (directory !== undefined) return serveDirectory(directory);
+    if (directory !== undefined) return serveDirectory(directory, config);
     if (socket !== undefined) return relayDaemon({ ...config, socket }, context);
     throw new Error('has neither a socket nor a directory');
   },
@@ -29,7 +30,16 @@ async function relayDaemon(
 }
 
 /** Starts a thread that serves a directory of the host. */
-async function serveDirectory(directory: string): Promise<Prepared<never, FsFacts>> {
+async function serveDirectory(
+  directory: string,
+  { readonly, cache, xattr, num_queues: queues }: FsConfig,
+): Promise<Prepared<never, FsFacts>> {
   await checkDirectory(directory);
-  throw new Error(`directory ${directory}: this version has no server for it yet`);
+  const { frontEnd, stop } = await startFs({
+    ...{ directory, queues },
+    ...(readonly !== undefined && { readonly }),
+    ...(cache !== undefined && { cache }),
+    ...(xattr !== undefined && { xattr }),
+  });
+  return { facts: { frontEnd }, release: stop };
 }

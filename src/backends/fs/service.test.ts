@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DirectoryError, startFs } from './service.ts';
+
+function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'fs, "a" é-'));
+  return act(folder).finally(() => rmSync(folder, { recursive: true }));
+}
+
+/** Descriptors of this process. */
+function descriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+test('a directory is served until the service is stopped, which closes its descriptors', () =>
+  withFolder(async (directory) => {
+    // the first thread opens descriptors that Node keeps
+    await (await startFs({ directory })).stop();
+    const before = descriptors();
+    const service = await startFs({ directory, readonly: true, cache: 'never', queues: 2 });
+    assert.ok(service.frontEnd > 2);
+    assert.notEqual(await service.reconnect(), service.frontEnd);
+    assert.ok(descriptors() > before);
+    await service.stop();
+    assert.equal(descriptors(), before);
+    await assert.rejects(service.reconnect(), /^Error: the device has stopped$/);
+  }));
+
+test('a directory that cannot be served is named with the reason, and nothing is left open', () =>
+  withFolder(async (folder) => {
+    const [missing, file] = [join(folder, 'none'), join(folder, 'file')];
+    writeFileSync(file, '');
+    await assert.rejects(startFs({ directory: missing }), DirectoryError);
+    const before = descriptors();
+    const reasons = { [missing]: 'no such file or directory', [file]: 'not a directory' };
+    for (const [directory, reason] of Object.entries(reasons)) {
+      await assert.rejects(startFs({ directory }), {
+        message: `directory ${directory}: ${reason}`,
+        path: directory,
+      });
+    }
+    assert.equal(descriptors(), before);
+  }));

@@ -5,6 +5,7 @@ import type { GuestMemory } from '../vhost-user/guest-memory.ts';
 import type { CacheMode } from './cache-policy.ts';
 import { Connection, type Outcome } from './connection.ts';
 import type { RequestCounters } from './counters.ts';
+import { decodeState, encodeState, type OpenRequest } from './device-state.ts';
 import type { FileSystem } from './file-system.ts';
 import { Request } from './request.ts';
 import { RequestQueue } from './request-queue.ts';
@@ -32,6 +33,12 @@ interface Options {
 }
 
 /**
+ * State of an open request: `pending` until the file system answers; while the device is stopped, its outcome, or `repeat` where the
+ * file system must be asked again, because there were no buffers for the data.
+ */
+type OpenState = 'pending' | 'repeat' | Outcome;
+
+/**
  * The virtio file system device (virtio 1.2, section 5.11). Its configuration space, with the tag, is the front-end's.
  *
  * A request that the file system answers later stays open, and with it its chain. While the device is stopped such requests have no
@@ -43,22 +50,24 @@ export class FsDevice implements Device {
   /** firmware sets up one request queue alone, and a kernel no more of them than it has CPUs */
   readonly fewest = 1;
   readonly #log: Log;
+  readonly #files: FileSystem;
   readonly #connection: Connection;
   readonly #counters: RequestCounters | undefined;
   /** requests to use again */
   readonly #spare: Request[] = [];
-  /** open requests, with their outcome where they were answered while the device was stopped */
-  readonly #open = new Map<Request, Outcome | undefined>();
+  readonly #open = new Map<Request, OpenState>();
   #running: readonly (RequestQueue | undefined)[] = [];
   #memory: GuestMemory | undefined;
   /** the request that is being handled */
   #current: Request | undefined;
   #moved = 0;
+  #isDisposed = false;
 
   constructor({ files, queues, readonly, cache, posixAcl = false, counters, log }: Options) {
     this.#counters = counters;
     this.queues = 1 + queues;
     this.#log = log;
+    this.#files = files;
     this.#connection = new Connection(
       { files, readonly, cache, posixAcl, warn: (message) => log.warn(message) },
       (request, outcome) => this.#answered(request, outcome),
@@ -90,6 +99,28 @@ export class FsDevice implements Device {
     this.#connection.reset();
   }
 
+  save(): Uint8Array {
+    return encodeState({
+      negotiated: this.#connection.negotiated,
+      requests: [...this.#open].map(([request, state]) => openRequest(request, state)),
+      files: this.#files.save(),
+    });
+  }
+
+  load(bytes: Uint8Array): void {
+    const { negotiated, requests, files } = decodeState(bytes);
+    const restored = requests.map((open) => {
+      if (open.queue >= this.queues) throw new Error(`an open request is of queue ${open.queue}`);
+      const request = new Request();
+      request.restore(open);
+      return [request, open.outcome ?? 'repeat'] as const;
+    });
+    this.#files.load(files);
+    this.#open.clear();
+    for (const [request, state] of restored) this.#open.set(request, state);
+    this.#connection.negotiated = negotiated;
+  }
+
   /**
    * Handles the requests that have arrived, up to a limit.
    * @returns 0 where more may remain, else -1: the next call is needed after an event only
@@ -113,6 +144,7 @@ export class FsDevice implements Device {
   [Symbol.dispose](): void {
     this.stop();
     this.reset();
+    this.#isDisposed = true;
     for (const request of this.#spare) request.free();
   }
 
@@ -147,7 +179,7 @@ export class FsDevice implements Device {
     this.#connection.handle(request);
     if (this.#current === undefined) return;
     this.#current = undefined;
-    this.#open.set(request, undefined);
+    this.#open.set(request, 'pending');
   }
 
   #answered(request: Request, outcome: Outcome): void {
@@ -157,8 +189,9 @@ export class FsDevice implements Device {
     } else if (!this.#open.has(request)) {
       // of a driver that was reset
       this.#recycle(request);
-    } else if (this.#running.length === 0) this.#open.set(request, outcome);
-    else {
+    } else if (this.#running[request.queue] === undefined) {
+      this.#open.set(request, request.isFilled ? 'repeat' : outcome);
+    } else {
       this.#open.delete(request);
       this.#finish(request, outcome);
       this.#running[request.queue]?.publish();
@@ -176,24 +209,22 @@ export class FsDevice implements Device {
   }
 
   #recycle(request: Request): void {
-    if (this.#spare.length < SPARE_REQUESTS) this.#spare.push(request);
+    if (this.#spare.length < SPARE_REQUESTS && !this.#isDisposed) this.#spare.push(request);
     else request.free();
   }
 
   /** Gives the open requests their buffers again, and finishes those that were answered while the device was stopped. */
   #continueOpen(): void {
-    for (const [request, outcome] of [...this.#open]) {
+    for (const [request, state] of [...this.#open]) {
       const queue = this.#running[request.queue];
-      if (queue === undefined)
-        throw new QueueError(`a request of queue ${request.queue}, which is not set up`);
+      // queues are set up one after the other
+      if (queue === undefined) continue;
       queue.follow(request);
-      // an answered READ had no buffers for its data
-      const again = request.isFilled;
       request.readBuffers();
-      if (outcome === undefined) continue;
+      if (state === 'pending') continue;
       this.#open.delete(request);
-      if (again) this.#perform(request);
-      else this.#finish(request, outcome);
+      if (state === 'repeat') this.#perform(request);
+      else this.#finish(request, state);
     }
     for (const queue of this.#running) queue?.publish();
   }
@@ -203,4 +234,11 @@ export class FsDevice implements Device {
     this.#moved = 0;
     this.#memory?.releasePages();
   }
+}
+
+function openRequest(request: Request, state: OpenState): OpenRequest {
+  const { queue, space, chain, input, output } = request;
+  const outcome = state === 'pending' || state === 'repeat' ? undefined : state;
+  const replyBytes = typeof outcome === 'number' ? Math.max(0, outcome) : 0;
+  return { queue, head: chain.head, space, outcome, input, output: output.subarray(0, replyBytes) };
 }

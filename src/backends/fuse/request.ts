@@ -1,5 +1,6 @@
 import { allocate, type Block } from '../../native/memory.ts';
 import { Chain, Parts } from '../vhost-user/descriptor-chain.ts';
+import type { OpenRequest } from './device-state.ts';
 import { E2BIG, EINVAL } from './errors.ts';
 import type { Errno, Name } from './file-system.ts';
 import { checkName, NAME_MAX, type NameKind } from './names.ts';
@@ -11,6 +12,8 @@ export const LARGEST_VALUE = 65_536;
 
 /** Bytes of the largest request but WRITE: SETXATTR. Longer ones fail with E2BIG. */
 const INPUT_BYTES = InHeader.bytes + SetxattrIn.bytes + NAME_MAX + 1 + LARGEST_VALUE;
+
+const INVALID_STATE = 'an open request in the state of the file system device is invalid';
 
 /**
  * A request of the guest with its buffers; used again for the next one. Its header and arguments are a copy: the guest cannot change
@@ -42,6 +45,7 @@ export class Request {
   readonly #head = new Parts();
   #names: readonly Name[] = [];
   #length = 0;
+  #inputLength = 0;
   #end = 0;
 
   constructor() {
@@ -62,14 +66,9 @@ export class Request {
     if (bytes < InHeader.bytes) return 'invalid';
     readable.copyOut(this.#input.address, InHeader.bytes);
     readable.skip(InHeader.bytes);
-    const { view } = this.#input;
-    this.opcode = view.getUint32(InHeader.opcode, true);
-    this.node = readU64(view, InHeader.node);
-    this.caller.uid = view.getUint32(InHeader.uid, true);
-    this.caller.gid = view.getUint32(InHeader.gid, true);
-    this.caller.pid = view.getUint32(InHeader.pid, true);
+    this.#readHeader();
     this.#length = readable.bytes;
-    if (view.getUint32(InHeader.length, true) !== bytes) return EINVAL;
+    if (this.#input.view.getUint32(InHeader.length, true) !== bytes) return EINVAL;
     return this.#readArguments();
   }
 
@@ -80,8 +79,31 @@ export class Request {
     this.isFilled = false;
     writable.move(OutHeader.bytes, this.#head);
     writable.limit(Math.max(0, this.space));
-    // the file system has taken the data of a WRITE
-    readable.clear();
+    // the guest's buffers have the data of a WRITE until it is finished
+    readable.skip(this.#inputLength);
+  }
+
+  /** the copied header and arguments */
+  get input(): Uint8Array {
+    return this.#inputBytes.subarray(0, this.#inputLength);
+  }
+
+  /** Takes over a request of another device, without its buffers. @throws where it is invalid */
+  restore({ queue, head, space, input, output }: OpenRequest): void {
+    if (input.length < InHeader.bytes || input.length > INPUT_BYTES || output.length > this.output.length)
+      throw new Error(INVALID_STATE);
+    this.chain.reset(head);
+    this.#head.clear();
+    this.queue = queue;
+    this.space = space;
+    this.isFilled = false;
+    this.#inputBytes.set(input);
+    this.#inputLength = input.length;
+    this.output.set(output);
+    this.#readHeader();
+    this.#length = this.#input.view.getUint32(InHeader.length, true) - InHeader.bytes;
+    const copied = this.opcode === Opcode.Write ? Math.min(this.#length, WriteIn.bytes) : this.#length;
+    if (copied !== input.length - InHeader.bytes) throw new Error(INVALID_STATE);
   }
 
   /** bytes of the arguments */
@@ -189,7 +211,17 @@ export class Request {
     readable.copyOut(this.#input.address + InHeader.bytes, copied);
     readable.skip(copied);
     this.data = readable.bytes;
+    this.#inputLength = InHeader.bytes + copied;
     return 0;
+  }
+
+  #readHeader(): void {
+    const { view } = this.#input;
+    this.opcode = view.getUint32(InHeader.opcode, true);
+    this.node = readU64(view, InHeader.node);
+    this.caller.uid = view.getUint32(InHeader.uid, true);
+    this.caller.gid = view.getUint32(InHeader.gid, true);
+    this.caller.pid = view.getUint32(InHeader.pid, true);
   }
 }
 

@@ -113,6 +113,8 @@ export class TestDriver {
   readonly #free: Slot[] = Array.from({ length: SLOTS }, (_, index) => ({ index, unique: 0, queue: 0 }));
   readonly #used = new Map<number, Slot>();
   #running: Virtqueue[] = [];
+  /** where the rings start next, if not where they stopped */
+  #bases: number[] | undefined;
   #unique = 0;
 
   constructor({
@@ -148,7 +150,8 @@ export class TestDriver {
       this.#free.push(...this.#used.values());
       this.#used.clear();
     }
-    const bases = this.#running.map(({ base }) => base);
+    const bases = this.#bases ?? this.#running.map(({ base }) => base);
+    this.#bases = undefined;
     this.#running = this.#next.map((_, index) => {
       const at = USER + index * RING_BYTES;
       return new Virtqueue({
@@ -165,6 +168,19 @@ export class TestDriver {
 
   stop(): void {
     this.device.stop();
+  }
+
+  /** Takes over the guest of another driver, whose device is stopped: its memory, with the rings, and its open requests. */
+  takeOver(source: TestDriver): void {
+    this.#bytes.set(source.#bytes);
+    for (const [i, next] of source.#next.entries()) {
+      this.#next[i] = next;
+      this.#seen[i] = source.#seen[i] ?? 0;
+    }
+    this.#bases = source.#running.map(({ base }) => base);
+    this.#unique = source.#unique;
+    this.#free.splice(0, this.#free.length, ...source.#free);
+    for (const [index, slot] of source.#used) this.#used.set(index, slot);
   }
 
   /** Negotiates with all flags that Linux has. */

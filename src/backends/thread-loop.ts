@@ -49,13 +49,16 @@ export function runDevice<D extends ThreadDevice, C extends { kind: string }>({
 }: ThreadService<D, C>): void {
   const log = logToMain();
   const wake = openEventfd();
+  const nextMessage = () => (parentPort === null ? undefined : receiveMessageOnPort(parentPort));
   let isReady = false;
   try {
     using loop = new EventLoop();
     using device = create({ loop, log });
     using sessions = new Sessions({ loop, device, log });
     loop.watch(wake, EPOLLIN | EPOLLET, () => {
-      for (let message = nextMessage<C>(); message !== undefined; message = nextMessage<C>()) {
+      // the thread's port of Node never gets to deliver a message
+      for (let received = nextMessage(); received !== undefined; received = nextMessage()) {
+        const { message }: { message: C | StopCommand } = received;
         if (isStop(message)) loop.stop();
         else obey(message, { device, sessions });
       }
@@ -80,11 +83,4 @@ function logToMain(): Log {
     postToMain(line);
   };
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
-}
-
-/** Returns the next message to this thread, whose port of Node never gets to deliver one. */
-function nextMessage<C>(): C | StopCommand | undefined {
-  const received: { message: C | StopCommand } | undefined =
-    parentPort === null ? undefined : receiveMessageOnPort(parentPort);
-  return received?.message;
 }

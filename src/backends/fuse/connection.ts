@@ -2,15 +2,13 @@ import { CACHE_POLICIES, type CacheMode } from './cache-policy.ts';
 import { EINVAL, EIO, ENOSYS, EPROTO } from './errors.ts';
 import type { FileSystem } from './file-system.ts';
 import { InitFlag } from './flags.ts';
-import { MAJOR, MINOR, negotiate, type InitReply, type InitRequest } from './init.ts';
+import { MAJOR, MINOR, negotiate, type InitReply, type InitRequest, type Negotiated } from './init.ts';
 import { Opcode } from './opcodes.ts';
 import type { Served } from './operation.ts';
 import { OPERATIONS } from './operations.ts';
+import type { Outcome } from './outcome.ts';
 import type { Request } from './request.ts';
 import { BatchForgetIn, ForgetIn, ForgetOne, InitIn, InitOut } from './structures.ts';
-
-/** Result of a request: bytes of its reply without the header, a negative error, or 'none' where it has no reply. */
-export type Outcome = number | 'none';
 
 /** Receives the outcome of a request, during `handle` or later. */
 export type OnOutcome = (request: Request, outcome: Outcome) => void;
@@ -23,13 +21,6 @@ export interface ConnectionOptions {
   /** the file system implements POSIX ACLs as extended attributes; default: false */
   readonly posixAcl?: boolean;
   readonly warn: (message: string) => void;
-}
-
-/** State of a connection from INIT on; a snapshot contains it. */
-export interface Negotiated {
-  readonly minor: number;
-  readonly flags: number;
-  readonly flags2: number;
 }
 
 /** The protocol with one kernel, from its INIT to DESTROY or a reset. Knows no queues. */

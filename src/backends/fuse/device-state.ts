@@ -1,4 +1,5 @@
-import type { Negotiated, Outcome } from './connection.ts';
+import type { Negotiated } from './init.ts';
+import type { Outcome } from './outcome.ts';
 
 /*
  * State of a device in a snapshot, version 1. Numbers are little-endian, 32 bits each:
@@ -97,7 +98,7 @@ function words(...values: readonly number[]): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** Reads a state from its start; throws at its end. */
+/** Reads a state from its start. Throws where too few bytes are left. */
 class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;

@@ -55,6 +55,14 @@ export interface InitReply {
   readonly timeGranularity: number;
 }
 
+/** State of a connection from INIT on; a snapshot contains it. */
+export interface Negotiated {
+  /** minor version of the kernel */
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+}
+
 /**
  * Flags for every kernel that has them.
  *

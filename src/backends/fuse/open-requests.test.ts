@@ -39,7 +39,7 @@ function textOf({ payload }: TestReply): string {
   return Buffer.from(payload.buffer).toString();
 }
 
-/** Writes bytes into the guest's buffers, as preadv does. */
+/** Writes bytes into the guest's buffers, as `preadv` does. */
 function fill(into: Parts, text: string): number {
   const block = allocate(4096);
   new Uint8Array(block.view.buffer).set(Buffer.from(text));
@@ -48,7 +48,7 @@ function fill(into: Parts, text: string): number {
   return text.length;
 }
 
-/** Reads the data of a WRITE, as pwritev does. */
+/** Reads the data of a WRITE, as `pwritev` does. */
 function dataOf(from: Parts): string {
   const block = allocate(4096);
   from.copyOut(block.address, from.bytes);
@@ -191,16 +191,30 @@ test('another device continues with the state: what was negotiated, and open req
     ],
   );
   assert.deepEqual(loaded, [[1, 2, 3], 'abcde']);
-  assert.equal(target.call({ opcode: Opcode.Getattr, body: [u64s(0, 0)] }).error, ENOENT, 'no INIT is needed');
+  assert.equal(
+    target.call({ opcode: Opcode.Getattr, body: [u64s(0, 0)] }).error,
+    ENOENT,
+    'no INIT is needed',
+  );
   first.resolve(5);
 });
 
 test('an invalid state changes nothing', () => {
-  using driver = started({ load: () => assert.fail('the file system sees no invalid state'), getattr: () => ENOENT });
+  using driver = started({
+    load: () => assert.fail('the file system sees no invalid state'),
+    getattr: () => ENOENT,
+  });
   const state = driver.device.save();
   driver.stop();
-  const changed = (at: number, value: number): Uint8Array => state.map((byte, i) => (i === at ? value : byte));
-  for (const bad of [state.subarray(1), state.subarray(0, 20), changed(4, 2), changed(24, 9), new Uint8Array()])
+  const changed = (at: number, value: number): Uint8Array =>
+    state.map((byte, i) => (i === at ? value : byte));
+  for (const bad of [
+    state.subarray(1),
+    state.subarray(0, 20),
+    changed(4, 2),
+    changed(24, 9),
+    new Uint8Array(),
+  ])
     assert.throws(() => driver.device.load(bad), /state/);
   driver.start({ resumed: true });
   assert.equal(driver.call({ opcode: Opcode.Getattr, body: [u64s(0, 0)] }).error, ENOENT);

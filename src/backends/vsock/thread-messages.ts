@@ -35,6 +35,4 @@ export type VsockCommand =
   | { readonly kind: 'reconnect'; readonly previous: HandoverState | undefined };
 
 /** A message to the main thread. */
-export type VsockMessage =
-  | ThreadMessage
-  | { readonly kind: 'handover-state'; readonly state: HandoverState };
+export type VsockMessage = ThreadMessage | { readonly kind: 'handover-state'; readonly state: HandoverState };

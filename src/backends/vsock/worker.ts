@@ -7,7 +7,10 @@ import type { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
 import type { VsockCommand, VsockMessage, VsockOptions } from './thread-messages.ts';
 
-function obey(command: VsockCommand, { device, sessions }: { device: VsockDevice; sessions: Sessions }): void {
+function obey(
+  command: VsockCommand,
+  { device, sessions }: { device: VsockDevice; sessions: Sessions },
+): void {
   switch (command.kind) {
     case 'report':
       return post({ kind: 'handover-state', state: device.handoverState });

@@ -25,7 +25,7 @@ export interface FsService {
 export class DirectoryError extends Error {
   readonly path: string;
 
-  constructor(path: string, cause: unknown) {
+  constructor(path: string, { cause }: { cause: unknown }) {
     super(`directory ${path}: ${reasonOf(cause)}`, { cause });
     this.path = path;
   }
@@ -46,6 +46,6 @@ export async function startFs(options: FsOptions): Promise<FsService> {
       stop: thread.stop,
     };
   } catch (error) {
-    throw new DirectoryError(options.directory, error);
+    throw new DirectoryError(options.directory, { cause: error });
   }
 }

@@ -57,7 +57,7 @@ function dataOf(from: Parts): string {
   return text;
 }
 
-test('a request that is answered later does not delay others, and its reply interrupts the guest', async () => {
+test('a request that is answered later does not delay others, and interrupts the guest', async () => {
   const { answer, methods } = lookupLater();
   using driver = started({ ...methods, getattr: () => ENOENT });
   const unique = driver.submit(LOOKUP);

@@ -102,7 +102,7 @@ function truncate(share: Share, { node, fd, handle }: Target, size: number): Err
 export function killPrivileges(share: Share, fd: number): Errno {
   const status = share.status.ofDescriptor(fd);
   if (typeof status === 'number') return status;
-  const attributes = share.ownership.attributes(status, (use) => use(fd));
+  const attributes = share.ownership.attributes(status, (kept) => kept.read(fd));
   if (typeof attributes === 'number') return attributes;
   const { mode } = attributes;
   const rest = withoutPrivileges(mode);

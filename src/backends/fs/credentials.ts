@@ -1,6 +1,6 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block } from '../../native/memory.ts';
-import { checked } from '../../native/system-error.ts';
+import { checked, EACCES } from '../../native/system-error.ts';
 
 /*
  * Identity of the thread that serves a directory. The kernel of the guest has checked the permissions of its processes before it
@@ -11,11 +11,11 @@ import { checked } from '../../native/system-error.ts';
  * bypassed where it would change the whole process.
  *
  * Capabilities as root (capabilities(7)):
- * - CAP_FSETID is off, so that a write by the guest clears the set-user-ID bit of a program of the host; `setMode` needs it
- *   for the set-group-ID bit of directories, {@link Credentials.withSetId}.
- * - CAP_SYS_RESOURCE is off, so that quotas of the host apply to the guest's files.
- * - Another file system user id turns all others off that concern files. CAP_DAC_OVERRIDE is turned on again, as the host does not
- *   know the supplementary groups by which the guest's kernel permitted the request.
+ * - CAP_FSETID is dropped, so that a write by the guest clears the set-user-ID bit of a program of the host. A directory of any
+ *   group can still get the set-group-ID bit, as a member of that group: {@link Credentials.inGroup}.
+ * - CAP_SYS_RESOURCE is dropped, so that quotas of the host apply to the guest's files.
+ * - Another file system user id turns all others off that concern files. A call that the host refuses then is made once more with
+ *   CAP_DAC_OVERRIDE, as the guest's kernel may have permitted it by a supplementary group, which the host does not know.
  */
 
 /** linux/capability.h */
@@ -35,33 +35,22 @@ const [HEADER_BYTES, DATA_BYTES] = [8, 24];
 const PERMITTED_AT = 4;
 
 const bit = (capability: number): number => 1 << capability;
+const DROPPED = bit(CAP.FSETID) | bit(CAP_SYS_RESOURCE);
 /** Without one of these the host refuses owners that a guest sets. */
-const NEEDED = Object.values(CAP).reduce<number>((all, one) => all | bit(one), 0);
-/** Capabilities 0 to 31 that a change of the file system user id turns off (CAP_FS_SET of Linux). */
-const FILES = [
-  CAP.CHOWN,
-  CAP.DAC_OVERRIDE,
-  CAP.DAC_READ_SEARCH,
-  CAP.FOWNER,
-  CAP.FSETID,
-  9,
-  27,
-].reduce<number>((all, one) => all | bit(one), 0);
-const OFF = bit(CAP.FSETID) | bit(CAP_SYS_RESOURCE);
+const NEEDED = Object.values(CAP).reduce<number>((all, one) => all | bit(one), 0) & ~DROPPED;
+/** Capabilities that concern files and that a caller does not have: these, CAP_LINUX_IMMUTABLE and CAP_MKNOD. */
+const NOT_OF_CALLER = bit(CAP.CHOWN) | bit(CAP.FOWNER) | bit(9) | bit(27);
 
 /** Identity of the serving thread. */
 export interface Credentials {
-  /** Calls `run` with ids of the host as those of the thread, so that files that it makes belong to them. */
-  readonly asCaller: <T>(uid: number, gid: number, run: () => T) => T;
-  /** Calls `run` with the right to set the set-group-ID bit of a file of any group. */
-  readonly withSetId: <T>(run: () => T) => T;
+  /**
+   * Calls `run` with ids of the host as those of the thread, so that files that it makes belong to them. `run` returns a number, or
+   * -errno; it is called again after -EACCES.
+   */
+  readonly asCaller: (uid: number, gid: number, run: () => number) => number;
+  /** Calls `run` as a member of a group of the host. */
+  readonly inGroup: (gid: number, run: () => number) => number;
 }
-
-/** Credentials of an ordinary user, who has one identity. */
-export const ownCredentials: Credentials = {
-  asCaller: (_uid, _gid, run) => run(),
-  withSetId: (run) => run(),
-};
 
 /**
  * Takes the identity of this thread. As root, its supplementary groups and the capabilities above are dropped, for this thread alone.
@@ -76,35 +65,34 @@ export function takeCredentials(): Credentials | undefined {
     return undefined;
   }
   checked('setgroups', libc().setgroups(0, 0));
-  capabilities.use(~OFF);
-  return rootCredentials(capabilities);
+  capabilities.drop(DROPPED);
+  return { asCaller: (uid, gid, run) => asCaller(capabilities, uid, gid, run), inGroup };
 }
 
-function rootCredentials(capabilities: Capabilities): Credentials {
-  return {
-    asCaller: (uid, gid, run) => {
-      if (uid === 0 && gid === 0) return run();
-      libc().setfsgid(gid);
-      libc().setfsuid(uid);
-      if (uid !== 0) capabilities.use(~OFF & (~FILES | bit(CAP.DAC_OVERRIDE) | bit(CAP.DAC_READ_SEARCH)));
-      try {
-        return run();
-      } finally {
-        // back to user id 0 turns the capabilities of files on again, CAP_FSETID too
-        libc().setfsuid(0);
-        libc().setfsgid(0);
-        if (uid !== 0) capabilities.use(~OFF);
-      }
-    },
-    withSetId: (run) => {
-      capabilities.use(~bit(CAP_SYS_RESOURCE));
-      try {
-        return run();
-      } finally {
-        capabilities.use(~OFF);
-      }
-    },
-  };
+function asCaller(capabilities: Capabilities, uid: number, gid: number, run: () => number): number {
+  if (uid === 0) return inGroup(gid, run);
+  return inGroup(gid, () => {
+    libc().setfsuid(uid);
+    try {
+      const result = run();
+      if (result !== -EACCES) return result;
+      capabilities.use(~NOT_OF_CALLER);
+      return run();
+    } finally {
+      // user id 0 turns the capabilities that concern files on again
+      libc().setfsuid(0);
+    }
+  });
+}
+
+function inGroup(gid: number, run: () => number): number {
+  if (gid === 0) return run();
+  libc().setfsgid(gid);
+  try {
+    return run();
+  } finally {
+    libc().setfsgid(0);
+  }
 }
 
 /** Returns whether the kernel lets this thread act as another user: it does not report a refusal. */
@@ -117,7 +105,7 @@ function canSwitch(): boolean {
 /** Capabilities 0 to 31 of this thread; those above stay as they are. */
 class Capabilities {
   readonly #block: Block = allocate(HEADER_BYTES + DATA_BYTES);
-  readonly #permitted: number;
+  #permitted: number;
 
   constructor() {
     this.#block.view.setUint32(0, CAP_VERSION_3, true);
@@ -134,6 +122,13 @@ class Capabilities {
   use(set: number): void {
     this.#block.view.setUint32(HEADER_BYTES, this.#permitted & set, true);
     checked('capset', libc().capset(this.#block.address, this.#block.address + HEADER_BYTES));
+  }
+
+  /** Gives those of a set up for good. */
+  drop(set: number): void {
+    this.#permitted &= ~set;
+    this.#block.view.setUint32(HEADER_BYTES + PERMITTED_AT, this.#permitted, true);
+    this.use(~0);
   }
 
   free(): void {

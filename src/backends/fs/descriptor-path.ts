@@ -4,8 +4,9 @@ import { errno } from '../../native/system-error.ts';
 
 /** Directory of the links that lead to the open files of this process, whatever their names are now. */
 const PREFIX = '/proc/self/fd/';
-/** Bytes of the longest path: the digits of a descriptor and a NUL. */
-const PATH_BYTES = PREFIX.length + 11;
+/** Bytes of the longest path: the digits of a descriptor, a name of an entry and a NUL. */
+const PATH_BYTES = PREFIX.length + 11 + 256;
+const SLASH = 0x2f;
 
 /** Any value: the directory descriptor of a call whose path starts with `/`. */
 const NO_DIRECTORY = -1;
@@ -28,6 +29,17 @@ export class DescriptorPath {
     for (let i = 0; i < digits.length; i++) view.setUint8(PREFIX.length + i, digits.charCodeAt(i));
     view.setUint8(PREFIX.length + digits.length, 0);
     return this.#block.address;
+  }
+
+  /** Returns the address of the path of an entry of an open directory, valid until the next call. */
+  ofEntry(directory: number, name: Uint8Array): number {
+    const address = this.of(directory);
+    const { view } = this.#block;
+    let at = PREFIX.length + String(directory).length;
+    view.setUint8(at++, SLASH);
+    for (const byte of name) view.setUint8(at++, byte);
+    view.setUint8(at, 0);
+    return address;
   }
 
   /** Opens the file of a descriptor again. O_NOFOLLOW must not be set. @returns the new descriptor, or -errno */

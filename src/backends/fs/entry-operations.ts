@@ -61,7 +61,9 @@ export function lookup(share: Share, { parent, name }: Place): Result<Entry> {
 /** Looks up an entry of a directory that is open. */
 export function lookupIn(share: Share, directory: number, parent: Inode, name: Name): Result<Entry> {
   const status = share.status.ofEntry(directory, name.address);
-  return typeof status === 'number' ? status : entryOf(share, parent, name.bytes, status);
+  if (typeof status === 'number') return status;
+  const { bytes } = name;
+  return entryOf(share, { parent, name: bytes, read: (kept) => kept.readEntry(directory, bytes) }, status);
 }
 
 function mknod(share: Share, creation: Creation, device: number): Result<Entry> {

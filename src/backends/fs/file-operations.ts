@@ -167,7 +167,10 @@ function openExisting(
 /** Adds an open file to the table of inodes and that of open files; closes it where that fails. */
 function enter(share: Share, { parent, name }: Creation, fd: number, flags: number): Result<Entry & Opened> {
   const status = share.status.ofDescriptor(fd);
-  const entry = typeof status === 'number' ? status : entryOf(share, parent, name.bytes, status);
+  const entry =
+    typeof status === 'number'
+      ? status
+      : entryOf(share, { parent, name: name.bytes, read: (kept) => kept.read(fd) }, status);
   if (typeof entry === 'number') {
     libc().close(fd);
     return entry;

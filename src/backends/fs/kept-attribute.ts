@@ -29,7 +29,17 @@ export class KeptAttribute {
   /** Returns the status that a file keeps; an empty one where it keeps none. */
   read(fd: number): KeptStatus | Errno {
     const { address } = this.#block;
-    const length = libc().getxattr(this.#path.of(fd), address, address + NAME_BYTES, KEPT_BYTES);
+    return this.#decode(libc().getxattr(this.#path.of(fd), address, address + NAME_BYTES, KEPT_BYTES));
+  }
+
+  /** Returns the status that an entry of a directory keeps, without following a symlink. */
+  readEntry(directory: number, name: Uint8Array): KeptStatus | Errno {
+    const { address } = this.#block;
+    const path = this.#path.ofEntry(directory, name);
+    return this.#decode(libc().lgetxattr(path, address, address + NAME_BYTES, KEPT_BYTES));
+  }
+
+  #decode(length: number): KeptStatus | Errno {
     if (length >= 0) return decodeKept(this.#bytes.toString('latin1', 0, length)) ?? {};
     const error = lastError();
     return UNREADABLE.has(error) ? {} : error;

@@ -55,9 +55,9 @@ export function mappedOwnership(path: DescriptorPath, maps: IdMaps): Ownership {
     make: ({ mode }, make) => make(hostMode(mode)),
     adopts: (mode) => typeOf(mode) !== S_IFLNK,
     adopt: (fd, made) => adopt(state, fd, made),
-    attributes: (status, open) => {
+    attributes: (status, read) => {
       if (!canKeep(status.mode)) return shownBy(state, status, {});
-      const kept = open((fd) => state.kept.read(fd));
+      const kept = read(state.kept);
       return typeof kept === 'number' ? kept : shownBy(state, status, kept);
     },
     setMode: (fd, mode) => change(state, fd, (now) => ({ ...now, mode: typeOf(now.mode) | (mode & 0o7777) })),

@@ -1,5 +1,7 @@
 import type { FileStatus } from '../../native/file-status.ts';
 import type { Attributes, Caller, Done, Errno } from '../fuse/file-system.ts';
+import type { KeptAttribute } from './kept-attribute.ts';
+import type { KeptStatus } from './kept-status.ts';
 
 /*
  * Owners and modes: how the host keeps those that the guest sees.
@@ -14,8 +16,8 @@ import type { Attributes, Caller, Done, Errno } from '../fuse/file-system.ts';
  * A descriptor may be an O_PATH one.
  */
 
-/** Calls `use` with a descriptor of the file of which attributes are. */
-export type OpensFile = <T>(use: (fd: number) => T | Errno) => T | Errno;
+/** Reads the status that a file keeps, from the place where the file is. */
+export type ReadsKept = (kept: KeptAttribute) => KeptStatus | Errno;
 
 /** An entry that is made. */
 export interface Making {
@@ -44,7 +46,7 @@ export interface Ownership {
   /** Keeps owner and mode of a file that `make` has made. The caller removes the file where that fails. */
   readonly adopt: (fd: number, made: Made) => Done;
   /** Returns attributes as the guest sees them. */
-  readonly attributes: (status: FileStatus, open: OpensFile) => Attributes | Errno;
+  readonly attributes: (status: FileStatus, read: ReadsKept) => Attributes | Errno;
   /** Sets permission bits. */
   readonly setMode: (fd: number, mode: number) => Done;
   readonly setOwner: (fd: number, uid: number | undefined, gid: number | undefined) => Done;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { libc } from '../../native/libc.ts';
 import { O_WRONLY } from '../../native/open-flags.ts';
 import { takeCredentials, type Credentials } from './credentials.ts';
-import { EOPNOTSUPP, EOVERFLOW, EPERM } from './errors.ts';
+import { EACCES, EOPNOTSUPP, EOVERFLOW, EPERM } from './errors.ts';
 import { createIdMaps, OVERFLOW_ID, type IdMaps } from './id-map.ts';
 import type { Ownership } from './ownership.ts';
 import { realOwnership } from './real-ownership.ts';
@@ -58,26 +58,38 @@ test(
 );
 
 test(
-  'a file is made as its caller, with the right to bypass permissions of the host',
+  'a file is made as its caller, and again where the host does not permit that',
   asRoot((_files, ownership) => {
     const making = { caller: { uid: USER, gid: 7, pid: 1 }, mode: 0o100_644 };
-    let during = '';
-    ownership.make(making, () => {
-      during = identity();
-      return 0;
+    const during: string[] = [];
+    const made = ownership.make(making, () => {
+      during.push(identity());
+      return during.length === 1 ? -EACCES : 42;
     });
-    assert.match(during, new RegExp(`^Uid:\\t0\\t0\\t0\\t${USER}$`, 'm'));
-    assert.match(during, /^Gid:\t0\t0\t0\t7$/m);
-    const effective = BigInt(`0x${/CapEff:\t(\w+)/.exec(during)?.[1] ?? ''}`);
-    // CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD; then CAP_DAC_OVERRIDE
-    for (const capability of [0n, 3n, 4n, 27n]) assert.equal((effective >> capability) & 1n, 0n);
-    assert.equal((effective >> 1n) & 1n, 1n);
+    assert.equal(made, 42);
+    for (const [i, text] of during.entries()) {
+      assert.match(text, new RegExp(`^Uid:\\t0\\t0\\t0\\t${USER}$`, 'm'));
+      assert.match(text, /^Gid:\t0\t0\t0\t7$/m);
+      const effective = BigInt(`0x${/CapEff:\t(\w+)/.exec(text)?.[1] ?? ''}`);
+      // CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD; then CAP_DAC_OVERRIDE
+      for (const capability of [0n, 3n, 4n, 27n]) assert.equal((effective >> capability) & 1n, 0n);
+      assert.equal((effective >> 1n) & 1n, BigInt(i));
+    }
+  }),
+);
+
+test(
+  'the thread is itself again after a fault',
+  asRoot((_files, ownership) => {
+    const own = identity();
+    assert.match(own, /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\s*$/m);
+    const making = { caller: { uid: USER, gid: 7, pid: 1 }, mode: 0o100_644 };
     assert.throws(() =>
       ownership.make(making, () => {
         throw new Error('a fault');
       }),
     );
-    assert.match(identity(), /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\s*$/m);
+    assert.equal(identity(), own);
   }),
 );
 

@@ -57,8 +57,8 @@ export function realOwnership(path: DescriptorPath, maps: IdMaps, credentials: C
       const { uid, gid } = caller;
       return refused(state.kept.write(fd, isDevice(mode) ? { uid, gid, mode } : { mode }));
     },
-    attributes: (status, open) => {
-      const kept = mayKeep(status.mode) ? open((fd) => state.kept.read(fd)) : {};
+    attributes: (status, read) => {
+      const kept = mayKeep(status.mode) ? read(state.kept) : {};
       return typeof kept === 'number' ? kept : shownBy(maps, status, kept);
     },
     setMode: (fd, mode) => {
@@ -127,8 +127,9 @@ function setMode(state: State, fd: number, status: FileStatus, mode: number): Do
     if (error !== 0) return error;
   }
   const set = (): Done => doneOf(libc().fchmodat(-1, state.path.of(fd), hostBits(type | mode), 0));
+  // a member of the group may set the bit
   const isSetId = type === S_IFDIR && (mode & S_ISGID) !== 0;
-  const error = isSetId ? state.credentials.withSetId(set) : set();
+  const error = isSetId ? state.credentials.inGroup(status.gid, set) : set();
   return error === 0 && mayKeep(status.mode) && !needsKept(type | mode) ? state.kept.write(fd, {}) : error;
 }
 

@@ -8,7 +8,7 @@ import { type Reach, withDescriptor } from './inode-access.ts';
 import type { GuestAttributes } from './guest-attributes.ts';
 import type { Inode } from './inode-table.ts';
 import type { DirectoryOptions } from './options.ts';
-import type { Ownership } from './ownership.ts';
+import type { Ownership, ReadsKept } from './ownership.ts';
 
 /** State of a shared directory, which its operations share. */
 export interface Share extends Reach {
@@ -28,16 +28,28 @@ export interface Share extends Reach {
 /** The largest result is a value or a list of extended attributes. */
 export const SCRATCH_BYTES = 65_536;
 
-/** Returns attributes as the guest sees them. */
-export function attributesOf(share: Share, inode: Inode, status: FileStatus): Result<Attributes> {
-  const attributes = share.ownership.attributes(status, (use) => withDescriptor(share, inode, use));
+/** Returns attributes as the guest sees them; `read` reads what the file keeps, by default by a descriptor of the inode. */
+export function attributesOf(
+  share: Share,
+  inode: Inode,
+  status: FileStatus,
+  read: ReadsKept = (kept) => withDescriptor(share, inode, (fd) => kept.read(fd)),
+): Result<Attributes> {
+  const attributes = share.ownership.attributes(status, read);
   if (typeof attributes === 'number') return attributes;
   const shown = share.shownInode(status.hostDevice, status.inode);
   return shown === attributes.inode ? attributes : { ...attributes, inode: shown };
 }
 
+/** Place where an inode was found, and how what it keeps is read there. */
+export interface Found {
+  readonly parent: Inode;
+  readonly name: Name['bytes'];
+  readonly read: ReadsKept;
+}
+
 /** The guest knows an inode from now on that was found at a name of a directory. */
-export function entryOf(share: Share, parent: Inode, name: Name['bytes'], status: FileStatus): Result<Entry> {
+export function entryOf(share: Share, { parent, name, read }: Found, status: FileStatus): Result<Entry> {
   const { table, kept } = share;
   const identity = share.status.identity(status);
   const node = table.find(identity) || table.add(identity);
@@ -45,7 +57,7 @@ export function entryOf(share: Share, parent: Inode, name: Name['bytes'], status
   table.link(node, parent, name);
   kept.close(node);
   table.retain(node);
-  const attributes = attributesOf(share, node, status);
+  const attributes = attributesOf(share, node, status, read);
   if (typeof attributes !== 'number') return { node, attributes };
   table.forget(node, 1);
   return attributes;

@@ -107,7 +107,7 @@ export class TestFiles {
     return this.on(name, (fd) => {
       const status = this.#status.ofDescriptor(fd);
       assert.ok(typeof status === 'object');
-      const attributes = ownership.attributes(status, (use) => use(fd));
+      const attributes = ownership.attributes(status, (kept) => kept.read(fd));
       assert.ok(typeof attributes === 'object', name);
       return attributes;
     });

@@ -3,7 +3,7 @@ import { libc } from '../../native/libc.ts';
 import { O_CLOEXEC, O_NOFOLLOW, O_PATH } from '../../native/open-flags.ts';
 import type { Errno } from '../fuse/file-system.ts';
 import type { DirectoryDescriptors } from './directory-descriptors.ts';
-import { ESTALE, orError, staleIfGone } from './errors.ts';
+import { ENOTDIR, ESTALE, orError, staleIfGone } from './errors.ts';
 import type { HostStatus } from './host-status.ts';
 import type { Inode, InodeTable } from './inode-table.ts';
 import type { KeptDescriptors } from './kept-descriptors.ts';
@@ -62,7 +62,8 @@ export function withDescriptor<T>(reach: Reach, inode: Inode, use: (fd: number) 
 
 /** Returns the descriptor of a directory by its inode as the guest sent it, or -errno. */
 export function directoryOf(reach: Reach, inode: Inode): number {
-  return reach.table.has(inode) ? reach.directories.get(inode) : -ESTALE;
+  if (!reach.table.has(inode)) return -ESTALE;
+  return reach.table.isDirectory(inode) ? reach.directories.get(inode) : -ENOTDIR;
 }
 
 function isInode({ table, status }: Reach, inode: Inode, found: FileStatus): boolean {

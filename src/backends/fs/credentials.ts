@@ -14,7 +14,7 @@ import { checked, EACCES } from '../../native/system-error.ts';
  * - CAP_FSETID is dropped, so that a write by the guest clears the set-user-ID bit of a program of the host. A directory of any
  *   group can still get the set-group-ID bit, as a member of that group: {@link Credentials.inGroup}.
  * - CAP_SYS_RESOURCE is dropped, so that quotas of the host apply to the guest's files.
- * - Another file system user id turns all others off that concern files. A call that the host refuses then is made once more with
+ * - Another file system user id turns all others off that concern files. A call that the host refuses then is made again with
  *   CAP_DAC_OVERRIDE, as the guest's kernel may have permitted it by a supplementary group, which the host does not know.
  */
 

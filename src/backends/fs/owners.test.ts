@@ -114,7 +114,7 @@ for (const [user, run] of Object.entries(RUNS)) {
     });
   });
 
-  test(`${user}, a capability goes with a change of the owner, a truncation or an open for writing`, () => {
+  test(`${user}, a change of the owner or the content removes a capability`, () => {
     run({}, (shared) => {
       const { node } = result(shared.fs.create(creation(shared, 'file', 0o100_755), O_RDWR));
       for (const act of [

@@ -11,23 +11,26 @@ export class StateWriter {
   #size = 0;
 
   u8(value: number): void {
-    this.#view.setUint8(this.#reserve(1), value);
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, value);
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#reserve(4), value, true);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, true);
   }
 
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#reserve(8), value, true);
+    const at = this.#reserve(8);
+    this.#view.setBigUint64(at, value, true);
   }
 
   f64(value: number): void {
-    this.#view.setFloat64(this.#reserve(8), value, true);
+    const at = this.#reserve(8);
+    this.#view.setFloat64(at, value, true);
   }
 
   bytes(value: Uint8Array): void {
-    // before the use of #bytes, which may be another array afterwards
     const at = this.#reserve(value.length);
     this.#bytes.set(value, at);
   }
@@ -37,6 +40,7 @@ export class StateWriter {
     return this.#bytes.slice(0, this.#size);
   }
 
+  /** Makes space. The buffer and its view may be others afterwards. */
   #reserve(bytes: number): number {
     const at = this.#size;
     this.#size += bytes;

@@ -71,6 +71,19 @@ test('a state that was loaded is saved again', () => {
   assert.deepEqual(other.fs.save(), state);
 });
 
+test('the state of 3000 inodes with long names is loaded', () => {
+  using shared = share();
+  const names = Array.from({ length: 3000 }, (_, i) => `${'n'.repeat(1 + (i % 200))}-${i}`);
+  for (const name of names) writeFileSync(shared.at(name), '');
+  const nodes = names.map((name) => shared.lookup(name).node);
+  const state = shared.fs.save();
+  using other = another(shared.path, state);
+  for (const [i, node] of nodes.entries()) {
+    assert.equal(other.lookup(names[i] ?? '').node, node);
+    assert.equal(other.getattr(node).inode, shared.getattr(node).inode);
+  }
+});
+
 test('a file that was opened with O_TRUNC keeps its content', () => {
   using shared = share();
   const { node } = shared.create('file', O_WRONLY | O_TRUNC);

@@ -1,3 +1,4 @@
+import { PERMISSION_MASK } from './entry-operations.ts';
 import { EFBIG, EINVAL } from './errors.ts';
 import type { AttributeChange, Timestamp } from './file-system.ts';
 import { GETATTR_HANDLE, SETXATTR_KILL_GROUP, SetattrFlag } from './flags.ts';
@@ -8,7 +9,6 @@ import type { Request } from './request.ts';
 import { AccessIn, AttrOut, GetattrIn, GetxattrIn, SetattrIn, SetxattrIn, StatfsOut } from './structures.ts';
 
 const BILLION = 1_000_000_000;
-const PERMISSION_MASK = 0o7777;
 /** `mask` of access(2) that asks for writing (W_OK) */
 const WRITE_ACCESS = 2;
 

@@ -8,7 +8,8 @@ import { EntryOut, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from './struc
 
 /** Type of a symbolic link with all permissions, in `st_mode`. */
 const LINK_MODE = 0o120_777;
-const TYPE_MASK = 0o170_000;
+const MODE_MASK = 0o177_777;
+export const PERMISSION_MASK = 0o7777;
 const DIRECTORY_TYPE = 0o040_000;
 
 /** Returns the place that a request names, by its name of the given index. */
@@ -55,7 +56,7 @@ export const ENTRY_OPERATIONS: Operations = {
     replyBytes: EntryOut.bytes,
     changes: true,
     call: ({ files }, request) =>
-      files.mknod(creationOf(request, request.u32(MknodIn.mode)), request.u32(MknodIn.device)),
+      files.mknod(creationOf(request, request.u32(MknodIn.mode) & MODE_MASK), request.u32(MknodIn.device)),
     encode: encodeEntryReply,
   }),
   [Opcode.Mkdir]: operation({
@@ -64,7 +65,7 @@ export const ENTRY_OPERATIONS: Operations = {
     replyBytes: EntryOut.bytes,
     changes: true,
     call: ({ files }, request) => {
-      const mode = (request.u32(MkdirIn.mode) & ~TYPE_MASK) | DIRECTORY_TYPE;
+      const mode = (request.u32(MkdirIn.mode) & PERMISSION_MASK) | DIRECTORY_TYPE;
       return files.mkdir(creationOf(request, mode));
     },
     encode: encodeEntryReply,

@@ -1,6 +1,6 @@
 import { EBADF, EFBIG, EINVAL, EIO, ESTALE, failure } from './errors.ts';
 import { DirectoryReply } from './directory-reply.ts';
-import { creationOf } from './entry-operations.ts';
+import { creationOf, PERMISSION_MASK } from './entry-operations.ts';
 import type { Answer, Handle, Range } from './file-system.ts';
 import { FSYNC_DATA_ONLY, OPEN_KILL_PRIVILEGES, WriteFlag } from './flags.ts';
 import { Opcode } from './opcodes.ts';
@@ -37,7 +37,6 @@ const O_ACCMODE = 0o3;
 const O_CREATE_FLAGS = 0o100 | 0o200; // O_CREAT, O_EXCL
 const O_TRUNC = 0o1000;
 const FILE_TYPE = 0o100_000;
-const TYPE_MASK = 0o170_000;
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -49,7 +48,7 @@ function opensForWriting(request: Request): boolean {
 
 function open({ files }: Served, request: Request) {
   const { caller, node } = request;
-  const flags = request.u32(OpenIn.flags) & ~O_CREATE_FLAGS;
+  const flags = (request.u32(OpenIn.flags) & ~O_CREATE_FLAGS) >>> 0;
   const kills = (request.u32(OpenIn.openFlags) & OPEN_KILL_PRIVILEGES) !== 0;
   return after(files.open(caller, node, flags), (opened) => {
     // sent with O_TRUNC: the file changes, as by a write
@@ -183,7 +182,7 @@ export const FILE_OPERATIONS: Operations = {
     replyBytes: EntryOut.bytes + OpenOut.bytes,
     changes: true,
     call: ({ files }, request) => {
-      const mode = (request.u32(CreateIn.mode) & ~TYPE_MASK) | FILE_TYPE;
+      const mode = (request.u32(CreateIn.mode) & PERMISSION_MASK) | FILE_TYPE;
       return files.create(creationOf(request, mode), request.u32(CreateIn.flags));
     },
     encode: encodeCreated,

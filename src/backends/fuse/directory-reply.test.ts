@@ -38,8 +38,13 @@ function hex({ payload }: TestReply): string {
 const A: DirectoryEntry = { name: Buffer.from('a'), inode: 0x1_0000_0002n, type: 8, next: 2n ** 63n + 5n };
 const EIGHT: DirectoryEntry = { name: Buffer.from('12345678'), inode: 3n, type: 4, next: 7n };
 
-const A_BYTES = '0200000001000000' + '0500000000000080' + '0100000008000000' + '6100000000000000';
-const EIGHT_BYTES = '0300000000000000' + '0700000000000000' + '0800000004000000' + '3132333435363738';
+/** 64-bit words, in the order of their bytes. */
+function words(text: string): string {
+  return text.replaceAll(' ', '');
+}
+
+const A_BYTES = words('0200000001000000 0500000000000080 0100000008000000 6100000000000000');
+const EIGHT_BYTES = words('0300000000000000 0700000000000000 0800000004000000 3132333435363738');
 
 test('READDIR encodes entries one after the other, each in whole 8 bytes', () => {
   const offsets: bigint[] = [];
@@ -62,7 +67,7 @@ test('READDIRPLUS encodes the inode before each entry, and zeros where there is 
   });
   const bytes = hex(read(driver, Opcode.Readdirplus));
   assert.equal(bytes.length, 2 * (2 * 128 + 64));
-  assert.equal(bytes.slice(0, 48), '0500000000000000' + '0000000000000000' + '0100000000000000');
+  assert.equal(bytes.slice(0, 48), words('0500000000000000 0000000000000000 0100000000000000'));
   assert.equal(bytes.slice(2 * 40, 2 * 48), '8877665544332211');
   assert.equal(bytes.slice(2 * 128, 2 * 160), A_BYTES);
   assert.equal(bytes.slice(2 * 160, 2 * 288), '00'.repeat(128));

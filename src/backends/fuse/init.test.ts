@@ -27,7 +27,7 @@ function bits(value: number): number[] {
   return Array.from({ length: 32 }, (_, i) => i).filter((i) => ((value >>> i) & 1) === 1);
 }
 
-/** ASYNC_READ, ATOMIC_O_TRUNC, BIG_WRITES, readdirplus, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES, KILLPRIV_V2, SETXATTR_EXT, INIT_EXT */
+/** ASYNC_READ, ATOMIC_O_TRUNC, BIG_WRITES, `READDIRPLUS`, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES, KILLPRIV_V2, SETXATTR_EXT, INIT_EXT */
 const COMMON = [0, 3, 5, 13, 14, 15, 18, 22, 28, 29, 30];
 
 test('the flags depend on the caching', () => {

@@ -33,6 +33,15 @@ export interface Identity {
   readonly type: number;
 }
 
+/** An inode that was saved. */
+export interface RestoredInode {
+  readonly inode: Inode;
+  readonly identity: Identity;
+  readonly lookups: number;
+  /** the oldest first */
+  readonly links: readonly { readonly parent: Inode; readonly name: Uint8Array }[];
+}
+
 export const DIRECTORY_TYPE = 4;
 export const REGULAR_TYPE = 8;
 
@@ -124,18 +133,23 @@ export class InodeTable {
     return inode;
   }
 
-  /** Adds an inode with the number that it had when it was saved; in ascending order, to a table that is empty but for these. */
-  restore(inode: Inode, identity: Identity, lookups: number): void {
+  /** Makes an empty table ready for {@link restore} of inodes below `end`. */
+  reserve(end: Inode): void {
+    while (this.#inode.length < end) this.#grow();
+  }
+
+  /** Adds an inode with the number that it had when it was saved, in ascending order. The directories of its links may follow. */
+  restore({ inode, identity, lookups, links }: RestoredInode): void {
     for (; this.#rows < inode; this.#rows++) {
-      if (this.#rows === this.#inode.length) this.#grow();
       this.#next[this.#rows] = this.#free;
       this.#free = this.#rows;
     }
-    if (this.#rows === this.#inode.length) this.#grow();
     this.#rows++;
-    this.#set(inode, identity);
+    this.#setColumns(inode, identity);
+    this.#chain(inode);
     this.#lookups[inode] = lookups;
     this.#count++;
+    for (const { parent, name } of links) this.#addLink(inode, parent, name);
   }
 
   /** Sets the identity of an inode that is another file now. */
@@ -196,12 +210,7 @@ export class InodeTable {
     if (inode === ROOT_INODE || !this.has(parent)) return;
     const first = this.firstLink(inode);
     if (first !== 0 && this.links.isAt(first, parent, name)) return;
-    // counted before the old links go, which may be the last children of the same directory
-    this.#children[parent] = (this.#children[parent] ?? 0) + 1;
-    if (this.isDirectory(inode)) this.#dropLinksAfter(inode, 0);
-    else this.unlink(inode, parent, name);
-    this.#firstLink[inode] = this.links.add(inode, parent, name, this.firstLink(inode));
-    if (!this.isDirectory(inode)) this.#dropLinksAfter(inode, MAX_LINKS);
+    this.#addLink(inode, parent, name);
   }
 
   /** Sets that an inode no longer has a name in a directory. */
@@ -238,6 +247,15 @@ export class InodeTable {
 
   #nextOf(inode: Inode): Inode {
     return this.#next[inode] ?? 0;
+  }
+
+  #addLink(inode: Inode, parent: Inode, name: Uint8Array): void {
+    // counted before the old links go, which may be the last children of the same directory
+    this.#children[parent] = (this.#children[parent] ?? 0) + 1;
+    if (this.isDirectory(inode)) this.#dropLinksAfter(inode, 0);
+    else this.unlink(inode, parent, name);
+    this.#firstLink[inode] = this.links.add(inode, parent, name, this.firstLink(inode));
+    if (!this.isDirectory(inode)) this.#dropLinksAfter(inode, MAX_LINKS);
   }
 
   #removeLink(inode: Inode, link: Link, before: Link): void {
@@ -338,8 +356,8 @@ export class InodeTable {
   }
 
   #grow(): void {
-    this.#resize(grownRows(this.#rows));
-    if (this.#rows > this.#chains.length) this.#rehash(this.#chains.length * 2);
+    this.#resize(grownRows(this.#inode.length));
+    if (this.#inode.length > this.#chains.length * 1.5) this.#rehash(this.#chains.length * 2);
   }
 
   #resize(rows: number): void {

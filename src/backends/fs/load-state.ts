@@ -7,7 +7,7 @@ import type { OpenFile } from './open-files.ts';
 import { resetShare, type Share } from './share.ts';
 import { StateReader } from './state-bytes.ts';
 import { checkState } from './state-check.ts';
-import { readState, type SavedFile } from './state-format.ts';
+import { readState, type SavedFile, type SavedInode } from './state-format.ts';
 
 /*
  * Loads the state of a shared directory. There are two cases:
@@ -24,25 +24,23 @@ import { readState, type SavedFile } from './state-format.ts';
 
 /** Loads a state in place of all inodes and open files. @throws StateError: then nothing has changed */
 export function loadState(share: Share, state: Uint8Array): void {
-  checkState(state);
+  const { end, files } = checkState(state);
   const { table } = share;
   const root = table.identityOf(ROOT_INODE);
   resetShare(share);
+  table.reserve(end);
   let saved = root;
   readState(new StateReader(state), {
     root: (identity) => (saved = identity),
-    inode: ({ inode, identity, lookups }) => {
-      const isOnRoot = identity.device === saved.device;
-      table.restore(inode, isOnRoot ? { ...identity, device: root.device } : identity, lookups);
-    },
-  });
-  readState(new StateReader(state), {
-    inode: ({ inode, links }) => {
-      for (const { parent, name } of links) table.link(inode, parent, name);
-    },
+    inode: (inode) =>
+      table.restore(inode.identity.device === saved.device ? onDevice(inode, root.device) : inode),
   });
   if (saved.inode !== root.inode || saved.birth !== root.birth) adoptAll(share);
-  readState(new StateReader(state), { file: (file) => reopen(share, file) });
+  for (const file of files) reopen(share, file);
+}
+
+function onDevice(inode: SavedInode, device: number): SavedInode {
+  return inode.identity.device === device ? inode : { ...inode, identity: { ...inode.identity, device } };
 }
 
 /** Opens a file again under its handle. */

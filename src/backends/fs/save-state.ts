@@ -3,9 +3,12 @@ import type { Share } from './share.ts';
 import { StateWriter } from './state-bytes.ts';
 import { type SavedFile, type SavedLink, writeFile, writeHeader, writeInode } from './state-format.ts';
 
+/** Bytes of an inode with a name of usual length. */
+const INODE_BYTES = 64;
+
 /** Returns all inodes and open files that the guest knows (`state-format.ts`). Nothing changes. */
 export function saveState({ table, files }: Share): Uint8Array {
-  const writer = new StateWriter();
+  const writer = new StateWriter(table.count * INODE_BYTES);
   writeHeader(writer, table.identityOf(ROOT_INODE));
   writer.u32(table.count - 1);
   for (let inode = ROOT_INODE + 1; inode < table.end; inode++) {

@@ -1,14 +1,17 @@
 /** State that is not in the form in which `save` writes it. */
 export class StateError extends Error {}
 
-/** Bytes of an empty buffer. */
-const FIRST_BYTES = 4096;
-
 /** Appends numbers and bytes to a buffer that grows; numbers are little-endian. */
 export class StateWriter {
-  #bytes = new Uint8Array(FIRST_BYTES);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes: Uint8Array;
+  #view: DataView;
   #size = 0;
+
+  /** `expected` is the size that is likely, in bytes. */
+  constructor(expected: number) {
+    this.#bytes = new Uint8Array(Math.max(expected, 16));
+    this.#view = new DataView(this.#bytes.buffer);
+  }
 
   u8(value: number): void {
     const at = this.#reserve(1);

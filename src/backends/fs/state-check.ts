@@ -7,17 +7,25 @@ import { readState, type SavedFile, type SavedInode } from './state-format.ts';
 const MAX_HANDLES = 2 ** 20;
 const LARGEST_TYPE = 15;
 
+/** A state that is checked. */
+export interface CheckedState {
+  /** one more than the highest inode */
+  readonly end: Inode;
+  readonly files: readonly SavedFile[];
+}
+
 /**
  * Checks a state, which may come from anywhere: the order and number of inodes and handles, that directories are directories, and that
  * names are names. Links may form cycles, as those of a live table may when the host moves directories.
  *
+ * @returns the parts that are not inodes
  * @throws StateError
  */
-export function checkState(state: Uint8Array): void {
+export function checkState(state: Uint8Array): CheckedState {
   /** types of inodes, 0: none */
   let types = new Uint8Array(1024);
   let last: Inode = ROOT_INODE;
-  let lastHandle = -1;
+  const files: SavedFile[] = [];
   types[ROOT_INODE] = DIRECTORY_TYPE;
   const parents = new Set<Inode>();
   readState(new StateReader(state), {
@@ -30,12 +38,13 @@ export function checkState(state: Uint8Array): void {
       for (const { parent } of saved.links) parents.add(parent);
     },
     file: (file) => {
-      checkFile(file, lastHandle);
-      lastHandle = file.handle;
+      checkFile(file, files.at(-1)?.handle ?? -1);
+      files.push(file);
     },
   });
   for (const parent of parents)
     check(types[parent] === DIRECTORY_TYPE, `inode ${parent} has entries and is no directory`);
+  return { end: last + 1, files };
 }
 
 function checkInode({ inode, identity: { type }, lookups, links }: SavedInode, last: Inode): void {

@@ -1,5 +1,5 @@
 import type { Handle } from '../fuse/file-system.ts';
-import type { Identity, Inode } from './inode-table.ts';
+import type { Identity, Inode, RestoredInode } from './inode-table.ts';
 import { StateError, type StateReader, type StateWriter } from './state-bytes.ts';
 
 /*
@@ -22,19 +22,8 @@ import { StateError, type StateReader, type StateWriter } from './state-bytes.ts
 const MAGIC = 0x7366_706e;
 const VERSION = 1;
 
-/** An inode as it is saved. */
-export interface SavedInode {
-  readonly inode: Inode;
-  readonly identity: Identity;
-  readonly lookups: number;
-  /** the oldest first */
-  readonly links: readonly SavedLink[];
-}
-
-export interface SavedLink {
-  readonly parent: Inode;
-  readonly name: Uint8Array;
-}
+export type SavedInode = RestoredInode;
+export type SavedLink = RestoredInode['links'][number];
 
 /** An open file or directory as it is saved. */
 export interface SavedFile {

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Answer, assertRefused, assertStatus } from './support/answers.ts';
 import { boot } from './support/boot.ts';
 import { hasRam, hasVcpus } from './support/guest-ram.ts';
+import type { Shell } from './support/shell.ts';
 import { restore } from './support/snapshots.ts';
 import { actualSizeOf, infoOf } from './support/vm-info.ts';
 import { startVmm, type TestVmm } from './support/vmm.ts';
@@ -27,6 +28,31 @@ async function resizeVcpus(vmm: TestVmm, desired: number): Promise<Answer> {
   return answer;
 }
 
+/** Largest difference between the time that passes in the guest and on the host, in seconds. */
+const CLOCK_S = 1;
+
+/** Times of one reading of the guest's clock, in seconds: on the host before and after it, and in the guest. */
+interface Reading {
+  readonly before: number;
+  readonly after: number;
+  readonly guest: number;
+}
+
+async function readClock(shell: Shell): Promise<Reading> {
+  const before = performance.now() / 1000;
+  const guest = Number((await shell.run('cat /proc/uptime')).split(' ')[0]);
+  return { before, guest, after: performance.now() / 1000 };
+}
+
+/** Fails if the guest's clock has jumped or stopped since a reading. */
+async function assertClockGoesOn(shell: Shell, first: Reading): Promise<void> {
+  const last = await readClock(shell);
+  const passed = last.guest - first.guest;
+  const [least, most] = [last.before - first.after, last.after - first.before];
+  const text = `${passed} s have passed in the guest, ${least} to ${most} s on the host`;
+  assert.ok(passed > least - CLOCK_S && passed < most + CLOCK_S, text);
+}
+
 test('vm.resize of vCPUs', async (t) => {
   await using vmm = await startVmm();
   using shell = await boot(vmm, { cpus: { boot_vcpus: 1, max_vcpus: 4 } });
@@ -44,6 +70,14 @@ test('vm.resize of vCPUs', async (t) => {
       assertStatus(await resizeVcpus(vmm, vcpus), 204);
       await hasVcpus(shell, vcpus);
       assert.equal(await configured(vmm), vcpus);
+    }
+  });
+  await t.test('the guest’s clock goes on while its vCPUs are removed', async () => {
+    const clock = await readClock(shell);
+    for (const vcpus of [4, 1, 4, 1, 2]) {
+      assertStatus(await resizeVcpus(vmm, vcpus), 204);
+      await hasVcpus(shell, vcpus);
+      await assertClockGoesOn(shell, clock);
     }
   });
   await t.test('the number stays over a reboot', async () => {

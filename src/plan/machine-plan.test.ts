@@ -36,6 +36,14 @@ test('under emulation vCPUs that can be added are packages, unless a topology is
   assert.deepEqual(plan({ cpus }, kvm).smp, { cpus: 2, maxcpus: 6 });
 });
 
+test('an emulated guest that can lose vCPUs has an HPET, and no other guest', () => {
+  const hpetOf = (max: number, host?: Partial<HostFacts>) =>
+    plan({ cpus: { boot_vcpus: 1, max_vcpus: max } }, host).machine.properties['hpet'];
+  assert.equal(hpetOf(2), true);
+  assert.equal(hpetOf(1), false);
+  assert.equal(hpetOf(2, { accelerator: { name: 'kvm', properties: {} } }), false);
+});
+
 test('physical address bits: what was asked for, no more than the emulation has', () => {
   const bitsOf = (cpus: object, host?: Partial<HostFacts>) =>
     plan({ cpus: { boot_vcpus: 1, max_vcpus: 1, ...cpus } }, host).cpu.properties;

@@ -100,7 +100,7 @@ export function planMachine(
   ];
   const whole = numa.length === 0 && ram !== undefined ? { 'memory-backend': ram.id } : {};
   return {
-    machine: { type: 'pc', properties: { ...LEAN, ...whole, ...sgx.machine } },
+    machine: { type: 'pc', properties: { ...LEAN, hpet: needsHpet(config, host), ...whole, ...sgx.machine } },
     accelerator: host.accelerator,
     cpu: withProperties(planCpu(config, host), sgx.cpu),
     smp: planTopology(config, host),
@@ -137,7 +137,16 @@ function memoryDeviceBytes(placements: readonly Placement[], { facts }: HostFact
 }
 
 /** Disables PC devices that no guest needs: each saves a probe at boot. */
-const LEAN: Properties = { usb: false, vmport: false, smbus: false, hpet: false, 'suppress-vmdesc': true };
+const LEAN: Properties = { usb: false, vmport: false, smbus: false, 'suppress-vmdesc': true };
+
+/**
+ * Returns true if the guest needs an HPET as its clock. Without one, an emulated guest reads the time from the ACPI PM timer. While a
+ * vCPU is ejected, QEMU refuses accesses of the other vCPUs to the device of that timer, which is the device of the ejection too: the
+ * read returns 0, the guest's clock jumps by up to 5 s, and its timers may stop for ever. With KVM the guest has kvm-clock.
+ */
+function needsHpet({ cpus }: VmConfig, { accelerator }: HostFacts): boolean {
+  return accelerator.name === 'tcg' && cpus.max_vcpus > 1;
+}
 
 /** Physical address width in `bits` of QEMU's emulated CPU. */
 const TCG_PHYS_BITS = 40;

@@ -10,6 +10,7 @@ import type { Qemu } from '../qemu/process/qemu.ts';
 import type { HostPorts } from './devices/net/host-ports.ts';
 import type { Preparations } from './devices/preparations.ts';
 import type { Latest } from './observe/latest.ts';
+import type { VcpuRemoval } from './hotplug/vcpu-removal.ts';
 import type { KnownResources } from './observe/resources.ts';
 
 /** Members of a configuration that a resize changes while a machine runs; `BootConfig` has the values of the start. */
@@ -52,8 +53,8 @@ export interface Machine {
   onDetached: (placement: Placement) => void;
   /** devices that QEMU lacks while it writes its state, which the guest does not notice; by QEMU's ids */
   readonly hidden: Set<string>;
-  /** vCPUs that the guest was asked to release, by number, with the time since when QEMU lacks them (`performance.now()`) */
-  readonly detachingVcpus: Map<number, number | undefined>;
+  /** vCPUs that the guest was asked to release and has not confirmed, by number */
+  readonly detachingVcpus: Map<number, VcpuRemoval>;
   /** number of vCPUs that QEMU can still add: with emulation it never frees the place of a removed vCPU */
   spareVcpus: number;
   /** sizes of the DIMMs that were added, in `bytes` */

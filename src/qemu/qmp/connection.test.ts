@@ -6,7 +6,7 @@ import { deferred } from '../../util/deferred.ts';
 import type { ProgressDeadline } from './progress-deadline.ts';
 import { openQmp, type QmpDeadlines } from './connection.ts';
 import type { QmpEvent } from './events.ts';
-import { QmpError } from './qmp-error.ts';
+import { isDeviceMissing, QmpError } from './qmp-error.ts';
 
 const GREETING = { QMP: { version: { qemu: { major: 10, minor: 0, micro: 2 } }, capabilities: ['oob'] } };
 
@@ -75,6 +75,7 @@ test('a refusal is an error with the command and QEMU’s reason', async () => {
   await assert.rejects(answer, (error: unknown) => {
     assert.ok(error instanceof QmpError);
     assert.equal(error.command, 'device_del');
+    assert.ok(isDeviceMissing(error));
     return error.message === "device_del: Device 'none' not found";
   });
 });

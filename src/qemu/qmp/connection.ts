@@ -154,8 +154,12 @@ function settle(pending: Map<number, Pending>, message: QmpMessage): void {
   pending.delete(id);
   one.stopWatch();
   const error = message['error'];
-  if (isMessage(error)) one.reject(new QmpError(one.command, String(error['desc'])));
+  if (isMessage(error)) one.reject(refusalOf(one.command, error));
   else one.resolve(message['return']);
+}
+
+function refusalOf(command: string, { class: errorClass, desc }: QmpMessage): QmpError {
+  return new QmpError(command, String(desc), typeof errorClass === 'string' ? { errorClass } : {});
 }
 
 function fail(one: Pending, reason: string): void {

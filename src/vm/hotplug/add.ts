@@ -33,7 +33,7 @@ import { untilNoPendingRelease } from './pending-releases.ts';
  *   add.ts               attaches a device; wait-release.ts, pending-releases.ts: waits for the guest before
  *   remove.ts            asks the guest to release a device; release-times.ts: time limits of these requests
  *   ejected.ts           releases a device that the guest has ejected
- *   vcpu-release.ts      the same for vCPUs, which resize/ removes
+ *   vcpu-release.ts      the same for vCPUs, which resize/ removes; vcpu-removal.ts: state of such a removal
  *
  * States of a device: attached, `detaching` (the guest was asked), `ejected` (QEMU no longer has it), released. Invariant: id, slot and
  * host resources of a device stay in use until it is released.

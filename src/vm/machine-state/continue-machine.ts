@@ -1,7 +1,7 @@
 import { vcpuPlaces } from '../../plan/acpi-patch.ts';
 import { pinVcpus } from '../affinity/pin-threads.ts';
 import type { Machine } from '../machine.ts';
-import { addVcpus, vcpuSlots } from '../resize/vcpus.ts';
+import { addVcpus, continueVcpuRemoval } from '../resize/vcpus.ts';
 import type { MachineDescription } from './machine-description.ts';
 
 /**
@@ -23,15 +23,7 @@ export async function continueHotplug(machine: Machine, description: MachineDesc
   if (machine.spareVcpus !== Infinity) {
     machine.spareVcpus = vcpuPlaces(machine.bootConfig.cpus, machine.acpiPatch) - vcpus.length;
   }
-  await continueVcpuRemoval(machine, vcpus.length);
-}
-
-/** Marks the vCPUs beyond those of the configuration: the guest was asked to release them. */
-async function continueVcpuRemoval(machine: Machine, count: number): Promise<void> {
-  const { boot_vcpus: staying } = machine.config.cpus;
-  if (count <= staying) return;
-  const present = (await vcpuSlots(machine.qemu.qmp)).filter(({ path }) => path !== undefined);
-  for (const { index } of present.slice(staying)) machine.detachingVcpus.set(index, undefined);
+  if (vcpus.length > machine.config.cpus.boot_vcpus) await continueVcpuRemoval(machine);
 }
 
 /** Returns the number of vCPUs before the first gap in their numbers: QEMU starts with these, the others are added. */

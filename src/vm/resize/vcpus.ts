@@ -2,7 +2,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { pinVcpus } from '../affinity/pin-threads.ts';
 import { waitWhile } from '../hotplug/wait-release.ts';
-import { dropRemovedVcpus } from '../hotplug/vcpu-release.ts';
+import { askForVcpus, dropRemovedVcpus, newRemoval, type PresentVcpu } from '../hotplug/vcpu-release.ts';
 import type { Machine } from '../machine.ts';
 
 /** A place for a vCPU. */
@@ -23,9 +23,9 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
   const { qmp } = machine.qemu;
   await untilVcpusReleased(machine, desired, wait);
   const slots = await vcpuSlots(qmp);
-  const present = slots.filter(({ path }) => path !== undefined);
+  const present = presentIn(slots);
   const missing = Math.max(0, desired - present.length);
-  checkGrowth(machine, { desired, present, missing });
+  checkGrowth(machine, { desired, slots, missing });
   const free = slots.filter(({ path }) => path === undefined);
   for (const slot of free.slice(0, missing)) {
     await addVcpu(qmp, slot);
@@ -33,10 +33,8 @@ export async function resizeVcpus(machine: Machine, desired: number, wait: VcpuW
   }
   if (missing > 0) await pinVcpus(machine);
   // vCPUs of earlier requests are included: the guest's kernel may not have been ready
-  for (const { index, path = '' } of present.slice(desired).toReversed()) {
-    await qmp.execute('device_del', { id: path });
-    machine.detachingVcpus.set(index, undefined);
-  }
+  const surplus = present.slice(desired).toReversed();
+  await askForVcpus(machine, surplus, (path) => qmp.execute('device_del', { id: path }));
 }
 
 /** Wait for vCPUs that the guest is to release. */
@@ -58,12 +56,23 @@ async function untilVcpusReleased(machine: Machine, desired: number, wait: VcpuW
 }
 
 /** Returns the slots with a vCPU that the guest is not asked to release. */
-function stayingIn({ detachingVcpus }: Machine, slots: readonly VcpuSlot[]): VcpuSlot[] {
-  return slots.filter(({ index, path }) => path !== undefined && !detachingVcpus.has(index));
+function stayingIn({ detachingVcpus }: Machine, slots: readonly VcpuSlot[]): PresentVcpu[] {
+  return presentIn(slots).filter(({ index }) => !detachingVcpus.has(index));
+}
+
+/** Returns the vCPUs that QEMU has, in ascending order of their numbers. */
+function presentIn(slots: readonly VcpuSlot[]): PresentVcpu[] {
+  return slots.flatMap(({ index, path }) => (path === undefined ? [] : [{ index, path }]));
 }
 
 async function addVcpu(qmp: Qmp, { index, driver, props }: VcpuSlot): Promise<void> {
   await qmp.execute('device_add', { driver, id: `vcpu${index}`, ...props });
+}
+
+/** Marks the vCPUs beyond those of the configuration in a machine that has not run: its guest was asked to release them. */
+export async function continueVcpuRemoval({ qemu, config, detachingVcpus }: Machine): Promise<void> {
+  const present = presentIn(await vcpuSlots(qemu.qmp));
+  for (const { index } of present.slice(config.cpus.boot_vcpus)) detachingVcpus.set(index, newRemoval());
 }
 
 /** Adds the vCPUs with these numbers to a machine that has not run. */
@@ -75,12 +84,12 @@ export async function addVcpus(qmp: Qmp, indices: readonly number[]): Promise<vo
 
 interface Growth {
   readonly desired: number;
-  readonly present: readonly VcpuSlot[];
+  readonly slots: readonly VcpuSlot[];
   readonly missing: number;
 }
 
-function checkGrowth(machine: Machine, { desired, present, missing }: Growth): void {
-  if (desired > stayingIn(machine, present).length && machine.detachingVcpus.size > 0) {
+function checkGrowth(machine: Machine, { desired, slots, missing }: Growth): void {
+  if (desired > stayingIn(machine, slots).length && machine.detachingVcpus.size > 0) {
     // clients recognize this text of Cloud Hypervisor
     throw new ApiError(
       'busy',

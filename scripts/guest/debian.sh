@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the root file system of a Debian 13 guest as a directory, with systemd, git, a C compiler and SQLite. Tests of shared
+# Makes the root file system of a Debian 13 guest as a directory, with systemd, git, a C compiler, SQLite and Node. Tests of shared
 # directories copy it and boot from the copy. Its virtiofsd, which is written in Rust, is the reference of the tests and
 # benches. Needs root, for the owners of the files.
 # Prints the path of the directory. Takes a second if the directory is there already.
@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../system-packages.sh"
 . "$here/cache.sh"
 
-packages=systemd-sysv,dbus,udev,kmod,login,passwd,procps,attr,acl,git,gcc,libc6-dev,make,sqlite3,libstdc++6,virtiofsd
+packages=systemd-sysv,dbus,udev,kmod,login,passwd,procps,attr,acl,git,gcc,libc6-dev,make,sqlite3,nodejs,virtiofsd
 
 fail() { echo "debian: $*" >&2 && exit 1; }
 
@@ -39,8 +39,9 @@ make_root() {
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     trixie "$root" "deb [signed-by=$key] $mirror trixie main"
   rm -rf "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/*
-  # a login without a password on the serial port, as in the demo guest
+  # a login on the serial port without a password, with a shell that does not edit lines
   sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
+  sed -i '/^root:/s,[^:]*$,/bin/sh,' "$root/etc/passwd"
   echo nephos >"$root/etc/hostname"
   echo '127.0.0.1 localhost nephos' >"$root/etc/hosts"
   : >"$root/etc/fstab"

@@ -1,4 +1,4 @@
-// Programs that read the served documents. Each is installed once, in its own folder of the cache, at the version named here.
+// Programs of others that tests run: readers of the served documents, tests of file systems. Each is installed once, in its own folder of the cache, at the version named here.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -88,6 +88,14 @@ export async function goTool(source: string): Promise<string> {
     await output([await goProgram(), 'install', source], { env: { GOBIN: at } });
   });
   return join(folder, program);
+}
+
+/** Returns the folder with the programs of a Rust crate, e.g. `fsx@0.3.2`. */
+export async function cargoTools(crate: string): Promise<string> {
+  const folder = await installed(crate.replace('@', '-'), async (at) => {
+    await output(['cargo', 'install', '--quiet', '--locked', '--root', at, crate], { minutes: 30 });
+  });
+  return join(folder, 'bin');
 }
 
 /** Returns the Go compiler. Rejects where there is none. */

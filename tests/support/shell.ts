@@ -13,8 +13,8 @@ export interface Shell {
   readonly type: (text: string) => void;
   /** Waits until a text is in the output, from the start of the session on. */
   readonly sees: (text: string) => Promise<void>;
-  /** Waits for the login prompt and logs in as root. */
-  readonly login: () => Promise<void>;
+  /** Waits for the login prompt, `timeoutMs` milliseconds at most, and logs in as root. */
+  readonly login: (timeoutMs?: number) => Promise<void>;
   /** Runs a command and returns its output, without the last newline; `timeoutMs` in milliseconds. */
   readonly run: (command: string, timeoutMs?: number) => Promise<string>;
   readonly [Symbol.dispose]: () => void;
@@ -85,12 +85,13 @@ export function shellOn(line: Line): Shell {
     type,
     sees,
     run,
-    login: async () => {
+    login: async (timeoutMs) => {
       const from = shown.length;
       await until(
         'the guest asks for a login',
         () => shown.includes('login:', from),
         () => shown,
+        timeoutMs,
       );
       const asked = shown.length;
       type('root\r');

@@ -52,6 +52,11 @@ export async function machines(vm: VirtualMachine): Promise<void> {
   // @ts-expect-error a port is a number
   await vm.connect('7');
   await vm.addNet({}, { fds: [3], timeoutMs: 1 });
+  await vm.addFs({ tag: 't', directory: '/d', readonly: true, cache: 'always', uid_map: '0:1000:1' });
+  // @ts-expect-error one of the caches
+  await vm.addFs({ tag: 't', directory: '/d', cache: 'alwys' });
+  // @ts-expect-error a range is a text
+  await vm.addFs({ tag: 't', directory: '/d', uid_map: [0, 1000, 1] });
   // @ts-expect-error bytes
   await vm.resize({ desired_balloon: true });
   // @ts-expect-error read only

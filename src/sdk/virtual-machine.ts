@@ -176,8 +176,12 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Hot-plugs a shared directory: of a virtiofsd on `socket`, or of a `provider` in this process, which is used until the device is
-   * removed or the VM ends. @returns its id and PCI address
+   * Hot-plugs a file system, which the guest mounts by its `tag` (`mount -t virtiofs <tag> /mnt`): a `directory` of the VMM's host, a
+   * virtiofsd on `socket`, or a `provider` in this process, which is used until the device is removed or the VM ends.
+   *
+   * A directory may be `readonly`. `cache` tells whether other programs change it (`auto`, the default, or `never`) or this guest
+   * alone (`always`). docs/shared-directories.md describes all options.
+   * @returns its id and PCI address
    */
   async addFs(
     fs: RequestBody<'vm.add-fs'> | ProvidedFs,

@@ -51,6 +51,12 @@ export interface DeviceThread<C extends object, M extends { kind: string }> {
   readonly stop: () => Promise<void>;
 }
 
+/** Ends the threads that run. Node waits for its threads at exit, and these are blocked in the kernel until they are woken. */
+const endsAtExit = new Set<() => void>();
+process.once('exit', () => {
+  for (const end of endsAtExit) end();
+});
+
 /** Waits until a thread runs. Rejects with {@link ThreadError} where it fails; it has ended then, or ends by itself. */
 export async function waitForDevice<C extends object, M extends { kind: string }>(
   worker: Worker,
@@ -72,9 +78,8 @@ export async function waitForDevice<C extends object, M extends { kind: string }
     worker.postMessage(message);
     writeSync(wake, WAKE);
   };
-  // Node waits for its threads at exit, and this one is blocked in the kernel until it is woken
   const endAtExit = (): void => send({ kind: 'stop' });
-  process.once('exit', endAtExit);
+  endsAtExit.add(endAtExit);
   let current = frontEnd;
   return {
     frontEnd,
@@ -90,7 +95,7 @@ export async function waitForDevice<C extends object, M extends { kind: string }
       current = next;
     },
     stop: async () => {
-      process.off('exit', endAtExit);
+      endsAtExit.delete(endAtExit);
       closeSync(current);
       send({ kind: 'stop' });
       await ended;

@@ -36,6 +36,12 @@ export function createLog(target: string): Log {
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 
+/** Returns a log whose messages begin with the name of their subject, e.g. `fs _fs0: `. */
+export function namedLog(log: Log, name: string): Log {
+  const at = (level: LogLevel) => (message: string) => log[level](`${name}: ${message}`);
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
+}
+
 /** Logs at level `info`, whatever the level of the log: facts that a user needs after a start, e.g. the path of a PTY. */
 export function logNotice(target: string, message: string): void {
   writeLine('info', target, message);

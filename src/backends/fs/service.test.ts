@@ -44,3 +44,17 @@ test('a directory that cannot be served is named with the reason, and nothing is
     }
     assert.equal(descriptors(), before);
   }));
+
+test('each of many devices has its thread, and Node prints no warning', async (t) => {
+  const { mock } = t.mock.method(process.stderr, 'write');
+  await withFolder(async (directory) => {
+    const services = await Promise.all(Array.from({ length: 12 }, () => startFs({ directory })));
+    await Promise.all(services.map(({ stop }) => stop()));
+    // a warning is printed after this turn of the event loop
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+  assert.deepEqual(
+    mock.calls.map((call) => String(call.arguments[0])).filter((line) => line.includes('Warning')),
+    [],
+  );
+});

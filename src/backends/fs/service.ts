@@ -1,11 +1,11 @@
 import { reasonOf } from '../../util/errno.ts';
-import { createLog } from '../../util/log.ts';
+import { createLog, namedLog } from '../../util/log.ts';
 import { limitLog } from '../../util/rate-limit.ts';
 import { startThread } from '../../util/start-thread.ts';
 import { waitForDevice, type ThreadMessage } from '../device-thread.ts';
 import type { FsOptions, ReconnectCommand } from './thread-messages.ts';
 
-/** Lines that a guest can cause by broken rules, as often as it likes. */
+/** Lines that a guest can cause by broken rules, as often as it likes, are limited. */
 const log = limitLog(createLog('fs'), 'a guest’s file system driver');
 
 /** A file system device in a thread. */
@@ -31,11 +31,17 @@ export class DirectoryError extends Error {
   }
 }
 
-/** Starts the thread of a file system device. Rejects with {@link DirectoryError}, and leaves nothing. */
-export async function startFs(options: FsOptions): Promise<FsService> {
+/**
+ * Starts the thread of a file system device; lines of the log begin with `name`. Rejects with {@link DirectoryError}, and leaves
+ * nothing.
+ */
+export async function startFs(
+  options: FsOptions,
+  name = `directory ${options.directory}`,
+): Promise<FsService> {
   try {
     const worker = startThread('fs-worker', () => new URL('worker.js', import.meta.url), options);
-    const thread = await waitForDevice<ReconnectCommand, ThreadMessage>(worker, log);
+    const thread = await waitForDevice<ReconnectCommand, ThreadMessage>(worker, namedLog(log, name));
     return {
       frontEnd: thread.frontEnd,
       reconnect: async () => {

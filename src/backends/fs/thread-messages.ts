@@ -1,28 +1,24 @@
 import type { CacheMode } from '../fuse/cache-policy.ts';
-
-/** A range of ids: those of the guest from `guest` on are those of the host from `host` on. */
-export interface IdRange {
-  readonly guest: number;
-  readonly host: number;
-  readonly count: number;
-}
+import type { IdRange } from './id-map.ts';
 
 /** Options of the thread of a file system device that serves a directory of the host. */
 export interface FsOptions {
   /** path of the directory */
   readonly directory: string;
   /** the guest can change nothing; default: false */
-  readonly readonly?: boolean;
+  readonly readonly?: boolean | undefined;
   /** default: `auto` */
-  readonly cache?: CacheMode;
+  readonly cache?: CacheMode | undefined;
   /** users of the guest as users of the host; default: unchanged */
-  readonly uidMap?: IdRange;
+  readonly uidMap?: IdRange | undefined;
   /** groups of the guest as groups of the host; default: unchanged */
-  readonly gidMap?: IdRange;
+  readonly gidMap?: IdRange | undefined;
   /** the guest can use extended attributes; default: where the host's file system has them */
-  readonly xattr?: boolean;
+  readonly xattr?: boolean | undefined;
   /** number of request queues; default: 1 */
   readonly queues?: number;
+  /** memory of `RequestCounters` that count the requests */
+  readonly counters?: SharedArrayBuffer;
 }
 
 /** A message to the thread, beside `stop`. After each, its eventfd is written to. */

@@ -2,6 +2,7 @@
 import { workerData } from 'node:worker_threads';
 import { libc, loadLibc } from '../../native/libc.ts';
 import { checked } from '../../native/system-error.ts';
+import { RequestCounters } from '../fuse/counters.ts';
 import { FsDevice } from '../fuse/device.ts';
 import { postFailure, postToMain, runDevice, type ThreadContext } from '../thread-loop.ts';
 import { openDirectory, type SharedDirectory } from './directory.ts';
@@ -15,8 +16,11 @@ class DirectoryDevice extends FsDevice {
   readonly #directory: SharedDirectory;
 
   constructor(directory: SharedDirectory, options: FsOptions, log: ThreadContext['log']) {
-    const { readonly = false, cache = 'auto', queues = 1 } = options;
-    super({ files: directory, queues, readonly, cache, log });
+    const { readonly = false, cache = 'auto', queues = 1, counters } = options;
+    super({
+      ...{ files: directory, queues, readonly, cache, log },
+      counters: counters && new RequestCounters(counters),
+    });
     this.#directory = directory;
   }
 
@@ -42,8 +46,13 @@ function ownUmask({ log }: ThreadContext): void {
 
 function createDevice(options: FsOptions, context: ThreadContext): DirectoryDevice {
   ownUmask(context);
-  const { directory: path, readonly = false, cache = 'auto', xattr } = options;
-  const directory = openDirectory({ path, readonly, cache, ...(xattr !== undefined && { xattr }) });
+  const { directory: path, readonly = false, cache = 'auto', uidMap, gidMap, xattr } = options;
+  const directory = openDirectory({
+    ...{ path, readonly, cache },
+    ...(uidMap && { uidMap }),
+    ...(gidMap && { gidMap }),
+    ...(xattr !== undefined && { xattr }),
+  });
   return new DirectoryDevice(directory, options, context.log);
 }
 

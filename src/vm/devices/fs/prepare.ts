@@ -1,7 +1,9 @@
+import { RequestCounters } from '../../../backends/fuse/counters.ts';
+import { startFs } from '../../../backends/fs/service.ts';
 import { fs } from '../../../devices/fs/index.ts';
 import type { FsConfig } from '../../../devices/fs/config.ts';
+import { parseIdRange, type IdRange } from '../../../devices/fs/id-range.ts';
 import type { FsFacts } from '../../../devices/fs/plan.ts';
-import { startFs } from '../../../backends/fs/service.ts';
 import { createLog } from '../../../util/log.ts';
 import { relayBackEnd } from '../vhost-user-back-end.ts';
 import { prepares, type PrepareContext, type Prepared } from '../prepare.ts';
@@ -13,7 +15,7 @@ export const prepareFs = prepares(
   fs,
   (config: FsConfig, context: PrepareContext): Promise<Prepared<never, FsFacts>> => {
     const { socket, directory } = config;
-    if (directory !== undefined) return serveDirectory(directory, config);
+    if (directory !== undefined) return serveDirectory({ ...config, directory }, context);
     if (socket !== undefined) return relayDaemon({ ...config, socket }, context);
     throw new Error('has neither a socket nor a directory');
   },
@@ -31,15 +33,26 @@ async function relayDaemon(
 
 /** Starts a thread that serves a directory of the host. */
 async function serveDirectory(
-  directory: string,
-  { readonly, cache, xattr, num_queues: queues }: FsConfig,
+  config: FsConfig & { readonly directory: string },
+  { id }: PrepareContext,
 ): Promise<Prepared<never, FsFacts>> {
+  const { directory, readonly, cache, xattr, num_queues: queues } = config;
+  // the calls of the thread have no deadline
   await checkDirectory(directory);
-  const { frontEnd, stop } = await startFs({
-    ...{ directory, queues },
-    ...(readonly !== undefined && { readonly }),
-    ...(cache !== undefined && { cache }),
-    ...(xattr !== undefined && { xattr }),
-  });
-  return { facts: { frontEnd }, release: stop };
+  const counters = new RequestCounters();
+  const { frontEnd, stop } = await startFs(
+    {
+      ...{ directory, readonly, cache, xattr, queues },
+      uidMap: idRange(config.uid_map),
+      gidMap: idRange(config.gid_map),
+      counters: counters.memory,
+    },
+    `fs ${id}`,
+  );
+  log.debug(`fs ${id}: a thread serves ${directory}`);
+  return { facts: { frontEnd }, counters: () => counters.read(), release: stop };
+}
+
+function idRange(text: string | undefined): IdRange | undefined {
+  return text === undefined ? undefined : parseIdRange(text);
 }

@@ -8,6 +8,7 @@ import { resetShare, type Share } from './share.ts';
 import { StateReader } from './state-bytes.ts';
 import { checkState } from './state-check.ts';
 import { readState, type SavedFile, type SavedInode } from './state-format.ts';
+import { restoreUnlinked } from './unlinked-files.ts';
 
 /*
  * Loads the state of a shared directory. There are two cases:
@@ -18,13 +19,13 @@ import { readState, type SavedFile, type SavedInode } from './state-format.ts';
  * - It is another directory: a copy on another host, or that of a clone. Then each inode becomes the file of the same path if it has
  *   the same type, at once; else it gives ESTALE.
  *
- * Open files are opened again at once. One that cannot be gives ESTALE, for itself alone. An unlinked file has no path: it gives
- * ESTALE as well, once the process that had it open has ended.
+ * Open files are opened again at once. One that cannot be gives ESTALE, for itself alone. An unlinked file has no path: its content
+ * is in the state (`unlinked-files.ts`).
  */
 
 /** Loads a state in place of all inodes and open files. @throws StateError: then nothing has changed */
 export function loadState(share: Share, state: Uint8Array): void {
-  const { end, files } = checkState(state);
+  const { end, files, contents } = checkState(state);
   const { table } = share;
   const root = table.identityOf(ROOT_INODE);
   resetShare(share);
@@ -36,6 +37,7 @@ export function loadState(share: Share, state: Uint8Array): void {
       table.restore(inode.identity.device === saved.device ? onDevice(inode, root.device) : inode),
   });
   if (saved.inode !== root.inode || saved.birth !== root.birth) adoptAll(share);
+  for (const content of contents) restoreUnlinked(share, content);
   for (const file of files) reopen(share, file);
 }
 

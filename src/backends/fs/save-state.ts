@@ -1,13 +1,23 @@
 import { type Inode, type InodeTable, ROOT_INODE } from './inode-table.ts';
 import type { Share } from './share.ts';
 import { StateWriter } from './state-bytes.ts';
-import { type SavedFile, type SavedLink, writeFile, writeHeader, writeInode } from './state-format.ts';
+import {
+  type SavedContent,
+  type SavedFile,
+  type SavedLink,
+  writeContent,
+  writeFile,
+  writeHeader,
+  writeInode,
+} from './state-format.ts';
+import { eachUnlinked } from './unlinked-files.ts';
 
 /** Bytes of an inode with a name of usual length. */
 const INODE_BYTES = 64;
 
-/** Returns all inodes and open files that the guest knows (`state-format.ts`). Nothing changes. */
-export function saveState({ table, files }: Share): Uint8Array {
+/** Returns all inodes, open files and unlinked files that the guest knows (`state-format.ts`). Nothing changes. */
+export function saveState(share: Share): Uint8Array {
+  const { table, files } = share;
   const writer = new StateWriter(table.count * INODE_BYTES);
   writeHeader(writer, table.identityOf(ROOT_INODE));
   writer.u32(table.count - 1);
@@ -20,6 +30,10 @@ export function saveState({ table, files }: Share): Uint8Array {
   files.each((handle, { inode, flags, isDirectory }) => open.push({ handle, inode, flags, isDirectory }));
   writer.u32(open.length);
   for (const file of open) writeFile(writer, file);
+  const contents: SavedContent[] = [];
+  eachUnlinked(share, (content) => contents.push(content));
+  writer.u32(contents.length);
+  for (const content of contents) writeContent(writer, content);
   return writer.finish();
 }
 

@@ -1,7 +1,14 @@
 import { checkName } from '../fuse/names.ts';
-import { DIRECTORY_TYPE, type Inode, MAX_INODES, MAX_LINKS, ROOT_INODE } from './inode-table.ts';
+import {
+  DIRECTORY_TYPE,
+  type Inode,
+  MAX_INODES,
+  MAX_LINKS,
+  REGULAR_TYPE,
+  ROOT_INODE,
+} from './inode-table.ts';
 import { StateError, StateReader } from './state-bytes.ts';
-import { readState, type SavedFile, type SavedInode } from './state-format.ts';
+import { readState, type SavedContent, type SavedFile, type SavedInode } from './state-format.ts';
 
 /** Most handles of a state: more than a process may have descriptors on usual hosts. */
 const MAX_HANDLES = 2 ** 20;
@@ -12,6 +19,7 @@ export interface CheckedState {
   /** one more than the highest inode */
   readonly end: Inode;
   readonly files: readonly SavedFile[];
+  readonly contents: readonly SavedContent[];
 }
 
 /**
@@ -26,6 +34,7 @@ export function checkState(state: Uint8Array): CheckedState {
   let types = new Uint8Array(1024);
   let last: Inode = ROOT_INODE;
   const files: SavedFile[] = [];
+  const contents: SavedContent[] = [];
   types[ROOT_INODE] = DIRECTORY_TYPE;
   const parents = new Set<Inode>();
   readState(new StateReader(state), {
@@ -41,10 +50,16 @@ export function checkState(state: Uint8Array): CheckedState {
       checkFile(file, files.at(-1)?.handle ?? -1);
       files.push(file);
     },
+    content: (content) => {
+      const { inode } = content;
+      check(inode > (contents.at(-1)?.inode ?? 0), `the content of inode ${inode} is out of order`);
+      check(types[inode] === REGULAR_TYPE, `inode ${inode} has content and is no file`);
+      contents.push(content);
+    },
   });
   for (const parent of parents)
     check(types[parent] === DIRECTORY_TYPE, `inode ${parent} has entries and is no directory`);
-  return { end: last + 1, files };
+  return { end: last + 1, files, contents };
 }
 
 function checkInode({ inode, identity: { type }, lookups, links }: SavedInode, last: Inode): void {

@@ -12,11 +12,12 @@ import { StateError, type StateReader, type StateWriter } from './state-bytes.ts
  *         directory u32, length of the name u8, name
  *     count u32, then each open file or directory, handles in ascending order:
  *       handle u32, inode u32, flags u32, is a directory u8
+ *     count u32, then each unlinked file, inodes in ascending order:
+ *       inode u32, mode u32, owner u32, group u32, time of modification f64, length u32, content
  *
  *     identity: device u32, inode number u64, digest of the time of creation u32, type u8
  *
- * A position in a directory is the guest's, so an open directory has none. The state of an inode without links is that the guest
- * knows it: it has no name on the host any more.
+ * A position in a directory is the guest's, so an open directory has none. An inode without links has no name on the host any more.
  */
 
 const MAGIC = 0x7366_706e;
@@ -33,11 +34,24 @@ export interface SavedFile {
   readonly isDirectory: boolean;
 }
 
+/** An unlinked file as it is saved. */
+export interface SavedContent {
+  readonly inode: Inode;
+  /** permission bits on the host */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** seconds since 1970 */
+  readonly modified: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Receives the parts of a state, in order. */
 export interface StateVisitor {
   readonly root?: (identity: Identity) => void;
   readonly inode?: (inode: SavedInode) => void;
   readonly file?: (file: SavedFile) => void;
+  readonly content?: (content: SavedContent) => void;
 }
 
 export function writeHeader(writer: StateWriter, root: Identity): void {
@@ -65,6 +79,14 @@ export function writeFile(writer: StateWriter, { handle, inode, flags, isDirecto
   writer.u8(isDirectory ? 1 : 0);
 }
 
+export function writeContent(writer: StateWriter, content: SavedContent): void {
+  const { inode, mode, uid, gid, modified, bytes } = content;
+  for (const value of [inode, mode, uid, gid]) writer.u32(value);
+  writer.f64(modified);
+  writer.u32(bytes.length);
+  writer.bytes(bytes);
+}
+
 /** Reads a state. Values are not checked. @throws StateError where the bytes do not have the form */
 export function readState(reader: StateReader, visitor: StateVisitor): void {
   if (reader.u32() !== MAGIC) throw new StateError('this is no state of a shared directory');
@@ -79,6 +101,10 @@ export function readState(reader: StateReader, visitor: StateVisitor): void {
   for (let left = reader.u32(); left > 0; left--) {
     const file = readFile(reader);
     visitor.file?.(file);
+  }
+  for (let left = reader.u32(); left > 0; left--) {
+    const content = readContent(reader);
+    visitor.content?.(content);
   }
   if (!reader.isAtEnd) throw new StateError('the state is longer than its content');
 }
@@ -96,6 +122,12 @@ function readInode(reader: StateReader): SavedInode {
 function readFile(reader: StateReader): SavedFile {
   const [handle, inode, flags] = [reader.u32(), reader.u32(), reader.u32()];
   return { handle, inode, flags, isDirectory: reader.u8() === 1 };
+}
+
+function readContent(reader: StateReader): SavedContent {
+  const [inode, mode, uid, gid] = [reader.u32(), reader.u32(), reader.u32(), reader.u32()];
+  const modified = reader.f64();
+  return { inode, mode, uid, gid, modified, bytes: reader.bytes(reader.u32()) };
 }
 
 function writeIdentity(writer: StateWriter, { device, inode, birth, type }: Identity): void {

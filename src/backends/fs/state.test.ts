@@ -4,6 +4,7 @@ import {
   cpSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -173,16 +174,46 @@ test('a copy of the directory takes its place', () => {
   assert.equal(other.fs.getattr(directory, undefined), ESTALE);
 });
 
-test('a file that was unlinked while it was open is stale after a restore, and usable before', () => {
+test('a file that was unlinked while it was open continues with its content, without a name', () => {
   using shared = share();
-  const { node, handle } = shared.create('file', O_RDWR);
+  const { node, handle } = shared.create('file', O_RDWR, 0o100_640);
+  const other = shared.create('only known', O_RDWR);
   shared.write(node, handle, 'text');
+  shared.write(other.node, other.handle, 'known');
+  shared.fs.release(other.node, other.handle);
+  shared.fs.setattr(CALLER, node, { modified: { seconds: 1000, nanoseconds: 0 } });
   shared.fs.unlink(CALLER, shared.place(ROOT, 'file'));
+  shared.fs.unlink(CALLER, shared.place(ROOT, 'only known'));
   const state = shared.fs.save();
   assert.equal(shared.read(node, handle), 'text');
-  using other = another(shared.path, state);
+  shared.fs.reset();
+  using next = another(shared.path, state);
+  assert.equal(next.read(node, handle), 'text');
+  assert.equal(next.write(node, handle, 'next', 4), 4);
+  const { mode, links, size, modified } = next.getattr(node);
+  assert.deepEqual([mode, links, size], [0o100_640, 0, 8]);
+  assert.ok(modified.seconds > 1000);
+  assert.equal(next.read(other.node, next.open(other.node)), 'known');
+  assert.deepEqual(readdirSync(shared.path), []);
+  // a second snapshot, and the last reference
+  using last = another(shared.path, next.fs.save());
+  assert.equal(last.read(node, handle), 'textnext');
+  last.fs.release(node, handle);
+  last.fs.forget(node, 1);
+  assert.equal(last.fs.getattr(node, undefined), ESTALE);
+});
+
+test('an unlinked file that is too large for the state is stale after a restore', () => {
+  using shared = share();
+  const { node, handle } = shared.create('file', O_RDWR);
+  const small = shared.create('small', O_RDWR);
+  shared.fs.setattr(CALLER, node, { size: 2 ** 40 });
+  shared.fs.unlink(CALLER, shared.place(ROOT, 'file'));
+  shared.fs.unlink(CALLER, shared.place(ROOT, 'small'));
+  using other = another(shared.path, shared.fs.save());
   assert.equal(other.fs.getattr(node, undefined), ESTALE);
   assert.equal(other.write(node, handle, 'text'), -ESTALE);
+  assert.equal(other.write(small.node, small.handle, 'text'), 4);
 });
 
 test('a state that is cut off, changed or of another version is refused, and nothing changes', () => {

@@ -1,5 +1,5 @@
 import { PERMISSION_MASK } from './entry-operations.ts';
-import { EFBIG, EINVAL } from './errors.ts';
+import { EBADF, EFBIG, EINVAL } from './errors.ts';
 import type { AttributeChange, Timestamp } from './file-system.ts';
 import { GETATTR_HANDLE, SETXATTR_KILL_GROUP, SetattrFlag } from './flags.ts';
 import { Opcode } from './opcodes.ts';
@@ -12,7 +12,7 @@ const BILLION = 1_000_000_000;
 /** `mask` of access(2) that asks for writing (W_OK) */
 const WRITE_ACCESS = 2;
 
-/** Returns the handle of GETATTR; undefined where there is none. */
+/** Returns the handle of GETATTR; undefined where there is none, -1 where no file can have it. */
 function handleOfGetattr(request: Request): number | undefined {
   if ((request.u32(GetattrIn.flags) & GETATTR_HANDLE) === 0) return undefined;
   return request.u64(GetattrIn.handle);
@@ -22,12 +22,13 @@ function handleOfGetattr(request: Request): number | undefined {
 function changeOf(request: Request): AttributeChange | number {
   const valid = request.u32(SetattrIn.valid);
   const has = (flag: number): boolean => (valid & flag) !== 0;
-  const size = request.u64(SetattrIn.size);
+  const [size, handle] = [request.u64(SetattrIn.size), request.u64(SetattrIn.handle)];
   if (has(SetattrFlag.Size) && size < 0) return EFBIG;
+  if (has(SetattrFlag.Handle) && handle < 0) return EBADF;
   const times = timesOf(request, valid);
   if (times === 'invalid') return EINVAL;
   return {
-    ...(has(SetattrFlag.Handle) && { handle: request.u64(SetattrIn.handle) }),
+    ...(has(SetattrFlag.Handle) && { handle }),
     ...(has(SetattrFlag.Mode) && { mode: request.u32(SetattrIn.mode) & PERMISSION_MASK }),
     ...(has(SetattrFlag.Uid) && { uid: request.u32(SetattrIn.uid) }),
     ...(has(SetattrFlag.Gid) && { gid: request.u32(SetattrIn.gid) }),
@@ -111,7 +112,10 @@ export const ATTRIBUTE_OPERATIONS: Operations = {
   [Opcode.Getattr]: operation({
     bytes: GetattrIn.bytes,
     replyBytes: AttrOut.bytes,
-    call: ({ files }, request) => files.getattr(request.node, handleOfGetattr(request)),
+    call: ({ files }, request) => {
+      const handle = handleOfGetattr(request);
+      return handle === -1 ? EBADF : files.getattr(request.node, handle);
+    },
     encode: encodeAttributesReply,
   }),
   [Opcode.Setattr]: operation({

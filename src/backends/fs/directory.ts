@@ -55,7 +55,7 @@ export interface SharedDirectory extends FileSystem {
 }
 
 /** Share of the limit of the process that one shared directory may use. */
-const SHARE_OF_LIMIT = 4;
+const SHARE_OF_LIMIT = 2;
 /** Most descriptors of directories. */
 const MOST_DIRECTORIES = 1024;
 
@@ -71,7 +71,8 @@ export function openDirectory(options: DirectoryOptions): SharedDirectory {
   }
   status.probe(root, found);
   const most = options.descriptors ?? Math.floor(descriptorLimit() / SHARE_OF_LIMIT);
-  const kept = new KeptDescriptors(Math.floor(most / 4));
+  const highest = highestDescriptor();
+  const kept = new KeptDescriptors(Math.floor(most / 4), highest);
   const table = new InodeTable(status.identity(found), (inode) => {
     kept.close(inode);
     directories.close(inode);
@@ -85,7 +86,7 @@ export function openDirectory(options: DirectoryOptions): SharedDirectory {
     status,
     directories,
     kept,
-    files: new OpenFiles(Math.floor(most / 2)),
+    files: new OpenFiles(Math.floor(most / 2), highest),
     ...identityOf(options, path),
     path,
     blocks: new BlockPool(),
@@ -93,6 +94,12 @@ export function openDirectory(options: DirectoryOptions): SharedDirectory {
     root,
     shownInode: shownInodes(found.hostDevice),
   });
+}
+
+/** Returns the highest descriptor of a guest's file: those above it are for the rest of the process. */
+function highestDescriptor(): number {
+  const limit = descriptorLimit();
+  return limit - Math.max(Math.floor(limit / 8), Math.min(256, Math.floor(limit / 2)));
 }
 
 /** Returns how owners and extended attributes of the guest are kept, as this thread can. */

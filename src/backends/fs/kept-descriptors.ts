@@ -7,10 +7,13 @@ import type { Inode } from './inode-table.ts';
  */
 export class KeptDescriptors {
   readonly #limit: number;
+  readonly #highest: number;
   readonly #descriptors = new Map<Inode, number>();
 
-  constructor(limit: number) {
+  /** No descriptor is above `highest`, as in the open files. */
+  constructor(limit: number, highest = Infinity) {
     this.#limit = Math.max(limit, 1);
+    this.#highest = highest;
   }
 
   get count(): number {
@@ -26,7 +29,8 @@ export class KeptDescriptors {
   put(inode: Inode, fd: number): void {
     this.close(inode);
     if (this.#descriptors.size >= this.#limit) this.#closeOldest();
-    this.#descriptors.set(inode, fd);
+    if (fd > this.#highest) libc().close(fd);
+    else this.#descriptors.set(inode, fd);
   }
 
   /** Closes the descriptor of an inode that is removed, or has a name again. */

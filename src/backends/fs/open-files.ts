@@ -16,14 +16,19 @@ export interface OpenFile {
   readonly stream?: DirectoryStream;
 }
 
-/** Open files by their handles, at most `limit`. */
+/**
+ * Open files by their handles, at most `limit`. None has a descriptor above `highest`: the system gives the lowest free number, so the
+ * rest of the process can still open files, however many directories are shared.
+ */
 export class OpenFiles {
   readonly #limit: number;
+  readonly #highest: number;
   readonly #files: (OpenFile | undefined)[] = [];
   readonly #free: Handle[] = [];
 
-  constructor(limit: number) {
+  constructor(limit: number, highest = Infinity) {
     this.#limit = Math.max(limit, 1);
+    this.#highest = highest;
   }
 
   get count(): number {
@@ -36,7 +41,7 @@ export class OpenFiles {
 
   /** Adds a file, whose descriptor this class closes. @returns its handle, or -ENFILE: then its descriptor is closed */
   add(file: OpenFile): number {
-    if (this.isFull) {
+    if (this.isFull || file.fd > this.#highest) {
       close(file);
       return -ENFILE;
     }

@@ -15,7 +15,7 @@ export interface DirectoryOptions {
   readonly uidMap?: IdRange;
   /** groups of the guest as groups of the host; default: unchanged */
   readonly gidMap?: IdRange;
-  /** most descriptors that are open at a time; default: a quarter of the limit of the process */
+  /** most descriptors that are open at a time; default: half of the limit of the process */
   readonly descriptors?: number;
 }
 

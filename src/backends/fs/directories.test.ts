@@ -31,15 +31,11 @@ test('entries have the types and inode numbers of the host', () => {
   const { handle } = result(shared.fs.opendir(CALLER, ROOT));
   const entries = shared.readdir(ROOT, handle).map(({ entry }) => entry);
   const types = Object.fromEntries(entries.map(({ text, type }) => [text, type]));
-  assert.deepEqual(types, {
-    '.': 0o40_000,
-    '..': 0o40_000,
-    file: 0o100_000,
-    directory: 0o40_000,
-    link: 0o120_000,
-  });
-  const file = entries.find(({ text }) => text === 'file');
-  assert.equal(file?.inode, statSync(shared.at('file'), { bigint: true }).ino);
+  // as an ordinary user, a FIFO of the guest is a regular file of the host
+  const file = process.geteuid?.() === 0 ? 0o100_000 : 0;
+  assert.deepEqual(types, { '.': 0o40_000, '..': 0o40_000, file, directory: 0o40_000, link: 0o120_000 });
+  const found = entries.find(({ text }) => text === 'file');
+  assert.equal(found?.inode, statSync(shared.at('file'), { bigint: true }).ino);
   const root = statSync(shared.path, { bigint: true }).ino;
   assert.deepEqual(
     entries.filter(({ text }) => text.startsWith('.')).map(({ inode }) => inode),

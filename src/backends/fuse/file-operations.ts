@@ -88,7 +88,10 @@ function write({ files }: Served, request: Request, handle: Handle): Answer<numb
   if (offset < 0 || offset + length > Number.MAX_SAFE_INTEGER) return -EFBIG;
   const flags = request.u32(WriteIn.flags);
   const range = {
-    ...{ node: request.node, handle, offset, length },
+    node: request.node,
+    handle,
+    offset,
+    length,
     isFromCache: (flags & WriteFlag.Cache) !== 0,
     killsPrivileges: (flags & WriteFlag.KillPrivileges) !== 0,
   };

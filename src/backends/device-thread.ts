@@ -1,6 +1,8 @@
 import { closeSync, writeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../util/log.ts';
+import { countHangingThread } from '../util/path-deadline.ts';
 
 /*
  * The thread of a device, as the main thread has it: `thread-loop.ts` runs in the thread. Messages to the thread are read when its
@@ -47,9 +49,15 @@ export interface DeviceThread<C extends object, M extends { kind: string }> {
   readonly ask: <K extends M['kind']>(command: C, kind: K) => Promise<OfKind<M, K>>;
   /** Makes another connection the current one, and closes the former. */
   readonly replaceFrontEnd: (frontEnd: number) => void;
-  /** Ends the thread. */
+  /**
+   * Ends the thread. One that hangs in a call of the host, e.g. on a network mount without its server, is left after a deadline; it
+   * ends when the call returns.
+   */
   readonly stop: () => Promise<void>;
 }
+
+/** Time limit for a thread to end, in milliseconds: one call of the host at most. */
+const STOP_MS = 5000;
 
 /** Ends the threads that run. Node waits for its threads at exit, and these are blocked in the kernel until they are woken. */
 const endsAtExit = new Set<() => void>();
@@ -61,6 +69,7 @@ process.once('exit', () => {
 export async function waitForDevice<C extends object, M extends { kind: string }>(
   worker: Worker,
   log: Log,
+  stopMs = STOP_MS,
 ): Promise<DeviceThread<C, M>> {
   let hasEnded = false;
   const ended = new Promise<void>((resolve) => {
@@ -98,10 +107,18 @@ export async function waitForDevice<C extends object, M extends { kind: string }
       endsAtExit.delete(endAtExit);
       closeSync(current);
       send({ kind: 'stop' });
-      await ended;
-      closeSync(wake);
+      const release = ended.then(() => closeSync(wake));
+      await Promise.race([release, delay(stopMs, undefined, { ref: false })]);
+      if (!hasEnded) leave(release, log);
     },
   };
+}
+
+/** Leaves a thread that does not end. */
+function leave(ended: Promise<void>, log: Log): void {
+  log.warn('its thread hangs in a call of the host and ends when that returns');
+  const release = countHangingThread();
+  ended.then(release, release);
 }
 
 /** Waits for the thread's message of one kind. */

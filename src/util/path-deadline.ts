@@ -12,9 +12,18 @@ const HANGING_MAX = 3;
 /** Paths of calls whose deadline has passed and that have not returned. */
 const hanging: string[] = [];
 
+/** Number of threads of devices that hang in a call; they are not of libuv's pool. */
+let hangingThreads = 0;
+
+/** Counts a thread of a device that hangs in a call. @returns the function to call when it ends */
+export function countHangingThread(): () => void {
+  hangingThreads++;
+  return () => void hangingThreads--;
+}
+
 /** Returns whether threads hang in calls: an ordinary exit of the process would never return. */
 export function hasHangingCalls(): boolean {
-  return hanging.length > 0;
+  return hanging.length > 0 || hangingThreads > 0;
 }
 
 /** Deadline of calls whose operation is cancelled, in milliseconds. */

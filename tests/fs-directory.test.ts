@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   statfsSync,
   symlinkSync,
   writeFileSync,
@@ -25,6 +26,8 @@ const MIB = 2 ** 20;
 /** Characters that options, JSON and shells interpret. */
 const NAME = 'd, "é" $x=';
 const FILES = 10_000;
+/** The capabilities without which root serves a directory as an ordinary user does. */
+const ORDINARY = '-chown,-dac_override,-dac_read_search,-fowner,-fsetid,-setgid,-setuid';
 
 /** Makes a directory in the folder of a VMM. */
 function directoryIn(vmm: TestVmm, name: string): string {
@@ -47,7 +50,7 @@ interface Guest {
   readonly vmm: TestVmm;
   readonly shell: Shell;
   /** the directories of the host, by tag */
-  readonly host: Readonly<Record<'src' | 'ro' | 'fresh' | 'own', string>>;
+  readonly host: Readonly<Record<'src' | 'ro' | 'fresh' | 'own' | 'mapped', string>>;
 }
 
 test('directories of the host in a guest', async (t) => {
@@ -57,6 +60,7 @@ test('directories of the host in a guest', async (t) => {
     ro: directoryIn(vmm, 'ro'),
     fresh: directoryIn(vmm, 'fresh'),
     own: directoryIn(vmm, 'own'),
+    mapped: directoryIn(vmm, 'mapped'),
   };
   writeFileSync(join(host.src, 'from host, "ü"'), 'of the host');
   writeFileSync(join(host.ro, 'kept'), 'kept');
@@ -66,14 +70,16 @@ test('directories of the host in a guest', async (t) => {
     { tag: 'ro', directory: host.ro, readonly: true },
     { tag: 'fresh', directory: host.fresh, cache: 'never' },
     { tag: 'own', directory: host.own, cache: 'always', num_queues: 2, queue_size: 128 },
+    { tag: 'mapped', directory: host.mapped, uid_map: '0:100000:10', gid_map: '0:200000:10', xattr: false },
   ];
-  using shell = await boot(vmm, { memory, fs, cpus: { boot_vcpus: 2, max_vcpus: 2 } });
+  using shell = await boot(vmm, { memory, fs, cpus: { boot_vcpus: 2, max_vcpus: 2 } }, { tools: true });
   for (const { tag } of fs) await mount(shell, tag);
   const guest: Guest = { vmm, shell, host };
   await t.test('vm.info shows the configuration', () => configuration(guest));
   await t.test('files of the host are read in the guest, and the reverse', () => bothWays(guest));
   await t.test('a readonly directory is not changed', () => readonly(guest));
   await t.test('changes of the host are seen as `cache` says', () => caches(guest));
+  await t.test('users of the guest are those of `uid_map` on the host', () => maps(guest));
   await t.test('a link out of the directory stays in the guest', () => links(guest));
   await t.test(`${FILES} files`, () => manyFiles(guest));
   await t.test('df shows the file system of the host', () => freeSpace(guest));
@@ -81,7 +87,7 @@ test('directories of the host in a guest', async (t) => {
   await t.test('vm.counters has the requests', () => counters(guest));
   await t.test('a directory is added to the running VM and removed while mounted', () => hotPlug(guest));
   await t.test('a full disk of the host is ENOSPC', (at) => fullDisk(guest, at));
-  await t.test('another VM has the same directory', () => twoVms(guest));
+  await t.test('a VM of an ordinary user has the same directory', () => twoVms(guest));
   await t.test('a reboot', () => reboot(guest));
   await t.test('SIGKILL of the VMM leaves its files only', () => kill(guest));
 });
@@ -95,6 +101,10 @@ async function configuration({ vmm, host }: Guest): Promise<void> {
     { tag: 'ro', directory: host.ro, readonly: true, ...one, id: '_fs1' },
     { tag: 'fresh', directory: host.fresh, cache: 'never', ...one, id: '_fs2' },
     { tag: 'own', directory: host.own, cache: 'always', num_queues: 2, queue_size: 128, ...rest, id: '_fs3' },
+    {
+      ...{ tag: 'mapped', directory: host.mapped, uid_map: '0:100000:10', gid_map: '0:200000:10' },
+      ...{ xattr: false, ...one, id: '_fs4' },
+    },
   ]);
 }
 
@@ -141,6 +151,28 @@ async function caches({ shell, host }: Guest): Promise<void> {
   const writes = 'for i in $(seq 1000); do echo $i; done > /own/numbers; sync; wc -l < /own/numbers';
   assert.equal(await run(shell, writes), '1000');
   assert.equal(readFileSync(join(host.own, 'numbers'), 'utf8').split('\n').length, 1001);
+}
+
+/** Sets an extended attribute by setxattr(2), and prints its error. */
+const setAttribute = (path: string): string => {
+  const words = `my ($path, $name, $value) = ("${path}", "user.a", "b");`;
+  return `perl -e '${words} print syscall(188, $path, $name, $value, 1, 0) == 0 ? "set" : $!'`;
+};
+
+async function maps({ shell, host }: Guest): Promise<void> {
+  await run(shell, 'echo x > /mapped/root; echo x > /mapped/five; chown 5:6 /mapped/five');
+  const owner = (name: string): number[] => {
+    const { uid, gid } = statSync(join(host.mapped, name));
+    return [uid, gid];
+  };
+  assert.deepEqual(owner('root'), [100_000, 200_000]);
+  assert.deepEqual(owner('five'), [100_005, 200_006]);
+  assert.equal(await run(shell, 'stat -c %u:%g /mapped/root /mapped/five'), '0:0\n5:6');
+  assert.match(await run(shell, 'chown 10 /mapped/five 2>&1'), /Value too large/);
+  // the directory belongs to a user without a counterpart in the guest
+  assert.equal(await run(shell, 'stat -c %u:%g /mapped'), '65534:65534');
+  assert.match(await run(shell, setAttribute('/mapped/root')), /not supported/);
+  assert.equal(await run(shell, setAttribute('/own/numbers')), 'set');
 }
 
 async function links({ vmm, shell, host }: Guest): Promise<void> {
@@ -210,7 +242,7 @@ async function hotPlug({ vmm, shell }: Guest): Promise<void> {
   writeFileSync(join(directory, 'file'), 'added');
   const before = descriptorsOf(vmm.pid).length;
   const refused = await vmm.put('vm.add-fs', { tag: 'src', directory });
-  assertRefused(refused, 400, 'fs[4].tag: fs[0] has the tag src already');
+  assertRefused(refused, 400, 'fs[5].tag: fs[0] has the tag src already');
   const missing = join(directory, 'none');
   assertRefused(
     await vmm.put('vm.add-fs', { tag: 'added', directory: missing }),
@@ -245,7 +277,9 @@ async function fullDisk({ vmm, shell }: Guest, t: TestContext): Promise<void> {
 }
 
 async function twoVms({ shell, host }: Guest): Promise<void> {
-  await using other = await startVmm();
+  await using other = await startVmm({
+    through: ['setpriv', '--bounding-set', ORDINARY, '--inh-caps', ORDINARY, '--'],
+  });
   await createAndBoot(other, guestConfig({ fs: [{ tag: 'src', directory: host.src }] }));
   using second = await login(other);
   await mount(second, 'src');
@@ -253,6 +287,10 @@ async function twoVms({ shell, host }: Guest): Promise<void> {
   assert.equal(await run(shell, 'cat /src/second-vm'), 'of the second');
   await run(shell, 'echo of the first > /src/first-vm');
   assert.equal(await run(second, 'cat /src/first-vm'), 'of the first');
+  await run(second, 'chown 1000:1001 /src/second-vm; chmod 4750 /src/second-vm');
+  assert.equal(await run(second, 'stat -c %u:%g:%a /src/second-vm'), '1000:1001:4750');
+  const { uid, mode } = statSync(join(host.src, 'second-vm'));
+  assert.deepEqual([uid, mode & 0o7777], [process.getuid?.(), 0o750]);
   assertStatus(await other.put('vm.delete'), 204);
   assert.equal(await run(shell, 'cat /src/second-vm'), 'of the second');
 }

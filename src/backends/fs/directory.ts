@@ -44,7 +44,8 @@ import { shownInodes } from './shown-inodes.ts';
  * creation) before it is used. Only regular files and directories are opened: FIFOs, sockets and devices are the guest's own matter.
  * The number of descriptors is bounded whatever the number of inodes.
  *
- * A file system that is mounted below the directory is part of it; its files have other inode numbers in the guest than on the host.
+ * A file system that is mounted below the directory is part of it, but for `/proc`; its files have other inode numbers in the guest than
+ * on the host.
  * A directory that a process of the host moves out of the shared directory can be reached while its descriptor is open.
  */
 

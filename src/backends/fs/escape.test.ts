@@ -15,7 +15,8 @@ import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { O_RDWR, O_TRUNC } from '../../native/open-flags.ts';
 import { ROOT } from '../fuse/file-system.ts';
-import { CALLER, share, type TestShare } from './test-share.ts';
+import { EACCES } from './errors.ts';
+import { CALLER, result, share, TestShare } from './test-share.ts';
 
 /** Swaps two entries of a directory until it is terminated. */
 const SWAPPER = `
@@ -101,6 +102,16 @@ test('a directory that is swapped for a symlink during the calls does not lead o
   for (const name of readdirSync(secret)) assert.equal(readFileSync(join(secret, name), 'utf8'), SECRET);
   assert.equal(statSync(secret).mtimeMs, before);
   assert.equal(statSync(join(secret, 'file')).mode & 0o777, 0o666);
+});
+
+test('the file system /proc below a shared directory is not reached', () => {
+  using shared = new TestShare({ path: '/', readonly: true });
+  assert.equal(shared.fs.lookup(CALLER, shared.place(ROOT, 'proc')), EACCES);
+  assert.ok(shared.lookup('dev').node > ROOT);
+  const { handle } = result(shared.fs.opendir(CALLER, ROOT));
+  const entry = shared.readdir(ROOT, handle, { plus: true }).find(({ entry: { text } }) => text === 'proc');
+  assert.ok(entry !== undefined);
+  assert.equal(entry.found, undefined);
 });
 
 test('a file that is swapped for a symlink between lookup and use does not lead out', () => {

@@ -1,9 +1,10 @@
 import type { FileStatus } from '../../native/file-status.ts';
+import { libc } from '../../native/libc.ts';
 import type { Block } from '../../native/memory.ts';
 import type { Attributes, Entry, Name, Result } from '../fuse/file-system.ts';
 import type { DescriptorPath } from './descriptor-path.ts';
 import type { BlockPool } from './directory-stream.ts';
-import { ENOMEM } from './errors.ts';
+import { doneOf, EACCES, ENOMEM } from './errors.ts';
 import { type Reach, withDescriptor } from './inode-access.ts';
 import type { GuestAttributes } from './guest-attributes.ts';
 import type { Inode } from './inode-table.ts';
@@ -24,6 +25,9 @@ export interface Share extends Reach {
   /** Returns the inode number that the guest sees: two file systems below the directory have none in common. */
   readonly shownInode: (device: number, inode: bigint) => bigint;
 }
+
+/** Type of `/proc` in `struct statfs` (linux/magic.h). */
+const PROC_SUPER_MAGIC = 0x9fa0;
 
 /** The largest result is a value or a list of extended attributes. */
 export const SCRATCH_BYTES = 65_536;
@@ -57,10 +61,24 @@ export function entryOf(share: Share, { parent, name, read }: Found, status: Fil
   table.link(node, parent, name);
   kept.close(node);
   table.retain(node);
+  if (status.isMountRoot && isOnProc(share, node)) {
+    table.forget(node, 1);
+    return EACCES;
+  }
   const attributes = attributesOf(share, node, status, read);
   if (typeof attributes !== 'number') return { node, attributes };
   table.forget(node, 1);
   return attributes;
+}
+
+/**
+ * Returns true for the root of a `/proc` file system that is mounted below the directory. Its regular files are memory and descriptors of
+ * the processes of the host, this one included: the guest gets none of them.
+ */
+function isOnProc(share: Share, node: Inode): boolean {
+  const { address, view } = share.scratch;
+  const error = withDescriptor(share, node, (fd) => doneOf(libc().fstatfs(fd, address)));
+  return error === 0 && view.getUint32(0, true) === PROC_SUPER_MAGIC;
 }
 
 /** Closes all open files and removes all inodes but the root. */

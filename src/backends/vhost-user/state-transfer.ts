@@ -60,7 +60,7 @@ export class StateTransfer {
       return ACCEPTED;
     } catch (error) {
       closeAll([transfer.fd]);
-      this.#end('moved', error);
+      this.#end(transfer.direction === Direction.load ? 'loaded' : 'saved', error);
       return REFUSED;
     }
   }
@@ -97,7 +97,7 @@ export class StateTransfer {
     return readState(loop, fd, { onState, onEnd: (failure) => this.#end('loaded', failure) });
   }
 
-  #end(what: 'saved' | 'loaded' | 'moved', failure: unknown): void {
+  #end(what: 'saved' | 'loaded', failure: unknown): void {
     if (failure !== undefined)
       this.#options.log.error(`the device's state cannot be ${what}: ${reasonOf(failure)}`);
     this.#finish(failure === undefined ? GOOD : BROKEN);

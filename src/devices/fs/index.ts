@@ -25,8 +25,7 @@ export const fs = defineDevice({
     command: { usage: '<fs_config>', summary: 'Add virtio-fs backed fs device', noun: 'filesystem' },
   }),
   editable: ['directory', 'readonly', 'pci_segment'],
-  unsaved: ({ directory }) =>
-    directory === undefined ? 'its daemon has state of its own' : 'its open files cannot be saved yet',
+  unsaved: ({ directory }) => (directory === undefined ? 'its daemon has state of its own' : undefined),
   check: checkFs,
   checkList: checkTags,
   plan: planFs,

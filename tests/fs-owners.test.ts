@@ -9,7 +9,7 @@ import { makeFolder, startVmm } from './support/vmm.ts';
 
 /** An ordinary user of the host. */
 const USER = 64_321;
-/** Numbers of system calls of x86-64: setxattr, getxattr, listxattr. */
+/** Numbers of system calls of x86-64. */
 const [SETXATTR, GETXATTR, LISTXATTR] = [188, 191, 194];
 const [EPERM, ENODATA, EOPNOTSUPP] = [1, 61, 95];
 
@@ -27,7 +27,7 @@ interface Guest {
 }
 
 interface Setting {
-  /** who starts the VMM; undefined: root */
+  /** user that starts the VMM; default: root */
   readonly user?: number;
   /** tags, which are also the names of the directories, with options of their own */
   readonly shares: Readonly<Record<string, object>>;
@@ -114,7 +114,7 @@ async function namesOf(guest: Guest, path: string): Promise<string[]> {
   return names.split(' ').filter(Boolean);
 }
 
-/** What a guest observes in the same way whoever serves the directory. */
+/** Observes what is the same in the guest with a VMM of root and one of an ordinary user. */
 async function observeFromGuest(t: TestContext, guest: Guest): Promise<void> {
   const { shell, as, stat } = guest;
   await t.test('files belong to the process that makes them', async () => {
@@ -141,7 +141,7 @@ async function observeFromGuest(t: TestContext, guest: Guest): Promise<void> {
     assert.equal(await stat('/src/team/below'), '1001:50 42755');
     assert.equal(await stat('/src/team/other'), '1001:50 100644');
   });
-  await t.test('chmod and chown, of files that root of the guest alone can read', async () => {
+  await t.test('modes and owners change, of files that root of the guest alone can read', async () => {
     await shell.run('chmod 0 /src/file; chown 7:8 /src/file');
     assert.equal(await stat('/src/file'), '7:8 100000');
     assert.equal(await shell.run('cat /src/file; echo w >> /src/file; tail -n 1 /src/file'), 'x\nw');

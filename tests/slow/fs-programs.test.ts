@@ -75,7 +75,7 @@ test('Debian 13 runs on a shared directory', async (t) => {
       shell,
       '/srv/kept',
       'dd if=/dev/urandom of=data bs=1M count=64 status=none',
-      'mkdir a; ln -s ../data a/link; ln data hard; chmod 4751 hard; chown 12:34 hard; mkfifo fifo',
+      'mkdir a; ln -s ../data a/link; ln data hard; chown 12:34 hard; chmod 4751 hard; mkfifo fifo',
       'useradd -m tester; su tester -c "echo mine >~/file"',
     );
     const sums = await shell.run('sha256sum /srv/kept/data /home/tester/file');

@@ -31,7 +31,7 @@ export async function pjdfstestFailures(
   timeoutMs: number,
 ): Promise<PjdfstestResult> {
   const shown = await shell.run(
-    `/opt/bin/pjdfstest -c /opt/pjdfstest.toml -s /media -p ${folder} 2>&1`,
+    `NO_COLOR=1 /opt/bin/pjdfstest -c /opt/pjdfstest.toml -s /media -p ${folder} 2>&1`,
     timeoutMs,
   );
   const summary = /^Summary: .*$/m.exec(shown)?.[0];

@@ -23,6 +23,7 @@ export {
   WrongStateError,
 } from './errors.ts';
 export { serveFs, type FsShare, type ProvidedFs } from './fs-share.ts';
+export { archive, type Archive, type ArchiveOptions } from '../backends/fs-provider/archive/archive.ts';
 export { FsError } from '../backends/fs-provider/errors.ts';
 export { memoryTree, type MemoryTree, type MemoryTreeOptions } from '../backends/fs-provider/memory-tree.ts';
 export type * from '../backends/fs-provider/provider.ts';

@@ -166,7 +166,7 @@ class Share implements ProviderService {
     this.#serving.removeSocket();
     this.#send({ kind: 'close' });
     // a guest that keeps the device does not keep this process running
-    this.#worker.unref();
+    if (this.isConnected) this.#worker.unref();
     for (const controller of this.#calls.values()) controller.abort();
     await this.#untilIdle();
     this.#serving.files.notice({ name: 'reset' });
@@ -203,6 +203,8 @@ class Share implements ProviderService {
       case 'connected':
       case 'disconnected':
         this.isConnected = message.kind === 'connected';
+        // a closed share stops now
+        if (!this.isConnected) this.#worker.ref();
         return undefined;
       default:
         return this.#report(message);

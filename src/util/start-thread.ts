@@ -22,9 +22,9 @@ export function startThread(name: ThreadName, module: () => URL, workerData: obj
   // not imported: other runtimes than Node, in which the SDK runs too, have no such module
   const sea: typeof import('node:sea') | undefined = process.getBuiltinModule('node:sea');
   if (sea?.isSea()) return new Worker(sea.getAsset(`${name}.cjs`, 'utf8'), { eval: true, workerData });
-  return new Worker(typeof NEPHOS_VERSION === 'string' ? besideBundle(`${name}.cjs`) : module(), {
-    workerData,
-  });
+  const file = typeof NEPHOS_VERSION === 'string' ? besideBundle(`${name}.cjs`) : module();
+  // a thread whose code is a file does not start with all options of a program, e.g. `node --input-type=module -e`
+  return new Worker(file, { workerData, execArgv: [] });
 }
 
 /** Returns a file of `dist/`. The bundle of the SDK is a module, those of the programs are not. */

@@ -16,7 +16,7 @@ export interface TarEntry {
   readonly checksum?: number;
 }
 
-/** Returns a tar file, with the two empty blocks of its end. */
+/** Returns a tar file, with two empty blocks behind the entries. */
 export function tarOf(...entries: readonly TarEntry[]): Buffer {
   return Buffer.concat([...entries.map(tarEntry), Buffer.alloc(1024)]);
 }

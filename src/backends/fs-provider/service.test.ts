@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -13,50 +13,32 @@ import { serveProvider } from './service.ts';
 const GET_FEATURES = Uint8Array.of(1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0);
 const REPLY_BYTES = 20;
 
-/** Runs `act` with a temporary folder of its own, and fails where a file is left in it. */
-async function inEmptyFolder(act: () => Promise<void>): Promise<void> {
-  const before = process.env['TMPDIR'];
-  const folder = mkdtempSync(join(tmpdir(), 'share-'));
-  process.env['TMPDIR'] = folder;
-  try {
-    await act();
-    assert.deepEqual(readdirSync(folder), []);
-  } finally {
-    if (before === undefined) delete process.env['TMPDIR'];
-    else process.env['TMPDIR'] = before;
-    rmSync(folder, { recursive: true });
-  }
-}
-
 test('a share listens in a private directory, which it removes', async () => {
-  await inEmptyFolder(async () => {
-    const { socket, close, ended } = await serveProvider(memoryTree());
-    assert.equal(statSync(dirname(socket)).mode & 0o777, 0o700);
-    assert.equal(statSync(socket).mode & 0o777, 0o600);
-    await close();
-    assert.equal(existsSync(dirname(socket)), false);
-    await ended;
-    await close();
-  });
+  const { socket, close, ended } = await serveProvider(memoryTree());
+  assert.equal(statSync(dirname(socket)).mode & 0o777, 0o700);
+  assert.equal(statSync(socket).mode & 0o777, 0o600);
+  await close();
+  assert.equal(existsSync(dirname(socket)), false);
+  await ended;
+  await close();
 });
 
 test('one front-end at a time is connected, and another one after it', async () => {
-  await inEmptyFolder(async () => {
-    const share = await serveProvider(memoryTree());
-    for (let i = 0; i < 2; i++) {
-      const frontEnd = connect(share.socket);
-      frontEnd.write(GET_FEATURES);
-      const [reply] = await once(frontEnd, 'data');
-      assert.equal(Buffer.from(reply).length, REPLY_BYTES);
-      assert.equal(share.isConnected, true);
-      const other = connect(share.socket);
-      await once(other.resume(), 'close');
-      frontEnd.destroy();
-      await untilFalse(() => share.isConnected);
-    }
-    await share.close();
-    await share.ended;
-  });
+  const share = await serveProvider(memoryTree());
+  for (let i = 0; i < 2; i++) {
+    const frontEnd = connect(share.socket);
+    frontEnd.write(GET_FEATURES);
+    const [reply] = await once(frontEnd, 'data');
+    assert.equal(Buffer.from(reply).length, REPLY_BYTES);
+    assert.equal(share.isConnected, true);
+    const other = connect(share.socket);
+    await once(other.resume(), 'close');
+    frontEnd.destroy();
+    await untilFalse(() => share.isConnected);
+  }
+  await share.close();
+  await share.ended;
+  assert.equal(existsSync(dirname(share.socket)), false);
 });
 
 async function untilFalse(condition: () => boolean): Promise<void> {
@@ -64,37 +46,33 @@ async function untilFalse(condition: () => boolean): Promise<void> {
 }
 
 test('a closed share stays until its front-end disconnects', async () => {
-  await inEmptyFolder(async () => {
-    const share = await serveProvider(memoryTree());
-    const frontEnd = connect(share.socket);
-    frontEnd.write(GET_FEATURES);
-    await once(frontEnd, 'data');
-    await share.close();
-    assert.equal(existsSync(share.socket), false);
-    frontEnd.write(GET_FEATURES);
-    assert.equal(Buffer.from((await once(frontEnd, 'data'))[0]).length, REPLY_BYTES);
-    frontEnd.destroy();
-    await untilFalse(() => share.isConnected);
-    await share.ended;
-  });
+  const share = await serveProvider(memoryTree());
+  const frontEnd = connect(share.socket);
+  frontEnd.write(GET_FEATURES);
+  await once(frontEnd, 'data');
+  await share.close();
+  assert.equal(existsSync(share.socket), false);
+  frontEnd.write(GET_FEATURES);
+  assert.equal(Buffer.from((await once(frontEnd, 'data'))[0]).length, REPLY_BYTES);
+  frontEnd.destroy();
+  await untilFalse(() => share.isConnected);
+  await share.ended;
 });
 
 test('a front-end that breaks the protocol loses its connection only', async () => {
-  await inEmptyFolder(async () => {
-    const faults: string[] = [];
-    const share = await serveProvider(memoryTree(), { onFault: (error) => faults.push(String(error)) });
-    const hostile = connect(share.socket);
-    hostile.write(Buffer.alloc(12, 0xff));
-    await once(hostile.resume(), 'close');
-    const frontEnd = connect(share.socket);
-    frontEnd.write(GET_FEATURES);
-    await once(frontEnd, 'data');
-    frontEnd.destroy();
-    await untilFalse(() => share.isConnected);
-    assert.match(faults[0] ?? '', /the connection is closed/);
-    await share.close();
-    await share.ended;
-  });
+  const faults: string[] = [];
+  const share = await serveProvider(memoryTree(), { onFault: (error) => faults.push(String(error)) });
+  const hostile = connect(share.socket);
+  hostile.write(Buffer.alloc(12, 0xff));
+  await once(hostile.resume(), 'close');
+  const frontEnd = connect(share.socket);
+  frontEnd.write(GET_FEATURES);
+  await once(frontEnd, 'data');
+  frontEnd.destroy();
+  await untilFalse(() => share.isConnected);
+  assert.match(faults[0] ?? '', /the connection is closed/);
+  await share.close();
+  await share.ended;
 });
 
 test('limits that are no positive integers are refused', async () => {
@@ -107,8 +85,9 @@ test('limits that are no positive integers are refused', async () => {
     await assert.rejects(serveProvider(memoryTree(), options), RangeError);
 });
 
-test('a program that exits without a close leaves no socket', async () => {
-  await inEmptyFolder(async () => {
+test('a program that exits without a close leaves no socket', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'share-'));
+  try {
     const program = `
       import { serveProvider } from ${JSON.stringify(new URL('service.js', import.meta.url).href)};
       import { memoryTree } from ${JSON.stringify(new URL('memory-tree.js', import.meta.url).href)};
@@ -116,8 +95,14 @@ test('a program that exits without a close leaves no socket', async () => {
       await serveProvider(memoryTree());
       console.log(socket);
       process.exit(3);`;
-    const run = () =>
-      execFileSync(process.execPath, ['--input-type=module', '-e', program], { timeout: 60_000 });
-    assert.throws(run, { status: 3 });
-  });
+    const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      timeout: 60_000,
+      env: { ...process.env, TMPDIR: folder },
+      encoding: 'utf8',
+    });
+    assert.deepEqual([status, stdout.startsWith(`${folder}/`)], [3, true]);
+    assert.deepEqual(readdirSync(folder), []);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -26,6 +26,7 @@ export { serveFs, type FsShare, type ProvidedFs } from './fs-share.ts';
 export { archive, type Archive, type ArchiveOptions } from '../backends/fs-provider/archive/archive.ts';
 export { FsError } from '../backends/fs-provider/errors.ts';
 export { memoryTree, type MemoryTree, type MemoryTreeOptions } from '../backends/fs-provider/memory-tree.ts';
+export { overlay, type Overlay, type OverlayOptions } from '../backends/fs-provider/overlay/overlay.ts';
 export type * from '../backends/fs-provider/provider.ts';
 export type { ServeOptions } from '../backends/fs-provider/service.ts';
 export { TransportError, type TransportFault } from './transport.ts';

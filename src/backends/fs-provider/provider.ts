@@ -25,7 +25,7 @@ export type FsType = 'file' | 'directory' | 'symlink' | 'fifo' | 'socket' | 'cha
 /** Attributes of a node. */
 export interface FsAttributes {
   readonly type: FsType;
-  /** `bytes`; a file without a size is read until `read` returns fewer bytes than requested, as in /proc */
+  /** `bytes`; a file without a size is read until `read` returns no bytes, as in /proc; `sendfile` in the guest sees an empty file */
   readonly size?: number | undefined;
   /** Permission bits. Default: 0o755 of a directory, 0o777 of a symbolic link, else 0o644 */
   readonly mode?: number | undefined;

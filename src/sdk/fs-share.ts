@@ -5,7 +5,10 @@ import type { RequestBody } from './client.ts';
 import { onEvents } from './vm-end.ts';
 
 /** Configuration of a shared directory that a provider of this process serves. */
-export interface ProvidedFs extends Omit<RequestBody<'vm.add-fs'>, 'socket' | 'directory'> {
+export interface ProvidedFs extends Pick<
+  RequestBody<'vm.add-fs'>,
+  'tag' | 'id' | 'num_queues' | 'queue_size' | 'pci_segment' | 'pci_device_id'
+> {
   readonly provider: FsProvider;
   /** Limits of the calls of the provider */
   readonly serve?: ServeOptions;

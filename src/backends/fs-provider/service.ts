@@ -1,8 +1,10 @@
-import { closeSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
+import { signalEventfd } from '../../native/epoll.ts';
+import { libc } from '../../native/libc.ts';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { startThread } from '../../util/start-thread.ts';
 import { ENOTCONN } from './errors.ts';
@@ -10,9 +12,6 @@ import type { Operation, OperationName, Outcome, ResultOf } from './operations.t
 import { ProgramFileSystem, type OnFault } from './program-file-system.ts';
 import type { FsProvider } from './provider.ts';
 import type { FromThread, ShareThreadOptions, ToThread } from './thread-messages.ts';
-
-/** Increments the eventfd, so that the thread reads its messages. */
-const WAKE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_CONCURRENCY = 64;
@@ -188,7 +187,7 @@ class Share implements ProviderService {
     this.#hasEnded = true;
     stopAtExit.delete(this);
     await this.close();
-    closeSync(this.#wake);
+    libc().close(this.#wake);
   }
 
   #take(message: FromThread): void {
@@ -240,7 +239,7 @@ class Share implements ProviderService {
   #send(message: ToThread, transfer: readonly ArrayBuffer[] = []): void {
     if (this.#hasEnded) return;
     this.#worker.postMessage(message, transfer);
-    writeSync(this.#wake, WAKE);
+    signalEventfd(this.#wake);
   }
 }
 

@@ -1,6 +1,6 @@
 // File systems that a program serves to a guest: one guest, with a share from its boot on and hot-plugged ones.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -186,7 +186,9 @@ test('providers of a program', async (t) => {
     const before = finish;
     const read = run(vm, 'cat /slow/slow; echo');
     await until('the read is pending', () => finish !== before);
-    await vm.pause();
+    // the program waits meanwhile: the thread of the share answers QEMU
+    const words = ['--api-socket', vm.client.socketPath, 'pause'];
+    assert.equal(spawnSync('bin/ch-remote', words, { timeout: 60_000 }).status, 0);
     finish(Buffer.from('slow\n'));
     await vm.resume();
     // a read whose result had no buffers is made again

@@ -69,9 +69,12 @@ export function entryOf(directory: MemoryDirectory, name: FsName): MemoryNode {
 
 /** Returns whether a directory is another one or below it. */
 export function contains(directory: MemoryDirectory, other: MemoryDirectory): boolean {
-  if (directory === other) return true;
-  for (const node of directory.entries.values())
-    if (node.type === 'directory' && contains(node, other)) return true;
+  // no recursion: a guest can nest directories as deep as it likes
+  const left = [directory];
+  for (let one = left.pop(); one !== undefined; one = left.pop()) {
+    if (one === other) return true;
+    for (const node of one.entries.values()) if (node.type === 'directory') left.push(node);
+  }
   return false;
 }
 

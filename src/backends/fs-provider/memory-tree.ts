@@ -106,11 +106,15 @@ class Tree implements MemoryTree {
   }
 
   paths(): string[] {
-    const below = (directory: MemoryDirectory, prefix: string): string[] =>
-      [...directory.entries].flatMap(([name, node]) =>
-        node.type === 'directory' ? below(node, `${prefix}${name}/`) : [prefix + name],
-      );
-    return below(this.root, '').toSorted();
+    const paths: string[] = [];
+    const left: { directory: MemoryDirectory; prefix: string }[] = [{ directory: this.root, prefix: '' }];
+    for (let one = left.pop(); one !== undefined; one = left.pop()) {
+      const { directory, prefix } = one;
+      for (const [name, node] of directory.entries)
+        if (node.type === 'directory') left.push({ directory: node, prefix: `${prefix}${name}/` });
+        else paths.push(prefix + name);
+    }
+    return paths.toSorted();
   }
 
   /** Creates a directory and those above it. */

@@ -2,6 +2,9 @@ import { ROOT, type NodeId } from '../fuse/file-system.ts';
 import { FsError } from './errors.ts';
 import type { FsType } from './provider.ts';
 
+/** Most nodes that a guest can know; one more fails with ENFILE. */
+const MAX_NODES = 2_000_000;
+
 /** A node of a provider that the guest knows. */
 export interface KnownNode {
   readonly id: NodeId;
@@ -50,13 +53,14 @@ export class Nodes {
     return known;
   }
 
-  /** Adds a reference of the guest to a node. */
+  /** Adds a reference of the guest to a node. @throws FsError where the guest knows too many */
   reference(node: unknown, facts: { type: FsType; isUnsized: boolean }): KnownNode {
     const known = this.#byNode.get(node);
     if (known !== undefined) {
       if (known.id !== ROOT) known.references++;
       return Object.assign(known, facts);
     }
+    if (this.#byId.size >= MAX_NODES) throw new FsError('ENFILE');
     return this.#insert({ id: this.#nextId++, node, references: 1, opened: 0, ...facts });
   }
 

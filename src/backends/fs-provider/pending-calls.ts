@@ -6,7 +6,6 @@ import type { FromThread } from './thread-messages.ts';
 
 /** A call that the program has not completed. */
 interface Pending {
-  readonly name: OperationName;
   /** in `ms` of `performance.now()` */
   readonly deadline: number;
   readonly settle: (outcome: Outcome<ResultOf<OperationName>>) => void;
@@ -25,7 +24,7 @@ interface Options {
   /** most calls at a time */
   readonly concurrency: number;
   /** called with a result that nothing waits for any more */
-  readonly onLate: (name: OperationName, outcome: Outcome<ResultOf<OperationName>>) => void;
+  readonly onLate: (outcome: Outcome<ResultOf<OperationName>>) => void;
 }
 
 /** Most calls after their time limit whose results are still expected, so that their references can be dropped. */
@@ -40,7 +39,7 @@ export class PendingCalls {
   /** in the order of their deadlines */
   readonly #pending = new Map<number, Pending>();
   readonly #waiting: Waiting[] = [];
-  readonly #late = new Map<number, OperationName>();
+  readonly #late = new Set<number>();
   #nextId = 1;
   #isClosed = false;
 
@@ -48,8 +47,9 @@ export class PendingCalls {
     this.#options = options;
   }
 
-  get count(): number {
-    return this.#pending.size;
+  /** Returns whether something waits for the result of a call. */
+  isPending(id: number): boolean {
+    return this.#pending.has(id);
   }
 
   /** Calls the program. `valueOf` is called when the call starts. */
@@ -66,7 +66,7 @@ export class PendingCalls {
     // the program answers an operation with its own result
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const settle = ((outcome) => result.settle(outcome)) as Pending['settle'];
-    const start = (): void => this.#start(name, settle, { name, value: valueOf(), caller: { ...caller } });
+    const start = (): void => this.#start(settle, { name, value: valueOf(), caller: { ...caller } });
     if (this.#pending.size < this.#options.concurrency) start();
     else this.#waiting.push({ start, settle });
     return result;
@@ -103,26 +103,23 @@ export class PendingCalls {
     this.abort();
   }
 
-  #start(name: OperationName, settle: Pending['settle'], operation: object): void {
+  #start(settle: Pending['settle'], operation: object): void {
     const id = this.#nextId++;
     const deadline = performance.now() + this.#options.timeoutMs;
-    this.#pending.set(id, { name, deadline, settle });
+    this.#pending.set(id, { deadline, settle });
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     this.#options.post({ kind: 'call', id, operation: operation as Operation });
   }
 
-  #drop(id: number, { name, settle }: Pending, error: number): void {
+  #drop(id: number, { settle }: Pending, error: number): void {
     this.#pending.delete(id);
-    if (this.#late.size < MAX_LATE) this.#late.set(id, name);
+    if (this.#late.size < MAX_LATE) this.#late.add(id);
     this.#options.post({ kind: 'abort', id });
     settle({ error });
   }
 
   #settleLate(id: number, outcome: Outcome<ResultOf<OperationName>>): void {
-    const name = this.#late.get(id);
-    if (name === undefined) return;
-    this.#late.delete(id);
-    this.#options.onLate(name, outcome);
+    if (this.#late.delete(id)) this.#options.onLate(outcome);
   }
 
   #startWaiting(): void {

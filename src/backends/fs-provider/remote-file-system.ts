@@ -21,16 +21,9 @@ import type {
   WriteFlags,
 } from '../fuse/file-system.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
+import { GrantedReferences } from './granted-references.ts';
 import { Later } from './later.ts';
-import type {
-  ListedEntry,
-  Notice,
-  OperationName,
-  Outcome,
-  PlaceValue,
-  ResultOf,
-  ValueOf,
-} from './operations.ts';
+import type { ListedEntry, OperationName, Outcome, PlaceValue, ResultOf, ValueOf } from './operations.ts';
 import { PendingCalls } from './pending-calls.ts';
 import type { FromThread, ShareThreadOptions } from './thread-messages.ts';
 
@@ -50,19 +43,19 @@ type Options = Pick<ShareThreadOptions, 'timeoutMs' | 'concurrency'> & {
 
 /** The file system of a program in another thread: each method sends a message, and settles when the result arrives. */
 export class RemoteFileSystem implements FileSystem {
-  readonly #post: (message: FromThread) => void;
+  readonly #granted: GrantedReferences;
   readonly #calls: PendingCalls;
   #writtenBytes = 0;
 
   constructor({ post, timeoutMs, concurrency }: Options) {
-    this.#post = post;
-    const onLate = (name: OperationName, outcome: Outcome<ResultOf<OperationName>>): void =>
-      this.#undo(name, outcome);
+    this.#granted = new GrantedReferences((notice) => post({ kind: 'notice', notice }));
+    const onLate = (outcome: Outcome<ResultOf<OperationName>>): void => this.#granted.revoke(outcome);
     this.#calls = new PendingCalls({ post, timeoutMs, concurrency, onLate });
   }
 
   /** Takes the result of a call. */
   settle(id: number, outcome: Outcome<ResultOf<OperationName>>): void {
+    if (this.#calls.isPending(id)) this.#granted.grant(outcome);
     this.#calls.settle(id, outcome);
   }
 
@@ -81,7 +74,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   forget(node: NodeId, count: number): void {
-    this.#notice({ name: 'forget', node, count });
+    this.#granted.forget(node, count);
   }
 
   getattr(node: NodeId): Answer<Result<Attributes>> {
@@ -167,7 +160,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   release(_: NodeId, handle: Handle): void {
-    this.#notice({ name: 'release', handle });
+    this.#granted.release(handle);
   }
 
   fsync(node: NodeId): Answer<Done> {
@@ -188,7 +181,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   releasedir(_: NodeId, handle: Handle): void {
-    this.#notice({ name: 'release', handle });
+    this.#granted.release(handle);
   }
 
   fsyncdir(node: NodeId): Answer<Done> {
@@ -205,7 +198,7 @@ export class RemoteFileSystem implements FileSystem {
 
   reset(): void {
     this.#calls.abort();
-    this.#notice({ name: 'reset' });
+    this.#granted.reset();
   }
 
   // the guest's kernel checks permissions, and sends none of these requests again after ENOSYS
@@ -286,16 +279,6 @@ export class RemoteFileSystem implements FileSystem {
     );
   }
 
-  /** Drops the references of a result that nothing waits for any more. */
-  #undo(name: OperationName, outcome: Outcome<ResultOf<OperationName>>): void {
-    if ('error' in outcome) return;
-    const { value } = outcome;
-    if (value === true) return;
-    if ('handle' in value) this.#notice({ name: 'release', handle: value.handle });
-    if ('node' in value) this.forget(value.node, 1);
-    if (name === 'readdir' && Array.isArray(value)) this.#add(value, FULL);
-  }
-
   #call<K extends OperationName>(
     name: K,
     caller: Caller,
@@ -317,18 +300,12 @@ export class RemoteFileSystem implements FileSystem {
     caller: Caller,
     valueOf: () => ValueOf<K>,
   ): Later<Outcome<ResultOf<K>>> {
+    this.#granted.requested();
     return this.#calls.call(name, caller, valueOf);
-  }
-
-  #notice(notice: Notice): void {
-    this.#post({ kind: 'notice', notice });
   }
 }
 
 const DONE: Outcome<true> = { value: true };
-
-/** A directory reply without space. */
-const FULL: DirectorySink = { plus: true, fits: () => false, add: () => undefined };
 
 function placeValue({ parent, name }: Place): PlaceValue {
   return { parent, name: copyOf(name) };

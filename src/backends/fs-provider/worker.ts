@@ -4,6 +4,7 @@ import { EPOLLET, EPOLLIN, openEventfd } from '../../native/epoll.ts';
 import { libc, loadLibc } from '../../native/libc.ts';
 import { acceptFrom } from '../../native/unix-socket.ts';
 import type { Log } from '../../util/log.ts';
+import { createLimiter, OUTSIDE_LIMIT } from '../../util/rate-limit.ts';
 import { EventLoop } from '../event-loop.ts';
 import { FsDevice } from '../fuse/device.ts';
 import { Session } from '../vhost-user/session.ts';
@@ -21,7 +22,11 @@ function post(message: FromThread): void {
 
 /** The main thread writes the lines of the log: this thread never gets to its streams. */
 function logToMain(): Log {
-  const at = (level: keyof Log) => (message: string) => post({ kind: 'log', level, message });
+  // a guest and a front-end can cause lines
+  const limiter = createLimiter(OUTSIDE_LIMIT);
+  const at = (level: keyof Log) => (message: string) => {
+    if (limiter.take()) post({ kind: 'log', level, message });
+  };
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -76,6 +77,7 @@ test('archives of tar in all of its formats, also gzipped', async () => {
   writeFileSync(join(source, 'large'), LARGE);
   writeFileSync(join(source, 'ä "b"'), '');
   symlinkSync('../outside', join(source, 'link'));
+  chmodSync(join(source, 'small'), 0o640);
   for (const format of ['gnu', 'oldgnu', 'pax', 'ustar', 'v7']) {
     const hasLong = format !== 'ustar' && format !== 'v7';
     rmSync(join(source, long), { force: true });

@@ -12,6 +12,8 @@ const KEPT = 128;
 interface Kept {
   readonly handle: Promise<FileHandle>;
   users: number;
+  /** to be closed when the last user is done */
+  isDropped: boolean;
 }
 
 /**
@@ -48,6 +50,7 @@ export class LayerDirectories implements AsyncDisposable {
       throw error;
     } finally {
       kept.users--;
+      if (kept.isDropped) this.#close(kept);
       this.#closeUnused();
     }
   }
@@ -70,7 +73,7 @@ export class LayerDirectories implements AsyncDisposable {
   #open(directory: OverlayDirectory, parent: OverlayDirectory, name: OverlayDirectory['name']): Kept {
     const handle = this.use(parent, (fd) => open(entryPath(fd, name), O_PATH | O_DIRECTORY | O_NOFOLLOW));
     handle.catch(() => this.#kept.delete(directory));
-    return { handle, users: 0 };
+    return { handle, users: 0, isDropped: false };
   }
 
   #closeUnused(): void {
@@ -84,11 +87,7 @@ export class LayerDirectories implements AsyncDisposable {
 
   /** Closes a descriptor once nothing uses it. */
   #close(kept: Kept): void {
-    const close = async (): Promise<void> => {
-      const handle = await kept.handle;
-      while (kept.users > 0) await new Promise((resolve) => setImmediate(resolve));
-      await handle.close();
-    };
-    close().catch(() => undefined);
+    kept.isDropped = true;
+    if (kept.users === 0) kept.handle.then((handle) => handle.close()).catch(() => undefined);
   }
 }

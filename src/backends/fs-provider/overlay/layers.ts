@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, mkdir, open, readdir, realpath, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { FsError } from '../errors.ts';
 import { typeOfEntry } from './entry-types.ts';
 import { bytesOf, keyOf, nameOf } from '../names.ts';
 import type { FsName, FsType } from '../provider.ts';
@@ -61,7 +62,7 @@ export class Layers implements AsyncDisposable {
 
   /** Finds an entry as the guest sees it. */
   async find(directory: OverlayDirectory, name: FsName): Promise<Found | undefined> {
-    if (directory.parent === undefined && keyOf(name) === WORK_NAME) return undefined;
+    if (isReserved(directory, name)) return undefined;
     const upper = directory.isUpper ? await this.upperEntry(directory, name) : undefined;
     if (upper === 'whiteout') return undefined;
     const lower = directory.isLower ? await this.lowerEntry(directory, name) : undefined;
@@ -107,6 +108,7 @@ export class Layers implements AsyncDisposable {
 
   /** Moves an entry to its place in the upper layer, over a file or a whiteout; `from` is its path, which is free after it. */
   async place(from: Buffer, directory: OverlayDirectory, name: FsName): Promise<void> {
+    if (isReserved(directory, name)) throw new FsError('EPERM');
     await this.upper.use(directory, async (fd) => {
       const path = entryPath(fd, name);
       const [moved, present] = [await lstat(from), await statEntry(fd, name)];
@@ -158,6 +160,10 @@ interface LayerFiles {
   readonly upper: LayerDirectories;
   readonly work: FileHandle;
   readonly workPath: string;
+}
+
+function isReserved({ parent }: OverlayDirectory, name: FsName): boolean {
+  return parent === undefined && keyOf(name) === WORK_NAME;
 }
 
 async function openWork(path: string): Promise<FileHandle> {

@@ -45,6 +45,13 @@ async function onLayers(act: (bench: Bench) => Promise<void>): Promise<void> {
   linkSync(join(lower, 'a'), join(lower, 'hard'));
   symlinkSync('/etc/passwd', join(lower, 'escape'));
   symlinkSync('d', join(lower, 'to-d'));
+  // whatever the umask
+  for (const [path, mode] of [
+    ['d', 0o755],
+    ['a', 0o644],
+    ['d/b', 0o640],
+  ] as const)
+    chmodSync(join(lower, path), mode);
   const before = listing(lower);
   {
     await using files = await overlay({ lower, upper });
@@ -223,6 +230,7 @@ test('symbolic links on the host are never followed', async () => {
     const outside = join(base, `outside ${count++}`);
     mkdirSync(outside);
     writeFileSync(join(outside, 'secret'), 'secret');
+    chmodSync(join(outside, 'secret'), 0o644);
     const known = await guest.node('d');
     symlinkSync(outside, join(upper, 'd'));
     symlinkSync(join(outside, 'secret'), join(upper, 'other'));
@@ -239,6 +247,33 @@ test('symbolic links on the host are never followed', async () => {
     assert.deepEqual(readdirSync(outside), ['secret']);
     assert.equal(lstatSync(join(outside, 'secret')).mode & 0o777, 0o644);
     assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret');
+  });
+});
+
+test('names that are not UTF-8, or long, or look like others', async () => {
+  await onLayers(async ({ upper, guest, again }) => {
+    const bytes = Buffer.from([0x61, 0xff]);
+    writeFileSync(Buffer.concat([Buffer.from(`${upper}/`), bytes]), 'bytes');
+    const found = await guest.call('lookup', { parent: 1, name: bytes });
+    assert.equal(found.attributes.size, 5);
+    const listed = (await guest.list('')).map(({ name }) => Buffer.from(name).toString('latin1'));
+    assert.ok(listed.includes('a\u{ff}'));
+    const hidden = guest.call('create', {
+      ...(await guest.place('.nephos-work')),
+      mode: 0o100_644,
+      flags: 2,
+    });
+    await assert.rejects(hidden, /^Error: EPERM$/);
+    await assert.rejects(guest.rename('a', '.nephos-work'), /^Error: EPERM$/);
+    for (const name of ['n'.repeat(255), '-rf', '$(id)', 'a\nb', '.wh.a', '...'])
+      await guest.write(name, name);
+    const to = { parent: 1, name: Buffer.from([0xfe]) };
+    await guest.call('rename', { from: { parent: 1, name: bytes }, to, flags: 0 });
+    await again(async (next) => {
+      assert.equal((await next.call('lookup', to)).attributes.size, 5);
+      assert.equal(String(await next.read('.wh.a')), '.wh.a');
+      assert.equal((await next.list('')).length, 15);
+    });
   });
 });
 

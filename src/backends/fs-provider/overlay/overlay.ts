@@ -59,9 +59,11 @@ export interface Overlay extends FsProvider<OverlayDirectory, OverlayFile>, Asyn
  * A file is copied to `upper` before its first change. A directory that is in `lower` cannot be renamed (EXDEV): `mv` copies it. As an
  * ordinary user all copies and new files belong to that user. Extended attributes of files are not shown.
  *
- * Rejects with an error that names the path where a directory cannot be used, or `upper` is in use.
+ * Needs Node: Bun and Deno cannot read names that are bytes. Rejects with an error that names the path where a directory cannot be
+ * used, or `upper` is in use.
  */
 export async function overlay({ lower, upper }: OverlayOptions): Promise<Overlay> {
+  if ('Bun' in globalThis || 'Deno' in globalThis) throw new Error('overlay() needs Node');
   await loadLibc();
   return new OverlayProvider(await Layers.open(lower, upper));
 }

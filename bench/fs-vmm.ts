@@ -54,7 +54,7 @@ async function measurePings({ vmm, shell }: Mounts): Promise<void> {
   const write = `dd if=/dev/zero of=${file} bs=1M count=128 conv=notrunc 2>/dev/null`;
   const read = `dd if=${file} of=/dev/null bs=1M 2>/dev/null`;
   await shell.run(
-    `touch /tmp/on; (while [ -e /tmp/on ]; do ${write}; ${read}; done; touch /tmp/off) >/dev/null &`,
+    `touch /tmp/on; (while [ -e /tmp/on ]; do ${write}; ${read}; done; touch /tmp/off) >/dev/null & true`,
   );
   const times: number[] = [];
   for (let i = 0; i < PINGS; i++) {

@@ -13,6 +13,17 @@ const HANGING = `
   Atomics.wait(workerData.memory, 0, 0);
 `;
 
+/** A thread that fails at its first command. */
+const FAILING = `
+  const { parentPort, workerData } = require('node:worker_threads');
+  parentPort.once('message', () => {
+    if (workerData.how === 'throws') throw new Error('a fault');
+    parentPort.postMessage({ kind: 'failed', message: 'a fault' });
+    parentPort.close();
+  });
+  parentPort.postMessage({ kind: 'ready', ...workerData.ends });
+`;
+
 function logTo(lines: string[]): Log {
   const add = (line: string): void => void lines.push(line);
   return { error: add, warn: add, info: add, debug: add, trace: add };
@@ -35,3 +46,18 @@ test('a thread that hangs in a call is left after a deadline, and ends when that
   await new Promise((resolve) => setImmediate(resolve));
   assert.ok(!hasHangingCalls());
 });
+
+for (const how of ['throws', 'reports a failure']) {
+  test(`a thread that ${how} is in the log, and its device can be stopped`, async () => {
+    const lines: string[] = [];
+    const ends = { wake: openSync('/dev/null', 'w'), frontEnd: openSync('/dev/null', 'r') };
+    const worker = new Worker(FAILING, { eval: true, workerData: { how, ends } });
+    const exited = new Promise((resolve) => worker.once('exit', resolve));
+    const thread = await waitForDevice<{ kind: 'any' }, ThreadMessage>(worker, logTo(lines));
+    await assert.rejects(thread.ask({ kind: 'any' }, 'reconnected'), { message: 'a fault' });
+    await exited;
+    assert.deepEqual(lines, ['the device has stopped: a fault']);
+    await assert.rejects(thread.ask({ kind: 'any' }, 'reconnected'), { message: 'the device has stopped' });
+    await thread.stop();
+  });
+}

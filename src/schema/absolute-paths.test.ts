@@ -15,7 +15,10 @@ function configuration(folder: string, made = folder) {
     disks: [{ path: `${folder}a.raw`, id: 'a' }, { path: '/b.raw' }],
     net: [{ vhost_user: true, vhost_socket: `${folder}net.sock` }],
     pmem: [{ file: `${folder}p` }],
-    fs: [{ tag: 't', socket: `${folder}fs.sock` }],
+    fs: [
+      { tag: 't', socket: `${folder}fs.sock` },
+      { tag: 'u', directory: `${folder}shared` },
+    ],
     vsock: { cid: 3, socket: `${made}v` },
     rng: { src: `${folder}random` },
     serial: { mode: 'File', file: `${folder}s` },
@@ -39,7 +42,9 @@ test('every member that names a file or a socket is declared as a path', () => {
       if (nested !== undefined) return undeclared(nested, place);
       // a switch that is called like a file
       if (document['type'] === 'boolean') return [];
-      return /(^|_)(path|file|socket|src|kernel|initramfs|firmware)$/.test(name) && !isPath ? [place] : [];
+      return /(^|_)(path|file|socket|src|kernel|initramfs|firmware|directory)$/.test(name) && !isPath
+        ? [place]
+        : [];
     });
   assert.deepEqual(undeclared(VmConfig, ''), []);
 });

@@ -129,3 +129,48 @@ test('READ fills the guest’s buffers, and WRITE reads them', () => {
   assert.equal(hex(done), '0600000000000000');
   assert.deepEqual(written, ['7 9 2 6 true true 6']);
 });
+
+test('a driver that breaks a rule of the ring loses its file system until it is reset', () => {
+  const warnings: string[] = [];
+  let resets = 0;
+  using driver = startDriver({
+    files: filesWith({ statfs: () => ENOENT, reset: () => void resets++ }),
+    warn: (line) => warnings.push(line),
+  });
+  driver.init();
+  const before = resets;
+  // the available index of the first request queue, far ahead of its entries
+  driver.ram.setUint16(0x1000 + 0x400 + 2, 5000, true);
+  driver.device.kicked(1);
+  assert.deepEqual(driver.run(), []);
+  assert.equal(resets, before + 1);
+  assert.match(warnings.join('\n'), /^the guest's driver broke a rule, its file system is stopped: /);
+  driver.device.kicked(1);
+  assert.equal(driver.device.settle(), -1, 'nothing is done');
+  driver.start({ resumed: false });
+  assert.equal(driver.init().error, 0);
+  assert.equal(driver.call({ opcode: Opcode.Statfs }).error, ENOENT);
+});
+
+test('one call of settle moves a bounded amount of data, and serves every queue', () => {
+  const [MIB, READ] = [2 ** 20, Opcode.Read];
+  using driver = started({ read: ({ length }) => length, statfs: () => ENOENT }, { queues: 2 });
+  const body = [u64s(9, 0), u32s(MIB, 0), u64s(0), u32s(0, 0)];
+  for (let i = 0; i < 5; i++) driver.submit({ opcode: READ, body, space: MIB });
+  const other = driver.submit({ opcode: Opcode.Statfs, queue: 2 });
+  assert.equal(driver.device.settle(), 0, 'more remains');
+  const first = driver.collect();
+  assert.ok(first.length < 6, `${first.length} replies`);
+  assert.ok(first.some(({ unique }) => unique === other));
+  assert.equal(first.length + driver.run().length, 6);
+});
+
+test('a device runs with the queues that are set up', () => {
+  using driver = startDriver({ files: filesWith({ statfs: () => ENOENT }), queues: 2 });
+  driver.stop();
+  driver.start({ resumed: false, queues: [1] });
+  assert.equal(driver.init().error, 0);
+  driver.submit({ opcode: Opcode.Statfs, queue: 2 });
+  assert.deepEqual(driver.run(), []);
+  assert.equal(driver.call({ opcode: Opcode.Statfs }).error, ENOENT);
+});

@@ -141,8 +141,8 @@ export class TestDriver {
     this.start({ resumed: false });
   }
 
-  /** Starts the rings; with `resumed` where they stopped. */
-  start({ resumed }: { resumed: boolean }): void {
+  /** Starts the rings, all or those of `queues`; with `resumed` where they stopped. */
+  start({ resumed, queues: used }: { resumed: boolean; queues?: readonly number[] }): void {
     if (!resumed) {
       this.#bytes.fill(0, 0, this.#rings * RING_BYTES);
       this.#next.fill(0);
@@ -162,7 +162,9 @@ export class TestDriver {
         rules: { eventIndex: false, indirect: false },
       });
     });
-    const queues = this.#running.map((ring) => ({ ring, notify: () => void this.interrupts++ }));
+    const queues = this.#running.map((ring, index) =>
+      used?.includes(index) === false ? undefined : { ring, notify: () => void this.interrupts++ },
+    );
     this.device.start({ queues, memory: this.#memory, resumed });
   }
 

@@ -197,9 +197,7 @@ test('a guest with a debugger, a TPM, network offloads, free page reporting and 
   });
   await until('the VM runs', async () => (await infoOf(vmm)).state === 'Running');
   await shell.login();
-  await t.test('the guest has a TPM 2', async () => {
-    assert.equal(await tpmVersion(shell), '2');
-  });
+  await t.test('the guest has a TPM 2', () => hasTpm2(shell));
   await t.test('offload_tso, offload_ufo and offload_csum take features from a network', async () => {
     const offered = await shell.run('cat /sys/class/net/eth[012]/device/features');
     // virtio 1.2, 5.1.3: checksums, TSO, UFO; each for both ways
@@ -236,18 +234,27 @@ test('a guest with a debugger, a TPM, network offloads, free page reporting and 
   rmSync(folder, { recursive: true });
 });
 
-/** Returns the version of the guest's TPM, or what its kernel reports of a TPM without a working driver. */
-function tpmVersion(shell: Shell): Promise<string> {
-  return shell.run('cat /sys/class/tpm/tpm0/tpm_version_major || dmesg | grep -i tpm');
+const TPM_VERSION = 'cat /sys/class/tpm/tpm*/tpm_version_major 2>/dev/null';
+const BIND_TPM = 'echo MSFT0101:00 >/sys/bus/acpi/drivers/tpm_crb/bind; dmesg | grep -i tpm';
+
+/**
+ * Waits until the guest has a TPM 2. Linux gives up where the TPM answers late, as on a busy host: its driver is bound again then.
+ * If that does not help, the error has the kernel's messages about the TPM.
+ */
+async function hasTpm2(shell: Shell): Promise<void> {
+  let shown = '';
+  await until(
+    'the guest has a TPM 2',
+    async () => (shown = await shell.run(`${TPM_VERSION} || { ${BIND_TPM}; }`)) === '2',
+    () => shown,
+  );
 }
 
 test('a TPM', async (t) => {
   await using vmm = await startVmm();
   await using tpm = await startSwtpm(vmm.folder);
   using shell = await boot(vmm, { tpm: { socket: tpm.socket } });
-  const seesTpm = async (): Promise<void> => {
-    assert.equal(await tpmVersion(shell), '2');
-  };
+  const seesTpm = (): Promise<void> => hasTpm2(shell);
   await t.test('is there at boot', seesTpm);
   assertStatus(await vmm.put('vm.reboot'), 204);
   await shell.login();
@@ -258,9 +265,7 @@ test('a TPM', async (t) => {
   assertStatus(await vmm.put('vm.shutdown'), 204);
   assertStatus(await vmm.put('vm.boot'), 204);
   using again = await login(vmm);
-  await t.test('is there after vm.shutdown and vm.boot', async () => {
-    assert.equal(await tpmVersion(again), '2');
-  });
+  await t.test('is there after vm.shutdown and vm.boot', () => hasTpm2(again));
 });
 
 /** A file whose blocks are all there. */

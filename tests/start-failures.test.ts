@@ -74,6 +74,16 @@ test('a refused boot closes kernel and initramfs', async () => {
   }
 });
 
+test('a limit of file sizes is an error of the boot, and no signal that ends QEMU', async () => {
+  await using vmm = await startVmm({ through: ['prlimit', `--fsize=${64 * 2 ** 20}`] });
+  const config = guestConfig({ memory: { size: 256 * 2 ** 20, shared: true } });
+  assertStatus(await vmm.put('vm.create', config), 204);
+  const { status, json } = await vmm.put('vm.boot');
+  assert.equal(status, 500);
+  assert.match(JSON.stringify(json), /File too large/);
+  assert.equal(await stateOf(vmm), 'Created');
+});
+
 test('a QEMU or setpriv that cannot start is named with the reason', async () => {
   const folder = makeFolder();
   const file = (name: string, text: string, mode: number): string => {

@@ -90,8 +90,11 @@ function isDuplex(value: unknown): value is Duplex {
   return typeof value === 'object' && value !== null && 'pipe' in value;
 }
 
-/** Script that starts QEMU only if the VMM still runs: the kernel's parent-death signal is in effect from setpriv on. */
-const START_UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+/**
+ * Script that starts QEMU only if the VMM still runs: the kernel's parent-death signal is in effect from setpriv on. QEMU ignores SIGXFSZ:
+ * a write beyond the limit of file sizes (`ulimit -f`) fails with EFBIG, as in the VMM itself, and does not end the VM.
+ */
+const START_UNLESS_ORPHAN = `trap '' XFSZ; [ "$PPID" = "$0" ] && exec "$@"`;
 
 /** Returns the command: on Linux the kernel kills QEMU when the VMM exits, also after SIGKILL. @throws QemuError */
 function commandLine(args: readonly string[]): [string, ...string[]] {

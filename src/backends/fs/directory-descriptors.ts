@@ -9,8 +9,21 @@ const FLAGS = O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC;
 /** Deepest directory below one with an open descriptor. A host that moves directories meanwhile can make a cycle of links. */
 const MAX_DEPTH = 65_536;
 
+interface DirectoriesOptions {
+  readonly table: InodeTable;
+  readonly status: HostStatus;
+  /** descriptor of the shared directory */
+  readonly root: number;
+  readonly limit: number;
+  readonly highest?: number;
+}
+
+/** Descriptors that are needed at a time: `rename` uses two directories. */
+const FEWEST = 2;
+
 /**
- * O_PATH descriptors of directories, at most `limit` and that of the root: the least recently used one is closed for another.
+ * O_PATH descriptors of directories, at most `limit` and that of the root: the least recently used one is closed for another. Their number
+ * does not grow with descriptors above `highest`, as those are for the rest of the process.
  *
  * A directory without one is reached from its nearest ancestor that has one, a component at a time and following no symlink. Each
  * directory on the way must be the one that the guest has looked up: else the result is ESTALE.
@@ -20,16 +33,18 @@ export class DirectoryDescriptors {
   readonly #status: HostStatus;
   readonly #root: number;
   readonly #limit: number;
+  readonly #highest: number;
   /** in order of use, the most recent at the end */
   readonly #descriptors = new Map<Inode, number>();
   #newest: Inode = 0;
 
   /** `root` is the descriptor of the shared directory, which the caller closes. */
-  constructor(from: { table: InodeTable; status: HostStatus; root: number; limit: number }) {
+  constructor(from: DirectoriesOptions) {
     this.#table = from.table;
     this.#status = from.status;
     this.#root = from.root;
-    this.#limit = Math.max(from.limit, 2);
+    this.#limit = Math.max(from.limit, FEWEST);
+    this.#highest = from.highest ?? Infinity;
   }
 
   /** number of open descriptors without that of the root */
@@ -58,7 +73,8 @@ export class DirectoryDescriptors {
   /** Stores the descriptor of a directory, which this class closes. */
   put(inode: Inode, fd: number): void {
     this.close(inode);
-    if (this.#descriptors.size >= this.#limit) this.#closeOldest();
+    const limit = fd > this.#highest ? FEWEST : this.#limit;
+    if (this.#descriptors.size >= limit) this.#closeOldest();
     this.#descriptors.set(inode, fd);
     this.#newest = inode;
   }

@@ -79,7 +79,7 @@ export function openDirectory(options: DirectoryOptions): SharedDirectory {
     directories.close(inode);
   });
   const limit = Math.min(MOST_DIRECTORIES, Math.floor(most / 4));
-  const directories = new DirectoryDescriptors({ table, status, root, limit });
+  const directories = new DirectoryDescriptors({ table, status, root, limit, highest });
   const path = new DescriptorPath();
   return fileSystemOf({
     options,

@@ -18,9 +18,9 @@ const identity = (inode: number, type = REGULAR, birth = 0): Identity => ({
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
 /** A table, and the inodes that it has removed. */
-function emptyTable() {
+function emptyTable(maxLinks?: number) {
   const removed: Inode[] = [];
-  const table = new InodeTable(identity(1, DIRECTORY), (inode) => removed.push(inode));
+  const table = new InodeTable(identity(1, DIRECTORY), (inode) => removed.push(inode), maxLinks);
   return { table, removed };
 }
 
@@ -149,4 +149,15 @@ test('100,000 inodes with names of 20 bytes need less than 20 MiB', () => {
   for (let i = 0; i < 100_000; i += 1000) assert.ok(table.find(identity(i + 2)) > 0);
   table.clear();
   assert.ok(table.bytes < 2 ** 20, `${table.bytes} bytes after clear`);
+});
+
+test('where there are too many names, an inode keeps its newest one', () => {
+  const { table } = emptyTable(5);
+  const nodes = Array.from({ length: 20 }, (_, i) => add(table, identity(100 + i)));
+  for (const inode of nodes)
+    for (let i = 0; i < MAX_LINKS; i++) table.link(inode, ROOT_INODE, bytes(`${inode}-${i}`));
+  assert.equal(table.links.count, nodes.length);
+  for (const inode of nodes) assert.deepEqual(namesOf(table, inode), [`1/${inode}-${MAX_LINKS - 1}`]);
+  for (const inode of nodes) table.forget(inode, 1);
+  assert.equal(table.links.count, 0);
 });

@@ -48,6 +48,12 @@ export const REGULAR_TYPE = 8;
 /** Inodes are below it; a guest that looks up more gets ENOMEM. They cost about 500 MiB. */
 export const MAX_INODES = 2 ** 22;
 
+/**
+ * Most links by which all inodes are reached: beyond it each keeps its newest one, so there are at most so many more as inodes. Names of
+ * 255 bytes then fit the arena, which has 4 GiB, also where every second byte of it is of names that are removed.
+ */
+export const MAX_ALL_LINKS = 2 ** 21;
+
 /** Lookups of a row that is not in use. */
 const UNUSED = -1;
 /** Rows of an empty table. */
@@ -72,9 +78,11 @@ export class InodeTable {
   #count = 1;
   readonly links = new LinkTable();
   readonly #onRemoved: (inode: Inode) => void;
+  readonly #maxLinks: number;
 
   /** `onRemoved` is called for each inode that is removed, before its row is used again. */
-  constructor(root: Identity, onRemoved: (inode: Inode) => void) {
+  constructor(root: Identity, onRemoved: (inode: Inode) => void, maxLinks = MAX_ALL_LINKS) {
+    this.#maxLinks = maxLinks;
     this.#onRemoved = onRemoved;
     this.#set(ROOT_INODE, root);
     this.#lookups[ROOT_INODE] = 1;
@@ -255,7 +263,8 @@ export class InodeTable {
     if (this.isDirectory(inode)) this.#dropLinksAfter(inode, 0);
     else this.unlink(inode, parent, name);
     this.#firstLink[inode] = this.links.add(inode, parent, name, this.firstLink(inode));
-    if (!this.isDirectory(inode)) this.#dropLinksAfter(inode, MAX_LINKS);
+    if (!this.isDirectory(inode))
+      this.#dropLinksAfter(inode, this.links.count > this.#maxLinks ? 1 : MAX_LINKS);
   }
 
   #removeLink(inode: Inode, link: Link, before: Link): void {

@@ -21,11 +21,18 @@ export class LinkTable {
   #next = new Uint32Array(FIRST_ROWS);
   #rows = 1;
   #free: Link = 0;
+  #count = 0;
   readonly #names = new NameArena((link, to) => (this.#name[link] = to));
+
+  /** number of links */
+  get count(): number {
+    return this.#count;
+  }
 
   /** Adds a link in front of the list that starts at `next`. */
   add(inode: number, parent: number, name: Uint8Array, next: Link): Link {
     const link = this.#takeRow();
+    this.#count++;
     this.#inode[link] = inode;
     this.#parent[link] = parent;
     this.#name[link] = this.#names.add(link, name);
@@ -36,6 +43,7 @@ export class LinkTable {
   /** Frees a link that is in no list. */
   remove(link: Link): void {
     this.#names.remove(this.#name[link] ?? 0);
+    this.#count--;
     this.#inode[link] = 0;
     this.#next[link] = this.#free;
     this.#free = link;
@@ -77,6 +85,7 @@ export class LinkTable {
     this.#names.clear();
     this.#rows = 1;
     this.#free = 0;
+    this.#count = 0;
     this.#inode = new Uint32Array(FIRST_ROWS);
     this.#parent = new Uint32Array(FIRST_ROWS);
     this.#name = new Uint32Array(FIRST_ROWS);

@@ -64,19 +64,27 @@ function withStream({ blocks }: Share, file: OpenFile): OpenFile {
 /** No file of the host: the inode gives ESTALE. */
 const NO_FILE = { device: 0xffff_ffff, inode: 0n, birth: 0 } as const;
 
-/** Gives each inode the identity of the file at its path. */
+/** What is known of an inode while identities are adopted: nothing, that it is on the way up from another one, the result. */
+const [UNSEEN, ON_WAY, FOUND, GONE] = [0, 1, 2, 3];
+
+/**
+ * Gives each inode the identity of the file at its path. An inode is looked for only in a directory that was found, so the time does not
+ * grow with the depth of a tree of which the top is gone, nor with cycles of links, in which no directory is found.
+ */
 function adoptAll(share: Share): void {
   const { table } = share;
-  const isDone = new Uint8Array(table.end);
-  isDone[ROOT_INODE] = 1;
+  const progress = new Uint8Array(table.end);
+  progress[ROOT_INODE] = FOUND;
   for (let inode = ROOT_INODE + 1; inode < table.end; inode++) {
     const way: Inode[] = [];
-    // marked on the way up: a cycle of links ends there
-    for (let at = inode; table.has(at) && isDone[at] === 0; at = parentOf(share, at)) {
-      isDone[at] = 1;
+    for (let at = inode; table.has(at) && progress[at] === UNSEEN; at = parentOf(share, at)) {
+      progress[at] = ON_WAY;
       way.push(at);
     }
-    for (let at = way.pop(); at !== undefined; at = way.pop()) adopt(share, at);
+    for (let at = way.pop(); at !== undefined; at = way.pop()) {
+      const isReachable = progress[parentOf(share, at)] === FOUND;
+      progress[at] = adopt(share, at, isReachable) ? FOUND : GONE;
+    }
   }
 }
 
@@ -85,10 +93,13 @@ function parentOf({ table }: Share, inode: Inode): Inode {
   return link === 0 ? 0 : table.links.parentOf(link);
 }
 
-function adopt(share: Share, inode: Inode): void {
+/** Sets the identity of an inode; `isReachable`: its directory was found. @returns whether the inode was found */
+function adopt(share: Share, inode: Inode, isReachable: boolean): boolean {
   const { table } = share;
   const { type } = table.identityOf(inode);
-  table.setIdentity(inode, findIdentity(share, inode, type) ?? { ...NO_FILE, type });
+  const identity = isReachable ? findIdentity(share, inode, type) : undefined;
+  table.setIdentity(inode, identity ?? { ...NO_FILE, type });
+  return identity !== undefined;
 }
 
 function findIdentity(

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { libc, loadLibc } from '../../native/libc.ts';
+import { DirectoryDescriptors } from './directory-descriptors.ts';
 import { EBADF, ENFILE, ESTALE } from './errors.ts';
+import { HostStatus } from './host-status.ts';
+import { InodeTable } from './inode-table.ts';
 import { KeptDescriptors } from './kept-descriptors.ts';
 import { OpenFiles } from './open-files.ts';
 
@@ -34,6 +37,32 @@ test('a file whose descriptor is too high is closed and refused with ENFILE', ()
   kept.put(5, next);
   assert.equal(kept.get(5), -1);
   assert.ok(!isOpen(next));
+});
+
+test('a file that is restored with a descriptor that is too high is closed and gives ESTALE', () => {
+  const { fd } = opened();
+  const files = new OpenFiles(100, fd - 1);
+  files.restore(3, opened(fd));
+  assert.equal(files.get(5, 3), ESTALE);
+  assert.ok(!isOpen(fd));
+  assert.equal(files.count, 1);
+  files.remove(5, 3);
+  assert.equal(files.count, 0);
+});
+
+test('descriptors of directories that are too high do not become more', () => {
+  const status = new HostStatus();
+  const table = new InodeTable({ device: 1, inode: 1n, birth: 0, type: 4 }, () => undefined);
+  const fds = [2, 3, 4, 5, 6].map(() => opened().fd);
+  const highest = fds[2] ?? 0;
+  const directories = new DirectoryDescriptors({ table, status, root: 0, limit: 100, highest });
+  for (const [i, fd] of fds.entries()) directories.put(2 + i, fd);
+  assert.deepEqual(
+    fds.map((fd) => isOpen(fd)),
+    [false, false, true, true, true],
+  );
+  directories.closeAll();
+  status.free();
 });
 
 test('the oldest kept descriptor is closed for another', () => {

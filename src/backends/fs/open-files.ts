@@ -50,13 +50,18 @@ export class OpenFiles {
     return handle;
   }
 
-  /** Adds a file under the handle that it had when it was saved; in ascending order, to a table that is empty but for these. */
+  /**
+   * Adds a file under the handle that it had when it was saved; in ascending order, to a table that is empty but for these. A descriptor
+   * above `highest` is closed: the file gives ESTALE.
+   */
   restore(handle: Handle, file: OpenFile): void {
     for (let vacant = this.#files.length; vacant < handle; vacant++) {
       this.#files[vacant] = undefined;
       this.#free.push(vacant);
     }
-    this.#files[handle] = file;
+    const fits = file.fd <= this.#highest;
+    if (!fits) close(file);
+    this.#files[handle] = fits ? file : { ...file, fd: -1 };
   }
 
   /** Returns the open file of a handle, or why it cannot be used. */

@@ -16,7 +16,9 @@ import { test } from 'node:test';
 import { O_RDWR, O_TRUNC, O_WRONLY } from '../../native/open-flags.ts';
 import { ROOT } from '../fuse/file-system.ts';
 import { ESTALE } from './errors.ts';
-import { StateError } from './state-bytes.ts';
+import { DIRECTORY_TYPE } from './inode-table.ts';
+import { StateError, StateWriter } from './state-bytes.ts';
+import { writeHeader, writeInode } from './state-format.ts';
 import { CALLER, result, share, TestShare } from './test-share.ts';
 
 /** Another back-end, to which a state is restored. */
@@ -292,4 +294,42 @@ test('a state with random changes is refused as such, or loaded', () => {
     other.fs.lookup(CALLER, other.place(ROOT, 'a'));
     other.fs.save();
   }
+});
+
+/** A state of another directory, in which each inode has one name: that of its directory's entry `x`. */
+function stateOf(inodes: number, parentOf: (inode: number) => number): Uint8Array {
+  const writer = new StateWriter(inodes * 64);
+  writeHeader(writer, { device: 1, inode: 1n, birth: 1, type: DIRECTORY_TYPE });
+  writer.u32(inodes);
+  for (let inode = ROOT + 1; inode <= ROOT + inodes; inode++) {
+    const links = [{ parent: parentOf(inode), name: Buffer.from('x') }];
+    const identity = { device: 1, inode: BigInt(inode), birth: 0, type: DIRECTORY_TYPE };
+    writeInode(writer, { inode, identity, lookups: 1, links });
+  }
+  writer.u32(0);
+  writer.u32(0);
+  return writer.finish();
+}
+
+for (const [what, parentOf] of [
+  ['a deep tree without its top', (inode: number) => inode - 1],
+  ['directories in themselves', (inode: number) => inode],
+  ['pairs of directories in each other', (inode: number) => inode ^ 1],
+] as const)
+  // minutes where each inode is searched for from the top on
+  test(`the state of another directory is loaded at once: ${what}`, { timeout: 60_000 }, () => {
+    using shared = share();
+    const last = ROOT + 40_000;
+    shared.fs.load(stateOf(last - ROOT, parentOf));
+    for (const node of [ROOT + 1, last]) assert.equal(shared.fs.getattr(node, undefined), ESTALE);
+    mkdirSync(shared.at('x'));
+    assert.ok(shared.lookup('x').node > last);
+  });
+
+test('the state of a deep tree is loaded into a copy of it', () => {
+  using shared = share({ descriptors: 16 });
+  const way = Array.from({ length: 40 }, () => 'x');
+  mkdirSync(shared.at(...way), { recursive: true });
+  shared.fs.load(stateOf(way.length, (inode) => inode - 1));
+  assert.equal(shared.lookup(way.join('/')).node, ROOT + way.length);
 });

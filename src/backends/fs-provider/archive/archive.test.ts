@@ -17,6 +17,7 @@ import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { TestClient } from '../test-client.ts';
 import { archive, type ArchiveOptions } from './archive.ts';
+import { parsePax, SPARSE_MEMBER } from './pax.ts';
 import { paxEntry, tarOf, zipOf, type TarEntry } from './test-archives.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'archive-'));
@@ -193,6 +194,21 @@ test('limits of archives', async () => {
   await mounted(file(bomb), guestOf, { maxUnpackedBytes: 50_000 });
   const signal = AbortSignal.abort();
   await assert.rejects(archive(file(gzipSync(two)), { signal }), { name: 'AbortError' });
+});
+
+test('targets of links and members without meaning do not add up in memory', async () => {
+  const link = (length: number, name = 'a') => [
+    paxEntry({ linkpath: 't'.repeat(length) }),
+    { name, flag: '2' },
+  ];
+  await isRefused(tarOf(...link(4096)), /: "a" has a target that is too long$/);
+  await mounted(file(tarOf(...link(4095))), async (guest) => {
+    assert.equal((await guest.readlink('a')).length, 4095);
+  });
+  const many = Array.from({ length: 16_400 }, (_, i) => link(4095, `l${i}`)).flat();
+  await isRefused(gzipSync(tarOf(...many), { level: 1 }), /have targets of more than 67108864 bytes$/);
+  const records = Buffer.from('14 comment=ab\n11 path=ab\n24 GNU.sparse.major=ten\n');
+  assert.deepEqual([...parsePax(records).keys()], ['path', SPARSE_MEMBER]);
 });
 
 test('a tar file that is cut off while it is open', async () => {

@@ -10,6 +10,7 @@ import { isTar, tarEntries } from './tar.ts';
 import {
   ArchiveTree,
   isDirectory,
+  LONGEST_TARGET,
   type ArchiveDirectory,
   type ArchiveFile,
   type ArchiveNode,
@@ -24,7 +25,7 @@ import { isZip, zipContentOffset, zipEntries } from './zip.ts';
  *
  * States: the entries are listed once, when the archive is opened. Content is read from the file, or is unpacked at the first read.
  * Invariants: an archive is hostile input. No entry is outside of the tree, and nothing is created on the host by the name of an entry.
- * Memory is bounded by the number of entries, the temporary file by a limit.
+ * Memory is bounded by the number of entries and the bytes of targets of symbolic links, the temporary file by a limit.
  */
 
 /** Options of {@link archive}. */
@@ -43,7 +44,6 @@ export interface Archive extends FsProvider<ArchiveDirectory, ArchiveFile>, Asyn
 const DEFAULT_MAX_BYTES = 16 * 2 ** 30;
 const DEFAULT_MAX_ENTRIES = 1_000_000;
 const GZIP = [0x1f, 0x8b];
-const LONGEST_TARGET = 4095;
 
 /**
  * Opens a tar file (also gzipped) or a zip file as a read-only file system. Its entries are listed now; content is read, or unpacked

@@ -3,9 +3,16 @@ import { ArchiveError } from './entry.ts';
 /** Members of an extended header (POSIX, `pax` interchange format), by name; values are bytes. */
 export type PaxMembers = ReadonlyMap<string, Uint8Array>;
 
+/** Stands for all members by which GNU tar describes a sparse file; its value is empty. */
+export const SPARSE_MEMBER = 'GNU.sparse';
+
 const SPACE = 0x20;
 const EQUALS = 0x3d;
 const NEWLINE = 0x0a;
+
+/** Members that have a meaning; others are dropped, so that headers do not add up in memory. */
+const USED: ReadonlySet<string> = new Set(['path', 'linkpath', 'size', 'uid', 'gid', 'mtime']);
+const SPARSE_PREFIX = 'GNU.sparse.';
 
 /** Parses records of the form `length name=value\n`. @throws ArchiveError where one is damaged */
 export function parsePax(bytes: Uint8Array): PaxMembers {
@@ -20,7 +27,8 @@ export function parsePax(bytes: Uint8Array): PaxMembers {
       space > at && Number.isInteger(length) && equals > space && equals < end && end <= bytes.length;
     if (!isWhole || bytes[end - 1] !== NEWLINE) throw new ArchiveError('an extended header is damaged');
     const name = Buffer.from(bytes.subarray(space + 1, equals)).toString('utf8');
-    members.set(name, Uint8Array.from(bytes.subarray(equals + 1, end - 1)));
+    if (name.startsWith(SPARSE_PREFIX)) members.set(SPARSE_MEMBER, new Uint8Array());
+    else if (USED.has(name)) members.set(name, Uint8Array.from(bytes.subarray(equals + 1, end - 1)));
     at = end;
   }
   return members;

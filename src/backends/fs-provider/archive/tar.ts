@@ -1,7 +1,7 @@
 import type { FsType } from '../provider.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ArchiveError, type ArchiveEntry } from './entry.ts';
-import { parsePax, paxNumber, paxTime, type PaxMembers } from './pax.ts';
+import { parsePax, paxNumber, paxTime, SPARSE_MEMBER, type PaxMembers } from './pax.ts';
 
 const BLOCK = 512;
 const SLASH = 0x2f;
@@ -100,8 +100,7 @@ function members({ global, next }: Extended): PaxMembers {
 }
 
 function entryOf(header: Header, flagged: FsType | 'link', pax: PaxMembers): ArchiveEntry {
-  if ([...pax.keys()].some((name) => name.startsWith('GNU.sparse.')))
-    throw new ArchiveError('it has a sparse file of GNU tar');
+  if (pax.has(SPARSE_MEMBER)) throw new ArchiveError('it has a sparse file of GNU tar');
   const { block } = header;
   const path = pax.get('path') ?? pathOf(block);
   // the older format has no type of its own for directories

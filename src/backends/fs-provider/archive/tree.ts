@@ -21,6 +21,9 @@ export interface ArchiveFile {
 export type ArchiveNode = ArchiveDirectory | ArchiveFile;
 
 const LONGEST_NAME = 255;
+/** Longest target of a symbolic link, which is in memory, and most of all together, in `bytes`. */
+export const LONGEST_TARGET = 4095;
+const MOST_TARGET_BYTES = 64 * 2 ** 20;
 const DOT = 0x2e;
 const SLASH = 0x2f;
 
@@ -32,6 +35,7 @@ export class ArchiveTree {
   #root: ArchiveDirectory = { attributes: IMPLIED, entries: new Map() };
   readonly #maxEntries: number;
   #count = 0;
+  #targetBytes = 0;
 
   constructor(maxEntries: number) {
     this.#maxEntries = maxEntries;
@@ -50,6 +54,7 @@ export class ArchiveTree {
       if (entry.type === 'directory') this.#root = { ...this.#root, attributes: attributesOf(entry) };
       return;
     }
+    if (entry.type === 'symlink') this.#countTarget(entry);
     const directory = this.#directoryAt(names);
     const existing = directory.entries.get(name);
     if (entry.type === 'directory') {
@@ -79,6 +84,14 @@ export class ArchiveTree {
     else if (replaced === undefined && ++this.#count > this.#maxEntries)
       throw new ArchiveError(`it has more than ${this.#maxEntries} entries`);
     directory.entries.set(name, node);
+  }
+
+  #countTarget({ path, target }: ArchiveEntry): void {
+    const { length } = target ?? [];
+    if (length > LONGEST_TARGET) throw new ArchiveError(`${shown(path)} has a target that is too long`);
+    this.#targetBytes += length;
+    if (this.#targetBytes > MOST_TARGET_BYTES)
+      throw new ArchiveError(`its symbolic links have targets of more than ${MOST_TARGET_BYTES} bytes`);
   }
 
   /** Returns the file of a hard link, which gets one more name. */

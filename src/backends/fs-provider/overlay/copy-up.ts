@@ -1,10 +1,11 @@
 import { constants, type BigIntStats } from 'node:fs';
-import { chmod, copyFile, lchown, lstat, open, readlink, rename, symlink } from 'node:fs/promises';
+import { chmod, copyFile, lchown, lstat, readlink, rename, symlink } from 'node:fs/promises';
 import { FsError } from '../errors.ts';
 import { entryPath, makeNode, setTimes } from './host-calls.ts';
 import type { Layers } from './layers.ts';
 import { statEntry } from './marks.ts';
 import type { OverlayDirectory, OverlayFile } from './nodes.ts';
+import { openRegular } from './open-regular.ts';
 import { typeOfEntry } from './entry-types.ts';
 
 const PERMISSIONS = 0o7777n;
@@ -51,11 +52,10 @@ export async function copyToWork(layers: Layers, file: OverlayFile): Promise<Buf
 
 /** Copies the content of a file; shares its blocks where the file systems can. */
 async function copyContent(source: Buffer, work: Buffer): Promise<void> {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, COPYFILE_FICLONE, COPYFILE_EXCL } = constants;
+  const { O_RDONLY, COPYFILE_FICLONE, COPYFILE_EXCL } = constants;
   // opened first: the name may be that of a symbolic link by now
-  const handle = await open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const handle = await openRegular(source, O_RDONLY);
   try {
-    if (!(await handle.stat()).isFile()) throw new FsError('ESTALE');
     await copyFile(`/proc/self/fd/${handle.fd}`, work, COPYFILE_FICLONE | COPYFILE_EXCL);
   } finally {
     await handle.close();

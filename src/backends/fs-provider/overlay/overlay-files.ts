@@ -1,5 +1,5 @@
 import { constants, type BigIntStats } from 'node:fs';
-import { lstat, open } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { FsError } from '../errors.ts';
 import { copyToWork, copyUpDirectory } from './copy-up.ts';
 import type { DirectoryChanges } from './directory-changes.ts';
@@ -7,8 +7,9 @@ import { entryPath } from './host-calls.ts';
 import { identityOf, type KnownNodes } from './known-nodes.ts';
 import type { Layers } from './layers.ts';
 import type { OverlayFile, OverlayNode } from './nodes.ts';
+import { openRegular } from './open-regular.ts';
 
-const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { O_RDONLY, O_RDWR } = constants;
 
 /** Files of the layers: their copies in the upper layer, and their descriptors while the guest has them open. */
 export class OverlayFiles {
@@ -49,8 +50,8 @@ export class OverlayFiles {
   }
 
   async openAgain(file: OverlayFile, isWritable: boolean): Promise<void> {
-    const flags = (isWritable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
-    const handle = await this.use(file, (path) => open(path, flags));
+    const flags = isWritable ? O_RDWR : O_RDONLY;
+    const handle = await this.use(file, (path) => openRegular(path, flags));
     const { open: former } = file;
     if (former?.isWritable === true) return handle.close();
     file.open = { handle, isWritable };
@@ -61,7 +62,7 @@ export class OverlayFiles {
 
   async truncate(file: OverlayFile, size: number): Promise<void> {
     if (file.open?.isWritable === true) return file.open.handle.truncate(size);
-    const handle = await this.use(file, (path) => open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK));
+    const handle = await this.use(file, (path) => openRegular(path, O_RDWR));
     try {
       await handle.truncate(size);
     } finally {

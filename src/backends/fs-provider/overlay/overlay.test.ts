@@ -335,3 +335,13 @@ test('layers that cannot be used are refused', async () => {
   await using second = await overlay({ lower, upper });
   assert.ok(second.root.isLower);
 });
+
+test('a FIFO that takes the place of a file on the host is not opened', async () => {
+  await onLayers(async ({ upper, guest }) => {
+    await guest.write('new', 'text');
+    const node = await guest.node('new');
+    rmSync(join(upper, 'new'));
+    execFileSync('mkfifo', [join(upper, 'new')]);
+    for (const flags of [0, 2]) await assert.rejects(guest.call('open', { node, flags }), /^Error: ESTALE$/);
+  });
+});

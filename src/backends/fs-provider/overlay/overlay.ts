@@ -30,7 +30,7 @@ import { OverlayFiles, openOf } from './overlay-files.ts';
 /*
  * A directory of the host with the writes to it in another one. `overlay.ts` has the operations, `layers.ts` the two directories,
  * `marks.ts` whiteouts and opaque directories in the format of overlayfs, `copy-up.ts` the copy of an entry before its first change,
- * `directory-changes.ts` and `overlay-files.ts` the changes, `directories.ts` the descriptors of directories, `nodes.ts` and
+ * `directory-changes.ts` and `overlay-files.ts` the changes, `open-regular.ts` how files are opened, `directories.ts` the descriptors of directories, `nodes.ts` and
  * `known-nodes.ts` the nodes that the guest knows, `host-calls.ts` calls that Node lacks.
  *
  * States of a file: in the lower layer -> being copied -> in the upper layer. Changes of directories run one after the other; content is

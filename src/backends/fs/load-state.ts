@@ -64,7 +64,7 @@ function withStream({ blocks }: Share, file: OpenFile): OpenFile {
 /** No file of the host: the inode gives ESTALE. */
 const NO_FILE = { device: 0xffff_ffff, inode: 0n, birth: 0 } as const;
 
-/** What is known of an inode while identities are adopted: nothing, that it is on the way up from another one, the result. */
+/** Progress of an inode while identities are adopted; ON_WAY: it is on the way up from another one. */
 const [UNSEEN, ON_WAY, FOUND, GONE] = [0, 1, 2, 3];
 
 /**
@@ -93,7 +93,7 @@ function parentOf({ table }: Share, inode: Inode): Inode {
   return link === 0 ? 0 : table.links.parentOf(link);
 }
 
-/** Sets the identity of an inode; `isReachable`: its directory was found. @returns whether the inode was found */
+/** Sets the identity of an inode; `isReachable`: its directory was found. @returns true if the inode was found */
 function adopt(share: Share, inode: Inode, isReachable: boolean): boolean {
   const { table } = share;
   const { type } = table.identityOf(inode);

@@ -1,5 +1,6 @@
 // Requests over real rings: bytes of requests and replies as linux/fuse.h has them, written by hand.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import type { FileSystem } from './file-system.ts';
@@ -151,6 +152,27 @@ test('a driver that breaks a rule of the ring loses its file system until it is 
   assert.equal(driver.init().error, 0);
   assert.equal(driver.call({ opcode: Opcode.Statfs }).error, ENOENT);
 });
+
+test('a driver that breaks rules again and again does not make the process grow', () => {
+  using driver = startDriver({ files: filesWith({}) });
+  const breakRule = (): void => {
+    driver.ram.setUint16(0x1000 + 0x400 + 2, 5000, true);
+    driver.device.kicked(1);
+    assert.equal(driver.device.settle(), -1);
+    driver.stop();
+    driver.start({ resumed: false });
+  };
+  breakRule();
+  const before = virtualBytes();
+  // the buffers of a request are mappings of more than 128 KiB
+  for (let i = 0; i < 1000; i++) breakRule();
+  assert.ok(virtualBytes() - before < 64 * 2 ** 20);
+});
+
+/** Returns the size of the address space of this process in `bytes`. */
+function virtualBytes(): number {
+  return Number(/^VmSize:\s*(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+}
 
 test('one call of settle moves a bounded amount of data, and serves every queue', () => {
   const [MIB, READ] = [2 ** 20, Opcode.Read];

@@ -155,9 +155,8 @@ export class FsDevice implements Device {
     if (queue === undefined) return false;
     const moved = this.#moved;
     for (let i = 0; i < BUDGET.requests && this.#moved - moved < BUDGET.bytes; i++) {
-      const request = this.#spare.pop() ?? new Request();
-      if (!queue.pop(request)) {
-        this.#spare.push(request);
+      const request = this.#pop(queue);
+      if (request === undefined) {
         queue.publish();
         return false;
       }
@@ -166,6 +165,19 @@ export class FsDevice implements Device {
     }
     queue.publish();
     return true;
+  }
+
+  /** Pops the next request of a queue. @returns undefined where there is none */
+  #pop(queue: RequestQueue): Request | undefined {
+    const request = this.#spare.pop() ?? new Request();
+    let isPopped = false;
+    try {
+      isPopped = queue.pop(request);
+    } finally {
+      // also where the driver broke a rule: a guest can do that after each reset
+      if (!isPopped) this.#recycle(request);
+    }
+    return isPopped ? request : undefined;
   }
 
   #handle(request: Request): void {

@@ -179,10 +179,17 @@ export class Rings {
       // the last interrupt may have been lost with the previous device
       if (continuesRings) for (const queue of queues) queue?.notify();
     } catch (error) {
-      if (!(error instanceof QueueError)) throw error;
-      this.#messages.warn(`the guest's rings cannot be used: ${error.message}`);
-      this.stop();
+      this.#startFailed(error, resumed);
     }
+  }
+
+  /** Stops the device again. @throws the error where the guest is not its reason */
+  #startFailed(error: unknown, resumed: boolean): void {
+    if (!(error instanceof QueueError)) throw error;
+    this.#messages.warn(`the guest's rings cannot be used: ${error.message}`);
+    this.stop();
+    // some rings may have run, but the device still has the state of the previous driver
+    if (!resumed) this.#forgetDriver();
   }
 
   #forgetDriver(): void {

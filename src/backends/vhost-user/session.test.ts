@@ -4,6 +4,7 @@ import { writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { encodeState, encodeU64, Request } from './message.ts';
 import {
+  addresses,
   GOOD,
   RAM,
   start,
@@ -47,6 +48,41 @@ test('the device starts with the last parameter that it needs, in any order', ()
     }
   });
 });
+
+test('a start that fails for a new driver does not keep the state of the former one', () => {
+  withDescriptors((memory, kick) => {
+    const requests = startRequests(memory, kick);
+    const seen = withSession(function* (bench) {
+      yield* start(bench, requests);
+      for (const index of [0, 1]) {
+        bench.send(Request.GetVringBase, encodeState(index, 0));
+        yield;
+        bench.reply();
+      }
+      bench.seen.events.length = 0;
+      const [first, second] = requests.filter(([request]) => request === Request.SetVringKick);
+      assert.ok(first !== undefined && second !== undefined);
+      yield* start(bench, [
+        // the new driver has used entries of the first ring, and its second one is outside of memory
+        [Request.SetVringBase, encodeState(0, 5), []],
+        [Request.SetVringAddr, outside(1), []],
+        first,
+        second,
+      ]);
+      assert.equal(bench.seen.events.includes('started'), false);
+      yield* start(bench, [[Request.SetVringAddr, addresses(1), []]]);
+    });
+    assert.equal(seen.events.includes('started'), true);
+    assert.equal(seen.events.includes('resumed'), false);
+  });
+});
+
+/** Addresses of a ring behind the end of guest memory. */
+function outside(index: number): Uint8Array {
+  const bytes = addresses(64);
+  new DataView(bytes.buffer).setUint32(0, index, true);
+  return bytes;
+}
 
 test('a front-end that reconnects starts a new device', () => {
   withDescriptors((memory, kick) => {

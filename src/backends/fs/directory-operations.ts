@@ -66,15 +66,11 @@ function readdir(share: Share, { node, handle, offset }: Position, sink: Directo
   const file = share.files.get(node, handle);
   if (typeof file === 'number') return file;
   if (file.stream === undefined) return ENOTDIR;
-  let isFirst = true;
-  const error = file.stream.read(offset, (entry) => {
+  return file.stream.read(offset, (entry) => {
     if (!sink.fits(entry.name.length)) return false;
-    isFirst = false;
     addEntry(share, file, entry, sink);
     return true;
   });
-  // entries that were added are references of the guest: it must get them, and gets the error with the next request
-  return isFirst ? error : 0;
 }
 
 function addEntry(share: Share, { inode, fd }: OpenFile, entry: HostEntry, sink: DirectorySink): void {

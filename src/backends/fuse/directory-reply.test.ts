@@ -109,12 +109,13 @@ test('no space for one entry is EINVAL, the end of a directory is no bytes', () 
   );
 });
 
-test('an error after some entries is the error of the request', () => {
-  using driver = started((sink) => {
-    sink.add(A);
+test('entries before an error reach the guest, and the next request fails', () => {
+  using driver = started((sink, offset) => {
+    if (offset === 0n) sink.add(A, { node: 5, attributes: ATTRIBUTES });
     return ENOTDIR;
   });
-  assert.equal(read(driver, Opcode.Readdir).error, ENOTDIR);
+  assert.equal(hex(read(driver, Opcode.Readdirplus)).slice(2 * 128), A_BYTES);
+  assert.equal(read(driver, Opcode.Readdirplus, { offset: A.next }).error, ENOTDIR);
 });
 
 test('a reply has at most 64 KiB, whatever the guest asks for', () => {

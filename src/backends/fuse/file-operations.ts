@@ -111,8 +111,10 @@ function readdir(plus: boolean): Operation {
       const reply = new DirectoryReply(request, policy, { limit, plus });
       const from = { node: request.node, handle, offset: request.bigint(ReadIn.offset) };
       return after(files.readdir(request.caller, from, reply), (done) => {
+        // entries that were added are references of the guest: it must get them, and gets the error with the next request
+        if (reply.bytes > 0) return reply.bytes;
         if (done !== 0) return failure(done);
-        return reply.isTooSmall ? -EINVAL : reply.bytes;
+        return reply.isTooSmall ? -EINVAL : 0;
       });
     },
     encode: (result) => result,

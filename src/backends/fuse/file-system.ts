@@ -205,7 +205,10 @@ export interface FileSystem {
   readonly release: (node: NodeId, handle: Handle) => void;
   readonly fsync: (node: NodeId, handle: Handle, dataOnly: boolean) => Answer<Done>;
   readonly opendir: (caller: Caller, node: NodeId) => Answer<Result<Opened>>;
-  /** Reads on from `offset`: 0 or the `next` of an entry. */
+  /**
+   * Reads on from `offset`: 0 or the `next` of an entry. Where it fails after some entries, the guest gets these, and asks again for the
+   * next ones.
+   */
   readonly readdir: (
     caller: Caller,
     from: { node: NodeId; handle: Handle; offset: bigint },

@@ -46,6 +46,7 @@ export async function serveFs({ provider, serve, ...config }: ProvidedFs): Promi
 export class VmShares implements AsyncDisposable {
   readonly #all = new Map<string, FsShare>();
   readonly #events: Readable;
+  #isListening = false;
 
   /** @param events events of the VMM */
   constructor(events: Readable) {
@@ -54,21 +55,23 @@ export class VmShares implements AsyncDisposable {
 
   /** Takes over a share, which is closed when its device is removed. */
   add(id: string, share: FsShare): void {
-    if (this.#all.size === 0)
-      onEvents(this.#events, ({ event, properties }) => {
-        if (event === 'device-removed') this.close(String(properties?.['id'])).catch(() => undefined);
-      });
+    this.#listen();
     this.#all.set(id, share);
-  }
-
-  has(id: string): boolean {
-    return this.#all.has(id);
   }
 
   async close(id: string): Promise<void> {
     const share = this.#all.get(id);
     this.#all.delete(id);
     await share?.close();
+  }
+
+  /** Listens to the events, once: also after all shares are closed. */
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    onEvents(this.#events, ({ event, properties }) => {
+      if (event === 'device-removed') this.close(String(properties?.['id'])).catch(() => undefined);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,6 +48,7 @@ export function permissionsOf(mode: number): number {
  */
 export function completeAttributes(attributes: FsAttributes, inode: bigint): Attributes {
   const { type, size = 0, allocated = size } = attributes;
+  if (typeof inode !== 'bigint') throw new TypeError(`no valid inode number: ${String(inode)}`);
   if (!isType(type)) throw new TypeError(`no type of a node: ${String(type)}`);
   const mode = attributes.mode ?? DEFAULT_MODES[type] ?? DEFAULT_MODE;
   return {

@@ -79,6 +79,7 @@ test('invalid results of a provider are EIO and a fault', async () => {
     { getattr: () => ({ type: 'file', size: -1 }) },
     { getattr: () => ({ type: 'file', size: 0.5 }) },
     { getattr: () => JSON.parse('{"type":"pipe"}') },
+    { getattr: () => JSON.parse('{"type":"file","inode":5}') },
     { getattr: () => JSON.parse('{}') },
     { getattr: () => JSON.parse('null') },
     { read: () => JSON.parse('"text"') },

@@ -42,35 +42,64 @@ export function postFailure(error: unknown): void {
   postToMain(failure);
 }
 
-/** Runs a device in this thread, which blocks in epoll_wait between events, until it receives `stop`. `loadLibc` must have settled. */
-export function runDevice<D extends ThreadDevice, C extends { kind: string }>({
-  create,
-  obey,
-}: ThreadService<D, C>): void {
-  const log = logToMain();
+/** Service of a thread that runs an event loop. */
+export interface LoopService<C extends { kind: string }> {
+  /** first message to the main thread, which gets the eventfd that wakes this thread with it */
+  readonly ready: { readonly kind: 'ready' };
+  readonly obey: (command: C) => void;
+  /** Handles all that has happened. @returns as {@link ThreadDevice.settle} */
+  readonly settle: () => number;
+}
+
+/**
+ * Runs an event loop in this thread, which blocks in epoll_wait between events, until it receives `stop`. `open` opens what the thread
+ * serves, passes it to `serve`, which returns when the loop has stopped, and closes it again. `loadLibc` must have settled.
+ */
+export function runLoop<C extends { kind: string }>(
+  open: (context: ThreadContext, serve: (service: LoopService<C>) => void) => void,
+): void {
   const wake = openEventfd();
-  const nextMessage = () => (parentPort === null ? undefined : receiveMessageOnPort(parentPort));
   let isReady = false;
   try {
     using loop = new EventLoop();
-    using device = create({ loop, log });
-    using sessions = new Sessions({ loop, device, log });
-    loop.watch(wake, EPOLLIN | EPOLLET, () => {
-      // the thread's port of Node never gets to deliver a message
-      for (let received = nextMessage(); received !== undefined; received = nextMessage()) {
-        const { message }: { message: C | StopCommand } = received;
-        if (isStop(message)) loop.stop();
-        else obey(message, { device, sessions });
-      }
+    open({ loop, log: logToMain() }, ({ ready, obey, settle }) => {
+      loop.watch(wake, EPOLLIN | EPOLLET, () => {
+        for (let received = nextMessage(); received !== undefined; received = nextMessage()) {
+          const { message }: { message: C | StopCommand } = received;
+          if (isStop(message)) loop.stop();
+          else obey(message);
+        }
+      });
+      postToMain({ ...ready, ...{ wake } });
+      isReady = true;
+      loop.run(settle);
     });
-    const ready: ThreadMessage = { kind: 'ready', frontEnd: sessions.open(), wake };
-    postToMain(ready);
-    isReady = true;
-    loop.run(() => device.settle());
   } finally {
     // the main thread closes it once it has received it
     if (!isReady) libc().close(wake);
   }
+}
+
+/** Returns the next message to this thread, whose port of Node never gets to deliver one. */
+function nextMessage(): ReturnType<typeof receiveMessageOnPort> {
+  return parentPort === null ? undefined : receiveMessageOnPort(parentPort);
+}
+
+/** Runs a device in this thread until it receives `stop`. `loadLibc` must have settled. */
+export function runDevice<D extends ThreadDevice, C extends { kind: string }>({
+  create,
+  obey,
+}: ThreadService<D, C>): void {
+  runLoop<C>((context, serve) => {
+    using device = create(context);
+    using sessions = new Sessions({ loop: context.loop, device, log: context.log });
+    const ready = { kind: 'ready', frontEnd: sessions.open() } as const;
+    serve({
+      ready,
+      obey: (command) => obey(command, { device, sessions }),
+      settle: () => device.settle(),
+    });
+  });
 }
 
 function isStop(message: { kind: string }): message is StopCommand {

@@ -1,3 +1,4 @@
+import type { StopCommand, ThreadMessage } from '../device-thread.ts';
 import type { Notice, Operation, OperationName, Outcome, ResultOf } from './operations.ts';
 
 /** Options of the thread of a share. */
@@ -10,12 +11,14 @@ export interface ShareThreadOptions {
   readonly concurrency: number;
 }
 
-/** A message to the thread. After each, its eventfd is written to. */
-export type ToThread =
+/** A message to the thread, beside `stop`. After each, its eventfd is written to. */
+export type ShareCommand =
   | { readonly kind: 'result'; readonly id: number; readonly outcome: Outcome<ResultOf<OperationName>> }
   /** from now on each request fails with ENOTCONN; the thread stops when the front-end disconnects */
-  | { readonly kind: 'close' }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'close' };
+
+/** A message to the thread. */
+export type ToThread = ShareCommand | StopCommand;
 
 /** A message to the main thread. */
 export type FromThread =
@@ -27,9 +30,4 @@ export type FromThread =
   | { readonly kind: 'abort'; readonly id: number }
   | { readonly kind: 'connected' }
   | { readonly kind: 'disconnected' }
-  | {
-      readonly kind: 'log';
-      readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
-      readonly message: string;
-    }
-  | { readonly kind: 'failed'; readonly message: string };
+  | Extract<ThreadMessage, { kind: 'log' | 'failed' }>;

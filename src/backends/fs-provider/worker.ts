@@ -1,31 +1,29 @@
 // The thread of a share: it blocks in epoll_wait, and handles events, until the share is closed.
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { EPOLLET, EPOLLIN, openEventfd } from '../../native/epoll.ts';
+import { workerData } from 'node:worker_threads';
+import { EPOLLET, EPOLLIN } from '../../native/epoll.ts';
 import { libc, loadLibc } from '../../native/libc.ts';
 import { acceptFrom } from '../../native/unix-socket.ts';
 import type { Log } from '../../util/log.ts';
 import { createLimiter, OUTSIDE_LIMIT } from '../../util/rate-limit.ts';
-import { EventLoop } from '../event-loop.ts';
+import type { EventLoop } from '../event-loop.ts';
 import { FsDevice } from '../fuse/device.ts';
+import { postFailure, postToMain, runLoop } from '../thread-loop.ts';
 import { Session } from '../vhost-user/session.ts';
 import { RemoteFileSystem } from './remote-file-system.ts';
-import type { FromThread, ShareThreadOptions, ToThread } from './thread-messages.ts';
+import type { FromThread, ShareCommand, ShareThreadOptions } from './thread-messages.ts';
 
 /** Request queues that a front-end may use. */
 const QUEUES = 16;
 
 function post(message: FromThread): void {
-  // a port of Node has no origin, unlike a window
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin
-  parentPort?.postMessage(message);
+  postToMain(message);
 }
 
-/** The main thread writes the lines of the log: this thread never gets to its streams. */
-function logToMain(): Log {
-  // a guest and a front-end can cause lines
+/** Limits the lines of a log: a guest and a front-end can cause them. */
+function limited(log: Log): Log {
   const limiter = createLimiter(OUTSIDE_LIMIT);
   const at = (level: keyof Log) => (message: string) => {
-    if (limiter.take()) post({ kind: 'log', level, message });
+    if (limiter.take()) log[level](message);
   };
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), trace: at('trace') };
 }
@@ -75,53 +73,35 @@ class FrontEnds {
 
 /** Serves front-ends in this thread until the share is closed. */
 function run({ listener, timeoutMs, concurrency }: ShareThreadOptions): void {
-  const log = logToMain();
-  const wake = openEventfd();
-  let isReady = false;
-  try {
+  runLoop<ShareCommand>(({ loop, log: unlimited }, serve) => {
+    const log = limited(unlimited);
     const files = new RemoteFileSystem({ post, timeoutMs, concurrency });
-    using loop = new EventLoop();
     using device = new FsDevice({ files, queues: QUEUES, readonly: false, cache: 'auto', log });
     using frontEnds = new FrontEnds({ loop, device, log });
     loop.watch(listener, EPOLLIN | EPOLLET, () => frontEnds.accept(listener));
-    loop.watch(wake, EPOLLIN | EPOLLET, () => {
-      for (let message = nextMessage(); message !== undefined; message = nextMessage())
-        obey(message, { loop, files, frontEnds });
+    serve({
+      ready: { kind: 'ready' },
+      obey: (command) => obey(command, { files, frontEnds }),
+      settle: () => {
+        const wait = device.settle();
+        return wait === 0 ? 0 : files.expire();
+      },
     });
-    post({ kind: 'ready', wake });
-    isReady = true;
-    loop.run(() => {
-      const wait = device.settle();
-      return wait === 0 ? 0 : files.expire();
-    });
-  } finally {
-    // the main thread closes it once it has received it
-    if (!isReady) libc().close(wake);
-  }
-}
-
-/** Returns the next message to this thread, whose port of Node never gets to deliver one. */
-function nextMessage(): ToThread | undefined {
-  const received: { message: ToThread } | undefined =
-    parentPort === null ? undefined : receiveMessageOnPort(parentPort);
-  return received?.message;
+  });
 }
 
 interface Parts {
-  readonly loop: EventLoop;
   readonly files: RemoteFileSystem;
   readonly frontEnds: FrontEnds;
 }
 
-function obey(message: ToThread, { loop, files, frontEnds }: Parts): void {
-  switch (message.kind) {
+function obey(command: ShareCommand, { files, frontEnds }: Parts): void {
+  switch (command.kind) {
     case 'result':
-      return files.settle(message.id, message.outcome);
+      return files.settle(command.id, command.outcome);
     case 'close':
       files.close();
       return frontEnds.close();
-    case 'stop':
-      return loop.stop();
   }
 }
 
@@ -130,10 +110,10 @@ async function main(options: ShareThreadOptions): Promise<void> {
   try {
     run(options);
   } catch (error) {
-    post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+    postFailure(error);
   } finally {
     close(options.listener);
   }
 }
 
-main(workerData).catch((error: unknown) => post({ kind: 'failed', message: String(error) }));
+main(workerData).catch(postFailure);

@@ -63,10 +63,20 @@ const MOST_DIRECTORIES = 1024;
 /** Opens a directory of the host; `loadLibc` must have settled. @throws the system's error where it cannot be opened */
 export function openDirectory(options: DirectoryOptions): SharedDirectory {
   const root = openRoot(options.path);
+  try {
+    return serveRoot(root, options);
+  } catch (error) {
+    // descriptors belong to the process, not to the thread that ends
+    libc().close(root);
+    throw error;
+  }
+}
+
+/** Makes the file system of an open directory, which it closes when it is disposed of. */
+function serveRoot(root: number, options: DirectoryOptions): SharedDirectory {
   const status = new HostStatus();
   const found = status.ofDescriptor(root);
   if (typeof found === 'number') {
-    libc().close(root);
     status.free();
     throw systemError('statx', found);
   }

@@ -85,11 +85,13 @@ function writes(flags: number): boolean {
 
 /**
  * Returns the flags with which an O_PATH descriptor of a regular file is opened again. With a writeback cache, the guest reads pages
- * of files that it writes in parts, and chooses the offset of appended data itself.
+ * of files that it writes in parts, and chooses the offset of appended data itself. A readonly directory is never written, but a guest
+ * that is restored with one may have opened files for writing when it was not.
  */
-export function reopenFlags(share: Share, guestFlags: number): number {
+export function reopenFlags({ options }: Share, guestFlags: number): number {
   const flags = hostOpenFlags(guestFlags) & ~(O_NOFOLLOW | O_EXCL | O_CREAT);
-  if (!hasWriteback(share.options)) return flags;
+  if (options.readonly === true) return (flags & ~(O_ACCMODE | O_APPEND | O_TRUNC)) | O_RDONLY;
+  if (!hasWriteback(options)) return flags;
   const access = flags & O_ACCMODE;
   return (flags & ~(O_ACCMODE | O_APPEND)) | (access === O_WRONLY ? O_RDWR : access);
 }

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { O_RDWR, O_TRUNC, O_WRONLY } from '../../native/open-flags.ts';
 import { ROOT } from '../fuse/file-system.ts';
-import { ESTALE } from './errors.ts';
+import { EBADF, ESTALE } from './errors.ts';
 import { DIRECTORY_TYPE } from './inode-table.ts';
 import { StateError, StateWriter } from './state-bytes.ts';
 import { writeHeader, writeInode } from './state-format.ts';
@@ -95,6 +95,24 @@ test('a file that was opened with O_TRUNC keeps its content', () => {
   using other = another(shared.path, shared.fs.save());
   assert.equal(other.write(node, handle, 'next', 4), 4);
   assert.equal(readFileSync(shared.at('file'), 'utf8'), 'textnext');
+});
+
+test('a readonly directory opens the files of a state for reading alone', () => {
+  using shared = share();
+  writeFileSync(shared.at('file'), 'text');
+  const { node } = shared.lookup('file');
+  const handles = [O_RDWR, O_WRONLY, O_WRONLY | O_TRUNC].map((flags) => shared.open(node, flags));
+  writeFileSync(shared.at('file'), 'text');
+  using other = new TestShare({ path: shared.path, readonly: true });
+  other.fs.load(shared.fs.save());
+  for (const handle of handles) {
+    assert.equal(other.read(node, handle), 'text');
+    assert.equal(other.write(node, handle, 'next'), -EBADF);
+  }
+  assert.equal(readFileSync(shared.at('file'), 'utf8'), 'text');
+  // the state has the flags of the guest still
+  using writable = another(shared.path, other.fs.save());
+  assert.equal(writable.write(node, handles[0] ?? 0, 'next'), 4);
 });
 
 test('a directory is read on where it was', () => {
@@ -218,6 +236,22 @@ test('a file that was unlinked while it was open continues with its content, wit
   last.fs.release(node, handle);
   last.fs.forget(node, 1);
   assert.equal(last.fs.getattr(node, undefined), ESTALE);
+});
+
+test('a readonly directory has the unlinked files of a state for reading', () => {
+  using shared = share();
+  const { node, handle } = shared.create('file', O_RDWR);
+  shared.write(node, handle, 'text');
+  shared.fs.unlink(CALLER, shared.place(ROOT, 'file'));
+  using other = new TestShare({ path: shared.path, readonly: true });
+  other.fs.load(shared.fs.save());
+  assert.equal(other.read(node, handle), 'text');
+  assert.equal(other.read(node, other.open(node)), 'text');
+  assert.equal(other.write(node, handle, 'next'), -EBADF);
+  using last = new TestShare({ path: shared.path, readonly: true });
+  last.fs.load(other.fs.save());
+  assert.equal(last.read(node, handle), 'text');
+  assert.deepEqual(readdirSync(shared.path), []);
 });
 
 test('an unlinked file that is too large for the state is stale after a restore', () => {

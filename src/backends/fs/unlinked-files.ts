@@ -9,7 +9,7 @@ import type { SavedContent } from './state-format.ts';
 /*
  * Files that are unlinked and that the guest still uses: temporary files, libraries that an upgrade has replaced. No path leads to
  * them, so their content is part of the state, up to a bound. The restore puts it into a new file of the shared directory that has no
- * name either.
+ * name either, or into memory if the directory is readonly then.
  */
 
 /** Most bytes of all such files. */
@@ -18,6 +18,8 @@ const MOST_BYTES = 32 * 2 ** 20;
 const PERMISSIONS = 0o1777;
 /** open(2): a file without a name in a directory; O_EXCL: it never gets one */
 const O_TMPFILE = 0o20_000_000 | O_DIRECTORY;
+/** Flag of memfd_create(2). */
+const MFD_CLOEXEC = 1;
 
 /** Calls `take` with the files that are unlinked and in use, as far as they can be read and are not too large. */
 export function eachUnlinked(share: Share, take: (content: SavedContent) => void): void {
@@ -69,8 +71,7 @@ function readAll({ path }: Share, from: number, size: number): Uint8Array | unde
 
 /** Makes a file without a name of a content that was saved. Where that fails, the inode gives ESTALE. */
 export function restoreUnlinked(share: Share, content: SavedContent): void {
-  if (share.options.readonly === true) return;
-  const fd = share.path.open(share.directories.get(ROOT_INODE), O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC);
+  const fd = createNameless(share);
   if (fd < 0) return;
   const status = fill(fd, content) ? share.status.ofDescriptor(fd) : 0;
   if (typeof status === 'number') {
@@ -79,6 +80,12 @@ export function restoreUnlinked(share: Share, content: SavedContent): void {
   }
   share.table.setIdentity(content.inode, share.status.identity(status));
   share.kept.put(content.inode, fd);
+}
+
+/** Creates a file: in the shared directory, or in memory for a readonly one, where the guest cannot extend it. @returns its descriptor */
+function createNameless({ options, path, directories }: Share): number {
+  if (options.readonly === true) return libc().memfd_create('unlinked', MFD_CLOEXEC);
+  return path.open(directories.get(ROOT_INODE), O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC);
 }
 
 function fill(fd: number, { bytes, mode, uid, gid, modified }: SavedContent): boolean {

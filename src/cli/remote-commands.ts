@@ -119,8 +119,11 @@ export function remoteHelp(version: string): string {
     'SUBCOMMANDS:',
     ...REMOTE_COMMANDS.map(commandHelp),
     '',
-    'EXAMPLE:',
+    'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
+    '',
+    'EXAMPLES:',
     '    ch-remote --api-socket /tmp/vm.sock create vm.json && ch-remote --api-socket /tmp/vm.sock boot',
+    '    ch-remote --api-socket /tmp/vm.sock add-fs tag=src,directory=/home/me/src,id=src',
     '',
   ].join('\n');
 }

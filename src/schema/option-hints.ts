@@ -28,6 +28,23 @@ export function unknownWordHint(struct: Struct, key: string, values: readonly st
   return guess === undefined ? `expected ${shown.join(', ')}` : `did you mean ${guess}?`;
 }
 
+/**
+ * Returns a hint for a path that ends at its first comma, `path=/a,b`. A word without a value is more likely the rest of the path before
+ * it, unless it is similar to a key.
+ */
+export function cutPathHint(
+  struct: Struct,
+  given: ReadonlyMap<string, string>,
+  [rest = '', value]: readonly string[],
+): string | undefined {
+  const [key, path] = [...given].at(-1) ?? ['', ''];
+  if (!path.includes('/') || rest === '' || value !== undefined) return undefined;
+  if (suggestKey(struct, rest, shownKeys(struct)) !== undefined) return undefined;
+  return path.startsWith('"')
+    ? `the value of ${key} has no closing double quote`
+    : `a value with a comma is written in double quotes: ${key}="${path},${rest}"`;
+}
+
 const LIKE_A_VALUE = /[\d./:]/;
 
 /** Returns the keys for help and hints, without those that begin with an underscore: they are for tests of Cloud Hypervisor. */

@@ -1,5 +1,5 @@
 import type { Field, Struct, Words } from './field.ts';
-import { keysOf, syntaxOfKey, unknownWordHint } from './option-hints.ts';
+import { cutPathHint, keysOf, syntaxOfKey, unknownWordHint } from './option-hints.ts';
 import { endOfList, endOfQuotes } from './option-lists.ts';
 import { formatSize, parseSize } from './size.ts';
 
@@ -151,7 +151,7 @@ function collect(struct: Struct, text: string): Map<string, string> {
     const [key = '', value, ...rest] = parts;
     const needsValue = takesValue.get(key);
     if (needsValue === undefined) {
-      const hint = openListHint(values) ?? unknownWordHint(struct, key, parts.slice(1));
+      const hint = hintForUnknown(struct, values, parts);
       throw new OptionStringError(`unknown option: ${key}`, { hint });
     }
     if (needsValue && value === undefined) {
@@ -167,6 +167,16 @@ function collect(struct: Struct, text: string): Map<string, string> {
     values.set(key, needsValue ? (value ?? '') : '');
   }
   return values;
+}
+
+/** Returns a hint for a key that the struct does not have, after the keys that were given before it. */
+function hintForUnknown(
+  struct: Struct,
+  given: ReadonlyMap<string, string>,
+  parts: readonly string[],
+): string {
+  const [key = '', ...values] = parts;
+  return openListHint(given) ?? cutPathHint(struct, given, parts) ?? unknownWordHint(struct, key, values);
 }
 
 /** Returns a hint for a list without its closing bracket, which ends at its first comma. */

@@ -34,8 +34,10 @@ export const FsConfig = struct({
   name: 'FsConfig',
   doc: 'A virtio-fs share: a directory of the host, or a vhost-user daemon',
   keyHints: {
-    ...{ name: 'tag', path: 'socket', sock: 'socket' },
-    ...{ dir: 'directory', folder: 'directory', source: 'directory', 'shared-dir': 'directory' },
+    ...{ name: 'tag', mount_tag: 'tag', sock: 'socket', 'socket-path': 'socket' },
+    // of QEMU's -virtfs, and of virtiofsd
+    ...{ path: 'directory', 'shared-dir': 'directory', shared_dir: 'directory' },
+    ...{ dir: 'directory', folder: 'directory', source: 'directory' },
     ...{ ro: 'readonly', 'uid-map': 'uid_map', 'gid-map': 'gid_map' },
   },
   fields: {

@@ -52,9 +52,11 @@ test('a directory needs no shared RAM, and no socket', () => {
     ['an empty directory', { tag: 't', directory: '' }, ['fs[0].directory: must not be empty']],
     ['both', { ...share, directory: '/d' }, [both]],
   ]);
-  expectProblems(fs, [['none', { tag: 't' }, ['fs[0]: missing field "socket" or "directory"']]], {
-    sharesRam: true,
-  });
+  const missing = ['fs[0]: missing field "socket" or "directory"'];
+  expectProblems(fs, [
+    ['neither', { tag: 't' }, missing],
+    ['neither, with an option', { tag: 't', readonly: true }, missing],
+  ]);
 });
 
 test('options of a directory are refused beside a socket', () => {

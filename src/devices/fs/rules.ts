@@ -22,6 +22,7 @@ function checkSource(fs: FsConfig, { place, sharesRam, report }: RuleContext): v
   const { socket, directory } = fs;
   if (socket === undefined && directory === undefined) {
     report(place, 'missing field "socket" or "directory"');
+    return;
   }
   if (socket !== undefined && directory !== undefined) {
     report(place, 'socket and directory are both given: a daemon or the VMM serves it, not both');

@@ -39,7 +39,7 @@ export class Layers implements AsyncDisposable {
   static async open(lowerPath: string, upperPath: string): Promise<Layers> {
     const [lowerReal, upperReal] = [await realpath(lowerPath), await realpath(upperPath)];
     if (isWithin(lowerReal, upperReal) || isWithin(upperReal, lowerReal))
-      throw new Error(`${upperPath}: must be neither in ${lowerPath} nor contain it`);
+      throw new Error(`upper ${upperPath}: must be neither in ${lowerPath} nor contain it`);
     const lower = await LayerDirectories.open(lowerPath);
     const upper = await LayerDirectories.open(upperPath).catch((error: unknown) => closeAll([lower], error));
     const workPath = join(upperReal, WORK_NAME);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createCleanupStack, type CleanupStack } from '../src/util/cleanup-stack.ts';
 import { startVirtiofsd } from '../tests/support/backends.ts';
 import { guestConfig } from '../tests/support/guest.ts';
-import { openShell } from '../tests/support/shell.ts';
+import { openShell, type Shell } from '../tests/support/shell.ts';
 import { ptyOf } from '../tests/support/vm-info.ts';
 import { startVmm } from '../tests/support/vmm.ts';
 import { putProgram } from '../tests/support/vsock.ts';
@@ -84,12 +84,13 @@ type Tag = (typeof TAGS)[number];
 async function compareMounts({ shell }: Mounts, rounds: number): Promise<void> {
   for (const tag of TAGS) await shell.run(`mkdir -p /mnt/${tag}; mount -t virtiofs ${tag} /mnt/${tag}`);
   const program = await putProgram(shell, 'fs', PROGRAM);
-  const measure = async (tag: Tag, { run }: Work): Promise<number> => {
+  const measure = async (tag: Tag, { run, strictLimit = 1 }: Work): Promise<number> => {
+    await setStrictLimit(shell, `/mnt/${tag}`, strictLimit);
     const shown = await shell.run(`perl ${program} /mnt/${tag} ${run} 2>&1`, TIMEOUT_MS);
     if (!/^[\d.]+$/.test(shown)) throw new Error(`${tag}: ${run}: ${shown.slice(0, 400)}`);
     return Number(shown);
   };
-  const figures = [...WORKS, WRITEBACK].map((work) => ({
+  const figures = [...WORKS, ...WRITEBACK].map((work) => ({
     work,
     ours: [] as number[],
     theirs: [] as number[],
@@ -97,7 +98,7 @@ async function compareMounts({ shell }: Mounts, rounds: number): Promise<void> {
   for (let round = -WARM_UP; round < rounds; round++) {
     for (const { work, ours, theirs } of figures) {
       const sides = [
-        { tag: work === WRITEBACK ? 'cached' : 'ours', into: ours },
+        { tag: WRITEBACK.includes(work) ? 'cached' : 'ours', into: ours },
         { tag: work.hasManyInodes === true ? 'many' : 'theirs', into: theirs },
       ] as const;
       for (const { tag, into } of round % 2 === 0 ? sides : sides.toReversed()) {
@@ -107,6 +108,14 @@ async function compareMounts({ shell }: Mounts, rounds: number): Promise<void> {
     }
   }
   for (const { work, ours, theirs } of figures) report(work, ours, theirs);
+}
+
+/** Sets whether Linux throttles writers to a mount by its own share of the dirty pages. */
+async function setStrictLimit(shell: Shell, mount: string, strictLimit: 0 | 1): Promise<void> {
+  const device = await shell.run(`awk '$5 == "${mount}" { print $3 }' /proc/self/mountinfo`);
+  const file = `/sys/class/bdi/${device}/strict_limit`;
+  const shown = await shell.run(`echo ${strictLimit} > ${file} && cat ${file}`);
+  if (shown !== String(strictLimit)) throw new Error(`${file}: ${shown}`);
 }
 
 /** Prints both medians, the median of the ratios, and the range of their middle half. */

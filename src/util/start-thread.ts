@@ -11,6 +11,9 @@ export type ThreadName = 'vsock-worker' | 'fs-worker' | 'fs-provider-worker';
 /** Descriptors that a thread opens, and some to spare. */
 const THREAD_DESCRIPTORS = 16;
 
+/** Objects of a request are short-lived: with the default of 48 MiB for new objects, V8 touches all of it before it collects any. */
+const THREAD_LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
+
 /**
  * Starts a thread of the VMM or of the SDK. Its code is an asset of the single executable, a file beside the bundle in `dist/`, or
  * `module` where the sources run unbundled.
@@ -21,10 +24,15 @@ export function startThread(name: ThreadName, module: () => URL, workerData: obj
   requireDescriptors(THREAD_DESCRIPTORS);
   // not imported: other runtimes than Node, in which the SDK runs too, have no such module
   const sea: typeof import('node:sea') | undefined = process.getBuiltinModule('node:sea');
-  if (sea?.isSea()) return new Worker(sea.getAsset(`${name}.cjs`, 'utf8'), { eval: true, workerData });
+  if (sea?.isSea())
+    return new Worker(sea.getAsset(`${name}.cjs`, 'utf8'), {
+      eval: true,
+      workerData,
+      resourceLimits: THREAD_LIMITS,
+    });
   const file = typeof NEPHOS_VERSION === 'string' ? besideBundle(`${name}.cjs`) : module();
   // a thread whose code is a file does not start with all options of a program, e.g. `node --input-type=module -e`
-  return new Worker(file, { workerData, execArgv: [] });
+  return new Worker(file, { workerData, execArgv: [], resourceLimits: THREAD_LIMITS });
 }
 
 /** Returns a file of `dist/`. The bundle of the SDK is a module, those of the programs are not. */

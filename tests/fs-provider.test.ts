@@ -10,6 +10,7 @@ import { gzipSync } from 'node:zlib';
 import { archive, FsError, memoryTree, overlay, serveFs, VirtualMachine, type FsProvider } from 'nephos';
 import { tarOf } from '../src/backends/fs-provider/archive/test-archives.ts';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
+import { login, run } from './support/sdk-guest.ts';
 import { makeFolder } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
@@ -20,21 +21,6 @@ const CONFIG = {
   initramfs: { path: INITRAMFS },
   cmdline: { args: 'console=ttyS0' },
 };
-
-async function login({ serial }: VirtualMachine): Promise<void> {
-  await serial.waitFor('login:', { timeoutMs: 120_000 });
-  serial.write('root\n');
-  await serial.waitFor('# ');
-}
-
-/** Runs a command in the guest and returns its output. */
-async function run({ serial }: VirtualMachine, command: string): Promise<string> {
-  const mark = randomBytes(6).toString('hex');
-  serial.write(`echo begin-${mark}; ${command}; echo end-${mark}\n`);
-  const pattern = new RegExp(`begin-${mark}\\r+\\n([^]*)end-${mark}\\r+\\n`);
-  const [, printed = ''] = await serial.waitFor(pattern, { timeoutMs: 120_000 });
-  return printed.replaceAll('\r', '').trimEnd();
-}
 
 /** Hot-plugs a provider and mounts it. @returns the id of the device */
 async function mount(vm: VirtualMachine, tag: string, provider: FsProvider, serve = {}): Promise<string> {

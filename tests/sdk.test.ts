@@ -1,7 +1,6 @@
 // The SDK against real VMMs; one guest, and three clones of it.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,6 +24,7 @@ import { startFsBackend } from './support/backends.ts';
 import { INITRAMFS, INITRAMFS_WITH_TOOLS, KERNEL } from './support/guest.ts';
 import { ip } from './support/host-network.ts';
 import { childrenOf, isAlive } from './support/processes.ts';
+import { login, run } from './support/sdk-guest.ts';
 import { openTap } from './support/tap.ts';
 import { call, makeFolder, startVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
@@ -66,21 +66,6 @@ function commandLines(): string[] {
         return '';
       }
     });
-}
-
-async function login({ serial }: VirtualMachine): Promise<void> {
-  await serial.waitFor('login:', { timeoutMs: 120_000 });
-  serial.write('root\n');
-  await serial.waitFor('# ');
-}
-
-/** Runs a command in the guest and returns what it printed. */
-async function run({ serial }: VirtualMachine, command: string): Promise<string> {
-  const mark = randomBytes(6).toString('hex');
-  serial.write(`echo begin-${mark}; ${command}; echo end-${mark}\n`);
-  const pattern = new RegExp(`begin-${mark}\\r+\\n([^]*)end-${mark}\\r+\\n`);
-  const [, printed = ''] = await serial.waitFor(pattern, { timeoutMs: 60_000 });
-  return printed.replaceAll('\r', '').trimEnd();
 }
 
 /** Runs `act` with a temporary folder of its own, and fails where a file is left in it. */

@@ -1,4 +1,5 @@
 import type {
+  AttributeChange,
   Attributes,
   Caller,
   Entry,
@@ -7,7 +8,6 @@ import type {
   Handle,
   NodeId,
   Opened,
-  Timestamp,
 } from '../fuse/file-system.ts';
 
 /** A place for an entry. */
@@ -28,16 +28,8 @@ export interface ListedEntry {
   readonly found?: Entry;
 }
 
-/** A change of attributes, see `AttributeChange`. */
-export interface ChangeValue {
-  readonly mode?: number;
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly size?: number;
-  readonly accessed?: Timestamp | 'now';
-  readonly modified?: Timestamp | 'now';
-  readonly killsPrivileges?: boolean;
-}
+/** A change of attributes; a program has no handles. */
+export type ChangeValue = Omit<AttributeChange, 'handle'>;
 
 /** Requests of a guest as values that can be sent between threads, and their results. */
 export interface Operations {

@@ -35,7 +35,7 @@ const ENTRIES = 128;
 const ENTRIES_PLUS = 32;
 
 /** Caller of requests that have none. */
-const NOBODY: Caller = { uid: 0, gid: 0, pid: 0 };
+const NO_CALLER: Caller = { uid: 0, gid: 0, pid: 0 };
 
 type Options = Pick<ShareThreadOptions, 'timeoutMs' | 'concurrency'> & {
   readonly post: (message: FromThread) => void;
@@ -78,7 +78,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   getattr(node: NodeId): Answer<Result<Attributes>> {
-    return this.#call('getattr', NOBODY, () => node);
+    return this.#call('getattr', NO_CALLER, () => node);
   }
 
   setattr(caller: Caller, node: NodeId, change: AttributeChange): Answer<Result<Attributes>> {
@@ -86,7 +86,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   readlink(node: NodeId): Answer<Result<Uint8Array>> {
-    return this.#call('readlink', NOBODY, () => node);
+    return this.#call('readlink', NO_CALLER, () => node);
   }
 
   symlink(creation: Creation, target: Name): Answer<Result<Entry>> {
@@ -131,7 +131,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   read({ handle, offset, length }: Range, into: Parts): Answer<number> {
-    return this.#outcome('read', NOBODY, () => ({ handle, offset, length })).map((outcome) => {
+    return this.#outcome('read', NO_CALLER, () => ({ handle, offset, length })).map((outcome) => {
       if ('error' in outcome) return -outcome.error;
       const { value } = outcome;
       // the buffers may be gone: the device was stopped, and repeats the request
@@ -164,7 +164,7 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   fsync(node: NodeId): Answer<Done> {
-    return this.#do('sync', NOBODY, node);
+    return this.#do('sync', NO_CALLER, node);
   }
 
   opendir(caller: Caller, node: NodeId): Answer<Result<Opened>> {
@@ -185,11 +185,11 @@ export class RemoteFileSystem implements FileSystem {
   }
 
   fsyncdir(node: NodeId): Answer<Done> {
-    return this.#do('sync', NOBODY, node);
+    return this.#do('sync', NO_CALLER, node);
   }
 
   statfs(): Answer<Result<FileSystemStatus>> {
-    return this.#call('statfs', NOBODY, () => undefined);
+    return this.#call('statfs', NO_CALLER, () => undefined);
   }
 
   syncfs(): Done {

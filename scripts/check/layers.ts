@@ -33,6 +33,12 @@ export const LAYERS: readonly Layer[] = [
     reason: 'cli/ and main.ts connect all layers',
   },
   {
+    name: 'run',
+    holds: 'runs of images: directories of VMs, guest tools, warm starts',
+    imports: [...CONTRACT, 'sdk', 'images', 'guest', 'host', 'native'],
+    reason: 'run/ is a client of VMMs: sdk/, images/, guest/, host/ and below, neither vm/, http/ nor cli/',
+  },
+  {
     name: 'http',
     holds: 'bytes, JSON and status codes on the API socket',
     imports: [...CONTRACT, 'native'],
@@ -41,8 +47,20 @@ export const LAYERS: readonly Layer[] = [
   {
     name: 'sdk',
     holds: 'client side of the API socket',
-    imports: [...CONTRACT, 'backends', 'native'],
-    reason: 'sdk/ is a client: it may import api/ and below',
+    imports: [...CONTRACT, 'backends', 'guest', 'native'],
+    reason: 'sdk/ is a client: it may import api/, guest/ and below',
+  },
+  {
+    name: 'images',
+    holds: 'images to run: registries, layouts, archives, layers as squashfs',
+    imports: ['native', 'util'],
+    reason: 'images/ knows no VM: native/ and util/ only',
+  },
+  {
+    name: 'guest',
+    holds: 'commands and files in a guest, by SSH',
+    imports: ['util'],
+    reason: 'guest/ knows streams alone: util/ only',
   },
   {
     name: 'vm',
@@ -121,6 +139,8 @@ export const LAYERS: readonly Layer[] = [
 /** Packages that one layer imports. */
 export const PACKAGE_RULES = [
   { name: 'koffi', layer: 'native', reason: 'native/ has the only binding of the C library' },
+  { name: 'ssh2', layer: 'guest', reason: 'guest/ has the only SSH client' },
+  { name: 'tar-stream', layer: 'images', reason: 'images/ reads archives of layers' },
 ] as const;
 
 interface FolderRule {

@@ -21,8 +21,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   host: [...BELOW_PLAN, 'native'],
   vm: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends'],
   http: [...BELOW_PLAN, 'native'],
-  sdk: [...BELOW_PLAN, 'native', 'backends'],
-  cli: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends', 'vm', 'http', 'sdk'],
+  guest: ['util'],
+  images: ['util', 'native'],
+  sdk: [...BELOW_PLAN, 'native', 'backends', 'guest'],
+  run: [...BELOW_PLAN, 'native', 'qemu', 'host', 'sdk', 'guest', 'images'],
+  cli: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends', 'vm', 'http', 'sdk', 'guest', 'images', 'run'],
 };
 const FOLDERS = Object.keys(ALLOWED);
 
@@ -107,6 +110,13 @@ test('layers without I/O do not import the modules of Node that do it', () => {
 test('native/ alone imports the package that binds the C library', () => {
   assert.equal(isRefused('src/host/a.ts', 'koffi'), true);
   assert.equal(isRefused('src/native/a.ts', 'koffi'), false);
+});
+
+test('one layer each imports the SSH client and the archives of layers', () => {
+  assert.equal(isRefused('src/sdk/a.ts', 'ssh2'), true);
+  assert.equal(isRefused('src/guest/a.ts', 'ssh2'), false);
+  assert.equal(isRefused('src/run/a.ts', 'tar-stream'), true);
+  assert.equal(isRefused('src/images/a.ts', 'tar-stream'), false);
 });
 
 test('a new folder of src/ must be one of the layers', () => {

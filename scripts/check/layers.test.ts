@@ -25,7 +25,20 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   images: ['util', 'native'],
   sdk: [...BELOW_PLAN, 'native', 'backends', 'guest'],
   run: [...BELOW_PLAN, 'native', 'qemu', 'host', 'sdk', 'guest', 'images'],
-  cli: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends', 'vm', 'http', 'sdk', 'guest', 'images', 'run'],
+  cli: [
+    ...BELOW_PLAN,
+    'native',
+    'plan',
+    'qemu',
+    'host',
+    'backends',
+    'vm',
+    'http',
+    'sdk',
+    'guest',
+    'images',
+    'run',
+  ],
 };
 const FOLDERS = Object.keys(ALLOWED);
 

@@ -20,6 +20,9 @@ const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.j
 type Suite = keyof typeof SUITES;
 
 if (process.argv[2] === 'unit') {
+  const temporary = makeTemporaryFolder();
+  process.env['TMPDIR'] = temporary;
+  process.once('exit', () => rmSync(temporary, { recursive: true, force: true }));
   const files = ['build/src', 'build/scripts'].flatMap(testFiles);
   for (const file of files) await import(pathToFileURL(resolve(file)).href);
 } else {
@@ -55,9 +58,7 @@ function suiteBatches(suite: Suite): Batch[] {
 
 async function runAll(suite: Suite | undefined): Promise<number> {
   const run = randomUUID();
-  const temporary = mkdtempSync(join(tmpdir(), 'nephos-test-'));
-  // a QEMU that runs as another user has a path through it
-  chmodSync(temporary, 0o711);
+  const temporary = makeTemporaryFolder();
   const environment = { ...process.env, [runVariable]: run, TMPDIR: temporary, ...markQemu(temporary) };
   const node = (...args: string[]): boolean =>
     spawnSync(process.execPath, ['--enable-source-maps', '--test-reporter=spec', ...args], {
@@ -82,6 +83,14 @@ async function runAll(suite: Suite | undefined): Promise<number> {
 
   for (const reason of failed) console.error(`npm test: failed: ${reason}`);
   return failed.length > 0 ? 1 : 0;
+}
+
+/** Makes the folder for the temporary files of a run. */
+function makeTemporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'nephos-test-'));
+  // a QEMU that runs as another user has a path through it
+  chmodSync(folder, 0o711);
+  return folder;
 }
 
 function partition<T>(values: readonly T[], holds: (value: T) => boolean): [T[], T[]] {

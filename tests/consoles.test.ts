@@ -10,6 +10,7 @@ import { createAndBoot, login } from './support/boot.ts';
 import { assertPasteArrives } from './support/console-input.ts';
 import { guestConfig, INITRAMFS, KERNEL } from './support/guest.ts';
 import { openShell, openShellOnSocket } from './support/shell.ts';
+import { takeSnapshot } from './support/snapshots.ts';
 import { infoOf, ptyOf } from './support/vm-info.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
 import { until } from './support/wait.ts';
@@ -297,6 +298,21 @@ test('serial Socket', async (t) => {
       using client = openShellOnSocket(path);
       await client.sees('the last line');
       assert.ok(!client.shown().includes('the newest line'));
+    });
+    await t.test('a clone has a socket and a file of its own', async () => {
+      const source = await takeSnapshot(vmm);
+      await using clone = await startVmm();
+      const [socket, file] = [join(clone.folder, "a clone's port"), join(clone.folder, 'console.log')];
+      const overrides = { serial: { socket }, console: { file } };
+      const request = { source_url: `file://${source}`, resume: true, overrides };
+      assertStatus(await clone.put('vm.restore', request), 204);
+      using guest = openShellOnSocket(socket);
+      assert.equal(await guest.run('tty; echo the clone >/dev/hvc0'), '/dev/ttyS0');
+      await until('the file has the output', () => textOf(file).includes('the clone'));
+      const { serial, console } = (await infoOf(clone)).config;
+      assert.deepEqual([serial.mode, serial.socket], ['Socket', socket]);
+      assert.deepEqual([console.mode, console.file], ['File', file]);
+      assertStatus(await vmm.put('vm.resume'), 204);
     });
     using third = openShellOnSocket(path);
     await t.test('a client stays connected over a reboot', async () => {

@@ -13,7 +13,7 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, mac, nested, path, size, text, uint } from '../schema/kinds.ts';
+import { flag, list, mac, nested, path, size, socketPath, text, uint } from '../schema/kinds.ts';
 import { readTexts } from '../schema/option-lists.ts';
 
 // required here, although the document does not require it
@@ -119,8 +119,13 @@ const FsOverride = struct({
 
 const ConsoleOverride = struct({
   name: 'ConsoleOverride',
-  doc: 'Changes to a console of a restored VM',
-  fields: { file: path('File for its output') },
+  doc: 'Destination of a console of a restored VM: a file or a UNIX socket',
+  fields: {
+    file: optional(path('File for its output; the mode is then File')),
+    socket: optional(
+      socketPath('UNIX socket that the VMM listens on, for one client at a time; the mode is then Socket'),
+    ),
+  },
 });
 
 /** Changes to the configuration of a clone. */

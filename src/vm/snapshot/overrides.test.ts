@@ -43,3 +43,34 @@ test('a file system gets another directory, unless a daemon serves it', () => {
     assert.throws(() => withOverrides(config, overrides), { code, message });
   }
 });
+
+test('a console gets another file or another socket, and its mode with it', () => {
+  const { config } = decodeVmConfig({
+    kernel: { path: '/k' },
+    serial: { mode: 'File', file: '/a.log' },
+    console: { mode: 'Socket', socket: '/a.sock' },
+  });
+  const serial = { file: undefined, socket: '/b.sock' };
+  const toSocket = withOverrides(config, { ...others, serial });
+  assert.deepEqual(toSocket.serial, { ...config.serial, mode: 'Socket', file: undefined, socket: '/b.sock' });
+  assert.deepEqual(toSocket.console, config.console);
+  const toFile = withOverrides(config, { ...others, console: { file: '/b.log', socket: undefined } });
+  assert.deepEqual(toFile.console, { ...config.console, mode: 'File', file: '/b.log', socket: undefined });
+});
+
+test('a console that is off, or an override without exactly one path, is refused', () => {
+  const { config } = decodeVmConfig({
+    kernel: { path: '/k' },
+    serial: { mode: 'Pty' },
+    console: { mode: 'Off' },
+  });
+  for (const [override, code, message] of [
+    [{ console: { file: undefined, socket: '/s' } }, 'unknown-device', /the snapshot has no device "console"/],
+    [{ serial: { file: '/f', socket: '/s' } }, 'invalid-config', /serial: expected either file or socket/],
+    [{ serial: { file: undefined, socket: undefined } }, 'invalid-config', /expected either file or socket/],
+    [{ serial: { file: '', socket: undefined } }, 'invalid-config', /serial\.file: Path missing/],
+    [{ serial: { file: undefined, socket: '' } }, 'invalid-config', /serial\.socket: Path missing/],
+  ] as const) {
+    assert.throws(() => withOverrides(config, { ...others, ...override }), { code, message });
+  }
+});

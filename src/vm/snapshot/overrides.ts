@@ -3,7 +3,7 @@ import type { RestoreOverrides } from '../../api/requests.ts';
 import { validateVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
 import type { FsConfig } from '../../devices/fs/config.ts';
-import { FILE_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
+import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../../devices/console/config.ts';
 
 /**
  * Returns a snapshot's configuration with the overrides of a restore request.
@@ -35,8 +35,8 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
     })),
     vsock: withVsock(config, vsock),
     fs: withItems(config.fs, fs, 'fs', withDirectory),
-    serial: withFile(config.serial, serial?.file, 'serial'),
-    console: withFile(config.console, console?.file, 'console'),
+    serial: withConsole(config.serial, serial, 'serial'),
+    console: withConsole(config.console, console, 'console'),
   };
   validateVmConfig(changed);
   return changed;
@@ -73,12 +73,22 @@ function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): Vm
   return { ...vsock, socket: override.socket ?? vsock.socket, cid: override.cid ?? vsock.cid };
 }
 
-/** Returns a console that writes to another file. @throws ApiError if the guest does not have the console */
-function withFile(config: ConsoleConfig, file: string | undefined, member: string): ConsoleConfig {
-  if (file === undefined) return config;
-  if (config.mode === 'Off') throw noDevice(`overrides.${member}`, member);
-  if (file === '') throw new ApiError('invalid-config', `overrides.${member}.file: ${FILE_MISSING}`);
-  return { ...config, mode: 'File', file };
+/** Returns a console with another destination. @throws ApiError if the guest does not have the console */
+function withConsole(
+  config: ConsoleConfig,
+  override: RestoreOverrides['serial'],
+  member: 'serial' | 'console',
+): ConsoleConfig {
+  if (override === undefined) return config;
+  const place = `overrides.${member}`;
+  if (config.mode === 'Off') throw noDevice(place, member);
+  const { file, socket } = override;
+  if ((file === undefined) === (socket === undefined)) {
+    throw new ApiError('invalid-config', `${place}: expected either file or socket`);
+  }
+  if (file === '') throw new ApiError('invalid-config', `${place}.file: ${FILE_MISSING}`);
+  if (socket === '') throw new ApiError('invalid-config', `${place}.socket: ${SOCKET_MISSING}`);
+  return { ...config, mode: file === undefined ? 'Socket' : 'File', file, socket };
 }
 
 function noDevice(place: string, id: string): ApiError {

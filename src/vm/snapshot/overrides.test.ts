@@ -65,7 +65,11 @@ test('a console that is off, or an override without exactly one path, is refused
     console: { mode: 'Off' },
   });
   for (const [override, code, message] of [
-    [{ console: { file: undefined, socket: '/s' } }, 'unknown-device', /the snapshot has no device "console"/],
+    [
+      { console: { file: undefined, socket: '/s' } },
+      'unknown-device',
+      /the snapshot has no device "console"/,
+    ],
     [{ serial: { file: '/f', socket: '/s' } }, 'invalid-config', /serial: expected either file or socket/],
     [{ serial: { file: undefined, socket: undefined } }, 'invalid-config', /expected either file or socket/],
     [{ serial: { file: '', socket: undefined } }, 'invalid-config', /serial\.file: Path missing/],

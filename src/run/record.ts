@@ -25,6 +25,8 @@ export const VM_FILES = {
   disk: 'disk.qcow2',
   /** private key of the VM's SSH server users, OpenSSH's format, mode 0600 */
   key: 'id_ed25519',
+  /** link to the directory of the sockets, where the paths of sockets in this directory are too long for a socket address */
+  sockets: 'sockets',
 } as const;
 
 /** State of a VM as `nephos ps` shows it. */

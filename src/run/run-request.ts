@@ -2,7 +2,8 @@
  * Runs of images: from a request to an exit code.
  *
  *   run-request.ts     what a user asks for (command line and SDK)
- *   record.ts          the directory of each VM: its files, its record, its lock, its state
+ *   record.ts          files of a VM directory, and its record
+ *   vm-directory/      creates, reads, lists, locks and removes VM directories; the state of a VM
  *   plan-run.ts        pure: request, image and guest tools to a VmConfig
  *   guest-tools/       kernel and initramfs of images without an init system of their own
  *   warm/              snapshots of booted images: key, cache, restore, refresh of the guest's identity
@@ -24,6 +25,8 @@ export interface RunRequest {
   readonly entrypoint?: string;
   /** Name of the VM; a random one by default */
   readonly name?: string;
+  /** Host name of the guest; the name of the VM by default */
+  readonly hostname?: string;
   readonly isInteractive: boolean;
   readonly hasTerminal: boolean;
   readonly isDetached: boolean;

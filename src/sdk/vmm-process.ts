@@ -16,6 +16,8 @@ import { TransportError } from './transport.ts';
 export interface VmmOptions {
   /** Path of `cloud-hypervisor`; that of this package by default */
   readonly executable?: string;
+  /** Path of the API's socket, 107 bytes at most; a new one in the directory of temporary files by default */
+  readonly socketPath?: string;
   /** Further arguments, e.g. `['-v', '--log-file', '/var/log/vm.log']` */
   readonly args?: readonly string[];
   /** Time limit for its first answer, in `milliseconds`; 10,000 by default */
@@ -56,7 +58,7 @@ const EVENTS = 3;
 export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
   if (options.signal?.aborted === true) throw new LaunchError('the start was aborted');
   const executable = findExecutable(options.executable ?? ownExecutable());
-  const client = new Client(join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`));
+  const client = new Client(options.socketPath ?? randomSocketPath());
   const child = launch(client.socketPath, { ...options, executable });
   const ended = endOf(child);
   const lastOutput = collectOutput(child);
@@ -73,6 +75,10 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
     throw new LaunchError(`the VMM did not start: ${lastOutput() || String(error)}`, { cause: error });
   }
   return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
+}
+
+function randomSocketPath(): string {
+  return join(tmpdir(), `nephos-${randomBytes(12).toString('base64url')}.sock`);
 }
 
 /** Exits if the parent was killed before setpriv took effect: the kernel then sends no signal. */

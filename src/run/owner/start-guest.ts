@@ -1,0 +1,116 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import type { VmConfigInput } from '../../config/vm-config.ts';
+import type { ConnectGuest, Guest, RenderCommand } from '../../guest/guest.ts';
+import type { CallOptions } from '../../sdk/client.ts';
+import { startVmm, type VmmProcess } from '../../sdk/vmm-process.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { RunError } from '../errors.ts';
+import type { VmPaths } from '../vm-directory/paths.ts';
+
+/*
+ * Start of a VM with guest tools: the VMM, the VM, and the connection to the SSH server of the tools on the virtio console. `startCold`
+ * boots; warm/ has the other way, which restores a snapshot.
+ */
+
+/** A VM to start. */
+export interface GuestPlan {
+  readonly config: VmConfigInput;
+  readonly paths: VmPaths;
+  /** Renders commands for the SSH server of the tools */
+  readonly render: RenderCommand;
+}
+
+/** A VMM with a VM that runs, and a connection to the guest. Disposal ends the VMM. */
+export interface StartedGuest {
+  readonly vmm: VmmProcess;
+  readonly guest: Guest;
+  /** restored from a warm snapshot */
+  readonly isWarm: boolean;
+}
+
+/** Options of a start. */
+export interface StartOptions {
+  readonly connect: ConnectGuest;
+  /** Aborts the start; the VMM is then ended */
+  readonly signal: AbortSignal;
+  /** Called when the VMM runs: its end is watched from then on */
+  readonly onVmm: (vmm: VmmProcess) => void;
+}
+
+/** User of the SSH server of the tools for the owner process: its shell is that of the tools. */
+const TOOLS_USER = 'nephos';
+
+/** Time limit of a boot until commands can run, in milliseconds: an emulated guest on a busy host takes tens of seconds. */
+const BOOT_MS = 180_000;
+
+/** Starts a VMM for a VM directory. A reset of a guest with tools ends the VM. */
+export function startVmmIn(paths: VmPaths, signal: AbortSignal): Promise<VmmProcess> {
+  return startVmm({
+    socketPath: paths.api,
+    args: ['--log-file', paths.log, '--on-reboot', 'exit'],
+    startTimeoutMs: BOOT_MS,
+    signal,
+  });
+}
+
+/** Boots a VM. Rejects after the VMM has ended. @throws LaunchError, RequestError, GuestError, RunError */
+export async function startCold(plan: GuestPlan, options: StartOptions): Promise<StartedGuest> {
+  const { paths, config } = plan;
+  const vmm = await startVmmIn(paths, options.signal);
+  options.onVmm(vmm);
+  try {
+    const call: CallOptions = { signal: options.signal };
+    await vmm.client.call('vm.create', config, call);
+    await vmm.client.call('vm.boot', undefined, call);
+    const stream = await openServerStream(paths.console, options.signal);
+    const guest = await options.connect({
+      stream,
+      user: TOOLS_USER,
+      render: plan.render,
+      signal: options.signal,
+      timeoutMs: BOOT_MS,
+    });
+    return { vmm, guest, isWarm: false };
+  } catch (error) {
+    await vmm[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+const BANNER = Buffer.from('SSH-2.0-');
+
+/** Most bytes before the banner: text of a kernel whose console is hvc0. */
+const NOISE_BYTES_MAX = 2 ** 20;
+
+/**
+ * Connects to the console of a VM and waits for the banner of the SSH server (RFC 4253, 4.2). Earlier input would pass the terminal of the
+ * guest before it is raw.
+ */
+export async function openServerStream(path: string, signal: AbortSignal): Promise<Socket> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(BOOT_MS)]);
+  const socket = connect({ path });
+  try {
+    await once(socket, 'connect', { signal: limit });
+    await skipToBanner(socket, limit);
+    return socket;
+  } catch (error) {
+    socket.on('error', () => undefined).destroy();
+    signal.throwIfAborted();
+    const reason = limit.aborted ? `it does not answer within ${BOOT_MS / 1000} s` : reasonOf(error);
+    throw new RunError('start', `the SSH server of the guest: ${reason}`, { cause: error });
+  }
+}
+
+async function skipToBanner(socket: Socket, signal: AbortSignal): Promise<void> {
+  let bytes = Buffer.alloc(0);
+  for (;;) {
+    const part: unknown = socket.read();
+    if (part instanceof Buffer) bytes = Buffer.concat([bytes, part]);
+    const at = bytes.indexOf(BANNER);
+    if (at >= 0) return socket.unshift(bytes.subarray(at));
+    if (bytes.length > NOISE_BYTES_MAX) throw new Error('the console has other output');
+    if (socket.readableEnded || socket.destroyed) throw new Error('the VMM closed the console');
+    if (part === null) await once(socket, 'readable', { signal });
+  }
+}

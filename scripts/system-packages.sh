@@ -29,6 +29,10 @@ perl               perl-base
 mount              mount
 mmdebstrap         mmdebstrap
 mkfs.ext4          e2fsprogs
+mkfs.fat           dosfstools
+mcopy              mtools
+sfdisk             fdisk
+OVMF.fd            ovmf
 swtpm              swtpm
 patchelf           patchelf
 '
@@ -61,7 +65,8 @@ has_tool() {
     qemu-system-x86_64) qemu_is_new_enough "$(qemu_version)" ;;
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    setpriv | ip | mkfs.ext4 | swtpm) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    setpriv | ip | mkfs.ext4 | mkfs.fat | mcopy | sfdisk | swtpm) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    OVMF.fd) ! is_debian || [ -e /usr/share/ovmf/OVMF.fd ] ;;
     mmdebstrap) ! is_debian || command -v mmdebstrap >/dev/null ;;
     virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;
     *) command -v "$1" >/dev/null ;;

@@ -6,6 +6,7 @@ import type { BuildOptions } from 'esbuild';
 export const PROGRAMS = {
   'cloud-hypervisor': 'build/src/main.js',
   'ch-remote': 'build/src/cli/remote.js',
+  nephos: 'build/src/cli/nephos/main.js',
 } as const;
 
 /** Threads of `cloud-hypervisor` (src/util/start-thread.ts starts them by these names). */

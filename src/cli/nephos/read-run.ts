@@ -1,0 +1,83 @@
+import { resolve } from 'node:path';
+import type { RunRequest } from '../../run/run-request.ts';
+import { UsageError } from '../flags.ts';
+import type { CommandLine } from './verb.ts';
+import {
+  readCount,
+  readLabels,
+  readPort,
+  readSize,
+  readTime,
+  readVariableFiles,
+  readVariables,
+  readVolume,
+  readWord,
+} from './values.ts';
+
+/** Most vCPUs of a VM. */
+const CPUS_MAX = 255;
+
+/** Makes the request of a command line of `nephos run`. @throws UsageError */
+export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
+  const [image] = line.operands;
+  checkRun(line);
+  const variables = [...(await readVariableFiles(line.values('env-file'))), ...line.values('env')];
+  return {
+    image,
+    command: line.command,
+    isInteractive: line.has('interactive'),
+    hasTerminal: line.has('tty'),
+    isDetached: line.has('detach'),
+    removes: line.has('rm'),
+    env: readVariables(variables),
+    volumes: line.values('volume').map((text) => readVolume(text)),
+    ports: line.values('publish').map(readPort),
+    cpus: readCount('cpus', line.value('cpus') ?? '1', [1, CPUS_MAX]),
+    memory: readSize('memory', line.value('memory') ?? '512M'),
+    network: readWord('network', line.value('network') ?? 'user', ['none', 'user']),
+    labels: readLabels(line.values('label')),
+    pull: readWord('pull', line.value('pull') ?? 'missing', ['missing', 'always', 'never']),
+    isCold: line.has('cold'),
+    ...optional('name', line.value('name')),
+    ...optional('hostname', line.value('hostname')),
+    ...optional('entrypoint', line.value('entrypoint')),
+    ...optional('workingDirectory', line.value('workdir')),
+    ...optional('user', line.value('user')),
+    ...optional('platform', line.value('platform')),
+    ...optional('kernelArguments', line.value('append')),
+    ...optional('kernel', pathOf(line.value('kernel'))),
+    ...optional('initramfs', pathOf(line.value('initramfs'))),
+    ...optional('firmware', pathOf(line.value('firmware'))),
+    ...optional('timeoutMs', timeoutOf(line.value('timeout'))),
+  };
+}
+
+function checkRun(line: CommandLine): void {
+  if (line.operands.length === 0 && !line.has('kernel'))
+    throw new UsageError(
+      'nephos run: the image is missing',
+      'expected nephos run [OPTIONS] IMAGE [COMMAND], or --kernel FILE',
+    );
+  if (line.has('publish') && line.value('network') === 'none')
+    throw new UsageError(
+      '--publish needs a network',
+      'remove --network none, or use nephos exec and nephos cp',
+    );
+  if (line.has('detach') && line.has('interactive') && !line.has('tty'))
+    throw new UsageError('--interactive and --detach exclude each other', 'use nephos exec -i on the VM');
+}
+
+/** Returns a member that is absent for undefined. */
+function optional<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  const member: Partial<Record<K, V>> = {};
+  if (value !== undefined) member[key] = value;
+  return member;
+}
+
+function pathOf(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : resolve(text);
+}
+
+function timeoutOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : readTime('timeout', text);
+}

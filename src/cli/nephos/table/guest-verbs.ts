@@ -1,0 +1,89 @@
+import { RUN_EXIT } from '../../../run/run-request.ts';
+import type { Verb } from '../verb.ts';
+import { RUN_FLAGS } from './run-flags.ts';
+
+/** Verbs for commands and files in a guest. */
+export const GUEST_VERBS: readonly Verb[] = [
+  {
+    name: 'run',
+    usage: '[OPTIONS] IMAGE [--] [COMMAND] [ARG...]',
+    summary: 'Run a command in a fresh VM',
+    details: [
+      'IMAGE is a reference to a registry (alpine:3.20), oci:DIR[:TAG], docker-archive:FILE[:TAG], a disk image, or a directory with a root file system. With --kernel the image may be absent: nephos run --kernel FILE -- COMMAND.',
+      'Options precede IMAGE. All words after it are the command; without a command the image’s own runs.',
+      'The exit code is that of the command; 124: the time limit expired; 125: Nephos failed; 126: the guest crashed, or the command cannot be executed; 127: the command was not found; 128+N: signal N ended it.',
+    ],
+    flags: RUN_FLAGS,
+    examples: [
+      { command: 'nephos run --rm alpine:3.20 -- uname -a', shows: 'run a command, then remove the VM' },
+      { command: 'nephos run -it --rm debian:13 -- bash', shows: 'work in a terminal' },
+      {
+        command: 'nephos run --rm -v "$PWD":/src -w /src node:22 -- npm test',
+        shows: 'run the tests of a directory of the host',
+      },
+      { command: 'nephos run -d --name web -p 8080:80 nginx', shows: 'start a service that stays' },
+      { command: 'tar c . | nephos run -i --rm alpine -- tar t', shows: 'pass standard input' },
+      {
+        command: 'nephos run --rm --kernel bzImage -v "$PWD":/src -- /src/test.sh',
+        shows: 'test a kernel, without an image',
+      },
+    ],
+    operands: [0, 1],
+    hasCommand: true,
+    completes: '<image>',
+    failure: RUN_EXIT.failed,
+    load: () => import('../verbs/run.ts'),
+  },
+  {
+    name: 'ssh',
+    usage: '[OPTIONS] NAME [COMMAND] [ARG...]',
+    summary: 'Open a shell in a VM with the host’s ssh',
+    details: ['Runs the program ssh with the settings that nephos ssh-config prints.'],
+    flags: [
+      { name: 'user', short: 'l', takes: 'one', doc: 'User of the guest', syntax: 'USER', fallback: 'root' },
+    ],
+    examples: [
+      { command: 'nephos ssh web', shows: 'open a shell' },
+      { command: 'nephos ssh web uptime', shows: 'run a command' },
+    ],
+    operands: [1, 1],
+    hasCommand: true,
+    completes: '<vm>',
+    failure: 255,
+    load: () => import('../verbs/ssh.ts'),
+  },
+  {
+    name: 'ssh-config',
+    usage: '[OPTIONS] NAME...',
+    summary: 'Print settings for ssh, scp, rsync and VS Code',
+    details: [
+      'The settings work while the VM runs. Without network: ssh reaches the guest through nephos connect.',
+    ],
+    flags: [
+      { name: 'user', short: 'l', takes: 'one', doc: 'User of the guest', syntax: 'USER', fallback: 'root' },
+    ],
+    examples: [
+      { command: 'nephos ssh-config web >> ~/.ssh/config', shows: 'make `ssh web` work' },
+      { command: 'nephos ssh-config web > web.conf && scp -F web.conf x web:/tmp/', shows: 'use them once' },
+    ],
+    operands: [1, Infinity],
+    completes: '<vm>',
+    load: () => import('../verbs/ssh-config.ts'),
+  },
+  {
+    name: 'connect',
+    usage: 'NAME [PORT]',
+    summary: 'Connect standard input and output to a port of the guest',
+    details: [
+      'Port 22, the default, is its SSH server: nephos ssh-config prints this command as ProxyCommand.',
+    ],
+    flags: [],
+    examples: [
+      { command: 'ssh -o "ProxyCommand=nephos connect web" root@web', shows: 'reach the SSH server' },
+    ],
+    operands: [1, 2],
+    completes: '<vm>',
+    isHidden: true,
+    load: () => import('../verbs/connect.ts'),
+  },
+];

@@ -17,6 +17,7 @@ busybox            busybox-static
 cpio               cpio
 depmod             kmod
 zstd               zstd
+tar2sqfs           squashfs-tools-ng
 xz                 xz-utils
 lz4                lz4
 setpriv            util-linux

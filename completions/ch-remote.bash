@@ -1,10 +1,10 @@
 # Completion of ch-remote for bash: made by scripts/manual.ts, not to be edited.
 
-# Prints the candidates at a place: words, and keys that end in "=".
+# Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _ch_remote_words() {
   case $1 in
     '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
-    --api-socket) echo '<file>' ;;
+    *:--api-socket) echo '<file>' ;;
     create) echo '<file>' ;;
     add-device) echo 'path= iommu= id= pci_segment= pci_device_id= x_nv_gpudirect_clique=' ;;
     add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
@@ -73,10 +73,10 @@ _ch_remote_flags() {
   esac
 }
 
-# Succeeds if the next word is the value of this flag.
+# Succeeds if the next word is the value of this flag of a sub-command.
 _ch_remote_takes_value() {
-  case $1 in
-    --api-socket | --cpus | --memory | --balloon | --disk | --size | --id | --size) return 0 ;;
+  case $2:$1 in
+    *:--api-socket | resize:--cpus | resize:--memory | resize:--balloon | resize-disk:--disk | resize-disk:--size | resize-zone:--id | resize-zone:--size) return 0 ;;
   esac
   return 1
 }
@@ -88,14 +88,14 @@ _ch_remote() {
   typed=${line##*[[:blank:]]}
   read -ra words <<<"${line%"$typed"}"
   for word in "${words[@]:1}"; do
-    if _ch_remote_takes_value "$last"; then last=''
+    if _ch_remote_takes_value "$last" "$place"; then last=''
     elif [[ $word == -* ]]; then last=$word
     else place=${place:-$word} last=''; fi
   done
-  if _ch_remote_takes_value "$last"; then place=$last; fi
+  if _ch_remote_takes_value "$last" "$place"; then place=$place:$last; fi
   rest=$typed
   if [[ $typed == --*=* ]]; then
-    place=${typed%%=*} rest=${typed#*=} head=${typed%%=*}=
+    place=$place:${typed%%=*} rest=${typed#*=} head=${typed%%=*}=
   elif [[ $typed == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$(_ch_remote_flags "$place")" -- "$typed")
     return

@@ -1,5 +1,5 @@
 import type { Command } from './commands.ts';
-import { readSyntax } from './option-string.ts';
+import { LISTS, readSyntax } from './option-string.ts';
 
 /** Placeholder for file names. */
 const FILES = '<file>';
@@ -14,13 +14,15 @@ interface Place {
 export function bashCompletion({ name, flags, subcommands }: Command): string {
   const own = `_${name.replaceAll('-', '_')}`;
   const places: Place[] = [
-    ...flags.filter(({ takes }) => takes !== 'none').map((flag) => place(`--${flag.name}`, flag.syntax)),
+    ...flags.flatMap((flag) => flagPlaces('*', flag)),
+    ...subcommands.flatMap((one) => one.flags.flatMap((flag) => flagPlaces(one.name, flag))),
     ...subcommands.map((one) => place(one.name, one.syntax)),
   ];
+  const hasLists = places.some(({ syntax }) => readSyntax(syntax).lists.length > 0);
   const ownFlags = subcommands.filter((one) => one.flags.length > 0);
   return `# Completion of ${name} for bash: made by scripts/manual.ts, not to be edited.
 
-# Prints the candidates at a place: words, and keys that end in "=".
+# Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 ${own}_words() {
   case $1 in
     '') echo '${subcommands.map((one) => one.name).join(' ')}' ;;
@@ -37,26 +39,32 @@ ${own}_flags() {
   echo '${flags.flatMap(spellings).join(' ')}'
   case $1 in
 ${cases(
-  ownFlags.map((one) => place(one.name, one.flags.map((flag) => `--${flag.name}`).join(' '))),
+  ownFlags.map((one) => place(one.name, one.flags.flatMap(spellings).join(' '))),
   (one) => one.syntax,
 )}  esac
 }
 
-# Succeeds if the next word is the value of this flag.
+# Succeeds if the next word is the value of this flag of a sub-command.
 ${own}_takes_value() {
-  case $1 in
-    ${valueFlags([...flags, ...ownFlags.flatMap((one) => one.flags)])}) return 0 ;;
+  case $2:$1 in
+    ${valueFlags(places)}) return 0 ;;
   esac
   return 1
 }
 
-${body(own, subcommands.length > 0)}
+${body(own, { hasSubcommands: subcommands.length > 0, hasLists })}${hasLists ? listing(name, own) : ''}
 complete -F ${own} ${name}
 `;
 }
 
 function place(name: string, syntax = ''): Place {
   return { name, syntax };
+}
+
+/** Returns the places of a flag's value: one for each spelling. */
+function flagPlaces(command: string, flag: Command['flags'][number]): Place[] {
+  if (flag.takes === 'none') return [];
+  return spellings(flag).map((spelling) => place(`${command}:${spelling}`, flag.syntax));
 }
 
 function cases(places: readonly Place[], shown: (one: Place) => string): string {
@@ -68,8 +76,8 @@ function cases(places: readonly Place[], shown: (one: Place) => string): string 
 }
 
 function wordsAt({ syntax }: Place): string {
-  const { words, keys, isPath } = readSyntax(syntax);
-  return [...words, ...keys.map(({ key }) => `${key}=`), ...(isPath ? [FILES] : [])].join(' ');
+  const { words, keys, isPath, lists } = readSyntax(syntax);
+  return [...words, ...keys.map(({ key }) => `${key}=`), ...lists, ...(isPath ? [FILES] : [])].join(' ');
 }
 
 function keysAt({ name, syntax }: Place): Place[] {
@@ -82,21 +90,38 @@ function spellings({ name, short }: Command['flags'][number]): string[] {
   return [`--${name}`, ...(short === undefined ? [] : [`-${short}`])];
 }
 
-function valueFlags(flags: Command['flags']): string {
-  return flags
-    .filter(({ takes }) => takes !== 'none')
-    .map(({ name }) => `--${name}`)
+function valueFlags(places: readonly Place[]): string {
+  return places
+    .map(({ name }) => name)
+    .filter((name) => name.includes(':'))
     .join(' | ');
+}
+
+/** Returns the function that replaces placeholders by the names that the program lists. */
+function listing(name: string, own: string): string {
+  const replaced = Object.entries(LISTS).map(
+    ([placeholder, verb]) =>
+      `  if [[ " $list " == *' ${placeholder} '* ]]; then list="\${list//'${placeholder}'/} $(${name} ${verb} 2>/dev/null)"; fi`,
+  );
+  return `
+
+# Replaces the placeholders of names.
+${own}_list() {
+${replaced.join('\n')}
+}`;
 }
 
 /**
  * Returns the completion function. Bash splits words at "=" and ":", so the function takes the word from the line, and
  * returns only the part of a candidate behind the last separator.
  */
-function body(own: string, hasSubcommands: boolean): string {
+function body(
+  own: string,
+  { hasSubcommands, hasLists }: { readonly hasSubcommands: boolean; readonly hasLists: boolean },
+): string {
   // values of a flag extend to the next flag; the value of an option may be followed by the sub-command
   const findPlace = hasSubcommands
-    ? `    if ${own}_takes_value "$last"; then last=''
+    ? `    if ${own}_takes_value "$last" "$place"; then last=''
     elif [[ $word == -* ]]; then last=$word
     else place=\${place:-$word} last=''; fi`
     : `    [[ $word != -* ]] || last=$word`;
@@ -109,10 +134,10 @@ function body(own: string, hasSubcommands: boolean): string {
   for word in "\${words[@]:1}"; do
 ${findPlace}
   done
-  if ${own}_takes_value "$last"; then place=$last; fi
+  if ${own}_takes_value "$last" "$place"; then place=$place:$last; fi
   rest=$typed
   if [[ $typed == --*=* ]]; then
-    place=\${typed%%=*} rest=\${typed#*=} head=\${typed%%=*}=
+    place=$place:\${typed%%=*} rest=\${typed#*=} head=\${typed%%=*}=
   elif [[ $typed == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$(${own}_flags "$place")" -- "$typed")
     return
@@ -125,7 +150,7 @@ ${findPlace}
     key=\${rest%%=*} rest=\${rest#*=} head+=$key=
     list=$(${own}_values "$place" "$key")
   fi
-  if [[ " $list " == *' ${FILES} '* ]]; then
+${hasLists ? `  ${own}_list\n` : ''}  if [[ " $list " == *' ${FILES} '* ]]; then
     # as file names, keys would be quoted
     if [[ $list != *=* ]]; then compopt -o filenames 2>/dev/null; fi
     mapfile -t COMPREPLY < <(compgen -f -- "$rest")

@@ -1,6 +1,6 @@
 import type { Flag } from '../flag.ts';
 import type { Command } from './commands.ts';
-import { readSyntax } from './option-string.ts';
+import { LISTS, readSyntax } from './option-string.ts';
 
 /** Returns the completion of a command for fish 3 and newer. */
 export function fishCompletion({ name, flags, subcommands }: Command): string {
@@ -21,7 +21,7 @@ export function fishCompletion({ name, flags, subcommands }: Command): string {
       ...behind(one.name, own, one.syntax).map((words) => `complete -c ${name}${words}`),
       ...one.flags.map(
         (flag) =>
-          `complete -c ${name} -n '__fish_seen_subcommand_from ${one.name}'${flagWords(flag)} -x${described(flag.doc)}`,
+          `complete -c ${name} -n '__fish_seen_subcommand_from ${one.name}'${flagWords(flag)}${valueWords(own, flag)}${described(flag.doc)}`,
       ),
     ]),
     '',
@@ -67,13 +67,14 @@ function behind(name: string, own: string, syntax: string): string[] {
 
 /** Returns each word and each value of each key, e.g. `path=<file> readonly=on readonly=off`, in double quotes. */
 function choices(syntax: string): string {
-  const { words, keys, isPath } = readSyntax(syntax);
+  const { words, keys, isPath, lists } = readSyntax(syntax);
   const pairs = keys.flatMap(({ key, values, isPath: takesPath }) => [
     ...values.map((value) => `${key}=${value}`),
     ...(takesPath ? [`${key}=<file>`] : []),
     ...(takesPath || values.length > 0 ? [] : [`${key}=`]),
   ]);
-  return [...words, ...pairs, ...(isPath ? ['<file>'] : [])].map((word) => `"${word}"`).join(' ');
+  const quoted = [...words, ...pairs, ...(isPath ? ['<file>'] : [])].map((word) => `"${word}"`);
+  return [...quoted, ...lists.map((list) => `(nephos ${LISTS[list]} 2>/dev/null)`)].join(' ');
 }
 
 function described(doc: string): string {

@@ -19,6 +19,7 @@ test('a syntax is taken apart into keys, values and words', () => {
       { key: 'iommu', values: ['on', 'off'], isPath: false },
     ],
     isPath: false,
+    lists: [],
   });
   assert.deepEqual(readSyntax('path=<path>|<path>|fd=<fd>'), {
     words: [],
@@ -27,6 +28,7 @@ test('a syntax is taken apart into keys, values and words', () => {
       { key: 'fd', values: [], isPath: false },
     ],
     isPath: true,
+    lists: [],
   });
 });
 
@@ -61,6 +63,26 @@ test('bash completes flags, keys, values and files as they are typed', () => {
     '<--api-socket><path=/usr/bin/printf>',
     '<--api-socket></x><add-fs><socket=docs/architecture.md>',
     '<--api-socket></x><resize-zone><--size><1G>',
+  ])
+    assert.ok(shown.includes(`${expected}\r\n`), `${expected} is not in\n${shown}`);
+});
+
+test('bash completes verbs, flags of a verb, names of VMs and images of nephos', () => {
+  const shown = typed([
+    '. completions/nephos.bash',
+    'nephos() { case $* in "ps -aq") echo web;; "images -q") echo alpine:3.20;; *) printf "<%s>" "$@"; echo;; esac; }',
+    'nephos comple\tba\t',
+    'nephos rm --for\tw\t',
+    'nephos run -p 80:80 --netw\tno\talp\ttrue',
+    'nephos ps --format js\t--filter sta\tx',
+    'nephos stop -t 5 w\t',
+  ]);
+  for (const expected of [
+    '<completion><bash>',
+    '<rm><--force><web>',
+    '<run><-p><80:80><--network><none><alpine:3.20><true>',
+    '<ps><--format><json><--filter><state=x>',
+    '<stop><-t><5><web>',
   ])
     assert.ok(shown.includes(`${expected}\r\n`), `${expected} is not in\n${shown}`);
 });

@@ -5,7 +5,15 @@ export interface OptionString {
   readonly keys: readonly OptionKey[];
   /** true if the whole value may be a path */
   readonly isPath: boolean;
+  /** names that the program lists when they are completed, e.g. of VMs */
+  readonly lists: readonly ListedNames[];
 }
+
+/** Placeholders for names that the program lists. */
+export const LISTS = { '<vm>': 'ps -aq', '<image>': 'images -q' } as const;
+
+/** A placeholder of {@link LISTS}. */
+export type ListedNames = keyof typeof LISTS;
 
 /** A `key=value` of an option string. */
 export interface OptionKey {
@@ -37,9 +45,12 @@ export function readSyntax(syntax: string): OptionString {
       isPath: values.includes('<path>'),
     })),
     isPath: /(^|\|)<path>/.test(shown),
+    lists: LISTED.filter((name) => shown.split('|').includes(name)),
   };
 }
 
+const LISTED: readonly ListedNames[] = ['<vm>', '<image>'];
+
 function isLiteral(word: string): boolean {
-  return /^[a-z\d-]+$/.test(word);
+  return /^[a-z\d-]+(?:\/[a-z\d]+)?$/.test(word);
 }

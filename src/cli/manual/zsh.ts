@@ -1,14 +1,19 @@
 import type { Flag } from '../flag.ts';
 import type { Command } from './commands.ts';
-import { readSyntax } from './option-string.ts';
+import { LISTS, readSyntax } from './option-string.ts';
 
 /** Returns the completion of a command for zsh, for a file `_<command>` on its `fpath`. */
 export function zshCompletion({ name, flags, subcommands }: Command): string {
   const own = `_${name.replaceAll('-', '_')}`;
   const values = [
     ...flags.filter(({ takes }) => takes !== 'none').map((flag) => [flag.name, flag.syntax ?? ''] as const),
+    ...subcommands.flatMap(({ name: verb, flags: ofVerb }) =>
+      ofVerb
+        .filter(({ takes }) => takes !== 'none')
+        .map((flag) => [`${verb} ${flag.name}`, flag.syntax ?? ''] as const),
+    ),
     ...subcommands.map((one) => [one.name, one.syntax] as const),
-  ].filter(([, syntax]) => syntax !== '');
+  ].filter(([, syntax]) => hasCandidates(syntax));
   return [
     `#compdef ${name}`,
     `# Completion of ${name} for zsh: made by scripts/manual.ts, not to be edited.`,
@@ -28,12 +33,20 @@ export function zshCompletion({ name, flags, subcommands }: Command): string {
 }
 
 function functionOf(own: string, name: string): string {
-  return `${own}_${name.replaceAll('-', '_')}`;
+  return `${own}_${name.replaceAll(/[- ]/g, '_')}`;
+}
+
+function hasCandidates(syntax: string): boolean {
+  const { words, keys, isPath, lists } = readSyntax(syntax);
+  return isPath || words.length + keys.length + lists.length > 0;
 }
 
 /** Returns a function for each value, so that specifications need no second level of quotes. */
 function valueFunction(name: string, what: string, syntax: string): string[] {
-  const { words, keys, isPath } = readSyntax(syntax);
+  const { words, keys, isPath, lists } = readSyntax(syntax);
+  const program = name.replace(/^_([a-z]+)_.*$/s, '$1');
+  const listed = lists.map((list) => `compadd -- \${(f)"$(${program} ${LISTS[list]} 2>/dev/null)"}`);
+  if (listed.length > 0) return [`${name}() { ${[...listed, ...(isPath ? ['_files'] : [])].join('; ')} }`];
   if (keys.length === 0) return [`${name}() { ${isPath ? '_files' : `compadd -- ${words.join(' ')}`} }`];
   const specs = [
     ...words.map((word) => quoted(word)),
@@ -62,8 +75,9 @@ function subcommandsOf(own: string, subcommands: Command['subcommands']): string
     "    '*:: :->rest' && return",
     '  case $words[1] in',
     ...subcommands.flatMap(({ name, syntax, flags }) => {
-      const specs = flags.flatMap((flag) => specsOf(own, flag)).map(quoted);
-      if (syntax !== '') specs.push(`': :${functionOf(own, name)}'`);
+      const specs = flags.flatMap((flag) => specsOf(own, flag, `${name} `)).map(quoted);
+      const repeats = readSyntax(syntax).lists.length > 0 ? '*' : '';
+      if (hasCandidates(syntax)) specs.push(`'${repeats}: :${functionOf(own, name)}'`);
       return specs.length === 0 ? [] : [`    ${name}) _arguments ${specs.join(' ')} ;;`];
     }),
     '  esac',
@@ -71,13 +85,17 @@ function subcommandsOf(own: string, subcommands: Command['subcommands']): string
 }
 
 /** Returns the specification of a flag. `*` before it: it may be given again. */
-function specsOf(own: string, { name, short, takes, doc, syntax = '' }: Flag): string[] {
+function specsOf(own: string, { name, short, takes, doc, syntax = '' }: Flag, command = ''): string[] {
   const text = `[${doc.replace(/[[\]:]/g, String.raw`\$&`)}]`;
   if (takes === 'none') {
     return [`--${name}${text}`, ...(short === undefined ? [] : [`*-${short}${text}`])];
   }
-  const value = syntax === '' ? ' ' : functionOf(own, name);
-  return [`${takes === 'many' ? '*' : ''}--${name}=${text}:${name}:${value}`];
+  const value = hasCandidates(syntax) ? functionOf(own, `${command}${name}`) : ' ';
+  const many = takes === 'many' ? '*' : '';
+  return [
+    `${many}--${name}=${text}:${name}:${value}`,
+    ...(short === undefined ? [] : [`${many}-${short}+${text}:${name}:${value}`]),
+  ];
 }
 
 function quoted(text: string): string {

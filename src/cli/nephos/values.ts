@@ -124,7 +124,8 @@ export function readVolume(text: string, folder = process.cwd()): Volume {
 /** Reads `[[ADDR:]HOST:]GUEST[/tcp|/udp]`; an IPv6 address is in brackets; without HOST a free port is chosen. */
 export function readPort(text: string): PublishedPort {
   const [, address, host, guest, protocol = 'tcp'] =
-    /^(?:(?:(\[[0-9a-f:.]+\]|[\d.]+):)?(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text) ?? [];
+    /^(?:(?:(\[[0-9a-f:.]+\]|\d{1,3}(?:\.\d{1,3}){3}):)?(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text) ??
+    [];
   const hostPort = Number(host ?? '');
   const guestPort = Number(guest);
   if (!(guestPort >= 1 && guestPort <= 65_535 && hostPort <= 65_535))

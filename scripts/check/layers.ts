@@ -53,8 +53,8 @@ export const LAYERS: readonly Layer[] = [
   {
     name: 'images',
     holds: 'images to run: registries, layouts, archives, layers as squashfs',
-    imports: ['native', 'util'],
-    reason: 'images/ knows no VM: native/ and util/ only',
+    imports: [...CONTRACT, 'host', 'native'],
+    reason: 'images/ knows no VM: host/, native/ and the contract only',
   },
   {
     name: 'guest',

@@ -20,6 +20,14 @@ export const SDK_THREADS = {
   'fs-provider-worker': 'build/src/backends/fs-provider/worker.js',
 } as const;
 
+/** Packages that are loaded on first use (src/guest/load-ssh2.ts), each a bundle of its own. */
+export const LAZY_PACKAGES = {
+  ssh2: 'node_modules/ssh2/lib/index.js',
+} as const;
+
+/** Optional machine code of ssh2, which does without it. */
+export const OPTIONAL = ['cpu-features', '*.node'];
+
 const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 export const COMMON: BuildOptions = {

@@ -36,6 +36,8 @@ sfdisk             fdisk
 OVMF.fd            ovmf
 swtpm              swtpm
 patchelf           patchelf
+dropbear           dropbear-bin
+sftp-server        openssh-sftp-server
 '
 
 is_debian() {
@@ -66,10 +68,11 @@ has_tool() {
     qemu-system-x86_64) qemu_is_new_enough "$(qemu_version)" ;;
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    setpriv | ip | mkfs.ext4 | mkfs.fat | mcopy | sfdisk | swtpm) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    setpriv | ip | mkfs.ext4 | mkfs.fat | mcopy | sfdisk | swtpm | dropbear) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
     OVMF.fd) ! is_debian || [ -e /usr/share/ovmf/OVMF.fd ] ;;
     mmdebstrap) ! is_debian || command -v mmdebstrap >/dev/null ;;
     virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;
+    sftp-server) [ "$(uname)" = Darwin ] || [ -x /usr/lib/sftp-server ] ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

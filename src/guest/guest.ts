@@ -22,7 +22,10 @@ export interface GuestCommand {
   readonly user?: string;
 }
 
-/** Renders a command as the one text of an SSH `exec` request (RFC 4254, 6.5), for the shell that the server starts. */
+/**
+ * Renders a command as the one text of an SSH `exec` request (RFC 4254, 6.5), for the shell that the server starts. The text replaces the
+ * shell by the command (`exec`) in a session of its own, so that the shell's process id is that of the command and of its process group.
+ */
 export type RenderCommand = (command: GuestCommand, terminal: boolean) => string;
 
 /** Size of a terminal, in characters. */
@@ -113,7 +116,10 @@ export interface GuestAccess {
   readonly user?: string;
   /** Private key in OpenSSH's format; without one the server must accept the method `none` (RFC 4252, 5.2) */
   readonly privateKey?: string;
+  /** Renders commands for the shell of the server, a POSIX one; by default for any shell, with programs of the guest */
   readonly render?: RenderCommand;
+  /** Commands at the same time; the others wait. 8 by default (OpenSSH has 10 sessions for a connection), 32 for dropbear */
+  readonly maxCommands?: number;
   readonly signal?: AbortSignal;
   /** Time limit until commands can run, in `milliseconds`; 30,000 by default */
   readonly timeoutMs?: number;

@@ -1,9 +1,6 @@
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { besideBundle, isBundled } from './beside-bundle.ts';
 import { requireDescriptors } from './free-descriptors.ts';
-
-/** Defined by scripts/bundle.ts: the code of a thread is then a bundle of its own. */
-declare const NEPHOS_VERSION: string;
 
 /** Threads, by the name of their bundle; scripts/bundle.ts lists their sources. */
 export type ThreadName = 'vsock-worker' | 'fs-worker' | 'fs-provider-worker';
@@ -30,12 +27,7 @@ export function startThread(name: ThreadName, module: () => URL, workerData: obj
       workerData,
       resourceLimits: THREAD_LIMITS,
     });
-  const file = typeof NEPHOS_VERSION === 'string' ? besideBundle(`${name}.cjs`) : module();
+  const file = isBundled() ? besideBundle(`${name}.cjs`) : module();
   // a thread whose code is a file does not start with all options of a program, e.g. `node --input-type=module -e`
   return new Worker(file, { workerData, execArgv: [], resourceLimits: THREAD_LIMITS });
-}
-
-/** Returns a file of `dist/`. The bundle of the SDK is a module, those of the programs are not. */
-function besideBundle(name: string): string | URL {
-  return typeof __dirname === 'string' ? join(__dirname, name) : new URL(name, import.meta.url);
 }

@@ -1,0 +1,89 @@
+import { open, readFile } from 'node:fs/promises';
+import { bootSteps, moduleGroupsOf, type GuestBoot } from './boot-steps.ts';
+import { cpioArchive, type ArchiveEntry } from './cpio.ts';
+import type { GuestTools } from './guest-tools.ts';
+import { TOOLS_FOLDER } from './tools-archive.ts';
+
+/** Command line of the kernel that starts the helper as process 1. Further words may follow. */
+export const GUEST_KERNEL_ARGUMENTS = `rdinit=/${TOOLS_FOLDER}/bin/enter panic=-1`;
+
+/** Log-in of other SSH programs than the owner process: a shell in the image's tree. */
+export interface GuestLogin {
+  /** `NAME=value` */
+  readonly env: readonly string[];
+  readonly workingDirectory: string;
+  readonly user: string;
+}
+
+/** Description of the initramfs of one VM. */
+export interface BootInitramfs {
+  readonly tools: GuestTools;
+  readonly boot: GuestBoot;
+  readonly login?: GuestLogin;
+  /** path of the user's own initramfs, which is unpacked before the tools: its files are the image's tree */
+  readonly ownInitramfs?: string;
+  /** true for a kernel that the tools have no modules for */
+  readonly hasOtherKernel?: boolean;
+}
+
+/** Writes the initramfs of one VM to a new file with mode 0600. Rejects with the system's reason. */
+export async function writeBootInitramfs(path: string, request: BootInitramfs): Promise<void> {
+  const parts = [
+    ...(request.ownInitramfs === undefined ? [] : [await readFile(request.ownInitramfs), Buffer.alloc(0)]),
+    await readFile(request.tools.initramfs),
+    bootArchive(request),
+  ];
+  await using file = await open(path, 'wx', 0o600);
+  for (const part of parts) {
+    await file.writeFile(part);
+    await file.writeFile(Buffer.alloc((4 - (part.length % 4)) % 4));
+  }
+}
+
+/** Makes the archive that describes one boot. */
+export function bootArchive({
+  tools,
+  boot,
+  login,
+  ownInitramfs,
+  hasOtherKernel = false,
+}: BootInitramfs): Buffer {
+  const groups = hasOtherKernel ? [] : moduleGroupsOf(boot);
+  const modules = [...new Set(groups.flatMap((group) => tools.modules[group]))];
+  const isBusyboxTree = boot.root.kind === 'initramfs' && ownInitramfs === undefined;
+  return cpioArchive([
+    ...(isBusyboxTree ? busyboxTree(tools.applets) : []),
+    { kind: 'file', path: `${TOOLS_FOLDER}/boot`, content: words(bootSteps(boot, modules)), mode: 0o600 },
+    { kind: 'file', path: `${TOOLS_FOLDER}/etc/login`, content: words(loginSteps(login)), mode: 0o600 },
+  ]);
+}
+
+function loginSteps(
+  { env, workingDirectory, user }: GuestLogin = { env: [], workingDirectory: '/', user: '' },
+): string[] {
+  return ['image', 'run', 't', workingDirectory, user, `${env.length}`, ...env];
+}
+
+/** Encodes words, each ended by a NUL. */
+function words(list: readonly string[]): Buffer {
+  for (const word of list) if (word.includes('\0')) throw new RangeError(`${JSON.stringify(word)} has a NUL`);
+  return Buffer.from(list.map((word) => `${word}\0`).join(''));
+}
+
+function busyboxTree(applets: readonly string[]): ArchiveEntry[] {
+  const folders = new Set(
+    applets.flatMap((path) =>
+      path
+        .split('/')
+        .slice(0, -1)
+        .map((_, index, all) => all.slice(0, index + 1).join('/')),
+    ),
+  );
+  const passwd = Buffer.from('root::0:0:root:/root:/bin/sh\nnobody::65534:65534:nobody:/:/bin/sh\n');
+  return [
+    ...['etc', 'root', 'tmp', 'run', 'var', ...folders].map((path) => ({ kind: 'directory', path }) as const),
+    ...applets.map((path) => ({ kind: 'link', path, target: `/${TOOLS_FOLDER}/bin/busybox` }) as const),
+    { kind: 'file', path: 'etc/passwd', content: passwd },
+    { kind: 'file', path: 'etc/group', content: Buffer.from('root:x:0:\nnobody:x:65534:\n') },
+  ];
+}

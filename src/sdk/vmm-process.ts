@@ -108,7 +108,8 @@ function eventsOf({ stdio }: ChildProcess): Readable {
   return stream instanceof Readable ? stream : Readable.from([]);
 }
 
-function ownExecutable(): string {
+/** Path of the VMM of this package. */
+export function ownExecutable(): string {
   const found = createRequire(import.meta.url).resolve('nephos/package.json');
   return join(dirname(found), 'bin', 'cloud-hypervisor');
 }

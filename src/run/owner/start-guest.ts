@@ -19,6 +19,8 @@ export interface GuestPlan {
   readonly paths: VmPaths;
   /** Renders commands for the SSH server of the tools */
   readonly render: RenderCommand;
+  /** Identity of the content of the initramfs; without one a snapshot of the booted VM is neither used nor made */
+  readonly initramfsId?: string;
 }
 
 /** A VMM with a VM that runs, and a connection to the guest. Disposal ends the VMM. */
@@ -54,8 +56,15 @@ export function startVmmIn(paths: VmPaths, signal: AbortSignal): Promise<VmmProc
   });
 }
 
+/** Called when the SSH server of a booted VM has sent its first bytes, and has received none. They are still in the stream. */
+export type OnServer = (vmm: VmmProcess, stream: Socket) => Promise<void>;
+
 /** Boots a VM. Rejects after the VMM has ended. @throws LaunchError, RequestError, GuestError, RunError */
-export async function startCold(plan: GuestPlan, options: StartOptions): Promise<StartedGuest> {
+export async function startCold(
+  plan: GuestPlan,
+  options: StartOptions,
+  onServer?: OnServer,
+): Promise<StartedGuest> {
   const { paths, config } = plan;
   const vmm = await startVmmIn(paths, options.signal);
   options.onVmm(vmm);
@@ -64,18 +73,22 @@ export async function startCold(plan: GuestPlan, options: StartOptions): Promise
     await vmm.client.call('vm.create', config, call);
     await vmm.client.call('vm.boot', undefined, call);
     const stream = await openServerStream(paths.console, options.signal);
-    const guest = await options.connect({
-      stream,
-      user: TOOLS_USER,
-      render: plan.render,
-      signal: options.signal,
-      timeoutMs: BOOT_MS,
-    });
+    await onServer?.(vmm, stream);
+    const guest = await connectServer(plan, options, { stream, timeoutMs: BOOT_MS });
     return { vmm, guest, isWarm: false };
   } catch (error) {
     await vmm[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Connects to the SSH server of the tools, whose stream begins with its banner. @throws GuestError */
+export function connectServer(
+  { render }: GuestPlan,
+  { connect: connectGuest, signal }: StartOptions,
+  { stream, timeoutMs }: { readonly stream: Socket; readonly timeoutMs: number },
+): Promise<Guest> {
+  return connectGuest({ stream, user: TOOLS_USER, render, signal, timeoutMs });
 }
 
 const BANNER = Buffer.from('SSH-2.0-');

@@ -1,0 +1,174 @@
+import { lstatSync, type Stats } from 'node:fs';
+import { mkdir, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import * as v from 'valibot';
+import { cacheFolder } from '../../host/files/cache-folder.ts';
+import { claimPrivateFolder } from '../../host/files/private-folder.ts';
+import { readText } from '../../util/open-file.ts';
+import { lockFile } from '../vm-directory/lock.ts';
+
+/*
+ * Snapshots of booted images, for warm starts: `<cache>/warm/<key>/`.
+ *
+ *   warm-key.ts      key of a machine
+ *   warm-cache.ts    entries: find, build, remove
+ *   warm-sweep.ts    limits of the cache
+ *   ssh-greeting.ts  first bytes of the SSH server, which a restored guest does not repeat
+ *   warm-start.ts    starts a VM from an entry, or boots it and writes one
+ *
+ * An entry has the files of a snapshot and `warm.json`, which is written last. It is built in a hidden folder and gets its name when it is
+ * complete. One process builds an entry at a time: it holds the lock `.lock-<key>`; others boot without.
+ *
+ * States of an entry: building (hidden), complete, removed. A complete one never changes; `warm.json` has the time of its last use.
+ *
+ * Invariants: the folder has mode 0700 and belongs to this user. An entry is used only if its files are regular files of this user that
+ * no other user can read, with the sizes in `warm.json`. Others are removed. VMs of a removed entry keep running: they have its files open.
+ */
+
+/** File of an entry with its facts. */
+export const FACTS_FILE = 'warm.json';
+
+/** Folder of an entry with the snapshot. */
+const SNAPSHOT_FOLDER = 'snapshot';
+
+/** Prefix of the name of a folder that is being built or removed. */
+const HIDDEN = '.part-';
+
+/** Prefix of the name of a lock. */
+const LOCK = '.lock-';
+
+const WarmFacts = v.object({
+  version: v.literal(1),
+  /** banner and KEXINIT of the SSH server, in Base64 */
+  greeting: v.string(),
+  /** sizes in `bytes` of the files, by their paths in the entry */
+  files: v.record(v.string(), v.number()),
+});
+type WarmFacts = v.InferOutput<typeof WarmFacts>;
+
+/** A complete entry. */
+export interface WarmEntry {
+  readonly folder: string;
+  /** Directory of the snapshot */
+  readonly snapshot: string;
+  readonly greeting: Buffer;
+}
+
+/** An entry that this process builds. Disposal removes what is unfinished and releases the lock. */
+export interface WarmBuild extends AsyncDisposable {
+  /** Empty directory for the snapshot */
+  readonly snapshot: string;
+  /** Completes the entry and gives it its name. */
+  readonly publish: (greeting: Buffer) => Promise<void>;
+}
+
+/** Returns the folder of all entries. */
+export function warmFolder(): string {
+  return join(cacheFolder(), 'warm');
+}
+
+/**
+ * Returns the entry of a key, and marks it as used. An entry with wrong files is removed.
+ * Rejects where the folder cannot be used: it belongs to another user, for example.
+ */
+export async function findWarmEntry(key: string, home = warmFolder()): Promise<WarmEntry | undefined> {
+  await claimPrivateFolder(home);
+  const folder = join(home, key);
+  if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
+  const facts = await readEntry(folder).catch(() => undefined);
+  if (facts === undefined) {
+    await removeWarmEntry(folder);
+    return undefined;
+  }
+  const now = new Date();
+  // another process may have removed it meanwhile: the restore then fails, and the VM boots
+  await utimes(join(folder, FACTS_FILE), now, now).catch(() => undefined);
+  return {
+    folder,
+    snapshot: join(folder, SNAPSHOT_FOLDER),
+    greeting: Buffer.from(facts.greeting, 'base64'),
+  };
+}
+
+/** Reads the facts of an entry and compares them with its files. Rejects where the entry must not be used. */
+async function readEntry(folder: string): Promise<WarmFacts> {
+  checkOwner(folder, 'directory');
+  const snapshot = join(folder, SNAPSHOT_FOLDER);
+  checkOwner(snapshot, 'directory');
+  checkOwner(join(folder, FACTS_FILE), 'file');
+  const facts = v.parse(WarmFacts, JSON.parse(await readText(join(folder, FACTS_FILE))));
+  const names = await readdir(snapshot);
+  if (names.length !== Object.keys(facts.files).length) throw new Error('it has other files');
+  for (const name of names) {
+    const { size } = checkOwner(join(snapshot, name), 'file');
+    if (facts.files[name] !== size) throw new Error(`${name} has another size`);
+  }
+  return facts;
+}
+
+/** @throws for another kind of file, a link, or one that another user owns or can read */
+function checkOwner(path: string, kind: 'file' | 'directory'): Stats {
+  const found = lstatSync(path);
+  const isKind = kind === 'file' ? found.isFile() : found.isDirectory();
+  if (!isKind || found.uid !== process.geteuid?.() || (found.mode & 0o077) !== 0)
+    throw new Error(`${path} is not a private ${kind} of this user`);
+  return found;
+}
+
+/** Starts to build the entry of a key. @returns undefined where another process builds it, or has built it */
+export async function buildWarmEntry(key: string, home = warmFolder()): Promise<WarmBuild | undefined> {
+  await claimPrivateFolder(home);
+  const lockPath = join(home, `${LOCK}${key}`);
+  const lock = await lockFile(lockPath, 0);
+  if (lock === undefined) return undefined;
+  const half = join(home, `${HIDDEN}${randomBytes(6).toString('hex')}`);
+  const dispose = async (): Promise<void> => {
+    await rm(half, { recursive: true, force: true });
+    // a process that opened the file before finds that it is gone, and does not build
+    await rm(lockPath, { force: true });
+    lock[Symbol.dispose]();
+  };
+  const place = join(home, key);
+  try {
+    if (!lock.isAt(lockPath) || lstatSync(place, { throwIfNoEntry: false }) !== undefined) {
+      lock[Symbol.dispose]();
+      return undefined;
+    }
+    const snapshot = join(half, SNAPSHOT_FOLDER);
+    await mkdir(half, { mode: 0o700 });
+    await mkdir(snapshot, { mode: 0o700 });
+    return {
+      snapshot,
+      publish: async (greeting) => {
+        await writeFacts(half, greeting);
+        await rename(half, place);
+      },
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+async function writeFacts(folder: string, greeting: Buffer): Promise<void> {
+  const snapshot = join(folder, SNAPSHOT_FOLDER);
+  const sizes = (await readdir(snapshot)).map((name): [string, number] => [
+    name,
+    checkOwner(join(snapshot, name), 'file').size,
+  ]);
+  const facts: WarmFacts = {
+    version: 1,
+    greeting: greeting.toString('base64'),
+    files: Object.fromEntries(sizes),
+  };
+  await writeFile(join(folder, FACTS_FILE), JSON.stringify(facts), { mode: 0o600, flag: 'wx' });
+}
+
+/** Removes an entry: its name at once, then its files. */
+export async function removeWarmEntry(folder: string): Promise<void> {
+  const hidden = join(folder, '..', `${HIDDEN}${randomBytes(6).toString('hex')}`);
+  await rename(folder, hidden).catch(() => undefined);
+  await rm(hidden, { recursive: true, force: true });
+}

@@ -115,7 +115,7 @@ test('a folder that other users can read is refused', async (t) => {
   await assert.rejects(buildWarmEntry('a', home), /has mode 0755, not 0700/);
 });
 
-test('the entries that were not used for the longest time are removed first', async (t) => {
+test('the least recently used entries are removed first', async (t) => {
   const home = makeHome(t);
   for (const [i, key] of ['a', 'b', 'c'].entries()) {
     await makeEntry(home, key, 100_000);

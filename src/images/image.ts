@@ -85,6 +85,8 @@ export interface OpenImageOptions {
   readonly platform?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ImageProgress) => void;
+  /** Digests of images that VMs use (`imageId` of their records): called before the store removes images above its limit */
+  readonly inUse?: () => Promise<readonly string[]>;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /*
- * Digests of the OCI image specification (descriptor.md, digests): `sha256:<64 hex>` or `sha512:<128 hex>`, in lower case. A valid
+ * Digests of the OCI image specification (descriptors, digests): `sha256:<64 hex>` or `sha512:<128 hex>`, in lower case. A valid
  * digest is safe as a part of a path.
  */
 

@@ -7,7 +7,7 @@ export interface RootDocument {
   readonly mediaType: string;
 }
 
-/** The origin of an OCI image: a registry, a layout or an archive. What it returns is not verified; import-image.ts does that. */
+/** The origin of an OCI image: a registry, a layout or an archive. Its results are not verified; import-image.ts verifies them. */
 export interface ImageSource {
   /** Name in the store: equal for each way to write it */
   readonly name: string;

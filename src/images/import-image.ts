@@ -166,7 +166,7 @@ async function provideLayers(
   );
 }
 
-/** @returns whether something was written */
+/** @returns true where something was written */
 async function storeImage(
   store: Store,
   record: Omit<NameRecord, 'version' | 'pulled'>,
@@ -189,11 +189,6 @@ async function storeImage(
   return true;
 }
 
-function imageOf(
-  name: string,
-  digest: string,
-  layers: readonly ImageLayer[],
-  config: ImageConfig,
-): OciImage {
+function imageOf(name: string, digest: string, layers: readonly ImageLayer[], config: ImageConfig): OciImage {
   return { kind: 'oci', name, digest, layers, process: config.process, labels: config.labels };
 }

@@ -4,7 +4,7 @@ import type { ImageProcess } from './image.ts';
 import { ImageError } from './image-error.ts';
 
 /*
- * Documents of the OCI image specification 1.1 (manifest.md, image-index.md, config.md) and of docker's schema 2: bytes of a hostile
+ * Documents of the OCI image specification 1.1 (manifest, index, configuration) and of docker's schema 2: bytes of a hostile
  * source to checked values.
  */
 
@@ -192,16 +192,17 @@ export function decodeConfig(image: string, bytes: Buffer): ImageConfig {
 type RawProcess = Partial<NonNullable<v.InferOutput<typeof configSchema>['config']>>;
 
 function processOf(image: string, raw: RawProcess): ImageProcess {
-  const texts = [...(raw.Entrypoint ?? []), ...(raw.Cmd ?? []), ...(raw.Env ?? [])];
-  if ([...texts, raw.WorkingDir ?? '', raw.User ?? ''].some((text) => text.includes('\0')))
+  const [entrypoint, command, env] = [raw.Entrypoint ?? [], raw.Cmd ?? [], raw.Env ?? []];
+  const [directory, user, stopSignal] = [raw.WorkingDir ?? '', raw.User ?? '', raw.StopSignal ?? ''];
+  if ([...entrypoint, ...command, ...env, directory, user, stopSignal].some((text) => text.includes('\0')))
     throw invalid(image, 'its configuration has a NUL character in a text');
   return {
-    entrypoint: raw.Entrypoint ?? [],
-    command: raw.Cmd ?? [],
-    env: raw.Env ?? [],
-    workingDirectory: raw.WorkingDir == null || raw.WorkingDir === '' ? '/' : raw.WorkingDir,
-    user: raw.User ?? '',
-    stopSignal: raw.StopSignal == null || raw.StopSignal === '' ? 'SIGTERM' : raw.StopSignal,
+    entrypoint,
+    command,
+    env,
+    workingDirectory: directory || '/',
+    user,
+    stopSignal: stopSignal || 'SIGTERM',
     exposedPorts: Object.keys(raw.ExposedPorts ?? {}),
   };
 }

@@ -48,8 +48,7 @@ export async function openOciImage(
   shown: string,
   options: OpenImageOptions,
 ): Promise<OciImage> {
-  const platform =
-    options.platform === undefined ? hostPlatform() : parsePlatform(shown, options.platform);
+  const platform = options.platform === undefined ? hostPlatform() : parsePlatform(shown, options.platform);
   const store = await openStore(context.store);
   const call = { context, store, shown, platform, options };
   const { image, hasWritten } = await whileInUse(call, () =>

@@ -43,22 +43,43 @@ async function describe(
 ): Promise<StoredImage | undefined> {
   const documents = await readDocuments(store, digest);
   const [latest] = names;
-  // a name without documents is shown, so that it can be removed
-  if (documents === undefined && latest === undefined) return undefined;
-  const layers = documents === undefined ? undefined : await describeLayers(store, documents.config.diffIds);
-  const written = await writtenMs(store, digest);
-  const created = documents?.config.created;
+  if (documents === undefined) return latest === undefined ? undefined : describeDamaged(latest, names);
+  const { config, size } = documents;
+  const layers = await describeLayers(store, config.diffIds);
   return {
     names: [...new Set(names.map(({ name }) => name))],
     digest,
-    platform:
-      documents === undefined ? (latest?.platform ?? '') : showPlatform(documents.config) || 'unknown',
-    size: (documents?.size ?? 0) + (layers?.size ?? 0),
-    ...(created === undefined ? {} : { created }),
-    pulled: latest?.pulled ?? new Date(written).toISOString(),
-    used: new Date(latest?.usedMs ?? written).toISOString(),
-    isComplete: layers?.isComplete ?? false,
+    platform: showPlatform(config) || 'unknown',
+    size: size + layers.size,
+    ...(config.created === undefined ? {} : { created: config.created }),
+    ...(await timesOf(store, digest, latest)),
+    isComplete: layers.isComplete,
   };
+}
+
+/** Describes a name without documents: it is listed, so that it can be removed. */
+function describeDamaged(latest: StoredName, names: readonly StoredName[]): StoredImage {
+  const { digest, platform, pulled, usedMs } = latest;
+  const used = new Date(usedMs).toISOString();
+  return {
+    names: [...new Set(names.map(({ name }) => name))],
+    digest,
+    platform,
+    size: 0,
+    pulled,
+    used,
+    isComplete: false,
+  };
+}
+
+async function timesOf(
+  store: Store,
+  digest: string,
+  latest: StoredName | undefined,
+): Promise<Pick<StoredImage, 'pulled' | 'used'>> {
+  if (latest !== undefined) return { pulled: latest.pulled, used: new Date(latest.usedMs).toISOString() };
+  const { mtime } = await lstat(digestPath(store, 'blobs', digest));
+  return { pulled: mtime.toISOString(), used: mtime.toISOString() };
 }
 
 async function describeLayers(
@@ -71,15 +92,6 @@ async function describeLayers(
     isComplete &&= (await findLayer(store, diffId)) !== undefined;
   }
   return { size, isComplete };
-}
-
-async function writtenMs(store: Store, digest: string): Promise<number> {
-  try {
-    return (await lstat(digestPath(store, 'blobs', digest))).mtimeMs;
-  } catch {
-    // a manifest that is missing has no time
-    return 0;
-  }
 }
 
 /** Returns the digests of all manifests in the store. */

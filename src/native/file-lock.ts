@@ -39,13 +39,21 @@ export async function lockPath(path: string, options: LockOptions = {}): Promise
   await loadLibc();
   const { timeoutMs = Infinity, isShared = false, signal, onWait } = options;
   const end = performance.now() + timeoutMs;
-  let fd: number | undefined = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  let fd: number | undefined = openSync(
+    path,
+    constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW,
+    0o600,
+  );
   const close = (): void => {
     if (fd !== undefined) closeSync(fd);
     fd = undefined;
   };
   try {
-    for (let pollMs: number = POLL_MS.first; !tryLock(fd, isShared); pollMs = Math.min(pollMs * 2, POLL_MS.last)) {
+    for (
+      let pollMs: number = POLL_MS.first;
+      !tryLock(fd, isShared);
+      pollMs = Math.min(pollMs * 2, POLL_MS.last)
+    ) {
       if (performance.now() >= end) {
         close();
         return undefined;

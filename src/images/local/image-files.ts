@@ -92,7 +92,11 @@ export async function splitPath(
     if (await isRight(path))
       return { path: await realpath(path), tag: end === text.length ? undefined : text.slice(end + 1) };
   }
-  throw new ImageError('not-found', image, `there is no such path; write oci:DIR[:TAG] or docker-archive:FILE[:NAME]`);
+  throw new ImageError(
+    'not-found',
+    image,
+    `there is no such path; write oci:DIR[:TAG] or docker-archive:FILE[:NAME]`,
+  );
 }
 
 /** Returns whether a path is a directory. */

@@ -6,7 +6,7 @@ import { decode, decodeManifest, DOCUMENT_LIMITS, parseJson, type Descriptor } f
 import { readRange, readWhole, type ImageFiles } from './image-files.ts';
 
 /*
- * OCI image layouts (image-layout.md of the OCI image specification): `oci-layout`, `index.json` and `blobs/<algorithm>/<hex>`, in a
+ * OCI image layouts (OCI image specification, image layout): `oci-layout`, `index.json` and `blobs/<algorithm>/<hex>`, in a
  * directory or an archive. A layout is hostile: names in it are digests only, sizes are checked before a file is read.
  */
 

@@ -1,7 +1,8 @@
 import { ImageError, type ImageFault } from '../image-error.ts';
 import { DEFAULT_REGISTRY, type Reference } from '../reference.ts';
 import { parseChallenges } from './challenge.ts';
-import { findCredentials, type FoundCredentials } from './docker-config.ts';
+import type { FoundCredentials } from './credentials.ts';
+import { findCredentials } from './docker-config.ts';
 import { createHttpClient, HttpError, type HttpClient, type HttpLimits, type HttpReply } from './http.ts';
 import { isLoopback } from './proxy.ts';
 import { basic, decodeToken, tokenRequest, type TokenRequest } from './token.ts';
@@ -41,7 +42,10 @@ export class RegistryError extends ImageError {
     fault: ImageFault,
     image: string,
     reason: string,
-    options: ErrorOptions & { readonly isTemporary?: boolean; readonly retryAfterMs?: number | undefined } = {},
+    options: ErrorOptions & {
+      readonly isTemporary?: boolean;
+      readonly retryAfterMs?: number | undefined;
+    } = {},
   ) {
     super(fault, image, reason, options);
     this.isTemporary = options.isTemporary ?? false;
@@ -54,7 +58,7 @@ const REDIRECTS_MAX = 10;
 /** Most bytes of an error or of a token. */
 const SMALL_BODY_MAX = 256 * 2 ** 10;
 
-/** What each step of a request needs. */
+/** Values that the steps of a request share. */
 interface Context {
   readonly image: string;
   readonly reference: Reference;
@@ -132,12 +136,20 @@ async function follow(
     reply.destroy();
     url = redirected(context, url, location);
   }
-  throw new RegistryError('unreachable', context.image, `${start.host} redirects more than ${REDIRECTS_MAX} times`);
+  throw new RegistryError(
+    'unreachable',
+    context.image,
+    `${start.host} redirects more than ${REDIRECTS_MAX} times`,
+  );
 }
 
 function redirected(context: Context, from: URL, location: string): URL {
   if (!URL.canParse(location, from.href))
-    throw new RegistryError('invalid', context.image, `${from.host} redirects to an address that is not a URL`);
+    throw new RegistryError(
+      'invalid',
+      context.image,
+      `${from.host} redirects to an address that is not a URL`,
+    );
   const url = new URL(location, from);
   checkScheme(context, url, 'redirects');
   return url;
@@ -223,23 +235,35 @@ function denied({ image, origin, reference, found }: Context, reason: string): R
   return new RegistryError('denied', image, `${origin.host} ${reason}${failure}; ${remedy}`);
 }
 
-async function checkStatus(context: Context, { reply, isOwn }: Followed): Promise<HttpReply> {
+/** 416: the caller asked for a range that the server does not have. */
+const PASSED = [200, 206, 416];
+
+function checkStatus(context: Context, { reply, isOwn }: Followed): HttpReply {
   const status = reply.statusCode ?? 0;
-  // 416: the caller asked for a range that the server does not have
-  if (status === 200 || status === 206 || status === 416) return reply;
-  const retryAfterMs = retryAfter(reply.headers['retry-after']);
+  if (PASSED.includes(status)) return reply;
   reply.destroy();
+  throw statusError(context, status, { isOwn, retryAfterMs: retryAfter(reply.headers['retry-after']) });
+}
+
+interface Answer {
+  readonly isOwn: boolean;
+  readonly retryAfterMs: number | undefined;
+}
+
+function statusError(context: Context, status: number, { isOwn, retryAfterMs }: Answer): RegistryError {
   const { image, origin } = context;
-  if (status === 404) throw new RegistryError('not-found', image, `${origin.host} has no such image`);
-  // an address that a registry redirects to expires
-  if (!isOwn && (status === 401 || status === 403))
-    throw new RegistryError('unreachable', image, `the storage of ${origin.host} answers ${status}`, {
-      isTemporary: true,
-    });
-  if (status === 401 || status === 403) throw denied(context, 'denies access');
+  if (status === 404) return new RegistryError('not-found', image, `${origin.host} has no such image`);
+  if (status === 401 || status === 403) {
+    if (isOwn) return denied(context, 'denies access');
+    // an address that a registry redirects to expires
+    const reason = `the storage of ${origin.host} answers ${status}`;
+    return new RegistryError('unreachable', image, reason, { isTemporary: true });
+  }
   const isTemporary = status === 429 || status === 408 || status >= 500;
-  const remedy = status === 429 ? `; it limits requests: try later, or docker login ${context.reference.domain}` : '';
-  throw new RegistryError('unreachable', image, `${origin.host} answers ${status}${remedy}`, { isTemporary, retryAfterMs });
+  const remedy =
+    status === 429 ? `; it limits requests: try later, or docker login ${context.reference.domain}` : '';
+  const reason = `${origin.host} answers ${status}${remedy}`;
+  return new RegistryError('unreachable', image, reason, { isTemporary, retryAfterMs });
 }
 
 /** Longest wait that a server can ask for, in milliseconds. */

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import * as v from 'valibot';
 import { reasonOf } from '../../util/errno.ts';
 import { readAtMost } from '../../util/read-at-most.ts';
-import type { FoundCredentials } from './docker-config.ts';
+import type { FoundCredentials } from './credentials.ts';
 
 /** Time limit of a helper in milliseconds: it may ask the user to unlock a key ring. */
 const DEADLINE_MS = 60_000;
@@ -25,7 +25,8 @@ export async function askCredentialHelper(
   signal?: AbortSignal,
 ): Promise<FoundCredentials> {
   // a name with a slash would be a path
-  if (!/^[\w.-]+$/.test(name)) return { failure: `${JSON.stringify(name)} is not the name of a credential helper` };
+  if (!/^[\w.-]+$/.test(name))
+    return { failure: `${JSON.stringify(name)} is not the name of a credential helper` };
   const program = `docker-credential-${name}`;
   try {
     const { status, output } = await run(program, server, signal);

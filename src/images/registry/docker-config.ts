@@ -5,19 +5,7 @@ import { codeOf, reasonOf } from '../../util/errno.ts';
 import { readText } from '../../util/open-file.ts';
 import { DEFAULT_REGISTRY } from '../reference.ts';
 import { askCredentialHelper } from './credential-helper.ts';
-
-/** Credentials of a registry. */
-export type Credentials =
-  | { readonly kind: 'password'; readonly username: string; readonly password: string }
-  /** a refresh token of OAuth 2 */
-  | { readonly kind: 'token'; readonly token: string };
-
-/** Credentials that were found, and the reason where a search failed. */
-export interface FoundCredentials {
-  readonly credentials?: Credentials;
-  /** e.g. a credential helper that failed; told if the registry then denies access */
-  readonly failure?: string;
-}
+import type { Credentials, FoundCredentials } from './credentials.ts';
 
 const entrySchema = v.object({
   auth: v.optional(v.string()),
@@ -73,7 +61,11 @@ async function readConfig(path: string): Promise<DockerConfig | string> {
 }
 
 /** Keys may be URLs of old versions of docker: `https://registry.example/v1/`. */
-function entryOf(config: DockerConfig, domain: string, key: string): v.InferOutput<typeof entrySchema> | undefined {
+function entryOf(
+  config: DockerConfig,
+  domain: string,
+  key: string,
+): v.InferOutput<typeof entrySchema> | undefined {
   const { auths = {} } = config;
   if (Object.hasOwn(auths, key)) return auths[key];
   const found = Object.entries(auths).find(([one]) => hostOf(one) === hostOf(key) || hostOf(one) === domain);

@@ -113,7 +113,11 @@ async function startRequest(
   { plain, tlsHost }: Connections,
 ): Promise<ClientRequest> {
   const proxy = proxyFor(url);
-  const own = { method, headers: { 'Accept-Encoding': 'identity', 'User-Agent': 'nephos', ...headers }, signal };
+  const own = {
+    method,
+    headers: { 'Accept-Encoding': 'identity', 'User-Agent': 'nephos', ...headers },
+    signal,
+  };
   if (url.protocol === 'http:') {
     if (proxy === undefined) return requestHttp(url, { ...own, agent: plain });
     return requestHttp(proxy, {

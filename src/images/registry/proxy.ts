@@ -9,14 +9,18 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function proxyFor(url: URL, env: Environment = process.env): URL | undefined {
   const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const value = (env[name.toLowerCase()] ?? env[name] ?? '').trim();
-  if (value === '' || isLoopback(url.hostname) || isExcluded(url, env['no_proxy'] ?? env['NO_PROXY'] ?? ''))
-    return undefined;
+  const value = valueOf(env, name);
+  if (value === '' || isLoopback(url.hostname) || isExcluded(url, valueOf(env, 'NO_PROXY'))) return undefined;
   const text = value.includes('://') ? value : `http://${value}`;
   const proxy = URL.canParse(text) ? new URL(text) : undefined;
   // its value can have a password
-  if (proxy?.protocol !== 'http:') throw new Error(`${name} is not the URL of an HTTP proxy: write http://HOST:PORT`);
+  if (proxy?.protocol !== 'http:')
+    throw new Error(`${name} is not the URL of an HTTP proxy: write http://HOST:PORT`);
   return proxy;
+}
+
+function valueOf(env: Environment, name: string): string {
+  return (env[name.toLowerCase()] ?? env[name] ?? '').trim();
 }
 
 /** Returns whether a host name of a URL is that of this machine. */

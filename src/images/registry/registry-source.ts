@@ -34,7 +34,7 @@ export interface RetryLimits {
 
 const RETRIES: RetryLimits = { attempts: 5, firstMs: 500, progressBytes: 2 ** 20 };
 
-/** What the functions of a source share. */
+/** Values that the functions of a source share. */
 interface Context {
   readonly request: RegistryRequest;
   readonly client: RegistryClient;
@@ -92,7 +92,11 @@ async function readBounded({ client, request }: Context, reply: HttpReply, limit
     pieces.push(piece);
     length += piece.length;
     if (length > limit)
-      throw new ImageError('too-large', request.shown, `the registry sends a document of more than ${limit} bytes`);
+      throw new ImageError(
+        'too-large',
+        request.shown,
+        `the registry sends a document of more than ${limit} bytes`,
+      );
   }
   return Buffer.concat(pieces);
 }
@@ -100,7 +104,11 @@ async function readBounded({ client, request }: Context, reply: HttpReply, limit
 function checkEncoding(image: string, reply: HttpReply): void {
   const encoding = reply.headers['content-encoding'] ?? 'identity';
   if (encoding === 'identity' || encoding === '') return;
-  throw new ImageError('invalid', image, `the registry sends the encoding ${encoding.slice(0, 40)}, which was not asked for`);
+  throw new ImageError(
+    'invalid',
+    image,
+    `the registry sends the encoding ${encoding.slice(0, 40)}, which was not asked for`,
+  );
 }
 
 /** Calls `act` until it succeeds, fails for good, or has no attempts left. `progressOf` returns a number that grows with progress. */
@@ -132,7 +140,10 @@ async function withRetries<T>(
 function temporaryOf(image: string, error: unknown): RegistryError | undefined {
   if (error instanceof RegistryError) return error.isTemporary ? error : undefined;
   if (!(error instanceof HttpError)) return undefined;
-  return new RegistryError('unreachable', image, `the registry ${error.message}`, { cause: error, isTemporary: true });
+  return new RegistryError('unreachable', image, `the registry ${error.message}`, {
+    cause: error,
+    isTemporary: true,
+  });
 }
 
 function fillArchive(

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Credentials } from './docker-config.ts';
+import type { Credentials } from './credentials.ts';
 import type { Challenge } from './challenge.ts';
 
 /*
@@ -39,11 +39,21 @@ export function tokenRequest(
   }
   if (service !== '') url.searchParams.set('service', service);
   url.searchParams.append('scope', scope);
-  return { url, method: 'GET', headers: credentials === undefined ? {} : { Authorization: basic(credentials) } };
+  return {
+    url,
+    method: 'GET',
+    headers: credentials === undefined ? {} : { Authorization: basic(credentials) },
+  };
 }
 
 /** Returns the value of `Authorization` for a name and a password. */
-export function basic({ username, password }: { readonly username: string; readonly password: string }): string {
+export function basic({
+  username,
+  password,
+}: {
+  readonly username: string;
+  readonly password: string;
+}): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 

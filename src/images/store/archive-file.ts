@@ -45,7 +45,8 @@ export async function receiveArchive(
   const wasContinued = await receiveOnce(image, path, descriptor, fill);
   if (wasContinued === 'verified') return;
   // bytes of a former process were damaged: their host may have crashed
-  if (wasContinued === 'continued' && (await receiveOnce(image, path, descriptor, fill)) === 'verified') return;
+  if (wasContinued === 'continued' && (await receiveOnce(image, path, descriptor, fill)) === 'verified')
+    return;
   throw new ImageError(
     'invalid',
     image,

@@ -14,7 +14,7 @@ import { ImageError } from '../image-error.ts';
  *   blobs/<alg>/<hex>       manifests and configurations; their digest is verified at each use (blobs.ts)
  *   layers/<alg>/<hex>.squashfs, .json   a layer by its diff id, and its size and time (layers.ts)
  *   names/<hex>.json        a name and a platform refer to a manifest (names.ts); the time of the file is that of its last use
- *   partial/                downloads and unpackings, each with a lock (partial.ts)
+ *   partial/                incomplete downloads and squashfs files, each with a lock (archive-file.ts, layers.ts)
  *
  *   sweep.ts removes files: after the removal of a name, at a prune, and above the limit of the store.
  *

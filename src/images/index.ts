@@ -1,6 +1,6 @@
 import type { OpenImage } from './image.ts';
-import { ImageError } from './image-error.ts';
 import { writeSquashfs } from './layers/write-squashfs.ts';
+import { openLocalImage } from './open-local-image.ts';
 import { openAnyImage, pullAnyImage } from './open-image.ts';
 import type { ImageContext } from './open-oci-image.ts';
 import { openRegistrySource } from './registry/registry-source.ts';
@@ -25,9 +25,7 @@ import { listStored, pruneStored, removeStoredImage } from './stored-images.ts';
 const context: ImageContext = {
   writeSquashfs,
   openRegistry: (reference, names, options) => openRegistrySource({ reference, ...names, ...options }),
-  openLocalImage: async (_path, shown) => {
-    throw new ImageError('bad-name', shown, 'disk images and directories are not supported yet');
-  },
+  openLocalImage,
 };
 
 /** Opens an image by the text of a user. */

@@ -3,7 +3,7 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _nephos_words() {
   case $1 in
-    '') echo 'run ssh ssh-config ps inspect port stats stop kill rm pause resume snapshot doctor completion' ;;
+    '') echo 'run logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot doctor completion' ;;
     run:--env-file) echo '<file>' ;;
     run:--network) echo 'none user' ;;
     run:--pull) echo 'missing always never' ;;
@@ -15,13 +15,17 @@ _nephos_words() {
     ps:-f) echo 'name= state= label= image=' ;;
     ps:--format) echo 'table json' ;;
     stats:--format) echo 'table json' ;;
+    events:--format) echo 'table json' ;;
     doctor:--format) echo 'table json' ;;
     run) echo '<image>' ;;
+    logs) echo '<vm>' ;;
+    console) echo '<vm>' ;;
     ssh) echo '<vm>' ;;
     ssh-config) echo '<vm>' ;;
     inspect) echo '<vm>' ;;
     port) echo '<vm>' ;;
     stats) echo '<vm>' ;;
+    events) echo '<vm>' ;;
     stop) echo '<vm>' ;;
     kill) echo '<vm>' ;;
     rm) echo '<vm>' ;;
@@ -42,12 +46,15 @@ _nephos_flags() {
   echo '--help -h --version -V'
   case $1 in
     run) echo '--interactive -i --tty -t --detach -d --rm --name --hostname --env -e --env-file --workdir -w --user -u --entrypoint --volume -v --publish -p --network --cpus --memory -m --timeout --label -l --pull --platform --cold --kernel --initramfs --append --firmware --help -h' ;;
+    logs) echo '--follow -f --tail -n --timestamps --serial --help -h' ;;
+    console) echo '--help -h' ;;
     ssh) echo '--user -l --help -h' ;;
     ssh-config) echo '--user -l --help -h' ;;
     ps) echo '--all -a --quiet -q --filter -f --format --help -h' ;;
     inspect) echo '--help -h' ;;
     port) echo '--help -h' ;;
     stats) echo '--no-stream --format --help -h' ;;
+    events) echo '--format --help -h' ;;
     stop) echo '--time -t --help -h' ;;
     kill) echo '--signal -s --help -h' ;;
     rm) echo '--force -f --help -h' ;;
@@ -62,7 +69,7 @@ _nephos_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _nephos_takes_value() {
   case $2:$1 in
-    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | stop:--time | stop:-t | kill:--signal | kill:-s | doctor:--format) return 0 ;;
+    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | doctor:--format) return 0 ;;
   esac
   return 1
 }

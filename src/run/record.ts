@@ -21,6 +21,8 @@ export const VM_FILES = {
   serial: 'serial.log',
   /** log of the VMM and of the owner process */
   log: 'vmm.log',
+  /** events of the VMM, in the format of its event monitor */
+  events: 'events.json',
   /** writable overlay of a disk image */
   disk: 'disk.qcow2',
   /** private key of the VM's SSH server users, OpenSSH's format, mode 0600 */
@@ -53,6 +55,12 @@ export interface VmRecord {
   readonly ports: readonly PublishedPort[];
   /** SSH server of the guest: `tools`: dropbear of the guest tools; `vsock`: that of the image */
   readonly access: 'tools' | 'vsock';
+  /** variables, directory and user of the command of the run: `nephos exec` uses them by default */
+  readonly process?: {
+    readonly env: Readonly<Record<string, string>>;
+    readonly cwd?: string;
+    readonly user?: string;
+  };
   /** true after a restore from a warm snapshot */
   readonly isWarm?: boolean;
 }

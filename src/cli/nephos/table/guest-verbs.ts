@@ -35,6 +35,43 @@ export const GUEST_VERBS: readonly Verb[] = [
     load: () => import('../verbs/run.ts'),
   },
   {
+    name: 'logs',
+    usage: '[OPTIONS] NAME',
+    summary: 'Print the output of a VM’s command',
+    details: [
+      'Standard output and standard error of the command stay apart. The log is bounded: the oldest output is dropped.',
+    ],
+    flags: [
+      { name: 'follow', short: 'f', takes: 'none', doc: 'Continue until the VM ends' },
+      { name: 'tail', short: 'n', takes: 'one', doc: 'Start with the last lines', syntax: 'LINES' },
+      { name: 'timestamps', takes: 'none', doc: 'Put the time before each line' },
+      {
+        name: 'serial',
+        takes: 'none',
+        doc: 'Print the serial port instead: messages of firmware and kernel',
+      },
+    ],
+    examples: [
+      { command: 'nephos logs web', shows: 'print all output' },
+      { command: 'nephos logs -f --tail 20 web', shows: 'follow the output' },
+      { command: 'nephos logs --serial web', shows: 'print the messages of the kernel' },
+    ],
+    operands: [1, 1],
+    completes: '<vm>',
+    load: () => import('../verbs/logs.ts'),
+  },
+  {
+    name: 'console',
+    usage: '[OPTIONS] NAME',
+    summary: 'Connect the terminal to the VM’s serial port',
+    details: ['Ctrl-] disconnects. The VM continues.'],
+    flags: [],
+    examples: [{ command: 'nephos console debian', shows: 'log in at the serial port' }],
+    operands: [1, 1],
+    completes: '<vm>',
+    load: () => import('../verbs/console.ts'),
+  },
+  {
     name: 'ssh',
     usage: '[OPTIONS] NAME [COMMAND] [ARG...]',
     summary: 'Open a shell in a VM with the host’s ssh',

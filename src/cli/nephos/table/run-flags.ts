@@ -1,9 +1,17 @@
 import type { Flag } from '../../flag.ts';
 
+export const INTERACTIVE: Flag = {
+  name: 'interactive',
+  short: 'i',
+  takes: 'none',
+  doc: 'Pass standard input to the command',
+};
+export const TTY: Flag = { name: 'tty', short: 't', takes: 'none', doc: 'Give the command a terminal' };
+
 /** Flags of `nephos run`. */
 export const RUN_FLAGS: readonly Flag[] = [
-  { name: 'interactive', short: 'i', takes: 'none', doc: 'Pass standard input to the command' },
-  { name: 'tty', short: 't', takes: 'none', doc: 'Give the command a terminal' },
+  INTERACTIVE,
+  TTY,
   { name: 'detach', short: 'd', takes: 'none', doc: 'Run in the background, print the name of the VM' },
   { name: 'rm', takes: 'none', doc: 'Remove the VM when its command has ended' },
   { name: 'name', takes: 'one', doc: 'Name of the VM; a random one by default', syntax: 'NAME' },

@@ -78,6 +78,25 @@ export const VM_VERBS: readonly Verb[] = [
     load: () => import('../verbs/stats.ts'),
   },
   {
+    name: 'events',
+    usage: '[OPTIONS] [NAME...]',
+    summary: 'Print changes of VMs as they happen',
+    details: ['Follows all VMs by default. Ctrl-C ends it.'],
+    flags: [
+      {
+        name: 'format',
+        takes: 'one',
+        doc: 'Form of the output: JSON has one object a line',
+        syntax: 'table|json',
+        fallback: 'table',
+      },
+    ],
+    examples: [{ command: 'nephos events --format json', shows: 'follow all VMs from a program' }],
+    operands: [0, Infinity],
+    completes: '<vm>',
+    load: () => import('../verbs/events.ts'),
+  },
+  {
     name: 'stop',
     usage: '[OPTIONS] NAME...',
     summary: 'End the command and the VM in an orderly way',

@@ -3,7 +3,7 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _nephos_words() {
   case $1 in
-    '') echo 'run logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot doctor completion' ;;
+    '') echo 'run logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot images pull rmi prune doctor setup completion' ;;
     run:--env-file) echo '<file>' ;;
     run:--network) echo 'none user' ;;
     run:--pull) echo 'missing always never' ;;
@@ -16,6 +16,8 @@ _nephos_words() {
     ps:--format) echo 'table json' ;;
     stats:--format) echo 'table json' ;;
     events:--format) echo 'table json' ;;
+    images:--format) echo 'table json' ;;
+    pull:--platform) echo 'linux/amd64 linux/arm64' ;;
     doctor:--format) echo 'table json' ;;
     run) echo '<image>' ;;
     logs) echo '<vm>' ;;
@@ -32,6 +34,7 @@ _nephos_words() {
     pause) echo '<vm>' ;;
     resume) echo '<vm>' ;;
     snapshot) echo '<vm>' ;;
+    rmi) echo '<image>' ;;
     completion) echo 'bash zsh fish' ;;
   esac
 }
@@ -61,7 +64,12 @@ _nephos_flags() {
     pause) echo '--help -h' ;;
     resume) echo '--help -h' ;;
     snapshot) echo '--help -h' ;;
+    images) echo '--quiet -q --format --help -h' ;;
+    pull) echo '--platform --quiet -q --help -h' ;;
+    rmi) echo '--force -f --help -h' ;;
+    prune) echo '--all -a --help -h' ;;
     doctor) echo '--format --help -h' ;;
+    setup) echo '--refresh --help -h' ;;
     completion) echo '--help -h' ;;
   esac
 }
@@ -69,7 +77,7 @@ _nephos_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _nephos_takes_value() {
   case $2:$1 in
-    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | doctor:--format) return 0 ;;
+    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | images:--format | pull:--platform | doctor:--format) return 0 ;;
   esac
   return 1
 }

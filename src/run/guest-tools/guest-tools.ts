@@ -67,6 +67,11 @@ export async function guestTools(options: GuestToolsOptions = {}): Promise<Guest
   return made;
 }
 
+/** Returns the guest tools of the cache; undefined if {@link guestTools} has to make them. */
+export function findGuestTools(): Promise<GuestTools | undefined> {
+  return readTools(join(cacheFolder(), 'guest-tools', `revision-${TOOLS_REVISION}`));
+}
+
 /** Reads finished tools; undefined if they are absent or damaged. */
 async function readTools(place: string): Promise<GuestTools | undefined> {
   const [kernel, initramfs] = [join(place, 'vmlinuz'), join(place, 'initramfs')];

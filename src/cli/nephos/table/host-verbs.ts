@@ -19,6 +19,16 @@ export const HOST_VERBS: readonly Verb[] = [
     load: () => import('../verbs/doctor.ts'),
   },
   {
+    name: 'setup',
+    usage: '[OPTIONS]',
+    summary: 'Prepare the kernel and the guest tools',
+    details: ['Fetches packages of Debian with the machine’s apt sources. The first run does the same.'],
+    flags: [{ name: 'refresh', takes: 'none', doc: 'Make them again from the newest packages' }],
+    examples: [{ command: 'nephos setup', shows: 'prepare a machine, e.g. in the image of a CI runner' }],
+    operands: [0, 0],
+    load: () => import('../verbs/setup.ts'),
+  },
+  {
     name: 'completion',
     usage: 'SHELL',
     summary: 'Print the completion script of a shell',

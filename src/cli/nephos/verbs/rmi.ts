@@ -1,0 +1,20 @@
+import { ImageError } from '../../../images/image-error.ts';
+import { listImages, removeImage } from '../../../images/index.ts';
+import { imagesInUse } from '../images-in-use.ts';
+import { didYouMean, nearest } from '../../../util/nearest.ts';
+import { VerbError, type CommandLine } from '../verb.ts';
+import { forEachVm } from '../vms.ts';
+
+/** Removes images. */
+export async function run(line: CommandLine): Promise<number> {
+  const inUse = await imagesInUse();
+  return forEachVm(line.operands, async (name) => {
+    try {
+      await removeImage(name, { inUse, force: line.has('force') });
+    } catch (error) {
+      if (!(error instanceof ImageError) || error.fault !== 'not-found') throw error;
+      const names = (await listImages()).flatMap((image) => image.names);
+      throw new VerbError(error.message, didYouMean(nearest(name, names)), { cause: error });
+    }
+  });
+}

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { VmConfigInput } from '../../config/vm-config.ts';
 import type { ConnectGuest, Guest, RenderCommand } from '../../guest/guest.ts';
+import type { ImageProgress } from '../../images/image.ts';
 import type { CallOptions } from '../../sdk/client.ts';
 import { startVmm, type VmmProcess } from '../../sdk/vmm-process.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -38,6 +39,13 @@ export interface StartOptions {
   readonly signal: AbortSignal;
   /** Called when the VMM runs: its end is watched from then on */
   readonly onVmm: (vmm: VmmProcess) => void;
+}
+
+/** Options of `startRun`. */
+export interface StartRunOptions {
+  /** Aborts the start; nothing is left then */
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: ImageProgress) => void;
 }
 
 /** User of the SSH server of the tools for the owner process: its shell is that of the tools. */

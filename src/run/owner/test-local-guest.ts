@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process';
+import { PassThrough, Readable } from 'node:stream';
+import type { Guest, GuestExit } from '../../guest/guest.ts';
+import { Client } from '../../sdk/client.ts';
+import type { VmmEnd } from '../../sdk/vmm-process.ts';
+import { deferred } from '../../util/deferred.ts';
+import type { RunParts } from './parts.ts';
+
+/** Parts of a run whose guest is this host: each command is a local process. The test ends its VMM. */
+export function localParts(
+  changes: Partial<RunParts> = {},
+): RunParts & { readonly endVmm: (end: VmmEnd) => void } {
+  const ended = deferred<VmmEnd>();
+  const vmm = {
+    pid: 1,
+    client: new Client('/nonexistent'),
+    events: new PassThrough(),
+    ended: ended.promise,
+    [Symbol.asyncDispose]: async () => ended.resolve({ code: 0, signal: null }),
+  };
+  return {
+    endVmm: ended.resolve,
+    openImage: async (name) => ({ kind: 'directory', name, path: '/' }),
+    openTools: async () => ({ kernel: '/kernel', initramfs: '/initramfs' }),
+    toolsCommandLine: () => '',
+    render: () => '',
+    sshServer: 'cat',
+    connect: async () => localGuest(),
+    start: async (plan, { connect, onVmm, signal }) => {
+      signal.throwIfAborted();
+      onVmm(vmm);
+      const guest = await connect({ stream: new PassThrough(), render: plan.render });
+      return { vmm, guest, isWarm: false };
+    },
+    ...changes,
+  };
+}
+
+function localGuest(): Guest {
+  const unused = (): never => {
+    throw new Error('not used');
+  };
+  return {
+    spawn: async (argv, options = {}) => {
+      const [program = '', ...words] = typeof argv === 'string' ? ['sh', '-c', argv] : argv;
+      const child = spawn(program, words, { detached: true, cwd: options.cwd, env: { ...options.env } });
+      const exit = new Promise<GuestExit>((resolve) => {
+        child.once('error', () => resolve({ exitCode: 127, signal: null }));
+        child.once('close', (exitCode, signal) =>
+          resolve({ exitCode, signal: signal?.replace(/^SIG/, '') ?? null }),
+        );
+      });
+      return {
+        stdin: child.stdin,
+        stdout: child.stdout,
+        stderr: options.pty === undefined ? child.stderr : Readable.from([]),
+        exited: exit,
+        kill: async (name = 'TERM') => void process.kill(-(child.pid ?? 0), `SIG${name}`),
+        resize: () => undefined,
+      };
+    },
+    exec: unused,
+    shell: unused,
+    upload: unused,
+    download: unused,
+    connectTcp: unused,
+    closed: new Promise(() => undefined),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}

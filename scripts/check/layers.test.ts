@@ -22,7 +22,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   vm: [...BELOW_PLAN, 'native', 'plan', 'qemu', 'host', 'backends'],
   http: [...BELOW_PLAN, 'native'],
   guest: ['util'],
-  images: ['util', 'native'],
+  images: [...BELOW_PLAN, 'host', 'native'],
   sdk: [...BELOW_PLAN, 'native', 'backends', 'guest'],
   run: [...BELOW_PLAN, 'native', 'qemu', 'host', 'sdk', 'guest', 'images'],
   cli: [

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a disk image of Debian 13, as distributions publish them: a partition table (GPT), an EFI system partition with systemd-boot,
-# and an ext4 root file system with systemd, an SSH server and cloud-init. It has no host keys, no machine id, no
+# and an ext4 root file system with systemd, an SSH server and cloud-init. It has no machine id, no
 # passwords and no network configuration. Tests run it. Needs root, for the owners of the files; neither loop devices
 # nor mounts.
 # Prints the path of the image (qcow2). Takes a second if it is there already.
@@ -48,7 +48,7 @@ make_root() {
     --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" && printf "%s\n" ext4 virtio_blk virtio_pci >"$1/etc/initramfs-tools/modules"' \
     --essential-hook='echo MODULES=list >"$1/etc/initramfs-tools/conf.d/modules"' \
     --customize-hook='systemctl --root="$1" -q enable systemd-networkd' \
-    --customize-hook='rm "$1"/etc/ssh/ssh_host_*; : >"$1/etc/machine-id"; echo debian >"$1/etc/hostname"' \
+    --customize-hook=': >"$1/etc/machine-id"; echo debian >"$1/etc/hostname"' \
     trixie "$root" "deb [signed-by=$key] $mirror trixie main"
   rm -rf "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/*
   echo "PARTUUID=$root_id / ext4 errors=remount-ro 0 1" >"$root/etc/fstab"

@@ -1,14 +1,14 @@
-import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
-import { parseFlag, parseVmConfig, type FlagTexts } from '../config/from-words.ts';
+import { parseVmConfig, type FlagTexts } from '../config/from-words.ts';
 import type { DecodedVmConfig } from '../config/decode-vm-config.ts';
 import type { MonitorTarget } from '../host/system/event-monitor.ts';
 import type { ListenAddress } from '../http/listener.ts';
-import { decode, DecodeError } from '../schema/decode.ts';
+import { DecodeError } from '../schema/decode.ts';
 import { didYouMean, nearest } from '../util/nearest.ts';
 import type { Flag } from './flag.ts';
 import { OptionError, parseFlags, UsageError, type ParsedFlags } from './flags.ts';
 import { GUEST_ACTIONS, type GuestAction } from '../vm/guest-exit/outcome.ts';
+import { decodeRestore, type DecodedRestore } from './restore-words.ts';
 import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
@@ -42,12 +42,6 @@ export interface DaemonOptions {
   readonly ignoredFlags: readonly string[];
   /** snapshot that is restored at once, if no VM boots */
   readonly restore: DecodedRestore | undefined;
-}
-
-/** Request to restore a VM, with warnings for its keys without effect. */
-interface DecodedRestore {
-  readonly request: RestoreConfig;
-  readonly warnings: readonly string[];
 }
 
 const SECCOMP = ['true', 'false', 'log', 'errno'] as const;
@@ -185,11 +179,10 @@ function readIdleFlags(flags: ParsedFlags): readonly string[] {
 
 function readRestore(text: string): DecodedRestore {
   try {
-    const { json, warnings } = parseFlag('restore', RestoreConfig, text);
-    return { request: decode(RestoreConfig, json), warnings };
+    return decodeRestore(text);
   } catch (error) {
     if (error instanceof ConfigError) throw new OptionError(error.message, error.hint, { cause: error });
-    if (error instanceof DecodeError)
+    if (error instanceof DecodeError || error instanceof SyntaxError)
       throw new OptionError(`Error parsing --restore: ${error.message}`, undefined, { cause: error });
     throw error;
   }

@@ -1,7 +1,6 @@
 import { RestoreConfig } from '../api/requests.ts';
 import { ConfigError } from '../config/errors.ts';
 import { parseFlag } from '../config/from-words.ts';
-import { warningsOf } from '../config/decode-vm-config.ts';
 import { randomMac } from '../host/net/random-mac.ts';
 import type { Device, HotAddCommand } from '../devices/device.ts';
 import { decode, DecodeError, membersWithoutEffect } from '../schema/decode.ts';
@@ -10,6 +9,7 @@ import { parseSize } from '../schema/size.ts';
 import { parseWords, OptionStringError } from '../schema/option-string.ts';
 import { reasonOf } from '../util/errno.ts';
 import { fullBody } from './full-body.ts';
+import { decodeRestore } from './restore-words.ts';
 
 /** Error of a sub-command, printed after `Error running command: `. */
 export class CommandError extends Error {
@@ -57,12 +57,9 @@ export function deviceBody({ flag, struct }: Device, { noun, randomMac: mac }: H
 /** Makes the body of vm.restore from an option string, or from JSON, which can also have `overrides`. */
 export const restoreBody: MakeBody = ({ argument: text, warn }) => {
   try {
-    const { json, warnings } = text.startsWith('{')
-      ? { json: JSON.parse(text) as unknown, warnings: [] }
-      : parseFlag('restore', RestoreConfig, text);
-    const config = decode(RestoreConfig, json);
-    for (const one of [...warnings, ...warningsOf(RestoreConfig, json, config)]) warn(one);
-    return fullBody(RestoreConfig, config);
+    const { request, warnings } = decodeRestore(text);
+    for (const one of warnings) warn(one);
+    return fullBody(RestoreConfig, request);
   } catch (error) {
     throw new CommandError(`Error parsing restore syntax: ${reasonOf(error)}`, hintOf(error), {
       cause: error,

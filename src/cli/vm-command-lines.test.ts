@@ -480,6 +480,16 @@ test('a restore is read from its option string, with warnings of members without
   assert.throws(() => restore('prefault=off'), /source_url missing/);
 });
 
+test('a restore is read from the JSON of its request, with overrides', () => {
+  const restore = (text: string) => readDaemonOptions(['--restore', text]).restore;
+  const console = { socket: '/a,b.sock' };
+  const text = JSON.stringify({ source_url: 'file:///s', resume: true, overrides: { console } });
+  assert.deepEqual(restore(text)?.request.overrides?.console, { file: undefined, ...console });
+  assert.equal(restore(text)?.request.resume, true);
+  assert.throws(() => restore('{"source_url":'), /Error parsing --restore: .*JSON/);
+  assert.throws(() => restore('{"source_url":1}'), /Error parsing --restore: .*source_url/);
+});
+
 test('flags of later releases change nothing, and are named', () => {
   const { ignoredFlags } = readDaemonOptions(['--rtc', 'iommu=on', '--log-format', '{level}']);
   assert.deepEqual(ignoredFlags, ['log-format', 'rtc']);

@@ -114,6 +114,7 @@ function openExec<T>(connection: Connection, { text, pty, attach }: CommandReque
     const take = (error: Error | undefined, channel: ClientChannel): void => {
       if (error === undefined) {
         channel.on('error', () => undefined);
+        keepOpen(channel);
         return resolve(attach(channel));
       }
       reject(
@@ -127,6 +128,14 @@ function openExec<T>(connection: Connection, { text, pty, attach }: CommandReque
       reject(new GuestError('closed', 'the connection to the guest has ended', { cause: error }));
     }
   });
+}
+
+/**
+ * Leaves CHANNEL_CLOSE to the server. Node destroys a stream after both its ends, and ssh2 then sends CHANNEL_CLOSE. dropbear answers one
+ * before the command's exit without the exit status, or fails its assertion `!channel->sent_close`, which ends the connection.
+ */
+function keepOpen(channel: ClientChannel): void {
+  channel.destroy = () => channel;
 }
 
 function terminalOf({ columns, rows, term = 'xterm-256color' }: Terminal): PseudoTtyOptions {

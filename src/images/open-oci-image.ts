@@ -4,7 +4,7 @@ import type { ImageName } from './image-name.ts';
 import type { ImageSource, OpenedSource } from './image-source.ts';
 import { importImage, openStoredImage } from './import-image.ts';
 import type { WriteSquashfs } from './layer-archive.ts';
-import { openLocalSource } from './local/local-source.ts';
+import { findLocal, openLocalSource } from './local/local-source.ts';
 import { hostPlatform, parsePlatform, platformKey, type Platform } from './platform.ts';
 import type { Reference } from './reference.ts';
 import { readName } from './store/names.ts';
@@ -101,14 +101,15 @@ async function openLocal(
   call: OpenCall,
   { kind, text }: Exclude<OciImageName, { kind: 'registry' }>,
 ): Promise<Opened> {
-  const { store, shown, platform } = call;
-  await using opened = await openLocalSource({ kind, text, shown });
-  const { name, state } = opened.source;
-  const record = state === undefined ? undefined : await readName(store, name, platformKey(platform));
-  if (record !== undefined && record.source === state) {
+  const { store, shown, platform, options } = call;
+  const request = { kind, text, shown, store, signal: options.signal };
+  const place = await findLocal(request);
+  const record = await readName(store, place.name, platformKey(platform));
+  if (place.state !== undefined && record?.source === place.state) {
     const image = await openStoredImage(store, record, shown);
     if (image !== undefined) return { image, hasWritten: false };
   }
+  await using opened = await openLocalSource(request, place);
   return await importSource(call, opened.source);
 }
 

@@ -125,7 +125,8 @@ function planLayers({ name, layers }: OciImage): NonNullable<VmConfigInput['disk
   }));
 }
 
-function planShares(
+/** Plans the virtio-fs shares of the volumes, and of an image that is a directory. */
+export function planShares(
   { volumes }: RunRequest,
   image: OciImage | DirectoryImage | undefined,
 ): NonNullable<VmConfigInput['fs']> {
@@ -143,7 +144,7 @@ function planShares(
 }
 
 /** Plans user-mode networking with the published ports. */
-function planNetwork({ ports }: RunRequest): NonNullable<VmConfigInput['net']>[number] {
+export function planNetwork({ ports }: RunRequest): NonNullable<VmConfigInput['net']>[number] {
   return {
     id: 'net',
     backend: 'user',

@@ -25,6 +25,8 @@ export const VM_FILES = {
   events: 'events.json',
   /** writable overlay of a disk image */
   disk: 'disk.qcow2',
+  /** seed disk for cloud-init, of a disk image */
+  seed: 'seed.iso',
   /** private key of the VM's SSH server users, OpenSSH's format, mode 0600 */
   key: 'id_ed25519',
   /** link to the directory of the sockets, where the paths of sockets in this directory are too long for a socket address */

@@ -9,6 +9,7 @@ import { documents, shellBlocks, tableRows } from '../../../tests/support/markdo
 
 /** Blocks that tests/docs.test.ts skips, with the reason in the document. */
 const NOT_RUN: readonly (readonly [string, string])[] = [
+  ['README.md', 'it needs a registry'],
   ['README.md', 'they would start themselves'],
   ['README.md', 'it needs a terminal to log in at'],
   ['docs/clients.md', 'it needs libvirt, whose driver asks for KVM'],
@@ -17,6 +18,13 @@ const NOT_RUN: readonly (readonly [string, string])[] = [
   ['docs/kubernetes.md', 'npm run test:kata runs them where Kata is installed'],
   ['docs/kubernetes.md', 'npm run test:kata runs them where Kata is installed'],
   ['docs/kubernetes.md', 'it builds Kata, which takes half an hour and its sources'],
+  ['docs/nephos.md', 'it installs packages'],
+  ['docs/nephos.md', 'it needs a registry'],
+  ['docs/nephos.md', 'it needs a registry'],
+  ['docs/nephos.md', 'it needs a registry'],
+  ['docs/nephos.md', 'it changes the configuration of ssh'],
+  ['docs/nephos.md', 'it needs a registry'],
+  ['docs/nephos.md', 'it removes files of your user'],
   ['docs/networking.md', 'it needs a program that serves the socket'],
   ['docs/snapshots.md', 'it needs two VMMs on two hosts'],
 ];

@@ -1,11 +1,12 @@
 import { open, readFile } from 'node:fs/promises';
-import { bootSteps, moduleGroupsOf, type GuestBoot } from './boot-steps.ts';
+import type { BootFiles, GuestSetup } from '../plan-run.ts';
+import { bootSteps, moduleGroupsOf } from './boot-steps.ts';
 import { cpioArchive, type ArchiveEntry } from './cpio.ts';
 import type { GuestTools } from './guest-tools.ts';
 import { TOOLS_FOLDER } from './tools-archive.ts';
 
-/** Command line of the kernel that starts the helper as process 1. Further words may follow. */
-export const GUEST_KERNEL_ARGUMENTS = `rdinit=/${TOOLS_FOLDER}/bin/enter panic=-1`;
+/** Words of the kernel's command line that start the helper as process 1. */
+export const GUEST_KERNEL_ARGUMENTS = `rdinit=/${TOOLS_FOLDER}/bin/enter`;
 
 /** Log-in of other SSH programs than the owner process: a shell in the image's tree. */
 export interface GuestLogin {
@@ -15,45 +16,44 @@ export interface GuestLogin {
   readonly user: string;
 }
 
-/** Description of the initramfs of one VM. */
-export interface BootInitramfs {
+/** Boot of one VM. */
+export interface GuestBoot {
   readonly tools: GuestTools;
-  readonly boot: GuestBoot;
-  readonly login?: GuestLogin;
+  readonly setup: GuestSetup;
+  readonly login?: GuestLogin | undefined;
+  /** path of another kernel, which must have the drivers built in */
+  readonly kernel?: string | undefined;
   /** path of the user's own initramfs, which is unpacked before the tools: its files are the image's tree */
-  readonly ownInitramfs?: string;
-  /** true for a kernel that the tools have no modules for */
-  readonly hasOtherKernel?: boolean;
+  readonly initramfs?: string | undefined;
 }
 
-/** Writes the initramfs of one VM to a new file with mode 0600. Rejects with the system's reason. */
-export async function writeBootInitramfs(path: string, request: BootInitramfs): Promise<void> {
+/**
+ * Writes the initramfs of one VM to a new file with mode 0600, and returns the files to boot. Rejects with the system's reason, which
+ * names the path.
+ */
+export async function writeBootFiles(path: string, boot: GuestBoot): Promise<BootFiles> {
   const parts = [
-    ...(request.ownInitramfs === undefined ? [] : [await readFile(request.ownInitramfs), Buffer.alloc(0)]),
-    await readFile(request.tools.initramfs),
-    bootArchive(request),
+    ...(boot.initramfs === undefined ? [] : [await readFile(boot.initramfs)]),
+    await readFile(boot.tools.initramfs),
+    bootArchive(boot),
   ];
   await using file = await open(path, 'wx', 0o600);
   for (const part of parts) {
     await file.writeFile(part);
+    // an archive starts at a multiple of 4 bytes
     await file.writeFile(Buffer.alloc((4 - (part.length % 4)) % 4));
   }
+  return { kernel: boot.kernel ?? boot.tools.kernel, initramfs: path, commandLine: GUEST_KERNEL_ARGUMENTS };
 }
 
 /** Makes the archive that describes one boot. */
-export function bootArchive({
-  tools,
-  boot,
-  login,
-  ownInitramfs,
-  hasOtherKernel = false,
-}: BootInitramfs): Buffer {
-  const groups = hasOtherKernel ? [] : moduleGroupsOf(boot);
+export function bootArchive({ tools, setup, login, kernel, initramfs }: GuestBoot): Buffer {
+  const groups = kernel === undefined ? moduleGroupsOf(setup) : [];
   const modules = [...new Set(groups.flatMap((group) => tools.modules[group]))];
-  const isBusyboxTree = boot.root.kind === 'initramfs' && ownInitramfs === undefined;
+  const isBusyboxTree = setup.root.kind === 'none' && initramfs === undefined;
   return cpioArchive([
     ...(isBusyboxTree ? busyboxTree(tools.applets) : []),
-    { kind: 'file', path: `${TOOLS_FOLDER}/boot`, content: words(bootSteps(boot, modules)), mode: 0o600 },
+    { kind: 'file', path: `${TOOLS_FOLDER}/boot`, content: words(bootSteps(setup, modules)), mode: 0o600 },
     { kind: 'file', path: `${TOOLS_FOLDER}/etc/login`, content: words(loginSteps(login)), mode: 0o600 },
   ]);
 }

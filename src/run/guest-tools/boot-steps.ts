@@ -1,4 +1,5 @@
 import { identitySteps } from './enter-command.ts';
+import type { GuestSetup, GuestVolume } from '../plan-run.ts';
 import type { ModuleGroup } from './modules.ts';
 
 /*
@@ -9,43 +10,16 @@ import type { ModuleGroup } from './modules.ts';
  * /.nephos as its root. Without an image the initramfs itself is the image's tree.
  */
 
-/** Root file system of a guest. */
-export type GuestRoot =
-  /** layers of an OCI image: the first disks of the VM, from the lowest to the topmost */
-  | { readonly kind: 'layers'; readonly count: number }
-  /** a directory by virtio-fs */
-  | { readonly kind: 'directory'; readonly tag: string }
-  /** the initramfs: busybox, or the user's own */
-  | { readonly kind: 'initramfs' };
-
-/** A directory of the host in the guest. */
-export interface GuestVolume {
-  /** tag of its virtio-fs device */
-  readonly tag: string;
-  /** absolute path in the guest */
-  readonly path: string;
-  readonly isReadOnly: boolean;
-}
-
-/** IPv4 addresses of a guest, e.g. `192.168.249.15`. */
-export interface GuestNetwork {
-  readonly address: string;
-  readonly mask: string;
-  readonly gateway: string;
-  readonly nameServer: string;
-}
-
-/** Description of a guest's boot. */
-export interface GuestBoot {
-  readonly root: GuestRoot;
-  /** limit of what the image's tree may take of the RAM, in `bytes`; half of the RAM by default */
-  readonly writableBytes?: number;
-  readonly volumes?: readonly GuestVolume[];
-  readonly hostname: string;
-  readonly network?: GuestNetwork;
-  /** further modules: `vsock`, `panic`, `isolation` */
-  readonly moduleGroups?: readonly ModuleGroup[];
-}
+/**
+ * IPv4 addresses of user-mode networking: QEMU's DHCP server gives the first one to the only guest (`src/devices/net/user-network.ts` and
+ * the defaults of `net` in src/devices/net/config.ts).
+ */
+export const GUEST_NETWORK = {
+  address: '192.168.249.15',
+  mask: '255.255.255.0',
+  gateway: '192.168.249.1',
+  nameServer: '192.168.249.3',
+} as const;
 
 const TOOLS = '/.nephos';
 const IMAGE = `${TOOLS}/image`;
@@ -53,30 +27,29 @@ const IMAGE = `${TOOLS}/image`;
 /** mount(2) */
 const FLAG = { readOnly: 1, noSuid: 2, noDevices: 4, noExecute: 8, bind: 0x1000, recursive: 0x4000 } as const;
 
-/** Returns the words of the steps. `modules`: files of the kernel's modules, in the order of loading. */
-export function bootSteps(boot: GuestBoot, modules: readonly string[]): string[] {
-  const { root } = boot;
-  const hasOwnRoot = root.kind !== 'initramfs';
+/** Returns the words of the steps. `modules`: names of the kernel's modules, in the order of loading. */
+export function bootSteps(setup: GuestSetup, modules: readonly string[]): string[] {
+  const { root, volumes, hostname, hasNetwork } = setup;
+  const hasImage = root.kind !== 'none';
   return [
     ...modules.flatMap((name) => ['load', `${TOOLS}/modules/${name}.ko`]),
     ...systemMounts(TOOLS),
-    ...(hasOwnRoot ? [...rootSteps(boot), ...rootMounts()] : treeMounts()),
-    ...networkSteps(boot.network),
-    ...(hasOwnRoot ? ['root', IMAGE] : []),
-    ...(boot.volumes ?? []).flatMap(volumeSteps),
-    ...identitySteps(boot.hostname, boot.network?.address),
-    ...resolverSteps(boot.network),
+    ...(hasImage ? [...overlaySteps(lowerOf(root)), ...rootMounts()] : treeMounts()),
+    ...networkSteps(hasNetwork),
+    ...(hasImage ? ['root', IMAGE] : []),
+    ...volumes.flatMap(volumeSteps),
+    ...identitySteps(hostname, hasNetwork ? GUEST_NETWORK.address : undefined),
+    ...resolverSteps(hasNetwork),
     'serve',
   ];
 }
 
 /** Returns the groups of modules that a boot needs. */
-export function moduleGroupsOf({ root, volumes = [], network, moduleGroups = [] }: GuestBoot): ModuleGroup[] {
+export function moduleGroupsOf({ root, volumes, hasNetwork }: GuestSetup): ModuleGroup[] {
   return [
-    ...(root.kind === 'initramfs' ? [] : (['base'] as const)),
-    ...(root.kind === 'directory' || volumes.length > 0 ? (['volumes'] as const) : []),
-    ...(network === undefined ? [] : (['network'] as const)),
-    ...moduleGroups,
+    ...(root.kind === 'none' ? [] : (['base'] as const)),
+    ...(root.kind === 'share' || volumes.length > 0 ? (['volumes'] as const) : []),
+    ...(hasNetwork ? (['network'] as const) : []),
   ];
 }
 
@@ -119,21 +92,16 @@ function systemMounts(tree: string): string[] {
   ];
 }
 
-/** Mounts the overlay of the image at its place. */
-function rootSteps({ root, writableBytes }: GuestBoot): string[] {
-  const lower =
-    root.kind === 'layers'
-      ? layerSteps(root.count)
-      : directorySteps(root.kind === 'directory' ? root.tag : '');
-  const size = writableBytes === undefined ? '' : `,size=${writableBytes}`;
+/** Mounts the overlay of the image at its place: a tmpfs, of at most half of the RAM, above its layers. */
+function overlaySteps({ steps, paths }: Lower): string[] {
   return [
-    ...lower.steps,
-    ...mountStep({ type: 'tmpfs', target: `${TOOLS}/w`, data: `mode=755${size}` }),
+    ...steps,
+    ...mountStep({ type: 'tmpfs', target: `${TOOLS}/w`, data: 'mode=755' }),
     ...['directory', `${TOOLS}/w/u`, 'directory', `${TOOLS}/w/w`],
     ...mountStep({
       type: 'overlay',
       target: IMAGE,
-      data: `lowerdir=${lower.paths.join(':')},upperdir=${TOOLS}/w/u,workdir=${TOOLS}/w/w`,
+      data: `lowerdir=${paths.join(':')},upperdir=${TOOLS}/w/u,workdir=${TOOLS}/w/w`,
     }),
   ];
 }
@@ -144,6 +112,12 @@ interface Lower {
   readonly paths: readonly string[];
 }
 
+function lowerOf(root: GuestSetup['root']): Lower {
+  if (root.kind === 'disks') return layerSteps(root.serials.length);
+  return root.kind === 'share' ? directorySteps(root.tag) : { steps: [], paths: [] };
+}
+
+/** The layers are the first disks of the VM, in their order. */
 function layerSteps(count: number): Lower {
   const indexes = Array.from({ length: count }, (_, index) => index);
   return {
@@ -213,20 +187,20 @@ function volumeSteps({ tag, path, isReadOnly }: GuestVolume): string[] {
   return ['directory', path, ...mountStep({ type: 'virtiofs', source: tag, target: path, flags })];
 }
 
-function networkSteps(network: GuestNetwork | undefined): string[] {
+function networkSteps(hasNetwork: boolean): string[] {
   const loopback = ['try', 'interface', 'lo', hex('127.0.0.1'), hex('255.0.0.0')];
-  if (network === undefined) return loopback;
+  if (!hasNetwork) return loopback;
+  const { address, mask, gateway } = GUEST_NETWORK;
   return [
     ...loopback,
     // the guest has IPv4 only: a default route of IPv6 would lead nowhere on many hosts
-    ...['try', 'write', `${TOOLS}/proc/sys/net/ipv6/conf/default/accept_ra`, '0'],
     ...['try', 'write', `${TOOLS}/proc/sys/net/ipv6/conf/eth0/accept_ra`, '0'],
-    ...['interface', 'eth0', hex(network.address), hex(network.mask), 'gateway', hex(network.gateway)],
+    ...['interface', 'eth0', hex(address), hex(mask), 'gateway', hex(gateway)],
   ];
 }
 
-function resolverSteps(network: GuestNetwork | undefined): string[] {
-  const text = network === undefined ? '' : `nameserver ${network.nameServer}\n`;
+function resolverSteps(hasNetwork: boolean): string[] {
+  const text = hasNetwork ? `nameserver ${GUEST_NETWORK.nameServer}\n` : '';
   return ['try', 'write', '/etc/resolv.conf', text];
 }
 

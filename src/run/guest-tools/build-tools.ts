@@ -3,6 +3,7 @@ import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { cacheFolder } from '../../host/files/cache-folder.ts';
 import { GuestToolsError } from './errors.ts';
+import { fixSessionClose } from './fix-dropbear.ts';
 import { runProgram } from './host-program.ts';
 import { readModules, type KernelModules } from './modules.ts';
 import { openPackages, type Packages } from './packages.ts';
@@ -145,7 +146,7 @@ async function readPrograms(build: Build, root: string): Promise<Omit<ToolFiles,
   const contents = libraries.map(async ({ name, path = '' }) => [name, await readFile(path)] as const);
   return {
     busybox: await readFile(await findBusybox(root)),
-    dropbear: await readFile(join(root, PROGRAMS.dropbear)),
+    dropbear: fixSessionClose(await readFile(join(root, PROGRAMS.dropbear))),
     sftpServer: await readFile(join(root, PROGRAMS.sftpServer)),
     dynamicLinker: await readFile(await findLinker(root)),
     libraries: new Map(await Promise.all(contents)),

@@ -11,6 +11,7 @@ import { reasonOf } from '../../util/errno.ts';
  * Guest tools: kernel and initramfs of guests whose image has no init system (OCI images, directories, kernels alone).
  *
  *   guest-tools.ts     the cache of the tools
+ *   fix-dropbear.ts    a fix of dropbear's session channels
  *   build-tools.ts     makes them from Debian packages: busybox, dropbear, sftp-server, a kernel with its modules
  *   helper/            the program /bin/enter: process 1, steps of a boot, entering the image's tree
  *   machine-code/      programs in machine code without a compiler
@@ -25,7 +26,7 @@ import { reasonOf } from '../../util/errno.ts';
  */
 
 /** Increased with each change of the files in the initramfs; a test compares it with their content. */
-export const TOOLS_REVISION = 1;
+export const TOOLS_REVISION = 2;
 
 /** Kernel and initramfs. Paths are absolute. */
 export interface GuestTools extends BuiltTools {

@@ -12,9 +12,6 @@ export const MODULE_GROUPS = {
   base: ['virtio_blk', 'squashfs', 'overlay'],
   network: ['virtio_net', 'virtio-rng'],
   volumes: ['virtiofs'],
-  vsock: ['vmw_vsock_virtio_transport'],
-  panic: ['pvpanic-pci'],
-  isolation: ['tun'],
 } as const;
 
 export type ModuleGroup = keyof typeof MODULE_GROUPS;

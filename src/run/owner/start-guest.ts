@@ -55,10 +55,14 @@ const TOOLS_USER = 'nephos';
 const BOOT_MS = 180_000;
 
 /** Starts a VMM for a VM directory. A reset of a guest with tools ends the VM. */
-export function startVmmIn(paths: VmPaths, signal: AbortSignal): Promise<VmmProcess> {
+export function startVmmIn(
+  paths: VmPaths,
+  signal: AbortSignal,
+  args: readonly string[] = [],
+): Promise<VmmProcess> {
   return startVmm({
     socketPath: paths.api,
-    args: ['--log-file', paths.log, '--on-reboot', 'exit'],
+    args: ['--log-file', paths.log, '--on-reboot', 'exit', ...args],
     startTimeoutMs: BOOT_MS,
     signal,
   });

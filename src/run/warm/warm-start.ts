@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { VmConfigInput } from '../../config/vm-config.ts';
 import type { RequestBody } from '../../sdk/client.ts';
 import type { VmmProcess } from '../../sdk/vmm-process.ts';
@@ -28,6 +29,9 @@ const log = createLog('warm');
 
 /** Time limit of the SSH connection to a restored guest, in milliseconds. It takes 0.1 s on a quiet host. */
 const CONNECT_MS = 60_000;
+
+/** Delay before another try to connect to a console, in milliseconds. */
+const POLL_MS = 2;
 
 /**
  * Starts a VM from the snapshot of its booted guest. Without one it boots, and a snapshot is taken before the guest has received anything:
@@ -63,21 +67,36 @@ async function restoreEntry(
   plan: GuestPlan,
   options: StartOptions,
 ): Promise<StartedGuest | undefined> {
-  const vmm = await startVmmIn(plan.paths, options.signal);
+  const { signal } = options;
   try {
-    const { signal } = options;
-    await vmm.client.call('vm.restore', restoreRequest(entry.snapshot, plan), { signal });
-    const stream = await openStream(plan.paths.console, signal);
+    return await restoreWithVmm(entry, plan, options);
+  } catch (error) {
+    signal.throwIfAborted();
+    log.info(`${entry.folder}: removed, because it cannot be restored: ${reasonOf(error)}`);
+    await removeWarmEntry(entry.folder);
+    return undefined;
+  }
+}
+
+/** Starts a VMM that restores an entry, and connects to the guest. Rejects after the VMM has ended. */
+async function restoreWithVmm(
+  entry: WarmEntry,
+  plan: GuestPlan,
+  options: StartOptions,
+): Promise<StartedGuest> {
+  const { signal } = options;
+  // on the command line of the VMM: a request would begin later
+  const request = JSON.stringify(restoreRequest(entry.snapshot, plan));
+  const vmm = await startVmmIn(plan.paths, signal, ['--restore', request]);
+  try {
+    const stream = await openConsole(plan.paths.console, vmm, signal);
     stream.unshift(entry.greeting);
     const guest = await connectServer(plan, options, { stream, timeoutMs: CONNECT_MS });
     options.onVmm(vmm);
     return { vmm, guest, isWarm: true };
   } catch (error) {
     await vmm[Symbol.asyncDispose]();
-    options.signal.throwIfAborted();
-    log.info(`${entry.folder}: removed, because it cannot be restored: ${reasonOf(error)}`);
-    await removeWarmEntry(entry.folder);
-    return undefined;
+    throw error;
   }
 }
 
@@ -107,14 +126,21 @@ function forwardsOf({
   );
 }
 
-async function openStream(path: string, signal: AbortSignal): Promise<Socket> {
-  const socket = connect({ path });
-  try {
-    await once(socket, 'connect', { signal });
-    return socket;
-  } catch (error) {
-    socket.on('error', () => undefined).destroy();
-    throw error;
+/** Connects to the console of a VM that is being restored: the VMM reads input once the guest runs. Rejects where the VMM exits before. */
+async function openConsole(path: string, { ended }: VmmProcess, signal: AbortSignal): Promise<Socket> {
+  let hasEnded = false;
+  ended.then(() => (hasEnded = true)).catch(() => undefined);
+  for (;;) {
+    const socket = connect({ path });
+    try {
+      await once(socket, 'connect', { signal });
+      return socket;
+    } catch (error) {
+      socket.on('error', () => undefined).destroy();
+      signal.throwIfAborted();
+      if (hasEnded) throw new Error('the VMM exited', { cause: error });
+      await delay(POLL_MS, undefined, { signal });
+    }
   }
 }
 

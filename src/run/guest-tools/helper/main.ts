@@ -14,22 +14,24 @@ import {
   not,
   set,
   space,
-  storeByte,
   storeWord,
   subtract,
   system,
   text,
+  unequal,
   when,
   wordAt,
   type ProgramFunction,
   type Statement,
 } from '../machine-code/program.ts';
 import { CALL, OPEN } from './calls.ts';
+import { OWN_SHELL_FUNCTIONS } from './own-shell.ts';
 import { PROCESS_FUNCTIONS, TOOLS_FD } from './processes.ts';
 import { INITIAL_ENVIRONMENT, RUN_FUNCTIONS } from './run.ts';
 import { STEP_FUNCTIONS } from './steps.ts';
 import { TEXT_FUNCTIONS } from './text.ts';
 import { USER_FUNCTIONS } from './users.ts';
+import { CURSOR, WORDS, WORD_FUNCTIONS } from './words.ts';
 
 /*
  * The helper: one static executable of the guest tools, /bin/enter. It takes steps, one after the other, until one fails or becomes a
@@ -44,19 +46,9 @@ import { USER_FUNCTIONS } from './users.ts';
  * Invariant: it never interprets a word by its content, except for the quotes of TEXT.
  */
 
-/** Most words of all steps. */
-const WORDS = 32_768;
-
-/** Start of a command text that the helper takes as the log-in shell of `nephos`, without a shell. */
-const OWN_COMMAND = 'exec /bin/enter ';
-
-const [SPACE, QUOTE, BACKSLASH] = [0x20, 0x27, 0x5c];
-
-const words = space('words', (WORDS + 1) * 8);
 /** Buffer of a file of words. */
 const WORD_FILE_BYTES = 2 ** 20;
 const WORD_FILE = space('word file', WORD_FILE_BYTES + 1);
-const wordCount = space('word count', 8);
 
 /** Steps by their names; each is a function without parameters that gives 0, or the exit code of the helper. */
 const STEPS = [
@@ -92,23 +84,12 @@ const shellWords = (...list: readonly Parameters<typeof storeWord>[1][]): Statem
   list.map((word, index) => storeWord(add(space('shell command', 64), index * 8), word));
 
 const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
-  define(
-    'addWord',
-    ['word'],
-    [
-      when(less(wordAt(wordCount), WORDS), [
-        storeWord(add(words, multiply(wordAt(wordCount), 8)), 'word'),
-        storeWord(wordCount, add(wordAt(wordCount), 1)),
-      ]),
-    ],
-  ),
-
   /** takes the steps at the cursor */
   define(
     'takeSteps',
     [],
     [
-      loop(wordAt(wordAt(space('cursor', 8))), [
+      loop(wordAt(wordAt(CURSOR)), [
         set('step', call('next')),
         set('isOptional', call('same', 'step', text('try'))),
         when('isOptional', [set('step', call('next'))]),
@@ -120,8 +101,6 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
       ]),
     ],
   ),
-
-  define('takeWords', ['list'], [storeWord(space('cursor', 8), 'list'), give(call('takeSteps'))]),
 
   /** reads the words of a file, each ended by a NUL; it cannot be larger than the buffer */
   define(
@@ -140,48 +119,7 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
       set('at', WORD_FILE),
       set('end', add(WORD_FILE, 'length')),
       loop(less('at', 'end'), [call('addWord', 'at'), set('at', add(add('at', call('length', 'at')), 1))]),
-      give(words),
-    ],
-  ),
-
-  /** splits a text in place as sh does, if it has only words, quotes and backslashes */
-  define(
-    'splitText',
-    ['at'],
-    [
-      loop(byteAt('at'), [
-        loop(equal(byteAt('at'), SPACE), [set('at', add('at', 1))]),
-        when(byteAt('at'), [
-          call('addWord', 'at'),
-          set('to', 'at'),
-          set('quoted', 0),
-          set('isOpen', 1),
-          loop(both('isOpen', byteAt('at')), [
-            set('character', byteAt('at')),
-            set('at', add('at', 1)),
-            when(
-              equal('character', QUOTE),
-              [set('quoted', not('quoted'))],
-              [
-                when(
-                  both(equal('character', SPACE), not('quoted')),
-                  [set('isOpen', 0)],
-                  [
-                    when(both(both(equal('character', BACKSLASH), not('quoted')), byteAt('at')), [
-                      set('character', byteAt('at')),
-                      set('at', add('at', 1)),
-                    ]),
-                    storeByte('to', 'character'),
-                    set('to', add('to', 1)),
-                  ],
-                ),
-              ],
-            ),
-          ]),
-          storeByte('to', 0),
-        ]),
-      ]),
-      give(words),
+      give(WORDS),
     ],
   ),
 
@@ -190,8 +128,9 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
     'ownShell',
     ['command'],
     [
-      when(both('command', call('startsWith', 'command', text(OWN_COMMAND))), [
-        give(call('takeWords', call('splitText', add('command', OWN_COMMAND.length)))),
+      when('command', [
+        set('result', call('ownSteps', 'command')),
+        when(unequal('result', -1), [give('result')]),
       ]),
       ...shellWords(text('-sh'), 0),
       when('command', shellWords(text('sh'), text('-c'), 'command', 0)),
@@ -215,7 +154,7 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
         call('addWord', text('-c')),
         call('addWord', 'command'),
       ]),
-      give(call('takeWords', words)),
+      give(call('takeWords', WORDS)),
     ],
   ),
 
@@ -260,6 +199,8 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
 export function compileHelper(): Buffer {
   return executable([
     ...MAIN_FUNCTIONS,
+    ...WORD_FUNCTIONS,
+    ...OWN_SHELL_FUNCTIONS,
     ...TEXT_FUNCTIONS,
     ...USER_FUNCTIONS,
     ...STEP_FUNCTIONS,

@@ -1,3 +1,4 @@
+import { CURSOR } from './words.ts';
 import { CALL, ERROR, OPEN } from './calls.ts';
 import {
   add,
@@ -221,7 +222,7 @@ export const RUN_FUNCTIONS: readonly ProgramFunction[] = [
       set('result', system(CALL.chdir, 'path')),
       when(both(equal('result', -ERROR.notFound), call('hasFlag', 'flags', 0x77)), [
         storeWord(space('one word', 16), 'path'),
-        storeWord(space('cursor', 8), space('one word', 16)),
+        storeWord(CURSOR, space('one word', 16)),
         call('directory'),
         set('result', system(CALL.chdir, 'path')),
       ]),
@@ -245,7 +246,7 @@ export const RUN_FUNCTIONS: readonly ProgramFunction[] = [
         give(CANNOT_EXECUTE),
       ]),
       loop(less(0, 'left'), [call('addVariable', call('next')), set('left', subtract('left', 1))]),
-      set('words', wordAt(space('cursor', 8))),
+      set('words', wordAt(CURSOR)),
       system(CALL.setsid),
       when(call('resolveUser', 'user'), [give(CANNOT_EXECUTE)]),
       call('completeEnvironment', 'flags'),
@@ -261,7 +262,7 @@ export const RUN_FUNCTIONS: readonly ProgramFunction[] = [
     'tool',
     [],
     [
-      set('words', wordAt(space('cursor', 8))),
+      set('words', wordAt(CURSOR)),
       set('fd', system(CALL.open, text('/'), OPEN.pathOnly | OPEN.directory, 0)),
       system(CALL.dup2, 'fd', 9),
       when(call('image'), [give(1)]),

@@ -11,7 +11,6 @@ import {
   less,
   loop,
   multiply,
-  not,
   set,
   space,
   storeByte,
@@ -22,7 +21,6 @@ import {
   text,
   unequal,
   when,
-  wordAt,
   type ProgramFunction,
   type Statement,
   type Value,
@@ -65,17 +63,6 @@ const route = space('route', 120);
 const entropy = space('entropy', 8 + 256);
 
 export const STEP_FUNCTIONS: readonly ProgramFunction[] = [
-  define(
-    'next',
-    [],
-    [
-      set('at', wordAt(space('cursor', 8))),
-      when(not(wordAt('at')), [give(text(''))]),
-      storeWord(space('cursor', 8), add('at', 8)),
-      give(wordAt('at')),
-    ],
-  ),
-
   /** decodes hexadecimal digits to bytes; gives their number */
   define(
     'hex',

@@ -1,0 +1,87 @@
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ConnectGuest, Guest } from '../../guest/guest.ts';
+import type { NotifyListener } from '../../sdk/notify/listener.ts';
+import { ReadyError } from '../../sdk/notify/ready.ts';
+import { connectVsock } from '../../sdk/vsock.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { createLog } from '../../util/log.ts';
+
+const log = createLog('disk');
+
+/** Port of the SSH server on the guest's vsock. */
+const SSH_PORT = 22;
+
+/** Time between two attempts to connect, in milliseconds. */
+const RETRY_MS = 500;
+
+/** Waits until all jobs of the boot are done. Its exit code tells whether a unit failed, which is the image's affair. */
+const BOOT_END = ['systemctl', 'is-system-running', '--wait', '--quiet'];
+
+/** Guest that boots. */
+export interface BootingGuest {
+  readonly listener: Pick<NotifyListener, 'ready' | 'status'>;
+  /** UNIX socket of its vsock */
+  readonly socketPath: string;
+  readonly privateKey: string;
+  readonly connect: ConnectGuest;
+}
+
+/**
+ * Connects to the SSH server of a guest as soon as it answers, and waits until the guest has booted: its service manager reports it, or
+ * answers by SSH. The report alone would not do: a guest on a busy host loses it where the connection takes more than two seconds.
+ * @throws ReadyError, GuestError
+ */
+export async function connectWhenReady(
+  { listener, socketPath, privateKey, connect }: BootingGuest,
+  { signal, timeoutMs }: { readonly signal: AbortSignal; readonly timeoutMs: number },
+): Promise<Guest> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  try {
+    const stream = await openStream(socketPath, limit);
+    const guest = await connect({ stream, privateKey, signal: limit, timeoutMs });
+    try {
+      await Promise.race([listener.ready, bootEnd(guest, limit)]);
+      return guest;
+    } catch (error) {
+      await guest[Symbol.asyncDispose]();
+      throw error;
+    }
+  } catch (error) {
+    if (!limit.aborted) throw error;
+    throw new ReadyError(signal.aborted ? 'aborted' : 'timeout', listener.status(), { cause: error });
+  }
+}
+
+/** Connects until a server listens. A connection before the start of the guest's driver waits for it. */
+async function openStream(socketPath: string, signal: AbortSignal): Promise<Socket> {
+  for (;;) {
+    signal.throwIfAborted();
+    const attempt = connectVsock(socketPath, SSH_PORT);
+    try {
+      return await abortable(attempt, signal);
+    } catch {
+      attempt.then((socket) => socket.destroy()).catch(() => undefined);
+      await delay(RETRY_MS, undefined, { signal });
+    }
+  }
+}
+
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new Error('aborted', { cause: signal.reason }));
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+async function bootEnd(guest: Guest, signal: AbortSignal): Promise<void> {
+  try {
+    await guest.exec(BOOT_END, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    // the report of the service manager decides
+    log.info(`the guest does not tell whether it has booted: ${reasonOf(error)}`);
+    await new Promise(() => undefined);
+  }
+}

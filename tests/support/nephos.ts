@@ -1,0 +1,81 @@
+/** `nephos` as a user starts it, with a home of its own for VMs. */
+import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { REPO } from './vmm.ts';
+
+/** Result of a command. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder for the VMs of a test. */
+export interface TestHome extends AsyncDisposable {
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Runs a verb until it exits. */
+  readonly nephos: (...args: string[]) => Promise<Outcome>;
+  /** Starts a verb on a terminal, in a session of its own. */
+  readonly onTerminal: (terminal: string, ...args: string[]) => ChildProcess;
+  /** Starts a verb that continues; its outputs are pipes. */
+  readonly start: (...args: string[]) => ChildProcessByStdio<null, Readable, Readable>;
+  /** Runs a verb with bytes as its standard input. */
+  readonly nephosWith: (input: string | Buffer, ...args: string[]) => Promise<Outcome>;
+}
+
+/** Path of the program of this repository. */
+export const NEPHOS = join(REPO, 'bin', 'nephos');
+
+/** Makes a folder for VMs; the VMs in it are removed with it. The cache is that of the user. */
+export function makeHome(program = NEPHOS): TestHome {
+  const folder = mkdtempSync(join(tmpdir(), 'nephos-home-'));
+  const env = { ...process.env, XDG_STATE_HOME: folder };
+  const nephosWith = (input: string | Buffer, ...args: string[]): Promise<Outcome> =>
+    runProgram([process.execPath, program, ...args], env, input);
+  const nephos = (...args: string[]): Promise<Outcome> => nephosWith('', ...args);
+  return {
+    folder,
+    env,
+    nephos,
+    nephosWith,
+    start: (...args) =>
+      spawn(process.execPath, [program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] }),
+    onTerminal: (terminal, ...args) => {
+      const fd = openSync(terminal, constants.O_RDWR | constants.O_NOCTTY);
+      try {
+        const words = ['--ctty', '--wait', process.execPath, program, ...args];
+        return spawn('setsid', words, { env: { ...env, TERM: 'xterm' }, stdio: [fd, fd, fd] });
+      } finally {
+        closeSync(fd);
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      const { stdout } = await nephos('ps', '-aq');
+      const names = stdout.split('\n').filter(Boolean);
+      if (names.length > 0) await nephos('rm', '-f', ...names);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function runProgram(
+  [program = '', ...args]: readonly string[],
+  env: NodeJS.ProcessEnv,
+  input: string | Buffer,
+): Promise<Outcome> {
+  const child = spawn(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  // a command that does not read its input closes it
+  child.stdin.on('error', () => undefined).end(input);
+  const [stdout, stderr] = await Promise.all([
+    buffer(child.stdout),
+    buffer(child.stderr),
+    child.exitCode === null ? once(child, 'exit') : undefined,
+  ]);
+  return { code: child.exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+}

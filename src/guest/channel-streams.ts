@@ -10,7 +10,8 @@ export interface OutputFilter {
   readonly flush: () => Buffer | undefined;
 }
 
-const UNCHANGED: OutputFilter = { filter: (bytes) => bytes, flush: () => undefined };
+/** Passes all output. */
+export const UNCHANGED: OutputFilter = { filter: (bytes) => bytes, flush: () => undefined };
 
 /** Streams of a channel. They end, fail and are destroyed as Node's own, which ssh2's channel does not. */
 export interface ChannelStreams {

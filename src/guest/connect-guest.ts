@@ -1,13 +1,15 @@
 import type { Algorithms, Client } from 'ssh2';
 import { deferred } from '../util/deferred.ts';
 import { reasonOf } from '../util/errno.ts';
-import { rendererOf, slotsFor, type Connection } from './connection.ts';
+import { sessionRules, type Connection } from './connection.ts';
 import { GuestError } from './errors.ts';
 import { execCommand } from './exec.ts';
 import type { ConnectGuest, Guest, GuestAccess } from './guest.ts';
 import { startLimit } from './limit.ts';
 import { loadSsh2 } from './load-ssh2.ts';
 import { spawnProcess } from './process.ts';
+import { connectTcp } from './tcp.ts';
+import { download, upload } from './transfer/transfer.ts';
 
 const CONNECT_MS = 30_000;
 
@@ -50,7 +52,9 @@ export const connectGuest: ConnectGuest = async (access) => {
     return guestOn(await openConnection(new Client(), access, limit.signal));
   } catch (error) {
     access.stream.destroy();
-    throw limit.signal.aborted ? limit.signal.reason : error;
+    limit.check();
+    if (error instanceof GuestError) throw error;
+    throw new GuestError('connect', `no SSH connection to the guest: ${reasonOf(error)}`, { cause: error });
   } finally {
     limit[Symbol.dispose]();
   }
@@ -85,14 +89,14 @@ function openConnection(client: Client, access: GuestAccess, signal: AbortSignal
     client.on('ready', () => {
       isReady = true;
       signal.removeEventListener('abort', abort);
-      const slots = slotsFor(identificationOf(client), access.maxCommands);
       resolve({
         client,
-        slots,
         failure: () => failure,
         closed: closed.promise,
         destroy,
-        ...rendererOf(access.render),
+        render: access.render,
+        sftp: { text: access.sftpCommand ?? 'sftp', subsystem: access.sftpCommand === undefined },
+        ...sessionRules(identificationOf(client), access.maxCommands),
       });
     });
     client.connect({
@@ -121,15 +125,14 @@ function identificationOf(client: Client): string {
 }
 
 function guestOn(connection: Connection): Guest {
-  const missing = (): Promise<never> => Promise.reject(new GuestError('transfer', 'not available yet'));
   return {
     exec: (argv, options = {}) => execCommand(connection, argv, options),
     spawn: (argv, options = {}) => spawnProcess(connection, argv, options),
     shell: ({ pty = { columns: 80, rows: 24 }, ...options } = {}) =>
       spawnProcess(connection, LOGIN_SHELL, { ...options, pty }),
-    upload: missing,
-    download: missing,
-    connectTcp: missing,
+    upload: (from, to, options = {}) => upload(connection, from, to, options),
+    download: (from, to, options = {}) => download(connection, from, to, options),
+    connectTcp: (port, host = '127.0.0.1') => connectTcp(connection, host, port),
     closed: connection.closed,
     [Symbol.asyncDispose]: async () => {
       connection.client.end();

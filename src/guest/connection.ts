@@ -1,7 +1,8 @@
 import type { Client, ClientChannel, PseudoTtyOptions } from 'ssh2';
+import { reasonOf } from '../util/errno.ts';
 import { GuestError } from './errors.ts';
-import type { GuestCommand, RenderCommand, TerminalSize } from './guest.ts';
-import { renderForAnyShell, renderScript } from './render-command.ts';
+import type { RenderCommand, TerminalSize } from './guest.ts';
+import { renderScript } from './render-command.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 /** Longest text of an `exec` request, in bytes: dropbear accepts 9000. */
@@ -16,33 +17,41 @@ const MAX_DROPBEAR_COMMANDS = 32;
 export interface Connection {
   readonly client: Client;
   readonly slots: Slots;
+  /** Returns whether a refused session is to be repeated, and adapts the slots */
+  readonly mayRepeat: () => boolean;
+  /** Runs the opening of a session alone, where the server needs it */
+  readonly alone: <T>(open: () => Promise<T>) => Promise<T>;
   /** Reason of the end; undefined while the connection is open */
   readonly failure: () => GuestError | undefined;
   /** Settles with the reason of a failure. Never rejects */
   readonly closed: Promise<Error | undefined>;
   /** Ends the connection at once. The reason is that of `closed` and of all pending calls */
   readonly destroy: (reason?: GuestError) => void;
-  /** Renders a command, with a command of the shell before it */
-  readonly render: (command: GuestCommand, hasTerminal: boolean, first: string) => string;
-  /** Renders a POSIX script of this program */
-  readonly renderScript: (script: string) => string;
+  /** Renderer of the caller; without it commands are rendered for any shell */
+  readonly render: RenderCommand | undefined;
+  /** SFTP server: the subsystem, or a command */
+  readonly sftp: { readonly text: string; readonly subsystem: boolean };
 }
 
-/** Returns the functions that render for a server: with a renderer of its own, its shell is a POSIX one. */
-export function rendererOf(custom: RenderCommand | undefined): Pick<Connection, 'render' | 'renderScript'> {
-  if (custom === undefined) {
-    return { render: (command, _, first) => renderForAnyShell(command, `${first}; `), renderScript };
-  }
-  return {
-    render: (command, hasTerminal, first) => `${first}; ${custom(command, hasTerminal)}`,
-    renderScript: (script) => script,
-  };
-}
-
-/** Returns the slots of a server, by its identification (RFC 4253, 4.2). */
-export function slotsFor(identification: string, most: number | undefined): Slots {
+/** Returns the rules of a server's sessions, by its identification (RFC 4253, 4.2). */
+export function sessionRules(
+  identification: string,
+  most: number | undefined,
+): Pick<Connection, 'slots' | 'mayRepeat' | 'alone'> {
   const isDropbear = /dropbear/i.test(identification);
-  return createSlots(most ?? (isDropbear ? MAX_DROPBEAR_COMMANDS : MAX_COMMANDS));
+  const slots = createSlots(most ?? (isDropbear ? MAX_DROPBEAR_COMMANDS : MAX_COMMANDS));
+  if (!isDropbear) return { slots, mayRepeat: slots.shrink, alone: (open) => open() };
+  return { slots, mayRepeat: () => true, alone: createTurns() };
+}
+
+/** Returns a function that runs one task at a time, in order. */
+function createTurns(): <T>(task: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (task) => {
+    const next = last.then(task);
+    last = next.catch(() => undefined);
+    return next;
+  };
 }
 
 /** A terminal of a session. */
@@ -50,8 +59,9 @@ export type Terminal = TerminalSize & { readonly term?: string };
 
 /** Command of a session. */
 export interface CommandRequest<T> {
-  /** Text of the `exec` request, for the shell of the server */
+  /** Text of the `exec` request, for the shell of the server, or the name of a subsystem */
   readonly text: string;
+  readonly subsystem?: boolean;
   readonly pty?: Terminal | undefined;
   /** Adds listeners to the channel at once: the server's next messages may be those of the command's end */
   readonly attach: (channel: ClientChannel) => T;
@@ -63,21 +73,25 @@ export interface Session<T> {
   readonly release: () => void;
 }
 
+/** Attempts of a session that a server refuses while it runs others. */
+const ATTEMPTS = 20;
+
 /**
- * Opens a session for a command when there is a slot. A server that refuses it while it runs others has reached its own bound: the slots
- * are then fewer, and the command waits for one.
+ * Opens a session for a command when there is a slot. A server refuses it while it runs others where it has reached its own bound (OpenSSH,
+ * MaxSessions): the command then waits for the end of another one. dropbear before 2024 refuses it where another command ends between the
+ * opening of the session and the request: the command has then not begun, and is repeated.
  */
 export async function openSession<T>(
   connection: Connection,
   request: CommandRequest<T>,
   signal: AbortSignal,
 ): Promise<Session<T>> {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const release = await connection.slots.take(signal);
     try {
       return { attached: await requestCommand(connection, request), release };
     } catch (error) {
-      const mayRepeat = connection.failure() === undefined && connection.slots.shrink();
+      const mayRepeat = connection.failure() === undefined && attempt < ATTEMPTS && connection.mayRepeat();
       release();
       if (!mayRepeat) throw error;
     }
@@ -105,29 +119,29 @@ export function requestCommand<T>(connection: Connection, request: CommandReques
   });
 }
 
-function openExec<T>(connection: Connection, { text, pty, attach }: CommandRequest<T>): Promise<T> {
-  const { client } = connection;
-  return new Promise((resolve, reject) => {
-    const failed = connection.failure();
-    if (failed !== undefined) return reject(failed);
-    const options = pty === undefined ? {} : { pty: terminalOf(pty) };
-    const take = (error: Error | undefined, channel: ClientChannel): void => {
-      if (error === undefined) {
-        channel.on('error', () => undefined);
-        keepOpen(channel);
-        return resolve(attach(channel));
-      }
-      reject(
-        connection.failure() ??
-          new GuestError('refused', `the SSH server refused a command: ${error.message}`, { cause: error }),
-      );
-    };
-    try {
-      client.exec(text, options, take);
-    } catch (error) {
-      reject(new GuestError('closed', 'the connection to the guest has ended', { cause: error }));
-    }
-  });
+function openExec<T>(connection: Connection, request: CommandRequest<T>): Promise<T> {
+  return connection.alone(
+    () =>
+      new Promise((resolve, reject) => {
+        const refuse = (cause: unknown): void =>
+          reject(
+            connection.failure() ??
+              new GuestError('refused', `the SSH server refused a command: ${reasonOf(cause)}`, { cause }),
+          );
+        const take = (error: Error | undefined, channel: ClientChannel): void => {
+          if (error !== undefined) return refuse(error);
+          channel.on('error', () => undefined);
+          keepOpen(channel);
+          resolve(request.attach(channel));
+        };
+        try {
+          if (connection.failure() === undefined) sendRequest(connection.client, request, take);
+          else refuse(undefined);
+        } catch (error) {
+          refuse(error);
+        }
+      }),
+  );
 }
 
 /**
@@ -136,6 +150,15 @@ function openExec<T>(connection: Connection, { text, pty, attach }: CommandReque
  */
 function keepOpen(channel: ClientChannel): void {
   channel.destroy = () => channel;
+}
+
+function sendRequest(
+  client: Client,
+  { text, pty, subsystem = false }: Omit<CommandRequest<unknown>, 'attach'>,
+  take: (error: Error | undefined, channel: ClientChannel) => void,
+): void {
+  if (subsystem) client.subsys(text, take);
+  else client.exec(text, pty === undefined ? {} : { pty: terminalOf(pty) }, take);
 }
 
 function terminalOf({ columns, rows, term = 'xterm-256color' }: Terminal): PseudoTtyOptions {

@@ -2,10 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientChannel } from 'ssh2';
 import { requestCommand, type Connection } from './connection.ts';
 import { GuestError } from './errors.ts';
+import { renderScript } from './render-command.ts';
 
 /** Runs a script of this program in the guest, beside the bound of commands. Its output is discarded. @returns its exit code */
 export async function runControl(connection: Connection, script: string): Promise<number | null> {
-  const text = connection.renderScript(script);
+  const text = renderScript(script);
   const code = await requestCommand(connection, { text, attach: codeOf }).then((pending) => pending.code);
   const failed = connection.failure();
   if (failed !== undefined) throw failed;

@@ -24,7 +24,7 @@ export interface GuestCommand {
 
 /**
  * Renders a command as the one text of an SSH `exec` request (RFC 4254, 6.5), for the shell that the server starts. The text replaces the
- * shell by the command (`exec`) in a session of its own, so that the shell's process id is that of the command and of its process group.
+ * shell by the command (`exec`), which leads a session and a process group of its own.
  */
 export type RenderCommand = (command: GuestCommand, terminal: boolean) => string;
 
@@ -116,8 +116,13 @@ export interface GuestAccess {
   readonly user?: string;
   /** Private key in OpenSSH's format; without one the server must accept the method `none` (RFC 4252, 5.2) */
   readonly privateKey?: string;
-  /** Renders commands for the shell of the server, a POSIX one; by default for any shell, with programs of the guest */
+  /**
+   * Renders commands for a server whose `signal` requests (RFC 4254, 6.9) reach the process group of a command. By default commands are
+   * rendered for any log-in shell, with programs of the guest, and signals are sent by `kill` of its shell.
+   */
   readonly render?: RenderCommand;
+  /** Command that becomes an SFTP server; the subsystem `sftp` by default */
+  readonly sftpCommand?: string;
   /** Commands at the same time; the others wait. 8 by default (OpenSSH has 10 sessions for a connection), 32 for dropbear */
   readonly maxCommands?: number;
   readonly signal?: AbortSignal;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { GuestError } from './errors.ts';
 
 /** A caller's signal and time limit as one signal. */
@@ -14,6 +15,8 @@ export function startLimit(
   { signal, timeoutMs }: { readonly signal?: AbortSignal; readonly timeoutMs?: number },
 ): Limit {
   const controller = new AbortController();
+  // each pending request of a transfer has a listener
+  setMaxListeners(0, controller.signal);
   const fail = (fault: 'timeout' | 'aborted', message: string, cause?: unknown): void =>
     controller.abort(new GuestError(fault, message, { cause }));
   const abort = (): void => fail('aborted', `${what}: aborted`, signal?.reason);

@@ -1,15 +1,14 @@
 import type { ClientChannel } from 'ssh2';
 import { preview } from '../util/clip.ts';
 import { deferred } from '../util/deferred.ts';
-import { openStreams, type OutputFilter } from './channel-streams.ts';
+import { openStreams } from './channel-streams.ts';
 import { openSession, type CommandRequest, type Connection, type Session } from './connection.ts';
-import { endWithin, runControl } from './control.ts';
-import { endScript, signalScript } from './end-script.ts';
+import { endWithin } from './control.ts';
 import { GuestError } from './errors.ts';
 import type { GuestCommand, GuestExit, GuestProcess, SpawnOptions } from './guest.ts';
 import { startLimit, type Limit } from './limit.ts';
+import { controlOf, type ProcessControl } from './process-control.ts';
 import { wordsOf } from './render-command.ts';
-import { createStartMark } from './start-mark.ts';
 
 /** Time limit for the end of a command in the guest after an abort, in milliseconds. */
 const END_MS = 10_000;
@@ -28,18 +27,17 @@ export async function spawnProcess(
 ): Promise<OwnedProcess> {
   const { pty, signal, timeoutMs, ...rest } = options;
   const name = `command ${preview(wordsOf(argv).join(' '))}`;
-  const pid = deferred<number | undefined>();
-  const mark = createStartMark(pid.resolve);
-  const text = connection.render({ argv, ...rest }, pty !== undefined, mark.command);
+  const control = controlOf(connection, { argv, ...rest }, pty !== undefined);
   const limit = startLimit(name, {
     ...(signal !== undefined && { signal }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   });
   const attach = (channel: ClientChannel): OwnedProcess =>
-    superviseProcess(channel, { name, connection, limit, mark, pid: pid.promise });
+    superviseProcess(channel, { name, connection, limit, control });
   try {
     limit.check();
-    const { attached, release } = await openWithin(connection, { text, pty, attach }, limit.signal);
+    const request = { text: control.text, pty, attach };
+    const { attached, release } = await openWithin(connection, request, limit.signal);
     attached.exited.finally(release).catch(() => undefined);
     return attached;
   } catch (error) {
@@ -68,12 +66,11 @@ interface RunningCommand {
   readonly name: string;
   readonly connection: Connection;
   readonly limit: Limit;
-  readonly mark: OutputFilter;
-  readonly pid: Promise<number | undefined>;
+  readonly control: ProcessControl;
 }
 
-function superviseProcess(channel: ClientChannel, command: RunningCommand): OwnedProcess {
-  const { connection, limit, mark, pid } = command;
+function superviseProcess(channel: ClientChannel, running: RunningCommand): OwnedProcess {
+  const { connection, limit, control } = running;
   const ended = deferred<never>();
   let reason: GuestError | undefined;
   let isOver = false;
@@ -82,16 +79,17 @@ function superviseProcess(channel: ClientChannel, command: RunningCommand): Owne
     exit = { exitCode, signal: signal?.replace(/^SIG/, '') ?? null };
   });
   const lost = (): GuestError | undefined => reason ?? connection.failure();
-  const { closed, ...streams } = openStreams(channel, lost, mark);
+  const { closed, ...streams } = openStreams(channel, lost, control.output);
+  const command = { channel, closed };
   const end = (cause: GuestError): void => {
     if (reason !== undefined || isOver) return;
     reason = cause;
-    endWithin(connection, END_MS, endCommand(command, channel))
+    endWithin(connection, END_MS, control.end(command))
       .finally(() => ended.reject(cause))
       .catch(() => undefined);
   };
   const onLimit = (): void => end(limitReason(limit));
-  const complete = closed.then(() => (reason === undefined ? exitOf(command, exit) : ended.promise));
+  const complete = closed.then(() => (reason === undefined ? exitOf(running, exit) : ended.promise));
   const exited = Promise.race([complete, ended.promise]).finally(() => {
     isOver = true;
     limit.signal.removeEventListener('abort', onLimit);
@@ -107,8 +105,7 @@ function superviseProcess(channel: ClientChannel, command: RunningCommand): Owne
     end,
     kill: async (signal = 'TERM') => {
       const name = signalName(signal);
-      const id = await pid;
-      if (id !== undefined && !isOver) await runControl(connection, signalScript(id, name));
+      if (!isOver) await control.signal(command, name);
     },
     resize: ({ columns, rows }) => channel.setWindow(rows, columns, 0, 0),
   };
@@ -117,13 +114,6 @@ function superviseProcess(channel: ClientChannel, command: RunningCommand): Owne
 function limitReason({ signal }: Limit): GuestError {
   const reason: unknown = signal.reason;
   return reason instanceof GuestError ? reason : new GuestError('aborted', 'aborted', { cause: reason });
-}
-
-/** Ends the processes of a command, then its channel: a process of another session may hold the outputs open. */
-async function endCommand({ connection, pid }: RunningCommand, channel: ClientChannel): Promise<void> {
-  const id = await pid;
-  if (id !== undefined) await runControl(connection, endScript(id));
-  channel.close();
 }
 
 function exitOf({ name, connection }: RunningCommand, exit: GuestExit | undefined): GuestExit {

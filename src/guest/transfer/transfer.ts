@@ -1,0 +1,56 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Connection } from '../connection.ts';
+import { GuestError } from '../errors.ts';
+import type { TransferOptions } from '../guest.ts';
+import { startLimit } from '../limit.ts';
+import { reasonOf } from '../../util/errno.ts';
+import { downloadTo } from './download.ts';
+import { withSftp, type Transfer } from './sftp.ts';
+import { uploadTo } from './upload.ts';
+
+/** Copies a file, a directory or a stream into the guest. @throws GuestError */
+export function upload(
+  connection: Connection,
+  from: string | Readable,
+  to: string,
+  options: TransferOptions,
+): Promise<void> {
+  return transferFiles(connection, options, `upload to ${to}`, (transfer) =>
+    uploadTo(transfer, from, to, options),
+  );
+}
+
+/** Copies a file or a directory of the guest to the host, or a file to a stream. @throws GuestError */
+export function download(
+  connection: Connection,
+  from: string,
+  to: string | Writable,
+  options: TransferOptions,
+): Promise<void> {
+  return transferFiles(connection, options, `download of ${from}`, (transfer) =>
+    downloadTo(transfer, from, to),
+  );
+}
+
+async function transferFiles(
+  connection: Connection,
+  { signal, onProgress }: TransferOptions,
+  name: string,
+  run: (transfer: Transfer) => Promise<void>,
+): Promise<void> {
+  using limit = startLimit(name, signal === undefined ? {} : { signal });
+  let done = 0;
+  const onBytes = (count: number): void => {
+    done += count;
+    onProgress?.(done);
+  };
+  try {
+    limit.check();
+    await withSftp(connection, limit.signal, (session) => run({ ...session, signal: limit.signal, onBytes }));
+  } catch (error) {
+    limit.check();
+    const failed = connection.failure() ?? error;
+    if (failed instanceof GuestError) throw failed;
+    throw new GuestError('transfer', `${name}: ${reasonOf(failed)}`, { cause: failed });
+  }
+}

@@ -5,8 +5,11 @@ import { cpioArchive, type ArchiveEntry } from './cpio.ts';
 import type { GuestTools } from './guest-tools.ts';
 import { TOOLS_FOLDER } from './tools-archive.ts';
 
-/** Words of the kernel's command line that start the helper as process 1. */
-export const GUEST_KERNEL_ARGUMENTS = `rdinit=/${TOOLS_FOLDER}/bin/enter`;
+/**
+ * Words of the kernel's command line: the helper is process 1; the TSC stays the clock, also on a busy host that emulates the CPU, where
+ * Linux would change to the ACPI timer, whose reads are slow.
+ */
+export const GUEST_KERNEL_ARGUMENTS = `rdinit=/${TOOLS_FOLDER}/bin/enter tsc=reliable`;
 
 /** Log-in of other SSH programs than the owner process: a shell in the image's tree. */
 export interface GuestLogin {

@@ -19,14 +19,14 @@ import { reasonOf } from '../../util/errno.ts';
  *   boot-initramfs.ts  the initramfs of one VM: the tools, and the description of its boot
  *   enter-command.ts   pure: commands for the SSH server of the guest
  *
- * The cache is `<cache>/guest-tools/<revision>/` with `vmlinuz`, `initramfs` and `manifest.json`. A folder is complete from the moment
+ * The cache is `<cache>/guest-tools/<TOOLS_REVISION>/` with `vmlinuz`, `initramfs` and `manifest.json`. A folder is complete from the moment
  * that it has its name.
  *
  * Invariants: nothing is written into an image. The cache folder belongs to this user alone. Files of the cache never change.
  */
 
-/** Increased with each change of the files in the initramfs; a test compares it with their content. */
-export const TOOLS_REVISION = 2;
+/** Digest of all that the tools have beside packages; guest-tools.test.ts compares it, and has the new one after a change. */
+export const TOOLS_REVISION = '012d323d1d9d';
 
 /** Kernel and initramfs. Paths are absolute. */
 export interface GuestTools extends BuiltTools {
@@ -59,7 +59,7 @@ export async function guestTools(options: GuestToolsOptions = {}): Promise<Guest
   await claimPrivateFolder(folder).catch((error: unknown) => {
     throw new GuestToolsError(`guest tools: ${reasonOf(error)}`, { cause: error });
   });
-  const place = join(folder, `revision-${TOOLS_REVISION}`);
+  const place = join(folder, TOOLS_REVISION);
   const found = options.refresh === true ? undefined : await readTools(place);
   if (found !== undefined) return found;
   await makeTools(folder, place, options);
@@ -70,7 +70,7 @@ export async function guestTools(options: GuestToolsOptions = {}): Promise<Guest
 
 /** Returns the guest tools of the cache; undefined if {@link guestTools} has to make them. */
 export function findGuestTools(): Promise<GuestTools | undefined> {
-  return readTools(join(cacheFolder(), 'guest-tools', `revision-${TOOLS_REVISION}`));
+  return readTools(join(cacheFolder(), 'guest-tools', TOOLS_REVISION));
 }
 
 /** Reads finished tools; undefined if they are absent or damaged. */

@@ -34,7 +34,7 @@ const DIRECTORIES = [
 const PASSWD = ['nephos', 'root'].map((name) => `${name}::0:0::/root:/bin/enter\n`).join('');
 
 /** Makes the initramfs of the tools: all but the description of one boot. */
-export function toolsArchive(files: ToolFiles): Buffer {
+export function toolsArchive(files: ToolFiles, key = serverKey()): Buffer {
   const entries: ArchiveEntry[] = [
     ...DIRECTORIES.map((path) => ({ kind: 'directory', path }) as const),
     program('bin/enter', compileHelper()),
@@ -50,7 +50,7 @@ export function toolsArchive(files: ToolFiles): Buffer {
     file('etc/passwd', Buffer.from(PASSWD)),
     file('etc/group', Buffer.from('root:x:0:\ntty:x:5:\n')),
     file('etc/shells', Buffer.from('/bin/enter\n')),
-    { kind: 'file', path: 'etc/dropbear/console_key', content: serverKey(), mode: 0o600 },
+    { kind: 'file', path: 'etc/dropbear/console_key', content: key, mode: 0o600 },
   ];
   return cpioArchive(entries.map(inTools));
 }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { enterCommand, firstCommand, refreshCommand, renderSteps } from './enter-command.ts';
 import { compileHelper } from './helper/main.ts';
 

@@ -10,7 +10,7 @@ import { RunError } from './errors.ts';
  * read-only virtio-fs share, the volumes as virtio-fs shares, the virtio console as a socket that carries SSH, the serial port as a file.
  */
 
-/** Mounts and identity that the init of the guest tools makes; `toolsCommandLine` gives them to it. */
+/** Mounts and identity that the init of the guest tools makes; they are in the initramfs (guest-tools/boot-initramfs.ts). */
 export interface GuestSetup {
   /**
    * Lower directories of the root file system. `disks`: squashfs on virtio-blk disks with these serial numbers, from the lowest layer to
@@ -51,12 +51,11 @@ export interface PlanPaths {
 /** Disks for layers: PCI slots 1 to 31, less those of the other devices. */
 const LAYERS_MAX = 20;
 
-/** Returns the work of init for an image. `name` is the name of the VM. */
-export function planSetup(
-  request: RunRequest,
-  image: OciImage | DirectoryImage | undefined,
-  name: string,
-): GuestSetup {
+/**
+ * Returns the work of init for an image. The host name is the same for all VMs, so that they boot the same initramfs: the first command
+ * sets that of the VM.
+ */
+export function planSetup(request: RunRequest, image: OciImage | DirectoryImage | undefined): GuestSetup {
   return {
     root: rootOf(image),
     volumes: request.volumes.map(({ guest, isReadOnly }, i) => ({
@@ -64,7 +63,7 @@ export function planSetup(
       path: guest,
       isReadOnly,
     })),
-    hostname: request.hostname ?? name,
+    hostname: 'nephos',
     hasNetwork: request.network === 'user',
   };
 }

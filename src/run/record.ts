@@ -21,6 +21,8 @@ export const VM_FILES = {
   serial: 'serial.log',
   /** log of the VMM and of the owner process */
   log: 'vmm.log',
+  /** initramfs of the guest, while the VM runs */
+  initramfs: 'initramfs',
   /** events of the VMM, in the format of its event monitor */
   events: 'events.json',
   /** writable overlay of a disk image */

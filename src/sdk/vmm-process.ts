@@ -110,6 +110,8 @@ function eventsOf({ stdio }: ChildProcess): Readable {
 
 /** Path of the VMM of this package. */
 export function ownExecutable(): string {
+  // the bundle of a program is no module
+  if (typeof __dirname === 'string') return join(__dirname, '../bin/cloud-hypervisor');
   const found = createRequire(import.meta.url).resolve('nephos/package.json');
   return join(dirname(found), 'bin', 'cloud-hypervisor');
 }

@@ -6,7 +6,6 @@ import { RunError } from '../errors.ts';
 import type { VmRecord } from '../record.ts';
 import { RUN_EXIT, type RunRequest } from '../run-request.ts';
 import type { RunExit } from './command-exit.ts';
-import { commandOf } from './command-of.ts';
 import { lendTerminal, terminalSize } from './host-terminal.ts';
 import { createOutputLog } from './output-log.ts';
 import type { RunParts } from './parts.ts';
@@ -73,8 +72,7 @@ function exitOfSignal({ reason }: AbortSignal): RunExit {
 
 /** Runs the command of a VM. */
 async function runMain(running: RunningVm, request: RunRequest, host: RunHost): Promise<RunExit> {
-  const { vm, image, guest, failed } = running;
-  const { argv, options } = commandOf(request, image, request.hostname ?? vm.record.name);
+  const { vm, image, guest, failed, process: main } = running;
   const pty = { ...terminalSize(), term: process.env['TERM'] ?? 'xterm' };
   const resources = createCleanupStack();
   try {
@@ -82,8 +80,13 @@ async function runMain(running: RunningVm, request: RunRequest, host: RunHost): 
     resources.use(streams);
     return await runCommand(guest, failed, {
       command: {
-        argv,
-        options: { ...options, ...(request.hasTerminal && { pty }) },
+        argv: main.argv,
+        options: {
+          env: main.env,
+          cwd: main.cwd,
+          ...(main.user !== '' && { user: main.user }),
+          ...(request.hasTerminal && { pty }),
+        },
         timeoutMs: request.timeoutMs,
       },
       streams,

@@ -1,26 +1,24 @@
-import type { ConnectGuest, RenderCommand } from '../../guest/guest.ts';
+import type { ConnectGuest } from '../../guest/guest.ts';
 import type { OpenImage } from '../../images/image.ts';
-import type { GuestSetup } from '../plan-run.ts';
+import type { GuestTools } from '../guest-tools/guest-tools.ts';
 import type { GuestPlan, StartedGuest, StartOptions } from './start-guest.ts';
-
-/** Kernel and initramfs of the guest tools. */
-export interface ToolsFiles {
-  /** Absolute path of a bzImage */
-  readonly kernel: string;
-  /** Absolute path */
-  readonly initramfs: string;
-}
 
 /** Functions of other folders that a run uses; tests replace them. */
 export interface RunParts {
   readonly openImage: OpenImage;
-  readonly openTools: (options: { readonly signal: AbortSignal }) => Promise<ToolsFiles>;
-  /** Words of the kernel's command line for the init of the tools */
-  readonly toolsCommandLine: (setup: GuestSetup) => string;
-  /** Renders commands for the SSH server of the tools */
-  readonly render: RenderCommand;
-  /** Text for the shell of the tools: an SSH server for one connection on its standard streams */
-  readonly sshServer: string;
+  /** Returns the guest tools, which are made at the first run */
+  readonly openTools: (options: { readonly signal: AbortSignal }) => Promise<GuestTools>;
   readonly connect: ConnectGuest;
+  /** Starts a VM: from a warm snapshot where there is one */
   readonly start: (plan: GuestPlan, options: StartOptions) => Promise<StartedGuest>;
+}
+
+/** Returns the functions of this program. Each loads its modules on first use. */
+export function defaultParts(): RunParts {
+  return {
+    openImage: async (name, options) => (await import('../../images/index.ts')).openImage(name, options),
+    openTools: async (options) => (await import('../guest-tools/guest-tools.ts')).guestTools(options),
+    connect: async (access) => (await import('../../guest/connect-guest.ts')).connectGuest(access),
+    start: async (plan, options) => (await import('../warm/warm-start.ts')).startWarm(plan, options),
+  };
 }

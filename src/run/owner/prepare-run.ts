@@ -1,65 +1,76 @@
 import { statSync } from 'node:fs';
 import { Duplex } from 'node:stream';
-import type { Guest, RenderCommand } from '../../guest/guest.ts';
+import type { Guest } from '../../guest/guest.ts';
 import type { DiskImage, Image } from '../../images/image.ts';
+import { planProcess, type PlannedProcess } from '../../images/process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
-import { planSetup, planToolsVm } from '../plan-run.ts';
+import { RELAY_COMMAND } from '../guest-tools/enter-command.ts';
 import type { VmRecord } from '../record.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { OwnedVm } from '../vm-directory/vm-directories.ts';
 import { SSH_PORT, type ConnectPort } from './guest-socket.ts';
 import type { RunParts } from './parts.ts';
 import type { StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
+import { planGuest, TOOLS_ROOT } from './tools-plan.ts';
 
 /** A run whose image and boot files are on this host. */
 export interface PreparedRun {
   readonly image: Image | undefined;
   readonly access: VmRecord['access'];
+  /** Returns the main process, for a VM with a name */
+  readonly processOf: (name: string) => PlannedProcess;
   readonly start: (vm: OwnedVm, options: Omit<StartOptions, 'connect'>) => Promise<StartedGuest>;
   /** Connects other processes to the guest; undefined where its vsock device does */
   readonly connectPort: ((guest: Guest) => ConnectPort) | undefined;
 }
 
-/** Finds the image and the boot files of a run. @throws RunError, ImageError */
+/** Finds the image and the boot files of a run. @throws RunError, ImageError, GuestToolsError */
 export async function prepareRun(
   request: RunRequest,
   parts: RunParts,
-  { signal, onProgress }: StartRunOptions,
+  options: StartRunOptions,
 ): Promise<PreparedRun> {
   checkVolumes(request);
-  const { pull, platform } = request;
-  const options = {
-    pull,
-    signal,
-    ...(platform !== undefined && { platform }),
-    ...(onProgress && { onProgress }),
-  };
-  const opening = request.image === undefined ? undefined : parts.openImage(request.image, options);
-  const image = await opening;
+  const [image, tools] = await Promise.all([
+    openImageOf(request, parts, options),
+    parts.openTools({ signal: options.signal }),
+  ]);
   if (image?.kind === 'disk') return prepareDisk(image);
-  const tools = await parts.openTools({ signal });
+  const processOf = (name: string): PlannedProcess => {
+    const hostname = request.hostname ?? name;
+    const process = image?.kind === 'oci' ? image.process : undefined;
+    return planProcess(request.image ?? 'kernel', process, { ...request, hostname });
+  };
+  // a request that names no command fails before anything is made
+  processOf('');
   return {
     image,
     access: 'tools',
+    processOf,
     start: (vm, startOptions) => {
-      const setup = planSetup(request, image, vm.record.name);
-      const commandLine = [
-        'console=ttyS0 quiet panic=-1',
-        parts.toolsCommandLine(setup),
-        request.kernelArguments ?? [],
-      ].flat();
-      const boot = {
-        kernel: request.kernel ?? tools.kernel,
-        initramfs: request.initramfs ?? tools.initramfs,
-        commandLine: commandLine.join(' '),
-      };
-      const config = planToolsVm(request, image, { boot, paths: vm.paths });
-      const plan = { config, paths: vm.paths, render: renderWithTools(parts.render) };
+      const { name } = vm.record;
+      const hostname = request.hostname ?? name;
+      const plan = planGuest({ request, image, tools, process: processOf(name), hostname }, vm.paths);
       return parts.start(plan, { ...startOptions, connect: parts.connect });
     },
-    connectPort: (guest) => (port) => connectToGuest(guest, parts.sshServer, port),
+    connectPort: (guest) => (port) => connectToGuest(guest, port),
   };
+}
+
+async function openImageOf(
+  request: RunRequest,
+  parts: RunParts,
+  { signal, onProgress }: StartRunOptions,
+): Promise<Image | undefined> {
+  const { image, pull, platform } = request;
+  if (image === undefined) return undefined;
+  return parts.openImage(image, {
+    pull,
+    signal,
+    ...(platform !== undefined && { platform }),
+    ...(onProgress !== undefined && { onProgress }),
+  });
 }
 
 /** A disk image has an SSH server of its own, on its vsock device. */
@@ -67,20 +78,9 @@ function prepareDisk({ name }: DiskImage): never {
   throw new RunError('invalid', `image ${name}: disk images cannot be run yet`);
 }
 
-/** A user that no guest has: the command is text for the shell of the tools, outside the image. */
-const TOOLS_ROOT = '/tools';
-
-/** Renders commands of the owner process: those of {@link TOOLS_ROOT} unchanged, others for the image. */
-function renderWithTools(render: RenderCommand): RenderCommand {
-  return (command, hasTerminal) =>
-    command.user === TOOLS_ROOT && typeof command.argv === 'string'
-      ? command.argv
-      : render(command, hasTerminal);
-}
-
-async function connectToGuest(guest: Guest, sshServer: string, port: number): ReturnType<ConnectPort> {
+async function connectToGuest(guest: Guest, port: number): ReturnType<ConnectPort> {
   if (port !== SSH_PORT) return guest.connectTcp(port);
-  const { stdin, stdout } = await guest.spawn(sshServer, { user: TOOLS_ROOT });
+  const { stdin, stdout } = await guest.spawn(RELAY_COMMAND, { user: TOOLS_ROOT });
   return Duplex.from({ readable: stdout, writable: stdin });
 }
 

@@ -1,5 +1,7 @@
+import { rmSync } from 'node:fs';
 import type { Guest } from '../../guest/guest.ts';
 import type { Image } from '../../images/image.ts';
+import type { PlannedProcess } from '../../images/process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createCleanupStack, type CleanupStack } from '../../util/cleanup-stack.ts';
 import { deferred } from '../../util/deferred.ts';
@@ -22,6 +24,8 @@ const log = createLog('run');
 export interface RunningVm {
   readonly vm: OwnedVm;
   readonly image: Image | undefined;
+  /** Main process */
+  readonly process: PlannedProcess;
   readonly vmm: VmmProcess;
   readonly guest: Guest;
   /** Settles with the reason when the VM has ended by itself */
@@ -80,10 +84,17 @@ async function startInDirectory(
     stack.use(await serveGuestSocket(vm.paths.guest, connect));
   }
   const ports = await publishedPorts(vm.record.request, vmm.client);
-  vm.update({ vmmPid: vmm.pid, started: new Date().toISOString(), ports, isWarm });
+  const process = prepared.processOf(vm.record.name);
+  vm.update({
+    vmmPid: vmm.pid,
+    started: new Date().toISOString(),
+    ports,
+    isWarm,
+    process: { env: process.env, cwd: process.cwd, ...(process.user !== '' && { user: process.user }) },
+  });
   let finished: Promise<void> | undefined;
   const finish = (exit: RunExit): Promise<void> => (finished ??= finishRun(vm, stack, exit));
-  return { vm, image: prepared.image, vmm, guest, failed: failed.promise, finish };
+  return { vm, image: prepared.image, process, vmm, guest, failed: failed.promise, finish };
 }
 
 /** Starts the VM. Rejects with the crash of the guest where that is the reason. */
@@ -102,6 +113,7 @@ async function startOrCrash(
 
 async function finishRun(vm: OwnedVm, stack: CleanupStack, exit: RunExit): Promise<void> {
   await stack[Symbol.asyncDispose]();
+  rmSync(vm.paths.initramfs, { force: true });
   if (vm.record.request.removes) return vm.remove();
   try {
     vm.update({ finished: new Date().toISOString(), exit });

@@ -20,6 +20,8 @@ export interface GuestPlan {
   readonly paths: VmPaths;
   /** Renders commands for the SSH server of the tools */
   readonly render: RenderCommand;
+  /** Writes the initramfs of the configuration, which a boot needs */
+  readonly writeInitramfs: () => Promise<void>;
   /** Identity of the content of the initramfs; without one a snapshot of the booted VM is neither used nor made */
   readonly initramfsId?: string;
 }
@@ -78,7 +80,7 @@ export async function startCold(
   onServer?: OnServer,
 ): Promise<StartedGuest> {
   const { paths, config } = plan;
-  const vmm = await startVmmIn(paths, options.signal);
+  const [vmm] = await Promise.all([startVmmIn(paths, options.signal), plan.writeInitramfs()]);
   options.onVmm(vmm);
   try {
     const call: CallOptions = { signal: options.signal };

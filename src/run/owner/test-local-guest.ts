@@ -4,7 +4,19 @@ import type { Guest, GuestExit } from '../../guest/guest.ts';
 import { Client } from '../../sdk/client.ts';
 import type { VmmEnd } from '../../sdk/vmm-process.ts';
 import { deferred } from '../../util/deferred.ts';
+import type { GuestTools } from '../guest-tools/guest-tools.ts';
 import type { RunParts } from './parts.ts';
+
+const NO_MODULES = { base: [], network: [], volumes: [], vsock: [], panic: [], isolation: [] };
+
+const TOOLS: GuestTools = {
+  kernel: '/kernel',
+  initramfs: '/initramfs',
+  release: '6.1',
+  fingerprint: 'f',
+  modules: NO_MODULES,
+  applets: [],
+};
 
 /** Parts of a run whose guest is this host: each command is a local process. The test ends its VMM. */
 export function localParts(
@@ -21,10 +33,7 @@ export function localParts(
   return {
     endVmm: ended.resolve,
     openImage: async (name) => ({ kind: 'directory', name, path: '/' }),
-    openTools: async () => ({ kernel: '/kernel', initramfs: '/initramfs' }),
-    toolsCommandLine: () => '',
-    render: () => '',
-    sshServer: 'cat',
+    openTools: async () => TOOLS,
     connect: async () => localGuest(),
     start: async (plan, { connect, onVmm, signal }) => {
       signal.throwIfAborted();
@@ -42,7 +51,8 @@ function localGuest(): Guest {
   };
   return {
     spawn: async (argv, options = {}) => {
-      const [program = '', ...words] = typeof argv === 'string' ? ['sh', '-c', argv] : argv;
+      // the SSH server of the tools is cat
+      const [program = '', ...words] = typeof argv === 'string' ? ['cat'] : argv;
       const child = spawn(program, words, { detached: true, cwd: options.cwd, env: { ...options.env } });
       const exit = new Promise<GuestExit>((resolve) => {
         child.once('error', () => resolve({ exitCode: 127, signal: null }));

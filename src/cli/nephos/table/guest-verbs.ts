@@ -123,4 +123,17 @@ export const GUEST_VERBS: readonly Verb[] = [
     isHidden: true,
     load: () => import('../verbs/connect.ts'),
   },
+  {
+    name: 'own',
+    usage: '',
+    summary: 'Own the VM of a run in the background',
+    details: [
+      'nephos run --detach starts it, with the request on standard input and a channel on descriptor 3.',
+    ],
+    flags: [],
+    examples: [{ command: 'nephos own', shows: 'run the request on standard input' }],
+    operands: [0, 0],
+    isHidden: true,
+    load: () => import('../verbs/own.ts'),
+  },
 ];

@@ -1,0 +1,99 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { RenderCommand } from '../../guest/guest.ts';
+import type { DirectoryImage, OciImage } from '../../images/image.ts';
+import type { PlannedProcess } from '../../images/process.ts';
+import {
+  bootArchive,
+  GUEST_KERNEL_ARGUMENTS,
+  writeBootFiles,
+  type GuestBoot,
+} from '../guest-tools/boot-initramfs.ts';
+import { GUEST_NETWORK } from '../guest-tools/boot-steps.ts';
+import { enterCommand, firstCommand, type GuestRefresh } from '../guest-tools/enter-command.ts';
+import type { GuestTools } from '../guest-tools/guest-tools.ts';
+import { planSetup, planToolsVm } from '../plan-run.ts';
+import type { RunRequest } from '../run-request.ts';
+import type { VmPaths } from '../vm-directory/paths.ts';
+import type { GuestPlan } from './start-guest.ts';
+
+/** A run with guest tools. */
+export interface ToolsRun {
+  readonly request: RunRequest;
+  readonly image: OciImage | DirectoryImage | undefined;
+  readonly tools: GuestTools;
+  readonly process: PlannedProcess;
+  readonly hostname: string;
+}
+
+/** Plans the start of a VM with guest tools. */
+export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
+  const { request, image, tools, process } = run;
+  const description: GuestBoot = {
+    tools,
+    setup: planSetup(request, image),
+    login: {
+      env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
+      workingDirectory: process.cwd,
+      user: process.user,
+    },
+    kernel: request.kernel,
+    initramfs: request.initramfs,
+  };
+  const commandLine = [
+    'console=ttyS0 quiet panic=-1',
+    GUEST_KERNEL_ARGUMENTS,
+    request.kernelArguments ?? [],
+  ].flat();
+  const config = planToolsVm(request, image, {
+    boot: {
+      kernel: request.kernel ?? tools.kernel,
+      initramfs: paths.initramfs,
+      commandLine: commandLine.join(' '),
+    },
+    paths,
+  });
+  const id = createHash('sha256').update(tools.fingerprint).update(bootArchive(description)).digest('hex');
+  return {
+    config,
+    paths,
+    render: renderer(run),
+    writeInitramfs: async () => {
+      await writeBootFiles(paths.initramfs, description);
+    },
+    ...(mayBeWarm(run) && { initramfsId: id }),
+  };
+}
+
+/** Directories of the host change without notice, and so does an initramfs of the user: their guests have no snapshots. */
+function mayBeWarm({ request, image }: ToolsRun): boolean {
+  return (
+    !request.isCold &&
+    image?.kind !== 'directory' &&
+    request.volumes.length === 0 &&
+    request.initramfs === undefined
+  );
+}
+
+/** A user that no guest has: the command is text for the shell of the tools, outside the image. */
+export const TOOLS_ROOT = '/tools';
+
+/** Renders commands of the owner process. The first one in the image sets the clock, the random numbers and the names of the guest. */
+function renderer(run: ToolsRun): RenderCommand {
+  let isFirst = true;
+  return (command, hasTerminal) => {
+    if (command.user === TOOLS_ROOT && typeof command.argv === 'string') return command.argv;
+    if (!isFirst) return enterCommand(command, hasTerminal);
+    isFirst = false;
+    return firstCommand(command, hasTerminal, refreshOf(run));
+  };
+}
+
+function refreshOf({ request, hostname }: ToolsRun): GuestRefresh {
+  return {
+    now: Date.now(),
+    entropy: randomBytes(64),
+    hostname,
+    machineId: randomBytes(16).toString('hex'),
+    ...(request.network === 'user' && { address: GUEST_NETWORK.address }),
+  };
+}

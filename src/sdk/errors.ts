@@ -34,6 +34,11 @@ export class LaunchError extends Error {
   override readonly name = 'LaunchError';
 }
 
+/** A VM that cannot be forked, or whose disks cannot be copied. The message names the device. */
+export class ForkError extends Error {
+  override readonly name = 'ForkError';
+}
+
 /** A wait for console output that failed: by timeout, a closed console, or the caller's signal. */
 export class ConsoleError extends Error {
   override readonly name = 'ConsoleError';

@@ -15,6 +15,7 @@ export {
   BusyError,
   ConsoleError,
   DuplicateIdError,
+  ForkError,
   InvalidRequestError,
   LaunchError,
   NotFoundError,
@@ -22,6 +23,8 @@ export {
   RequestError,
   WrongStateError,
 } from './errors.ts';
+export type { ForkOptions } from './fork.ts';
+export type { CloneOverrides } from './fork-folder.ts';
 export { serveFs, type FsShare, type ProvidedFs } from './fs-share.ts';
 export { archive, type Archive, type ArchiveOptions } from '../backends/fs-provider/archive/archive.ts';
 export { FsError } from '../backends/fs-provider/errors.ts';

@@ -5,6 +5,8 @@ import type { VmConfigInput } from '../config/vm-config.ts';
 import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
 import { openConsole, type Console } from './console.ts';
 import { LaunchError } from './errors.ts';
+import type { CloneOverrides } from './fork-folder.ts';
+import { forkVm, type ForkOptions } from './fork.ts';
 import { serveFs, VmShares, type ProvidedFs } from './fs-share.ts';
 import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
@@ -40,6 +42,7 @@ export class VirtualMachine implements AsyncDisposable {
   readonly #consoles = new Map<'serial' | 'console', Console>();
   readonly #shares: VmShares;
   #vsockPath: string | undefined;
+  #onDisposed: () => void = () => undefined;
 
   private constructor(vmm: VmmProcess) {
     this.#vmm = vmm;
@@ -229,15 +232,48 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /** Writes a snapshot to a directory, which is created if necessary. The VM is paused meanwhile. */
-  async snapshot(directory: string, { resume, ...options }: SnapshotOptions = {}): Promise<void> {
+  async snapshot(directory: string, options: SnapshotOptions = {}): Promise<void> {
     await mkdir(directory, { recursive: true });
+    await this.#snapshotWith(directory, () => Promise.resolve(), options);
+  }
+
+  /** Writes a snapshot, and does further work while the VM is paused. */
+  async #snapshotWith(
+    directory: string,
+    whilePaused: () => Promise<void>,
+    { resume, ...options }: SnapshotOptions = {},
+  ): Promise<void> {
     const ran = (await this.info(options)).state === 'Running';
     if (ran) await this.pause(options);
     try {
       await this.client.call('vm.snapshot', { destination_url: urlOf(directory) }, options);
+      await whilePaused();
     } finally {
       if (resume ?? ran) await this.resume(options);
     }
+  }
+
+  /**
+   * Makes clones of the running VM, which continue from this moment. The VM is paused for the snapshot between. Writable disks of a clone
+   * are overlays on a copy, forwards have free ports of the host, the vsock a new socket and CID, and consoles in the modes File and Socket
+   * new paths, which {@link info} shows. `overrides` replaces any of them. A clone does not know that it is one: docs/snapshots.md tells what
+   * to make new in the guest. The files of all clones are removed when the last one is disposed of.
+   * @throws {ForkError} for a VM with devices that cannot be shared; then, and after any failure, there is no clone
+   */
+  async fork(count: number, { overrides, ...options }: ForkOptions = {}): Promise<VirtualMachine[]> {
+    const { config } = await this.info();
+    const restore = async (
+      directory: string,
+      own: CloneOverrides,
+      onDisposed: () => void,
+    ): Promise<VirtualMachine> => {
+      const clone = await VirtualMachine.restore(directory, { ...options, overrides: own });
+      clone.#onDisposed = onDisposed;
+      return clone;
+    };
+    const snapshot = (directory: string, whilePaused: () => Promise<void>): Promise<void> =>
+      this.#snapshotWith(directory, whilePaused);
+    return forkVm({ config, snapshot, restore }, count, overrides);
   }
 
   /** Connects to a port of the guest over its vsock. The socket is half-open: each direction ends with `end()`. */
@@ -251,6 +287,8 @@ export class VirtualMachine implements AsyncDisposable {
     for (const { stream } of this.#consoles.values()) stream.destroy();
     await this.#vmm[Symbol.asyncDispose]();
     await this.#shares[Symbol.asyncDispose]();
+    this.#onDisposed();
+    this.#onDisposed = () => undefined;
   }
 
   async #openConsoles(call: CallOptions): Promise<void> {

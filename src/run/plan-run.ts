@@ -51,10 +51,7 @@ export interface PlanPaths {
 /** Disks for layers: PCI slots 1 to 31, less those of the other devices. */
 const LAYERS_MAX = 20;
 
-/**
- * Returns the work of init for an image. The host name is the same for all VMs, so that they boot the same initramfs: the first command
- * sets that of the VM.
- */
+/** Returns the work of init for an image. */
 export function planSetup(request: RunRequest, image: OciImage | DirectoryImage | undefined): GuestSetup {
   return {
     root: rootOf(image),
@@ -63,7 +60,7 @@ export function planSetup(request: RunRequest, image: OciImage | DirectoryImage 
       path: guest,
       isReadOnly,
     })),
-    hostname: 'nephos',
+    hostname,
     hasNetwork: request.network === 'user',
   };
 }

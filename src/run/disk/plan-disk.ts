@@ -28,7 +28,7 @@ export function describeGuest(
   keys: SshServerKeys,
 ): DiskGuest {
   const { kernelArguments } = request;
-  const { volumes, hostname, hasNetwork } = planSetup(request, undefined, name);
+  const { volumes, hostname, hasNetwork } = planSetup(request, undefined, request.hostname ?? name);
   return {
     id,
     hostname: hostNameOf(hostname),

@@ -25,12 +25,15 @@ export interface ToolsRun {
   readonly hostname: string;
 }
 
+/** Host name until the first command, which sets that of the VM: all VMs of an image boot the same initramfs. */
+const BOOT_HOSTNAME = 'nephos';
+
 /** Plans the start of a VM with guest tools. */
 export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
   const { request, image, tools, process } = run;
   const description: GuestBoot = {
     tools,
-    setup: planSetup(request, image),
+    setup: planSetup(request, image, BOOT_HOSTNAME),
     login: {
       env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
       workingDirectory: process.cwd,

@@ -52,7 +52,11 @@ export interface PlanPaths {
 const LAYERS_MAX = 20;
 
 /** Returns the work of init for an image. */
-export function planSetup(request: RunRequest, image: OciImage | DirectoryImage | undefined): GuestSetup {
+export function planSetup(
+  request: RunRequest,
+  image: OciImage | DirectoryImage | undefined,
+  hostname: string,
+): GuestSetup {
   return {
     root: rootOf(image),
     volumes: request.volumes.map(({ guest, isReadOnly }, i) => ({

@@ -30,15 +30,12 @@ const BOOT_HOSTNAME = 'nephos';
 
 /** Plans the start of a VM with guest tools. */
 export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
-  const { request, image, tools, process } = run;
+  const { request, image, tools } = run;
   const description: GuestBoot = {
     tools,
     setup: planSetup(request, image, BOOT_HOSTNAME),
-    login: {
-      env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
-      workingDirectory: process.cwd,
-      user: process.user,
-    },
+    // that of the image: a snapshot of the guest must not have the variables of one run
+    ...(image?.kind === 'oci' && { login: image.process }),
     kernel: request.kernel,
     initramfs: request.initramfs,
   };

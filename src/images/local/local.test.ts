@@ -9,7 +9,14 @@ import type { OciImage } from '../image.ts';
 import { ImageError, type ImageFault } from '../image-error.ts';
 import { tarOf, type TestEntry } from '../layers/test-archive.ts';
 import { openAnyImage } from '../open-image.ts';
-import { blobPath, makeTestImage, makeTestStore, writeLayout, type TestImage, type TestStore } from '../test-image.ts';
+import {
+  blobPath,
+  makeTestImage,
+  makeTestStore,
+  writeLayout,
+  type TestImage,
+  type TestStore,
+} from '../test-image.ts';
 
 async function open({ context }: TestStore, name: string): Promise<OciImage> {
   const image = await openAnyImage(context, name, { platform: 'linux/amd64' });
@@ -112,10 +119,7 @@ for (const form of ['old', 'new'] as const) {
     const opened = await open(test, `docker-archive:${path}`);
     assert.deepEqual(diffIds(opened), [image.diffId]);
     assert.deepEqual(opened.process.env, ['A=b']);
-    assert.equal(
-      (await open(test, `docker-archive:${path}:docker.io/team/app:1`)).digest,
-      opened.digest,
-    );
+    assert.equal((await open(test, `docker-archive:${path}:docker.io/team/app:1`)).digest, opened.digest);
     assert.equal((await open(test, `docker-archive:${packed}:team/app:1`)).digest, opened.digest);
     await fails(
       open(test, `docker-archive:${path}:team/app:2`),
@@ -150,8 +154,16 @@ test('a layout in an archive is opened by both prefixes', async () => {
 });
 
 const LINKS: readonly (readonly [string, TestEntry[], RegExp])[] = [
-  ['out of the archive', [{ name: 'layer.tar', type: 'symlink', linkname: '../../../../etc/passwd' }], /link out of the archive/],
-  ['to an absolute path', [{ name: 'layer.tar', type: 'symlink', linkname: '/etc/passwd' }], /link out of the archive/],
+  [
+    'out of the archive',
+    [{ name: 'layer.tar', type: 'symlink', linkname: '../../../../etc/passwd' }],
+    /link out of the archive/,
+  ],
+  [
+    'to an absolute path',
+    [{ name: 'layer.tar', type: 'symlink', linkname: '/etc/passwd' }],
+    /link out of the archive/,
+  ],
   [
     'to each other',
     [

@@ -7,9 +7,13 @@ function parsed(header: string): (readonly [string, Record<string, string>])[] {
 }
 
 test('a Bearer challenge has its parameters, with quoted commas and equals signs', () => {
-  const header = 'Bearer realm="https://auth.example/token?a=b,c",service="registry",scope="repository:a:pull"';
+  const header =
+    'Bearer realm="https://auth.example/token?a=b,c",service="registry",scope="repository:a:pull"';
   assert.deepEqual(parsed(header), [
-    ['bearer', { realm: 'https://auth.example/token?a=b,c', service: 'registry', scope: 'repository:a:pull' }],
+    [
+      'bearer',
+      { realm: 'https://auth.example/token?a=b,c', service: 'registry', scope: 'repository:a:pull' },
+    ],
   ]);
 });
 
@@ -28,7 +32,13 @@ test('a scheme without parameters, an empty header and a broken rest are accepte
 
 test('a hostile header is parsed in little time', () => {
   const start = performance.now();
-  for (const text of ['a="\\'.repeat(2000), ' ,'.repeat(4000), 'a='.repeat(4000), '"'.repeat(8000), 'x'.repeat(1e6)])
+  for (const text of [
+    'a="\\'.repeat(2000),
+    ' ,'.repeat(4000),
+    'a='.repeat(4000),
+    '"'.repeat(8000),
+    'x'.repeat(1e6),
+  ])
     parseChallenges(text);
   assert.ok(performance.now() - start < 1000);
 });

@@ -80,11 +80,7 @@ test('the manifest of the wanted platform is chosen from an index, also from one
     'not-found',
     /no linux\/s390x; it has linux\/arm64\/v8, linux\/amd64/,
   );
-  await fails(
-    open(store, registry, { name: 'app:b' }),
-    'not-found',
-    /no linux\/amd64; it has linux\/arm64/,
-  );
+  await fails(open(store, registry, { name: 'app:b' }), 'not-found', /no linux\/amd64; it has linux\/arm64/);
 });
 
 test('an image that is not in the store and must not be pulled is refused with a remedy', async () => {

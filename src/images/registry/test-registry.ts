@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { descriptorOf, type TestBlob, type TestImage } from '../test-image.ts';
 
 /* A registry on loopback for tests, whose answers a test replaces to be hostile. */
@@ -49,8 +48,10 @@ export async function startTestRegistry(): Promise<TestRegistry> {
       .end(found.bytes.subarray(start));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
   const registry: TestRegistry = {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    host: `127.0.0.1:${port}`,
     requests: [],
     headers: [],
     add: (tag, { manifest, config, layer }) => {

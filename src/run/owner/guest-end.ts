@@ -6,6 +6,9 @@ import { RunError } from '../errors.ts';
 /** Length of the serial output that is searched, in bytes. */
 const TAIL_BYTES = 65_536;
 
+/** Reason of a VM whose guest ended by itself. */
+export const POWER_OFF = 'the guest powered off or reset';
+
 const PANIC = /Kernel panic - not syncing: ([^\r\n]*)/g;
 
 /** Settles with the reason when a VM has ended, for any reason. Never rejects. */
@@ -25,7 +28,7 @@ export function explainEnd({ reason, code, signal, detail }: VmEnd, serial: stri
   if (reason === 'crash') return `QEMU crashed: ${detail ?? 'unknown reason'}`;
   if (reason === 'shutdown') return 'another program shut the VM down';
   if (signal !== null) return `the VMM was ended by ${signal}`;
-  if (code === 0) return 'the guest powered off or reset';
+  if (code === 0) return POWER_OFF;
   return `the VMM exited with code ${code ?? 'unknown'}`;
 }
 

@@ -1,11 +1,13 @@
 import type { Readable, Writable } from 'node:stream';
 import type { ImageProgress } from '../../images/image.ts';
 import { createCleanupStack } from '../../util/cleanup-stack.ts';
+import { onAbort } from '../../util/shutdown-signals.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
 import type { VmRecord } from '../record.ts';
 import { RUN_EXIT, type RunRequest } from '../run-request.ts';
 import type { RunExit } from './command-exit.ts';
+import { POWER_OFF } from './guest-end.ts';
 import { lendTerminal, terminalSize } from './host-terminal.ts';
 import { createOutputLog } from './output-log.ts';
 import type { RunParts } from './parts.ts';
@@ -73,6 +75,7 @@ function exitOfSignal({ reason }: AbortSignal): RunExit {
 /** Runs the command of a VM. */
 async function runMain(running: RunningVm, request: RunRequest, host: RunHost): Promise<RunExit> {
   const { vm, image, guest, failed, process: main } = running;
+  if (main.argv.length === 0) return untilEnd(running, host);
   const pty = { ...terminalSize(), term: process.env['TERM'] ?? 'xterm' };
   const resources = createCleanupStack();
   try {
@@ -83,7 +86,7 @@ async function runMain(running: RunningVm, request: RunRequest, host: RunHost): 
         argv: main.argv,
         options: {
           env: main.env,
-          cwd: main.cwd,
+          ...(main.cwd !== '' && { cwd: main.cwd }),
           ...(main.user !== '' && { user: main.user }),
           ...(request.hasTerminal && { pty }),
         },
@@ -102,6 +105,19 @@ async function runMain(running: RunningVm, request: RunRequest, host: RunHost): 
   } finally {
     await resources[Symbol.asyncDispose]();
   }
+}
+
+/** Waits for the exit of a VM without a command: its guest powers off, or a signal ends it. */
+function untilEnd({ vm, failed }: RunningVm, { signals, onStarted }: RunHost): Promise<RunExit> {
+  return new Promise((resolve) => {
+    onAbort(signals.stop, () => resolve({ code: 0 }));
+    // any signal ends it: there is no command to get it
+    signals.forward(() => resolve({ code: 0 }));
+    failed
+      .then(({ message }) => resolve({ code: message === POWER_OFF ? 0 : RUN_EXIT.crashed, reason: message }))
+      .catch(() => undefined);
+    onStarted(vm.record);
+  });
 }
 
 /** Adds the log to the outputs. A run in the foreground that leaves nothing has none. */

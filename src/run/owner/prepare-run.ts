@@ -5,6 +5,7 @@ import type { DiskImage, Image } from '../../images/image.ts';
 import { planProcess, type PlannedProcess } from '../../images/process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
+import { startDisk } from '../disk/start-disk.ts';
 import { RELAY_COMMAND } from '../guest-tools/enter-command.ts';
 import type { VmRecord } from '../record.ts';
 import type { RunRequest } from '../run-request.ts';
@@ -32,11 +33,9 @@ export async function prepareRun(
   options: StartRunOptions,
 ): Promise<PreparedRun> {
   checkVolumes(request);
-  const [image, tools] = await Promise.all([
-    openImageOf(request, parts, options),
-    parts.openTools({ signal: options.signal }),
-  ]);
-  if (image?.kind === 'disk') return prepareDisk(image);
+  const image = await openImageOf(request, parts, options);
+  if (image?.kind === 'disk') return prepareDiskRun(request, image, parts);
+  const tools = await parts.openTools({ signal: options.signal });
   const processOf = (name: string): PlannedProcess => {
     const hostname = request.hostname ?? name;
     const process = image?.kind === 'oci' ? image.process : undefined;
@@ -74,8 +73,24 @@ async function openImageOf(
 }
 
 /** A disk image has an SSH server of its own, on its vsock device. */
-function prepareDisk({ name }: DiskImage): never {
-  throw new RunError('invalid', `image ${name}: disk images cannot be run yet`);
+function prepareDiskRun(request: RunRequest, image: DiskImage, { connect }: RunParts): PreparedRun {
+  return {
+    image,
+    access: 'vsock',
+    processOf: () => processOfDisk(request),
+    start: (vm, options) => startDisk({ request, image, connect }, vm, options),
+    connectPort: undefined,
+  };
+}
+
+const LOGIN_SHELL = ['/bin/sh', '-c', 'exec "${SHELL:-/bin/sh}" -l'];
+
+/** Returns the command in an operating system: a log-in shell by default, and none in the background. Variables are added to its own. */
+function processOfDisk(request: RunRequest): PlannedProcess {
+  const { entrypoint, command, isDetached, env, workingDirectory = '', user = '' } = request;
+  const words = [...(entrypoint === undefined || entrypoint === '' ? [] : [entrypoint]), ...command];
+  const argv = words.length > 0 || isDetached ? words : LOGIN_SHELL;
+  return { argv, env, cwd: workingDirectory, user };
 }
 
 async function connectToGuest(guest: Guest, port: number): ReturnType<ConnectPort> {

@@ -93,6 +93,8 @@ async function exitOf(
     copyOutput(process.stdout, streams.stdout, kill),
     copyOutput(process.stderr, streams.stderr, kill),
   ]);
+  // both reject where the connection breaks
+  outputs.catch(() => undefined);
   try {
     const exit = await process.exited;
     await outputs;

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { createWriteStream, rmSync } from 'node:fs';
 import type { Guest } from '../../guest/guest.ts';
 import type { Image } from '../../images/image.ts';
 import type { PlannedProcess } from '../../images/process.ts';
@@ -74,6 +74,7 @@ async function startInDirectory(
   const { vmm, guest, isWarm } = await startOrCrash(prepared, vm, {
     signal: AbortSignal.any([signal, ended.signal]),
     onVmm: (started) => {
+      stack.use(recordEvents(started, vm.paths.events));
       watchGuestEnd(started, vm.paths.serial).then(failed.resolve).catch(failed.reject);
     },
   });
@@ -90,11 +91,23 @@ async function startInDirectory(
     started: new Date().toISOString(),
     ports,
     isWarm,
-    process: { env: process.env, cwd: process.cwd, ...(process.user !== '' && { user: process.user }) },
+    process: {
+      env: process.env,
+      ...(process.cwd !== '' && { cwd: process.cwd }),
+      ...(process.user !== '' && { user: process.user }),
+    },
   });
   let finished: Promise<void> | undefined;
   const finish = (exit: RunExit): Promise<void> => (finished ??= finishRun(vm, stack, exit));
   return { vm, image: prepared.image, process, vmm, guest, failed: failed.promise, finish };
+}
+
+/** Writes the events of a VMM to a file until they end. A file that cannot be written is left incomplete. */
+function recordEvents({ events }: VmmProcess, path: string): Disposable {
+  const file = createWriteStream(path, { flags: 'a', mode: 0o600 });
+  file.on('error', (error) => log.warn(`${path}: ${reasonOf(error)}`));
+  events.pipe(file);
+  return { [Symbol.dispose]: () => void file.end() };
 }
 
 /** Starts the VM. Rejects with the crash of the guest where that is the reason. */

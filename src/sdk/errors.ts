@@ -39,6 +39,17 @@ export class ForkError extends Error {
   override readonly name = 'ForkError';
 }
 
+/** A connection to a port of the guest that failed: no program listens on it, or the caller's limit. */
+export class VsockError extends Error {
+  override readonly name = 'VsockError';
+  readonly fault: 'refused' | 'timeout' | 'aborted';
+
+  constructor(fault: VsockError['fault'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.fault = fault;
+  }
+}
+
 /** A wait for console output that failed: by timeout, a closed console, or the caller's signal. */
 export class ConsoleError extends Error {
   override readonly name = 'ConsoleError';

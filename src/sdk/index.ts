@@ -21,6 +21,7 @@ export {
   NotFoundError,
   NotSupportedError,
   RequestError,
+  VsockError,
   WrongStateError,
 } from './errors.ts';
 export type { ForkOptions } from './fork.ts';
@@ -33,8 +34,29 @@ export { overlay, type Overlay, type OverlayOptions } from '../backends/fs-provi
 export type * from '../backends/fs-provider/provider.ts';
 export type { ServeOptions } from '../backends/fs-provider/service.ts';
 export { TransportError, type TransportFault } from './transport.ts';
-export { VirtualMachine, type RestoreOptions, type SnapshotOptions } from './virtual-machine.ts';
-export type { VmEnd } from './vm-end.ts';
+export type { Forward, ForwardOptions } from './forward.ts';
+export { GuestError, type GuestFault } from '../guest/errors.ts';
+export type {
+  ExecOptions,
+  ExecResult,
+  Guest,
+  GuestCommand,
+  GuestExit,
+  GuestProcess,
+  RenderCommand,
+  SpawnOptions,
+  TerminalSize,
+  TransferOptions,
+} from '../guest/guest.ts';
+export type { GuestOptions } from './guest-link.ts';
+export {
+  VirtualMachine,
+  type AttachOptions,
+  type LaunchOptions,
+  type RestoreOptions,
+  type SnapshotOptions,
+} from './virtual-machine.ts';
+export type { VmEnd, VmEndCause } from './vm-end.ts';
 export type { VmmEnd, VmmOptions } from './vmm-process.ts';
 export { connectVsock } from './vsock.ts';
 export type { VmConfigInput as VmConfig } from '../config/vm-config.ts';

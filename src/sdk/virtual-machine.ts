@@ -1,9 +1,23 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import type { VmConfigInput } from '../config/vm-config.ts';
+import type {
+  ExecOptions,
+  ExecResult,
+  Guest,
+  GuestCommand,
+  GuestProcess,
+  SpawnOptions,
+  TransferOptions,
+} from '../guest/guest.ts';
 import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
-import { openConsole, type Console } from './console.ts';
+import type { Console } from './console.ts';
+import { attachVmm, watchEnd } from './attach.ts';
+import type { Forward, ForwardOptions } from './forward.ts';
+import { createGuestLink, prepareGuestLink, type GuestLink, type GuestOptions } from './guest-link.ts';
+import { createVmConsoles, type VmConsoles } from './vm-consoles.ts';
 import { LaunchError } from './errors.ts';
 import type { CloneOverrides } from './fork-folder.ts';
 import { forkVm, type ForkOptions } from './fork.ts';
@@ -12,9 +26,20 @@ import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 
+/** Options of {@link VirtualMachine.launch}. */
+export interface LaunchOptions extends VmmOptions {
+  /** Way to the guest's SSH server; port 22 of the vsock as `root` without a key by default */
+  readonly guest?: GuestOptions;
+}
+
+/** Options of {@link VirtualMachine.attach}. */
+export interface AttachOptions extends CallOptions {
+  readonly guest?: GuestOptions;
+}
+
 /** Options of {@link VirtualMachine.restore}. */
 export interface RestoreOptions
-  extends VmmOptions, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
+  extends LaunchOptions, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
   /**
    * TAPs of this clone by network id: open descriptors of this process, one for each pair of queues. The VMM gets copies;
    * the caller closes its own.
@@ -38,20 +63,21 @@ export interface SnapshotOptions extends CallOptions {
  */
 export class VirtualMachine implements AsyncDisposable {
   readonly #vmm: VmmProcess;
-  readonly #ended: Promise<VmEnd>;
-  readonly #consoles = new Map<'serial' | 'console', Console>();
+  readonly #ended: () => Promise<VmEnd>;
+  readonly #consoles: VmConsoles;
   readonly #shares: VmShares;
+  readonly #guestOptions: GuestOptions;
+  readonly #guest: GuestLink;
   #vsockPath: string | undefined;
   #onDisposed: () => void = () => undefined;
 
-  private constructor(vmm: VmmProcess) {
+  private constructor(vmm: VmmProcess, ended: () => Promise<VmEnd>, guest: GuestOptions = {}) {
     this.#vmm = vmm;
     this.#shares = new VmShares(vmm.events);
-    this.#ended = vmEnd({
-      events: vmm.events,
-      isShutDown: () => isShutDown(vmm.client),
-      vmmEnded: vmm.ended,
-    });
+    this.#consoles = createVmConsoles();
+    this.#guestOptions = guest;
+    this.#guest = createGuestLink(guest, () => this.#vsockPath);
+    this.#ended = ended;
   }
 
   /**
@@ -60,7 +86,7 @@ export class VirtualMachine implements AsyncDisposable {
    * @throws {LaunchError} if the VMM cannot start, or `options.signal` aborts the launch
    * @throws {RequestError} if the VM cannot be created or booted
    */
-  static launch(config: VmConfigInput, options: VmmOptions = {}): Promise<VirtualMachine> {
+  static launch(config: VmConfigInput, options: LaunchOptions = {}): Promise<VirtualMachine> {
     return VirtualMachine.#start(options, async ({ client }, call) => {
       await client.call('vm.create', { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...config }, call);
       await client.call('vm.boot', undefined, call);
@@ -88,15 +114,35 @@ export class VirtualMachine implements AsyncDisposable {
     );
   }
 
+  /**
+   * Returns the VM of a VMM that another process owns, by the path of its API socket. Disposal closes its consoles and connections, and
+   * leaves the VM alone. A console is opened on first use; another reader then misses the output.
+   * @throws {TransportError} if no VMM answers
+   * @throws {NotFoundError} if it has no VM
+   */
+  static async attach(socketPath: string, options: AttachOptions = {}): Promise<VirtualMachine> {
+    const { guest, ...call } = options;
+    const vmm = await attachVmm(socketPath, call);
+    let ended: Promise<VmEnd> | undefined;
+    const vm = new VirtualMachine(vmm, () => (ended ??= watchEnd(vmm.client, vmm.detached)), guest);
+    await vm.#readConfig(call);
+    return vm;
+  }
+
   static async #start(
-    options: VmmOptions,
+    options: LaunchOptions,
     begin: (vmm: VmmProcess, call: CallOptions) => Promise<void>,
   ): Promise<VirtualMachine> {
-    const vm = new VirtualMachine(await startVmm(options));
+    if (Object.keys(options.guest ?? {}).length > 0) prepareGuestLink();
+    const vmm = await startVmm(options);
+    const isShut = (): Promise<boolean> => isShutDown(vmm.client);
+    const ended = vmEnd({ events: vmm.events, isShutDown: isShut, vmmEnded: vmm.ended });
+    const vm = new VirtualMachine(vmm, () => ended, options.guest);
     const call = options.signal === undefined ? {} : { signal: options.signal };
     try {
       await begin(vm.#vmm, call);
-      await vm.#openConsoles(call);
+      await vm.#readConfig(call);
+      vm.#consoles.openAll();
       return vm;
     } catch (error) {
       await vm[Symbol.asyncDispose]();
@@ -120,17 +166,17 @@ export class VirtualMachine implements AsyncDisposable {
    * crashes or is killed. Never rejects.
    */
   get ended(): Promise<VmEnd> {
-    return this.#ended;
+    return this.#ended();
   }
 
   /** Serial port. @throws if its mode is not `Pty` */
   get serial(): Console {
-    return this.#console('serial');
+    return this.#consoles.get('serial');
   }
 
   /** Virtio console. @throws if its mode is not `Pty` */
   get console(): Console {
-    return this.#console('console');
+    return this.#consoles.get('console');
   }
 
   /** Returns the configuration, the state, and the guest's RAM in `bytes`. */
@@ -262,12 +308,14 @@ export class VirtualMachine implements AsyncDisposable {
    */
   async fork(count: number, { overrides, ...options }: ForkOptions = {}): Promise<VirtualMachine[]> {
     const { config } = await this.info();
+    // the vsock of a clone has another socket
+    const { socket: _, ...guest } = this.#guestOptions;
     const restore = async (
       directory: string,
       own: CloneOverrides,
       onDisposed: () => void,
     ): Promise<VirtualMachine> => {
-      const clone = await VirtualMachine.restore(directory, { ...options, overrides: own });
+      const clone = await VirtualMachine.restore(directory, { guest, ...options, overrides: own });
       clone.#onDisposed = onDisposed;
       return clone;
     };
@@ -276,34 +324,74 @@ export class VirtualMachine implements AsyncDisposable {
     return forkVm({ config, snapshot, restore }, count, overrides);
   }
 
-  /** Connects to a port of the guest over its vsock. The socket is half-open: each direction ends with `end()`. */
-  async connect(port: number): Promise<Socket> {
+  /**
+   * Connects to a port of the guest over its vsock. The socket is half-open: each direction ends with `end()`.
+   * @throws {VsockError} on timeout or abort, and if no program listens
+   */
+  async connect(port: number, options?: CallOptions): Promise<Socket> {
     if (this.#vsockPath === undefined) throw new Error('the VM has no vsock');
-    return connectVsock(this.#vsockPath, port);
+    return connectVsock(this.#vsockPath, port, options);
   }
 
-  /** Ends the VM and its VMM, by vmm.shutdown or else SIGKILL. Leaves no process, socket or folder. */
+  /**
+   * Returns the connection to the guest's SSH server, which the methods below share. It is made on first use, and again after its end.
+   * @throws {GuestError} if there is none within 30 s, or within the options' limits
+   */
+  guest(options?: CallOptions): Promise<Guest> {
+    return this.#guest.connect(options);
+  }
+
+  /**
+   * Runs a command in the guest until it exits; a text is run by `sh -c`. Any exit code is a result.
+   * @throws {GuestError} on timeout, abort, a lost connection, or more output than the limit. The command is then dead in the guest
+   */
+  async exec(argv: GuestCommand['argv'], options: ExecOptions = {}): Promise<ExecResult> {
+    return (await this.#guest.connect(options)).exec(argv, options);
+  }
+
+  /** Starts a command with streams. @throws {GuestError} */
+  async spawn(argv: GuestCommand['argv'], options: SpawnOptions = {}): Promise<GuestProcess> {
+    return (await this.#guest.connect(options)).spawn(argv, options);
+  }
+
+  /** Starts a log-in shell in a terminal. @throws {GuestError} */
+  async shell(options: SpawnOptions = {}): Promise<GuestProcess> {
+    return (await this.#guest.connect(options)).shell(options);
+  }
+
+  /** Copies a file, a directory or a stream to a path in the guest, by SFTP. @throws {GuestError} */
+  async upload(from: string | Readable, to: string, options: TransferOptions = {}): Promise<void> {
+    return (await this.#guest.connect(options)).upload(from, to, options);
+  }
+
+  /** Copies a file or a directory of the guest to a path, or a file to a stream, by SFTP. @throws {GuestError} */
+  async download(from: string, to: string | Writable, options: TransferOptions = {}): Promise<void> {
+    return (await this.#guest.connect(options)).download(from, to, options);
+  }
+
+  /**
+   * Listens on a port of this host (0: a free one) and connects its clients to a TCP port of the guest's loopback, through SSH. It ends
+   * with its disposal or the VM's.
+   * @throws the system's error if it cannot listen
+   */
+  forward(hostPort: number, guestPort: number, options?: ForwardOptions): Promise<Forward> {
+    return this.#guest.forward(hostPort, guestPort, options);
+  }
+
+  /** Ends the VM and its VMM, by vmm.shutdown or else SIGKILL. Leaves no process, socket or folder. An attached VM continues. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { stream } of this.#consoles.values()) stream.destroy();
+    await this.#guest[Symbol.asyncDispose]();
+    this.#consoles.close();
     await this.#vmm[Symbol.asyncDispose]();
     await this.#shares[Symbol.asyncDispose]();
     this.#onDisposed();
     this.#onDisposed = () => undefined;
   }
 
-  async #openConsoles(call: CallOptions): Promise<void> {
+  async #readConfig(call: CallOptions): Promise<void> {
     const { config } = await this.info(call);
     this.#vsockPath = config.vsock?.socket;
-    for (const which of ['serial', 'console'] as const) {
-      const { mode, file } = config[which];
-      if (mode === 'Pty' && file !== undefined) this.#consoles.set(which, openConsole(file));
-    }
-  }
-
-  #console(which: 'serial' | 'console'): Console {
-    const found = this.#consoles.get(which);
-    if (found === undefined) throw new Error(`the VM's ${which} is no PTY: set ${which}.mode to 'Pty'`);
-    return found;
+    this.#consoles.set(config);
   }
 }
 

@@ -70,3 +70,36 @@ test('the exit of the VMM has its exit code or signal, also if the VM is deleted
     assert.deepEqual(one.end(), { ...exit, reason: 'exit' });
   }
 });
+
+const guest = (event: string) => ({ source: 'guest', event, properties: null });
+
+test('the cause of an end is beside the members that are compared', async () => {
+  const off = { code: 0, signal: null };
+  for (const [events, exit, cause] of [
+    [[], off, 'power-off'],
+    [[guest('reset')], off, 'reset'],
+    [[guest('panic')], { code: 1, signal: null }, 'panic'],
+    [[guest('panic'), vm('booting')], off, 'power-off'],
+    [[], { code: 1, signal: null }, 'crash'],
+    [[], { code: null, signal: 'SIGKILL' }, 'killed'],
+  ] as const) {
+    const one = watched();
+    await one.emit(...events);
+    await one.exit(exit);
+    assert.deepEqual(one.end(), { ...exit, reason: 'exit' });
+    assert.equal(one.end()?.cause, cause);
+  }
+  for (const [reason, cause] of [
+    ['signal SIGKILL', 'killed'],
+    ['exit code 1', 'crash'],
+  ] as const) {
+    const one = watched();
+    one.shutDown();
+    await one.emit(vm('crashed', { reason }), vm('shutdown'));
+    assert.equal(one.end()?.cause, cause);
+  }
+  const one = watched();
+  one.shutDown();
+  await one.emit(vm('shutdown'));
+  assert.equal(one.end()?.cause, 'shutdown');
+});

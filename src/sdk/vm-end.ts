@@ -4,6 +4,9 @@ import type { Client } from './client.ts';
 import { NotFoundError } from './errors.ts';
 import type { VmmEnd } from './vmm-process.ts';
 
+/** Values of {@link VmEnd.cause}. */
+export type VmEndCause = 'power-off' | 'reset' | 'panic' | 'shutdown' | 'crash' | 'killed' | 'gone';
+
 /** Reason why a VM ended. */
 export interface VmEnd extends VmmEnd {
   /**
@@ -12,6 +15,18 @@ export interface VmEnd extends VmmEnd {
    * `crash`: QEMU exited unexpectedly, e.g. by the OOM killer; the VMM still runs (`code` is 1).
    */
   readonly reason: 'exit' | 'shutdown' | 'crash';
+  /**
+   * Cause in the guest or on the host. The member is not enumerable: ends compare and print as without it.
+   *
+   * - `power-off`: the guest powered itself off, or a client ended the VMM with vmm.shutdown
+   * - `reset`: the guest reset itself, with `--on-reboot exit`
+   * - `panic`: the guest's kernel panicked, and reported it by pvpanic
+   * - `shutdown`: a client shut the VM down or deleted it, or with `--no-shutdown` the guest powered itself off
+   * - `crash`: QEMU or the VMM failed
+   * - `killed`: a signal ended QEMU or the VMM
+   * - `gone`: the VMM of another process ended
+   */
+  readonly cause?: VmEndCause;
   /** Reason of a crash, from the VMM */
   readonly detail?: string;
 }
@@ -38,23 +53,55 @@ export interface VmSource {
 /** Settles when a VM has ended, for any reason. Never rejects. A reboot does not end a VM. */
 export function vmEnd({ events, isShutDown, vmmEnded }: VmSource): Promise<VmEnd> {
   return new Promise((resolve) => {
-    let isEnding = false;
-    let crash: string | undefined;
-    vmmEnded.then((end) => resolve({ ...end, reason: 'exit' })).catch(() => undefined);
+    const seen: SeenEvents = { isEnding: false, crash: undefined, hasPanicked: false, hasReset: false };
+    vmmEnded
+      .then((end) => resolve(withCause({ ...end, reason: 'exit' }, causeOfExit(end, seen))))
+      .catch(() => undefined);
     const checkState = async (): Promise<void> => {
       // while the VMM shuts down, its exit code decides
-      if (!(await isShutDown()) || isEnding) return;
-      if (crash === undefined) resolve({ code: 0, signal: null, reason: 'shutdown' });
-      else resolve({ code: 1, signal: null, reason: 'crash', detail: crash });
+      if (!(await isShutDown()) || seen.isEnding) return;
+      const { crash } = seen;
+      if (crash === undefined)
+        return resolve(withCause({ code: 0, signal: null, reason: 'shutdown' }, 'shutdown'));
+      const cause = /\bSIG(?:KILL|TERM)\b/.test(crash) ? 'killed' : 'crash';
+      resolve(withCause({ code: 1, signal: null, reason: 'crash', detail: crash }, cause));
     };
-    onEvents(events, ({ source, event, properties }) => {
-      if (source === 'vmm' && event === 'shutdown') isEnding = true;
-      if (source !== 'vm') return;
-      if (event === 'booting' || event === 'restoring') crash = undefined;
-      if (event === 'crashed') crash = String(properties?.['reason']);
-      if (event === 'shutdown' || event === 'deleted') checkState().catch(() => undefined);
+    onEvents(events, (event) => {
+      noteEvent(seen, event);
+      if (event.source !== 'vm') return;
+      if (event.event === 'shutdown' || event.event === 'deleted') checkState().catch(() => undefined);
     });
   });
+}
+
+/** Facts of the events so far. */
+interface SeenEvents {
+  isEnding: boolean;
+  crash: string | undefined;
+  hasPanicked: boolean;
+  hasReset: boolean;
+}
+
+function noteEvent(seen: SeenEvents, { source, event, properties }: VmmEvent): void {
+  if (source === 'vmm' && event === 'shutdown') seen.isEnding = true;
+  if (source === 'guest' && event === 'panic') seen.hasPanicked = true;
+  if (source === 'guest' && event === 'reset') seen.hasReset = true;
+  if (source !== 'vm') return;
+  if (event === 'booting' || event === 'restoring')
+    Object.assign(seen, { crash: undefined, hasPanicked: false });
+  if (event === 'crashed') seen.crash = String(properties?.['reason']);
+}
+
+function causeOfExit({ code, signal }: VmmEnd, { hasPanicked, hasReset }: SeenEvents): VmEndCause {
+  if (signal !== null) return 'killed';
+  if (hasPanicked) return 'panic';
+  if (code !== 0) return 'crash';
+  return hasReset ? 'reset' : 'power-off';
+}
+
+/** Adds the cause, which earlier versions did not have. */
+export function withCause(end: Omit<VmEnd, 'cause'>, cause: VmEndCause): VmEnd {
+  return Object.defineProperty({ ...end }, 'cause', { value: cause });
 }
 
 /** Returns true if the VM of a VMM is shut down or deleted; false without an answer. */

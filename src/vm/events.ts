@@ -51,6 +51,8 @@ export type VmEvent =
       readonly event: 'panic';
       readonly properties: { readonly event: 'panic' | 'crash_loaded' };
     }
+  /** the guest reset itself, and the VMM exits for that reason (`--on-reboot exit`) */
+  | { readonly source: 'guest'; readonly event: 'reset' }
   /** number of events of one kind, and of device `id` if they have one, above the rate limit */
   | {
       readonly source: 'vm' | 'virtio-device' | 'guest';

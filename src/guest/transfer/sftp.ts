@@ -1,3 +1,4 @@
+import { abortable } from '../../util/abortable.ts';
 import { clip, VALUE_MAX } from '../../util/clip.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { openStreams, type ChannelStreams } from '../channel-streams.ts';
@@ -125,19 +126,6 @@ export async function withSftp<T>(
     await abortable(AbortSignal.timeout(DISCARD_MS), closed).catch(() => undefined);
     session.release();
   }
-}
-
-/** Waits for work, or rejects with the signal's reason. */
-function abortable<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    work
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort))
-      .catch(() => undefined);
-    if (signal.aborted) abort();
-  });
 }
 
 /** Sends a request for a path, which ends with its answer or the signal. */

@@ -33,7 +33,9 @@ export async function handleExit(
 ): Promise<void> {
   if (end.reason === 'power-off') log.info('the guest powered itself off');
   if (end.reason === 'reset') log.info('the guest reset itself');
-  await carryOut(actions, vm, outcomeOf(end, end.guestFailure, actions.policies), signals);
+  const outcome = outcomeOf(end, end.guestFailure, actions.policies);
+  if (end.reason === 'reset' && outcome.action === 'exit') actions.emit({ source: 'guest', event: 'reset' });
+  await carryOut(actions, vm, outcome, signals);
 }
 
 /** Carries out the action of `--on-panic`; the vCPUs are stopped. */

@@ -5,7 +5,7 @@ import { TransportError } from './transport.ts';
 import { isShutDown, withCause, type VmEnd } from './vm-end.ts';
 import type { VmmProcess } from './vmm-process.ts';
 
-/** Interval of the checks for the end of a VM that another process owns, in milliseconds: its VMM sends this process no events. */
+/** Interval of the checks whether a VM of another process has ended, in milliseconds: its VMM sends this process no events. */
 const CHECK_MS = 250;
 
 /** Time limit of a check, in milliseconds. */
@@ -20,10 +20,10 @@ export interface AttachedVmm extends VmmProcess {
 /** Attaches to a running VMM. @throws TransportError if none answers */
 export async function attachVmm(socketPath: string, call: CallOptions): Promise<AttachedVmm> {
   const client = new Client(socketPath);
-  const { pid = 0 } = await client.call('vmm.ping', undefined, call);
+  const { pid } = await client.call('vmm.ping', undefined, call);
   const detachment = new AbortController();
   return {
-    pid: Number(pid),
+    pid,
     client,
     events: Readable.from([]),
     ended: new Promise(() => undefined),

@@ -26,7 +26,7 @@ export interface GuestOptions extends Pick<
   readonly port?: number;
 }
 
-/** The connection to a guest: made on first use, shared by all calls, and made again after its end. */
+/** The connection to a guest: made on first use, shared by all calls, and made again when it has ended. */
 export interface GuestLink extends AsyncDisposable {
   readonly connect: (options?: CallOptions) => Promise<Guest>;
   readonly forward: (hostPort: number, guestPort: number, options?: ForwardOptions) => Promise<Forward>;

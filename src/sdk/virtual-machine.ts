@@ -334,7 +334,7 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Returns the connection to the guest's SSH server, which the methods below share. It is made on first use, and again after its end.
+   * Returns the connection to the guest's SSH server, which the methods below share. It is made on first use, and again when it has ended.
    * @throws {GuestError} if there is none within 30 s, or within the options' limits
    */
   guest(options?: CallOptions): Promise<Guest> {

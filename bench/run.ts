@@ -5,6 +5,7 @@ import { benchClones } from './clones.ts';
 import { benchFs } from './fs.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchIo } from './io.ts';
+import { benchRun } from './run-image.ts';
 import { benchSnapshot } from './snapshot.ts';
 import { benchVsock } from './vsock.ts';
 
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   io: benchIo,
   vsock: benchVsock,
   fs: benchFs,
+  run: benchRun,
 };
 
 const [name, ...words] = process.argv.slice(2);

@@ -1,0 +1,183 @@
+// `nephos run` of a small OCI image: warm, cold, further commands, forks; beside a bare restore and the demo guest's boot.
+import { spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { startVmm } from '../src/sdk/vmm-process.ts';
+import { defaultParts } from '../src/run/owner/parts.ts';
+import { startRun } from '../src/run/owner/run-vm.ts';
+import type { RunRequest } from '../src/run/run-request.ts';
+import { INITRAMFS, KERNEL } from '../tests/support/guest.ts';
+import { makeOciImage } from '../tests/support/oci-image.ts';
+import { makeRunHome, type RunHome } from '../tests/support/run-home.ts';
+import { inMs, printRow } from './table.ts';
+
+/** Most commands on an open connection that are measured. */
+const COMMANDS = 20;
+
+/** Time limit of a boot, in milliseconds. */
+const BOOT_MS = 120_000;
+
+/** `npm run bench -- run [rounds]` */
+export async function benchRun([rounds = '10']: readonly string[]): Promise<void> {
+  using home = makeRunHome();
+  Object.assign(process.env, home.env);
+  const image = makeOciImage(join(home.folder, 'image'));
+  // unpacks the image and takes the snapshot
+  timeRun(home, image, []);
+  timeRun(home, image, ['--cold']);
+  const times = new Map<string, number[]>();
+  const add = (name: string, ms: number): void => void times.set(name, [...(times.get(name) ?? []), ms]);
+  for (let round = 1; round <= Number(rounds); round++) {
+    process.stderr.write(`round ${round} of ${rounds}\r`);
+    add('node', timeOf(process.execPath, ['-e', '0'], home));
+    add('warm', timeRun(home, image, []));
+    await timeRestore(home, add);
+    await timeParts(image, add);
+  }
+  for (let round = 1; round <= Math.ceil(Number(rounds) / 3); round++) {
+    add('cold', timeRun(home, image, ['--cold']));
+    add('demo', await timeDemo());
+  }
+  report(times);
+}
+
+/** Runs `true` in an image. @returns the time from exec to exit */
+function timeRun({ env }: RunHome, image: string, options: readonly string[]): number {
+  const words = ['bin/nephos', 'run', '--rm', '--memory', '256M', ...options, image, '--', 'true'];
+  return timeOf(process.execPath, words, { env });
+}
+
+function timeOf(program: string, words: readonly string[], { env }: Pick<RunHome, 'env'>): number {
+  const start = performance.now();
+  const { status, stderr } = spawnSync(program, words, { env, encoding: 'utf8', timeout: BOOT_MS });
+  if (status !== 0) throw new Error(`${words.join(' ')}: exit code ${status}: ${stderr}`);
+  return performance.now() - start;
+}
+
+type Add = (name: string, ms: number) => void;
+
+/** Times the first restore of a VMM that runs already, from the request to Running, with the snapshot of the warm start. */
+async function timeRestore(home: RunHome, add: Add): Promise<void> {
+  const [entry = ''] = home.warmEntries();
+  const snapshot = join(home.env['NEPHOS_CACHE'] ?? '', 'warm', entry, 'snapshot');
+  const began = performance.now();
+  await using vmm = await startVmm();
+  add('vmm', performance.now() - began);
+  const overrides = {
+    serial: { file: join(home.folder, 'serial') },
+    console: { socket: join(home.folder, 'console') },
+  };
+  const start = performance.now();
+  await vmm.client.call('vm.restore', { source_url: `file://${snapshot}`, resume: true, overrides });
+  add('restore', performance.now() - start);
+}
+
+/** Request of a run as the command line makes it. */
+function requestOf(image: string): RunRequest {
+  return {
+    image,
+    command: ['true'],
+    isInteractive: false,
+    hasTerminal: false,
+    isDetached: false,
+    removes: true,
+    env: {},
+    volumes: [],
+    ports: [],
+    cpus: 1,
+    memory: 2 ** 28,
+    network: 'user',
+    labels: {},
+    pull: 'missing',
+    isCold: false,
+  };
+}
+
+/** Times the parts of a warm run in this process, whose modules are loaded, and further commands. */
+async function timeParts(image: string, add: Add): Promise<void> {
+  const parts = defaultParts();
+  const marks = { connect: 0, connected: 0 };
+  const start = performance.now();
+  const running = await startRun(
+    requestOf(image),
+    {
+      ...parts,
+      connect: async (access) => {
+        marks.connect = performance.now();
+        const guest = await parts.connect(access);
+        marks.connected = performance.now();
+        return guest;
+      },
+    },
+    { signal: AbortSignal.timeout(BOOT_MS) },
+  );
+  try {
+    const ready = performance.now();
+    const { exitCode } = await running.guest.exec(['true']);
+    if (exitCode !== 0) throw new Error(`true: exit code ${exitCode}`);
+    const done = performance.now();
+    add('until the SSH connection', marks.connect - start);
+    add('SSH handshake', marks.connected - marks.connect);
+    add('first command', done - ready);
+    for (let i = 0; i < COMMANDS; i++) {
+      const began = performance.now();
+      await running.guest.exec(['true']);
+      add('exec', performance.now() - began);
+    }
+    const before = performance.now();
+    await running.finish({ code: 0 });
+    add('end', performance.now() - before);
+  } finally {
+    await running.finish({ code: 0 });
+  }
+}
+
+/** Boots the demo guest. @returns the time until its log-in prompt */
+function timeDemo(): Promise<number> {
+  const start = performance.now();
+  return new Promise((resolve, reject) => {
+    const words = [
+      ...['--kernel', KERNEL, '--initramfs', INITRAMFS, '--memory', 'size=256M'],
+      ...['--cmdline', 'console=ttyS0', '--serial', 'tty', '--console', 'off'],
+    ];
+    const child = spawn('bin/cloud-hypervisor', words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    let [output, ms] = ['', 0];
+    child.stdout.on('data', (bytes: Buffer) => {
+      output += bytes.toString('latin1');
+      if (ms > 0 || !output.includes('login:')) return;
+      ms = performance.now() - start;
+      child.kill('SIGTERM');
+    });
+    child.once('error', reject);
+    child.once('close', () =>
+      ms > 0 ? resolve(ms) : reject(new Error('the demo guest has no log-in prompt')),
+    );
+  });
+}
+
+function report(times: ReadonlyMap<string, readonly number[]>): void {
+  const median = (name: string): number => {
+    const values = (times.get(name) ?? []).toSorted((a, b) => a - b);
+    return values[values.length >> 1] ?? 0;
+  };
+  const row = (what: string, name: string, reference: readonly [string, string], must: string): void =>
+    printRow({
+      what,
+      ours: inMs(median(name)),
+      reference: [reference[0], inMs(median(reference[1]))],
+      ratio: median(name) / median(reference[1]),
+      must,
+    });
+  row('warm run of an OCI image, exec to exit', 'warm', ['bare restore', 'restore'], '<= 8');
+  row('cold run of an OCI image, exec to exit', 'cold', ['demo guest', 'demo'], '<= 1.50');
+  printRow({ what: 'further command, open connection', ours: inMs(median('exec')), must: '<= 100 ms' });
+  for (const [what, name] of [
+    ['of a warm run: node alone', 'node'],
+    ['of a warm run: start of a VMM', 'vmm'],
+    ['of a warm run: image, VMM and restore', 'until the SSH connection'],
+    ['of a warm run: SSH handshake', 'SSH handshake'],
+    ['of a warm run: first command', 'first command'],
+    ['of a warm run: end of the VM', 'end'],
+  ] as const) {
+    printRow({ what, ours: inMs(median(name)) });
+  }
+}

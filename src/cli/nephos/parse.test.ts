@@ -37,7 +37,7 @@ for (const [line, operands, command] of [
   ['run --kernel k', [], []],
   ['run --kernel=k dir -- true', ['dir'], ['true']],
 ] as const) {
-  test(`"nephos ${line}" has the image [${operands.join()}] and the command [${command.join(' ')}]`, () => {
+  test(`"nephos ${line}": image [${operands.join()}], command [${command.join(' ')}]`, () => {
     const parsed = parse(line);
     assert.deepEqual([parsed.operands, parsed.command], [operands, command]);
   });

@@ -93,7 +93,7 @@ export async function openSftpProtocol(stdin: Writable, stdout: Readable): Promi
     try {
       if (failure === undefined) read(bytes);
     } catch (error) {
-      fail(error instanceof Error ? error : new Error(String(error)));
+      fail(error instanceof Error ? error : new Error('the SFTP answer is invalid', { cause: error }));
     }
   });
   stdout.once('close', () => fail(new Error('the SFTP server has ended')));

@@ -116,7 +116,7 @@ test('the template of the variables is beside the code', async () => {
   assert.equal(await findVariables(host.at('a/OVMF.fd')), undefined);
 });
 
-test('firmware that needs System Management Mode is known by its description, also through a link', async () => {
+test('a description tells that firmware needs System Management Mode, also through a link', async () => {
   await using host = await makeHost('a/SECBOOT', 'a/CODE', 'a/VARS');
   await host.describe('etc/1.json', { code: 'a/SECBOOT', variables: 'a/VARS', features: ['requires-smm'] });
   await host.describe('etc/2.json', { code: 'a/CODE', variables: 'a/VARS' });

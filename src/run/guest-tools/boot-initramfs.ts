@@ -74,19 +74,26 @@ function words(list: readonly string[]): Buffer {
 }
 
 function busyboxTree(applets: readonly string[]): ArchiveEntry[] {
-  const folders = new Set(
-    applets.flatMap((path) =>
-      path
-        .split('/')
-        .slice(0, -1)
-        .map((_, index, all) => all.slice(0, index + 1).join('/')),
-    ),
-  );
-  const passwd = Buffer.from('root::0:0:root:/root:/bin/sh\nnobody::65534:65534:nobody:/:/bin/sh\n');
+  // busybox reads no line without a password
+  const passwd = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n';
   return [
-    ...['etc', 'root', 'tmp', 'run', 'var', ...folders].map((path) => ({ kind: 'directory', path }) as const),
+    // the root of an initramfs has mode 1777
+    { kind: 'directory', path: '.' },
+    { kind: 'directory', path: 'tmp', mode: 0o1777 },
+    ...['etc', 'root', 'run', 'var', ...foldersOf(applets)].map(
+      (path) => ({ kind: 'directory', path }) as const,
+    ),
     ...applets.map((path) => ({ kind: 'link', path, target: `/${TOOLS_FOLDER}/bin/busybox` }) as const),
-    { kind: 'file', path: 'etc/passwd', content: passwd },
+    { kind: 'file', path: 'etc/passwd', content: Buffer.from(passwd) },
     { kind: 'file', path: 'etc/group', content: Buffer.from('root:x:0:\nnobody:x:65534:\n') },
   ];
+}
+
+/** Returns the folders of paths, each before those in it. */
+function foldersOf(paths: readonly string[]): string[] {
+  const folders = paths.flatMap((path) => {
+    const names = path.split('/').slice(0, -1);
+    return names.map((_, index) => names.slice(0, index + 1).join('/'));
+  });
+  return [...new Set(folders)];
 }

@@ -26,7 +26,7 @@ import { reasonOf } from '../../util/errno.ts';
  */
 
 /** Digest of all that the tools have beside packages; guest-tools.test.ts compares it, and has the new one after a change. */
-export const TOOLS_REVISION = '012d323d1d9d';
+export const TOOLS_REVISION = 'cd37b343ef44';
 
 /** Kernel and initramfs. Paths are absolute. */
 export interface GuestTools extends BuiltTools {

@@ -144,10 +144,6 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
     'imageShell',
     ['command'],
     [
-      when(both('command', call('same', 'command', text('/usr/lib/sftp-server'))), [
-        ...shellWords(text('tool'), text('/lib/sftp-server'), 0),
-        give(call('takeWords', space('shell command', 64))),
-      ]),
       call('readWords', text('/etc/login')),
       when('command', [
         call('addWord', text('/bin/sh')),
@@ -174,6 +170,10 @@ const MAIN_FUNCTIONS: readonly ProgramFunction[] = [
     'shell',
     ['command'],
     [
+      when(both('command', call('same', 'command', text('/usr/lib/sftp-server'))), [
+        ...shellWords(text('tool'), text('/lib/sftp-server'), 0),
+        give(call('takeWords', space('shell command', 64))),
+      ]),
       set('user', call('findVariable', wordAt(INITIAL_ENVIRONMENT), text('USER='))),
       when(both('user', call('same', 'user', text('USER=nephos'))), [give(call('ownShell', 'command'))]),
       give(call('imageShell', 'command')),

@@ -266,7 +266,7 @@ export const RUN_FUNCTIONS: readonly ProgramFunction[] = [
       set('fd', system(CALL.open, text('/'), OPEN.pathOnly | OPEN.directory, 0)),
       system(CALL.dup2, 'fd', 9),
       when(call('image'), [give(1)]),
-      ...['ld.so', '--library-path', '/proc/self/fd/9/lib'].map((word, index) =>
+      ...['ld.so', '--library-path', '/proc/self/fd/9/lib/x86_64-linux-gnu'].map((word, index) =>
         storeWord(add(space('tool words', 64 * 8), index * 8), text(word)),
       ),
       storeWord(add(space('tool words', 64 * 8), 24), call('inTools', wordAt('words'))),

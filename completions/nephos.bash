@@ -3,7 +3,7 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _nephos_words() {
   case $1 in
-    '') echo 'run logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot images pull rmi prune doctor setup completion' ;;
+    '') echo 'run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot images pull rmi prune doctor setup completion' ;;
     run:--env-file) echo '<file>' ;;
     run:--network) echo 'none user' ;;
     run:--pull) echo 'missing always never' ;;
@@ -20,6 +20,8 @@ _nephos_words() {
     pull:--platform) echo 'linux/amd64 linux/arm64' ;;
     doctor:--format) echo 'table json' ;;
     run) echo '<image>' ;;
+    exec) echo '<vm>' ;;
+    cp) echo '<file>' ;;
     logs) echo '<vm>' ;;
     console) echo '<vm>' ;;
     ssh) echo '<vm>' ;;
@@ -49,6 +51,8 @@ _nephos_flags() {
   echo '--help -h --version -V'
   case $1 in
     run) echo '--interactive -i --tty -t --detach -d --rm --name --hostname --env -e --env-file --workdir -w --user -u --entrypoint --volume -v --publish -p --network --cpus --memory -m --timeout --label -l --pull --platform --cold --kernel --initramfs --append --firmware --help -h' ;;
+    exec) echo '--interactive -i --tty -t --env -e --workdir -w --user -u --timeout --help -h' ;;
+    cp) echo '--help -h' ;;
     logs) echo '--follow -f --tail -n --timestamps --serial --help -h' ;;
     console) echo '--help -h' ;;
     ssh) echo '--user -l --help -h' ;;
@@ -77,7 +81,7 @@ _nephos_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _nephos_takes_value() {
   case $2:$1 in
-    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | images:--format | pull:--platform | doctor:--format) return 0 ;;
+    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | exec:--env | exec:-e | exec:--workdir | exec:-w | exec:--user | exec:-u | exec:--timeout | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | images:--format | pull:--platform | doctor:--format) return 0 ;;
   esac
   return 1
 }

@@ -9,7 +9,7 @@ import { startLimit } from './limit.ts';
 import { loadSsh2 } from './load-ssh2.ts';
 import { spawnProcess } from './process.ts';
 import { connectTcp } from './tcp.ts';
-import { download, upload } from './transfer/transfer.ts';
+import { download, kindOf, upload } from './transfer/transfer.ts';
 
 const CONNECT_MS = 30_000;
 
@@ -132,6 +132,7 @@ function guestOn(connection: Connection): Guest {
       spawnProcess(connection, LOGIN_SHELL, { ...options, pty }),
     upload: (from, to, options = {}) => upload(connection, from, to, options),
     download: (from, to, options = {}) => download(connection, from, to, options),
+    kindOf: (path) => kindOf(connection, path),
     connectTcp: (port, host = '127.0.0.1') => connectTcp(connection, host, port),
     closed: connection.closed,
     [Symbol.asyncDispose]: async () => {

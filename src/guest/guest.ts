@@ -94,11 +94,16 @@ export interface Guest extends AsyncDisposable {
   upload(from: string | Readable, to: string, options?: TransferOptions): Promise<void>;
   /** Copies a file or a directory of the guest to a path, or a file to a stream. */
   download(from: string, to: string | Writable, options?: TransferOptions): Promise<void>;
+  /** Returns the kind of a file, for a link that of its target; undefined if there is none. */
+  kindOf(path: string): Promise<FileKind | undefined>;
   /** Connects to a TCP port as a program in the guest would (`direct-tcpip`, RFC 4254, 7.2). */
   connectTcp(port: number, host?: string): Promise<Duplex>;
   /** Settles when the connection has ended, with the reason of a failure. Never rejects. */
   readonly closed: Promise<Error | undefined>;
 }
+
+/** Kind of a file in a guest. */
+export type FileKind = 'file' | 'directory' | 'link' | 'other';
 
 /** Options of uploads and downloads. */
 export interface TransferOptions {

@@ -112,11 +112,13 @@ test('an unknown name gives the nearest one, and a verb for running VMs the end 
       stdout: '',
       stderr: 'nephos: there is no VM "wbe"\ndid you mean web?\n',
     });
-    for (const verb of ['pause', 'resume', 'kill'])
+    for (const verb of ['pause', 'resume', 'kill', 'exec'])
       assert.match(
-        (await nephos(verb, 'web')).stderr,
+        (await nephos(verb, 'web', ...(verb === 'exec' ? ['true'] : []))).stderr,
         /^nephos: the VM web is not running: it exited with code 0\n/,
       );
+    assert.equal((await nephos('exec', 'wbe', 'true')).code, 125);
+    assert.equal((await nephos('exec', '--zzz', 'web', 'true')).code, 125);
     assert.deepEqual(await nephos('stop', 'web'), { code: 0, stdout: 'web\n', stderr: '' });
     assert.equal((await nephos('rm', '-f', 'web', 'absent')).code, 0);
   }));

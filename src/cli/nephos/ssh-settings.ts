@@ -42,14 +42,14 @@ export function sshSettings({ record, paths }: VmEntry, user: string, program: C
   ];
 }
 
-/** Returns the command, for the shell of the user: ssh replaces `%`. */
+/** Returns the command: ssh replaces `%`, and starts it as `exec <command>` in the shell of the user. */
 function proxyCommand(name: string, { node, script, env }: ConnectProgram): string {
   const variables = VARIABLES.flatMap((variable) => {
     const value = env[variable];
     return value === undefined || value === '' ? [] : [`${variable}=${shellWord(value)}`];
   });
   const prefix = variables.length === 0 ? [] : ['env', ...variables];
-  const words = ['exec', ...prefix, shellWord(node), shellWord(script), 'connect', name];
+  const words = [...prefix, shellWord(node), shellWord(script), 'connect', name];
   return words.join(' ').replaceAll('%', '%%');
 }
 

@@ -4,6 +4,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { openStreams, type ChannelStreams } from '../channel-streams.ts';
 import { openSession, type Connection } from '../connection.ts';
 import { GuestError } from '../errors.ts';
+import type { FileKind } from '../guest.ts';
 import { string, uint32, uint64, type FieldReader } from './fields.ts';
 import { openSftpProtocol, PACKET, SftpStatusError, STATUS, type SftpProtocol } from './protocol.ts';
 
@@ -30,7 +31,7 @@ export const CHUNKS_IN_FLIGHT = 16;
 
 /** Attributes of a file in the guest. */
 export interface GuestFile {
-  readonly kind: 'file' | 'directory' | 'link' | 'other';
+  readonly kind: FileKind;
   /** Permission bits */
   readonly mode: number;
 }

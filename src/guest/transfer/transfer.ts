@@ -1,11 +1,11 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Connection } from '../connection.ts';
 import { GuestError } from '../errors.ts';
-import type { TransferOptions } from '../guest.ts';
+import type { FileKind, TransferOptions } from '../guest.ts';
 import { startLimit } from '../limit.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { downloadTo } from './download.ts';
-import { withSftp, type Transfer } from './sftp.ts';
+import { withSftp, type GuestFile, type Transfer } from './sftp.ts';
 import { uploadTo } from './upload.ts';
 
 /** Copies a file, a directory or a stream into the guest. @throws GuestError */
@@ -30,6 +30,17 @@ export function download(
   return transferFiles(connection, options, `download of ${from}`, (transfer) =>
     downloadTo(transfer, from, to),
   );
+}
+
+/** Returns the kind of a file in the guest, for a link that of its target; undefined if there is none. @throws GuestError */
+export async function kindOf(connection: Connection, path: string): Promise<FileKind | undefined> {
+  let found: GuestFile | undefined;
+  await transferFiles(connection, {}, `look-up of ${path}`, async ({ sftp }) => {
+    const own = await sftp.lstat(path);
+    // a link without a target is a link
+    found = own?.kind === 'link' ? await sftp.stat(path).catch(() => own) : own;
+  });
+  return found?.kind;
 }
 
 async function transferFiles(

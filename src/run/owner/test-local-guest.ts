@@ -72,6 +72,7 @@ function localGuest(): Guest {
     exec: unused,
     shell: unused,
     upload: unused,
+    kindOf: unused,
     download: unused,
     connectTcp: unused,
     closed: new Promise(() => undefined),

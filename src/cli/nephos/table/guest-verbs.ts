@@ -1,6 +1,6 @@
 import { RUN_EXIT } from '../../../run/run-request.ts';
 import type { Verb } from '../verb.ts';
-import { RUN_FLAGS } from './run-flags.ts';
+import { INTERACTIVE, RUN_FLAGS, TTY } from './run-flags.ts';
 
 /** Verbs for commands and files in a guest. */
 export const GUEST_VERBS: readonly Verb[] = [
@@ -33,6 +33,53 @@ export const GUEST_VERBS: readonly Verb[] = [
     completes: '<image>',
     failure: RUN_EXIT.failed,
     load: () => import('../verbs/run.ts'),
+  },
+  {
+    name: 'exec',
+    usage: '[OPTIONS] NAME [--] COMMAND [ARG...]',
+    summary: 'Run a further command in a VM',
+    details: ['Options precede NAME. The exit codes are those of nephos run.'],
+    flags: [
+      INTERACTIVE,
+      TTY,
+      {
+        name: 'env',
+        short: 'e',
+        takes: 'many',
+        doc: 'Variable; without a value that of the host',
+        syntax: 'NAME[=VALUE]',
+      },
+      { name: 'workdir', short: 'w', takes: 'one', doc: 'Working directory', syntax: 'DIR' },
+      { name: 'user', short: 'u', takes: 'one', doc: 'User of the guest', syntax: 'NAME|UID[:GROUP]' },
+      { name: 'timeout', takes: 'one', doc: 'Time limit, e.g. 30s, 5m', syntax: 'TIME' },
+    ],
+    examples: [
+      { command: 'nephos exec web -- nginx -t', shows: 'run a command' },
+      { command: 'nephos exec -it web sh', shows: 'open a shell' },
+      { command: 'nephos exec -i web -- sh -c "cat > /tmp/x" < x', shows: 'pass standard input' },
+    ],
+    operands: [1, 1],
+    hasCommand: true,
+    completes: '<vm>',
+    failure: RUN_EXIT.failed,
+    load: () => import('../verbs/exec.ts'),
+  },
+  {
+    name: 'cp',
+    usage: 'NAME:PATH DEST | SOURCE NAME:PATH',
+    summary: 'Copy files and directories from or to a VM',
+    details: [
+      'A source that exists as a directory is copied with its content. If the destination is a directory, the copy gets the name of the source in it. The path - is a standard stream, for one file.',
+    ],
+    flags: [],
+    examples: [
+      { command: 'nephos cp site.conf web:/etc/nginx/conf.d/', shows: 'copy a file into the VM' },
+      { command: 'nephos cp web:/var/log/nginx ./logs', shows: 'copy a directory from the VM' },
+      { command: 'nephos cp web:/etc/os-release -', shows: 'print a file' },
+    ],
+    operands: [2, 2],
+    completes: '<vm>:|<path>',
+    load: () => import('../verbs/cp.ts'),
   },
   {
     name: 'logs',

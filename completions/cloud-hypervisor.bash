@@ -6,6 +6,7 @@ _cloud_hypervisor_words() {
     '') echo '' ;;
     *:--kernel) echo '<file>' ;;
     *:--firmware) echo '<file>' ;;
+    *:--firmware-vars) echo '<file>' ;;
     *:--initramfs) echo '<file>' ;;
     *:--igvm) echo '<file>' ;;
     *:--fw-cfg-config) echo 'off kernel= cmdline= initramfs= acpi_table= items= file= string=' ;;
@@ -136,7 +137,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --firmware-vars --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -144,7 +145,7 @@ _cloud_hypervisor_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _cloud_hypervisor_takes_value() {
   case $2:$1 in
-    *:--kernel | *:--firmware | *:--initramfs | *:--cmdline | *:--igvm | *:--host-data | *:--fw-cfg-config | *:--cpus | *:--memory | *:--numa | *:--platform | *:--sgx-epc | *:--pci-segment | *:--rate-limit-group | *:--serial | *:--console | *:--debug-console | *:--disk | *:--net | *:--rng | *:--fs | *:--pmem | *:--vsock | *:--balloon | *:--ivshmem | *:--device | *:--tpm | *:--landlock-rules | *:--user-device | *:--vdpa | *:--generic-vhost-user | *:--memory-zone | *:--api-socket | *:--event-monitor | *:--metrics | *:--restore | *:--gdb | *:--on-panic | *:--on-reboot | *:--seccomp | *:--user | *:--log-file | *:--log-format | *:--rtc) return 0 ;;
+    *:--kernel | *:--firmware | *:--firmware-vars | *:--initramfs | *:--cmdline | *:--igvm | *:--host-data | *:--fw-cfg-config | *:--cpus | *:--memory | *:--numa | *:--platform | *:--sgx-epc | *:--pci-segment | *:--rate-limit-group | *:--serial | *:--console | *:--debug-console | *:--disk | *:--net | *:--rng | *:--fs | *:--pmem | *:--vsock | *:--balloon | *:--ivshmem | *:--device | *:--tpm | *:--landlock-rules | *:--user-device | *:--vdpa | *:--generic-vhost-user | *:--memory-zone | *:--api-socket | *:--event-monitor | *:--metrics | *:--restore | *:--gdb | *:--on-panic | *:--on-reboot | *:--seccomp | *:--user | *:--log-file | *:--log-format | *:--rtc) return 0 ;;
   esac
   return 1
 }

@@ -21,7 +21,8 @@ end
 
 complete -c cloud-hypervisor -f
 complete -c cloud-hypervisor -l kernel -x -a '(__cloud_hypervisor_value "<file>")' -d 'Kernel (bzImage, or ELF with a PVH note) or firmware; a VM boots at once'
-complete -c cloud-hypervisor -l firmware -x -a '(__cloud_hypervisor_value "<file>")' -d 'Firmware; a VM boots at once'
+complete -c cloud-hypervisor -l firmware -x -a '(__cloud_hypervisor_value "<file>")' -d 'Firmware, or the name of one that the distribution has, e.g. OVMF; a VM boots at once'
+complete -c cloud-hypervisor -l firmware-vars -x -a '(__cloud_hypervisor_value "<file>")' -d 'File that keeps the EFI variables of OVMF_CODE*.fd; made from the OVMF_VARS*.fd beside it; without it they are in memory until vm.delete'
 complete -c cloud-hypervisor -l initramfs -x -a '(__cloud_hypervisor_value "<file>")' -d 'First file system of the kernel'
 complete -c cloud-hypervisor -l cmdline -x -d 'Command line of the kernel'
 complete -c cloud-hypervisor -l igvm -x -a '(__cloud_hypervisor_value "<file>")' -d 'IGVM file; refused: QEMU 10 cannot load IGVM files'

@@ -14,7 +14,12 @@ import { landlockRules } from '../devices/landlock/index.ts';
 import { memory } from '../devices/memory/index.ts';
 import { plannedMemory } from '../devices/memory/zones.ts';
 import { net } from '../devices/net/index.ts';
-import { checkBootFiles, checkCommandLine, checkFwCfg } from '../devices/payload/rules.ts';
+import {
+  checkBootFiles,
+  checkCommandLine,
+  checkFirmwareVariables,
+  checkFwCfg,
+} from '../devices/payload/rules.ts';
 import { platform } from '../devices/platform/index.ts';
 import { pmem } from '../devices/pmem/index.ts';
 import { rateLimitGroup } from '../devices/rate-limit-group/index.ts';
@@ -58,6 +63,7 @@ const RULES: readonly (Device | Rule)[] = [
   checkAffinity,
   checkSegments,
   checkSlots,
+  ({ payload }, report) => checkFirmwareVariables(payload, report),
   ({ payload }, report) => checkFwCfg(payload?.fw_cfg_config, report),
 ];
 

@@ -158,11 +158,14 @@ function payload(flags: FlagTexts, fwCfg: unknown): Readonly<Record<string, unkn
   const initramfs = flags['initramfs']?.[0];
   const cmdline = flags['cmdline']?.[0];
   const firmware = flags['firmware']?.[0];
+  const firmware_vars = flags['firmware-vars']?.[0];
   const igvm = flags['igvm']?.[0];
   const host_data = flags['host-data']?.[0];
-  const further = [firmware, igvm, host_data, fwCfg];
+  const further = [firmware, firmware_vars, igvm, host_data, fwCfg];
   if (further.some((one) => one !== undefined)) {
-    return { payload: { firmware, kernel, initramfs, cmdline, igvm, host_data, fw_cfg_config: fwCfg } };
+    return {
+      payload: { firmware, firmware_vars, kernel, initramfs, cmdline, igvm, host_data, fw_cfg_config: fwCfg },
+    };
   }
   return {
     ...(kernel === undefined ? {} : { kernel: { path: kernel } }),

@@ -40,6 +40,8 @@ export interface HostFacts {
         readonly entry?: number | undefined;
       }
     | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
+  /** name of the image of EFI variables; undefined: firmware without one, or no firmware */
+  readonly variables?: string | undefined;
   /** path of the unpacked initramfs */
   readonly initramfs: string | undefined;
   /** paths of files with SMBIOS structures */
@@ -218,13 +220,19 @@ function planTopology({ cpus, numa }: VmConfig, { accelerator, acpiPatch }: Host
   };
 }
 
-function planBoot({ cmdline }: VmConfig, { kernel, initramfs, accelerator }: HostFacts): BootSource {
+function planBoot(
+  { cmdline }: VmConfig,
+  { kernel, variables, initramfs, accelerator }: HostFacts,
+): BootSource {
   switch (kernel.kind) {
     case 'none':
       return kernel;
     case 'rom':
     case 'flash':
-      return { kind: 'firmware', form: kernel.kind, path: kernel.path };
+      // a ROM and a flash device cannot both end at 4 GiB
+      return variables === undefined
+        ? { kind: 'firmware', form: kernel.kind, path: kernel.path }
+        : { kind: 'firmware', form: 'flash', path: kernel.path, variables };
     default:
       return {
         kind: 'kernel',

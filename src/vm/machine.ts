@@ -31,6 +31,8 @@ export interface Machine {
   readonly accelerator: HostFacts['accelerator']['name'];
   /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
   readonly firmware: BuiltInFirmware | 'own';
+  /** size of the image of EFI variables in flash, in `bytes`; undefined without one */
+  readonly efiVariables: number | undefined;
   /** difference between the ACPI tables that the guest's kernel reads and those of QEMU */
   readonly acpiPatch: AcpiPatch | undefined;
   /** guest address of the kernel's first instruction; undefined if unknown, or if the machine does not boot from a kernel */

@@ -18,8 +18,8 @@ export interface PowerOptions {
 
 /** Boots a VM that is Created or Shutdown. Rejects with ApiError; the VM is unchanged then. */
 export async function bootVm(vm: Vm, options: PowerOptions): Promise<Machine> {
-  const { config, rawImages } = vm;
-  const booted = await bootMachine({ config, rawImages, ...options });
+  const { config, rawImages, variables } = vm;
+  const booted = await bootMachine({ config, rawImages, variables, ...options });
   return enter(vm, booted, isDebugged(booted.machine) ? 'boot-stopped' : 'boot');
 }
 
@@ -37,9 +37,10 @@ export async function rebootVm(
   try {
     await machine.end();
     emit(lifecycleEvent('shutdown'));
-    const { config, rawImages } = vm;
+    const { config, rawImages, variables } = vm;
     const previous = { consoles, hostPorts: machine.hostPorts };
-    const booted = await bootMachine({ config, rawImages, signals, emit, startsPaused, previous });
+    const kept = { rawImages, variables };
+    const booted = await bootMachine({ config, ...kept, signals, emit, startsPaused, previous });
     const isStopped = startsPaused || isDebugged(booted.machine);
     enter(vm, booted, isStopped ? 'reboot-stopped' : 'reboot');
     if (startsPaused) emit(lifecycleEvent('paused'));

@@ -52,6 +52,7 @@ export async function deleteAndEnd(vmm: VmmState, vm: Vm, problem?: string): Pro
 export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
   await stopVm(vm, vmm.emit);
   vm.checkDelete();
+  vm.variables[Symbol.dispose]();
   vmm.vm = undefined;
   vmm.emit(lifecycleEvent('deleted'));
 }

@@ -3,6 +3,7 @@ import { dialectOf, type Dialect } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { withAddresses } from './addresses.ts';
 import type { Consoles } from './consoles.ts';
+import { createVariablesStore, type VariablesStore } from './launch/efi-variables.ts';
 import type { Machine } from './machine.ts';
 import { phaseAfter, stateAfter, type StateTransition } from './transitions.ts';
 
@@ -40,12 +41,15 @@ export class Vm {
   booted: BootedMachine | undefined;
   /** images that were attached as raw, by identity: their format stays raw, whatever the guest writes into them */
   readonly rawImages: Set<string>;
+  /** EFI variables that have no file */
+  readonly variables: VariablesStore;
   #state: VmState;
 
-  private constructor(created: Pick<Vm, 'config' | 'booted' | 'rawImages' | 'state'>) {
+  private constructor(created: Pick<Vm, 'config' | 'booted' | 'rawImages' | 'variables' | 'state'>) {
     this.config = created.config;
     this.booted = created.booted;
     this.rawImages = created.rawImages;
+    this.variables = created.variables;
     this.#state = created.state;
   }
 
@@ -55,6 +59,7 @@ export class Vm {
       config: withAddresses(config),
       booted: undefined,
       rawImages: new Set(),
+      variables: createVariablesStore(),
       state: stateAfter('create', 'none'),
     });
   }
@@ -63,12 +68,12 @@ export class Vm {
   static adopt(
     booted: BootedMachine,
     transition: 'restore' | 'receive-migration',
-    rawImages: Vm['rawImages'],
+    kept: Pick<Vm, 'rawImages' | 'variables'>,
   ): Vm {
     return new Vm({
       config: booted.machine.config,
       booted,
-      rawImages,
+      ...kept,
       state: stateAfter(transition, 'none'),
     });
   }

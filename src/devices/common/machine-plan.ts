@@ -22,7 +22,13 @@ export type BootSource =
       readonly cmdline: string;
       readonly firmware: BuiltInFirmware;
     }
-  | { readonly kind: 'firmware'; readonly form: FirmwareForm; readonly path: string }
+  | {
+      readonly kind: 'firmware';
+      readonly form: FirmwareForm;
+      readonly path: string;
+      /** name among `inherited` of a writable image of EFI variables; the form is then `flash` */
+      readonly variables?: string | undefined;
+    }
   /** the machine loads the state of another one, whose guest no longer reads its boot source */
   | { readonly kind: 'none'; readonly firmware: BuiltInFirmware };
 

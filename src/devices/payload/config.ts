@@ -22,7 +22,20 @@ export const PayloadConfig = struct({
   name: 'PayloadConfig',
   doc: 'Boot source of the VM in one member, which replaces kernel, initramfs and cmdline',
   fields: {
-    firmware: optional(bounded(path('File with the firmware'), NOT_EMPTY)),
+    firmware: optional(
+      bounded(
+        path('File with the firmware, or the name of one that the distribution has, e.g. `OVMF`'),
+        NOT_EMPTY,
+      ),
+    ),
+    firmware_vars: optional(
+      bounded(
+        path(
+          'File that keeps the EFI variables of `OVMF_CODE*.fd`; made from the `OVMF_VARS*.fd` beside it; default: in memory until vm.delete',
+        ),
+        NOT_EMPTY,
+      ),
+    ),
     kernel: optional(bounded(path('File with the kernel'), NOT_EMPTY)),
     cmdline: optional(bounded(text('Command line of the kernel'), CMDLINE)),
     initramfs: optional(bounded(path('File with the initramfs'), NOT_EMPTY)),

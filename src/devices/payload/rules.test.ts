@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode } from '../../schema/decode.ts';
 import type { Report } from '../common/rules.ts';
+import { PayloadConfig } from './config.ts';
 import { FwCfgConfig } from './fw-cfg.ts';
-import { checkBootFiles, checkCommandLine, checkFwCfg } from './rules.ts';
+import { checkBootFiles, checkCommandLine, checkFirmwareVariables, checkFwCfg } from './rules.ts';
 
 /** Returns the problems that a rule reports. */
 function reported(rule: (report: Report) => void): string[] {
@@ -31,6 +32,15 @@ test('the kernel’s command line is printable and fits', () => {
   for (const args of ['a\nb', 'a\tb', 'ä', '\x7f']) {
     assert.deepEqual(check(args), ['cmdline.args: only printable ASCII is possible']);
   }
+});
+
+test('EFI variables belong to firmware', () => {
+  const check = (payload: object) =>
+    reported((report) => checkFirmwareVariables(decode(PayloadConfig, payload), report));
+  assert.deepEqual(check({ firmware: '/f', firmware_vars: '/v' }), []);
+  assert.deepEqual(check({ kernel: '/k', firmware_vars: '/v' }), [
+    'payload.firmware_vars: needs payload.firmware',
+  ]);
 });
 
 const LIST = 'payload.fw_cfg_config.items.item_list';

@@ -1,6 +1,12 @@
 import { duplicates } from '../../util/duplicates.ts';
 import type { Report } from '../common/rules.ts';
-import { CMDLINE, type CmdLineConfig, type InitramfsConfig, type KernelConfig } from './config.ts';
+import {
+  CMDLINE,
+  type CmdLineConfig,
+  type InitramfsConfig,
+  type KernelConfig,
+  type PayloadConfig,
+} from './config.ts';
 import { FW_CFG_ITEMS, FW_CFG_NAME, type FwCfgConfig } from './fw-cfg.ts';
 
 /** Checks that the kernel and the initramfs have paths. */
@@ -10,6 +16,12 @@ export function checkBootFiles(
 ): void {
   if (kernel.path === '') report('kernel.path', 'No kernel specified');
   if (initramfs?.path === '') report('initramfs.path', 'must not be empty');
+}
+
+/** Checks that EFI variables belong to firmware. */
+export function checkFirmwareVariables(payload: PayloadConfig | undefined, report: Report): void {
+  if (payload?.firmware_vars !== undefined && payload.firmware === undefined)
+    report('payload.firmware_vars', 'needs payload.firmware');
 }
 
 /** Checks the kernel's command line. */

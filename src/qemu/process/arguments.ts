@@ -10,6 +10,7 @@ import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../../devices/co
 import {
   DEBUGGER,
   descriptorOf,
+  descriptorOfFile,
   descriptorsOf,
   FIRST_DESCRIPTOR,
   pathInQemu,
@@ -73,14 +74,19 @@ function numaArgument(option: NumaOption): string {
 /** Node of the image in the machine's first flash device, which ends at 4 GiB. */
 const FLASH_NODE = 'firmware';
 
+/** Node of the EFI variables in the second flash device, below the first. */
+const VARIABLES_NODE = 'variables';
+
 function flashProperties(boot: BootSource): Properties {
-  return boot.kind === 'firmware' && boot.form === 'flash' ? { pflash0: FLASH_NODE } : {};
+  if (boot.kind !== 'firmware' || boot.form !== 'flash') return {};
+  return { pflash0: FLASH_NODE, ...(boot.variables !== undefined && { pflash1: VARIABLES_NODE }) };
 }
 
 function bootArguments(boot: BootSource, descriptors: readonly Descriptor[]): string[] {
   if (boot.kind === 'none') return ['-bios', boot.firmware];
   const path = pathInQemu(descriptors, boot.path);
-  if (boot.kind === 'firmware') return firmwareArguments(boot.form, path);
+  if (boot.kind === 'firmware')
+    return [...firmwareArguments(boot.form, path), ...variablesArguments(boot.variables, descriptors)];
   return [
     ...['-bios', boot.firmware, '-kernel', path],
     ...(boot.initramfs === undefined ? [] : ['-initrd', pathInQemu(descriptors, boot.initramfs)]),
@@ -92,6 +98,14 @@ function firmwareArguments(form: FirmwareForm, path: string): string[] {
   if (form === 'rom') return ['-bios', path];
   const image = { driver: 'file', 'node-name': FLASH_NODE, filename: path, 'read-only': true };
   return ['-blockdev', JSON.stringify(image)];
+}
+
+/** QEMU uses the descriptor itself: it may lack the rights to open the file again for writing. */
+function variablesArguments(path: string | undefined, descriptors: readonly Descriptor[]): string[] {
+  if (path === undefined) return [];
+  const fd = descriptorOfFile(descriptors, path);
+  const image = { driver: 'file', 'node-name': VARIABLES_NODE, filename: `/dev/fdset/${fd}` };
+  return ['-add-fd', `fd=${fd},set=${fd}`, '-blockdev', JSON.stringify(image)];
 }
 
 function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {

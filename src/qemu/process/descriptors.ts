@@ -65,6 +65,13 @@ export function pathInQemu(descriptors: readonly Descriptor[], path: string): st
   return index < 0 || process.platform !== 'linux' ? path : descriptorPath(index);
 }
 
+/** Returns the number in QEMU of the descriptor of an inherited file. */
+export function descriptorOfFile(descriptors: readonly Descriptor[], path: string): number {
+  const index = descriptors.findIndex((one) => one.use === 'inherited' && one.path === path);
+  if (index < 0) throw new Error(`no descriptor was planned for ${path}`);
+  return FIRST_DESCRIPTOR + index;
+}
+
 /** Replaces the paths of descriptors in a message of QEMU by the paths in the plan. */
 export function withPlanPaths(message: string, descriptors: readonly Descriptor[]): string {
   return descriptors.reduceRight(

@@ -7,6 +7,7 @@ import { lifecycleEvent, type OnVmEvent } from '../events.ts';
 import type { BootedMachine } from '../vm.ts';
 import { chooseAcpiPatch } from './acpi-patch.ts';
 import { completeStart, startGuest } from './activate.ts';
+import { withFirmwarePath, type VariablesStore } from './efi-variables.ts';
 import { beginStart } from './machine-start.ts';
 import { planLaunch } from './planned-machine.ts';
 import { prepareHost } from './prepare-host.ts';
@@ -33,6 +34,8 @@ export interface BootRequest {
   readonly config: VmConfig;
   /** see `Vm` */
   readonly rawImages: Set<string>;
+  /** see `Vm` */
+  readonly variables: VariablesStore;
   readonly signals: ShutdownSignals;
   readonly emit: OnVmEvent;
   /** the vCPUs stay stopped before their first instruction */
@@ -46,7 +49,8 @@ export interface BootRequest {
  * Rejects with ApiError `failed`, naming device and path, and releases all that it has made; `signals` abort it.
  */
 export async function bootMachine(request: BootRequest): Promise<BootedMachine> {
-  const { config, rawImages, signals, emit, startsPaused = false, previous } = request;
+  const { rawImages, variables, signals, emit, startsPaused = false, previous } = request;
+  const config = await withFirmwarePath(request.config);
   await using start = beginStart(signals);
   const consoles = previous?.consoles ?? start.own(await openConsoles(config));
   const layout = placeDevices(config);
@@ -55,6 +59,7 @@ export async function bootMachine(request: BootRequest): Promise<BootedMachine> 
     config,
     placements: layout.placements,
     rawImages,
+    variables: { store: variables },
     hostPorts: previous?.hostPorts ?? new Map(),
   });
 

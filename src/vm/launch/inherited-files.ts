@@ -1,7 +1,7 @@
 import type { VmConfig } from '../../config/vm-config.ts';
-import type { BootFile } from '../../host/kernel/boot-file.ts';
 import type { HostFacts } from '../../plan/machine-plan.ts';
 import { createCleanupStack } from '../../util/cleanup-stack.ts';
+import type { BootFiles } from './boot-files.ts';
 import { bootFileDescriptors } from './boot-file-copies.ts';
 import { debuggerSocketFor } from './debugger.ts';
 import { openFwCfg } from './fw-cfg.ts';
@@ -15,7 +15,7 @@ export interface InheritedFiles extends AsyncDisposable {
 /** Opens all files that QEMU inherits, except those of devices; the boot files are already open. */
 export async function openInheritedFiles(
   config: Pick<VmConfig, 'platform' | 'payload' | 'gdb'>,
-  bootFiles: readonly BootFile[],
+  { files: bootFiles, variables }: Pick<BootFiles, 'files' | 'variables'>,
 ): Promise<InheritedFiles> {
   const files = createCleanupStack();
   try {
@@ -23,7 +23,9 @@ export async function openInheritedFiles(
     const smbios = files.use(await writeSmbios(config.platform));
     const fwCfg = files.use(await openFwCfg(config.payload));
     const boot = files.use(await bootFileDescriptors(bootFiles));
-    const inherited = new Map([...smbios.fds, ...fwCfg.fds, ...boot.fds]);
+    // the image itself, never a copy: the guest writes it
+    const writable: [string, number][] = variables === undefined ? [] : [[variables.path, variables.fd]];
+    const inherited = new Map([...smbios.fds, ...fwCfg.fds, ...boot.fds, ...writable]);
     return {
       facts: { smbios: smbios.paths, fwCfg: fwCfg.items, debugger: debug, inherited },
       [Symbol.asyncDispose]: files[Symbol.asyncDispose],

@@ -22,6 +22,7 @@ export interface PlannedMachine extends MachineDesign, PlannedParts {
   readonly plan: MachinePlan;
   readonly accelerator: Accelerator;
   readonly firmware: Machine['firmware'];
+  readonly efiVariables: Machine['efiVariables'];
   readonly kernelEntry: Machine['kernelEntry'];
 }
 
@@ -39,6 +40,7 @@ export function planLaunch(design: MachineDesign, host: PreparedHost): PlannedMa
     plan,
     accelerator,
     firmware: firmwareOf(plan.boot),
+    efiVariables: host.efiVariables,
     kernelEntry: kernel.kind === 'none' ? undefined : kernel.entry,
   };
 }

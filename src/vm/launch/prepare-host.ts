@@ -7,6 +7,7 @@ import type { ExpectedImage } from '../devices/disk/expected-image.ts';
 import type { HostPorts } from '../devices/net/host-ports.ts';
 import { firmwareOnly, openBootFiles, type BootFiles } from './boot-files.ts';
 import { checkHost } from './check-host.ts';
+import type { VariablesRequest } from './efi-variables.ts';
 import { openInheritedFiles } from './inherited-files.ts';
 import type { MachineStart } from './machine-start.ts';
 
@@ -18,6 +19,7 @@ export interface HostRequest {
   readonly rawImages: Set<string>;
   /** QEMU's firmware, for a machine whose guest no longer needs its boot files: none are opened */
   readonly firmware?: 'qboot.rom' | 'bios-256k.bin' | undefined;
+  readonly variables: VariablesRequest;
   /** images of the devices in the snapshot or migration that the machine continues from, by device id */
   readonly images?: ReadonlyMap<string, ExpectedImage>;
   /** host ports of the machine that this one replaces */
@@ -27,6 +29,8 @@ export interface HostRequest {
 /** Host facts that are input of a machine's plan. */
 export interface PreparedHost extends Omit<HostFacts, 'acpiPatch' | 'accelerator'> {
   readonly accelerator: Accelerator;
+  /** size of the image of EFI variables, in `bytes` */
+  readonly efiVariables?: number | undefined;
 }
 
 /**
@@ -39,20 +43,25 @@ export async function prepareHost(start: MachineStart, request: HostRequest): Pr
   await checkVcpuAffinity(config);
   const boot = start.hold(await bootFilesOf(request, accelerator));
   await prepareDevices(start, request);
-  const inherited = start.hold(await openInheritedFiles(config, boot.files));
+  const inherited = start.hold(await openInheritedFiles(config, boot));
   return {
     accelerator,
     kernel: boot.kernel,
+    variables: boot.variables?.path,
+    efiVariables: boot.variables?.bytes,
     initramfs: boot.initramfs,
     ...inherited.facts,
     facts: start.preparations.facts(),
   };
 }
 
-async function bootFilesOf({ config, firmware }: HostRequest, accelerator: Accelerator): Promise<BootFiles> {
+async function bootFilesOf(
+  { config, firmware, variables }: HostRequest,
+  accelerator: Accelerator,
+): Promise<BootFiles> {
   if (firmware !== undefined) return firmwareOnly(firmware);
   await checkHost(config, accelerator);
-  return openBootFiles(config);
+  return openBootFiles(config, variables);
 }
 
 async function prepareDevices(

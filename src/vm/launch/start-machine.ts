@@ -76,6 +76,7 @@ function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Prepar
     qemu,
     accelerator: accelerator.name,
     firmware: planned.firmware,
+    efiVariables: planned.efiVariables,
     acpiPatch,
     kernelEntry: planned.kernelEntry,
     layout,

@@ -23,6 +23,7 @@ export async function describeMachine({ config }: Vm, machine: Machine): Promise
     engine: qemuVersionOf(machine),
     accelerator: machine.accelerator,
     firmware: machine.firmware,
+    efiVariables: machine.efiVariables,
     acpiPatch: machine.acpiPatch,
     isInFirstSteps: await isBeforePaging(machine.qemu.qmp),
     shape: fixedConfigOf(portableVmConfig(config)),

@@ -42,6 +42,8 @@ export const SavedDescriptionSchema = v.object({
   accelerator: Name,
   /** see `Machine` */
   firmware: v.picklist(['qboot.rom', 'bios-256k.bin', 'own']),
+  /** size of the EFI variables, which QEMU's state contains, in `bytes` */
+  efiVariables: v.optional(whole(2 ** 23)),
   /** see `Machine` */
   acpiPatch: v.optional(
     v.object({

@@ -35,6 +35,8 @@ export interface MachineDescription extends SavedStates {
   /** see `Machine` */
   readonly firmware: SavedDescription['firmware'];
   /** see `Machine` */
+  readonly efiVariables?: SavedDescription['efiVariables'];
+  /** see `Machine` */
   readonly acpiPatch: SavedDescription['acpiPatch'];
   /** the firmware may still read the boot files: see `isInFirmware` */
   readonly readsBootFiles: boolean;

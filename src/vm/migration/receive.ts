@@ -15,6 +15,7 @@ import { addressOf } from './address.ts';
 import { acceptSender, type Sender } from './sender.ts';
 import { Vm } from '../vm.ts';
 import { completeStart } from '../launch/activate.ts';
+import { createVariablesStore, type VariablesStore } from '../launch/efi-variables.ts';
 import { beginStart } from '../launch/machine-start.ts';
 import { planLaunch } from '../launch/planned-machine.ts';
 import { prepareHost } from '../launch/prepare-host.ts';
@@ -42,6 +43,21 @@ export async function receiveVm(url: string, signals: ShutdownSignals, emit: OnV
 }
 
 async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmEvent): Promise<Vm> {
+  const variables = createVariablesStore();
+  try {
+    return await receiveWith(variables, sender, signals, emit);
+  } catch (error) {
+    variables[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function receiveWith(
+  store: VariablesStore,
+  sender: Sender,
+  signals: ShutdownSignals,
+  emit: OnVmEvent,
+): Promise<Vm> {
   const { config, description } = await sender.readOffer();
   emitRestoring(emit, config, 'before activated');
   const rawImages = new Set<string>();
@@ -53,7 +69,8 @@ async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmE
   const firmware = firmwareToContinue(description);
   const images = expectedImages(description, config);
   const { placements } = layout;
-  const host = await prepareHost(start, { config, placements, rawImages, firmware, images });
+  const variables = { store, saved: { bytes: description.efiVariables } };
+  const host = await prepareHost(start, { config, placements, rawImages, firmware, variables, images });
 
   const { acpiPatch } = description;
   const restored = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);
@@ -69,5 +86,5 @@ async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmE
 
   const booted = completeStart(start, { consoles, machine }, planned.accelerator);
   log.info(`received in ${Math.round(performance.now() - start.startedAt)} ms`);
-  return Vm.adopt(booted, 'receive-migration', rawImages);
+  return Vm.adopt(booted, 'receive-migration', { rawImages, variables: store });
 }

@@ -15,6 +15,7 @@ import { chooseMemorySource, openMemoryFiles, withMemorySource } from './memory-
 import { readSnapshot, type Snapshot } from './read-snapshot.ts';
 import { Vm, type BootedMachine } from '../vm.ts';
 import { completeStart } from '../launch/activate.ts';
+import { createVariablesStore, type VariablesStore } from '../launch/efi-variables.ts';
 import { beginStart } from '../launch/machine-start.ts';
 import { planLaunch } from '../launch/planned-machine.ts';
 import { prepareHost } from '../launch/prepare-host.ts';
@@ -37,12 +38,14 @@ export async function restoreVm(
   const { folder, config } = snapshot;
   emitRestoring(emit, config, 'before activated');
   const rawImages = new Set<string>();
+  const variables = createVariablesStore();
   const prefault = request.prefault || zonesOf(config.memory).some((zone) => zone.prefault);
   try {
-    const booted = await restoreMachine(snapshot, { rawImages, prefault, signals });
+    const booted = await restoreMachine(snapshot, { rawImages, variables, prefault, signals });
     log.info(`${folder}: restored in ${Math.round(performance.now() - startedAt)} ms`);
-    return Vm.adopt(booted, 'restore', rawImages);
+    return Vm.adopt(booted, 'restore', { rawImages, variables });
   } catch (error) {
+    variables[Symbol.dispose]();
     if (error instanceof ApiError) throw error;
     throw new ApiError('failed', `${folder}: the snapshot cannot be restored`, { cause: error });
   }
@@ -50,13 +53,14 @@ export async function restoreVm(
 
 interface RestoreOptions {
   readonly rawImages: Set<string>;
+  readonly variables: VariablesStore;
   readonly prefault: boolean;
   readonly signals: ShutdownSignals;
 }
 
 async function restoreMachine(
   snapshot: Snapshot,
-  { rawImages, prefault, signals }: RestoreOptions,
+  { rawImages, variables: store, prefault, signals }: RestoreOptions,
 ): Promise<BootedMachine> {
   const { config, images } = snapshot;
   const { description } = snapshot.state;
@@ -68,7 +72,8 @@ async function restoreMachine(
 
   const firmware = firmwareToContinue(description);
   const { placements } = layout;
-  const host = await prepareHost(start, { config, placements, rawImages, firmware, images });
+  const variables = { store, saved: { bytes: description.efiVariables } };
+  const host = await prepareHost(start, { config, placements, rawImages, firmware, variables, images });
 
   const { acpiPatch } = description;
   const restored = restoredPlan(planLaunch({ config, bootConfig, layout, acpiPatch }, host), description);

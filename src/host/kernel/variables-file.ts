@@ -18,7 +18,7 @@ const MAX_BYTES = 8 * 2 ** 20;
 
 /** First content of an image of EFI variables. */
 export interface NewVariables {
-  /** path of a template; undefined: zeros, which a saved state replaces */
+  /** path of a template; undefined: zeros, which the state of a snapshot replaces */
   readonly template: string | undefined;
   /** size of the image; undefined: that of the template */
   readonly bytes: number | undefined;

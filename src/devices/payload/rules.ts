@@ -18,10 +18,9 @@ export function checkBootFiles(
   if (initramfs?.path === '') report('initramfs.path', 'must not be empty');
 }
 
-/** Checks that EFI variables belong to firmware. */
+/** Checks that the file of EFI variables has a path. */
 export function checkFirmwareVariables(payload: PayloadConfig | undefined, report: Report): void {
-  if (payload?.firmware_vars !== undefined && payload.firmware === undefined)
-    report('payload.firmware_vars', 'needs payload.firmware');
+  if (payload?.firmware_vars === '') report('payload.firmware_vars', 'must not be empty');
 }
 
 /** Checks the kernel's command line. */

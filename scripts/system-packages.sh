@@ -37,6 +37,10 @@ OVMF.fd            ovmf
 swtpm              swtpm
 patchelf           patchelf
 dropbear           dropbear-bin
+umoci              umoci
+skopeo             skopeo
+docker-registry    docker-registry
+openssl            openssl
 sftp-server        openssh-sftp-server
 '
 

@@ -10,6 +10,8 @@ const ENVIRONMENT = [
     'NEPHOS_CACHE',
     'images, guest tools and warm snapshots; default: $XDG_CACHE_HOME/nephos or ~/.cache/nephos',
   ],
+  ['NEPHOS_IMAGES_LIMIT', 'size of the store of images, e.g. 50G; default: 20G'],
+  ['NEPHOS_INSECURE_REGISTRIES', 'registries that may be used without TLS, HOST:PORT with commas'],
   ['NEPHOS_ACCEL', 'accelerator: kvm, hvf or tcg; default: kvm if the host has it, else tcg'],
   ['NEPHOS_QEMU', 'path of qemu-system-x86_64; default: the one on the PATH'],
 ] as const;

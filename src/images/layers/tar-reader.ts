@@ -130,7 +130,9 @@ async function* readEntry(found: FoundEntry, reader: ByteReader): AsyncGenerator
   const { size, content } = await openContent(found, entry.size, reader);
   yield { entry: { ...entry, size }, content };
   for await (const part of content) void part;
-  for await (const part of reader.parts(paddingOf(entry.size))) void part;
+  // `umoci insert` ends an archive behind the content: without padding, and without zero blocks, as Go's archive/tar accepts it
+  const padding = paddingOf(entry.size);
+  if (padding > 0) await reader.read(padding);
 }
 
 interface OpenedContent {

@@ -62,7 +62,9 @@ const SMALL_BODY_MAX = 256 * 2 ** 10;
 interface Context {
   readonly image: string;
   readonly reference: Reference;
-  readonly origin: URL;
+  origin: URL;
+  /** TLS is tried first, also where a registry may be used without */
+  chosen: Promise<URL> | undefined;
   readonly http: HttpClient;
   readonly signal: AbortSignal | undefined;
   /** value of `Authorization` that the registry accepted last */
@@ -78,7 +80,16 @@ export function createRegistryClient(
 ): RegistryClient {
   const http = createHttpClient(limits);
   const origin = originOf(reference.domain, insecure);
-  const context: Context = { image, reference, origin, http, signal, authorization: undefined, found: {} };
+  const context: Context = {
+    image,
+    reference,
+    origin,
+    chosen: undefined,
+    http,
+    signal,
+    authorization: undefined,
+    found: {},
+  };
   return {
     get: (path, headers) => getAuthorized(context, path, headers),
     readBody: http.readBody,
@@ -97,11 +108,26 @@ function originOf(domain: string, insecure: readonly string[]): URL {
   return isPlain ? new URL(`http://${host}`) : secure;
 }
 
+/** Tries TLS where a registry may be used without it. Only an answer that is not of TLS leads to HTTP. */
+async function chooseOrigin({ image, origin, http, signal }: Context): Promise<URL> {
+  if (origin.protocol === 'https:') return origin;
+  const secure = new URL(`https://${origin.host}/`);
+  try {
+    (await http.send({ url: new URL('/v2/', secure), headers: {}, signal })).destroy();
+    return secure;
+  } catch (cause) {
+    if (!(cause instanceof HttpError)) throw cause;
+    if (!/certificate/i.test(cause.message)) return origin;
+    throw new RegistryError('unreachable', image, `${cause.message}${remedyFor(cause, secure)}`, { cause });
+  }
+}
+
 async function getAuthorized(
   context: Context,
   path: string,
   headers: Readonly<Record<string, string>>,
 ): Promise<HttpReply> {
+  context.origin = await (context.chosen ??= chooseOrigin(context));
   const url = new URL(`/v2/${context.reference.repository}/${path}`, context.origin);
   const first = await follow(context, url, headers);
   if (first.reply.statusCode !== 401 || !first.isOwn) return checkStatus(context, first);
@@ -191,7 +217,7 @@ function remedyFor({ message }: HttpError, { host }: URL): string {
 /** @returns the value of `Authorization` that the challenges ask for */
 async function authorize(context: Context, header: string): Promise<string> {
   const { image, reference, origin, signal } = context;
-  context.found = await findCredentials(reference.domain, signal);
+  context.found = await findCredentials(reference, signal);
   const { credentials } = context.found;
   const challenges = parseChallenges(header);
   const bearer = challenges.find(({ scheme }) => scheme === 'bearer');

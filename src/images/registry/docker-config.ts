@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { readText } from '../../util/open-file.ts';
-import { DEFAULT_REGISTRY } from '../reference.ts';
+import { DEFAULT_REGISTRY, type Reference } from '../reference.ts';
 import { askCredentialHelper } from './credential-helper.ts';
 import type { Credentials, FoundCredentials } from './credentials.ts';
 
@@ -26,18 +26,45 @@ type DockerConfig = v.InferOutput<typeof configSchema>;
 const CONFIG_MAX = 2 ** 20;
 
 /**
- * Finds the credentials of a registry as docker does: `credHelpers` and `credsStore`, then `auths` of `config.json` in DOCKER_CONFIG or
- * ~/.docker. Never rejects for a broken configuration: many images need no credentials.
+ * Finds the credentials of a repository as docker does: `credHelpers` and `credsStore`, then `auths` of `config.json` in DOCKER_CONFIG or
+ * ~/.docker; then those of `podman login` and `skopeo login` (containers-auth.json(5)). Never rejects for a broken configuration: many
+ * images need no credentials.
  */
-export async function findCredentials(domain: string, signal?: AbortSignal): Promise<FoundCredentials> {
-  const path = join(process.env['DOCKER_CONFIG'] || join(homedir(), '.docker'), 'config.json');
-  const config = await readConfig(path);
-  if (typeof config === 'string') return { failure: config };
+export async function findCredentials(reference: Reference, signal?: AbortSignal): Promise<FoundCredentials> {
+  const failures: string[] = [];
+  for (const path of configPaths()) {
+    const config = await readConfig(path);
+    const found =
+      typeof config === 'string' ? { failure: config } : await credentialsIn(config, reference, signal);
+    if (found.credentials !== undefined) return found;
+    if (found.failure !== undefined) failures.push(found.failure);
+  }
+  return failures.length === 0 ? {} : { failure: failures.join('; ') };
+}
+
+function configPaths(): string[] {
+  const { env } = process;
+  const home = homedir();
+  const runtime = env['XDG_RUNTIME_DIR'];
+  return [
+    join(env['DOCKER_CONFIG'] || join(home, '.docker'), 'config.json'),
+    ...(env['REGISTRY_AUTH_FILE'] ? [env['REGISTRY_AUTH_FILE']] : []),
+    ...(runtime ? [join(runtime, 'containers/auth.json')] : []),
+    join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'containers/auth.json'),
+  ];
+}
+
+async function credentialsIn(
+  config: DockerConfig,
+  reference: Reference,
+  signal: AbortSignal | undefined,
+): Promise<FoundCredentials> {
+  const { domain } = reference;
   const key = domain === DEFAULT_REGISTRY.name ? DEFAULT_REGISTRY.credentialsKey : domain;
   const helper = config.credHelpers?.[key] ?? config.credHelpers?.[domain] ?? config.credsStore;
   const helped = helper ? await askCredentialHelper(helper, key, signal) : {};
   if (helped.credentials !== undefined) return helped;
-  const entry = entryOf(config, domain, key);
+  const entry = entryOf(config.auths ?? {}, reference);
   const credentials = entry === undefined ? undefined : credentialsOf(entry);
   return credentials === undefined ? helped : { credentials };
 }
@@ -60,23 +87,31 @@ async function readConfig(path: string): Promise<DockerConfig | string> {
   }
 }
 
-/** Keys may be URLs of old versions of docker: `https://registry.example/v1/`. */
+type Entry = v.InferOutput<typeof entrySchema>;
+
+/**
+ * Chooses the entry of the longest key. A key is a host, a host with the begin of a repository (podman), or the URL of an old version of
+ * docker, whose path means nothing: `https://registry.example/v1/`.
+ */
 function entryOf(
-  config: DockerConfig,
-  domain: string,
-  key: string,
-): v.InferOutput<typeof entrySchema> | undefined {
-  const { auths = {} } = config;
-  if (Object.hasOwn(auths, key)) return auths[key];
-  const found = Object.entries(auths).find(([one]) => hostOf(one) === hostOf(key) || hostOf(one) === domain);
-  return found?.[1];
+  auths: Readonly<Record<string, Entry>>,
+  { domain, repository }: Reference,
+): Entry | undefined {
+  const names: readonly string[] =
+    domain === DEFAULT_REGISTRY.name ? [domain, DEFAULT_REGISTRY.alias] : [domain];
+  const wanted = names.map((name) => `${name}/${repository}/`);
+  const matches = Object.entries(auths)
+    .map(([key, entry]) => ({ place: placeOf(key), entry }))
+    .filter(({ place }) => wanted.some((name) => name.startsWith(`${place}/`)));
+  return matches.toSorted((a, b) => b.place.length - a.place.length)[0]?.entry;
 }
 
-function hostOf(key: string): string {
-  return key.replace(/^https?:\/\//, '').replace(/\/.*$/s, '');
+function placeOf(key: string): string {
+  const url = /^https?:\/\/([^/]*)/.exec(key);
+  return url?.[1] ?? key.replace(/\/+$/, '');
 }
 
-function credentialsOf(entry: v.InferOutput<typeof entrySchema>): Credentials | undefined {
+function credentialsOf(entry: Entry): Credentials | undefined {
   if (entry.identitytoken) return { kind: 'token', token: entry.identitytoken };
   if (entry.auth) {
     const pair = Buffer.from(entry.auth, 'base64').toString('utf8').replace(/\0+$/, '');

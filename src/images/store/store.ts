@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { cacheFolder } from '../../host/files/cache-folder.ts';
+import { claimPrivateFolder } from '../../host/files/private-folder.ts';
 import { lockPath, type FileLock } from '../../native/file-lock.ts';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { parseDigest } from '../digest.ts';
@@ -32,7 +33,7 @@ export interface Store {
 
 /** Options of a store. */
 export interface StoreOptions {
-  /** Absolute path; `XDG_CACHE_HOME/nephos/images` by default */
+  /** Absolute path; `images` in the cache of the user by default (NEPHOS_CACHE, `XDG_CACHE_HOME/nephos`) */
   readonly directory?: string;
   /** `bytes`; 20 GiB by default, or that of NEPHOS_IMAGES_LIMIT */
   readonly limit?: number;
@@ -56,22 +57,19 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
   const directory = options.directory ?? defaultDirectory();
   const limit = options.limit ?? limitOf(process.env['NEPHOS_IMAGES_LIMIT']);
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await checkFolder(directory);
+    await claimPrivateFolder(directory);
     for (const folder of FOLDERS) await makeFolder(join(directory, folder));
   } catch (cause) {
     if (cause instanceof ImageError) throw cause;
-    throw storeError(directory, `cannot be used: ${reasonOf(cause)}`, cause);
+    const reason = `cannot be used: ${reasonOf(cause)}; set NEPHOS_CACHE to a private directory of your own`;
+    throw storeError(directory, reason, cause);
   }
   return { directory, limit };
 }
 
-/** Returns the directory of the user's store. */
+/** Returns the absolute path of the user's store. */
 export function defaultDirectory(): string {
-  const cache = process.env['XDG_CACHE_HOME'];
-  // a relative path is invalid and ignored (XDG base directory specification)
-  const base = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), '.cache');
-  return join(base, 'nephos', 'images');
+  return resolve(cacheFolder(), 'images');
 }
 
 function limitOf(text: string | undefined): number {
@@ -91,14 +89,9 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
+/** The folder above is private: only this user can have made it, with any mode. */
 async function checkFolder(path: string): Promise<void> {
-  const status = await lstat(path);
-  if (!status.isDirectory())
-    throw storeError(path, 'is not a directory; remove it, or set XDG_CACHE_HOME to another directory');
-  if (status.uid !== process.geteuid?.())
-    throw storeError(path, `belongs to user ${status.uid}; set XDG_CACHE_HOME to a directory of your own`);
-  if ((status.mode & 0o077) !== 0)
-    throw storeError(path, `can be used by other users; run chmod 700 ${path}, or remove it`);
+  if (!(await lstat(path)).isDirectory()) throw storeError(path, 'is a link or no directory; remove it');
 }
 
 /** Makes an error of the store itself. */

@@ -147,7 +147,7 @@ test('a pulled image needs no registry, is listed, and is removed', async () => 
   assert.equal(statSync(cache).mode & 0o777, 0o700);
 });
 
-test('a registry with passwords takes the password of docker login, and that of a credential helper', async () => {
+test('a registry with passwords takes that of docker login, or of a credential helper', async () => {
   const htpasswd = join(folder, 'htpasswd');
   writeFileSync(htpasswd, HTPASSWD);
   await using registry = await startWithImage('htpasswd-registry', {

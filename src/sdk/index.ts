@@ -33,6 +33,8 @@ export { memoryTree, type MemoryTree, type MemoryTreeOptions } from '../backends
 export { overlay, type Overlay, type OverlayOptions } from '../backends/fs-provider/overlay/overlay.ts';
 export type * from '../backends/fs-provider/provider.ts';
 export type { ServeOptions } from '../backends/fs-provider/service.ts';
+export type { NotifyMessage } from './notify/message.ts';
+export { ReadyError } from './notify/ready.ts';
 export { TransportError, type TransportFault } from './transport.ts';
 export type { Forward, ForwardOptions } from './forward.ts';
 export { GuestError, type GuestFault } from '../guest/errors.ts';

@@ -22,6 +22,10 @@ import { LaunchError } from './errors.ts';
 import type { CloneOverrides } from './fork-folder.ts';
 import { forkVm, type ForkOptions } from './fork.ts';
 import { serveFs, VmShares, type ProvidedFs } from './fs-share.ts';
+import { listenForNotify, NOTIFY_CREDENTIAL, type NotifyListener } from './notify/listener.ts';
+import type { NotifyMessage } from './notify/message.ts';
+import { waitForReady } from './notify/ready.ts';
+import { waitForSsh } from './notify/ssh-answer.ts';
 import { isShutDown, vmEnd, type VmEnd } from './vm-end.ts';
 import { connectVsock } from './vsock.ts';
 import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
@@ -30,6 +34,12 @@ import { startVmm, type VmmOptions, type VmmProcess } from './vmm-process.ts';
 export interface LaunchOptions extends VmmOptions {
   /** Way to the guest's SSH server; port 22 of the vsock as `root` without a key by default */
   readonly guest?: GuestOptions;
+  /**
+   * Receives the reports of the guest's systemd (256 or newer) about its boot and its shutdown; `true` receives them for
+   * {@link VirtualMachine.ready} alone. The VM must have a vsock. systemd waits for the end of each report: a process that blocks its event
+   * loop stops the guest's boot.
+   */
+  readonly notify?: boolean | ((message: NotifyMessage) => void);
 }
 
 /** Options of {@link VirtualMachine.attach}. */
@@ -39,7 +49,7 @@ export interface AttachOptions extends CallOptions {
 
 /** Options of {@link VirtualMachine.restore}. */
 export interface RestoreOptions
-  extends LaunchOptions, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
+  extends Omit<LaunchOptions, 'notify'>, Omit<RequestBody<'vm.restore'>, 'source_url' | 'net_fds'> {
   /**
    * TAPs of this clone by network id: open descriptors of this process, one for each pair of queues. The VMM gets copies;
    * the caller closes its own.
@@ -70,6 +80,7 @@ export class VirtualMachine implements AsyncDisposable {
   readonly #guest: GuestLink;
   #vsockPath: string | undefined;
   #onDisposed: () => void = () => undefined;
+  #notify: NotifyListener | undefined;
 
   private constructor(vmm: VmmProcess, ended: () => Promise<VmEnd>, guest: GuestOptions = {}) {
     this.#vmm = vmm;
@@ -87,9 +98,17 @@ export class VirtualMachine implements AsyncDisposable {
    * @throws {RequestError} if the VM cannot be created or booted
    */
   static launch(config: VmConfigInput, options: LaunchOptions = {}): Promise<VirtualMachine> {
-    return VirtualMachine.#start(options, async ({ client }, call) => {
-      await client.call('vm.create', { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...config }, call);
-      await client.call('vm.boot', undefined, call);
+    const { notify = false, ...rest } = options;
+    return VirtualMachine.#start(rest, async (vm, call) => {
+      if (notify !== false)
+        vm.#notify = await listenForNotify(vsockOf(config), notify === true ? undefined : notify);
+      const created = notify === false ? config : withNotifyCredential(config);
+      await vm.client.call(
+        'vm.create',
+        { serial: { mode: 'Pty' }, console: { mode: 'Off' }, ...created },
+        call,
+      );
+      await vm.client.call('vm.boot', undefined, call);
     });
   }
 
@@ -130,8 +149,8 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   static async #start(
-    options: LaunchOptions,
-    begin: (vmm: VmmProcess, call: CallOptions) => Promise<void>,
+    options: Omit<LaunchOptions, 'notify'>,
+    begin: (vm: VirtualMachine, call: CallOptions) => Promise<void>,
   ): Promise<VirtualMachine> {
     if (Object.keys(options.guest ?? {}).length > 0) prepareGuestLink();
     const vmm = await startVmm(options);
@@ -140,7 +159,7 @@ export class VirtualMachine implements AsyncDisposable {
     const vm = new VirtualMachine(vmm, () => ended, options.guest);
     const call = options.signal === undefined ? {} : { signal: options.signal };
     try {
-      await begin(vm.#vmm, call);
+      await begin(vm, call);
       await vm.#readConfig(call);
       vm.#consoles.openAll();
       return vm;
@@ -177,6 +196,18 @@ export class VirtualMachine implements AsyncDisposable {
   /** Virtio console. @throws if its mode is not `Pty` */
   get console(): Console {
     return this.#consoles.get('console');
+  }
+
+  /**
+   * Waits until the guest is ready. A VM that was launched with `notify` is ready when its systemd has booted. Another one is ready when the
+   * SSH server on port 22 of its vsock answers.
+   * @throws {ReadyError} on timeout, abort, or if the VM ends first
+   */
+  async ready(options: CallOptions = {}): Promise<void> {
+    if (this.#notify !== undefined) return waitForReady(this.#notify, this.#ended(), options);
+    if (this.#vsockPath === undefined)
+      throw new Error('the VM has no vsock: its guest cannot tell whether it is ready');
+    return waitForSsh(this.#vsockPath, this.#ended(), options);
   }
 
   /** Returns the configuration, the state, and the guest's RAM in `bytes`. */
@@ -383,6 +414,7 @@ export class VirtualMachine implements AsyncDisposable {
     await this.#guest[Symbol.asyncDispose]();
     this.#consoles.close();
     await this.#vmm[Symbol.asyncDispose]();
+    await this.#notify?.[Symbol.asyncDispose]();
     await this.#shares[Symbol.asyncDispose]();
     this.#onDisposed();
     this.#onDisposed = () => undefined;
@@ -393,6 +425,17 @@ export class VirtualMachine implements AsyncDisposable {
     this.#vsockPath = config.vsock?.socket;
     this.#consoles.set(config);
   }
+}
+
+function vsockOf({ vsock }: VmConfigInput): string {
+  if (vsock?.socket !== undefined) return vsock.socket;
+  throw new Error('a VM with `notify` needs a vsock');
+}
+
+/** Adds the credential with the address of this process to a configuration. */
+function withNotifyCredential(config: VmConfigInput): VmConfigInput {
+  const strings = config.platform?.oem_strings ?? [];
+  return { ...config, platform: { ...config.platform, oem_strings: [...strings, NOTIFY_CREDENTIAL] } };
 }
 
 /** Returns the URL of a directory: `file://` and the unchanged path. */

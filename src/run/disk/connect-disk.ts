@@ -1,16 +1,13 @@
-import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { GuestError } from '../../guest/errors.ts';
 import type { ConnectGuest, Guest } from '../../guest/guest.ts';
 import type { NotifyListener } from '../../sdk/notify/listener.ts';
 import { ReadyError } from '../../sdk/notify/ready.ts';
-import { connectVsock } from '../../sdk/vsock.ts';
+import { connectWhenListening } from '../../sdk/notify/ssh-answer.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 
 const log = createLog('disk');
-
-/** Port of the SSH server on the guest's vsock. */
-const SSH_PORT = 22;
 
 /** Time between two attempts to connect, in milliseconds. */
 const RETRY_MS = 500;
@@ -38,8 +35,7 @@ export async function connectWhenReady(
 ): Promise<Guest> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   try {
-    const stream = await openStream(socketPath, limit);
-    const guest = await connect({ stream, privateKey, signal: limit, timeoutMs });
+    const guest = await connectOften({ socketPath, privateKey, connect }, limit, timeoutMs);
     try {
       await Promise.race([listener.ready, bootEnd(guest, limit)]);
       return guest;
@@ -53,26 +49,23 @@ export async function connectWhenReady(
   }
 }
 
-/** Connects until a server listens. A connection before the start of the guest's driver waits for it. */
-async function openStream(socketPath: string, signal: AbortSignal): Promise<Socket> {
+/** Connects until a server answers as one of SSH: it may exit, e.g. while the guest makes the directories that it needs. */
+async function connectOften(
+  { socketPath, privateKey, connect }: Omit<BootingGuest, 'listener'>,
+  signal: AbortSignal,
+  timeoutMs: number,
+): Promise<Guest> {
   for (;;) {
-    signal.throwIfAborted();
-    const attempt = connectVsock(socketPath, SSH_PORT);
+    const stream = await connectWhenListening(socketPath, signal);
     try {
-      return await abortable(attempt, signal);
-    } catch {
-      attempt.then((socket) => socket.destroy()).catch(() => undefined);
+      return await connect({ stream, privateKey, signal, timeoutMs });
+    } catch (error) {
+      const isEarly = error instanceof GuestError && (error.fault === 'connect' || error.fault === 'closed');
+      if (!isEarly || signal.aborted) throw error;
+      log.info(`the SSH server of the guest does not answer yet: ${error.message}`);
       await delay(RETRY_MS, undefined, { signal });
     }
   }
-}
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new Error('aborted', { cause: signal.reason }));
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }
 
 async function bootEnd(guest: Guest, signal: AbortSignal): Promise<void> {

@@ -20,6 +20,9 @@ export const NOTIFY_PORT = 28_272;
 /** Value of the system credential `vmm.notify_socket`: CID 2 is the host (vsock(7)). */
 export const NOTIFY_ADDRESS = `vsock-stream:2:${NOTIFY_PORT}`;
 
+/** OEM string with the credential for the guest (systemd.io/CREDENTIALS). */
+export const NOTIFY_CREDENTIAL = `io.systemd.credential:vmm.notify_socket=${NOTIFY_ADDRESS}`;
+
 /** Length of a message in bytes, as systemd limits it (sd_notify(3): NOTIFY_BUFFER_MAX). */
 const MESSAGE_MAX = 4096;
 

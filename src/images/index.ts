@@ -3,7 +3,6 @@ import { writeSquashfs } from './layers/write-squashfs.ts';
 import { openLocalImage } from './open-local-image.ts';
 import { openAnyImage, pullAnyImage } from './open-image.ts';
 import type { ImageContext } from './open-oci-image.ts';
-import { openRegistrySource } from './registry/registry-source.ts';
 import type { ListImages, PruneImages, PullImage, RemoveImage } from './store-functions.ts';
 import { listStored, pruneStored, removeStoredImage } from './stored-images.ts';
 
@@ -24,7 +23,11 @@ import { listStored, pruneStored, removeStoredImage } from './stored-images.ts';
 
 const context: ImageContext = {
   writeSquashfs,
-  openRegistry: (reference, names, options) => openRegistrySource({ reference, ...names, ...options }),
+  // an image in the store needs neither HTTP nor TLS, which take longer to load than the image to open
+  openRegistry: async (reference, names, options) => {
+    const { openRegistrySource } = await import('./registry/registry-source.ts');
+    return openRegistrySource({ reference, ...names, ...options });
+  },
   openLocalImage,
 };
 

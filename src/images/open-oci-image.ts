@@ -27,7 +27,7 @@ export type OpenRegistry = (
   reference: Reference,
   names: { readonly name: string; readonly shown: string },
   options: Pick<OpenImageOptions, 'signal' | 'onProgress'>,
-) => OpenedSource;
+) => Promise<OpenedSource>;
 
 /** Name of an OCI image. */
 export type OciImageName = Exclude<ImageName, { readonly kind: 'path' }>;
@@ -93,7 +93,7 @@ async function openReference(
   // a tag refers to the same image until it is pulled again
   const wanted =
     record !== undefined && pull === 'missing' ? { ...reference, digest: record.root } : reference;
-  await using opened = context.openRegistry(wanted, { name, shown }, options);
+  await using opened = await context.openRegistry(wanted, { name, shown }, options);
   return await importSource(call, opened.source);
 }
 

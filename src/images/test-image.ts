@@ -122,7 +122,7 @@ export async function makeTestStore(options: StoreOptions = {}): Promise<TestSto
     store,
     writeSquashfs,
     openLocalImage,
-    openRegistry: (reference, names, call) =>
+    openRegistry: async (reference, names, call) =>
       openRegistrySource({
         reference,
         ...names,

@@ -1,7 +1,7 @@
 import { pruneImages } from '../../../images/index.ts';
 import { removeVm } from '../../../run/vm-directory/vm-directories.ts';
 import { removeWarmEntries } from '../../../run/warm/warm-sweep.ts';
-import { imagesInUse } from '../images-in-use.ts';
+import { imagesInUse } from '../../../run/vm-directory/images-in-use.ts';
 import { showSize } from '../text.ts';
 import type { CommandLine } from '../verb.ts';
 import { listShownVms } from '../vms.ts';

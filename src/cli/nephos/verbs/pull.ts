@@ -1,4 +1,5 @@
 import { pullImage } from '../../../images/index.ts';
+import { imagesInUse } from '../../../run/vm-directory/images-in-use.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { openProgressLine } from '../progress.ts';
 import type { CommandLine } from '../verb.ts';
@@ -11,6 +12,7 @@ export async function run(line: CommandLine): Promise<number> {
     using progress = openProgressLine();
     const image = await pullImage(name, {
       signal: interrupt.signal,
+      inUse: imagesInUse,
       ...(platform !== undefined && { platform }),
       ...(!line.has('quiet') && { onProgress: progress.image }),
     });

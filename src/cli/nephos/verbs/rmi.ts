@@ -1,6 +1,6 @@
 import { ImageError } from '../../../images/image-error.ts';
 import { listImages, removeImage } from '../../../images/index.ts';
-import { imagesInUse } from '../images-in-use.ts';
+import { imagesInUse } from '../../../run/vm-directory/images-in-use.ts';
 import { didYouMean, nearest } from '../../../util/nearest.ts';
 import { VerbError, type CommandLine } from '../verb.ts';
 import { forEachVm } from '../vms.ts';

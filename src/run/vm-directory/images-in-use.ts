@@ -1,4 +1,4 @@
-import { listVms } from '../../run/vm-directory/vm-directories.ts';
+import { listVms } from './vm-directories.ts';
 
 /** Returns the digests of the images that VMs use, also ended ones. */
 export async function imagesInUse(): Promise<string[]> {

@@ -13,7 +13,7 @@ function sh(script: string, ...args: readonly string[]): string {
   return execFileSync('/bin/sh', ['-euc', script, 'sh', ...args], { encoding: 'utf8' });
 }
 
-/** Makes an archive of a tree that a script makes, with GNU tar; pax alone has a place for extended attributes. */
+/** Makes an archive of a tree that a script makes, with GNU tar; the format `pax` alone has a place for extended attributes. */
 function archiveOf(folder: string, script: string, format: 'pax' | 'gnu' = 'pax'): string {
   const tree = mkdtempSync(join(folder, 'tree-'));
   execFileSync('/bin/sh', ['-euc', script], { cwd: tree });

@@ -8,7 +8,7 @@ await Promise.all([
   ),
   ...Object.entries(LAZY_PACKAGES).map(([name, entry]) => bundle(entry, `dist/${name}.cjs`, 'cjs')),
   // the library is a module, like the programs that import it
-  bundle('build/src/sdk/index.js', 'dist/nephos.mjs', 'esm'),
+  bundle('build/src/index.js', 'dist/nephos.mjs', 'esm'),
 ]);
 
 async function bundle(entry: string, outfile: string, format: 'cjs' | 'esm'): Promise<void> {

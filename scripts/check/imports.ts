@@ -27,7 +27,7 @@ export interface Import extends Reference {
 }
 
 /** The package imports itself by its name in examples/. */
-const OWN_NAME: Readonly<Record<string, string>> = { nephos: 'src/sdk/index.ts' };
+const OWN_NAME: Readonly<Record<string, string>> = { nephos: 'src/index.ts' };
 
 /** Endings of compiled files in import paths, which stand for those of the sources. */
 const COMPILED_ENDING = /\.([cm]?)jsx?$/;

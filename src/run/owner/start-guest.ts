@@ -53,6 +53,9 @@ export interface StartRunOptions {
 /** User of the SSH server of the tools for the owner process: its shell is that of the tools. */
 const TOOLS_USER = 'nephos';
 
+/** SFTP server of the tools, in the image's tree. */
+const SFTP_SERVER = 'exec /bin/enter tool /lib/sftp-server';
+
 /** Time limit of a boot until commands can run, in milliseconds: an emulated guest on a busy host takes tens of seconds. */
 const BOOT_MS = 180_000;
 
@@ -102,7 +105,7 @@ export function connectServer(
   { connect: connectGuest, signal }: StartOptions,
   { stream, timeoutMs }: { readonly stream: Socket; readonly timeoutMs: number },
 ): Promise<Guest> {
-  return connectGuest({ stream, user: TOOLS_USER, render, signal, timeoutMs });
+  return connectGuest({ stream, user: TOOLS_USER, render, sftpCommand: SFTP_SERVER, signal, timeoutMs });
 }
 
 const BANNER = Buffer.from('SSH-2.0-');

@@ -1,0 +1,76 @@
+// run() of the library: a VM of an image with commands, files and ports.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, test } from 'node:test';
+import { RunError, run } from 'nephos';
+import { makeOciImage } from './support/oci-image.ts';
+import { until } from './support/wait.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'run-sdk "é" '));
+process.env['XDG_STATE_HOME'] = folder;
+after(() => rmSync(folder, { recursive: true }));
+const image = makeOciImage(join(folder, 'image'), {
+  Env: ['OF_IMAGE=1'],
+  User: 'guest',
+  WorkingDir: '/home/guest',
+});
+
+const vmsIn = () => readdirSync(join(folder, 'nephos', 'vms')).filter((name) => name !== '.lock');
+
+test('a VM of an image runs commands and copies files, and leaves nothing', async (t) => {
+  await using vm = await run(image, { name: 'sdk', env: { A: 'ü' }, network: 'none' });
+  await t.test('commands have the user, directory and variables of the image and the options', async () => {
+    const { stdout, stderr, exitCode } = await vm.exec(
+      'id -u; pwd; echo "$OF_IMAGE $A"; hostname; echo e >&2; exit 3',
+    );
+    assert.deepEqual([stdout, stderr, exitCode], ['1000\n/home/guest\n1 ü\nsdk\n', 'e\n', 3]);
+    const root = await vm.exec(['sh', '-c', 'id -u; pwd'], { user: 'root', cwd: '/' });
+    assert.equal(root.stdout, '0\n/\n');
+  });
+  await t.test('files are copied in both directions', async () => {
+    writeFileSync(join(folder, 'in'), 'content "é"');
+    await vm.upload(join(folder, 'in'), '/tmp/copy');
+    assert.equal((await vm.exec(['cat', '/tmp/copy'])).stdout, 'content "é"');
+    await vm.download('/tmp/copy', join(folder, 'out'));
+    assert.equal(readFileSync(join(folder, 'out'), 'utf8'), 'content "é"');
+  });
+  await t.test('a port is forwarded without a network', async () => {
+    const server = await vm.spawn(['nc', '-l', '-p', '8080', '-e', 'echo', 'from the guest']);
+    await using forward = await vm.forward(0, 8080);
+    await until('the server answers', async () => {
+      const socket = connect(forward.port, '127.0.0.1');
+      return (await text(socket)) === 'from the guest\n';
+    });
+    await server.exited;
+  });
+  await t.test('its VM is listed while it runs, and its name is taken', async () => {
+    assert.deepEqual(vmsIn(), ['sdk']);
+    await assert.rejects(
+      run(image, { name: 'sdk' }),
+      (error) => error instanceof RunError && error.fault === 'name-taken',
+    );
+  });
+  await vm[Symbol.asyncDispose]();
+  assert.deepEqual(vmsIn(), []);
+});
+
+test('an aborted start leaves nothing', async () => {
+  const abort = new AbortController();
+  const starting = run(image, { cold: true, signal: abort.signal });
+  await until('its VM starts', () => vmsIn().length > 0);
+  abort.abort();
+  await assert.rejects(starting);
+  assert.deepEqual(vmsIn(), []);
+});
+
+test('the reason of a crash is known', async () => {
+  await using vm = await run(image);
+  const crash = vm.exec('echo c > /proc/sysrq-trigger; sleep 60', { user: 'root' });
+  crash.catch(() => undefined);
+  assert.match((await vm.ended).message, /the guest's kernel panicked/);
+  await assert.rejects(crash);
+});

@@ -1,13 +1,16 @@
 // run() of the library: a VM of an image with commands, files and ports.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { promisify } from 'node:util';
 import { RunError, run } from 'nephos';
 import { makeOciImage } from './support/oci-image.ts';
+import { REPO } from './support/vmm.ts';
 import { until } from './support/wait.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'run-sdk "é" '));
@@ -73,4 +76,21 @@ test('the reason of a crash is known', async () => {
   crash.catch(() => undefined);
   assert.match((await vm.ended).message, /the guest's kernel panicked/);
   await assert.rejects(crash);
+});
+
+test('the example of a sandbox prints the result of the code, or why there is none', async () => {
+  const example = join(REPO, 'build/examples/agent-sandbox.js');
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    example,
+    image,
+    'id -u; pwd; echo é >&2; exit 4',
+  ]);
+  assert.deepEqual(JSON.parse(stdout), {
+    exitCode: 4,
+    signal: null,
+    stdout: '65534\n/tmp\n',
+    stderr: 'é\n',
+  });
+  const endless = await promisify(execFile)(process.execPath, [example, image, 'yes']);
+  assert.match(endless.stdout, /^\{"error":"/);
 });

@@ -40,14 +40,21 @@ export interface RunOptions {
   readonly keep?: boolean;
 }
 
-/** RAM where the options have none, in bytes. */
-const MEMORY = 512 * 2 ** 20;
+const DEFAULTS = {
+  env: {},
+  cpus: 1,
+  memory: 512 * 2 ** 20,
+  network: 'user',
+  labels: {},
+  pull: 'missing',
+} as const;
 
 /** Makes the request of options. @throws RunError for options that exclude each other */
 export function createOptionRequest(image: string | undefined, options: RunOptions): RunRequest {
   if (image === undefined && options.kernel === undefined)
     throw new RunError('invalid', 'neither an image nor a kernel was given');
-  const { network = 'user', ports = [] } = options;
+  const { env, cpus, memory, network, labels, pull } = { ...DEFAULTS, ...withoutUndefined(options) };
+  const ports = (options.ports ?? []).map(portOf);
   if (network === 'none' && ports.length > 0)
     throw new RunError('invalid', 'published ports need a network: use forward() of the VM without one');
   return {
@@ -60,16 +67,11 @@ export function createOptionRequest(image: string | undefined, options: RunOptio
     // without a command, as in the background
     isDetached: true,
     removes: options.keep !== true,
-    env: options.env ?? {},
+    isCold: options.cold === true,
     volumes: (options.volumes ?? []).map(volumeOf),
-    ports: ports.map(portOf),
-    cpus: options.cpus ?? 1,
-    memory: options.memory ?? MEMORY,
-    network,
-    labels: options.labels ?? {},
-    pull: options.pull ?? 'missing',
-    isCold: options.cold ?? false,
-    ...definedOf(options),
+    ports,
+    ...{ env, cpus, memory, network, labels, pull },
+    ...renamedOf(options),
   };
 }
 
@@ -87,9 +89,9 @@ function portOf({
 }
 
 /** Returns the members that have no default. */
-function definedOf(options: RunOptions): Partial<RunRequest> {
+function renamedOf(options: RunOptions): Partial<RunRequest> {
   const { name, hostname, user, cwd: workingDirectory, platform, kernelArguments } = options;
-  const members = {
+  return withoutUndefined({
     name,
     hostname,
     user,
@@ -99,8 +101,17 @@ function definedOf(options: RunOptions): Partial<RunRequest> {
     kernel: pathOf(options.kernel),
     initramfs: pathOf(options.initramfs),
     firmware: pathOf(options.firmware),
-  };
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+  });
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Returns a copy without members that are undefined. */
+function withoutUndefined<T extends object>(members: T): Defined<T> {
+  const defined = Object.entries(members).filter(([, value]) => value !== undefined);
+  // the same members
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return Object.fromEntries(defined) as Defined<T>;
 }
 
 function pathOf(path: string | undefined): string | undefined {

@@ -121,9 +121,16 @@ async function makeTools(
   }
 }
 
-/** Removes tools of other revisions and builds that were killed. */
+/** Age of a folder that no other process is making any more, in milliseconds. */
+const ABANDONED_MS = 3_600_000;
+
+/** Removes tools of other revisions and builds that were killed. Another process may be making some at the same time. */
 async function removeOthers(folder: string, place: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    if (join(folder, name) !== place) await rm(join(folder, name), { recursive: true, force: true });
+    const other = join(folder, name);
+    if (other === place) continue;
+    const found = await stat(other).catch(() => undefined);
+    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS)
+      await rm(other, { recursive: true, force: true });
   }
 }

@@ -40,3 +40,18 @@ export function virtiofsdCommand(): string[] {
     join(root, 'usr/libexec/virtiofsd'),
   ];
 }
+
+let disk: string | undefined;
+
+/**
+ * Returns the path of a Debian 13 disk image (qcow2), which scripts/guest/debian-disk.sh makes in the cache where it is missing: a minute.
+ * @throws with what the script misses
+ */
+export function debianDisk(): string {
+  if (disk !== undefined) return disk;
+  const { status, stdout, stderr } = spawnSync('bash', [join(REPO, 'scripts/guest/debian-disk.sh')], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`the Debian 13 disk image is missing: ${stderr.trim()}`);
+  return (disk = stdout.trim());
+}

@@ -85,7 +85,7 @@ test('credentials: the key of the VM, units of the SSH server, readiness', () =>
 });
 
 test('a network has DHCP; without one nothing waits for it', () => {
-  assert.match(credentials({ network: 'user' }).get('network.network.99-nephos') ?? '', /^DHCP=yes$/m);
+  assert.match(credentials({ network: 'user' }).get('network.network.99-nephos') ?? '', /^DHCP=ipv4$/m);
   const wait = 'systemd.unit-dropin.systemd-networkd-wait-online.service';
   assert.equal(credentials({ network: 'user' }).has(wait), false);
   assert.equal(credentials().has(wait), true);

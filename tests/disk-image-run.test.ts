@@ -45,7 +45,8 @@ test('Debian 13 from a disk image', async (t) => {
     assert.match(stdout, /^shared\n[^]*routable/);
   });
   await t.test('the guest has no program and no key of this project outside of /run', async () => {
-    const script = 'find / -xdev -iname "*nephos*" -not -path "/proc/*"; test ! -e /root/.ssh/authorized_keys';
+    const script =
+      'find / -xdev -iname "*nephos*" -not -path "/proc/*"; test ! -e /root/.ssh/authorized_keys';
     const { code, stdout } = await exec('sh', '-c', script);
     assert.deepEqual([code, stdout], [0, '']);
   });

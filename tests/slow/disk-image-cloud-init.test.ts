@@ -42,7 +42,9 @@ test('cloud-init of an older guest: access, host name, report of readiness', asy
         vsock: { cid: 3, socket: join(folder, 'v') },
         // systemd of this guest is new: its waits for a network card that is not there would take two minutes
         platform: {
-          oem_strings: ['io.systemd.credential:systemd.unit-dropin.systemd-networkd-wait-online.service=[Service]\nExecStart=\nExecStart=/bin/true'],
+          oem_strings: [
+            'io.systemd.credential:systemd.unit-dropin.systemd-networkd-wait-online.service=[Service]\nExecStart=\nExecStart=/bin/true',
+          ],
         },
       },
       {
@@ -54,7 +56,11 @@ test('cloud-init of an older guest: access, host name, report of readiness', asy
     const isDone = (): boolean => messages.some(({ status }) => status === 'cloud-init is done.');
     await vm.ready({ timeoutMs: BOOT_MS });
     const { stdout } = await vm.exec('cloud-init status --wait; hostname');
-    assert.match(stdout, /status: done\nseeded\n$/, readFileSync(join(folder, 'serial'), 'latin1').slice(-2000));
+    assert.match(
+      stdout,
+      /status: done\nseeded\n$/,
+      readFileSync(join(folder, 'serial'), 'latin1').slice(-2000),
+    );
     assert.ok(isDone());
   } finally {
     rmSync(folder, { recursive: true });

@@ -28,6 +28,9 @@ const NOT_RUN: readonly (readonly [string, string])[] = [
   ['docs/nephos.md', 'it needs a registry'],
   ['docs/nephos.md', 'it removes files of your user'],
   ['docs/networking.md', 'it needs a program that serves the socket'],
+  ['docs/recipes.md', 'it needs a disk image of Debian'],
+  ['docs/recipes.md', 'it needs a disk image'],
+  ['docs/recipes.md', 'it needs a kernel of yours'],
   ['docs/snapshots.md', 'it needs two VMMs on two hosts'],
 ];
 

@@ -87,7 +87,10 @@ function temporaryFiles({ keys }: DiskGuest): string {
 
 function networkCredentials({ hasNetwork }: DiskGuest): (readonly [string, string])[] {
   // the last one in the order of names: a file of the image that matches the interface is used instead
-  if (hasNetwork) return [['network.network.99-nephos', '[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n']];
+  if (hasNetwork)
+    return [
+      ['network.network.99-nephos', '[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n'],
+    ];
   // it would wait for a connection for two minutes
   return [dropIn('systemd-networkd-wait-online.service', '[Service]\nExecStart=\nExecStart=/bin/true\n')];
 }

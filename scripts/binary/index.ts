@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { COMMON, PROGRAMS, THREADS } from '../bundles.ts';
+import { COMMON, LAZY_PACKAGES, OPTIONAL, PROGRAMS, THREADS } from '../bundles.ts';
 import { copyLibraries, setLibraryFolder } from './libraries.ts';
 
 const run = promisify(execFile);
@@ -39,13 +39,20 @@ async function buildAll(architecture: Architecture): Promise<void> {
     const threads = await Promise.all(
       Object.entries(THREADS).map(([name, entry]) => bundle(name, entry, work)),
     );
+    const packages = await Promise.all(
+      Object.entries(LAZY_PACKAGES).map(([name, entry]) => bundle(name, entry, work)),
+    );
+    // each program has what it starts or loads
+    const assetFiles: Readonly<Record<string, readonly string[]>> = {
+      'cloud-hypervisor': threads,
+      nephos: packages,
+    };
     await mkdir(target, { recursive: true });
     // libraries of another architecture are not on this machine
     if (architecture === process.arch) await copyLibraries(node, target);
     for (const [name, entry] of Object.entries(PROGRAMS)) {
       const main = await bundle(name, entry, work);
-      const isServer = name === 'cloud-hypervisor';
-      const assets = { 'koffi.node': koffi, ...(isServer ? assetsOf(threads) : {}) };
+      const assets = { 'koffi.node': koffi, ...assetsOf(assetFiles[name] ?? []) };
       const blob = await blobOf({ main, assets, architecture });
       const executable = join(target, name);
       await rm(executable, { force: true });
@@ -63,12 +70,14 @@ async function buildAll(architecture: Architecture): Promise<void> {
 
 async function bundle(name: string, entry: string, work: string): Promise<string> {
   const outfile = join(work, `${name}.cjs`);
+  const isLazy = Object.keys(LAZY_PACKAGES).includes(name);
   await build({
     ...COMMON,
     entryPoints: [entry],
     outfile,
     format: 'cjs',
     sourcemap: false,
+    external: [...OPTIONAL, ...(isLazy ? [] : Object.keys(LAZY_PACKAGES))],
     // a single executable has require() alone
     supported: { 'dynamic-import': false },
     // an executable has no folder of modules beside it

@@ -10,8 +10,8 @@ import { startLimit, type Limit } from './limit.ts';
 import { controlOf, type ProcessControl } from './process-control.ts';
 import { wordsOf } from './render-command.ts';
 
-/** Time limit for the end of a command in the guest after an abort, in milliseconds. */
-const END_MS = 10_000;
+/** Time limit for the end of a command in the guest after an abort, in milliseconds. An emulated guest on a busy host is slow. */
+const END_MS = 30_000;
 
 /** A process, and the function that ends it for another reason than its options. */
 export interface OwnedProcess extends GuestProcess {

@@ -32,10 +32,10 @@ export async function attachVmm(socketPath: string, call: CallOptions): Promise<
   };
 }
 
-/** Settles when a VM or its VMM has ended. Never rejects; after a disposal it never settles. It does not keep the process running. */
+/** Settles when a VM or its VMM has ended. Never rejects; after a disposal it never settles. */
 export async function watchEnd(client: Client, detached: AbortSignal): Promise<VmEnd> {
   for (;;) {
-    await delay(CHECK_MS, undefined, { ref: false });
+    await delay(CHECK_MS, undefined, { signal: detached }).catch(() => undefined);
     if (detached.aborted) await new Promise(() => undefined);
     if (!(await answers(client))) return withCause({ code: null, signal: null, reason: 'exit' }, 'gone');
     if (await isShutDown(client)) return withCause({ code: 0, signal: null, reason: 'shutdown' }, 'shutdown');

@@ -48,7 +48,7 @@ complete -c nephos -n '__fish_seen_subcommand_from run' -l cold -d 'Boot without
 complete -c nephos -n '__fish_seen_subcommand_from run' -l kernel -x -a '(__nephos_value "<file>")' -d 'Kernel instead of that of Nephos or the image'
 complete -c nephos -n '__fish_seen_subcommand_from run' -l initramfs -x -a '(__nephos_value "<file>")' -d 'Initramfs of the kernel'
 complete -c nephos -n '__fish_seen_subcommand_from run' -l append -x -d 'Further words for the kernel’s command line'
-complete -c nephos -n '__fish_seen_subcommand_from run' -l firmware -x -a '(__nephos_value "<file>")' -d 'UEFI firmware of a disk image'
+complete -c nephos -n '__fish_seen_subcommand_from run' -l firmware -x -a '(__nephos_value "<file>")' -d 'UEFI firmware of a disk image: a file, or a name such as OVMF'
 complete -c nephos -n '__fish_seen_subcommand_from run' -l help -s h -d 'Show this help'
 complete -c nephos -n 'not __fish_seen_subcommand_from run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot images pull rmi prune doctor setup completion' -a exec -d 'Run a further command in a VM'
 complete -c nephos -n '__fish_seen_subcommand_from exec' -a '(__nephos_value (nephos ps -aq 2>/dev/null))'

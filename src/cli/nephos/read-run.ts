@@ -1,5 +1,7 @@
 import { resolve } from 'node:path';
+import { resolveFirmware } from '../../host/kernel/find-firmware.ts';
 import type { RunRequest } from '../../run/run-request.ts';
+import { reasonOf } from '../../util/errno.ts';
 import { UsageError } from '../flags.ts';
 import type { CommandLine } from './verb.ts';
 import {
@@ -47,7 +49,7 @@ export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
     ...optional('kernelArguments', line.value('append')),
     ...optional('kernel', pathOf(line.value('kernel'))),
     ...optional('initramfs', pathOf(line.value('initramfs'))),
-    ...optional('firmware', pathOf(line.value('firmware'))),
+    ...optional('firmware', await firmwareOf(line.value('firmware'))),
     ...optional('timeoutMs', timeoutOf(line.value('timeout'))),
   };
 }
@@ -76,6 +78,17 @@ function optional<K extends string, V>(key: K, value: V | undefined): Partial<Re
 
 function pathOf(text: string | undefined): string | undefined {
   return text === undefined ? undefined : resolve(text);
+}
+
+/** Returns the path of firmware: of a file, or by the name of one that the distribution has, e.g. `OVMF`. @throws UsageError */
+async function firmwareOf(text: string | undefined): Promise<string | undefined> {
+  if (text === undefined) return undefined;
+  try {
+    return resolve(await resolveFirmware(text));
+  } catch (error) {
+    const [reason = '', remedy = ''] = reasonOf(error).split(': ');
+    throw new UsageError(`--firmware ${text}: ${reason}`, remedy, { cause: error });
+  }
 }
 
 function timeoutOf(text: string | undefined): number | undefined {

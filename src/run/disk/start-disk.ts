@@ -10,7 +10,7 @@ import { startVmmIn, type StartedGuest, type StartOptions } from '../owner/start
 import type { RunRequest } from '../run-request.ts';
 import type { OwnedVm } from '../vm-directory/vm-directories.ts';
 import { connectWhenReady } from './connect-disk.ts';
-import { findFirmware } from './firmware.ts';
+import { chooseFirmware } from './firmware.ts';
 import { planDiskVm } from './plan-disk.ts';
 import { prepareDisk } from './prepare-disk.ts';
 
@@ -57,7 +57,8 @@ export async function startDisk(
 ): Promise<StartedGuest> {
   const { paths } = vm;
   const { guest: description, privateKey } = await prepareDisk(request, image, vm);
-  const config = planDiskVm(request, description, { ...paths, firmware: request.firmware ?? findFirmware() });
+  const firmware = request.firmware ?? (await chooseFirmware());
+  const config = planDiskVm(request, description, { ...paths, firmware });
   const stack = createCleanupStack();
   try {
     // before the boot: the service manager sends each message once

@@ -74,5 +74,10 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'kernel', takes: 'one', doc: 'Kernel instead of that of Nephos or the image', syntax: '<path>' },
   { name: 'initramfs', takes: 'one', doc: 'Initramfs of the kernel', syntax: '<path>' },
   { name: 'append', takes: 'one', doc: 'Further words for the kernel’s command line', syntax: 'TEXT' },
-  { name: 'firmware', takes: 'one', doc: 'UEFI firmware of a disk image', syntax: '<path>' },
+  {
+    name: 'firmware',
+    takes: 'one',
+    doc: 'UEFI firmware of a disk image: a file, or a name such as OVMF',
+    syntax: '<path>',
+  },
 ];

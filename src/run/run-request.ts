@@ -54,6 +54,8 @@ export interface RunRequest {
   readonly firmware?: string;
   /** Further words for the kernel's command line */
   readonly kernelArguments?: string;
+  /** Directory with a snapshot of a running VM of the same machine: it is restored instead of a boot, and no command is started */
+  readonly snapshot?: string;
 }
 
 /** A directory of the host in the guest (virtio-fs). */

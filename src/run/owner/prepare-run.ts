@@ -39,7 +39,9 @@ export async function prepareRun(
   const processOf = (name: string): PlannedProcess => {
     const hostname = request.hostname ?? name;
     const process = image?.kind === 'oci' ? image.process : undefined;
-    return planProcess(request.image ?? 'kernel', process, { ...request, hostname });
+    const planned = planProcess(request.image ?? 'kernel', process, { ...request, hostname });
+    // a clone continues with the processes of its snapshot
+    return request.snapshot === undefined ? planned : { ...planned, argv: [] };
   };
   // a request that names no command fails before anything is made
   processOf('');

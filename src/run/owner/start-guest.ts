@@ -24,6 +24,12 @@ export interface GuestPlan {
   readonly writeInitramfs: () => Promise<void>;
   /** Identity of the content of the initramfs; without one a snapshot of the booted VM is neither used nor made */
   readonly initramfsId?: string;
+  /** Snapshot of a running VM, which is restored instead of a boot */
+  readonly clone?: {
+    readonly snapshot: string;
+    /** Returns the text of a command for the shell of the tools: it sets the clock, the random numbers and the names of the guest */
+    readonly refresh: () => string;
+  };
 }
 
 /** A VMM with a VM that runs, and a connection to the guest. Disposal ends the VMM. */
@@ -132,7 +138,8 @@ export async function openServerStream(path: string, signal: AbortSignal): Promi
   }
 }
 
-async function skipToBanner(socket: Socket, signal: AbortSignal): Promise<void> {
+/** Discards bytes before the banner of an SSH server. Rejects where the stream ends or has other output. */
+export async function skipToBanner(socket: Socket, signal: AbortSignal): Promise<void> {
   let bytes = Buffer.alloc(0);
   for (;;) {
     const part: unknown = socket.read();

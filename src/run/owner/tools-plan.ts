@@ -9,7 +9,12 @@ import {
   type GuestBoot,
 } from '../guest-tools/boot-initramfs.ts';
 import { GUEST_NETWORK } from '../guest-tools/boot-steps.ts';
-import { enterCommand, firstCommand, type GuestRefresh } from '../guest-tools/enter-command.ts';
+import {
+  enterCommand,
+  firstCommand,
+  refreshCommand,
+  type GuestRefresh,
+} from '../guest-tools/enter-command.ts';
 import type { GuestTools } from '../guest-tools/guest-tools.ts';
 import { planSetup, planToolsVm } from '../plan-run.ts';
 import type { RunRequest } from '../run-request.ts';
@@ -61,6 +66,9 @@ export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
       await writeBootFiles(paths.initramfs, description);
     },
     ...(mayBeWarm(run) && { initramfsId: id }),
+    ...(request.snapshot !== undefined && {
+      clone: { snapshot: request.snapshot, refresh: () => refreshCommand(refreshOf(run)) },
+    }),
   };
 }
 

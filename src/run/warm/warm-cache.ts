@@ -16,6 +16,8 @@ import { lockFile } from '../vm-directory/lock.ts';
  *   warm-sweep.ts    limits of the cache
  *   ssh-greeting.ts  first bytes of the SSH server, which a restored guest does not repeat
  *   warm-start.ts    starts a VM from an entry, or boots it and writes one
+ *   clone-start.ts   starts a clone of a running VM
+ *   restored-guest.ts  starts a VMM with a snapshot, for both
  *
  * An entry has the files of a snapshot and `warm.json`, which is written last. It is built in a hidden folder and gets its name when it is
  * complete. One process builds an entry at a time: it holds the lock `.lock-<key>`; others boot without.

@@ -188,4 +188,17 @@ export const VM_VERBS: readonly Verb[] = [
     completes: '<vm>',
     load: () => import('../verbs/snapshot.ts'),
   },
+  {
+    name: 'clone',
+    usage: 'NAME NEW',
+    summary: 'Make a clone of a running VM',
+    details: [
+      'The clone continues with the processes and files of this moment. It has a host name, a machine-id, random numbers, host keys and ports of its own. Output of the command is not in its log.',
+    ],
+    flags: [],
+    examples: [{ command: 'nephos clone web web2', shows: 'make a clone with the name web2' }],
+    operands: [2, 2],
+    completes: '<vm>',
+    load: () => import('../verbs/clone.ts'),
+  },
 ];

@@ -27,7 +27,8 @@ async function runHere(request: RunRequest): Promise<number> {
   return report(exit);
 }
 
-async function runInBackground(request: RunRequest): Promise<number> {
+/** Runs a request in an owner process, and prints the name of its VM. @returns the exit code */
+export async function runInBackground(request: RunRequest): Promise<number> {
   using progress = createProgress();
   const script = process.argv[1];
   const program = [process.execPath, ...process.execArgv, ...(script === undefined ? [] : [script]), 'own'];

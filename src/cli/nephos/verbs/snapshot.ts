@@ -24,7 +24,7 @@ export async function run({ operands: [name = '', folder = ''] }: CommandLine): 
 }
 
 /** Takes a snapshot of a paused VM. A VM that ran is resumed, also after an error. */
-async function takeSnapshot(client: Client, path: string): Promise<void> {
+export async function takeSnapshot(client: Client, path: string): Promise<void> {
   const { state } = await client.call('vm.info');
   if (state !== 'Paused') await client.call('vm.pause');
   try {

@@ -3,7 +3,7 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _nephos_words() {
   case $1 in
-    '') echo 'run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot images pull rmi prune doctor setup completion' ;;
+    '') echo 'run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot clone images pull rmi prune doctor setup completion' ;;
     run:--env-file) echo '<file>' ;;
     run:--network) echo 'none user' ;;
     run:--pull) echo 'missing always never' ;;
@@ -36,6 +36,7 @@ _nephos_words() {
     pause) echo '<vm>' ;;
     resume) echo '<vm>' ;;
     snapshot) echo '<vm>' ;;
+    clone) echo '<vm>' ;;
     rmi) echo '<image>' ;;
     completion) echo 'bash zsh fish' ;;
   esac
@@ -68,6 +69,7 @@ _nephos_flags() {
     pause) echo '--help -h' ;;
     resume) echo '--help -h' ;;
     snapshot) echo '--help -h' ;;
+    clone) echo '--help -h' ;;
     images) echo '--quiet -q --format --help -h' ;;
     pull) echo '--platform --quiet -q --help -h' ;;
     rmi) echo '--force -f --help -h' ;;

@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -248,6 +249,42 @@ test('a registry with TLS is used with a trusted certificate only', async () => 
     assert.deepEqual(contentOf(await openImage(name)), Object.values(FILES));
   } finally {
     delete process.env['SSL_CERT_FILE'];
+  }
+});
+
+test('a registry with TLS is reached through the proxy of the environment', async () => {
+  useEnvironment('proxy');
+  const { certificate, key } = makeCertificate(folder);
+  await using registry = await startWithImage('proxy-registry', { tls: { certificate, key } });
+  const targets: (string | undefined)[] = [];
+  const proxy = createServer();
+  proxy.on('connect', (request, client) => {
+    targets.push(request.url);
+    const server = connect(Number(registry.host.split(':')[1]), '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 OK\r\n\r\n');
+      server.pipe(client).pipe(server);
+    });
+    for (const one of [client, server]) one.on('error', () => server.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const address = proxy.address();
+  const variables = {
+    HTTPS_PROXY: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,
+    NO_PROXY: 'other.example',
+    SSL_CERT_FILE: certificate,
+  };
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  try {
+    assert.deepEqual(contentOf(await openImage('registry.example/team/app:1')), Object.values(FILES));
+    assert.deepEqual([...new Set(targets)], ['registry.example:443']);
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+    proxy.close();
+    proxy.closeAllConnections();
   }
 });
 

@@ -30,7 +30,8 @@ export class ImageError extends Error {
   readonly image: string;
 
   constructor(fault: ImageFault, image: string, reason: string, options?: ErrorOptions) {
-    super(`image ${image}: ${reason}`, options);
+    // texts of a hostile image must not control the terminal
+    super(`image ${image}: ${reason}`.replaceAll(/\p{Cc}/gu, '?'), options);
     this.fault = fault;
     this.image = image;
   }

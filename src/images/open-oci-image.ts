@@ -91,10 +91,16 @@ async function openReference(
     throw new ImageError('not-found', shown, `it ${state}; run nephos pull ${shown}`);
   }
   // a tag refers to the same image until it is pulled again
-  const wanted =
-    record !== undefined && pull === 'missing' ? { ...reference, digest: record.root } : reference;
+  const former = pull === 'missing' ? record?.root : undefined;
+  const wanted = former === undefined ? reference : { ...reference, digest: former };
   await using opened = await context.openRegistry(wanted, { name, shown }, options);
-  return await importSource(call, opened.source);
+  try {
+    return await importSource(call, opened.source);
+  } catch (cause) {
+    if (former === undefined || !(cause instanceof ImageError) || cause.fault !== 'not-found') throw cause;
+    const reason = `the registry no longer has ${former}, which it referred to; run nephos pull ${shown}`;
+    throw new ImageError('not-found', shown, reason, { cause });
+  }
 }
 
 async function openLocal(

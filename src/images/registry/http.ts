@@ -132,7 +132,8 @@ async function startRequest(
   const tunnel = await openTunnel(proxy, url, signal);
   const servername = url.hostname;
   const createConnection = (): Socket => connectTls({ socket: tunnel, servername, secureContext });
-  return requestHttps(url, { ...own, agent: false, createConnection });
+  // with an agent, Node connects by itself
+  return requestHttps(url, { ...own, createConnection });
 }
 
 function openTunnel(proxy: URL, url: URL, signal: AbortSignal): Promise<Socket> {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
@@ -59,6 +60,32 @@ test('a tag refers to the same image until it is pulled again', async () => {
   const pulled = await pullAnyImage(store.context, `${registry.host}/app:1`, AMD64);
   assert.equal(pulled.digest, two.manifest.digest);
   assert.equal((await open(store, registry)).digest, two.manifest.digest);
+});
+
+test('a damaged image is fetched again by its digest, also where its tag refers to another', async () => {
+  await using store = await makeTestStore();
+  await using registry = await startTestRegistry();
+  const [one, two] = [await makeTestImage('one'), await makeTestImage('two')];
+  registry.add('1', one);
+  const image = await open(store, registry);
+  registry.add('1', two);
+  rmSync(image.layers[0]?.path ?? '');
+  assert.deepEqual(await open(store, registry), image);
+  rmSync(image.layers[0]?.path ?? '');
+  registry.answer = ({ url }, reply) => {
+    if (url?.includes(one.manifest.digest) !== true) return false;
+    reply.writeHead(404).end();
+    return true;
+  };
+  await fails(open(store, registry), 'not-found', /no longer has sha256:.*run nephos pull/);
+});
+
+test('hostile: control characters of an image are not in messages', async () => {
+  await using store = await makeTestStore();
+  await using registry = await startTestRegistry();
+  const image = await makeTestImage('one');
+  registry.addDocument('1', jsonBlob(indexOf({ 'linux/\u001b[2Jx': image }), TYPES.index));
+  await fails(open(store, registry), 'not-found', /no linux\/amd64; it has linux\/\?\[2Jx$/);
 });
 
 test('the manifest of the wanted platform is chosen from an index, also from one within another', async () => {

@@ -79,7 +79,7 @@ async function openReference(
   call: OpenCall,
   { reference, name }: Extract<OciImageName, { kind: 'registry' }>,
 ): Promise<Opened> {
-  const { context, store, shown, platform, options } = call;
+  const { store, shown, platform, options } = call;
   const { pull = 'missing' } = options;
   const record = await readName(store, name, platformKey(platform));
   if (record !== undefined && pull !== 'always') {
@@ -90,17 +90,21 @@ async function openReference(
     const state = record === undefined ? 'is not in the store' : 'is in the store without all of its files';
     throw new ImageError('not-found', shown, `it ${state}; run nephos pull ${shown}`);
   }
+  if (record === undefined || pull === 'always') return pullReference(call, name, reference);
   // a tag refers to the same image until it is pulled again
-  const former = pull === 'missing' ? record?.root : undefined;
-  const wanted = former === undefined ? reference : { ...reference, digest: former };
-  await using opened = await context.openRegistry(wanted, { name, shown }, options);
   try {
-    return await importSource(call, opened.source);
+    return await pullReference(call, name, { ...reference, digest: record.root });
   } catch (cause) {
-    if (former === undefined || !(cause instanceof ImageError) || cause.fault !== 'not-found') throw cause;
-    const reason = `the registry no longer has ${former}, which it referred to; run nephos pull ${shown}`;
+    if (!(cause instanceof ImageError) || cause.fault !== 'not-found') throw cause;
+    const reason = `the registry no longer has ${record.root}, which it referred to; run nephos pull ${shown}`;
     throw new ImageError('not-found', shown, reason, { cause });
   }
+}
+
+async function pullReference(call: OpenCall, name: string, reference: Reference): Promise<Opened> {
+  const { context, shown, options } = call;
+  await using opened = await context.openRegistry(reference, { name, shown }, options);
+  return await importSource(call, opened.source);
 }
 
 async function openLocal(

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { resolveFirmware } from '../../host/kernel/find-firmware.ts';
 import type { RunRequest } from '../../run/run-request.ts';
-import { reasonOf } from '../../util/errno.ts';
 import { UsageError } from '../flags.ts';
 import type { CommandLine } from './verb.ts';
 import {
@@ -86,8 +85,7 @@ async function firmwareOf(text: string | undefined): Promise<string | undefined>
   try {
     return resolve(await resolveFirmware(text));
   } catch (error) {
-    const [reason = '', remedy = ''] = reasonOf(error).split(': ');
-    throw new UsageError(`--firmware ${text}: ${reason}`, remedy, { cause: error });
+    throw new UsageError(`--firmware ${text}`, undefined, { cause: error });
   }
 }
 

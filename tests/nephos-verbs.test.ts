@@ -186,6 +186,20 @@ test('exec -it gives the command a terminal, whose settings are restored', async
   assert.equal(terminal.settings(), before);
 });
 
+test('console shows the serial port until Ctrl-], and restores the terminal', async () => {
+  using terminal = await openTerminal();
+  const before = terminal.settings();
+  const child = home.onTerminal(terminal.path, 'console', 'web');
+  const exited = once(child, 'exit');
+  await terminal.shell.sees('Ctrl-] disconnects');
+  await until('the terminal is raw', terminal.isRaw);
+  await home.nephos('exec', 'web', 'sh', '-c', 'echo message of the guest > /dev/ttyS0');
+  await terminal.shell.sees('message of the guest');
+  terminal.shell.type('\u001d');
+  assert.deepEqual(await exited, [0, null]);
+  assert.equal(terminal.settings(), before);
+});
+
 test('Ctrl-C ends a command without a terminal', async () => {
   using terminal = await openTerminal();
   const child = home.onTerminal(terminal.path, 'exec', 'web', 'sh', '-c', 'echo waits; exec sleep 1000');

@@ -109,11 +109,13 @@ export const GUEST_VERBS: readonly Verb[] = [
   },
   {
     name: 'console',
-    usage: '[OPTIONS] NAME',
+    usage: 'NAME',
     summary: 'Connect the terminal to the VM’s serial port',
-    details: ['Ctrl-] disconnects. The VM continues.'],
+    details: [
+      'Ctrl-] disconnects. The VM continues. The serial port of a VM whose output goes to a file takes no input: nephos exec -it NAME sh opens a shell.',
+    ],
     flags: [],
-    examples: [{ command: 'nephos console debian', shows: 'log in at the serial port' }],
+    examples: [{ command: 'nephos console debian', shows: 'watch the serial port' }],
     operands: [1, 1],
     completes: '<vm>',
     load: () => import('../verbs/console.ts'),

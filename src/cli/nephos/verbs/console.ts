@@ -1,10 +1,13 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
+import { isLocked } from '../../../run/vm-directory/lock.ts';
+import type { VmPaths } from '../../../run/vm-directory/paths.ts';
 import { Client } from '../../../sdk/client.ts';
 import { openPtyStream } from '../../../sdk/pty-stream.ts';
 import { splitAtEscape } from '../console-escape.ts';
-import { VerbError, type CommandLine } from '../verb.ts';
+import { openFollowedFile } from '../followed-file.ts';
+import type { CommandLine } from '../verb.ts';
 import { findRunningVm } from '../vms.ts';
 
 /** Time limit of vm.info in milliseconds. */
@@ -14,11 +17,16 @@ const INFO_MS = 5000;
 export async function run({ operands: [text = ''] }: CommandLine): Promise<number> {
   const { record, paths } = await findRunningVm(text);
   const { config } = await new Client(paths.api, { timeoutMs: INFO_MS }).call('vm.info');
-  const port = await openPort(record.name, config.serial ?? {});
-  if (process.stderr.isTTY) process.stderr.write(`Connected to ${record.name}; Ctrl-] disconnects.\r\n`);
+  const port = await openPort(paths, config.serial ?? {});
+  notify(`${record.name}: ${'write' in port ? '' : 'the serial port takes no input; '}Ctrl-] disconnects`);
   await connectTerminal(port);
-  if (process.stderr.isTTY) process.stderr.write('\r\n');
+  notify('');
   return 0;
+}
+
+/** Writes a line for a user at a terminal. */
+function notify(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${line}\r\n`);
 }
 
 interface SerialPort {
@@ -27,21 +35,18 @@ interface SerialPort {
   readonly socket?: string | undefined;
 }
 
-async function openPort(name: string, { mode, file, socket }: SerialPort): Promise<Duplex> {
+/** Opens the serial port: a PTY or socket for both directions, a file for its output alone. */
+async function openPort(paths: VmPaths, { mode, file, socket }: SerialPort): Promise<Duplex | Readable> {
   if (mode === 'Pty' && file !== undefined) return openPtyStream(file);
-  if (mode === 'Socket' && socket !== undefined) {
-    const stream = connect(socket);
-    await once(stream, 'connect');
-    return stream;
-  }
-  throw new VerbError(
-    `the serial port of ${name} takes no input: its output goes to a file`,
-    `nephos logs --serial -f ${name} follows it, nephos exec -it ${name} sh opens a shell`,
-  );
+  if (mode !== 'Socket' || socket === undefined)
+    return openFollowedFile(paths.serial, () => isLocked(paths.lock));
+  const stream = connect(socket);
+  await once(stream, 'connect');
+  return stream;
 }
 
 /** Copies input and output until the port closes, or the user types the escape. */
-async function connectTerminal(port: Duplex): Promise<void> {
+async function connectTerminal(port: Duplex | Readable): Promise<void> {
   const { stdin, stdout } = process;
   const closed = once(port, 'close');
   port.on('error', () => undefined);
@@ -51,11 +56,11 @@ async function connectTerminal(port: Duplex): Promise<void> {
   stdout.on('drain', () => port.resume()).on('error', () => port.destroy());
   stdin.on('data', (bytes: Buffer) => {
     const { before, isEscape } = splitAtEscape(bytes);
-    if (before.length > 0) port.write(before);
+    if (before.length > 0 && 'write' in port) port.write(before);
     if (isEscape) port.destroy();
   });
   if (stdin.isTTY) stdin.setRawMode(true);
-  else stdin.once('end', () => port.end());
+  else if ('write' in port) stdin.once('end', () => port.end());
   try {
     await closed;
   } finally {

@@ -6,6 +6,7 @@ import { claimPrivateFolder } from '../../host/files/private-folder.ts';
 import { buildTools, removeBuildFiles, type BuiltTools, type ToolsProgress } from './build-tools.ts';
 import { GuestToolsError } from './errors.ts';
 import { reasonOf } from '../../util/errno.ts';
+import { lockFile } from '../vm-directory/lock.ts';
 
 /*
  * Guest tools: kernel and initramfs of guests whose image has no init system (OCI images, directories, kernels alone).
@@ -62,6 +63,10 @@ export async function guestTools(options: GuestToolsOptions = {}): Promise<Guest
   const place = join(folder, TOOLS_REVISION);
   const found = options.refresh === true ? undefined : await readTools(place);
   if (found !== undefined) return found;
+  using _lock = await lockFolder(folder, options.signal);
+  // another process may have made them meanwhile
+  const others = options.refresh === true ? undefined : await readTools(place);
+  if (others !== undefined) return others;
   await makeTools(folder, place, options);
   const made = await readTools(place);
   if (made === undefined) throw new GuestToolsError(`guest tools: ${place} is incomplete`);
@@ -71,6 +76,21 @@ export async function guestTools(options: GuestToolsOptions = {}): Promise<Guest
 /** Returns the guest tools of the cache; undefined if {@link guestTools} has to make them. */
 export function findGuestTools(): Promise<GuestTools | undefined> {
   return readTools(join(cacheFolder(), 'guest-tools', TOOLS_REVISION));
+}
+
+/** Name of the file whose lock a build holds. */
+const LOCK = 'lock';
+
+/** Time of one attempt to get the lock, in milliseconds; an abort is noticed between two. */
+const ATTEMPT_MS = 200;
+
+/** Waits for the lock of the cache: another process that builds the tools holds it for a minute or two. */
+async function lockFolder(folder: string, signal: AbortSignal | undefined): Promise<Disposable> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const lock = await lockFile(join(folder, LOCK), ATTEMPT_MS);
+    if (lock !== undefined) return lock;
+  }
 }
 
 /** Reads finished tools; undefined if they are absent or damaged. */
@@ -124,11 +144,11 @@ async function makeTools(
 /** Age of a folder that no other process is making any more, in milliseconds. */
 const ABANDONED_MS = 3_600_000;
 
-/** Removes tools of other revisions and builds that were killed. Another process may be making some at the same time. */
+/** Removes tools of other revisions and builds that were killed. One of another revision may be in the making. */
 async function removeOthers(folder: string, place: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const other = join(folder, name);
-    if (other === place) continue;
+    if (other === place || name === LOCK) continue;
     const found = await stat(other).catch(() => undefined);
     if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS)
       await rm(other, { recursive: true, force: true });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectGuest } from '../src/guest/connect-guest.ts';
 import { POWER_OFF_COMMAND, refreshCommand, RELAY_COMMAND } from '../src/run/guest-tools/enter-command.ts';
+import { joinLayers } from '../src/run/guest-tools/layer-disk.ts';
 import { serveGuestSocket } from '../src/run/owner/guest-socket.ts';
 import { connectVsock } from '../src/sdk/vsock.ts';
 import { Duplex } from 'node:stream';
@@ -265,6 +266,59 @@ test('a kernel alone has busybox, and a directory of the host at its own path', 
     });
     const result = await running.guest.exec(['./test.sh'], { cwd: folder });
     assert.deepEqual([result.exitCode, result.stdout, result.stderr], [7, `${folder}: root\n`, '']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('an image of 40 layers', async () => {
+  const folder = makeFolder();
+  try {
+    const layers = Array.from({ length: 40 }, (_, index) => {
+      const root = join(folder, `root${index}`);
+      const files = { [`layers/${index}`]: '', shared: `${index}` };
+      if (index === 0) makeBusyboxTree(root, files);
+      else mkdirSync(join(root, 'layers'), { recursive: true });
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
+      makeSquashfs(root, `${root}.sqfs`);
+      return { diffId: `sha256:${folder}${index}`, path: `${root}.sqfs` };
+    });
+    const process = {
+      entrypoint: [],
+      command: [],
+      env: [],
+      workingDirectory: '/',
+      user: '',
+      stopSignal: '',
+      exposedPorts: [],
+    };
+    const image = await joinLayers({
+      kind: 'oci',
+      name: 'many',
+      digest: 'sha256:0',
+      layers,
+      process,
+      labels: {},
+    });
+    assert.equal(image.layers.length, 20);
+    await using running = await bootToolsGuest({
+      disks: image.layers.map(({ path }) => path),
+      setup: {
+        root: {
+          kind: 'disks',
+          serials: image.layers.map((_, index) => `layer${index}`),
+          partitions: image.layers.map(({ partitions = 0 }) => partitions),
+        },
+        volumes: [],
+        hostname: 'box',
+        hasNetwork: false,
+      },
+    });
+    const { stdout } = await running.guest.exec('ls /layers | wc -l; cat /shared');
+    assert.equal(stdout, '40\n39');
+    const again = await joinLayers({ ...image, layers });
+    assert.deepEqual(again.layers, image.layers);
+    rmSync(image.layers[0]?.path ?? '');
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -31,6 +31,8 @@ export interface ImageLayer {
   readonly diffId: string;
   /** Absolute path of the squashfs file */
   readonly path: string;
+  /** The file is a disk whose partitions are this many layers, the lowest first (`src/run/guest-tools/layer-disk.ts`) */
+  readonly partitions?: number;
 }
 
 /** Process of an image's configuration (OCI image specification, image configuration). */

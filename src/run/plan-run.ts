@@ -17,7 +17,7 @@ export interface GuestSetup {
    * the topmost; `share`: virtio-fs with this tag; `none`: the root file system of the tools
    */
   readonly root:
-    | { readonly kind: 'disks'; readonly serials: readonly string[] }
+    | { readonly kind: 'disks'; readonly serials: readonly string[]; readonly partitions?: readonly number[] }
     | { readonly kind: 'share'; readonly tag: string }
     | { readonly kind: 'none' };
   readonly volumes: readonly GuestVolume[];
@@ -74,7 +74,11 @@ const ROOT_TAG = 'root';
 function rootOf(image: OciImage | DirectoryImage | undefined): GuestSetup['root'] {
   if (image === undefined) return { kind: 'none' };
   if (image.kind === 'directory') return { kind: 'share', tag: ROOT_TAG };
-  return { kind: 'disks', serials: image.layers.map((_, i) => layerSerial(i)) };
+  return {
+    kind: 'disks',
+    serials: image.layers.map((_, i) => layerSerial(i)),
+    partitions: image.layers.map(({ partitions = 0 }) => partitions),
+  };
 }
 
 function layerSerial(index: number): string {

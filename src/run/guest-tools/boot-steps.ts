@@ -113,24 +113,34 @@ interface Lower {
 }
 
 function lowerOf(root: GuestSetup['root']): Lower {
-  if (root.kind === 'disks') return layerSteps(root.serials.length);
+  if (root.kind === 'disks') return layerSteps(layerDevices(root));
   return root.kind === 'share' ? directorySteps(root.tag) : { steps: [], paths: [] };
 }
 
-/** The layers are the first disks of the VM, in their order. */
-function layerSteps(count: number): Lower {
-  const indexes = Array.from({ length: count }, (_, index) => index);
+/** Returns the devices of the layers: the first disks of the VM in their order, or the partitions of one. */
+function layerDevices({
+  serials,
+  partitions = [],
+}: Extract<GuestSetup['root'], { kind: 'disks' }>): string[] {
+  return serials.flatMap((_, index) => {
+    const count = partitions[index] ?? 0;
+    const disk = diskName(index);
+    return count === 0 ? [disk] : Array.from({ length: count }, (_part, part) => `${disk}${part + 1}`);
+  });
+}
+
+function layerSteps(devices: readonly string[]): Lower {
   return {
-    steps: indexes.flatMap((index) => [
+    steps: devices.flatMap((device, index) => [
       ...['directory', `${TOOLS}/l/${index}`],
       ...mountStep({
         type: 'squashfs',
-        source: `${TOOLS}/dev/${diskName(index)}`,
+        source: `${TOOLS}/dev/${device}`,
         target: `${TOOLS}/l/${index}`,
         flags: FLAG.readOnly,
       }),
     ]),
-    paths: indexes.toReversed().map((index) => `${TOOLS}/l/${index}`),
+    paths: devices.map((_, index) => `${TOOLS}/l/${index}`).toReversed(),
   };
 }
 

@@ -18,6 +18,7 @@ import { lockFile } from '../vm-directory/lock.ts';
  *   machine-code/      programs in machine code without a compiler
  *   boot-steps.ts      pure: a boot as steps of the helper
  *   boot-initramfs.ts  the initramfs of one VM: the tools, and the description of its boot
+ *   layer-disk.ts      layers of an image as the partitions of one disk
  *   enter-command.ts   pure: commands for the SSH server of the guest
  *
  * The cache is `<cache>/guest-tools/<TOOLS_REVISION>/` with `vmlinuz`, `initramfs` and `manifest.json`. A folder is complete from the moment

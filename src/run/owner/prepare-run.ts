@@ -10,6 +10,7 @@ import { RELAY_COMMAND } from '../guest-tools/enter-command.ts';
 import type { VmRecord } from '../record.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { OwnedVm } from '../vm-directory/vm-directories.ts';
+import { joinLayers } from '../guest-tools/layer-disk.ts';
 import { SSH_PORT, type ConnectPort } from './guest-socket.ts';
 import type { RunParts } from './parts.ts';
 import type { StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
@@ -33,8 +34,9 @@ export async function prepareRun(
   options: StartRunOptions,
 ): Promise<PreparedRun> {
   checkVolumes(request);
-  const image = await openImageOf(request, parts, options);
-  if (image?.kind === 'disk') return prepareDiskRun(request, image, parts);
+  const found = await openImageOf(request, parts, options);
+  if (found?.kind === 'disk') return prepareDiskRun(request, found, parts);
+  const image = found?.kind === 'oci' ? await joinLayers(found, options.signal) : found;
   const tools = await parts.openTools({ signal: options.signal });
   const processOf = (name: string): PlannedProcess => {
     const hostname = request.hostname ?? name;

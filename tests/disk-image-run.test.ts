@@ -1,7 +1,7 @@
 // nephos run of a disk image with an operating system of its own: UEFI, systemd, SSH over vsock. One boot for all.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -51,11 +51,9 @@ test('Debian 13 from a disk image', async (t) => {
     assert.deepEqual([code, stdout], [0, '']);
   });
   await t.test('the guest is shut down at the stop, and the image is unchanged', async () => {
-    const { log } = JSON.parse((await home.nephos('inspect', 'my_debian')).stdout) as { log?: string };
     assert.equal((await home.nephos('stop', '--time', '120', 'my_debian')).code, 0);
     assert.equal(digestOf(image), before);
-    const serial = log ?? join(home.folder, 'nephos', 'vms', 'my_debian', 'serial.log');
-    assert.ok(statSync(serial).size > 0);
-    assert.match(readFileSync(serial, 'latin1'), /Powering off|Power down|System Power Off|reboot: /i);
+    const serial = join(home.folder, 'nephos', 'vms', 'my_debian', 'serial.log');
+    assert.match(readFileSync(serial, 'latin1'), /reboot: Power down/);
   });
 });

@@ -4,6 +4,9 @@ import type { ClientChannel } from 'ssh2';
 /** Output that is kept for a slow reader in each stream, beside ssh2's window of 2 MiB, in bytes. */
 const KEPT_BYTES = 65_536;
 
+/** Output that ssh2 keeps at most where the server respects the window of 2 MiB, and some to spare, in bytes. */
+const WINDOW_BYTES_MAX = 16 * 2 ** 20;
+
 /** Changes output on its way. */
 export interface OutputFilter {
   readonly filter: (bytes: Buffer) => Buffer | undefined;
@@ -84,7 +87,7 @@ function readFrom(
     pass(filter(bytes));
     grant();
   });
-  const isWhole = watchEnd(source, lost);
+  const isWhole = watchEnd(source, lost, (error) => void reader.destroy(error));
   source.once('end', () => {
     pass(flush());
     const error = isWhole() ? undefined : lost();
@@ -97,11 +100,20 @@ function readFrom(
 }
 
 /** Returns a function that says whether the server has sent the end: ssh2 ends the streams of a lost connection, too. */
-function watchEnd(source: Readable, lost: () => Error | undefined): () => boolean {
+function watchEnd(
+  source: Readable,
+  lost: () => Error | undefined,
+  exceed: (error: Error) => void,
+): () => boolean {
   let isWhole = false;
   const push = source.push.bind(source);
   source.push = (chunk: unknown, encoding?: BufferEncoding) => {
     if (chunk === null && lost() === undefined) isWhole = true;
+    // ssh2 keeps what a hostile server sends beyond the window
+    if (chunk !== null && source.readableLength > WINDOW_BYTES_MAX) {
+      exceed(new Error('the SSH server sent more than the window of a channel allows'));
+      return false;
+    }
     return push(chunk, encoding);
   };
   return () => isWhole;

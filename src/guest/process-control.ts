@@ -26,6 +26,8 @@ export interface CommandChannel {
 export interface ProcessControl {
   readonly text: string;
   readonly output: OutputFilter;
+  /** Input that lets the command begin, before its own */
+  readonly start?: string;
   /** Sends a signal to the process group, e.g. `TERM` */
   readonly signal: (command: CommandChannel, name: string) => Promise<void>;
   /** Ends all processes: SIGTERM, then SIGKILL */
@@ -43,15 +45,26 @@ export function controlOf(
 ): ProcessControl {
   const { render } = connection;
   return render === undefined
-    ? controlByCommands(connection, command)
+    ? controlByCommands(connection, command, hasTerminal)
     : controlByRequests(connection, render, command, hasTerminal);
 }
 
-function controlByCommands(connection: Connection, command: GuestCommand): ProcessControl {
+/**
+ * Begins a command without a terminal after a line of input. Where dropbear before 2024 closes a new session because another command ends, it
+ * starts the command nevertheless, and its first output fails the assertion `!channel->sent_close`, which ends the connection.
+ */
+const WAIT_FOR_START = 'read -r go || exit 125; ';
+
+function controlByCommands(
+  connection: Connection,
+  command: GuestCommand,
+  hasTerminal: boolean,
+): ProcessControl {
   const pid = deferred<number | undefined>();
   const mark = createStartMark(pid.resolve);
   return {
-    text: renderForAnyShell(command, `${mark.command}; `),
+    text: renderForAnyShell(command, `${hasTerminal ? '' : WAIT_FOR_START}${mark.command}; `),
+    ...(!hasTerminal && { start: '\n' }),
     output: mark,
     signal: async (_, name) => {
       const id = await pid.promise;

@@ -32,8 +32,10 @@ export async function spawnProcess(
     ...(signal !== undefined && { signal }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   });
-  const attach = (channel: ClientChannel): OwnedProcess =>
-    superviseProcess(channel, { name, connection, limit, control });
+  const attach = (channel: ClientChannel): OwnedProcess => {
+    if (control.start !== undefined) channel.write(control.start);
+    return superviseProcess(channel, { name, connection, limit, control });
+  };
   try {
     limit.check();
     const request = { text: control.text, pty, attach };

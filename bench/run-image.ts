@@ -1,14 +1,18 @@
 // `nephos run` of a small OCI image: warm, cold, further commands, forks; beside a bare restore and the demo guest's boot.
 import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { startVmm } from '../src/sdk/vmm-process.ts';
 import { defaultParts } from '../src/run/owner/parts.ts';
-import { startRun } from '../src/run/owner/run-vm.ts';
+import { startRun, type RunningVm } from '../src/run/owner/run-vm.ts';
 import type { RunRequest } from '../src/run/run-request.ts';
 import { INITRAMFS, KERNEL } from '../tests/support/guest.ts';
 import { makeOciImage } from '../tests/support/oci-image.ts';
 import { makeRunHome, type RunHome } from '../tests/support/run-home.ts';
 import { inMs, printRow } from './table.ts';
+
+/** Clones of one VM. */
+const FORKS = 10;
 
 /** Most commands on an open connection that are measured. */
 const COMMANDS = 20;
@@ -34,6 +38,7 @@ export async function benchRun([rounds = '10']: readonly string[]): Promise<void
     await timeParts(image, add);
   }
   for (let round = 1; round <= Math.ceil(Number(rounds) / 3); round++) {
+    add('forks', await timeForks(home, image));
     add('cold', timeRun(home, image, ['--cold']));
     add('demo', await timeDemo());
   }
@@ -131,6 +136,33 @@ async function timeParts(image: string, add: Add): Promise<void> {
   }
 }
 
+/** Forks a running VM. @returns the time until each clone has answered a command */
+async function timeForks(home: RunHome, image: string): Promise<number> {
+  const limit = { signal: AbortSignal.timeout(BOOT_MS) };
+  const request = requestOf(image);
+  const running = await startRun(request, defaultParts(), limit);
+  const clones: RunningVm[] = [];
+  const snapshot = mkdtempSync(join(home.folder, 'fork-'));
+  try {
+    await running.guest.exec(['true']);
+    const start = performance.now();
+    const { client } = running.vmm;
+    await client.call('vm.pause');
+    await client.call('vm.snapshot', { destination_url: `file://${snapshot}` });
+    await client.call('vm.resume');
+    await Promise.all(
+      Array.from({ length: FORKS }, async () => {
+        const clone = await startRun({ ...request, snapshot }, defaultParts(), limit);
+        clones.push(clone);
+        await clone.guest.exec(['true']);
+      }),
+    );
+    return performance.now() - start;
+  } finally {
+    for (const one of [...clones, running]) await one.finish({ code: 0 });
+  }
+}
+
 /** Boots the demo guest. @returns the time until its log-in prompt */
 function timeDemo(): Promise<number> {
   const start = performance.now();
@@ -169,6 +201,7 @@ function report(times: ReadonlyMap<string, readonly number[]>): void {
     });
   row('warm run of an OCI image, exec to exit', 'warm', ['bare restore', 'restore'], '<= 8');
   row('cold run of an OCI image, exec to exit', 'cold', ['demo guest', 'demo'], '<= 1.50');
+  printRow({ what: '10 forks of a VM, each has answered', ours: inMs(median('forks')), must: '<= 6 s' });
   printRow({ what: 'further command, open connection', ours: inMs(median('exec')), must: '<= 100 ms' });
   for (const [what, name] of [
     ['of a warm run: node alone', 'node'],

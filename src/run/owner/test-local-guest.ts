@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { PassThrough, Readable } from 'node:stream';
 import type { Guest, GuestExit } from '../../guest/guest.ts';
 import { Client } from '../../sdk/client.ts';
@@ -49,11 +49,14 @@ function localGuest(): Guest {
   const unused = (): never => {
     throw new Error('not used');
   };
+  const processes = new Set<ChildProcess>();
   return {
     spawn: async (argv, options = {}) => {
       // the SSH server of the tools is cat
       const [program = '', ...words] = typeof argv === 'string' ? ['cat'] : argv;
       const child = spawn(program, words, { detached: true, cwd: options.cwd, env: { ...options.env } });
+      processes.add(child);
+      child.once('close', () => processes.delete(child));
       const exit = new Promise<GuestExit>((resolve) => {
         child.once('error', () => resolve({ exitCode: 127, signal: null }));
         child.once('close', (exitCode, signal) =>
@@ -76,6 +79,9 @@ function localGuest(): Guest {
     download: unused,
     connectTcp: unused,
     closed: new Promise(() => undefined),
-    [Symbol.asyncDispose]: async () => undefined,
+    // the exit of a VM ends its processes
+    [Symbol.asyncDispose]: async () => {
+      for (const { pid } of processes) if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+    },
   };
 }

@@ -72,7 +72,7 @@ test('volumes and a directory are shares with tags that the guest mounts', () =>
   ]);
 });
 
-test('published ports are forwards of user-mode networking; without a network there is no interface', () => {
+test('published ports are forwards of user-mode networking; no network, no interface', () => {
   const request = createOptionRequest('app', {
     ports: [{ guestPort: 80 }, { guestPort: 53, protocol: 'udp', hostPort: 5353 }],
   });

@@ -36,7 +36,7 @@ test('the package installs the programs and their manual pages', async () => {
     assert.match(stdout, /usage/i);
     assert.ok(existsSync(join(prefix, 'share/man/man1', `${name}.1`)), name);
   }
-  assert.ok(existsSync(join(prefix, 'lib/node_modules/nephos/docs/nephos.md')));
+  assert.ok(existsSync(join(prefix, 'lib', 'node_modules', 'nephos', 'docs', 'nephos.md')));
 });
 
 test('doctor finds all that a run needs, with empty caches', async () => {

@@ -45,6 +45,8 @@ test('layers are read-only disks in the order of the image, and the VMM accepts 
   assert.deepEqual(planSetup(request, imageWith(3), 'web').root, {
     kind: 'disks',
     serials: ['layer0', 'layer1', 'layer2'],
+    // each layer is a whole disk
+    partitions: [0, 0, 0],
   });
 });
 

@@ -12,8 +12,11 @@ import { missingForKata } from '../tests/kata/support/home.ts';
 
 const runVariable = 'NEPHOS_TEST_RUN';
 
-/** Tests that read all network interfaces of the host: no other test may make one at the same time. */
-const HOST_WIDE = /\/(net|bad-input|permissions)[^/]*\.test\.js$/;
+/**
+ * Tests that read all network interfaces of the host, which no other test may make at the same time, and tests that measure stalls of an event
+ * loop, which the guests of other tests cause too.
+ */
+const ALONE = /\/(net|bad-input|permissions|requests\.fuzz)[^/]*\.test\.js$/;
 
 /** Suites that `npm test` leaves out: one takes many minutes, one needs Kata Containers. */
 const SUITES = { slow: /\/slow\/[^/]*\.test\.js$/, kata: /\/kata\/[^/]*\.test\.js$/ } as const;
@@ -44,7 +47,7 @@ function usualBatches(): Batch[] {
   const usual = testFiles('build/tests').filter(
     (file) => !Object.values(SUITES).some((one) => one.test(file)),
   );
-  const [alone, together] = partition(usual, (file) => HOST_WIDE.test(file));
+  const [alone, together] = partition(usual, (file) => ALONE.test(file));
   return [
     { files: together, concurrency: 2, minutes: 10 },
     { files: alone, concurrency: 1, minutes: 10 },

@@ -43,6 +43,7 @@ skopeo             skopeo
 docker-registry    docker-registry
 openssl            openssl
 sftp-server        openssh-sftp-server
+ssh                openssh-client
 '
 
 is_debian() {

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { codeOf } from '../util/errno.ts';
 import { libc, loadLibc } from './libc.ts';
 import { callError, EAGAIN, EINTR, errno } from './system-error.ts';
 
@@ -78,6 +79,23 @@ export async function lockTemporary(path: string, options: LockOptions = {}): Pr
     const lock = await lockPath(path, options);
     if (lock === undefined || lock.isAt(path)) return lock;
     lock[Symbol.dispose]();
+  }
+}
+
+/** Returns true while a process holds the lock of a file; false without a file. A probe does not look like a lock to other probes. */
+export async function isLocked(path: string): Promise<boolean> {
+  await loadLibc();
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+  try {
+    return !tryLock(fd, true);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isLocked } from '../../run/vm-directory/lock.ts';
+import { isLocked } from '../../native/file-lock.ts';
 import { readVm, type VmEntry } from '../../run/vm-directory/vm-directories.ts';
 import { Client } from '../../sdk/client.ts';
 import { codeOf } from '../../util/errno.ts';

@@ -6,7 +6,7 @@ import { claimPrivateFolder } from '../../host/files/private-folder.ts';
 import { buildTools, removeBuildFiles, type BuiltTools, type ToolsProgress } from './build-tools.ts';
 import { GuestToolsError } from './errors.ts';
 import { reasonOf } from '../../util/errno.ts';
-import { lockFile } from '../vm-directory/lock.ts';
+import { lockPath } from '../../native/file-lock.ts';
 
 /*
  * Guest tools: kernel and initramfs of guests whose image has no init system (OCI images, directories, kernels alone).
@@ -89,7 +89,7 @@ const ATTEMPT_MS = 200;
 async function lockFolder(folder: string, signal: AbortSignal | undefined): Promise<Disposable> {
   for (;;) {
     signal?.throwIfAborted();
-    const lock = await lockFile(join(folder, LOCK), ATTEMPT_MS);
+    const lock = await lockPath(join(folder, LOCK), { timeoutMs: ATTEMPT_MS });
     if (lock !== undefined) return lock;
   }
 }

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
 import { VM_FILES, type VmRecord } from '../record.ts';
-import { isLocked, lockFile, type FileLock } from './lock.ts';
+import { isLocked, lockPath, type FileLock } from '../../native/file-lock.ts';
 import { checkName, randomName } from './names.ts';
 import { newVmPaths, vmPaths, vmsDirectory, type VmPaths } from './paths.ts';
 import { checkPrivateDirectory, isPrivateDirectory, makePrivateDirectory } from './private-directory.ts';
@@ -17,7 +17,7 @@ import { readRecord, writeRecord } from './record-file.ts';
  *   vm-directories.ts   creates, reads, lists and removes them
  *   vm-state.ts         state of a VM
  *   record-file.ts      the record, replaced atomically
- *   lock.ts             locks; names.ts: names; paths.ts: paths, short ones for sockets; private-directory.ts: owner and mode
+ *   names.ts            names; paths.ts: paths, short ones for sockets; private-directory.ts: owner and mode
  *
  * A new directory is made complete under a hidden name, locked by its owner, and renamed to its name. A removal renames it to a hidden
  * name first. So a directory with a name always has a record and a lock. `.lock` is held while a name begins or ceases to exist.
@@ -68,7 +68,7 @@ export async function createVm(vm: NewVm, vms = vmsDirectory()): Promise<OwnedVm
   const hidden = join(vms, `${NEW}${id}`);
   mkdirSync(hidden, { mode: 0o700 });
   try {
-    const lock = await lockFile(join(hidden, VM_FILES.lock), 0);
+    const lock = await lockPath(join(hidden, VM_FILES.lock), { timeoutMs: 0 });
     if (lock === undefined) throw new RunError('start', `${hidden}: another process locked it`);
     return await nameDirectory(hidden, lock, { ...vm, id });
   } catch (error) {
@@ -208,7 +208,7 @@ async function readEntry(directory: string): Promise<VmEntry | undefined> {
 /** Removes the directory of a VM whose owner process has exited. @throws RunError while it runs */
 export async function removeVm(name: string, vms = vmsDirectory()): Promise<void> {
   const { paths } = await readVm(name, vms);
-  using lock = await lockFile(paths.lock, PROBE_MS);
+  using lock = await lockPath(paths.lock, { timeoutMs: PROBE_MS });
   if (lock === undefined)
     throw new RunError(
       'running',
@@ -233,7 +233,7 @@ async function removeDirectory(paths: VmPaths, lock: FileLock): Promise<void> {
 }
 
 async function lockNames(vms: string): Promise<Disposable> {
-  const lock = await lockFile(join(vms, '.lock'), NAMES_LOCK_MS);
+  const lock = await lockPath(join(vms, '.lock'), { timeoutMs: NAMES_LOCK_MS });
   if (lock !== undefined) return lock;
   throw new RunError(
     'start',

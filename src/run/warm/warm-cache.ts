@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { cacheFolder } from '../../host/files/cache-folder.ts';
 import { claimPrivateFolder } from '../../host/files/private-folder.ts';
 import { readText } from '../../util/open-file.ts';
-import { lockFile } from '../vm-directory/lock.ts';
+import { lockPath } from '../../native/file-lock.ts';
 
 /*
  * Snapshots of booted images, for warm starts: `<cache>/warm/<key>/`.
@@ -121,19 +121,19 @@ function checkOwner(path: string, kind: 'file' | 'directory'): Stats {
 /** Starts to build the entry of a key. @returns undefined where another process builds it, or has built it */
 export async function buildWarmEntry(key: string, home = warmFolder()): Promise<WarmBuild | undefined> {
   await claimPrivateFolder(home);
-  const lockPath = join(home, `${LOCK}${key}`);
-  const lock = await lockFile(lockPath, 0);
+  const path = join(home, `${LOCK}${key}`);
+  const lock = await lockPath(path, { timeoutMs: 0 });
   if (lock === undefined) return undefined;
   const half = join(home, `${HIDDEN}${randomBytes(6).toString('hex')}`);
   const dispose = async (): Promise<void> => {
     await rm(half, { recursive: true, force: true });
     // a process that opened the file before finds that it is gone, and does not build
-    await rm(lockPath, { force: true });
+    await rm(path, { force: true });
     lock[Symbol.dispose]();
   };
   const place = join(home, key);
   try {
-    if (!lock.isAt(lockPath) || lstatSync(place, { throwIfNoEntry: false }) !== undefined) {
+    if (!lock.isAt(path) || lstatSync(place, { throwIfNoEntry: false }) !== undefined) {
       lock[Symbol.dispose]();
       return undefined;
     }

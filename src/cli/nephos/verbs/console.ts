@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { Duplex, Readable } from 'node:stream';
-import { isLocked } from '../../../run/vm-directory/lock.ts';
+import { isLocked } from '../../../native/file-lock.ts';
 import type { VmPaths } from '../../../run/vm-directory/paths.ts';
 import { Client } from '../../../sdk/client.ts';
 import { openPtyStream } from '../../../sdk/pty-stream.ts';

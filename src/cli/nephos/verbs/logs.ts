@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openDescriptorSink } from '../../../run/owner/descriptor-sink.ts';
-import { isLocked } from '../../../run/vm-directory/lock.ts';
+import { isLocked } from '../../../native/file-lock.ts';
 import type { VmEntry } from '../../../run/vm-directory/vm-directories.ts';
 import { flushStream } from '../flush.ts';
 import { LineJoiner } from '../output-lines.ts';

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { Duplex } from 'node:stream';
+import { FDSET } from '../src/qemu/process/descriptors.ts';
 import { openQmp, type Qmp } from '../src/qemu/qmp/connection.ts';
 
 /** CPU of emulated guests, the same as in Nephos, so that it does not change the ratio. */
@@ -19,6 +20,9 @@ export interface ByHand extends AsyncDisposable {
 /** Returns the arguments of a running process, each changed by `edit`. Inherited descriptors are replaced by their paths. */
 export function wordsOf(pid: number, edit: (word: string) => string = (word) => word): string[] {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  // the file with the state of the VMM, which this script loads by its path
+  const state = words.findIndex((word, i) => word === '-add-fd' && words[i + 1]?.endsWith(`set=${FDSET}`));
+  if (state >= 0) words.splice(state, 2);
   return words.map((word) =>
     edit(word.replace(/\/proc\/self\/fd\/(\d+)/g, (_, fd) => pathOf(pid, String(fd)))),
   );

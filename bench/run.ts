@@ -2,11 +2,17 @@
 import { benchApi } from './api.ts';
 import { benchBoot } from './boot.ts';
 import { benchClones } from './clones.ts';
+import { benchEvents } from './events.ts';
 import { benchFs } from './fs.ts';
 import { benchHotplug } from './hotplug.ts';
 import { benchIo } from './io.ts';
 import { benchRun } from './run-image.ts';
+import { benchScale } from './scale.ts';
+import { benchSnapshotDiff } from './snapshot-diff.ts';
 import { benchSnapshot } from './snapshot.ts';
+import { benchSnapshotBackends } from './snapshot-backends.ts';
+import { benchSnapshotLive } from './snapshot-live.ts';
+import { benchStart } from './start.ts';
 import { benchVsock } from './vsock.ts';
 
 type Bench = (words: readonly string[]) => Promise<void>;
@@ -15,9 +21,15 @@ type Bench = (words: readonly string[]) => Promise<void>;
 const BENCHES: Readonly<Record<string, Bench>> = {
   boot: benchBoot,
   api: benchApi,
+  events: benchEvents,
   hotplug: benchHotplug,
   snapshot: benchSnapshot,
+  'snapshot-backends': benchSnapshotBackends,
+  'snapshot-live': benchSnapshotLive,
+  'snapshot-diff': benchSnapshotDiff,
+  start: benchStart,
   clones: benchClones,
+  scale: benchScale,
   io: benchIo,
   vsock: benchVsock,
   fs: benchFs,

@@ -1,15 +1,5 @@
 // Snapshots beside their references: cp of the same pages, the same state loaded over QMP, and QEMU's `-incoming file:`.
-import { execFileSync } from 'node:child_process';
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  statSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSnapshotState } from '../src/vm/snapshot/snapshot-state.ts';
 import { assertStatus } from '../tests/support/answers.ts';
@@ -19,7 +9,8 @@ import { openShell } from '../tests/support/shell.ts';
 import { ptyOf } from '../tests/support/vm-info.ts';
 import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { startByHand, wordsOf } from './by-hand.ts';
-import { inMs, printRow } from './table.ts';
+import { measurePair, reportPairs, type Pair, type PausedVm } from './snapshot-full.ts';
+import { inMs, median, printRow } from './table.ts';
 
 const MIB = 2 ** 20;
 const SIZES_MIB = [512, 2048, 8192];
@@ -29,11 +20,9 @@ const TOUCHED_MIB = 256;
 type Times = Map<string, number[]>;
 
 /** A measured VM of one size. */
-interface Candidate {
-  readonly mib: number;
-  readonly folder: string;
+interface Candidate extends PausedVm {
+  readonly pairs: Pair[];
   readonly times: Times;
-  readonly vmm: TestVmm;
 }
 
 /** `npm run bench -- snapshot [rounds [MiB...]]`: each round measures all sizes. */
@@ -45,10 +34,10 @@ export async function benchSnapshot([rounds = '5', ...words]: readonly string[])
     for (const mib of words.length === 0 ? SIZES_MIB : words.map(Number)) {
       const folder = join(home, `${mib}`);
       mkdirSync(folder);
-      candidates.push({ mib, folder, times: new Map(), vmm: await bootTouched(mib) });
+      candidates.push({ mib, folder, pairs: [], times: new Map(), vmm: await bootTouched(mib) });
     }
     for (let round = 0; round < Number(rounds); round++) {
-      for (const one of candidates) await writeBoth(one, round % 2 === 0);
+      for (const one of candidates) one.pairs.push(await measurePair(one, round % 2 === 0));
     }
     for (const { vmm, folder } of candidates) {
       mkdirSync(join(folder, 'last'));
@@ -67,7 +56,10 @@ export async function benchSnapshot([rounds = '5', ...words]: readonly string[])
 }
 
 function reportAll(candidates: readonly Candidate[]): void {
-  for (const { mib, times } of candidates) report(mib, times);
+  for (const one of candidates) {
+    reportPairs(one, one.pairs);
+    report(one.mib, one.times);
+  }
   const restores = new Map(candidates.map(({ mib, times }) => [mib, median(times.get('restore') ?? [])]));
   const [small = 0, large = 0] = [restores.get(512), restores.get(8192)];
   if (small === 0 || large === 0) return;
@@ -98,38 +90,6 @@ async function bootTouched(mib: number): Promise<TestVmm> {
   await shell.run('for i in 2 3 4; do cat /m/1 > /m/$i; done');
   assertStatus(await vmm.put('vm.pause'), 204);
   return vmm;
-}
-
-/** Measures both after a sync each. The first one changes with each round. */
-async function writeBoth(one: Candidate, copyFirst: boolean): Promise<void> {
-  const { vmm, folder } = one;
-  const pid = qemuOf(vmm.pid);
-  const fd = readdirSync(`/proc/${pid}/fd`).find((one) =>
-    linkOf(pid, one).startsWith('/memfd:memory-backend'),
-  );
-  const [copy, target] = [join(folder, 'copy'), join(folder, 'target')];
-  const cp = async (): Promise<void> => {
-    execFileSync('sync');
-    await time(one, 'cp', async () => execFileSync('cp', ['--sparse=always', `/proc/${pid}/fd/${fd}`, copy]));
-    rmSync(copy);
-  };
-  const snapshot = async (): Promise<void> => {
-    mkdirSync(target);
-    execFileSync('sync');
-    await time(one, 'snapshot', async () =>
-      assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204),
-    );
-    rmSync(target, { recursive: true });
-  };
-  for (const write of copyFirst ? [cp, snapshot] : [snapshot, cp]) await write();
-}
-
-function linkOf(pid: number, fd: string): string {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/${fd}`);
-  } catch {
-    return '';
-  }
 }
 
 const BODY = ({ folder }: Candidate): object => ({
@@ -184,11 +144,6 @@ function report(mib: number, times: Times): void {
       ratio: of(name) / of(reference),
       must,
     });
-  row('snapshot', 'cp', '<= 1.50');
   row('restore', 'by hand', '<= 1.80');
   row('restore', "QEMU's own", mib === 8192 ? '<= 0.10' : '');
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }

@@ -38,3 +38,8 @@ function print(cells: readonly string[]): void {
 export function inMs(ms: number): string {
   return `${ms.toFixed(0)} ms`;
 }
+
+/** Returns the median of some values; 0 without values. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}

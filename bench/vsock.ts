@@ -5,19 +5,21 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { guestConfig } from '../tests/support/guest.ts';
+import { qemuOf } from '../tests/support/processes.ts';
 import { openShell, type Shell } from '../tests/support/shell.ts';
 import { ptyOf } from '../tests/support/vm-info.ts';
 import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { putProgram } from '../tests/support/vsock.ts';
 import { idleShare } from './idle.ts';
-import { printRow } from './table.ts';
+import { median, printRow, type Row } from './table.ts';
+import { withBusiestThread } from './thread-time.ts';
 
 const MIB = 2 ** 20;
 const HOST = '192.168.231.1';
 const GUEST = '192.168.231.2';
 
 /** Bytes of a bulk transfer, messages of a round of round trips, bytes of a message. */
-const BULK = 96 * MIB;
+export const BULK = 96 * MIB;
 const TRIPS = 2000;
 const MESSAGE = 64;
 
@@ -31,7 +33,7 @@ const RECEIVE_BUFFER = 2 * MIB;
 const WARM_UP = 2;
 
 /** Program in the guest, for both kinds of socket: connects, then sends, receives or sends back. */
-const PROGRAM = `
+export const PROGRAM = `
 my ($kind, $mode, $port, $bytes, $buffer) = @ARGV;
 if ($kind eq 'vsock') {
   socket(S, 40, 1, 0) or die "socket: $!";
@@ -65,7 +67,7 @@ type Kind = 'vsock' | 'tcp';
 type Mode = 'send' | 'receive' | 'echo' | 'check';
 
 /** Task of the program in the guest. */
-interface Run {
+export interface Run {
   readonly kind: Kind;
   readonly mode: Mode;
   /** number of bytes to send */
@@ -74,7 +76,9 @@ interface Run {
   readonly buffer: number;
 }
 
-interface Guest {
+export interface Guest {
+  /** process of QEMU */
+  readonly pid: number;
   readonly shell: Shell;
   readonly program: string;
   readonly path: string;
@@ -95,7 +99,7 @@ export async function benchVsock([rounds = '9']: readonly string[]): Promise<voi
   using shell = openShell(await ptyOf(vmm));
   await shell.login();
   await shell.run(`ip link set eth0 up; ip addr add ${GUEST}/24 dev eth0`);
-  const guest = { shell, path, program: await putProgram(shell, 'traffic', PROGRAM) };
+  const guest = { pid: qemuOf(vmm.pid), shell, path, program: await putProgram(shell, 'traffic', PROGRAM) };
   const idle = `${(await idleShare(vmm.pid)).toFixed(2)} %`;
   printRow({ what: 'vsock: of a core in the VMM of an idle VM', ours: idle, must: '< 0.5 %' });
   await compare(guest, Number(rounds));
@@ -111,27 +115,36 @@ async function compare(guest: Guest, rounds: number): Promise<void> {
   ];
   for (const [name, mode, buffer] of rows) {
     const results: Record<Kind, number[]> = { vsock: [], tcp: [] };
+    const times: Record<Kind, number[]> = { vsock: [], tcp: [] };
     for (let round = -WARM_UP; round < rounds; round++) {
       for (const kind of ['vsock', 'tcp'] as const) {
-        const result = await measure(guest, { kind, mode, bytes: BULK, buffer });
-        if (round >= 0) results[kind].push(result);
+        const run = { kind, mode, bytes: BULK, buffer };
+        const { result, busiestMs } = await withBusiestThread(guest.pid, () => measure(guest, run));
+        if (round < 0) continue;
+        results[kind].push(result);
+        times[kind].push(busiestMs);
       }
     }
-    const [ours, reference] = [median(results.vsock), median(results.tcp)];
-    printRow({
-      what: `vsock: ${name}`,
-      ours: ours.toFixed(0),
-      reference: ['TCP', reference.toFixed(0)],
-      ratio: ours / reference,
-      must: '>= 1.00',
-    });
+    reportMedians({ what: `vsock: ${name}`, must: '>= 1.00' }, results);
+    // the busiest thread is a vCPU: the guest cannot receive faster than this allows
+    if (mode === 'receive') reportMedians({ what: 'vsock: vCPU time of it, ms' }, times);
   }
+}
+
+function reportMedians(row: Pick<Row, 'what' | 'must'>, { vsock, tcp }: Record<Kind, number[]>): void {
+  const [ours, reference] = [median(vsock), median(tcp)];
+  printRow({
+    ...row,
+    ours: ours.toFixed(0),
+    reference: ['TCP', reference.toFixed(0)],
+    ratio: ours / reference,
+  });
 }
 
 let nextPort = 5000;
 
 /** Returns MB/s, or round trips per second. */
-async function measure(guest: Guest, run: Run): Promise<number> {
+export async function measure(guest: Omit<Guest, 'pid'>, run: Run): Promise<number> {
   const { mode } = run;
   return withGuest(guest, run, async (socket) => {
     const start = performance.now();
@@ -181,7 +194,7 @@ async function gibibyte(guest: Guest, vmm: TestVmm): Promise<void> {
 
 /** Runs the program in the guest with a socket of the host. */
 async function withGuest<T>(
-  { shell, program, path }: Guest,
+  { shell, program, path }: Omit<Guest, 'pid'>,
   { kind, mode, bytes, buffer }: Run,
   use: (socket: Socket) => Promise<T>,
 ): Promise<T> {
@@ -237,8 +250,4 @@ async function pingPong(socket: Socket): Promise<void> {
   });
   socket.write(message);
   await done;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }

@@ -3,8 +3,9 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _ch_remote_words() {
   case $1 in
-    '') echo 'ping info counters create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
+    '') echo 'ping info counters events console create boot delete shutdown reboot pause resume power-button nmi shutdown-vmm add-device add-disk add-fs add-net add-pmem add-vsock add-user-device add-vdpa add-generic-vhost-user remove-device resize resize-disk resize-zone snapshot coredump restore send-migration receive-migration' ;;
     *:--api-socket) echo '<file>' ;;
+    console) echo 'off pty tty null file= socket= port= iommu= pci_device_id=' ;;
     create) echo '<file>' ;;
     add-device) echo 'path= iommu= id= pci_segment= pci_device_id= x_nv_gpudirect_clique=' ;;
     add-disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
@@ -22,6 +23,9 @@ _ch_remote_words() {
 # Prints the values of a key at a place.
 _ch_remote_values() {
   case $1:$2 in
+    console:file) echo '<file>' ;;
+    console:socket) echo '<file>' ;;
+    console:iommu) echo 'on off' ;;
     add-device:path) echo '<file>' ;;
     add-device:iommu) echo 'on off' ;;
     add-disk:path) echo '<file>' ;;
@@ -67,16 +71,19 @@ _ch_remote_values() {
 _ch_remote_flags() {
   echo '--help -h --version -V --api-socket'
   case $1 in
+    events) echo '--follow' ;;
+    console) echo '--device --read-only' ;;
     resize) echo '--cpus --memory --balloon' ;;
     resize-disk) echo '--disk --size' ;;
     resize-zone) echo '--id --size' ;;
+    snapshot) echo '--disks --live --diff --compose' ;;
   esac
 }
 
 # Succeeds if the next word is the value of this flag of a sub-command.
 _ch_remote_takes_value() {
   case $2:$1 in
-    *:--api-socket | resize:--cpus | resize:--memory | resize:--balloon | resize-disk:--disk | resize-disk:--size | resize-zone:--id | resize-zone:--size) return 0 ;;
+    *:--api-socket | console:--device | resize:--cpus | resize:--memory | resize:--balloon | resize-disk:--disk | resize-disk:--size | resize-zone:--id | resize-zone:--size | snapshot:--disks) return 0 ;;
   esac
   return 1
 }

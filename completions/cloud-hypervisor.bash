@@ -17,8 +17,8 @@ _cloud_hypervisor_words() {
     *:--sgx-epc) echo 'id= size= prefault=' ;;
     *:--pci-segment) echo 'pci_segment=' ;;
     *:--rate-limit-group) echo 'id= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time=' ;;
-    *:--serial) echo 'off pty tty null file= socket= iommu= pci_device_id=' ;;
-    *:--console) echo 'off pty tty null file= socket= iommu= pci_device_id=' ;;
+    *:--serial) echo 'off pty tty null file= socket= port= iommu= pci_device_id=' ;;
+    *:--console) echo 'off pty tty null file= socket= port= iommu= pci_device_id=' ;;
     *:--debug-console) echo 'off pty tty null file= iobase=' ;;
     *:--disk) echo 'path= readonly= direct= iommu= num_queues= queue_size= vhost_user= socket= poll_queue= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= id= rate_limit_group= image_type= serial= backing_files= pci_segment= pci_device_id= queue_affinity= sparse= lock_granularity=' ;;
     *:--net) echo 'user tap= ip= mask= backend= mac= host_mac= iommu= num_queues= queue_size= vhost_user= socket= vhost_mode= id= fd= forward= mtu= bw_size= bw_one_time_burst= bw_refill_time= ops_size= ops_one_time_burst= ops_refill_time= pci_segment= pci_device_id= offload_tso= offload_ufo= offload_csum=' ;;
@@ -38,6 +38,7 @@ _cloud_hypervisor_words() {
     *:--api-socket) echo 'path= fd= <file>' ;;
     *:--event-monitor) echo 'path= fd=' ;;
     *:--metrics) echo 'path= <file>' ;;
+    *:--web) echo 'path= fd=' ;;
     *:--restore) echo 'source_url= prefault= resume=' ;;
     *:--gdb) echo 'path=' ;;
     *:--on-panic) echo 'exit restart pause' ;;
@@ -129,6 +130,7 @@ _cloud_hypervisor_values() {
     *:--api-socket:path) echo '<file>' ;;
     *:--event-monitor:path) echo '<file>' ;;
     *:--metrics:path) echo '<file>' ;;
+    *:--web:path) echo '<file>' ;;
     *:--restore:prefault) echo 'on off' ;;
     *:--restore:resume) echo 'on off' ;;
     *:--gdb:path) echo '<file>' ;;
@@ -137,7 +139,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --firmware-vars --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --firmware-vars --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --web --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
   case $1 in
   esac
 }
@@ -145,7 +147,7 @@ _cloud_hypervisor_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _cloud_hypervisor_takes_value() {
   case $2:$1 in
-    *:--kernel | *:--firmware | *:--firmware-vars | *:--initramfs | *:--cmdline | *:--igvm | *:--host-data | *:--fw-cfg-config | *:--cpus | *:--memory | *:--numa | *:--platform | *:--sgx-epc | *:--pci-segment | *:--rate-limit-group | *:--serial | *:--console | *:--debug-console | *:--disk | *:--net | *:--rng | *:--fs | *:--pmem | *:--vsock | *:--balloon | *:--ivshmem | *:--device | *:--tpm | *:--landlock-rules | *:--user-device | *:--vdpa | *:--generic-vhost-user | *:--memory-zone | *:--api-socket | *:--event-monitor | *:--metrics | *:--restore | *:--gdb | *:--on-panic | *:--on-reboot | *:--seccomp | *:--user | *:--log-file | *:--log-format | *:--rtc) return 0 ;;
+    *:--kernel | *:--firmware | *:--firmware-vars | *:--initramfs | *:--cmdline | *:--igvm | *:--host-data | *:--fw-cfg-config | *:--cpus | *:--memory | *:--numa | *:--platform | *:--sgx-epc | *:--pci-segment | *:--rate-limit-group | *:--serial | *:--console | *:--debug-console | *:--disk | *:--net | *:--rng | *:--fs | *:--pmem | *:--vsock | *:--balloon | *:--ivshmem | *:--device | *:--tpm | *:--landlock-rules | *:--user-device | *:--vdpa | *:--generic-vhost-user | *:--memory-zone | *:--api-socket | *:--event-monitor | *:--metrics | *:--web | *:--restore | *:--gdb | *:--on-panic | *:--on-reboot | *:--seccomp | *:--user | *:--log-file | *:--log-format | *:--rtc) return 0 ;;
   esac
   return 1
 }

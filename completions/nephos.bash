@@ -3,7 +3,7 @@
 # Prints the candidates at a place, a sub-command or <sub-command>:<flag>: words, and keys that end in "=".
 _nephos_words() {
   case $1 in
-    '') echo 'run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot clone images pull rmi prune doctor setup completion' ;;
+    '') echo 'run exec cp logs console ssh ssh-config ps inspect port stats events stop kill rm pause resume snapshot clone pool images pull rmi prune doctor setup completion' ;;
     run:--env-file) echo '<file>' ;;
     run:--network) echo 'none user' ;;
     run:--pull) echo 'missing always never' ;;
@@ -16,6 +16,11 @@ _nephos_words() {
     ps:--format) echo 'table json' ;;
     stats:--format) echo 'table json' ;;
     events:--format) echo 'table json' ;;
+    pool:--network) echo 'none user' ;;
+    pool:--pull) echo 'missing always never' ;;
+    pool:--platform) echo 'linux/amd64 linux/arm64' ;;
+    pool:--kernel) echo '<file>' ;;
+    pool:--format) echo 'table json' ;;
     images:--format) echo 'table json' ;;
     pull:--platform) echo 'linux/amd64 linux/arm64' ;;
     doctor:--format) echo 'table json' ;;
@@ -37,6 +42,7 @@ _nephos_words() {
     resume) echo '<vm>' ;;
     snapshot) echo '<vm>' ;;
     clone) echo '<vm>' ;;
+    pool) echo 'start ls stop' ;;
     rmi) echo '<image>' ;;
     completion) echo 'bash zsh fish' ;;
   esac
@@ -68,12 +74,13 @@ _nephos_flags() {
     rm) echo '--force -f --help -h' ;;
     pause) echo '--help -h' ;;
     resume) echo '--help -h' ;;
-    snapshot) echo '--help -h' ;;
+    snapshot) echo '--compose --disks --help -h' ;;
     clone) echo '--help -h' ;;
+    pool) echo '--size --idle --network --cpus --memory -m --pull --platform --kernel --append --format --help -h' ;;
     images) echo '--quiet -q --format --help -h' ;;
     pull) echo '--platform --quiet -q --help -h' ;;
     rmi) echo '--force -f --help -h' ;;
-    prune) echo '--all -a --help -h' ;;
+    prune) echo '--all -a --force -f --help -h' ;;
     doctor) echo '--format --help -h' ;;
     setup) echo '--refresh --help -h' ;;
     completion) echo '--help -h' ;;
@@ -83,7 +90,7 @@ _nephos_flags() {
 # Succeeds if the next word is the value of this flag of a sub-command.
 _nephos_takes_value() {
   case $2:$1 in
-    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | exec:--env | exec:-e | exec:--workdir | exec:-w | exec:--user | exec:-u | exec:--timeout | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | images:--format | pull:--platform | doctor:--format) return 0 ;;
+    run:--name | run:--hostname | run:--env | run:-e | run:--env-file | run:--workdir | run:-w | run:--user | run:-u | run:--entrypoint | run:--volume | run:-v | run:--publish | run:-p | run:--network | run:--cpus | run:--memory | run:-m | run:--timeout | run:--label | run:-l | run:--pull | run:--platform | run:--kernel | run:--initramfs | run:--append | run:--firmware | exec:--env | exec:-e | exec:--workdir | exec:-w | exec:--user | exec:-u | exec:--timeout | logs:--tail | logs:-n | ssh:--user | ssh:-l | ssh-config:--user | ssh-config:-l | ps:--filter | ps:-f | ps:--format | stats:--format | events:--format | stop:--time | stop:-t | kill:--signal | kill:-s | pool:--size | pool:--idle | pool:--network | pool:--cpus | pool:--memory | pool:-m | pool:--pull | pool:--platform | pool:--kernel | pool:--append | pool:--format | images:--format | pull:--platform | doctor:--format) return 0 ;;
   esac
   return 1
 }

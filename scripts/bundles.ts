@@ -20,15 +20,24 @@ export const SDK_THREADS = {
   'fs-provider-worker': 'build/src/backends/fs-provider/worker.js',
 } as const;
 
-/** Packages that are loaded on first use (src/guest/load-ssh2.ts), each a bundle of its own. */
+/** Packages that are loaded on first use (src/guest/load-ssh2.ts, src/util/load-ws.ts), each a bundle of its own. */
 export const LAZY_PACKAGES = {
   ssh2: 'node_modules/ssh2/lib/index.js',
+  ws: 'node_modules/ws/index.js',
 } as const;
 
-/** Optional machine code of ssh2, which does without it. */
-export const OPTIONAL = ['cpu-features', '*.node'];
+/** Optional machine code of ssh2 and ws, which do without it. */
+export const OPTIONAL = ['cpu-features', 'bufferutil', 'utf-8-validate', '*.node'];
 
-const { version }: { version: string } = JSON.parse(readFileSync('package.json', 'utf8'));
+const version = versionOf('package.json');
+
+/** Version of koffi, whose native library the bundles of `dist/` load without its package. */
+export const KOFFI_VERSION = versionOf('node_modules/koffi/package.json');
+
+function versionOf(file: string): string {
+  const { version: found }: { version: string } = JSON.parse(readFileSync(file, 'utf8'));
+  return found;
+}
 
 export const COMMON: BuildOptions = {
   bundle: true,
@@ -40,3 +49,10 @@ export const COMMON: BuildOptions = {
   // a bundle finds the files beside a module in another way
   logOverride: { 'empty-import-meta': 'silent' },
 };
+
+/** Files of the page for browsers (src/web/): two bundles, and files that are copied. */
+export const PAGE = {
+  entry: 'src/web/page/ui/main.tsx',
+  folder: 'dist/web',
+  copied: ['index.html', 'icon.svg'],
+} as const;

@@ -44,6 +44,7 @@ docker-registry    docker-registry
 openssl            openssl
 sftp-server        openssh-sftp-server
 ssh                openssh-client
+chromium           chromium
 '
 
 is_debian() {
@@ -74,7 +75,7 @@ has_tool() {
     qemu-system-x86_64) qemu_is_new_enough "$(qemu_version)" ;;
     qboot.rom) has_qboot ;;
     busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    setpriv | setcap | ip | mkfs.ext4 | mkfs.fat | mcopy | sfdisk | swtpm | dropbear) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
+    setpriv | setcap | ip | mkfs.ext4 | mkfs.fat | mcopy | sfdisk | swtpm | dropbear | chromium) [ "$(uname)" = Darwin ] || command -v "$1" >/dev/null ;;
     OVMF.fd) ! is_debian || [ -e /usr/share/ovmf/OVMF.fd ] ;;
     mmdebstrap) ! is_debian || command -v mmdebstrap >/dev/null ;;
     virtiofsd) [ "$(uname)" = Darwin ] || [ -x /usr/libexec/virtiofsd ] || [ -x /usr/local/libexec/virtiofsd ] ;;

@@ -26,7 +26,7 @@ if (process.argv[2] === 'unit') {
   const temporary = makeTemporaryFolder();
   process.env['TMPDIR'] = temporary;
   process.once('exit', () => rmSync(temporary, { recursive: true, force: true }));
-  const files = ['build/src', 'build/scripts'].flatMap(testFiles);
+  const files = ['build/src', 'build/scripts', 'build/bench'].flatMap(testFiles);
   for (const file of files) await import(pathToFileURL(resolve(file)).href);
 } else {
   const suite = Object.keys(SUITES).find((name): name is Suite => name === process.argv[2]);

@@ -1,29 +1,28 @@
 import type { FileHandle } from 'node:fs/promises';
 import { isatty } from 'node:tty';
-import { setFlagsFromString } from 'node:v8';
-import { endpointsOf } from './api/handlers.ts';
-import { observed, type OnRequest } from './api/observed.ts';
 import { errorChain } from './api/errors.ts';
 import { readDaemonOptions, type DaemonOptions } from './cli/daemon-options.ts';
 import { daemonHelp } from './cli/daemon-help.ts';
 import { OptionError, USAGE_EXIT, UsageError } from './cli/flags.ts';
 import { exitWith } from './cli/exit.ts';
+import { ExitError } from './cli/exit-error.ts';
+import { serveVmm } from './cli/listeners.ts';
 import { surviveLostTerminals } from './cli/lost-terminals.ts';
 import { onEndSignals } from './cli/signals.ts';
 import { DIALECT_VERSION, OWN_VERSION } from './cli/version.ts';
-import { openEventMonitor, type EventMonitor, type MonitorTarget } from './host/system/event-monitor.ts';
-import type { ListenAddress } from './http/listener.ts';
+import { openEventMonitors, type EventMonitor, type MonitorTarget } from './host/system/event-monitor.ts';
 import { setConfinement, type QemuUser } from './qemu/process/confinement.ts';
 import { clip } from './util/clip.ts';
 import { reasonOf } from './util/errno.ts';
+import { createIdleMemory } from './native/idle-memory.ts';
 import { createLineOutput } from './native/line-output.ts';
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
 import { createOutput, flushOutputs } from './native/output.ts';
 import { limitEvents } from './vm/event-limits.ts';
 import { logVmEvent, type VmEvent } from './vm/events.ts';
+import { createJournal } from './vm/observe/journal.ts';
 import type { Metrics } from './vm/observe/metrics.ts';
-import { dialectOfVm } from './vm/vm.ts';
 import { Vmm } from './vm/vmm.ts';
 import { closeInBackground } from './util/background.ts';
 
@@ -31,9 +30,6 @@ const log = createLog('main');
 
 const STDOUT = 1;
 const STDERR = 2;
-
-/** A reason to exit with code 1, in one line. */
-class ExitError extends Error {}
 
 async function main(argv: readonly string[]): Promise<void> {
   surviveLostTerminals();
@@ -65,27 +61,41 @@ async function findQemuUser(text: string): Promise<QemuUser | undefined> {
   throw new ExitError(`--user ${text}: only root can start QEMU as another user`);
 }
 
+/** Events after which much memory of the VMM is free. */
+const LEAVES_GARBAGE: ReadonlySet<VmEvent['event']> = new Set([
+  'booted',
+  'restored',
+  'snapshotted',
+  'deleted',
+]);
+
 /** Runs the VMM until it exits. Releases all its resources, also after an error. */
 async function run(options: DaemonOptions): Promise<void> {
-  const { apiSocket, eventMonitors, noShutdown } = options;
+  const { apiSocket, web, eventMonitors, noShutdown } = options;
   using monitors = await openMonitors(eventMonitors);
+  using memory = createIdleMemory();
+  const journal = createJournal();
   const record = limitEvents((event) => {
     logVmEvent(event);
     monitors.record(event);
+    journal.append(event);
   });
   const onEvent = (event: VmEvent): void => {
+    // the progress of operations is for streams alone
+    if (event.event === 'operation') return journal.append(event);
     record(event);
+    if (LEAVES_GARBAGE.has(event.event)) memory.noteWork();
     metrics?.onEvent(event);
   };
   const vmm = new Vmm({
     version: DIALECT_VERSION,
     buildVersion: OWN_VERSION,
     onEvent,
-    watchesDrivers: eventMonitors.length > 0,
+    watchesDrivers: () => eventMonitors.length > 0 || journal.hasReaders(),
     staysUp: noShutdown,
     onPanic: options.onPanic,
     onReboot: options.onReboot,
-    isServed: apiSocket !== undefined,
+    isServed: apiSocket !== undefined || web !== undefined,
   });
   await using served = options.metrics === undefined ? undefined : await serveMetricsOn(options.metrics, vmm);
   const metrics = served?.metrics;
@@ -98,8 +108,7 @@ async function run(options: DaemonOptions): Promise<void> {
     // an error is reported when the VMM exits, below
     vmm.shutdown().catch(() => undefined);
   });
-  await using _server =
-    apiSocket === undefined ? undefined : await serveApi(apiSocket, vmm, metrics?.onRequest);
+  await using _server = await serveVmm({ vmm, journal, onRequest: metrics?.onRequest }, options);
   using _held = options.vm === undefined && options.restore === undefined ? undefined : holdEventLoop();
   try {
     await startFromCommandLine(vmm, options).catch((error: unknown) => {
@@ -119,13 +128,13 @@ function holdEventLoop(): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function warnWithoutWork({ apiSocket, vm, restore, idleFlags, ignoredFlags }: DaemonOptions): void {
+function warnWithoutWork({ apiSocket, web, vm, restore, idleFlags, ignoredFlags }: DaemonOptions): void {
   for (const name of ignoredFlags) log.warn(`--${name} is ignored`);
   if (idleFlags.length > 0) {
     const names = idleFlags.map((name) => `--${name}`).join(', ');
     log.warn(`${names}: ignored, because a VM boots from the command line only with --kernel or --firmware`);
   }
-  if (apiSocket !== undefined || vm !== undefined || restore !== undefined) return;
+  if ([apiSocket, web, vm, restore].some((one) => one !== undefined)) return;
   log.warn('neither --api-socket nor --kernel was given: there is nothing to do (see --help)');
 }
 
@@ -135,21 +144,10 @@ async function startFromCommandLine(vmm: Vmm, { vm, restore }: DaemonOptions): P
 }
 
 /** Opens all monitors, or none. */
-async function openMonitors(targets: readonly MonitorTarget[]): Promise<EventMonitor> {
-  const monitors: EventMonitor[] = [];
-  const dispose = (): void => {
-    for (const monitor of monitors) monitor[Symbol.dispose]();
-  };
-  try {
-    for (const target of targets) monitors.push(await openEventMonitor(target));
-  } catch (error) {
-    dispose();
+function openMonitors(targets: readonly MonitorTarget[]): Promise<EventMonitor> {
+  return openEventMonitors(targets).catch((error: unknown) => {
     throw new ExitError(`Error doing event monitor I/O: ${reasonOf(error)}`, { cause: error });
-  }
-  const record: EventMonitor['record'] = (event) => {
-    for (const monitor of monitors) monitor.record(event);
-  };
-  return { record, [Symbol.dispose]: dispose };
+  });
 }
 
 async function bootFromCommandLine(vmm: Vmm, vm: NonNullable<DaemonOptions['vm']>): Promise<void> {
@@ -192,27 +190,6 @@ async function serveMetricsOn(
   } catch (error) {
     throw new ExitError(`Failed to serve --metrics: ${errorChain(error).join(': ')}`, { cause: error });
   }
-}
-
-async function serveApi(listen: ListenAddress, vmm: Vmm, onRequest?: OnRequest): Promise<AsyncDisposable> {
-  // objects of a request are garbage once it is answered: a young generation that grows under load only uses memory, and
-  // a small one is collected before further threads have started
-  setFlagsFromString('--semi-space-growth-factor=1 --no-parallel-scavenge');
-  // node:http is loaded only for an API socket: it costs a boot from the command line several milliseconds
-  const { serve } = await import('./http/server.ts');
-  const { documentEndpoints } = await import('./api/openapi.ts');
-  const all = new Map([
-    ...endpointsOf(
-      vmm.handlers,
-      () => vmm.phaseNow,
-      () => dialectOfVm(vmm.vm),
-    ),
-    ...documentEndpoints(),
-  ]);
-  const endpoints = onRequest === undefined ? all : observed(all, onRequest);
-  return serve({ listen, endpoints }).catch((error: unknown) => {
-    throw new ExitError(`Failed to start the VMM thread: ${errorChain(error).join(': ')}`, { cause: error });
-  });
 }
 
 const LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug', 'trace'];

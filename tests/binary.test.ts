@@ -8,6 +8,8 @@ import { promisify } from 'node:util';
 import { assertStatus } from './support/answers.ts';
 import { createAndBoot, login } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
+import { makeHome } from './support/nephos.ts';
+import { makeOciImage } from './support/oci-image.ts';
 import { makeFolder, startVmm } from './support/vmm.ts';
 import { exchange, startEcho } from './support/vsock.ts';
 
@@ -46,6 +48,20 @@ test('a guest with a PTY and vsock, which need the native library and a thread',
     .split('\n')
     .filter((line) => /WARN|ERROR/.test(line) && !line.includes('WARN:accel'));
   assert.deepEqual(problems, []);
+});
+
+test('nephos runs an image, also in the background, with cloud-hypervisor beside it', async () => {
+  const image = makeOciImage(join(makeFolder(), 'image'));
+  await using home = makeHome([join(FOLDER, 'nephos')]);
+  const result = await home.nephos('run', '--rm', image, '--', 'sh', '-c', 'echo out; exit 3');
+  assert.deepEqual(result, { code: 3, stdout: 'out\n', stderr: '' });
+  const started = await home.nephos('run', '-d', '--name', 'web', image, 'sleep', '1000');
+  assert.deepEqual(started, { code: 0, stdout: 'web\n', stderr: '' });
+  const [{ vmmPid }] = JSON.parse((await home.nephos('inspect', 'web')).stdout);
+  assert.equal(readlinkSync(`/proc/${vmmPid}/exe`), PROGRAM);
+  assert.equal((await home.nephos('exec', 'web', 'echo', 'further')).stdout, 'further\n');
+  assert.match((await home.nephos('ssh-config', 'web')).stdout, /ProxyCommand .*\/nephos connect web/);
+  assert.equal((await home.nephos('ssh', 'web', 'echo', 'by ssh')).stdout, 'by ssh\n');
 });
 
 test('both run in a root folder with only the C library and /proc', async () => {

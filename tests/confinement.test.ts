@@ -14,6 +14,12 @@ async function filterOf(args: readonly string[]): Promise<{ filter: string; outp
   const pid = qemuOf(vmm.pid);
   const [, filter = ''] = /^Seccomp:\s*(\d)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), /NEPHOS|hidden/);
+  // only the empty library of the build
+  const disassemblers = readFileSync(`/proc/${pid}/maps`, 'latin1').match(/\/\S*capstone\S*/g) ?? [];
+  assert.ok(
+    disassemblers.every((path) => path.includes('/dist/replaced/')),
+    disassemblers.join(),
+  );
   // its own descriptors and boot files: not the API's socket, nor other files that the VMM has open
   const theirs = descriptorsOf(pid).filter((target) => target.startsWith('/') && !target.startsWith('/dev/'));
   assert.deepEqual(

@@ -1,14 +1,23 @@
 // Every command of the documents: a document's blocks run in order, in one shell.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { makeDocumentRegistry, type DocumentRegistry } from './support/document-registry.ts';
 import { runBlocks } from './support/document-shell.ts';
 import { documents, shellBlocks, tableRows } from './support/markdown.ts';
+import { makeFolder } from './support/vmm.ts';
+
+/** Commands with images of registries. */
+const NEEDS_REGISTRY = /^\s*nephos (?:run|pull)/m;
+
+let registry: Promise<DocumentRegistry> | undefined;
 
 for (const file of documents()) {
   const blocks = shellBlocks(file).filter(({ notRun }) => notRun === undefined);
   if (blocks.length === 0) continue;
   test(`the commands of ${file} work`, async () => {
-    const { code, output } = await runBlocks(blocks);
+    const isImageUser = blocks.some(({ code }) => NEEDS_REGISTRY.test(code));
+    if (isImageUser) registry ??= makeDocumentRegistry(makeFolder());
+    const { code, output } = await runBlocks(blocks, { registry: isImageUser ? await registry : undefined });
     assert.equal(code, 0, output);
   });
 }

@@ -69,11 +69,11 @@ test('a wrong verb is 405 with Allow, except GET and PUT on the contract’s pat
   const contract = await servedDocument(vmm, 'openapi.json');
   const { paths } = await servedDocument(vmm, EVERYTHING);
   for (const [path, operations] of Object.entries(paths)) {
-    const [verb = ''] = Object.keys(operations).map((name) => name.toUpperCase());
+    const verbs = Object.keys(operations).map((name) => name.toUpperCase());
     for (const wrong of ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']) {
-      if (wrong === verb) continue;
+      if (verbs.includes(wrong)) continue;
       const isTheirs = path in contract.paths && ['GET', 'PUT'].includes(wrong);
-      const expected = isTheirs ? [400, undefined] : [405, verb];
+      const expected = isTheirs ? [400, undefined] : [405, verbs.join(', ')];
       assert.deepEqual(await statusAndAllow(vmm, wrong, path), expected, `${wrong} ${path}`);
     }
   }

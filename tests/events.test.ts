@@ -38,6 +38,14 @@ function named({ source, event, properties }: MonitoredEvent): string {
   return `${source}/${event}${details === '' ? '' : ` ${details}`}`;
 }
 
+/** Collects the events over the API until the VMM exits. */
+async function collectEvents({ client }: TestVmm): Promise<string[]> {
+  const all: string[] = [];
+  for await (const { timestamp, source, event, ...rest } of client.events({ after: 0 }))
+    all.push(named({ timestamp, source, event, properties: 'properties' in rest ? rest.properties : null }));
+  return all;
+}
+
 const isLifecycle = (name: string): boolean => !name.startsWith('virtio-device/');
 
 /** Mounts a file system of 1 MiB. */
@@ -51,6 +59,7 @@ test('events from the start of the VMM to its exit', async (t) => {
   const folder = makeFolder();
   const path = join(folder, 'events, "all" ü.json');
   await using vmm = await startVmm({ args: ['--event-monitor', `path=${path}`] });
+  const streamed = collectEvents(vmm);
   const names = (): string[] => parse(readFileSync(path, 'utf8')).map(named);
   const sees = (name: string): Promise<void> =>
     until(
@@ -130,6 +139,9 @@ test('events from the start of the VMM to its exit', async (t) => {
   await t.test('all lifecycle events are in order', () => {
     assert.deepEqual(names().filter(isLifecycle), lifecycle);
   });
+  await t.test('a client of the API has seen the same events', async () => {
+    assert.deepEqual(await streamed, names());
+  });
   await t.test('each boot activates the disk', () => {
     const boots = names().slice(0, count);
     assert.equal(boots.filter((name) => name === 'virtio-device/activated _disk0').length, 2);
@@ -157,7 +169,14 @@ test('events of a VM with payload that a VMM receives, in order and not before t
   await using vmm = await startVmm({ args: ['--event-monitor', `path=${record}`] });
   const names = (): string[] => parse(readFileSync(record, 'utf8')).map(named);
   const payload = { kernel: KERNEL, initramfs: INITRAMFS, cmdline: 'console=ttyS0' };
+  const reader = source.client.events({ after: 0 });
+  await reader.next();
   using _shell = await boot(source, { payload, kernel: undefined, initramfs: undefined, cmdline: undefined });
+  await until('a reader of the API sees activations without an event monitor', async () => {
+    const { value } = await reader.next();
+    return value?.source === 'virtio-device' && value.event === 'activated';
+  });
+  await reader.return();
   const url = `unix:${join(source.folder, 'link')}`;
   const receiving = vmm.put('vm.receive-migration', { receiver_url: url });
   await untilReceiving(vmm, url);

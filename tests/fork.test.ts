@@ -8,7 +8,9 @@ import { test } from 'node:test';
 import { NotFoundError, VirtualMachine } from 'nephos';
 import { INITRAMFS, KERNEL } from './support/guest.ts';
 import { login, run } from './support/sdk-guest.ts';
+import { sshInitramfs, START_SSH } from './support/ssh-guest.ts';
 import { makeFolder } from './support/vmm.ts';
+import { until } from './support/wait.ts';
 
 const GUEST = {
   cpus: { boot_vcpus: 1, max_vcpus: 1 },
@@ -77,6 +79,54 @@ test('clones of a running VM continue with disks, ports and sockets of their own
       assert.ok(existsSync(home));
       for (const clone of clones) await clone[Symbol.asyncDispose]();
       assert.ok(!existsSync(home));
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+/** Identity of a guest, as a text; random numbers of the kernel differ in any case. */
+const IDENTITY = 'hostname; cat /etc/hostname /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub';
+
+/** Command that makes a host key; one of RSA takes seconds in an emulated guest. */
+const MAKE_KEY = 'ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key';
+
+test('clones of a guest with an SSH server have an identity of their own', async (t) => {
+  const folder = makeFolder();
+  try {
+    const initramfs = { path: sshInitramfs(folder, '/usr/bin/ssh-keygen') };
+    await using vm = await VirtualMachine.launch({
+      ...GUEST,
+      initramfs,
+      vsock: { cid: 5, socket: join(folder, 'vsock.sock') },
+    });
+    await login(vm);
+    await run(vm, `${START_SSH} mkdir -p /etc/ssh; ${MAKE_KEY}; hostname >/etc/hostname`);
+    await until('the SSH server answers', async () => (await vm.exec(['true'])).exitCode === 0);
+    await run(vm, 'echo 0123456789abcdef0123456789abcdef >/etc/machine-id; date -s 2020-01-01');
+    const before = (await vm.exec(IDENTITY)).stdout.split('\n');
+    const named = await vm.fork(2, { hostname: (index) => `clone-${index}` });
+    await t.test('name, machine-id and host keys, and the time of the host', async () => {
+      const all = [before];
+      for (const [index, clone] of named.entries()) {
+        const { stdout } = await clone.exec(`${IDENTITY}; date +%s`);
+        const [name, file, ...rest] = stdout.split('\n');
+        assert.deepEqual([name, file], [`clone-${index}`, `clone-${index}`]);
+        assert.ok(Math.abs(Number(rest.at(-2)) - Date.now() / 1000) < 60, stdout);
+        all.push([name ?? '', file ?? '', ...rest]);
+      }
+      for (const line of [0, 1, 2, 3]) assert.equal(new Set(all.map((one) => one[line])).size, 3, `${line}`);
+      assert.equal((await vm.exec(IDENTITY)).stdout, before.join('\n'));
+    });
+    await t.test('a clone of a clone has another name; without an identity it has the same', async () => {
+      const [first] = named;
+      assert.ok(first !== undefined);
+      const own = await first.fork(1);
+      const same = await first.fork(1, { identity: false });
+      const [name, copied] = await Promise.all([...own, ...same].map((one) => run(one, 'hostname')));
+      assert.match(name ?? '', /^clone-0-[\da-f]{8}$/);
+      assert.equal(copied, 'clone-0');
+      for (const one of [...own, ...same, ...named]) await one[Symbol.asyncDispose]();
     });
   } finally {
     rmSync(folder, { recursive: true });

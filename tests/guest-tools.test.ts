@@ -133,6 +133,10 @@ test('an image of layers', async (t) => {
     assert.deepEqual([result.exitCode, result.stdout, result.stderr], [0, 'out\n', 'err\n']);
   });
 
+  await t.test('the SSH server is on a port with a name, and the guest has no terminal for it', async () => {
+    const script = 'cat /sys/class/virtio-ports/*/name; test ! -e /dev/hvc0';
+    assert.equal(await textOf(script), 'nephos.ssh');
+  });
   await t.test('user namespaces work', async () => {
     assert.equal(await textOf('unshare -Ur id -u', { user: 'app' }), '0');
   });
@@ -193,6 +197,18 @@ test('an image of layers', async (t) => {
     await other.download('/tmp/copy', join(folder, 'copy'));
     assert.ok(readFileSync(join(folder, 'copy')).equals(readFileSync(join(folder, 'layer1.sqfs'))));
     assert.equal(await textOf('ls -l /tmp/copy | cut -c 1'), '-');
+  });
+
+  await t.test('files are copied in an image without /etc/passwd', async () => {
+    const copy = join(folder, 'copy-without-users');
+    await textOf('mv /etc/passwd /passwd', { user: '0:0' });
+    try {
+      await guest.upload(join(folder, 'layer1.sqfs'), '/copied');
+      await guest.download('/copied', copy);
+    } finally {
+      await textOf('mv /passwd /etc/passwd', { user: '0:0' });
+    }
+    assert.ok(readFileSync(copy).equals(readFileSync(join(folder, 'layer1.sqfs'))));
   });
 
   await t.test('power-off ends the VM', async () => {

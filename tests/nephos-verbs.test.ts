@@ -1,6 +1,6 @@
 // The verbs of nephos on one VM that runs in the background, as a user types them.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -103,13 +103,24 @@ test('cp copies files, directories and streams in both directions', async () => 
   assert.deepEqual(await home.nephos('cp', 'web:/root/new', back), quiet());
   assert.equal(readFileSync(join(back, 'inner/file'), 'utf8'), 'content\n');
   assert.equal(statSync(join(back, 'inner/file')).mode & 0o777, 0o755);
-  assert.deepEqual(await home.nephosWith('stream\n', 'cp', '-', 'web:/root/stream'), quiet());
-  assert.deepEqual(await home.nephos('cp', 'web:/root/stream', '-'), quiet('stream\n'));
-  assert.deepEqual(await home.nephos('cp', 'web:/root/stream', folder), quiet());
-  assert.equal(readFileSync(join(folder, 'stream'), 'utf8'), 'stream\n');
   const absent = await home.nephos('cp', 'web:/absent', folder);
   assert.equal(absent.code, 1);
   assert.match(absent.stderr, /\/absent/);
+});
+
+test('cp passes tar archives on the standard streams', async () => {
+  const source = join(folder, 'archived');
+  mkdirSync(source);
+  writeFileSync(join(source, 'stream'), 'stream\n');
+  const archive = execFileSync('tar', ['-C', folder, '-cf', '-', 'archived']);
+  assert.deepEqual(await home.nephosWith(archive, 'cp', '-', 'web:/root'), quiet());
+  const { stdout } = await home.nephos('cp', 'web:/root/archived', '-');
+  assert.equal(execFileSync('tar', ['-xOf', '-'], { input: stdout }).toString(), 'stream\n');
+  assert.deepEqual(await home.nephos('cp', 'web:/root/archived/stream', folder), quiet());
+  assert.equal(readFileSync(join(folder, 'stream'), 'utf8'), 'stream\n');
+  const refused = await home.nephosWith('no archive', 'cp', '-', 'web:/root');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /the tar archive for \/root: /);
 });
 
 test('ssh, scp and the settings that ssh-config prints reach the image', async () => {
@@ -136,10 +147,12 @@ test('logs prints and follows the output of the command', async () => {
 });
 
 test('stats measures the VM', async () => {
+  await home.nephos('exec', 'web', 'ping', '-c', '1', '-s', '1000', '192.168.249.1');
   const [usage] = JSON.parse((await home.nephos('stats', '--no-stream', '--format', 'json')).stdout);
   assert.equal(usage.name, 'web');
   assert.ok(usage.memory > 2 ** 24 && usage.cpuPercent > 0, JSON.stringify(usage));
   assert.ok(usage.diskRead > 0);
+  assert.ok(usage.netReceived > 1000 && usage.netSent > 1000, JSON.stringify(usage));
 });
 
 test('pause and resume are states of ps, and events', async () => {
@@ -151,6 +164,9 @@ test('pause and resume are states of ps, and events', async () => {
     await home.nephos('pause', 'web');
     const [vm] = JSON.parse((await home.nephos('ps', '--format', 'json')).stdout);
     assert.equal(vm.state, 'paused');
+    const refused = await home.nephos('exec', 'web', 'true');
+    assert.deepEqual([refused.code, refused.stdout], [125, '']);
+    assert.equal(refused.stderr, 'nephos: the VM web is paused\nnephos resume web continues it\n');
     await home.nephos('resume', 'web');
     return hasSeen('paused') && hasSeen('resumed');
   });
@@ -186,7 +202,7 @@ test('exec -it gives the command a terminal, whose settings are restored', async
   assert.equal(terminal.settings(), before);
 });
 
-test('console shows the serial port until Ctrl-], and restores the terminal', async () => {
+test('console shows the serial port and takes input until Ctrl-], and restores the terminal', async () => {
   using terminal = await openTerminal();
   const before = terminal.settings();
   const child = home.onTerminal(terminal.path, 'console', 'web');
@@ -195,6 +211,12 @@ test('console shows the serial port until Ctrl-], and restores the terminal', as
   await until('the terminal is raw', terminal.isRaw);
   await home.nephos('exec', 'web', 'sh', '-c', 'echo message of the guest > /dev/ttyS0');
   await terminal.shell.sees('message of the guest');
+  const script = 'exec 3<>/dev/ttyS0; echo ready >&3; read line <&3; echo "read: $line" >&3';
+  const reader = home.nephos('exec', 'web', 'sh', '-c', script);
+  await terminal.shell.sees('ready');
+  terminal.shell.type('typed words\r');
+  await terminal.shell.sees('read: typed words');
+  assert.equal((await reader).code, 0);
   terminal.shell.type('\u001d');
   assert.deepEqual(await exited, [0, null]);
   assert.equal(terminal.settings(), before);
@@ -218,6 +240,9 @@ test('stop ends the command by SIGTERM; the exit and the log are kept until rm',
   assert.match((await home.nephos('logs', 'web')).stdout, /got TERM\n$/);
   assert.equal((await home.nephos('exec', 'web', 'true')).code, 125);
   assert.deepEqual(await home.nephos('rm', 'web'), quiet('web\n'));
+  const absent = await home.nephos('rm', '-f', 'web');
+  assert.deepEqual([absent.code, absent.stdout], [0, '']);
+  assert.match(absent.stderr, /there is no VM "web"/);
   assert.equal((await home.nephos('ps', '-aq')).stdout, '');
 });
 
@@ -230,6 +255,26 @@ test('a VM whose owner process was killed is crashed, and can be removed', async
   assert.deepEqual(await home.nephos('rm', 'lost'), quiet('lost\n'));
 });
 
+test('prune removes exited and crashed VMs, and none that runs', async () => {
+  await using own = makeHome();
+  const image = `oci:${join(folder, 'image')}`;
+  await Promise.all([
+    own.nephos('run', '-d', '--name', 'lost', image, 'sleep', '1000'),
+    own.nephos('run', '-d', '--name', 'alive', image, 'sleep', '1000'),
+    own.nephos('run', '--name', 'ended', image, 'true'),
+  ]);
+  const [facts] = JSON.parse((await own.nephos('inspect', 'lost')).stdout);
+  process.kill(facts.ownerPid, 'SIGKILL');
+  await until('it is crashed', async () => (await own.nephos('ps', '-a')).stdout.includes('crashed'));
+  // a cache of its own: other tests use the images and snapshots of the user
+  own.env['NEPHOS_CACHE'] = join(own.folder, 'cache');
+  const pruned = await own.nephos('prune', '-f');
+  assert.deepEqual([pruned.code, pruned.stderr], [0, '']);
+  const removed = pruned.stdout.split('\n').filter((line) => line.startsWith('VM '));
+  assert.deepEqual(removed.toSorted(), ['VM ended', 'VM lost']);
+  assert.equal((await own.nephos('ps', '-aq')).stdout, 'alive\n');
+});
+
 test('a killed VM has exited, and the follower of its log ends', async () => {
   const image = `oci:${join(folder, 'image')}`;
   await home.nephos('run', '-d', '--name', 'short', image, 'sleep', '1000');
@@ -237,6 +282,6 @@ test('a killed VM has exited, and the follower of its log ends', async () => {
   const output = text(follower.stdout);
   assert.deepEqual(await home.nephos('kill', 'short'), quiet('short\n'));
   assert.equal(await output, '');
-  assert.match((await home.nephos('ps', '-a')).stdout, /short .*exited/);
+  assert.match((await home.nephos('ps', '-a')).stdout, /short .*exited \(137\)/);
   assert.deepEqual(await home.nephos('rm', 'short'), quiet('short\n'));
 });

@@ -95,8 +95,12 @@ async function reachesHost(shell: Shell): Promise<void> {
   assert.match(await shell.run(`ping -c 2 -W 20 ${HOST}`), / 0% packet loss/);
 }
 
-/** Linux assigns the lowest free address: a device that is added meanwhile has that of the removed one. */
+/**
+ * Linux assigns the lowest free address: a device that is added meanwhile has that of the removed one. One vCPU runs: with two, QEMU
+ * before 10.0.4 may lose the write with which the other vCPU sets its timer (docs/troubleshooting.md).
+ */
 async function movesBars(vmm: TestVmm, shell: Shell): Promise<void> {
+  await shell.run('echo 0 >/sys/devices/system/cpu/cpu1/online');
   await reachesHost(shell);
   const before = await addressAt(shell, '02');
   await shell.run(`echo 1 >${at('02')}/remove`);
@@ -112,6 +116,7 @@ async function movesBars(vmm: TestVmm, shell: Shell): Promise<void> {
   assert.equal(await shell.run('until [ -b /dev/vdb ]; do :; done; head -c 6 /dev/vdb'), 'second');
   const { device_tree: tree = {} } = await infoOf(vmm);
   assert.ok(JSON.stringify(tree['_virtio-pci-_net1']).includes(String(Number(after))), JSON.stringify(tree));
+  await shell.run('echo 1 >/sys/devices/system/cpu/cpu1/online');
 }
 
 async function addsInSlots(vmm: TestVmm, shell: Shell): Promise<void> {

@@ -51,7 +51,8 @@ test('without -v the boot time is read from codes on standard error', async () =
   }
   const whole = (performance.now() - began) / 1000;
   const [start, user] = kernelTimes(stderr);
-  assert.ok(0 < start && start < user && user < whole, `${start}, ${user}, ${whole}`);
+  // the VMM may read both codes at once
+  assert.ok(0 < start && start <= user && user < whole, `${start}, ${user}, ${whole}`);
   // the lines are those of the written codes: the kernel's delays by port 0x80 have none
   assert.equal(stderr.match(/Debug I\/O port/g)?.length, 2, stderr);
 });

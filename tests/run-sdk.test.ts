@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { RunError, run } from 'nephos';
+import { connectVsock, RunError, run, type ImageVm } from 'nephos';
+import { Client } from 'ssh2';
 import { makeOciImage } from './support/oci-image.ts';
 import { REPO } from './support/vmm.ts';
 import { until } from './support/wait.ts';
@@ -16,13 +17,31 @@ import { until } from './support/wait.ts';
 const folder = mkdtempSync(join(tmpdir(), 'run-sdk "é" '));
 process.env['XDG_STATE_HOME'] = folder;
 after(() => rmSync(folder, { recursive: true }));
-const image = makeOciImage(join(folder, 'image'), {
-  Env: ['OF_IMAGE=1'],
-  User: 'guest',
-  WorkingDir: '/home/guest',
-});
+const image = makeOciImage(
+  join(folder, 'image'),
+  { Env: ['OF_IMAGE=1'], User: 'guest', WorkingDir: '/home/guest' },
+  { '/etc/machine-id': 'a machine of the image\n' },
+);
+
+/** Prints what must differ between VMs, a line each: random bytes, UUID, host name, machine-id; then the time in seconds. */
+const IDENTITY =
+  'head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid; hostname; cat /etc/machine-id; date +%s';
 
 const vmsIn = () => readdirSync(join(folder, 'nephos', 'vms')).filter((name) => name !== '.lock');
+
+/** Returns the key of the SSH server of a guest. */
+async function hostKeyOf({ name }: ImageVm): Promise<string> {
+  const sock = await connectVsock(join(folder, 'nephos', 'vms', name, 'guest.sock'), 22);
+  const client = new Client();
+  const key = new Promise<string>((resolve, reject) => {
+    const hostVerifier = (bytes: Buffer): boolean => {
+      resolve(bytes.toString('base64'));
+      return true;
+    };
+    client.once('error', reject).connect({ sock, username: 'root', hostVerifier });
+  });
+  return key.finally(() => client.destroy());
+}
 
 test('a VM of an image runs commands and copies files, and leaves nothing', async (t) => {
   await using vm = await run(image, { name: 'sdk', env: { A: 'ü' }, network: 'none' });
@@ -57,6 +76,43 @@ test('a VM of an image runs commands and copies files, and leaves nothing', asyn
       (error) => error instanceof RunError && error.fault === 'name-taken',
     );
   });
+  await t.test(
+    'its forks continue with its processes and files, each with an identity of its own',
+    async () => {
+      await vm.exec('echo of the source >/tmp/file');
+      const job = await vm.spawn(['sleep', '54321']);
+      job.exited.catch(() => undefined);
+      const names = ['sdk', 'fork-0', 'fork-1'];
+      const forks = await vm.fork(2, { name: (index) => `fork-${index}` });
+      try {
+        assert.deepEqual(vmsIn().toSorted(), names.toSorted());
+        const all = [vm, ...forks];
+        const identities = await Promise.all(all.map((one) => one.exec(IDENTITY)));
+        const columns = identities.map(({ stdout }) => stdout.trim().split('\n'));
+        for (const time of columns.map((lines) => Number(lines.pop())))
+          assert.ok(Math.abs(time - Date.now() / 1000) < 60, `the time of a guest: ${time}`);
+        assert.deepEqual(
+          columns.map((lines) => lines[2]),
+          names,
+        );
+        const keys = await Promise.all(all.map(hostKeyOf));
+        const values = columns.map((lines, i) => [...lines, keys[i]]);
+        for (let i = 0; i < 5; i++)
+          assert.equal(new Set(values.map((one) => one[i])).size, 3, JSON.stringify(values));
+        for (const fork of forks) {
+          const { stdout } = await fork.exec('cat /tmp/file; ps');
+          assert.match(stdout, /^of the source\n[^]*sleep 54321/);
+        }
+      } finally {
+        for (const fork of forks) await fork[Symbol.asyncDispose]();
+      }
+      assert.deepEqual(vmsIn(), ['sdk']);
+      assert.equal((await vm.exec('echo runs on')).stdout, 'runs on\n');
+      const taken = { name: 'RunError', fault: 'name-taken' };
+      await assert.rejects(vm.fork(2, { name: (index) => (index === 0 ? 'other' : 'sdk') }), taken);
+      assert.deepEqual(vmsIn(), ['sdk']);
+    },
+  );
   await vm[Symbol.asyncDispose]();
   assert.deepEqual(vmsIn(), []);
 });

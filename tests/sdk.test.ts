@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -297,6 +297,17 @@ test('a clone with a disk of its own is Paused until it is resumed', async () =>
     assert.equal((await clone.info()).state, 'Paused');
     await clone.resume();
     assert.equal(await run(clone, 'head -c 5 /dev/vda'), 'other');
+    await clone.snapshot(join(folder, 'diff'), { type: 'diff', timeoutMs: 60_000 });
+    const [full, diff] = ['snapshot', 'diff'].map(
+      (name) => statSync(join(folder, name, 'memory-ranges')).blocks,
+    );
+    assert.ok((diff ?? 0) < (full ?? 0) / 2, `blocks of the snapshots: ${full}, ${diff}`);
+    const phases = new Set<string>();
+    const onProgress = ({ phase }: { readonly phase?: string }): void => void phases.add(phase ?? '');
+    await clone.snapshot(join(folder, 'whole'), { type: 'diff', compose: true, onProgress });
+    assert.equal((await clone.info()).state, 'Running');
+    const manifest = JSON.parse(readFileSync(join(folder, 'whole/manifest.json'), 'utf8'));
+    assert.deepEqual([manifest.base, phases.has('composing a full snapshot')], [undefined, true]);
     const unknown = { overrides: { disks: [{ id: 'unknown', path: '/x' }] } };
     await assert.rejects(VirtualMachine.restore(join(folder, 'snapshot'), unknown), NotFoundError);
   });

@@ -16,6 +16,14 @@ type State = (typeof STATES)[number];
 const TABLE: Readonly<Record<string, readonly [body: unknown, ...statuses: number[]]>> = {
   'GET vmm.ping': [undefined, 200, 200, 200, 200, 200],
   'GET vm.info': [undefined, 404, 200, 200, 200, 200],
+  // a stream without an end: tests/event-stream.test.ts has it
+  'GET vmm.events': [undefined, 0, 0, 0, 0, 0],
+  'GET vmm.usage': [undefined, 200, 200, 200, 200, 200],
+  'GET vm.console': [undefined, 400, 400, 400, 400, 400],
+  'GET vmm.operations': [undefined, 200, 200, 200, 200, 200],
+  'GET vmm.operations/{id}': [undefined, 404, 404, 404, 404, 404],
+  // tests/operations.test.ts cancels operations
+  'DELETE vmm.operations/{id}': [undefined, 0, 0, 0, 0, 0],
   'GET vm.counters': [undefined, 404, 405, 200, 200, 405],
   'PUT vm.create': [guestConfig(), 0, 405, 405, 405, 405],
   'PUT vm.boot': [undefined, 404, 0, 405, 0, 0],

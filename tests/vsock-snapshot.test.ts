@@ -1,7 +1,8 @@
 // vsock devices in snapshots and migrations: QEMU cannot save them, so the VMM detaches and attaches them.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,6 +11,7 @@ import { assertStatus } from './support/answers.ts';
 import { boot, createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
 import { openShell, type Shell } from './support/shell.ts';
+import { qemuOf } from './support/processes.ts';
 import { takeSnapshot } from './support/snapshots.ts';
 import { ptyOf } from './support/vm-info.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
@@ -50,6 +52,12 @@ async function snapshot(vmm: TestVmm, name: string): Promise<string> {
   const path = join(vmm.folder, name);
   await takeSnapshot(vmm, path);
   return path;
+}
+
+async function checksumOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const bytes of createReadStream(path)) hash.update(bytes as Buffer);
+  return hash.digest('hex');
 }
 
 async function restore(vmm: TestVmm, path: string, vsock: object): Promise<Shell> {
@@ -117,17 +125,25 @@ test('snapshots of a guest with open vsock connections, and its clones', async (
     assert.equal(await shell.run('test -e /tmp/over; echo $?'), '1');
   });
 
+  const memory = join(source.folder, 'second', 'memory-ranges');
+  const before = await checksumOf(memory);
   await using clone = await startVmm();
   const second = join(clone.folder, 'w');
   using restored = await restore(clone, join(source.folder, 'second'), { socket: second });
+  await t.test('RAM of a clone is a private mapping of the snapshot', () => {
+    const maps = readFileSync(`/proc/${qemuOf(clone.pid)}/maps`, 'utf8').split('\n');
+    const kinds = maps.filter((line) => line.endsWith(memory)).map((line) => line.split(' ')[1]);
+    assert.deepEqual([...new Set(kinds)], ['rw-p']);
+  });
   await t.test('connections of the guest are closed in a clone', async () => {
     await restored.run('until [ -e /tmp/over ]; do :; done');
   });
   await t.test('a clone has connections at its own socket', async () => {
     await works(second, restored);
   });
-  await t.test('connections of the source are unaffected', async () => {
+  await t.test('connections of the source are unaffected, and the snapshot is unchanged', async () => {
     await says(kept, 'and the source does not mind');
+    assert.equal(await checksumOf(memory), before);
   });
 
   const third = join(clone.folder, 'x');

@@ -16,8 +16,8 @@ const IDENTITY = [
 /** Random bytes, UUID, machine-id, host name. */
 const IDENTITY_LINES = 4;
 
-/** Largest difference between the clocks of guest and host, in seconds. */
-const CLOCK_SECONDS = 3;
+/** Largest difference between the clocks of guest and host, in seconds. The guest prints whole seconds. */
+const CLOCK_SECONDS = 2;
 
 test('a second run of an image restores the guest of the first one', async (t) => {
   using home = makeRunHome();
@@ -28,11 +28,16 @@ test('a second run of an image restores the guest of the first one', async (t) =
   );
   const run = (...words: string[]): Promise<Finished> => home.nephos('run', '--rm', ...words);
   const identityOf = async (): Promise<string[]> => {
+    const before = Date.now() / 1000;
     const { code, stdout, stderr } = await run(image, '--', 'sh', '-c', IDENTITY);
+    const after = Date.now() / 1000;
     const lines = stdout.trim().split('\n');
     assert.equal(code, 0, stderr);
     assert.equal(stderr, '');
-    assert.ok(Math.abs(Number(lines.at(-1)) - Date.now() / 1000) < CLOCK_SECONDS, stdout);
+    // on a busy host a run takes longer than any limit: its guest's time lies between its start and its end
+    const clock = Number(lines.at(-1));
+    const isInRun = clock > before - CLOCK_SECONDS && clock < after + CLOCK_SECONDS;
+    assert.ok(isInRun, `${clock}, run from ${before} to ${after}`);
     return lines.slice(0, IDENTITY_LINES);
   };
 

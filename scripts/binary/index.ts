@@ -1,12 +1,13 @@
 // `npm run build:binary [-- x64 arm64]`: single executables, each a Node with one program inside, in
 // `build/binary/linux-<architecture>/`. They run where no Node is installed.
 import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { COMMON, LAZY_PACKAGES, OPTIONAL, PROGRAMS, THREADS } from '../bundles.ts';
+import { COMMON, LAZY_PACKAGES, OPTIONAL, PAGE, PROGRAMS, THREADS } from '../bundles.ts';
 import { copyLibraries, setLibraryFolder } from './libraries.ts';
 
 const run = promisify(execFile);
@@ -39,20 +40,23 @@ async function buildAll(architecture: Architecture): Promise<void> {
     const threads = await Promise.all(
       Object.entries(THREADS).map(([name, entry]) => bundle(name, entry, work)),
     );
-    const packages = await Promise.all(
-      Object.entries(LAZY_PACKAGES).map(([name, entry]) => bundle(name, entry, work)),
-    );
+    const [ssh2, ws] = await Promise.all([
+      bundle('ssh2', LAZY_PACKAGES.ssh2, work),
+      bundle('ws', LAZY_PACKAGES.ws, work),
+    ]);
     // each program has what it starts or loads
     const assetFiles: Readonly<Record<string, readonly string[]>> = {
-      'cloud-hypervisor': threads,
-      nephos: packages,
+      'cloud-hypervisor': [...threads, ws],
+      'ch-remote': [ws],
+      nephos: [ssh2, ws],
     };
     await mkdir(target, { recursive: true });
     // libraries of another architecture are not on this machine
     if (architecture === process.arch) await copyLibraries(node, target);
     for (const [name, entry] of Object.entries(PROGRAMS)) {
-      const main = await bundle(name, entry, work);
-      const assets = { 'koffi.node': koffi, ...assetsOf(assetFiles[name] ?? []) };
+      const main = await bundle(name, entry, work, nameProcess(name));
+      const page = name === 'cloud-hypervisor' ? pageAssets() : {};
+      const assets = { 'koffi.node': koffi, ...page, ...assetsOf(assetFiles[name] ?? []) };
       const blob = await blobOf({ main, assets, architecture });
       const executable = join(target, name);
       await rm(executable, { force: true });
@@ -68,7 +72,15 @@ async function buildAll(architecture: Architecture): Promise<void> {
   }
 }
 
-async function bundle(name: string, entry: string, work: string): Promise<string> {
+/**
+ * First statement of a program: Node 24 names the main thread "MainThread", so `ps` and `pgrep` would not find the program.
+ * The kernel keeps 15 characters.
+ */
+function nameProcess(name: string): string {
+  return `try { require('node:fs').writeFileSync('/proc/self/comm', '${name}'); } catch {}`;
+}
+
+async function bundle(name: string, entry: string, work: string, banner = ''): Promise<string> {
   const outfile = join(work, `${name}.cjs`);
   const isLazy = Object.keys(LAZY_PACKAGES).includes(name);
   await build({
@@ -77,6 +89,7 @@ async function bundle(name: string, entry: string, work: string): Promise<string
     outfile,
     format: 'cjs',
     sourcemap: false,
+    banner: { js: banner },
     external: [...OPTIONAL, ...(isLazy ? [] : Object.keys(LAZY_PACKAGES))],
     // a single executable has require() alone
     supported: { 'dynamic-import': false },
@@ -88,6 +101,11 @@ async function bundle(name: string, entry: string, work: string): Promise<string
 
 function assetsOf(files: readonly string[]): Record<string, string> {
   return Object.fromEntries(files.map((file) => [basename(file), file]));
+}
+
+/** Files of the page, which the build has made. */
+function pageAssets(): Record<string, string> {
+  return Object.fromEntries(readdirSync(PAGE.folder).map((file) => [`web/${file}`, join(PAGE.folder, file)]));
 }
 
 interface Blob {

@@ -8,6 +8,7 @@ import { checkArchitecture, checkCycles, checkLayers, checkWords, type Outcome }
 /** Programs of packages, with their arguments. */
 const PROGRAMS = {
   types: ['tsc', '--noEmit'],
+  page: ['tsc', '--noEmit', '-p', 'src/web/page'],
   lint: ['oxlint', '--type-aware'],
   format: ['oxfmt', '--check'],
 } as const;

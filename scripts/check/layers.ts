@@ -35,8 +35,14 @@ export const LAYERS: readonly Layer[] = [
   {
     name: 'run',
     holds: 'runs of images: directories of VMs, guest tools, warm starts',
-    imports: [...CONTRACT, 'sdk', 'images', 'guest', 'qemu', 'host', 'native'],
+    imports: [...CONTRACT, 'sdk', 'images', 'guest', 'snapshot-files', 'qemu', 'host', 'native'],
     reason: 'run/ is a client of VMMs: neither vm/, http/ nor cli/',
+  },
+  {
+    name: 'web',
+    holds: 'the page of a VMM for browsers, and the listener of the page',
+    imports: [...CONTRACT, 'http', 'native'],
+    reason: 'web/ is a listener of http/, and its page a client: http/, api/ and below',
   },
   {
     name: 'http',
@@ -47,8 +53,8 @@ export const LAYERS: readonly Layer[] = [
   {
     name: 'sdk',
     holds: 'client side of the API socket',
-    imports: [...CONTRACT, 'backends', 'guest', 'native'],
-    reason: 'sdk/ is a client: it may import api/, guest/ and below',
+    imports: [...CONTRACT, 'backends', 'guest', 'snapshot-files', 'native'],
+    reason: 'sdk/ is a client: it may import api/, guest/, snapshot-files/ and below',
   },
   {
     name: 'images',
@@ -65,8 +71,14 @@ export const LAYERS: readonly Layer[] = [
   {
     name: 'vm',
     holds: 'the only mutable state: the VMM, its VM, the running machine',
-    imports: [...CONTRACT, 'plan', 'qemu', 'host', 'backends', 'native'],
+    imports: [...CONTRACT, 'snapshot-files', 'plan', 'qemu', 'host', 'backends', 'native'],
     reason: 'vm/ has no transport: neither http/, sdk/ nor cli/',
+  },
+  {
+    name: 'snapshot-files',
+    holds: 'files of snapshots and of their chains, without a VM',
+    imports: [...VALUES, 'host', 'native'],
+    reason: 'snapshot-files/ knows no VM and no QEMU: host/, native/, schema/ and util/ only',
   },
   {
     name: 'plan',
@@ -139,9 +151,19 @@ export const LAYERS: readonly Layer[] = [
 /** Packages that one layer imports. */
 export const PACKAGE_RULES = [
   { name: 'koffi', layer: 'native', reason: 'native/ has the only binding of the C library' },
+  { name: 'ws', layer: 'util', reason: 'util/load-ws.ts loads the WebSocket library on first use' },
   { name: 'ssh2', layer: 'guest', reason: 'guest/ has the only SSH client' },
-  { name: 'tar-stream', layer: 'images', reason: 'images/ reads archives of layers' },
-] as const;
+  ...['preact', '@xterm/xterm', '@xterm/addon-fit', 'uplot'].map((name) => ({
+    name,
+    layer: 'web',
+    reason: 'web/page/ alone runs in a browser',
+  })),
+  {
+    name: 'tar-stream',
+    layer: 'guest',
+    reason: 'guest/ copies archives; images/ has a reader of its own for layers',
+  },
+];
 
 interface FolderRule {
   /** below src/ */

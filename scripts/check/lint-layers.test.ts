@@ -9,7 +9,7 @@ import { layerViolation } from './layers.ts';
 import { LINT_FILE, lintRules } from './lint-layers.ts';
 
 const FOLDERS =
-  'api backends backends/fs-provider backends/fuse cli config devices host http native plan qemu schema sdk util vm vm/devices vm/hotplug vm/launch vm/machine-state vm/migration vm/observe vm/resize vm/snapshot'.split(
+  'api backends backends/fs-provider backends/fuse cli config devices host http native plan qemu schema sdk snapshot-files util vm vm/devices vm/hotplug vm/launch vm/machine-state vm/migration vm/observe vm/resize vm/snapshot'.split(
     ' ',
   );
 

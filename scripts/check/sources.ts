@@ -29,7 +29,7 @@ function listFiles(root: string, folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) return EXCLUDED_FOLDERS.has(entry.name) ? [] : listFiles(root, path);
-    const isText = entry.isFile() && !EXCLUDED_FILES.has(entry.name) && !entry.name.endsWith('.log');
+    const isText = entry.isFile() && !EXCLUDED_FILES.has(entry.name) && !/\.(?:log|png)$/.test(entry.name);
     return isText ? [relative(root, path)] : [];
   });
 }

@@ -31,7 +31,7 @@ function way(name: string, steps: readonly Step[]): Way {
 
 /** From the socket to the handler: the same for each request. */
 const ARRIVAL: readonly Step[] = [
-  ['http/server.ts', 'api/handlers.ts', 'decode the body, check the state', 'main.ts'],
+  ['http/server.ts', 'api/handlers.ts', 'decode the body, check the state', 'cli/listeners.ts'],
   ['api/handlers.ts', 'vm/handlers.ts', 'call the handler', 'vm/vmm.ts'],
   ['vm/handlers.ts', 'vm/operations.ts', 'queue the operation, check the state again'],
 ];

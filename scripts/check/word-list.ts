@@ -165,7 +165,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { path: /^scripts\/check\/words\.ts$/, line: /matchAll/, reason: 'it lists question words' },
   { path: /^package\.json$/, line: /"engines": \{/, reason: "npm's name" },
   {
-    path: /^src\/vm\/(?:snapshot|machine-state|migration)\/|^tests\/hung-files\.test\.ts$/,
+    path: /^src\/(?:snapshot-files|vm\/(?:snapshot|machine-state|migration))\/|^tests\/hung-files\.test\.ts$/,
     line: /\{ engine\b|\bengine\??(?::|,$)|'engine'/,
     reason: 'a key of state.json, manifest.json and the messages of a live migration',
   },

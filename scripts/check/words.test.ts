@@ -156,7 +156,7 @@ test('a finding names the file, the line, the column, the word and the replaceme
 });
 
 test('saved keys and names of other projects are excepted', () => {
-  assert.deepEqual(wordsIn('src/vm/snapshot/manifest.ts', 'const a = { engine: v.string() };\n'), []);
-  assert.deepEqual(wordsIn('src/vm/snapshot/manifest.ts', '// the engine\n'), ['engine']);
+  assert.deepEqual(wordsIn('src/snapshot-files/manifest.ts', 'const a = { engine: v.string() };\n'), []);
+  assert.deepEqual(wordsIn('src/snapshot-files/manifest.ts', '// the engine\n'), ['engine']);
   assert.deepEqual(wordsIn('package.json', '  "engines": {\n'), []);
 });

@@ -48,6 +48,7 @@ function routeOf({ request, texts, unsupported, inContract = false }: HotAdd): R
   if (unsupported !== undefined) return { ...shared, answers: { 501: unsupported }, implemented: false };
   return {
     ...shared,
+    asynchronous: true,
     answers: texts.answers,
     furtherAnswers: { 409: 'The id of the device is taken.' },
     implemented: true,

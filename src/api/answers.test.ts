@@ -11,13 +11,20 @@ interface Response {
 
 const { paths } = openApiDocument('everything');
 
-function responsesOf(name: string, { method }: RouteDefinition): Readonly<Record<string, Response>> {
-  const operation = paths[`/${name}`]?.[method.toLowerCase()] as { responses: Record<string, Response> };
+function responsesOf(
+  name: string,
+  { method, path = name }: RouteDefinition,
+): Readonly<Record<string, Response>> {
+  const operation = paths[`/${path}`]?.[method.toLowerCase()] as { responses: Record<string, Response> };
   return operation.responses;
 }
 
 const statusesOf = (name: string, route: RouteDefinition): number[] =>
   Object.keys(responsesOf(name, route)).map(Number);
+
+/** Order of the routes. */
+const byRoute = (a: string, b: string): number =>
+  routes.findIndex(([name]) => name === a) - routes.findIndex(([name]) => name === b);
 
 const routes = Object.entries<RouteDefinition>(ROUTES);
 
@@ -33,8 +40,9 @@ test('each error has the list of messages as its body', () => {
 
 test('each endpoint documents the answer to a wrong method, with Allow', () => {
   for (const [name, route] of routes) {
+    const allowed = route.path === undefined ? route.method : 'GET, DELETE';
     const allow = responsesOf(name, route)['405']?.headers?.['Allow'];
-    assert.deepEqual((allow as { schema: unknown }).schema, { type: 'string', enum: [route.method] }, name);
+    assert.deepEqual((allow as { schema: unknown }).schema, { type: 'string', enum: [allowed] }, name);
   }
 });
 
@@ -52,14 +60,20 @@ test('error answers are documented for a missing VM, an id in use and a busy gue
     routes.filter(([name, route]) => statusesOf(name, route).includes(status)).map(([name]) => name);
   assert.deepEqual(
     having(409),
-    routes
-      .filter(([name, { implemented }]) => implemented && name.startsWith('vm.add-'))
-      .map(([name]) => name),
+    [
+      ...routes
+        .filter(([name, { implemented }]) => implemented && name.startsWith('vm.add-'))
+        .map(([name]) => name),
+      'vmm.cancel-operation',
+    ].toSorted(byRoute),
   );
   assert.deepEqual(having(429), ['vm.resize']);
   const without = routes.filter(([, { implemented, phases }]) => implemented && !phases.includes('none'));
   const refused = without.map(([name]) => name);
-  assert.deepEqual(having(404).toSorted(), [...refused, 'vm.restore'].toSorted());
+  assert.deepEqual(
+    having(404).toSorted(),
+    [...refused, 'vm.restore', 'vmm.operation', 'vmm.cancel-operation'].toSorted(),
+  );
 });
 
 test('the contract’s document has none of it', () => {

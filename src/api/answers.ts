@@ -13,6 +13,8 @@ const COMMON: Readonly<Record<number, string>> = {
 };
 
 const NO_VM = 'There is no VM.';
+const ACCEPTED =
+  'The client prefers an asynchronous answer (Prefer: respond-async): Location has the path of the operation.';
 const BEFORE_BOOT = 'The new device was added to the configuration: the VM is not booted yet.';
 
 /** Returns the status codes of a route with their meaning: those of the contract with its texts, and all others. */
@@ -23,6 +25,7 @@ export function allAnswers(route: RouteDefinition): Readonly<Record<number, stri
     // an unsupported endpoint cannot fail
     ...(route.implemented ? { 500: failed } : {}),
     ...(route.implemented && ALWAYS.some((phase) => isWithoutVm(route, phase)) ? { 404: NO_VM } : {}),
+    ...(route.asynchronous === true ? { 202: ACCEPTED } : {}),
     ...(route.implemented && route.replyAfterBoot === true ? { 204: BEFORE_BOOT } : {}),
     ...route.answers,
     ...route.furtherAnswers,
@@ -33,4 +36,21 @@ export function allAnswers(route: RouteDefinition): Readonly<Record<number, stri
 function isWithoutVm({ phases, refusals }: RouteDefinition, phase: Phase): boolean {
   if (phases.includes(phase)) return false;
   return (refusals?.[phase] ?? (phase === 'none' ? 'no-vm' : 'wrong-state')) === 'no-vm';
+}
+
+/** Returns the status codes of an endpoint whose answer is a stream. */
+export function streamAnswers(answers: Readonly<Record<number, string>>): Readonly<Record<number, string>> {
+  const { 500: _, ...common } = COMMON;
+  return {
+    ...common,
+    405: 'The method is wrong, and Allow has the right one.',
+    503: 'There are too many connections or streams.',
+    ...answers,
+  };
+}
+
+/** Returns the status codes of an endpoint that makes a connection a WebSocket. */
+export function upgradeAnswers(answers: Readonly<Record<number, string>>): Readonly<Record<number, string>> {
+  const { 500: _, ...common } = COMMON;
+  return { ...common, ...answers };
 }

@@ -6,6 +6,8 @@ import type { ApiErrorCode } from './errors.ts';
 import type { Phase, RouteDefinition } from './route.ts';
 import { ALWAYS, WITH_VM } from './route-kinds.ts';
 import { ROUTES } from './routes.ts';
+import { STREAM_ROUTES } from './stream-routes.ts';
+import { UPGRADE_ROUTES } from './upgrade-routes.ts';
 
 /** A row of the table of endpoints, by its columns. */
 interface Row {
@@ -51,7 +53,12 @@ function statusesIn(cell: string): number[] {
 }
 
 test('the table of the API has each endpoint once, and no other', () => {
-  assert.deepEqual([...table.keys()].toSorted(), routes.map(([name]) => name).toSorted());
+  const names = [
+    ...routes.map(([name]) => name),
+    ...Object.keys(STREAM_ROUTES),
+    ...Object.keys(UPGRADE_ROUTES),
+  ];
+  assert.deepEqual([...table.keys()].toSorted(), names.toSorted());
   const cells = tableRows('docs/api.md', 'endpoint').map((row) => row.length);
   assert.ok(cells.every((count) => count === 6));
 });

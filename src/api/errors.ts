@@ -11,20 +11,27 @@ import { HiddenCause } from '../util/hidden-cause.ts';
  * - `unknown-device`: no device has the id
  * - `duplicate-id`: the id is taken
  * - `wrong-state`: not allowed in the current state of the VM
+ * - `unknown-operation`: no operation has the id
+ * - `not-cancellable`: the operation cannot be cancelled any more
  * - `busy`: the guest has to complete an earlier request first; the client may try again
  * - `not-supported`: the endpoint exists, but is not supported
  * - `failed`: QEMU or the host failed
  */
-export type ApiErrorCode =
-  | 'bad-request'
-  | 'invalid-config'
-  | 'no-vm'
-  | 'unknown-device'
-  | 'duplicate-id'
-  | 'wrong-state'
-  | 'busy'
-  | 'not-supported'
-  | 'failed';
+export type ApiErrorCode = (typeof ERROR_CODES)[number];
+
+export const ERROR_CODES = [
+  'bad-request',
+  'invalid-config',
+  'no-vm',
+  'unknown-device',
+  'duplicate-id',
+  'wrong-state',
+  'unknown-operation',
+  'not-cancellable',
+  'busy',
+  'not-supported',
+  'failed',
+] as const;
 
 /** A failed request. The message names the failed step; the cause has the reason. */
 export class ApiError extends Error {

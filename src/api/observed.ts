@@ -7,9 +7,16 @@ export type OnRequest = (endpoint: string, seconds: number, outcome: string) => 
 /** Wraps endpoints so that `onRequest` is called for each answered request. */
 export function observed(endpoints: Endpoints, onRequest: OnRequest): Endpoints {
   return new Map(
-    [...endpoints].map(([name, { route, handle }]) => [
+    [...endpoints].map(([name, { route, handle, start }]) => [
       name,
       {
+        ...(start !== undefined && {
+          start: (...request: Parameters<typeof start>) => {
+            const accepted = reported(name, () => start(...request), onRequest);
+            onRequest(name, 0, 'ok');
+            return accepted;
+          },
+        }),
         route: {
           ...route,
           check: () => reported(name, () => route.check?.(), onRequest),

@@ -2,8 +2,11 @@ import { documentOf, nestedStructs, type DocumentView } from '../schema/openapi-
 import type { DocumentFragment } from '../schema/field.ts';
 import { allAnswers } from './answers.ts';
 import { DeviceNode, ErrorMessages, type NamedMap } from './replies.ts';
+import { OperationInfo } from './operations.ts';
 import type { Endpoints, NamedSchema, RouteDefinition } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { streamPaths, streamSchemas } from './stream-document.ts';
+import { upgradePaths } from './upgrade-document.ts';
 
 /** The API as an OpenAPI 3.0.1 document. */
 export interface OpenApiDocument {
@@ -31,12 +34,18 @@ export function openApiDocument(view: DocumentView): OpenApiDocument {
       version: '0.3.0',
     },
     servers: [{ url: 'http://localhost/api/v1' }],
-    paths: Object.fromEntries(routes.map(([name, route]) => [`/${name}`, pathOf(route, view)])),
+    paths: {
+      ...pathsOf(routes, view),
+      ...(view === 'everything' ? { ...streamPaths(), ...upgradePaths() } : {}),
+    },
     components: {
-      schemas: schemasOf(
-        routes.map(([, route]) => route),
-        view,
-      ),
+      schemas: {
+        ...schemasOf(
+          routes.map(([, route]) => route),
+          view,
+        ),
+        ...(view === 'everything' ? streamSchemas() : {}),
+      },
     },
   };
 }
@@ -50,18 +59,47 @@ export function documentEndpoints(): Endpoints {
   ]);
 }
 
-function pathOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
-  const { summary, operationId, request, requestDoc } = route;
+/** Returns the paths with their methods, in the order of the routes. */
+function pathsOf(
+  routes: readonly [string, RouteDefinition][],
+  view: DocumentView,
+): Record<string, DocumentFragment> {
+  const paths: Record<string, DocumentFragment> = {};
+  for (const [name, route] of routes) {
+    const path = `/${route.path ?? name}`;
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: methodOf(route, view) };
+  }
+  return paths;
+}
+
+function methodOf(route: RouteDefinition, view: DocumentView): DocumentFragment {
+  const { summary, operationId } = route;
   return {
-    [route.method.toLowerCase()]: {
-      summary,
-      ...(operationId === undefined ? {} : { operationId }),
-      ...(request === undefined
-        ? {}
-        : { requestBody: { description: requestDoc, content: contentOf(request), required: true } }),
-      responses: responsesOf(route, view),
-    },
+    summary,
+    ...(operationId === undefined ? {} : { operationId }),
+    ...requestOf(route),
+    responses: responsesOf(route, view),
+    // states of the VM in which the endpoint may be called; `none`: there is no VM
+    ...(view === 'everything' ? { 'x-phases': route.phases } : {}),
   };
+}
+
+/** Returns the body of a request, or the parameter in its path. */
+function requestOf({ request, requestDoc, body, path }: RouteDefinition): DocumentFragment {
+  if (request === undefined) return {};
+  if (body === 'required') {
+    return { requestBody: { description: requestDoc, content: contentOf(request), required: true } };
+  }
+  const parameters = Object.entries(request.fields)
+    .filter(([name]) => path?.endsWith(`/{${name}}`))
+    .map(([name, { doc, everything }]) => ({
+      name,
+      in: 'path',
+      required: true,
+      description: doc,
+      schema: everything,
+    }));
+  return { parameters };
 }
 
 /** Returns the responses of a route. The contract lists few status codes, and no schema for errors. */
@@ -69,20 +107,48 @@ function responsesOf(route: RouteDefinition, view: DocumentView): DocumentFragme
   const answers = view === 'contract' ? route.answers : allAnswers(route);
   return Object.fromEntries(
     Object.entries(answers).map(([code, description]) => {
-      const reply = view === 'everything' && Number(code) >= 400 ? ErrorMessages : route.reply;
-      const hasBody = code === '200' || reply === ErrorMessages;
-      const allow = view === 'everything' && code === '405' ? { headers: allowHeader(route) } : {};
+      const reply = replyOf(route, code, view);
+      const headers = view === 'everything' ? headersOf(route, code) : {};
       return [
         code,
-        { description, ...allow, ...(hasBody && reply !== undefined ? { content: contentOf(reply) } : {}) },
+        { description, ...headers, ...(reply === undefined ? {} : { content: contentOf(reply) }) },
       ];
     }),
   );
 }
 
-function allowHeader({ method }: RouteDefinition): DocumentFragment {
-  const description = 'The method of this path, if the request had another one';
-  return { Allow: { description, schema: { type: 'string', enum: [method] } } };
+/** Returns the schema of the body with a status code; undefined if the answer has no body. */
+function replyOf(route: RouteDefinition, code: string, view: DocumentView): NamedSchema | undefined {
+  if (view === 'everything' && Number(code) >= 400) return ErrorMessages;
+  if (code === '202') return OperationInfo;
+  return code === '200' ? route.reply : undefined;
+}
+
+function headersOf(route: RouteDefinition, code: string): DocumentFragment {
+  const text = (description: string, schema: DocumentFragment = {}): DocumentFragment => ({
+    description,
+    schema: { type: 'string', ...schema },
+  });
+  if (code === '405') {
+    const allow = text('The methods of this path, if the request had another one', {
+      enum: [methodsOfPath(route)],
+    });
+    return { headers: { Allow: allow } };
+  }
+  if (code !== '202') return {};
+  return {
+    headers: {
+      Location: text('Path of the operation, e.g. `/api/v1/vmm.operations/<id>`'),
+      'Preference-Applied': text('`respond-async`, and `wait` if the request had it'),
+    },
+  };
+}
+
+/** Returns the methods of a route's path, as the header `Allow` has them. */
+function methodsOfPath({ path, method }: RouteDefinition): string {
+  if (path === undefined) return method;
+  const routes = Object.values<RouteDefinition>(ROUTES).filter((route) => route.path === path);
+  return routes.map((route) => route.method).join(', ');
 }
 
 function contentOf({ name }: NamedSchema): DocumentFragment {
@@ -94,7 +160,10 @@ function schemasOf(
   view: DocumentView,
 ): Readonly<Record<string, DocumentFragment>> {
   const named = routes
-    .flatMap(({ request, reply }): readonly (NamedSchema | undefined)[] => [request, reply])
+    .flatMap(({ request, reply, body, replyBeyond }): readonly (NamedSchema | undefined)[] => [
+      body === 'required' ? request : undefined,
+      replyBeyond === true && view === 'contract' ? undefined : reply,
+    ])
     .filter((schema) => schema !== undefined)
     .flatMap((schema): NamedSchema[] => ('fields' in schema ? nestedStructs(schema, view) : [schema]));
   // values of the device tree, which no field nests

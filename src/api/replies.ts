@@ -115,6 +115,51 @@ export const VmCounters: NamedMap<typeof counters.schema> = {
   everything: counters.everything,
 };
 
+/** Use of the host by a process. */
+const ProcessUse = struct({
+  name: 'ProcessUse',
+  doc: 'Use of the host by a process',
+  fields: {
+    cpu_ms: uint('CPU time of all threads, in ms', { bits: 64, format: 'int64' }),
+    resident_bytes: uint('Resident memory, in `bytes`', { bits: 64, format: 'int64' }),
+  },
+});
+
+export interface VmmUsage extends ValueOf<typeof VmmUsage> {}
+export const VmmUsage = struct({
+  name: 'VmmUsage',
+  doc: 'Use of the host by the VMM and by QEMU',
+  fields: {
+    time_ms: uint('Time since the start of the VMM, in ms', { bits: 64, format: 'int64' }),
+    vmm: nested(ProcessUse),
+    qemu: optional(nested(ProcessUse)),
+  },
+});
+
+const DiskCopy = struct({
+  name: 'DiskCopy',
+  doc: 'Copy of a disk in a snapshot',
+  fields: {
+    id: text('Name of the disk'),
+    file: text('Name of the file in the directory of the snapshot'),
+  },
+});
+
+export interface VmSnapshotResult extends ValueOf<typeof VmSnapshotResult> {}
+export const VmSnapshotResult = struct({
+  name: 'VmSnapshotResult',
+  doc: 'A snapshot with `live`',
+  fields: {
+    method: choice(
+      '`twin`: the RAM was written while the VM ran on, in its QEMU or in another one; `copy`: the VM was paused while its RAM was written',
+      ['twin', 'copy'],
+    ),
+    reason: optional(text('The reason for `copy`')),
+    pause_ms: uint('Time for which the vCPUs were stopped, in ms', { bits: 32, format: 'int64' }),
+    disks: optional(list(nested(DiskCopy))),
+  },
+});
+
 const messages = bounded(list(bounded(text('A message'), { maxLength: MESSAGE_MAX })), {
   minItems: 1,
   maxItems: 1 + CAUSES_MAX,

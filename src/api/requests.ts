@@ -13,7 +13,7 @@ import {
   type Field,
   type ValueOf,
 } from '../schema/field.ts';
-import { flag, list, mac, nested, path, size, socketPath, text, uint } from '../schema/kinds.ts';
+import { choice, flag, list, mac, nested, path, size, socketPath, text, uint } from '../schema/kinds.ts';
 import { readTexts } from '../schema/option-lists.ts';
 
 // required here, although the document does not require it
@@ -65,6 +65,34 @@ export const VmSnapshotConfig = struct({
     destination_url: needed(bounded(text('Existing directory, as `file://<path>`', '<url>'), FILE_URL)),
     durable: beyond(
       silentlyDefaulted(flag('Answer after all files are stored on the disk, not only in its cache'), false),
+    ),
+    snapshot_type: beyond(
+      silentlyDefaulted(
+        choice('All RAM, or only the pages that differ from the last snapshot of this VM', ['full', 'diff']),
+        'full',
+      ),
+    ),
+    compose: beyond(
+      silentlyDefaulted(
+        flag(
+          'Then replace a differential snapshot by a full one; the VM may be resumed before it is complete',
+        ),
+        false,
+      ),
+    ),
+    live: beyond(
+      silentlyDefaulted(
+        flag('The VM may be Running, and runs on; the answer is 200 with the way that the snapshot took'),
+        false,
+      ),
+    ),
+    disks: beyond(
+      optional(
+        choice(
+          'With `live`: `copy` copies each disk that the guest can write to into the directory, as it was in the pause',
+          ['copy'],
+        ),
+      ),
     ),
   },
 });
@@ -128,6 +156,22 @@ const ConsoleOverride = struct({
   },
 });
 
+const PlatformOverride = struct({
+  name: 'PlatformOverride',
+  doc: 'Changes to the description of a restored machine',
+  fields: {
+    oem_strings: optional(list(text('A text for programs in the guest, from its next boot on'))),
+  },
+});
+
+const PayloadOverride = struct({
+  name: 'PayloadOverride',
+  doc: 'Changes to the boot source of a restored VM',
+  fields: {
+    firmware_vars: optional(path('File that gets the EFI variables of the snapshot, and keeps them')),
+  },
+});
+
 /** Changes to the configuration of a clone. */
 export interface RestoreOverrides extends ValueOf<typeof RestoreOverrides> {}
 export const RestoreOverrides = struct({
@@ -140,6 +184,8 @@ export const RestoreOverrides = struct({
     fs: optional(list(nested(FsOverride))),
     serial: optional(nested(ConsoleOverride)),
     console: optional(nested(ConsoleOverride)),
+    platform: optional(nested(PlatformOverride)),
+    payload: optional(nested(PayloadOverride)),
   },
 });
 

@@ -15,8 +15,11 @@ export type Texts = Pick<
   | 'furtherAnswers'
   | 'phases'
   | 'phasesOfConfig'
+  | 'phasesOfLive'
   | 'refusals'
   | 'beyond'
+  | 'asynchronous'
+  | 'path'
 >;
 
 /** Returns the route of a request that changes nothing and has a reply. */

@@ -1,5 +1,5 @@
 import { VmConfig } from '../config/vm-config.ts';
-import { VmCounters, VmInfo, VmmPingResponse } from './replies.ts';
+import { VmCounters, VmInfo, VmmPingResponse, VmmUsage, VmSnapshotResult } from './replies.ts';
 import {
   RestoreConfig,
   VmReceiveMigrationData,
@@ -11,9 +11,10 @@ import {
   VmSendMigrationData,
   VmSnapshotConfig,
 } from './requests.ts';
+import { OperationId, OperationInfo, OperationList } from './operations.ts';
 import type { RouteDefinition } from './route.ts';
 import { addRoutes, type AddRoutes } from './add-routes.ts';
-import { action, ALWAYS, BOOTED, change, query, WITH_VM, WITHOUT_VM } from './route-kinds.ts';
+import { action, ALWAYS, BOOTED, change, query, WITH_VM, WITHOUT_VM, type Texts } from './route-kinds.ts';
 
 /** Routes before those of devices in the contract's document. */
 const FIRST = {
@@ -67,6 +68,7 @@ const FIRST = {
   'vm.boot': action({
     summary: 'Boot the previously created VM instance.',
     operationId: 'bootVM',
+    asynchronous: true,
     answers: {
       204: 'The VM instance successfully booted.',
       404: 'The VM instance could not boot because it is not created yet',
@@ -128,6 +130,7 @@ const FIRST = {
   }),
   'vm.resize': change(VmResize, 'The target size for the VM', {
     summary: 'Resize the VM',
+    asynchronous: true,
     answers: {
       204: 'The VM instance was successfully resized.',
       404: 'The VM instance could not be resized because it is not created.',
@@ -138,6 +141,7 @@ const FIRST = {
   }),
   'vm.resize-zone': change(VmResizeZone, 'The target size for the memory zone', {
     summary: 'Resize a memory zone',
+    asynchronous: true,
     answers: {
       204: 'The memory zone was successfully resized.',
       500: 'The memory zone could not be resized.',
@@ -152,6 +156,7 @@ const REMOVE_POSITION = 20;
 const REMOVE = {
   'vm.remove-device': change(VmRemoveDevice, 'The identifier of the device', {
     summary: 'Remove a device from the VM',
+    asynchronous: true,
     answers: {
       204: 'The device was successfully removed from the VM instance.',
       404: 'The device could not be removed from the VM instance.',
@@ -160,19 +165,31 @@ const REMOVE = {
   }),
 } as const;
 
+const NO_OPERATION = 'No operation has this id.';
+
+const SNAPSHOT: Texts = {
+  summary: 'Returns a VM snapshot.',
+  asynchronous: true,
+  answers: {
+    204: 'The VM instance was successfully snapshotted.',
+    404: 'The VM instance could not be snapshotted because it is not created.',
+    405: 'The VM instance could not be snapshotted because it is not booted.',
+  },
+  phases: ['Paused'],
+  phasesOfLive: BOOTED,
+  furtherAnswers: { 200: 'The request had `live`: the way that the snapshot took.' },
+};
+
 /** Routes after those of devices. */
 const LAST = {
-  'vm.snapshot': change(VmSnapshotConfig, 'The snapshot configuration', {
-    summary: 'Returns a VM snapshot.',
-    answers: {
-      204: 'The VM instance was successfully snapshotted.',
-      404: 'The VM instance could not be snapshotted because it is not created.',
-      405: 'The VM instance could not be snapshotted because it is not booted.',
-    },
-    phases: ['Paused'],
-  }),
+  'vm.snapshot': {
+    ...change(VmSnapshotConfig, 'The snapshot configuration', SNAPSHOT),
+    reply: VmSnapshotResult,
+    replyBeyond: true,
+  },
   'vm.restore': change(RestoreConfig, 'The restore configuration', {
     summary: 'Restore a VM from a snapshot.',
+    asynchronous: true,
     answers: {
       204: 'The VM instance was successfully restored.',
       404: 'The VM instance could not be restored because it is already created.',
@@ -185,28 +202,77 @@ const LAST = {
   'vmm.nmi': nmi(),
   'vm.receive-migration': change(VmReceiveMigrationData, 'Destination of the migration', {
     summary: 'Receive a VM from another VMM',
+    asynchronous: true,
     answers: { 204: 'The VM was received and runs.' },
     phases: WITHOUT_VM,
     beyond: true,
   }),
   'vm.send-migration': change(VmSendMigrationData, 'Source of the migration', {
     summary: 'Send the VM to another VMM',
+    asynchronous: true,
     answers: { 204: 'The VM was sent and runs at the destination; here it is Paused.' },
     phases: ['Running'],
     beyond: true,
   }),
   'vm.resize-disk': change(VmResizeDisk, 'The target size for the disk', {
     summary: 'Resize a disk',
+    asynchronous: true,
     answers: { 204: 'The disk was successfully resized.', 404: 'There is no VM, or no such disk.' },
     phases: BOOTED,
     beyond: true,
   }),
   'vm.coredump': change(VmCoredumpData, 'The destination of the core dump', {
     summary: 'Takes a VM coredump.',
+    asynchronous: true,
     answers: { 204: 'The VM instance was successfully coredumped.' },
     phases: BOOTED,
     beyond: true,
   }),
+  'vmm.usage': query({
+    summary: 'Get the CPU time and memory that the VMM and QEMU use',
+    body: 'refused',
+    reply: VmmUsage,
+    answers: { 200: 'The use of the host; without QEMU if the VM is not booted' },
+    phases: ALWAYS,
+    beyond: true,
+  }),
+  'vmm.operations': query({
+    summary: 'List the requests that are served asynchronously',
+    body: 'ignored',
+    reply: OperationList,
+    answers: { 200: 'The operations' },
+    phases: ALWAYS,
+    beyond: true,
+  }),
+  'vmm.operation': {
+    ...query({
+      summary: 'Return a request that is served asynchronously',
+      path: 'vmm.operations/{id}',
+      body: 'ignored',
+      reply: OperationInfo,
+      answers: { 200: 'The operation', 404: NO_OPERATION },
+      phases: ALWAYS,
+      beyond: true,
+    }),
+    request: OperationId,
+  },
+  'vmm.cancel-operation': {
+    ...query({
+      summary: 'Cancel a request that is served asynchronously, and wait for its end',
+      path: 'vmm.operations/{id}',
+      body: 'ignored',
+      reply: OperationInfo,
+      answers: {
+        200: 'The operation has ended; its state tells whether it was cancelled.',
+        404: NO_OPERATION,
+      },
+      furtherAnswers: { 409: 'The operation cannot be cancelled any more.' },
+      phases: ALWAYS,
+      beyond: true,
+    }),
+    method: 'DELETE',
+    request: OperationId,
+  },
 } as const;
 
 type Routes = typeof FIRST & typeof REMOVE & AddRoutes & typeof LAST;

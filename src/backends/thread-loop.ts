@@ -3,7 +3,7 @@ import { EPOLLET, EPOLLIN, openEventfd } from '../native/epoll.ts';
 import { libc } from '../native/libc.ts';
 import { codeOf } from '../util/errno.ts';
 import type { Log } from '../util/log.ts';
-import type { StopCommand, ThreadMessage } from './device-thread.ts';
+import type { DeviceOptions, StopCommand, ThreadMessage } from './device-thread.ts';
 import { EventLoop } from './event-loop.ts';
 import type { Device } from './vhost-user/device.ts';
 import { Sessions } from './vhost-user/sessions.ts';
@@ -85,17 +85,17 @@ function nextMessage(): ReturnType<typeof receiveMessageOnPort> {
   return parentPort === null ? undefined : receiveMessageOnPort(parentPort);
 }
 
-/** Runs a device in this thread until it receives `stop`. `loadLibc` must have settled. */
-export function runDevice<D extends ThreadDevice, C extends { kind: string }>({
-  create,
-  obey,
-}: ThreadService<D, C>): void {
+/** Runs a device in this thread until it receives `stop`, first for the front-end of `connection`. `loadLibc` must have settled. */
+export function runDevice<D extends ThreadDevice, C extends { kind: string }>(
+  { connection }: DeviceOptions,
+  { create, obey }: ThreadService<D, C>,
+): void {
   runLoop<C>((context, serve) => {
     using device = create(context);
     using sessions = new Sessions({ loop: context.loop, device, log: context.log });
-    const ready = { kind: 'ready', frontEnd: sessions.open() } as const;
+    sessions.open(connection);
     serve({
-      ready,
+      ready: { kind: 'ready' },
       obey: (command) => obey(command, { device, sessions }),
       settle: () => device.settle(),
     });

@@ -9,7 +9,8 @@ import type { Flag } from './flag.ts';
 import { OptionError, parseFlags, UsageError, type ParsedFlags } from './flags.ts';
 import { GUEST_ACTIONS, type GuestAction } from '../vm/guest-exit/outcome.ts';
 import { decodeRestore, type DecodedRestore } from './restore-words.ts';
-import { readApiSocket, readEventMonitor, readPathOption } from './sockets.ts';
+import { readApiSocket, readEventMonitor, readPathOption, readWebAddress } from './sockets.ts';
+import type { WebAddress } from '../web/listener.ts';
 import { VM_FLAGS } from './vm-flags.ts';
 
 /** Decoded command line of `cloud-hypervisor`. */
@@ -23,6 +24,8 @@ export interface DaemonOptions {
   /** user that QEMU runs as: `<name>` or `<uid>:<gid>` */
   readonly user: string | undefined;
   readonly apiSocket: ListenAddress | undefined;
+  /** address of the page for browsers */
+  readonly web: WebAddress | undefined;
   readonly eventMonitors: readonly MonitorTarget[];
   /** path of the socket for metrics */
   readonly metrics: string | undefined;
@@ -79,6 +82,12 @@ export const VMM_FLAGS: readonly Flag[] = [
     takes: 'one',
     doc: 'Serve metrics for Prometheus on a UNIX socket, at /metrics',
     syntax: 'path=<path>|<path>',
+  },
+  {
+    name: 'web',
+    takes: 'one',
+    doc: 'Serve the API and a page for browsers; the log has its URL with a token. A bare port is one of 127.0.0.1, port 0 any free one',
+    syntax: '<port>|<address>:<port>|path=<path>|fd=<fd>',
   },
   {
     name: 'restore',
@@ -145,6 +154,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
   const socket = flags.values('api-socket')[0];
   const metrics = flags.values('metrics')[0];
   const gdb = flags.values('gdb')[0];
+  const web = flags.values('web')[0];
   return {
     show,
     verbosity: flags.count('verbose'),
@@ -152,6 +162,7 @@ export function readDaemonOptions(argv: readonly string[]): DaemonOptions {
     seccomp: readSeccomp(flags.values('seccomp')[0] ?? 'true'),
     user: flags.values('user')[0],
     apiSocket: socket === undefined ? undefined : readApiSocket(socket),
+    web: web === undefined ? undefined : readWebAddress(web),
     metrics: metrics === undefined ? undefined : readPathOption('metrics', metrics),
     gdb: gdb === undefined ? undefined : readPathOption('gdb', gdb),
     noShutdown: flags.count('no-shutdown') > 0,

@@ -13,6 +13,8 @@ export interface RemoteCall {
   readonly args: readonly string[];
   /** the command's own options */
   readonly options: ReadonlyMap<string, string>;
+  /** its options without a value that were given */
+  readonly switches: readonly string[];
   /** its options that have no effect */
   readonly ignored: readonly string[];
 }
@@ -25,7 +27,10 @@ export function parseRemoteArguments(
   argv: readonly string[],
 ): RemoteCall | { readonly kind: 'help' | 'version' } {
   const own = REMOTE_COMMANDS.flatMap(({ options }) => options);
-  const switches = REMOTE_COMMANDS.flatMap(({ ignored = [] }) => ignored);
+  const switches = REMOTE_COMMANDS.flatMap(({ switches: own = {}, ignored = [] }) => [
+    ...Object.keys(own),
+    ...ignored,
+  ]);
   const { values, positionals, tokens } = parseArgs({
     args: [...argv],
     options: {
@@ -50,8 +55,16 @@ export function parseRemoteArguments(
   if (command === undefined) throw new UsageError('A sub-command is required');
   const options = optionsOf(command, new Map(Object.entries(values)));
   checkMissing(command, args, options);
-  const ignored = (command.ignored ?? []).filter((one) => values[one] !== undefined);
-  return { kind: 'call', socketPath: socketPathOf(values['api-socket']), command, args, options, ignored };
+  const isGiven = (one: string): boolean => values[one] !== undefined;
+  return {
+    kind: 'call',
+    socketPath: socketPathOf(values['api-socket']),
+    command,
+    args,
+    options,
+    switches: Object.keys(command.switches ?? {}).filter(isGiven),
+    ignored: (command.ignored ?? []).filter(isGiven),
+  };
 }
 
 type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
@@ -63,9 +76,19 @@ function checkFlags(
   command: RemoteCommand | undefined,
   others: readonly string[],
 ): void {
-  const takes = ['api-socket', ...(command?.options ?? others), ...(command?.ignored ?? [])];
+  const { options = others, switches = {}, ignored = [] } = command ?? {};
+  const takes = ['api-socket', ...options, ...Object.keys(switches), ...ignored];
   const flag = tokens.filter((token) => token.kind === 'option').find((token) => !takes.includes(token.name));
   if (flag !== undefined) throw unexpected(argv[flag.index] ?? '', suggestOption(flag.name, takes, command));
+  checkSwitches(tokens, [...Object.keys(switches), ...ignored]);
+}
+
+/** Rejects a value of an option that takes none: `--live=false` would be taken for `--live`. */
+export function checkSwitches(tokens: readonly Token[], switches: readonly string[]): void {
+  const wrong = tokens.find(
+    (token) => token.kind === 'option' && switches.includes(token.name) && token.value !== undefined,
+  );
+  if (wrong?.kind === 'option') throw new UsageError(`The option --${wrong.name} takes no value`);
 }
 
 function checkSurplus(command: RemoteCommand | undefined, word: string | undefined): void {
@@ -95,7 +118,8 @@ function checkMissing(
   args: readonly string[],
   given: RemoteCall['options'],
 ): void {
-  if (takes === 1 && usage.startsWith('<') && args.length === 0) throw missing(usage);
+  const [argument] = /<[^>]+>/.exec(usage) ?? [];
+  if (takes === 1 && argument !== undefined && args.length === 0) throw missing(argument);
   const absent = options.find((name) => !usage.includes(`[--${name} `) && !given.has(name));
   if (absent !== undefined) throw missing(`<--${absent}>`);
 }

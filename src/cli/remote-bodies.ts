@@ -28,6 +28,8 @@ export interface CommandWords {
   /** empty if there is none */
   readonly argument: string;
   readonly options: ReadonlyMap<string, string>;
+  /** options without a value that were given */
+  readonly switches?: readonly string[];
   /** Reports an option that is accepted without effect. */
   readonly warn: (text: string) => void;
 }
@@ -92,6 +94,15 @@ function hintOf(error: unknown): string | undefined {
 export function argumentBody(member: string): MakeBody {
   return ({ argument }) => ({ [member]: argument });
 }
+
+/** Makes the body of vm.snapshot; that of Cloud Hypervisor without switches and options. */
+export const snapshotBody: MakeBody = ({ argument, options, switches = [] }) => ({
+  destination_url: argument,
+  ...(switches.includes('live') && { live: true }),
+  ...(options.has('disks') && { disks: options.get('disks') }),
+  ...((switches.includes('diff') || switches.includes('compose')) && { snapshot_type: 'diff' }),
+  ...(switches.includes('compose') && { compose: true }),
+});
 
 /** Makes the body of vm.resize. Sizes that are not given are `null`, as Cloud Hypervisor sends them. */
 export const resizeBody: MakeBody = ({ options }) => ({

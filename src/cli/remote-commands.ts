@@ -10,6 +10,7 @@ import {
   resizeDiskBody,
   resizeZoneBody,
   restoreBody,
+  snapshotBody,
   type MakeBody,
 } from './remote-bodies.ts';
 
@@ -23,12 +24,18 @@ export interface RemoteCommand {
   readonly takes: 0 | 1;
   /** its own options, each with a value */
   readonly options: readonly string[];
+  /** options without a value, with their texts */
+  readonly switches?: Readonly<Record<string, string>>;
   /** options without a value that are accepted without effect */
   readonly ignored?: readonly string[];
   /** request that the command sends */
   readonly request: {
     readonly method: 'GET' | 'PUT';
     readonly endpoint: string;
+    /** true if the answer has no end, and is printed as it comes */
+    readonly isStream?: boolean;
+    /** true if the connection becomes a terminal */
+    readonly isTerminal?: boolean;
     /** true if the first argument names a file with the body (`-` or no argument: standard input) */
     readonly bodyFromFile?: boolean;
     readonly body?: MakeBody;
@@ -40,6 +47,24 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   get('ping', 'vmm.ping', 'Check for API server availability'),
   get('info', 'vm.info', 'Info on the VM'),
   get('counters', 'vm.counters', 'Counters from the VM'),
+  {
+    name: 'events',
+    usage: '[--follow]',
+    summary: 'Events of the VM and the VMM as lines of JSON',
+    takes: 0,
+    options: [],
+    switches: { follow: 'Prints further events until the VMM exits' },
+    request: { method: 'GET', endpoint: 'vmm.events', isStream: true },
+  },
+  {
+    name: 'console',
+    usage: '[--device serial|console] [--read-only]',
+    summary: 'Attach the terminal to a console of the VM; Ctrl-] disconnects',
+    takes: 0,
+    options: ['device'],
+    switches: { 'read-only': 'Sends no input' },
+    request: { method: 'GET', endpoint: 'vm.console', isTerminal: true },
+  },
   {
     name: 'create',
     usage: '[path]',
@@ -74,7 +99,20 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     takes: 0,
     options: ['id', 'size'],
   },
-  take('snapshot', '<destination_url>', 'Create a snapshot from VM', argumentBody('destination_url')),
+  {
+    ...take(
+      'snapshot',
+      '[--live [--disks copy]] [--diff | --compose] <destination_url>',
+      'Create a snapshot from VM',
+      snapshotBody,
+    ),
+    options: ['disks'],
+    switches: {
+      live: 'The VM may be running, and runs on',
+      diff: 'Writes only the pages that differ from the last snapshot',
+      compose: 'As --diff, then replaces it by a full snapshot; the VM may be resumed meanwhile',
+    },
+  },
   take('coredump', '<destination_url>', 'Create a coredump from VM', argumentBody('destination_url')),
   take('restore', '<restore_config>', 'Restore VM from a snapshot', restoreBody),
   {
@@ -92,6 +130,16 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     'Receive a VM migration',
     migrationBody(VmReceiveMigrationData, 'receiver_url', 'receive migration'),
   ),
+];
+
+/** Sub-commands that need no VMM, for the help and the manual. */
+export const LOCAL_COMMANDS: readonly Pick<RemoteCommand, 'name' | 'usage' | 'summary' | 'switches'>[] = [
+  {
+    name: 'snapshot compose',
+    usage: '[--durable] <directory> <new_directory>',
+    summary: 'Make a full snapshot of one and its bases; needs no VMM',
+    switches: { durable: 'Stores all files on the disk before it ends' },
+  },
 ];
 
 /** Flags that may precede the sub-command. */
@@ -118,6 +166,7 @@ export function remoteHelp(version: string): string {
     '',
     'SUBCOMMANDS:',
     ...REMOTE_COMMANDS.map(commandHelp),
+    ...LOCAL_COMMANDS.map(commandHelp),
     '',
     'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
     '',
@@ -133,7 +182,7 @@ function flagHelp({ name, short, syntax, doc }: Flag): string {
   return `    ${letter}${`--${name} ${syntax ?? ''}`.padEnd(24)}${doc}`;
 }
 
-function commandHelp({ name, usage, summary }: RemoteCommand): string {
+function commandHelp({ name, usage, summary }: Pick<RemoteCommand, 'name' | 'usage' | 'summary'>): string {
   const call = `${name} ${usage}`.trimEnd();
   const gap = call.length > 26 ? `\n${' '.repeat(32)}` : ' '.repeat(28 - call.length);
   return `    ${call}${gap}${summary}`;

@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs';
-import { STATUS_CODES } from 'node:http';
 
 import { MAX_BODY_BYTES } from '../http/body.ts';
 import { readAtMost } from '../util/read-at-most.ts';
@@ -11,6 +10,8 @@ import { CommandError } from './remote-bodies.ts';
 import { callRemote, openRemote, type RemoteAnswer, type RemoteRequest } from './remote-connection.ts';
 import { takeDescriptors } from './remote-descriptors.ts';
 import { remoteHelp } from './remote-commands.ts';
+import type { WriteText } from './remote-events.ts';
+import { statusName } from './status-name.ts';
 import { DIALECT_VERSION } from './version.ts';
 
 /** Version in the form of `cloud-hypervisor --version`. */
@@ -26,15 +27,38 @@ export interface RemoteResult {
   readonly code: 0 | 1 | typeof USAGE_EXIT;
 }
 
-/** Runs a `ch-remote` command line. Calls `stdin` only for a command whose body is on standard input. */
+/**
+ * Runs a `ch-remote` command line. Calls `stdin` only for a command whose body is on standard input, and `write` only for one whose output
+ * comes in parts.
+ */
 export async function runRemote(
   argv: readonly string[],
   stdin: () => Promise<Buffer>,
+  write: WriteText = () => Promise.resolve(false),
 ): Promise<RemoteResult> {
   const warnings: string[] = [];
   try {
+    // before the commands of the API: it has the name of one of them
+    if (argv.includes('compose')) {
+      const { parseCompose, runCompose } = await import('./remote-compose.ts');
+      const call = parseCompose(argv);
+      if (call !== undefined) {
+        await runCompose(call);
+        return success('');
+      }
+    }
     const action = parseRemoteArguments(argv);
     if (action.kind !== 'call') return success(action.kind === 'help' ? remoteHelp(VERSION) : `${VERSION}\n`);
+    if (action.command.request.isStream === true) {
+      const { printEvents } = await import('./remote-events.ts');
+      await printEvents(action, write);
+      return success('');
+    }
+    if (action.command.request.isTerminal === true) {
+      const { attachTerminal } = await import('./remote-console.ts');
+      await attachTerminal(action);
+      return success('');
+    }
     const stdout = outputOf(await send(action, { stdin, warn: (text) => void warnings.push(text) }));
     return { ...success(stdout), stderr: warningLines(warnings) };
   } catch (error) {
@@ -73,13 +97,13 @@ async function send(call: RemoteCall, context: CallContext): Promise<RemoteAnswe
 }
 
 async function bodyOf(
-  { command, args, options, ignored }: RemoteCall,
+  { command, args, options, switches, ignored }: RemoteCall,
   { stdin, warn }: CallContext,
 ): Promise<Pick<RemoteRequest, 'body' | 'fds'>> {
   const { request } = command;
   for (const name of ignored) warn(`--${name} is ignored`);
   if (request.bodyFromFile === true) return { body: await readBody(args[0] ?? '-', stdin), fds: [] };
-  const json = request.body?.({ argument: args[0] ?? '', options, warn });
+  const json = request.body?.({ argument: args[0] ?? '', options, switches, warn });
   if (json === undefined) return { body: undefined, fds: [] };
   const { body, fds } = takeDescriptors(json);
   return { body: Buffer.from(JSON.stringify(body)), fds };
@@ -101,7 +125,7 @@ function outputOf({ status, body }: RemoteAnswer): string {
   const text = readable(body ?? '');
   if ([100, 200, 204].includes(status)) return text === '' ? '' : `${text}\n`;
   const detail = body === undefined ? '' : `: ${text}`;
-  throw new CommandError(`Server responded with an error: ${kindOf(status)}${detail}`);
+  throw new CommandError(`Server responded with an error: ${statusName(status)}${detail}`);
 }
 
 /** Replaces escapes in JSON by the characters beyond ASCII; the server escapes them. */
@@ -109,11 +133,6 @@ function readable(json: string): string {
   return json.replaceAll(/(?:\\u[\da-f]{4})+|\\./g, (escaped) =>
     /^\\u(?!00[0-7])/.test(escaped) ? String(JSON.parse(`"${escaped}"`)) : escaped,
   );
-}
-
-/** Returns the name of a status, e.g. `MethodNotAllowed` for 405. Cloud Hypervisor's ch-remote names 400, 404, 500 and 501 only. */
-function kindOf(status: number): string {
-  return STATUS_CODES[status]?.replaceAll(/[^A-Za-z]/g, '') ?? 'Unknown';
 }
 
 function success(stdout: string): RemoteResult {

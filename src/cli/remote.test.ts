@@ -259,6 +259,8 @@ test('each status that the API has is named', async () => {
   }
 });
 
+const COMPOSED = { snapshot_type: 'diff', compose: true };
+
 for (const [argv, endpoint, body] of [
   [['send-migration', 'unix:/x, y'], 'vm.send-migration', { destination_url: 'unix:/x, y' }],
   [['receive-migration', 'tcp:h:1'], 'vm.receive-migration', { receiver_url: 'tcp:h:1' }],
@@ -269,6 +271,8 @@ for (const [argv, endpoint, body] of [
     { receiver_url: 'unix:/x, y=z' },
   ],
   [['snapshot', 'file:///x'], 'vm.snapshot', { destination_url: 'file:///x' }],
+  [['snapshot', '--diff', 'x'], 'vm.snapshot', { destination_url: 'x', snapshot_type: 'diff' }],
+  [['snapshot', '--compose', 'x'], 'vm.snapshot', { ...COMPOSED, destination_url: 'x' }],
   [
     ['restore', 'source_url=file:///x,prefault=on'],
     'vm.restore',
@@ -463,6 +467,8 @@ for (const [argv, message, hint] of [
     "Found argument '2' which wasn't expected, or isn't valid in this context",
     'expected resize [--cpus N] [--memory SIZE] [--balloon SIZE]',
   ],
+  [['snapshot', '--live=false', 'file:///x'], 'The option --live takes no value'],
+  [['snapshot', '--live'], 'The argument <destination_url> is required'],
 ] as readonly (readonly [readonly string[], string, string?])[]) {
   test(`a command line that makes no sense: ${argv.join(' ')}`, async () => {
     const text = `error: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}\nFor more information try --help\n`;
@@ -474,7 +480,13 @@ test('help names every command, version the program and the release whose API it
   for (const argv of [['--help'], ['-h'], ['help'], ['--api-socket', 'x', 'ping', '--help']]) {
     const [code, stdout, stderr] = await run(argv);
     assert.deepEqual([code, stderr], [0, '']);
-    for (const name of ['ping', 'create [path]', 'shutdown-vmm', 'receive-migration']) {
+    for (const name of [
+      'ping',
+      'create [path]',
+      'shutdown-vmm',
+      'snapshot [--live] [--diff | --compose]',
+      'receive-migration',
+    ]) {
       assert.match(stdout, new RegExp(`^ {4}${name.replace(/[[\]]/g, '\\$&')} `, 'm'));
     }
     for (const line of stdout.split('\n')) assert.ok(line.length <= 110, line);

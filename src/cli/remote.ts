@@ -1,5 +1,6 @@
 import { clip } from '../util/clip.ts';
 import { readAtMost } from '../util/read-at-most.ts';
+import { reportOutputErrors } from './output-errors.ts';
 import { BODY_READ_MAX, runRemote } from './remote-run.ts';
 
 /** Maximum length of an error, in characters. */
@@ -7,15 +8,23 @@ const MOST = 16_384;
 
 /** Runs `ch-remote`. */
 async function main(): Promise<void> {
-  // a reader that closes early (`ch-remote info | head -1`) is not an error
-  process.stdout.on('error', () => {});
-  const { stdout, stderr, code } = await runRemote(process.argv.slice(2), () =>
-    readAtMost(process.stdin, BODY_READ_MAX),
+  reportOutputErrors('Error running command: ');
+  const { stdout, stderr, code } = await runRemote(
+    process.argv.slice(2),
+    () => readAtMost(process.stdin, BODY_READ_MAX),
+    writeOutput,
   );
   process.exitCode = code;
   if (stdout !== '') process.stdout.write(stdout);
   // an error may quote an argument of any length
   if (stderr !== '') process.stderr.write(stderr.length > MOST ? `${clip(stderr, MOST)}\n` : stderr);
+}
+
+/** Waits until the output is written, so that a slow reader slows the command down. @returns false where it has no reader */
+function writeOutput(text: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    process.stdout.write(text, (error) => resolve(error === null || error === undefined));
+  });
 }
 
 main().catch((error: unknown) => {

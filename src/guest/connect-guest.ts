@@ -8,8 +8,9 @@ import type { ConnectGuest, Guest, GuestAccess } from './guest.ts';
 import { startLimit } from './limit.ts';
 import { loadSsh2 } from './load-ssh2.ts';
 import { spawnProcess } from './process.ts';
+import { seedEvents, withSeed } from './ssh2-crypto.ts';
 import { connectTcp } from './tcp.ts';
-import { download, kindOf, upload } from './transfer/transfer.ts';
+import { download, downloadArchive, kindOf, upload, uploadArchive } from './transfer/transfer.ts';
 
 const CONNECT_MS = 30_000;
 
@@ -61,7 +62,7 @@ export const connectGuest: ConnectGuest = async (access) => {
 };
 
 function openConnection(client: Client, access: GuestAccess, signal: AbortSignal): Promise<Connection> {
-  const { stream, user = 'root', privateKey } = access;
+  const { stream, user = 'root' } = access;
   const closed = deferred<Error | undefined>();
   let failure: GuestError | undefined;
   let isReady = false;
@@ -86,7 +87,7 @@ function openConnection(client: Client, access: GuestAccess, signal: AbortSignal
       closed.resolve(isWanted ? undefined : failure);
       reject(failure);
     });
-    client.on('ready', () => {
+    whenQuiet(client, access.seed !== undefined, () => {
       isReady = true;
       signal.removeEventListener('abort', abort);
       resolve({
@@ -99,6 +100,24 @@ function openConnection(client: Client, access: GuestAccess, signal: AbortSignal
         ...sessionRules(identificationOf(client), access.maxCommands),
       });
     });
+    startClient(client, access);
+  });
+}
+
+/**
+ * Calls a function when a client has logged in. OpenSSH then proves its host keys without a request (PROTOCOL, 2.5): a connection that is
+ * recorded or repeated is complete after that, because the server sends nothing more until a command.
+ */
+function whenQuiet(client: Client, isRepeatable: boolean, act: () => void): void {
+  client.on('ready', () => {
+    if (isRepeatable && /OpenSSH/.test(identificationOf(client))) client.once('hostkeys', act);
+    else act();
+  });
+}
+
+function startClient(client: Client, { stream, user = 'root', privateKey, seed }: GuestAccess): void {
+  if (seed !== undefined) seedEvents(stream, seed);
+  withSeed(seed, () =>
     client.connect({
       sock: stream,
       username: user,
@@ -106,8 +125,8 @@ function openConnection(client: Client, access: GuestAccess, signal: AbortSignal
       algorithms: ALGORITHMS,
       ...(privateKey !== undefined && { privateKey }),
       authHandler: [privateKey === undefined ? 'none' : 'publickey'],
-    });
-  });
+    }),
+  );
 }
 
 function errorOf(error: Error & { readonly level?: string }, user: string, isReady: boolean): GuestError {
@@ -132,6 +151,8 @@ function guestOn(connection: Connection): Guest {
       spawnProcess(connection, LOGIN_SHELL, { ...options, pty }),
     upload: (from, to, options = {}) => upload(connection, from, to, options),
     download: (from, to, options = {}) => download(connection, from, to, options),
+    uploadArchive: (from, to, options = {}) => uploadArchive(connection, from, to, options),
+    downloadArchive: (from, to, options = {}) => downloadArchive(connection, from, to, options),
     kindOf: (path) => kindOf(connection, path),
     connectTcp: (port, host = '127.0.0.1') => connectTcp(connection, host, port),
     closed: connection.closed,

@@ -1,4 +1,5 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
+import type { KeyExchangeSeed } from './ssh2-crypto.ts';
 
 /*
  * Commands, files and connections in a guest, by SSH (RFC 4251 to 4254; ssh2) over any stream: a vsock connection, a virtio console,
@@ -94,6 +95,13 @@ export interface Guest extends AsyncDisposable {
   upload(from: string | Readable, to: string, options?: TransferOptions): Promise<void>;
   /** Copies a file or a directory of the guest to a path, or a file to a stream. */
   download(from: string, to: string | Writable, options?: TransferOptions): Promise<void>;
+  /**
+   * Writes the files of a tar archive below a directory of the guest. Their owner is the user of the connection; a name that leaves the
+   * directory is refused.
+   */
+  uploadArchive(from: Readable, to: string, options?: Omit<TransferOptions, 'mode'>): Promise<void>;
+  /** Writes a file or a directory to a stream as a tar archive, whose names begin with the last one of the path. */
+  downloadArchive(from: string, to: Writable, options?: Omit<TransferOptions, 'mode'>): Promise<void>;
   /** Returns the kind of a file, for a link that of its target; undefined if there is none. */
   kindOf(path: string): Promise<FileKind | undefined>;
   /** Connects to a TCP port as a program in the guest would (`direct-tcpip`, RFC 4254, 7.2). */
@@ -111,6 +119,11 @@ export interface TransferOptions {
   /** Mode of a new file that is written from a stream; 0o644 by default */
   readonly mode?: number;
   readonly onProgress?: (bytes: number) => void;
+  /**
+   * Receives the path of each entry of a directory or an archive that SFTP cannot copy: sockets, FIFOs and devices. They are left out. Without
+   * it the transfer fails
+   */
+  readonly onSkipped?: (path: string) => void;
 }
 
 /** Description of a connection to make. */
@@ -130,6 +143,8 @@ export interface GuestAccess {
   readonly sftpCommand?: string;
   /** Commands at the same time; the others wait. 8 by default (OpenSSH has 10 sessions for a connection), 32 for dropbear */
   readonly maxCommands?: number;
+  /** Random numbers of the key exchange; new ones by default. With those of a recorded connection its bytes are accepted again */
+  readonly seed?: KeyExchangeSeed;
   readonly signal?: AbortSignal;
   /** Time limit until commands can run, in `milliseconds`; 30,000 by default */
   readonly timeoutMs?: number;

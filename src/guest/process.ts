@@ -127,7 +127,7 @@ function exitOf({ name, connection }: RunningCommand, exit: GuestExit | undefine
 
 function signalName(signal: string): string {
   const name = signal.replace(/^SIG/, '');
-  if (!/^[A-Z][A-Z0-9]*$/.test(name))
+  if (!/^([A-Z][A-Z0-9]*|[1-9]\d?)$/.test(name))
     throw new GuestError('refused', `${preview(signal)} is no signal, e.g. TERM`);
   return name;
 }

@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 
+import type { SendStream } from '../api/route.ts';
+import { closeAll } from '../native/descriptor-passing.ts';
 import { createLog } from '../util/log.ts';
-import { ProtocolError, closingReplyText, protocolReply, replyHeaders } from './reply.ts';
+import { ProtocolError, closingReplyText, protocolReply, replyHeaders, streamHeaders } from './reply.ts';
 import type { Reply } from './reply.ts';
+import { sendStream } from './stream.ts';
 import { holdDescriptors, type HeldDescriptors } from './received-descriptors.ts';
-import type { ReceivingStream } from './receiving-stream.ts';
 
 const log = createLog('http');
 
@@ -17,6 +20,17 @@ const MAX_WAITING = 4096;
 /** Time that a connection stays open after its last reply, in milliseconds, so that its client can read the reply. */
 const LINGER_MS = 1000;
 
+/** An accepted connection, with the descriptors that arrive on it; see `ReceivingStream`. */
+export interface ClientStream extends Duplex {
+  /** Returns the descriptors of the oldest request, which the caller closes; none on a transport without descriptors. */
+  readonly takeDescriptors: () => readonly number[];
+  /** Destroys the connection as soon as the client has closed it completely; a transport may lack it. */
+  readonly closeOnHangup?: () => void;
+}
+
+/** Time for which the last bytes of a stream wait for its client, in milliseconds: shorter where the server closes. */
+const LAST_BYTES_MS = { usual: 10_000, stopping: 500 };
+
 /** A request and the response that Node made for it. */
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -28,28 +42,45 @@ export interface Exchange {
  * was sent: a create and a boot in one packet must see each other's effects. Connections do not wait for each other.
  */
 export class Connection {
-  readonly #socket: ReceivingStream;
+  readonly #socket: ClientStream;
+  readonly #headers: readonly string[];
   readonly #breaking = new AbortController();
+  /** ends the current stream, as the server closes */
+  #ending: AbortController | undefined;
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
   /** a handler runs for this client, or its reply is being sent */
   #replying = false;
-  #hasRequested = false;
+  #isAdmitted = false;
   #stopping = false;
   /** the last reply was sent; further bytes of the client are discarded */
   #finished = false;
+  /** ends the protocol that has replaced HTTP; undefined: there is none */
+  #end: (() => void) | undefined;
 
-  constructor(socket: ReceivingStream) {
+  /** `headers`, names and values in turn, are added to each reply. */
+  constructor(socket: ClientStream, headers: readonly string[] = []) {
     this.#socket = socket;
+    this.#headers = headers;
     // Node's HTTP server handles errors too, but no longer after a CONNECT
     socket.on('error', (error) => log.debug(`A connection failed: ${error.message}`));
     socket.once('surplus', (reason: string) => this.fail(new ProtocolError(400, reason)));
     socket.once('close', () => this.#breaking.abort(new Error('The client has closed the connection')));
   }
 
-  /** the client has sent a whole request head at least once */
-  get hasRequested(): boolean {
-    return this.#hasRequested;
+  /** headers of each reply beside its own, names and values in turn */
+  get headers(): readonly string[] {
+    return this.#headers;
+  }
+
+  /** the client has sent at least one request that it may send; any other connection is closed where there are too many */
+  get isAdmitted(): boolean {
+    return this.#isAdmitted;
+  }
+
+  /** Notes a whole request head that has passed the gate. */
+  admit(): void {
+    this.#isAdmitted = true;
   }
 
   /** Aborted when nothing more can be read: the client has closed the connection, or its bytes are not HTTP. */
@@ -59,7 +90,6 @@ export class Connection {
 
   /** Returns the descriptors of the request whose head has just arrived; those not taken are closed with the connection. */
   takeDescriptors(): HeldDescriptors {
-    this.#hasRequested = true;
     const fds = this.#socket.takeDescriptors();
     const held = holdDescriptors(fds);
     if (fds.length > 0) this.#socket.once('close', held.close);
@@ -97,20 +127,50 @@ export class Connection {
     if (this.#stopping) this.#socket.destroy();
   }
 
+  /** Sends a stream instead of a reply, then closes. Requests behind it are not handled. */
+  async stream({ response }: Exchange, contentType: string, send: SendStream): Promise<void> {
+    this.#replying = true;
+    this.#ending = new AbortController();
+    this.#socket.closeOnHangup?.();
+    await sendStream(response, {
+      headers: [...streamHeaders(contentType), ...this.#headers],
+      send,
+      signal: AbortSignal.any([this.broken, this.#ending.signal]),
+      lastMs: () => (this.#stopping ? LAST_BYTES_MS.stopping : LAST_BYTES_MS.usual),
+    });
+    this.#replying = false;
+    this.#finished = true;
+    if (this.#stopping || !response.writableFinished) this.#socket.destroy();
+    else this.#linger();
+  }
+
   /** Sends a last reply and closes, without resetting the connection of a client that is still sending. */
   closeWith(reply: Reply): void {
     if (this.#finished || this.#socket.destroyed) return;
     this.#finished = true;
-    const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
-    this.#socket.once('close', () => clearTimeout(timer));
-    this.#socket.end(closingReplyText(reply));
-    this.#socket.resume();
+    this.#socket.end(closingReplyText(this.#complete(reply)));
+    this.#linger();
+  }
+
+  /** Gives the connection to another protocol, which has sent the reply. `end` ends it when the server closes. */
+  leaveHttp(end: () => void): void {
+    this.#finished = true;
+    this.#end = end;
+    const socket = this.#socket;
+    // the protocol has no use for descriptors
+    socket.on('data', () => {
+      for (let fds = socket.takeDescriptors(); fds.length > 0; fds = socket.takeDescriptors()) closeAll(fds);
+    });
+    socket.once('surplus', () => socket.destroy());
+    if (this.#stopping) end();
   }
 
   /** Closes as soon as the current reply is sent, at once where there is none. */
   stop(): void {
     this.#stopping = true;
+    this.#ending?.abort();
     if (this.#replying) return;
+    if (this.#end !== undefined) return this.#end();
     if (this.#finished && !this.#socket.writableFinished) {
       this.#socket.once('finish', () => this.#socket.destroy());
     } else {
@@ -121,6 +181,13 @@ export class Connection {
   /** Closes at once. */
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /** Reads until the client closes its side too, for a limited time. */
+  #linger(): void {
+    const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
+    this.#socket.once('close', () => clearTimeout(timer));
+    this.#socket.resume();
   }
 
   async #run(task: () => Promise<void>): Promise<void> {
@@ -134,6 +201,12 @@ export class Connection {
     }
   }
 
+  /** Adds the headers of the listener. */
+  #complete(reply: Reply): Reply {
+    if (this.#headers.length === 0) return reply;
+    return { ...reply, headers: [...(reply.headers ?? []), ...this.#headers] };
+  }
+
   async #send(exchange: Exchange, reply: Reply): Promise<void> {
     const { request, response } = exchange;
     const last = endsConnection(exchange);
@@ -143,7 +216,7 @@ export class Connection {
     await new Promise<void>((resolve) => {
       response.once('close', resolve);
       response.sendDate = false;
-      response.writeHead(sent.status, '', replyHeaders(sent, last ? 'close' : 'keep-alive'));
+      response.writeHead(sent.status, '', replyHeaders(this.#complete(sent), last ? 'close' : 'keep-alive'));
       response.end(sent.body);
     });
     if (last) this.#finished = true;

@@ -8,6 +8,7 @@ import { hiddenCause } from '../util/hidden-cause.ts';
 import { createLog } from '../util/log.ts';
 import { createReadiness, type Readiness } from '../native/readiness.ts';
 import { createReceive, type Receive } from '../native/descriptor-passing.ts';
+import type { ClientStream } from './connection.ts';
 import { ReceivingStream } from './receiving-stream.ts';
 import { inBackground } from '../util/background.ts';
 
@@ -17,6 +18,9 @@ const API_SOCKET = 'the API socket';
 
 /** Address of the API: the path of a socket that is created here, or an inherited listening socket. */
 export type ListenAddress = { readonly path: string } | { readonly fd: number };
+
+/** Opens a listener that passes each accepted connection to `onConnection`. Rejects with a message for the user. */
+export type OpenListener = (onConnection: (connection: ClientStream) => void) => Promise<Listener>;
 
 /** Accepts connections until it is closed. */
 export interface Listener {

@@ -38,6 +38,9 @@ export class ReceivingStream extends Duplex {
   readonly #batches: (readonly number[])[] = [];
   /** number of descriptors in the batches */
   #held = 0;
+  /** the client has closed its sending side */
+  #hasEnded = false;
+  #closesOnHangup = false;
 
   /** `socket` must not have begun to read. */
   constructor(socket: Socket, readiness: Readiness, receive: Receive) {
@@ -45,7 +48,7 @@ export class ReceivingStream extends Duplex {
     this.#socket = socket;
     this.#fd = descriptorOf(socket);
     this.#receive = receive;
-    this.#watch = readiness.watch(this.#fd, () => this.#readOrArm());
+    this.#watch = readiness.watch(this.#fd, () => this.#onReady());
     socket.on('error', (error) => this.destroy(error));
     socket.on('close', () => this.destroy());
   }
@@ -57,6 +60,15 @@ export class ReceivingStream extends Duplex {
     return batch;
   }
 
+  /**
+   * Destroys the connection as soon as the client has closed it completely. Otherwise a client that has closed its sending side is noticed
+   * by a failed write only.
+   */
+  closeOnHangup(): void {
+    this.#closesOnHangup = true;
+    if (this.#hasEnded && this.#canRead()) this.#watch.armHangup();
+  }
+
   override _read(): void {
     if (polling >= POLLING_MAX) return void setImmediate(() => this.#readOrArm());
     polling += 1;
@@ -65,6 +77,17 @@ export class ReceivingStream extends Duplex {
 
   override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#socket.write(chunk, encoding, done);
+  }
+
+  /** One system call for all parts of a chunk. */
+  override _writev(
+    parts: readonly { chunk: Buffer; encoding: BufferEncoding }[],
+    done: (error?: Error | null) => void,
+  ): void {
+    this.#socket.cork();
+    for (const [i, { chunk, encoding }] of parts.entries())
+      this.#socket.write(chunk, encoding, i === parts.length - 1 ? done : undefined);
+    this.#socket.uncork();
   }
 
   override _final(done: () => void): void {
@@ -93,6 +116,11 @@ export class ReceivingStream extends Duplex {
       polling -= 1;
       if (isLate) this.#readOrArm();
     });
+  }
+
+  #onReady(): void {
+    if (this.#hasEnded) this.destroy();
+    else this.#readOrArm();
   }
 
   #readOrArm(): void {
@@ -125,10 +153,17 @@ export class ReceivingStream extends Duplex {
       const received = this.#receive(this.#fd);
       if (received === undefined) return false;
       this.#hold(received);
-      this.push(received.bytes.length === 0 ? null : received.bytes);
+      if (received.bytes.length === 0) this.#end();
+      else this.push(received.bytes);
     } catch (error) {
       this.destroy(error instanceof Error ? error : new Error(String(error), { cause: error }));
     }
     return true;
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    this.push(null);
+    if (this.#closesOnHangup) this.#watch.armHangup();
   }
 }

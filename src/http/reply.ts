@@ -1,17 +1,21 @@
 import { ApiError, errorChain } from '../api/errors.ts';
 import type { ApiErrorCode } from '../api/errors.ts';
-import type { Route } from '../api/route.ts';
+import type { Accepted, AsyncPreference, Route } from '../api/route.ts';
 import { clip } from '../util/clip.ts';
 import { createLog } from '../util/log.ts';
 
 const log = createLog('http');
 
-/** A reply before it is encoded; `body` is JSON text. */
+/** A reply before it is encoded; `body` is JSON text, or of type `contentType`. */
 export interface Reply {
   readonly status: number;
-  readonly body?: string;
+  readonly body?: string | Buffer;
+  /** media type of the body, where it is not JSON */
+  readonly contentType?: string;
   /** the method of the path, where a request used another one */
   readonly allow?: string;
+  /** further headers, names and values in turn */
+  readonly headers?: readonly string[];
 }
 
 /** A fault of a request as HTTP, after which the connection cannot be used any further. */
@@ -33,6 +37,8 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'unknown-device': 404,
   'wrong-state': 405,
   'duplicate-id': 409,
+  'unknown-operation': 404,
+  'not-cancellable': 409,
   busy: 429,
   'not-supported': 501,
   failed: 500,
@@ -41,6 +47,13 @@ const STATUS: Readonly<Record<ApiErrorCode, number>> = {
 /** Makes the reply to a request that succeeded: 204 where the handler returned nothing. */
 export function valueReply(value: unknown): Reply {
   return value === undefined ? { status: 204 } : { status: 200, body: jsonOf(value) };
+}
+
+/** Makes the reply to a request that is served asynchronously. */
+export function acceptedReply(basePath: string, accepted: Accepted, { wait }: AsyncPreference): Reply {
+  const applied = wait === undefined ? 'respond-async' : `respond-async, wait=${wait}`;
+  const headers = ['Location', basePath + accepted.location, 'Preference-Applied', applied];
+  return { status: 202, headers, body: asciiJson(accepted.body) };
 }
 
 /** JSON texts of frozen values, which are replies to many requests. */
@@ -83,13 +96,19 @@ export function errorReply(route: string, error: unknown): Reply {
   return messagesReply(status, chain);
 }
 
-/** Makes the reply to a request with a method that the path does not have. */
-export function wrongVerbReply(name: string, { method, notAllowed }: Route, verb: string): Reply {
+/** Makes the reply to a request with a method that the path does not have; `routes` are those of the path. */
+export function wrongVerbReply(
+  name: string,
+  routes: readonly Pick<Route, 'method' | 'notAllowed'>[],
+  verb: string,
+): Reply {
+  const methods = routes.map(({ method }) => method);
   const reply = errorReply(
     name,
-    new ApiError('bad-request', `Method ${verb} is not allowed here, use ${method}`),
+    new ApiError('bad-request', `Method ${verb} is not allowed here, use ${methods.join(' or ')}`),
   );
-  return notAllowed?.(verb) === true ? { ...reply, status: 405, allow: method } : reply;
+  const isNotAllowed = routes.every(({ notAllowed }) => notAllowed?.(verb) === true);
+  return isNotAllowed ? { ...reply, status: 405, allow: methods.join(', ') } : reply;
 }
 
 /** Makes the reply to bytes that are no request, or a request whose route cannot be determined. */
@@ -106,9 +125,18 @@ export function replyHeaders(reply: Reply, connection: 'keep-alive' | 'close'): 
   if (reply.allow !== undefined) headers.push('Allow', reply.allow);
   if (reply.body !== undefined) {
     const length = String(Buffer.byteLength(reply.body));
-    headers.push('Content-Type', 'application/json', 'Content-Length', length);
+    headers.push('Content-Type', reply.contentType ?? 'application/json', 'Content-Length', length);
   }
+  if (reply.headers !== undefined) headers.push(...reply.headers);
   return headers;
+}
+
+/** Returns the headers of a stream, names and values in turn. A stream ends with its connection. */
+export function streamHeaders(contentType: string): string[] {
+  return [
+    ...['Server', 'Cloud Hypervisor API', 'Connection', 'close'],
+    ...['Content-Type', contentType, 'Cache-Control', 'no-store'],
+  ];
 }
 
 /** Encodes a reply after which the connection is closed, where `ServerResponse` cannot be used. */
@@ -116,7 +144,7 @@ export function closingReplyText(reply: Reply): string {
   const headers = replyHeaders(reply, 'close');
   let text = `HTTP/1.1 ${reply.status} \r\n`;
   for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
-  return `${text}\r\n${reply.body ?? ''}`;
+  return `${text}\r\n${reply.body?.toString() ?? ''}`;
 }
 
 function statusOf(error: unknown): number {

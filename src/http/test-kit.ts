@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { ApiError } from '../api/errors.ts';
-import type { Endpoints, Handler, Route } from '../api/route.ts';
+import type { Endpoints, Handler, Route, Streams } from '../api/route.ts';
 import { configureLog } from '../util/log.ts';
 import { serve } from './server.ts';
 import type { ApiServer } from './server.ts';
@@ -181,10 +181,14 @@ export class TestServer implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async start(endpoints: Endpoints = stubEndpoints(), headDeadlineMs?: number): Promise<TestServer> {
+  static async start(
+    endpoints: Endpoints = stubEndpoints(),
+    headDeadlineMs?: number,
+    streams?: Streams,
+  ): Promise<TestServer> {
     const dir = new TempDir();
     const path = join(dir.path, 'api.sock');
-    return new TestServer(dir, path, await serve({ listen: { path }, endpoints, headDeadlineMs }));
+    return new TestServer(dir, path, await serve({ listen: { path }, endpoints, streams, headDeadlineMs }));
   }
 
   client(): RawClient {

@@ -47,7 +47,7 @@ test('other paths are explained', async () => {
   await writeFile(at('torn'), 'QFI\xfb', 'latin1');
   await truncate(at('torn'), MIB);
   const cases: [name: string, shown: string, RegExp][] = [
-    ['alpine', './alpine', /no file or directory .*; write alpine for the image of a registry/],
+    ['alpine', './alpine', /no such file or directory; write alpine for the image of a registry/],
     ['empty', './empty', /the directory is empty/],
     ['layout', './layout', /is an OCI layout; write oci:\.\/layout/],
     ['saved.tar', 'saved.tar', /write docker-archive:saved\.tar/],

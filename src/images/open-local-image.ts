@@ -40,7 +40,7 @@ async function statusOf(path: string, shown: string): Promise<Stats> {
     const remedy = /^[a-z0-9][a-z0-9._-]*(?::[\w.-]+)?$/.test(name)
       ? `; write ${name} for the image of a registry`
       : '';
-    throw new ImageError('not-found', shown, `there is no file or directory ${path}${remedy}`, { cause });
+    throw new ImageError('not-found', shown, `${path}: ${reasonOf(cause)}${remedy}`, { cause });
   }
 }
 

@@ -55,6 +55,7 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
   [`alpine:${'a'.repeat(129)}`, /is not a tag/],
   ['a//b', /between slashes is empty/],
   ['registry.example/', /between slashes is empty/],
+  ['folder/', /write \.\/folder\/ for a directory$/],
   ['../etc/passwd', /".." is not|not the host/],
   ['a/../b', /"\.\." is not a part of a name/],
   ['alpine@sha256:abc', /"sha256:abc" is not a digest/],

@@ -146,7 +146,10 @@ function checkDomain(text: string, domain: string): void {
 function checkRepository(text: string, repository: string): void {
   const wrong = repository.split('/').find((part) => !PATH_PART.test(part));
   if (wrong === undefined) return;
-  if (wrong === '') throw badName(text, 'a part of the name between slashes is empty');
+  if (wrong === '') {
+    const hint = text.endsWith('/') ? `; write ./${text} for a directory` : '';
+    throw badName(text, `a part of the name between slashes is empty${hint}`);
+  }
   if (PATH_PART.test(wrong.toLowerCase()))
     throw badName(
       text,

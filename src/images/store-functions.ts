@@ -13,6 +13,8 @@ export interface StoredImage {
   readonly digest: string;
   /** e.g. `linux/amd64` */
   readonly platform: string;
+  /** Digests of its uncompressed layers, from the lowest to the topmost; none where its documents are damaged */
+  readonly layers: readonly string[];
   /** Space of all its files in the store, also of those it shares with other images, in `bytes` */
   readonly size: number;
   /** ISO 8601, from its configuration */

@@ -50,6 +50,7 @@ async function describe(
     names: [...new Set(names.map(({ name }) => name))],
     digest,
     platform: showPlatform(config) || 'unknown',
+    layers: config.diffIds,
     size: size + layers.size,
     ...(config.created === undefined ? {} : { created: config.created }),
     ...(await timesOf(store, digest, latest)),
@@ -65,6 +66,7 @@ function describeDamaged(latest: StoredName, names: readonly StoredName[]): Stor
     names: [...new Set(names.map(({ name }) => name))],
     digest,
     platform,
+    layers: [],
     size: 0,
     pulled,
     used,
@@ -135,7 +137,7 @@ async function sweep(
   partialAgeMs?: number,
 ): Promise<Pick<RemovedImages, 'digests' | 'freed'>> {
   using lock = await lockStore(store, LOCK_MS);
-  return lock === undefined ? { digests: [], freed: 0 } : sweepStore(store, inUse, partialAgeMs);
+  return lock === undefined ? { digests: [], freed: 0 } : await sweepStore(store, inUse, partialAgeMs);
 }
 
 /** Fewest hexadecimal digits of a shortened digest. */

@@ -11,6 +11,9 @@ import { descriptorOf, MSG_DONTWAIT, MSG_NOSIGNAL } from './unix-socket.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SCM_CREDENTIALS = 2;
+/** `struct ucred`: process, user, group */
+const CREDENTIALS_BYTES = 12;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
 /** `struct msghdr`: name (16 bytes), vectors and their number, control and its length, flags. */
@@ -31,15 +34,24 @@ export const MOST_DESCRIPTORS = 253;
 export class DescriptorMessage {
   readonly #block: Block;
   readonly #most: number;
+  /** bytes of the control data of a received message: descriptors and credentials */
+  readonly #receivedBytes: number;
   /** descriptors of the last message that was received; the caller owns them */
   fds: number[] = [];
   /** descriptors of the last message were lost: they were too many, or this process may not open more */
   isCut = false;
+  /** process that sent the last message; undefined unless the socket passes credentials (`passCredentials`) */
+  sender: number | undefined;
 
-  /** `most` is the largest number of descriptors of one message; a kernel sends no more than {@link MOST_DESCRIPTORS} */
-  constructor(most = MOST_DESCRIPTORS) {
+  /**
+   * `most` is the largest number of descriptors of one message; a kernel sends no more than {@link MOST_DESCRIPTORS}. `passesSender`: there
+   * is space for the sender as well.
+   */
+  constructor(most = MOST_DESCRIPTORS, { passesSender = false } = {}) {
     this.#most = most;
-    this.#block = allocate(CONTROL_AT + controlBytes(most));
+    this.#receivedBytes =
+      controlBytes(most) + (passesSender ? aligned(CMSGHDR.bytes + CREDENTIALS_BYTES) : 0);
+    this.#block = allocate(CONTROL_AT + this.#receivedBytes);
     const { view, address } = this.#block;
     putAddress(view, MSGHDR.vectorsAt, address + VECTOR_AT);
     view.setUint32(MSGHDR.countAt, 1, true);
@@ -50,10 +62,10 @@ export class DescriptorMessage {
   receive(fd: number, address: number, length: number): number {
     const { view } = this.#block;
     this.#setVector(address, length);
-    view.setUint32(MSGHDR.controlLengthAt, controlBytes(this.#most), true);
+    view.setUint32(MSGHDR.controlLengthAt, this.#receivedBytes, true);
     const count = libc().recvmsg(fd, this.#block.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (count < 0) return -errno();
-    this.fds = this.#receivedFds(view.getUint32(MSGHDR.controlLengthAt, true));
+    this.#readControl(view.getUint32(MSGHDR.controlLengthAt, true));
     this.isCut = (view.getUint32(MSGHDR.flagsAt, true) & MSG_CTRUNC) !== 0;
     return count;
   }
@@ -82,20 +94,26 @@ export class DescriptorMessage {
     view.setUint32(VECTOR_AT + 8, length, true);
   }
 
-  #receivedFds(length: number): number[] {
+  #readControl(length: number): void {
     const { view } = this.#block;
-    const fds: number[] = [];
+    this.fds = [];
+    this.sender = undefined;
     for (let at = 0; at + CMSGHDR.bytes <= length;) {
       const start = CONTROL_AT + at;
       const bytes = view.getUint32(start, true);
-      const isRights =
-        view.getUint32(start + CMSGHDR.levelAt, true) === SOL_SOCKET &&
-        view.getUint32(start + CMSGHDR.typeAt, true) === SCM_RIGHTS;
-      const end = isRights ? start + bytes : start;
-      for (let i = start + CMSGHDR.bytes; i + 4 <= end; i += 4) fds.push(view.getInt32(i, true));
+      const data = { from: start + CMSGHDR.bytes, end: start + bytes };
+      if (view.getUint32(start + CMSGHDR.levelAt, true) === SOL_SOCKET)
+        this.#readPart(view.getUint32(start + CMSGHDR.typeAt, true), data);
       at += Math.max(CMSGHDR.bytes, aligned(bytes));
     }
-    return fds;
+  }
+
+  #readPart(type: number, { from, end }: { readonly from: number; readonly end: number }): void {
+    const { view } = this.#block;
+    if (type === SCM_RIGHTS) for (let i = from; i + 4 <= end; i += 4) this.fds.push(view.getInt32(i, true));
+    // 0: a process of another PID namespace
+    if (type === SCM_CREDENTIALS && from + CREDENTIALS_BYTES <= end)
+      this.sender = view.getInt32(from, true) || undefined;
   }
 }
 

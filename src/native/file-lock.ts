@@ -99,7 +99,12 @@ export async function isLocked(path: string): Promise<boolean> {
   }
 }
 
-function tryLock(fd: number, isShared: boolean): boolean {
+/**
+ * Locks an open file without waiting. `loadLibc` must have settled.
+ * @returns false if another open file holds the lock
+ * @throws the system's error, where the file system has no locks
+ */
+export function tryLock(fd: number, isShared = false): boolean {
   if (libc().flock(fd, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) return true;
   const reason = errno();
   if (reason === EAGAIN || reason === EINTR) return false;

@@ -1,3 +1,4 @@
+import { loadKoffi } from './load-koffi.ts';
 import {
   declareFileCalls,
   declareLimitCalls,
@@ -7,14 +8,16 @@ import {
   type LimitCalls,
   type ThreadCalls,
 } from './file-calls.ts';
+import { declareSpawnCalls, type SpawnCalls } from './spawn-calls.ts';
+import { SYSCALL } from './syscall-numbers.ts';
 
 /*
- * The one binding of the C library, for calls that Node lacks. koffi costs a start about 12 ms, so it is loaded on first use:
+ * The one binding of the C library, for calls that Node lacks. koffi (`load-koffi.ts`) is loaded on first use:
  * `loadLibc` must have settled before a function of {@link libc} is called, and so before any function of this folder that is not
  * asynchronous. Each function of C is declared here once, under its own name.
  *
- * - `file-calls.ts` the calls of a file server, `file-status.ts` statx(2), `open-flags.ts` flags of open(2),
- *   `syscall-numbers.ts` calls that the C library lacks; part of the same table.
+ * - `file-calls.ts` the calls of a file server, `file-status.ts` statx(2), `open-flags.ts` flags of open(2), `spawn-calls.ts` the calls
+ *   that start a process, `syscall-numbers.ts` calls that the C library lacks; part of the same table.
  * - `memory.ts` mmap blocks, memfds; `epoll.ts` epoll and eventfd; `unix-socket.ts` sockets and socket pairs;
  *   `descriptor-passing.ts` SCM_RIGHTS; `system-error.ts` errno. They are used by the main thread and by the threads of back-ends.
  * - `listening-socket.ts` is the policy for every path that a UNIX socket is bound to.
@@ -46,10 +49,14 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly flock: (fd: number, operation: number) => number;
   readonly grantpt: (fd: number) => number;
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number;
+  /** `ioctl` of a request whose argument is a number */
+  readonly ioctl_value: (fd: number, request: number, value: number) => number;
   readonly listen: (fd: number, backlog: number) => number;
   readonly lseek: (fd: number, offset: number, whence: number) => number;
   /** `lseek` with an offset beyond 2^53, as directories have them */
   readonly lseek64: (fd: number, offset: bigint, whence: number) => number | bigint;
+  /** undefined in a C library other than glibc */
+  readonly malloc_trim: ((pad: number) => number) | undefined;
   readonly madvise: (address: number, length: number, advice: number) => number;
   readonly memcpy: (to: number, from: number, length: number) => number;
   readonly memfd_create: (name: string, flags: number) => number;
@@ -60,9 +67,17 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
     ...rest: [flags: number, fd: number, offset: number]
   ) => number;
   readonly munmap: (address: number, length: number) => number;
+  /** pidfd_open(2) and pidfd_getfd(2), which older C libraries have no functions for */
+  readonly pidfd_open: (pid: number) => number;
+  readonly pidfd_getfd: (pidfd: number, fd: number) => number;
+  readonly pipe2: (ends: Int32Array, flags: number) => number;
   readonly poll: (pollfds: Buffer, count: number, timeout: number) => number;
   readonly posix_openpt: (flags: number) => number;
   readonly prctl: (option: number, ...values: [number, number, number, number]) => number;
+  readonly process_vm_readv: AsyncCall<Parameters<ProcessCopy>>;
+  readonly process_vm_writev: ProcessCopy;
+  /** x86-64 passes the arguments of a variadic function as those of any other */
+  readonly ptrace: (request: number, thread: number, address: number, data: number) => number;
   readonly ptsname: (fd: number) => string;
   readonly read: (fd: number, address: number, length: number) => number;
   readonly readv: (fd: number, address: number, count: number) => number;
@@ -71,7 +86,10 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly sched_setaffinity: (thread: number, bytes: number, mask: Buffer) => number;
   readonly send: (fd: number, address: number, length: number, flags: number) => number;
   readonly sendmsg: (fd: number, address: number, flags: number) => number;
+  readonly setsockopt: (fd: number, level: number, option: number, ...value: [Int32Array, number]) => number;
   readonly shutdown: (fd: number, how: number) => number;
+  /** calls that start a process */
+  readonly spawnCalls: () => SpawnCalls;
   readonly socket: (domain: number, type: number, protocol: number) => number;
   readonly socketpair: (domain: number, type: number, protocol: number, pair: Int32Array) => number;
   readonly strerror: (errno: number) => string;
@@ -80,6 +98,7 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly tcgetattr: (fd: number, termios: Buffer) => number;
   readonly tcsetattr: (fd: number, when: number, termios: Buffer) => number;
   readonly unlockpt: (fd: number) => number;
+  readonly waitpid: (thread: number, status: Int32Array, options: number) => number;
   readonly writev: (fd: number, address: number, count: number) => number;
 
   /** errno of the last call that failed in this thread; to be read right after it */
@@ -89,6 +108,14 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   /** bytes at an address, which must stay mapped for as long as they are used */
   readonly bytesAt: (address: number, length: number) => ArrayBuffer;
 }
+
+/** Copies between this process and another one (process_vm_readv(2)). Addresses are those of arrays of `struct iovec`. */
+export type ProcessCopy = (
+  pid: number,
+  local: number,
+  localCount: number,
+  ...rest: [remote: number, remoteCount: number, flags: number]
+) => number;
 
 /** A call that can block, and so can also be made on a thread of koffi. */
 export interface AsyncCall<A extends readonly unknown[]> {
@@ -104,7 +131,7 @@ let loaded: Libc | undefined;
 
 /** Loads the C library's functions, once in each thread. */
 export function loadLibc(): Promise<Libc> {
-  loading ??= import('koffi').then(({ default: koffi }) => (loaded = declare(koffi)));
+  loading ??= loadKoffi().then((koffi) => (loaded = declare(koffi)));
   return loading;
 }
 
@@ -120,6 +147,7 @@ export function libc(): Libc {
 function declare(koffi: Koffi): Libc {
   const library = koffi.load(null);
   const call = (prototype: string) => library.func(prototype);
+  let spawnCalls: SpawnCalls | undefined;
   return {
     ...declareDescriptors(call),
     ...declareSockets(call),
@@ -129,10 +157,25 @@ function declare(koffi: Koffi): Libc {
     ...declareFileCalls(call),
     ...declareThreadCalls(call),
     ...declareLimitCalls(call),
+    malloc_trim: declareTrim(call),
+    spawnCalls: () => (spawnCalls ??= declareSpawnCalls(call)),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),
     bytesAt: (address, length) => koffi.view(BigInt(address), length),
   };
+}
+
+function declareIoctlValue(call: Declare): Libc['ioctl_value'] {
+  return call('int ioctl(int, unsigned long, unsigned long)');
+}
+
+/** Returns the function of glibc; undefined in another C library. */
+function declareTrim(call: Declare): Libc['malloc_trim'] {
+  try {
+    return call('int malloc_trim(size_t)');
+  } catch {
+    return undefined;
+  }
 }
 
 const declareDescriptors = (call: Declare) => ({
@@ -147,8 +190,10 @@ const declareDescriptors = (call: Declare) => ({
   fcntl: call('int fcntl(int, int, ...)'),
   flock: call('int flock(int, int)'),
   ioctl: call('int ioctl(int, unsigned long, _Inout_ void *)'),
+  ioctl_value: declareIoctlValue(call),
   lseek: call('int64_t lseek(int, int64_t, int)'),
   lseek64: call('int64_t lseek64(int, int64_t, int)'),
+  pipe2: call('int pipe2(_Out_ int *, int)'),
   poll: call('int poll(_Inout_ void *, unsigned long, int)'),
   read: call('int64_t read(int, size_t, size_t)'),
   readv: call('int64_t readv(int, size_t, int)'),
@@ -165,6 +210,7 @@ const declareSockets = (call: Declare) => ({
   recvmsg: call('int64_t recvmsg(int, size_t, int)'),
   send: call('int64_t send(int, size_t, size_t, int)'),
   sendmsg: call('int64_t sendmsg(int, size_t, int)'),
+  setsockopt: call('int setsockopt(int, int, int, const void *, uint32_t)'),
   shutdown: call('int shutdown(int, int)'),
   socket: call('int socket(int, int, int)'),
   socketpair: call('int socketpair(int, int, int, _Out_ int *)'),
@@ -176,6 +222,12 @@ const declareMemory = (call: Declare) => ({
   memfd_create: call('int memfd_create(const char *, unsigned int)'),
   mmap: call('intptr_t mmap(size_t, size_t, int, int, int, int64_t)'),
   munmap: call('int munmap(size_t, size_t)'),
+  process_vm_readv: call(
+    'int64_t process_vm_readv(int, size_t, unsigned long, size_t, unsigned long, unsigned long)',
+  ),
+  process_vm_writev: call(
+    'int64_t process_vm_writev(int, size_t, unsigned long, size_t, unsigned long, unsigned long)',
+  ),
 });
 
 const declareTerminals = (call: Declare) => ({
@@ -188,9 +240,22 @@ const declareTerminals = (call: Declare) => ({
   unlockpt: call('int unlockpt(int)'),
 });
 
+function declareProcessDescriptors(call: Declare): Pick<Libc, 'pidfd_open' | 'pidfd_getfd'> {
+  const syscall: (number: number, one: number, two: number, three: number) => number = call(
+    'long syscall(long, long, long, long)',
+  );
+  return {
+    pidfd_open: (pid) => syscall(SYSCALL.pidfd_open, pid, 0, 0),
+    pidfd_getfd: (pidfd, fd) => syscall(SYSCALL.pidfd_getfd, pidfd, fd, 0),
+  };
+}
+
 const declareProcess = (call: Declare) => ({
+  ...declareProcessDescriptors(call),
   _exit: call('void _exit(int)'),
+  ptrace: call('long ptrace(long, long, size_t, size_t)'),
   prctl: call('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)'),
   sched_setaffinity: call('int sched_setaffinity(int, size_t, const void *)'),
   strerror: call('const char *strerror(int)'),
+  waitpid: call('int waitpid(int, _Out_ int *, int)'),
 });

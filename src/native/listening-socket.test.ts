@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, lstatSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { createCleanupStack } from '../util/cleanup-stack.ts';
 import { listenAtPath, type ListeningSocket } from './listening-socket.ts';
 
 class Folder implements Disposable {
@@ -30,6 +31,15 @@ function end({ fd, removeFile }: ListeningSocket): void {
 
 const MODULE = JSON.stringify(new URL('listening-socket.js', import.meta.url).href);
 
+/** Kills a process, also where the test fails: the run of the tests waits for its output otherwise. */
+function killed<P extends ChildProcess>(child: P): P & AsyncDisposable {
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  };
+  return Object.assign(child, { [Symbol.asyncDispose]: kill });
+}
+
 /** A process that listens at a path by the module under test, with its output. */
 function startListener(path: string, then = 'setInterval(() => 0, 1e6)') {
   const script = `const { listenAtPath } = await import(${MODULE});
@@ -38,9 +48,9 @@ function startListener(path: string, then = 'setInterval(() => 0, 1e6)') {
       console.log('listens');
     } catch (error) { console.log(error.message); process.exit(0); }
     ${then}`;
-  return spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  return killed(
+    spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  );
 }
 
 async function startedListener(path: string, then?: string) {
@@ -62,7 +72,7 @@ for (const bytes of [0, 107]) {
   test(`a socket that a dead process left is replaced: ${bytes} bytes of path`, async () => {
     using folder = new Folder();
     const path = folder.socket(bytes);
-    const child = await startedListener(path);
+    await using child = await startedListener(path);
     child.kill('SIGKILL');
     await once(child, 'exit');
     assert.ok(lstatSync(path).isSocket());
@@ -80,7 +90,7 @@ for (const [what, signal] of [
   test(`a socket of a process that ${what} is not replaced, and the process is named`, async () => {
     using folder = new Folder();
     const path = folder.socket();
-    const child = await startedListener(path);
+    await using child = await startedListener(path);
     child.kill(signal);
     const fill = [connect(path), connect(path), connect(path)];
     for (const one of fill) one.on('error', () => undefined);
@@ -90,8 +100,6 @@ for (const [what, signal] of [
     });
     assert.equal(lstatSync(path).ino, before);
     for (const one of fill) one.destroy();
-    child.kill('SIGKILL');
-    await once(child, 'exit');
   });
 }
 
@@ -99,13 +107,13 @@ test('the process is found where it bound a relative path', async () => {
   using folder = new Folder();
   const script = `process.chdir(${JSON.stringify(folder.path)});
     require('net').createServer().listen('relative', () => console.log('listens'))`;
-  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await using child = killed(
+    spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  );
   await once(child.stdout, 'data');
   await assert.rejects(listenAtPath(join(folder.path, 'relative')), {
     message: new RegExp(`process ${child.pid} \\(node\\)`),
   });
-  child.kill('SIGKILL');
-  await once(child, 'exit');
 });
 
 test('the probe of a socket makes no connection', async () => {
@@ -123,15 +131,15 @@ test('the probe of a socket makes no connection', async () => {
 test('of processes that start at once at a dead socket exactly one gets the path', async () => {
   using folder = new Folder();
   const path = folder.socket();
-  const dead = await startedListener(path);
+  await using dead = await startedListener(path);
   dead.kill('SIGKILL');
   await once(dead, 'exit');
-  const children = Array.from({ length: 4 }, () => startListener(path));
+  await using running = createCleanupStack();
+  const children = Array.from({ length: 4 }, () => running.use(startListener(path)));
   const outputs = await Promise.all(children.map(async (child) => (await once(child.stdout, 'data')).join()));
   const winners = outputs.filter((said) => said === 'listens\n');
   assert.equal(winners.length, 1, outputs.join(''));
   assert.ok(await answers(path));
-  for (const child of children) child.kill('SIGKILL');
 });
 
 test('the file of another process at the path is not removed', async () => {

@@ -11,6 +11,8 @@ import { loadLibc } from './libc.ts';
 export interface Watch {
   /** Asks for one call; to be asked again after each call. */
   readonly arm: () => void;
+  /** Asks for one call when the other end is closed completely, whether there are bytes to read or not. */
+  readonly armHangup: () => void;
   /** To be called before the descriptor is closed. */
   readonly remove: () => void;
   /** To be called after the descriptor was closed: the kernel has removed it, and its number may be another file's. */
@@ -47,7 +49,8 @@ export async function createReadiness(): Promise<Readiness> {
     watch: (fd, onReadable) => {
       const events = EPOLLIN | EPOLLONESHOT;
       const { rearm, remove, forget } = epoll.add(fd, events, onReadable);
-      return { arm: () => rearm(events), remove, forget };
+      // the kernel always reports EPOLLHUP
+      return { arm: () => rearm(events), armHangup: () => rearm(EPOLLONESHOT), remove, forget };
     },
     watchChanges: (fd, onChange) =>
       epoll.add(fd, EPOLLIN | EPOLLOUT | EPOLLET, (events) => onChange((events & EPOLLIN) !== 0)),

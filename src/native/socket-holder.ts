@@ -2,7 +2,7 @@ import { readFile, readdir, readlink, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 
 /** Longest search, in milliseconds: it only makes an error message more precise. */
-const DEADLINE_MS = 1000;
+const DEADLINE_MS = 3000;
 
 /** A process that holds a socket. */
 export interface Holder {
@@ -46,8 +46,10 @@ async function boundPaths(name: string): Promise<Map<string, string>> {
   return found;
 }
 
+/** Returns all processes, the newest first: those of the system, which come first in /proc, hold few sockets of users. */
 async function processes(): Promise<number[]> {
-  return (await readdir('/proc')).map(Number).filter((pid) => pid > 0);
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 0);
+  return pids.toSorted((a, b) => b - a);
 }
 
 async function pathsHeldBy(pid: number, bound: ReadonlyMap<string, string>): Promise<string[]> {
@@ -62,6 +64,8 @@ async function folderOf(pid: number): Promise<string> {
   return readlink(`/proc/${pid}/cwd`).catch(() => '/');
 }
 
+/** Name of a process. Node 24 calls the main thread of each of its processes "MainThread": the program's file has the name then. */
 async function nameOf(pid: number): Promise<string> {
-  return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+  const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+  return name === 'MainThread' ? basename(await readlink(`/proc/${pid}/exe`).catch(() => name)) : name;
 }

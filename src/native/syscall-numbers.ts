@@ -8,6 +8,8 @@ interface SyscallNumbers {
   readonly capset: number;
   readonly getdents64: number;
   readonly openat2: number;
+  readonly pidfd_getfd: number;
+  readonly pidfd_open: number;
   readonly setfsgid: number;
   readonly setfsuid: number;
   readonly setgroups: number;
@@ -19,6 +21,8 @@ const X86_64: SyscallNumbers = {
   capset: 126,
   getdents64: 217,
   openat2: 437,
+  pidfd_getfd: 438,
+  pidfd_open: 434,
   setfsgid: 123,
   setfsuid: 122,
   setgroups: 116,
@@ -30,6 +34,8 @@ const ARM64: SyscallNumbers = {
   capset: 91,
   getdents64: 61,
   openat2: 437,
+  pidfd_getfd: 438,
+  pidfd_open: 434,
   setfsgid: 152,
   setfsuid: 151,
   setgroups: 159,

@@ -6,7 +6,15 @@ import { test } from 'node:test';
 import { loadLibc } from './libc.ts';
 import { listenAtPath } from './listening-socket.ts';
 import { EAGAIN, ENOENT } from './system-error.ts';
-import { acceptFrom, connectSocket, connectTo, openSocketPair, SOCKET_PATH_MAX } from './unix-socket.ts';
+import {
+  acceptFrom,
+  connectSocket,
+  connectTo,
+  enlargeSendBuffer,
+  openSocketPair,
+  SOCK_NONBLOCK,
+  SOCKET_PATH_MAX,
+} from './unix-socket.ts';
 
 await loadLibc();
 
@@ -69,3 +77,14 @@ test(
     await assert.rejects(connectSocket('x'.repeat(SOCKET_PATH_MAX + 1)), /longer than 107 bytes/);
   }),
 );
+
+test('an enlarged socket takes the lines of a firmware, which writes each character by itself', () => {
+  const [own, other] = openSocketPair(SOCK_NONBLOCK);
+  try {
+    enlargeSendBuffer(own);
+    for (let i = 0; i < 500; i++) assert.equal(writeSync(own, 'x'), 1);
+  } finally {
+    closeSync(own);
+    closeSync(other);
+  }
+});

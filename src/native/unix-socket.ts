@@ -28,6 +28,11 @@ export const MSG_PEEK = 0x2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_PASSCRED = 16;
+const SO_SNDBUFFORCE = 32;
+
 const SOCKET_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 /** Longest path of a UNIX socket in `bytes` (unix(7)). */
@@ -55,6 +60,29 @@ export function openSocketPair(flags = 0): readonly [own: number, other: number]
   checked('socketpair', libc().socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, pair));
   const [own = -1, other = -1] = pair;
   return [own, other];
+}
+
+/**
+ * Space that the kernel keeps for what was written and is not read yet, in `bytes`. Each write takes 768 bytes of it at least: that of
+ * Linux has space for 277 characters that are written one by one.
+ */
+const SEND_BUFFER_BYTES = 2 ** 20;
+
+/**
+ * Gives a UNIX socket space for more writes that its peer has not read: 2,700 of a byte each, or 550 where the process lacks
+ * CAP_NET_ADMIN and `net.core.wmem_max` has Linux's default.
+ * @throws the system's error
+ */
+export function enlargeSendBuffer(fd: number): void {
+  const bytes = Int32Array.of(SEND_BUFFER_BYTES);
+  if (libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes, bytes.byteLength) === 0) return;
+  checked('setsockopt', libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUF, bytes, bytes.byteLength));
+}
+
+/** Lets a UNIX socket pass the process that sends each message (SCM_CREDENTIALS, unix(7)). @throws the system's error */
+export function passCredentials(fd: number): void {
+  const on = Int32Array.of(1);
+  checked('setsockopt', libc().setsockopt(fd, SOL_SOCKET, SO_PASSCRED, on, on.byteLength));
 }
 
 /** Accepts a listener's next connection, without waiting. @returns a non-blocking descriptor, or the negative errno */
@@ -130,7 +158,51 @@ export function descriptorOf(stream: Duplex): number {
   return fd;
 }
 
+/**
+ * Stops the reads of a stream from its socket; a paused stream of Node still reads ahead. As {@link descriptorOf}, it uses the stream's
+ * handle.
+ * @returns a function that continues them; both do nothing for a closed stream
+ */
+export function holdReads(stream: Duplex): () => void {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
+  if (!isReader(handle)) return () => undefined;
+  handle.readStop();
+  return () => {
+    if (!stream.destroyed) handle.readStart();
+  };
+}
+
+/** Handle of an open stream. */
+interface ReadingHandle {
+  readonly readStop: () => number;
+  readonly readStart: () => number;
+}
+
+function isReader(handle: unknown): handle is ReadingHandle {
+  return typeof handle === 'object' && handle !== null && 'readStop' in handle && 'readStart' in handle;
+}
+
 /** Duplicates the descriptor of a stream. @throws the system's error */
 export function duplicateDescriptor(stream: Duplex): number {
   return checked('dup', libc().dup(descriptorOf(stream)));
+}
+
+/** Bytes of one call. */
+const UNREAD_BYTES = 65_536;
+
+/** Takes the bytes that a socket has received and that its owner has not read. Does not wait; empty at the end of the stream and after an error. */
+export function receiveUnread(fd: number): Buffer {
+  const { recv, addressOf } = libc();
+  const parts: Buffer[] = [];
+  for (;;) {
+    const part = Buffer.allocUnsafeSlow(UNREAD_BYTES);
+    const count = recv(fd, addressOf(part), part.length, MSG_DONTWAIT);
+    if (count <= 0) return Buffer.concat(parts);
+    parts.push(part.subarray(0, count));
+  }
+}
+
+/** Ends the output of a socket: the other end reads what is on the way, then the end of the stream. Without effect on a closed connection. */
+export function endWriting(fd: number): void {
+  libc().shutdown(fd, SHUT_WR);
 }

@@ -21,9 +21,12 @@ export type RunFault =
 export class RunError extends Error {
   override readonly name = 'RunError';
   readonly fault: RunFault;
+  /** Exit code that the guest chose for its power-off (`systemctl exit`), 0 to 255 */
+  readonly exitCode?: number;
 
-  constructor(fault: RunFault, message: string, options?: ErrorOptions) {
+  constructor(fault: RunFault, message: string, options?: ErrorOptions & { readonly exitCode?: number }) {
     super(message, options);
     this.fault = fault;
+    if (options?.exitCode !== undefined) this.exitCode = options.exitCode;
   }
 }

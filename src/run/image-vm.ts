@@ -10,6 +10,7 @@ import type {
 import type { ImageProgress } from '../images/image.ts';
 import type { Client } from '../sdk/client.ts';
 import { startForward, type Forward, type ForwardOptions } from '../sdk/forward.ts';
+import { cloneRun } from './clone-vm.ts';
 import { RunError } from './errors.ts';
 import { createOptionRequest, type RunOptions } from './image-vm-options.ts';
 import { defaultParts } from './owner/parts.ts';
@@ -22,6 +23,14 @@ export interface StartImageOptions extends RunOptions {
   readonly signal?: AbortSignal;
   /** Progress of a pull */
   readonly onProgress?: (progress: ImageProgress) => void;
+}
+
+/** Options of {@link ImageVm.fork}. */
+export interface ForkImageOptions {
+  /** Returns the name of a clone, by its number from 0 on; a random one by default */
+  readonly name?: (index: number) => string;
+  /** Aborts the starts; no clone is left then */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -101,6 +110,19 @@ export class ImageVm implements AsyncDisposable {
     const forward = await startForward(() => guest.connectTcp(guestPort), hostPort, options);
     this.#forwards.add(forward);
     return forward;
+  }
+
+  /**
+   * Makes clones of the running VM, which continue from this moment with its processes and files; the VM is paused for a snapshot. Each clone
+   * is a VM as that of {@link run}, with free ports of the host. Its guest has a clock, random numbers, a host name (the clone's name), a
+   * machine-id and SSH host keys of its own before the promise settles. Connections of the guest to other machines are lost.
+   * @throws {RunError} for a disk image with a kernel of its own, a taken name, or a guest that cannot get an identity. After any failure
+   * there is no clone
+   */
+  async fork(count: number, options: ForkImageOptions = {}): Promise<ImageVm[]> {
+    const { name, signal = new AbortController().signal } = options;
+    const clones = await cloneRun(this.#running, defaultParts(), { count, name, signal });
+    return clones.map((clone) => new ImageVm(clone));
   }
 
   /** Ends the VM. Leaves no process, socket or directory; with `keep` the directory stays. */

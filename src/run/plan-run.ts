@@ -7,7 +7,7 @@ import { RunError } from './errors.ts';
  * Plan of a VM from a request and an image. It is pure: it looks nothing up on the host.
  *
  * A VM with guest tools (OCI images, directories, a kernel alone) has: each layer of the image as a read-only disk, or the directory as a
- * read-only virtio-fs share, the volumes as virtio-fs shares, the virtio console as a socket that carries SSH, the serial port as a file.
+ * read-only virtio-fs share, the volumes as virtio-fs shares, a virtio-serial port as a socket that carries SSH, the serial port as a file.
  */
 
 /** Mounts and identity that the init of the guest tools makes; they are in the initramfs (guest-tools/boot-initramfs.ts). */
@@ -47,6 +47,9 @@ export interface PlanPaths {
   readonly console: string;
   readonly serial: string;
 }
+
+/** Name of the virtio-serial port of the SSH server. */
+export const SSH_PORT_NAME = 'nephos.ssh';
 
 /** Disks for layers: PCI slots 1 to 31, less those of the other devices. */
 const LAYERS_MAX = 20;
@@ -107,7 +110,7 @@ export function planToolsVm(
     initramfs: { path: boot.initramfs },
     cmdline: { args: boot.commandLine },
     serial: { mode: 'File', file: paths.serial },
-    console: { mode: 'Socket', socket: paths.console },
+    console: { mode: 'Socket', socket: paths.console, port: SSH_PORT_NAME },
     ...(disks.length > 0 && { disks }),
     ...(fs.length > 0 && { fs }),
     ...(request.network === 'user' && { net: [planNetwork(request)] }),

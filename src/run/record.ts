@@ -13,8 +13,12 @@ export const VM_FILES = {
    * the socket of the vsock device, or the owner process serves it.
    */
   guest: 'guest.sock',
-  /** socket of the virtio console hvc0, where it carries SSH */
+  /** socket of the virtio-serial port that carries SSH */
   console: 'console.sock',
+  /** socket for signals to the command, while it runs */
+  control: 'control.sock',
+  /** socket of a stand-by VM of a pool, until a run takes it */
+  run: 'run.sock',
   /** output of the command: a line of JSON for each part, bounded */
   output: 'output.jsonl',
   /** serial port: messages of firmware, kernel and init system */
@@ -25,8 +29,14 @@ export const VM_FILES = {
   initramfs: 'initramfs',
   /** events of the VMM, in the format of its event monitor */
   events: 'events.json',
+  /** there before `nephos kill` ends the VMM: the exit code of the run is then that of SIGKILL */
+  killed: 'killed',
   /** writable overlay of a disk image */
   disk: 'disk.qcow2',
+  /** overlay below it, which a warm start or a clone begins with; never written */
+  base: 'base.qcow2',
+  /** EFI variables of a disk image */
+  variables: 'efi-variables.fd',
   /** seed disk for cloud-init, of a disk image */
   seed: 'seed.iso',
   /** private key of the VM's SSH server users, OpenSSH's format, mode 0600 */
@@ -36,7 +46,7 @@ export const VM_FILES = {
 } as const;
 
 /** State of a VM as `nephos ps` shows it. */
-export type VmState = 'created' | 'running' | 'paused' | 'exited' | 'crashed';
+export type VmState = 'created' | 'stand-by' | 'running' | 'paused' | 'exited' | 'crashed';
 
 /** Content of a VM's record. Paths are absolute, times are ISO 8601. */
 export interface VmRecord {
@@ -65,6 +75,8 @@ export interface VmRecord {
     readonly cwd?: string;
     readonly user?: string;
   };
+  /** true for a VM of a pool that no run has taken yet */
+  readonly isStandBy?: boolean;
   /** true after a restore from a warm snapshot */
   readonly isWarm?: boolean;
 }

@@ -7,9 +7,11 @@
  *   plan-run.ts        pure: request, image and guest tools to a VmConfig
  *   guest-tools/       kernel and initramfs of images without an init system of their own
  *   warm/              snapshots of booted images: key, cache, restore, refresh of the guest's identity
+ *   clone-vm.ts        clones of a running VM: its snapshot, and their requests
+ *   pool/              VMs that are restored already, for the next runs
  *   owner/             the process that owns one VM: start, connection, command, output, end
  *
- * States of a VM directory: created, running, paused, exited, crashed. Its owner process holds a lock while it runs; a directory without a lock and
+ * States of a VM directory: created, stand-by, running, paused, exited, crashed. Its owner process holds a lock while it runs; a directory without a lock and
  * without an exit is `crashed`.
  *
  * Invariants: a directory is locked while it changes. A run that ends leaves its directory alone, or with `remove` nothing.

@@ -27,6 +27,7 @@ export async function attachVmm(socketPath: string, call: CallOptions): Promise<
     client,
     events: Readable.from([]),
     ended: new Promise(() => undefined),
+    isDisposed: () => detachment.signal.aborted,
     detached: detachment.signal,
     [Symbol.asyncDispose]: () => Promise.resolve(detachment.abort()),
   };

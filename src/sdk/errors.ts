@@ -1,3 +1,6 @@
+import type { ApiErrorCode } from '../api/errors.ts';
+import type { OperationInfo } from '../api/operations.ts';
+
 /** A request that the VMM rejected or could not complete. There is a subclass for each status, for `instanceof`. */
 export class RequestError extends Error {
   /** HTTP status of the answer */
@@ -28,6 +31,18 @@ export class DuplicateIdError extends RequestError {}
 export class BusyError extends RequestError {}
 /** 501: the VMM does not support the endpoint. */
 export class NotSupportedError extends RequestError {}
+
+/** A request that was cancelled by the caller's signal; the VM is as before. The cause is the reason of the signal. */
+export class CancelledError extends Error {
+  override readonly name = 'CancelledError';
+  /** Endpoint, e.g. `vm.snapshot` */
+  readonly endpoint: string;
+
+  constructor(endpoint: string, cause: unknown) {
+    super(`${endpoint} was cancelled`, { cause });
+    this.endpoint = endpoint;
+  }
+}
 
 /** A VMM that could not start, or exited before it answered. The message has its last output. */
 export class LaunchError extends Error {
@@ -79,6 +94,28 @@ const CLASSES = new Map<number, typeof RequestError>([
 export function requestError(endpoint: string, status: number, body: string | undefined): RequestError {
   const ErrorClass = CLASSES.get(status) ?? RequestError;
   return new ErrorClass(endpoint, status, reasonsOf(body ?? ''));
+}
+
+/** Status of the synchronous answer for the kind of an operation's error. */
+const STATUSES: Readonly<Partial<Record<ApiErrorCode, number>>> = {
+  'bad-request': 400,
+  'invalid-config': 400,
+  'no-vm': 404,
+  'unknown-device': 404,
+  'wrong-state': 405,
+  'duplicate-id': 409,
+  busy: 429,
+  'not-supported': 501,
+};
+
+/** Returns the error of a failed operation: that of the synchronous request. */
+export function operationError(
+  endpoint: string,
+  { error = [], code = 'failed' }: Pick<OperationInfo, 'error' | 'code'>,
+): RequestError {
+  const status = STATUSES[code] ?? 500;
+  const ErrorClass = CLASSES.get(status) ?? RequestError;
+  return new ErrorClass(endpoint, status, error);
 }
 
 function reasonsOf(body: string): readonly string[] {

@@ -29,6 +29,8 @@ export interface GuestOptions extends Pick<
 /** The connection to a guest: made on first use, shared by all calls, and made again when it has ended. */
 export interface GuestLink extends AsyncDisposable {
   readonly connect: (options?: CallOptions) => Promise<Guest>;
+  /** Returns whether a connection is open, or being made */
+  readonly isOpen: () => boolean;
   readonly forward: (hostPort: number, guestPort: number, options?: ForwardOptions) => Promise<Forward>;
 }
 
@@ -61,6 +63,7 @@ export function createGuestLink(options: GuestOptions, vsockPath: () => string |
   };
   return {
     connect: limited,
+    isOpen: () => open !== undefined,
     forward: async (hostPort, guestPort, forwardOptions = {}) => {
       const forward = await startForward(
         async () => (await connect()).connectTcp(guestPort),

@@ -1,18 +1,24 @@
 /** SDK: {@link VirtualMachine} starts a VM with a VMM of its own, {@link Client} connects to a running VMM. */
 export { Client } from './client.ts';
+export { composeSnapshot, type ComposeOptions } from './compose-snapshot.ts';
 export type {
   CallArguments,
   CallOptions,
   ClientOptions,
   DescriptorEndpoint,
+  AsyncEndpoint,
   DescriptorOptions,
+  ObserveOptions,
   OptionsOf,
   ReplyBody,
   RequestBody,
 } from './client.ts';
+export type { OperationOptions } from './operation.ts';
+export type { OperationProgress } from '../api/operations.ts';
 export type { Console } from './console.ts';
 export {
   BusyError,
+  CancelledError,
   ConsoleError,
   DuplicateIdError,
   ForkError,
@@ -24,6 +30,7 @@ export {
   VsockError,
   WrongStateError,
 } from './errors.ts';
+export type { EventOptions, VmmEvent } from './events.ts';
 export type { ForkOptions } from './fork.ts';
 export type { CloneOverrides } from './fork-folder.ts';
 export { serveFs, type FsShare, type ProvidedFs } from './fs-share.ts';
@@ -56,10 +63,11 @@ export {
   type AttachOptions,
   type LaunchOptions,
   type RestoreOptions,
-  type SnapshotOptions,
 } from './virtual-machine.ts';
+export type { LiveSnapshotResult, SnapshotOptions } from './snapshot.ts';
 export type { VmEnd, VmEndCause } from './vm-end.ts';
-export type { VmmEnd, VmmOptions } from './vmm-process.ts';
+export type { VmmEnd, VmmOptions, VmmProcess, VmmSource } from './vmm-process.ts';
+export { VmmPool, type PoolRestoreOptions, type TakeOptions, type VmmPoolOptions } from './vmm-pool.ts';
 export { connectVsock } from './vsock.ts';
 export type { VmConfigInput as VmConfig } from '../config/vm-config.ts';
 export type { RouteName as Endpoint } from '../api/routes.ts';

@@ -31,13 +31,15 @@ export class TransportError extends Error {
 /** A request to the API on a UNIX socket. */
 export interface ApiRequest {
   readonly socketPath: string;
-  readonly method: 'GET' | 'PUT';
+  readonly method: 'GET' | 'PUT' | 'DELETE';
   /** Full path, e.g. `/api/v1/vm.info` */
   readonly path: string;
   /** JSON text, sent unchanged */
   readonly body?: string | Buffer;
   /** Open descriptors to send with the request; the caller closes them */
   readonly fds?: readonly number[];
+  /** Preference (RFC 7240) */
+  readonly prefer?: string;
   readonly signal?: AbortSignal;
   /** Time from the start of the connection to the end of the answer, in `milliseconds`; no limit by default */
   readonly timeoutMs?: number;
@@ -47,15 +49,59 @@ export interface ApiRequest {
 export interface ApiResponse {
   readonly status: number;
   readonly body?: string;
+  /** header `Location` */
+  readonly location?: string;
 }
 
 /** Sends a request on a connection of its own. Rejects with `TransportError` only. */
 export async function sendRequest(request: ApiRequest): Promise<ApiResponse> {
+  const { answer, fail } = begin(request);
+  try {
+    return await readResponse(await answer);
+  } catch (cause) {
+    throw fail(cause);
+  }
+}
+
+/** An answer that comes in parts, each a text. The parts end with the answer, or throw `TransportError`. */
+export interface ApiStream {
+  readonly status: number;
+  readonly parts: AsyncGenerator<string, void, undefined>;
+}
+
+/** Sends a request, and returns its answer once the head has arrived. Rejects with `TransportError` only. */
+export async function openStream(request: ApiRequest): Promise<ApiStream> {
+  const { answer, fail } = begin(request);
+  try {
+    const incoming = await answer;
+    return { status: incoming.statusCode ?? 0, parts: partsOf(incoming, fail) };
+  } catch (cause) {
+    throw fail(cause);
+  }
+}
+
+async function* partsOf(incoming: IncomingMessage, fail: Begun['fail']): ApiStream['parts'] {
+  incoming.setEncoding('utf8');
+  try {
+    for await (const part of incoming) yield String(part);
+  } catch (cause) {
+    throw fail(cause);
+  }
+}
+
+/** A request that was sent. */
+interface Begun {
+  readonly answer: Promise<IncomingMessage>;
+  /** Returns the error for a failure of the request or of its answer. */
+  readonly fail: (cause: unknown) => TransportError;
+}
+
+function begin(request: ApiRequest): Begun {
   const limit = request.timeoutMs === undefined ? undefined : AbortSignal.timeout(request.timeoutMs);
   const signals = [request.signal, limit].filter((signal) => signal !== undefined);
   const { socketPath, fds = [] } = request;
   let connected = false;
-  try {
+  const open = async (): Promise<IncomingMessage> => {
     signals.forEach((signal) => signal.throwIfAborted());
     const outgoing = httpRequest({
       socketPath,
@@ -65,19 +111,22 @@ export async function sendRequest(request: ApiRequest): Promise<ApiResponse> {
         : { agent: false }),
       method: request.method,
       path: request.path,
-      headers: requestHeaders(request.body),
+      headers: requestHeaders(request),
       ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
     });
     outgoing.once('socket', (socket) => socket.once('connect', () => (connected = true)));
-    return await readResponse(await responseTo(outgoing, request.body));
-  } catch (cause) {
-    throw new TransportError(faultOf(cause, connected, [request.signal, limit]), request, cause);
-  }
+    return responseTo(outgoing, request.body);
+  };
+  return {
+    answer: open(),
+    fail: (cause) => new TransportError(faultOf(cause, connected, [request.signal, limit]), request, cause),
+  };
 }
 
-function requestHeaders(body: ApiRequest['body']): Record<string, string> {
+function requestHeaders({ body, prefer }: ApiRequest): Record<string, string> {
   const length = body === undefined ? {} : { 'Content-Length': String(Buffer.byteLength(body)) };
-  return { Host: 'localhost', Accept: '*/*', ...length };
+  const preference = prefer === undefined ? {} : { Prefer: prefer };
+  return { Host: 'localhost', Accept: '*/*', ...preference, ...length };
 }
 
 function responseTo(outgoing: ClientRequest, body: ApiRequest['body']): Promise<IncomingMessage> {
@@ -92,7 +141,7 @@ function responseTo(outgoing: ClientRequest, body: ApiRequest['body']): Promise<
 /** Reads an answer. Cloud Hypervisor sends an answer without body without a length and keeps the connection open. */
 async function readResponse(incoming: IncomingMessage): Promise<ApiResponse> {
   const status = incoming.statusCode ?? 0;
-  const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
+  const { 'content-length': length, 'transfer-encoding': encoding, location } = incoming.headers;
   if (length === undefined && encoding === undefined) {
     incoming.destroy();
     return { status };
@@ -100,7 +149,7 @@ async function readResponse(incoming: IncomingMessage): Promise<ApiResponse> {
   incoming.setEncoding('utf8');
   let body = '';
   for await (const chunk of incoming) body += String(chunk);
-  return { status, body };
+  return { status, body, ...(location !== undefined && { location }) };
 }
 
 function faultOf(

@@ -1,28 +1,29 @@
-import { mkdir } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
 import type { VmConfigInput } from '../config/vm-config.ts';
+import { makeCloneIdentity } from '../guest/identity/clone-identity.ts';
 import type {
-  ExecOptions,
-  ExecResult,
-  Guest,
-  GuestCommand,
-  GuestProcess,
-  SpawnOptions,
-  TransferOptions,
-} from '../guest/guest.ts';
-import type { CallOptions, Client, DescriptorOptions, ReplyBody, RequestBody } from './client.ts';
+  CallOptions,
+  Client,
+  DescriptorOptions,
+  ObserveOptions,
+  ReplyBody,
+  RequestBody,
+} from './client.ts';
+import { urlOf, withNewDirectory } from './directories.ts';
+import type { OperationOptions } from './operation.ts';
+import { snapshotLive, snapshotRequest, type LiveSnapshotResult, type SnapshotOptions } from './snapshot.ts';
 import type { Console } from './console.ts';
 import { attachVmm, watchEnd } from './attach.ts';
-import type { Forward, ForwardOptions } from './forward.ts';
+import type { EventOptions, VmmEvent } from './events.ts';
+import { GuestMethods } from './guest-methods.ts';
 import { createGuestLink, prepareGuestLink, type GuestLink, type GuestOptions } from './guest-link.ts';
 import { createVmConsoles, type VmConsoles } from './vm-consoles.ts';
 import { LaunchError } from './errors.ts';
 import type { CloneOverrides } from './fork-folder.ts';
-import { forkVm, type ForkOptions } from './fork.ts';
+import { checkForkOptions, forkVm, wantsIdentity, type ForkOptions } from './fork.ts';
 import { serveFs, VmShares, type ProvidedFs } from './fs-share.ts';
-import { listenForNotify, NOTIFY_CREDENTIAL, type NotifyListener } from './notify/listener.ts';
+import { vsockOf, withNotifyCredential } from './notify/configuration.ts';
+import { listenForNotify, type NotifyListener } from './notify/listener.ts';
 import type { NotifyMessage } from './notify/message.ts';
 import { waitForReady } from './notify/ready.ts';
 import { waitForSsh } from './notify/ssh-answer.ts';
@@ -55,12 +56,8 @@ export interface RestoreOptions
    * the caller closes its own.
    */
   readonly netFds?: Readonly<Record<string, readonly number[]>>;
-}
-
-/** Options of {@link VirtualMachine.snapshot}. */
-export interface SnapshotOptions extends CallOptions {
-  /** Resume the VM after the snapshot; by default if it was Running before */
-  readonly resume?: boolean;
+  /** Called when the progress of the restore has changed */
+  readonly onProgress?: OperationOptions['onProgress'];
 }
 
 /**
@@ -71,7 +68,7 @@ export interface SnapshotOptions extends CallOptions {
  * await vm.serial.waitFor('login:', { timeoutMs: 60_000 });
  * ```
  */
-export class VirtualMachine implements AsyncDisposable {
+export class VirtualMachine extends GuestMethods implements AsyncDisposable {
   readonly #vmm: VmmProcess;
   readonly #ended: () => Promise<VmEnd>;
   readonly #consoles: VmConsoles;
@@ -83,11 +80,13 @@ export class VirtualMachine implements AsyncDisposable {
   #notify: NotifyListener | undefined;
 
   private constructor(vmm: VmmProcess, ended: () => Promise<VmEnd>, guest: GuestOptions = {}) {
+    const link = createGuestLink(guest, () => this.#vsockPath);
+    super(link);
+    this.#guest = link;
     this.#vmm = vmm;
     this.#shares = new VmShares(vmm.events);
-    this.#consoles = createVmConsoles();
+    this.#consoles = createVmConsoles(vmm.client.socketPath);
     this.#guestOptions = guest;
-    this.#guest = createGuestLink(guest, () => this.#vsockPath);
     this.#ended = ended;
   }
 
@@ -128,8 +127,12 @@ export class VirtualMachine implements AsyncDisposable {
       ...(nets.length > 0 && { net_fds: nets.map(([id, { length }]) => ({ id, num_fds: length })) }),
     };
     const fds = nets.flatMap(([, one]) => one);
+    const { onProgress } = options;
     return VirtualMachine.#start(options, ({ client }, call) =>
-      client.call('vm.restore', request, { ...call, fds }),
+      // one request where nothing is to be observed or cancelled
+      onProgress === undefined && call.signal === undefined
+        ? client.call('vm.restore', request, { fds })
+        : client.observe('vm.restore', request, { ...call, fds, onProgress }),
     );
   }
 
@@ -157,7 +160,7 @@ export class VirtualMachine implements AsyncDisposable {
     const isShut = (): Promise<boolean> => isShutDown(vmm.client);
     const ended = vmEnd({ events: vmm.events, isShutDown: isShut, vmmEnded: vmm.ended });
     const vm = new VirtualMachine(vmm, () => ended, options.guest);
-    const call = options.signal === undefined ? {} : { signal: options.signal };
+    const call = callOf(options);
     try {
       await begin(vm, call);
       await vm.#readConfig(call);
@@ -188,12 +191,12 @@ export class VirtualMachine implements AsyncDisposable {
     return this.#ended();
   }
 
-  /** Serial port. @throws if its mode is not `Pty` */
+  /** Serial port. @throws if its mode is `Off` */
   get serial(): Console {
     return this.#consoles.get('serial');
   }
 
-  /** Virtio console. @throws if its mode is not `Pty` */
+  /** Virtio console. @throws if its mode is `Off` */
   get console(): Console {
     return this.#consoles.get('console');
   }
@@ -218,6 +221,17 @@ export class VirtualMachine implements AsyncDisposable {
   /** Returns counters since boot by device id and name, e.g. `_disk0` and `read_bytes`. */
   counters(options?: CallOptions): Promise<ReplyBody<'vm.counters'>> {
     return this.client.call('vm.counters', undefined, options);
+  }
+
+  /**
+   * Returns the events of the VM and its VMM as they come; see {@link Client.events}.
+   *
+   * ```ts
+   * for await (const { event, properties } of vm.events({ signal })) console.log(event, properties);
+   * ```
+   */
+  events(options?: EventOptions): AsyncGenerator<VmmEvent, void, undefined> {
+    return this.client.events(options);
   }
 
   /** Stops the vCPUs. */
@@ -308,36 +322,81 @@ export class VirtualMachine implements AsyncDisposable {
     return this.client.call('vm.remove-device', { id }, options);
   }
 
-  /** Writes a snapshot to a directory, which is created if necessary. The VM is paused meanwhile. */
-  async snapshot(directory: string, options: SnapshotOptions = {}): Promise<void> {
-    await mkdir(directory, { recursive: true });
-    await this.#snapshotWith(directory, () => Promise.resolve(), options);
+  /**
+   * Removes a device, by its id. Resolves when the guest has released it.
+   * @throws {RequestError} if the guest does not release it within `timeoutMs`, 60 s by default; it may still do so later
+   */
+  removeDevice(id: string, options?: ObserveOptions<'vm.remove-device'>): Promise<void> {
+    return this.client.observe('vm.remove-device', { id }, options);
+  }
+
+  /**
+   * Writes a snapshot to a directory, which is created if necessary. The VM is paused meanwhile, with `live` for some milliseconds only
+   * where that is possible: the result has the way. `signal` cancels it: the VM continues, and nothing is left in the directory.
+   * Disks are not part of it, unless `disks` asks for it.
+   * @throws {CancelledError} if it was cancelled
+   */
+  snapshot(directory: string, options: SnapshotOptions = {}): Promise<LiveSnapshotResult | undefined> {
+    return withNewDirectory(directory, async () => {
+      if (options.live ?? options.disks) return snapshotLive(this.client, directory, options);
+      await this.#snapshotWith(directory, () => Promise.resolve(), options);
+      return undefined;
+    });
+  }
+
+  /** Writes the guest's RAM and registers to a new ELF file. `signal` cancels it, and no file is left. */
+  coredump(path: string, options?: ObserveOptions<'vm.coredump'>): Promise<void> {
+    return this.client.observe('vm.coredump', { destination_url: urlOf(path) }, options);
+  }
+
+  /**
+   * Sends the VM to a VMM that waits for it (`vm.receive-migration`) at `unix:<path>` or `tcp:<host>:<port>`. `signal` cancels it: the VM
+   * continues here, and the destination has none.
+   */
+  migrate(url: string, options?: ObserveOptions<'vm.send-migration'>): Promise<void> {
+    return this.client.observe('vm.send-migration', { destination_url: url }, options);
   }
 
   /** Writes a snapshot, and does further work while the VM is paused. */
   async #snapshotWith(
     directory: string,
     whilePaused: () => Promise<void>,
-    { resume, ...options }: SnapshotOptions = {},
+    options: SnapshotOptions = {},
   ): Promise<void> {
+    const { resume, compose } = options;
+    // not after an abort: the VM continues also then
+    const { signal: _, ...always } = options;
     const ran = (await this.info(options)).state === 'Running';
-    if (ran) await this.pause(options);
+    if (ran) await this.pause(always);
+    const isResumed = resume ?? ran;
+    let resumed: Promise<void> | undefined;
+    // served after the changed pages are written, and before the composition
+    const onAccepted = (): void => {
+      options.onAccepted?.();
+      if (compose !== true || !isResumed) return;
+      resumed = this.resume(always);
+      resumed.catch(() => undefined);
+    };
     try {
-      await this.client.call('vm.snapshot', { destination_url: urlOf(directory) }, options);
+      const request = snapshotRequest(directory, options);
+      await this.client.observe('vm.snapshot', request, { ...options, onAccepted });
       await whilePaused();
     } finally {
-      if (resume ?? ran) await this.resume(options);
+      if (isResumed) await (resumed ?? this.resume(always));
     }
   }
 
   /**
    * Makes clones of the running VM, which continue from this moment. The VM is paused for the snapshot between. Writable disks of a clone
    * are overlays on a copy, forwards have free ports of the host, the vsock a new socket and CID, and consoles in the modes File and Socket
-   * new paths, which {@link info} shows. `overrides` replaces any of them. A clone does not know that it is one: docs/snapshots.md tells what
-   * to make new in the guest. The files of all clones are removed when the last one is disposed of.
-   * @throws {ForkError} for a VM with devices that cannot be shared; then, and after any failure, there is no clone
+   * new paths, which {@link info} shows. `overrides` replaces any of them. Guests with an SSH server get an identity of their own, as the
+   * option `identity` tells. The files of all clones are removed when the last one is disposed of.
+   * @throws {ForkError} for a VM with devices that cannot be shared
+   * @throws {GuestError} for a guest that cannot get an identity of its own. After any failure there is no clone
    */
-  async fork(count: number, { overrides, ...options }: ForkOptions = {}): Promise<VirtualMachine[]> {
+  async fork(count: number, options: ForkOptions = {}): Promise<VirtualMachine[]> {
+    checkForkOptions(options, count);
+    const { overrides: _overrides, identity: _identity, hostname: _hostname, ...start } = options;
     const { config } = await this.info();
     // the vsock of a clone has another socket
     const { socket: _, ...guest } = this.#guestOptions;
@@ -346,13 +405,21 @@ export class VirtualMachine implements AsyncDisposable {
       own: CloneOverrides,
       onDisposed: () => void,
     ): Promise<VirtualMachine> => {
-      const clone = await VirtualMachine.restore(directory, { guest, ...options, overrides: own });
+      const clone = await VirtualMachine.restore(directory, { guest, ...start, overrides: own });
       clone.#onDisposed = onDisposed;
       return clone;
     };
     const snapshot = (directory: string, whilePaused: () => Promise<void>): Promise<void> =>
       this.#snapshotWith(directory, whilePaused);
-    return forkVm({ config, snapshot, restore }, count, overrides);
+    const isWanted = wantsIdentity(options, {
+      config,
+      guest: this.#guestOptions,
+      isConnected: this.#guest.isOpen(),
+    });
+    const identify = async (clone: VirtualMachine, name: string | undefined): Promise<void> => {
+      if (isWanted) await makeCloneIdentity(await clone.guest(callOf(start)), name);
+    };
+    return forkVm({ config, snapshot, restore, identify }, count, options);
   }
 
   /**
@@ -362,51 +429,6 @@ export class VirtualMachine implements AsyncDisposable {
   async connect(port: number, options?: CallOptions): Promise<Socket> {
     if (this.#vsockPath === undefined) throw new Error('the VM has no vsock');
     return connectVsock(this.#vsockPath, port, options);
-  }
-
-  /**
-   * Returns the connection to the guest's SSH server, which the methods below share. It is made on first use, and again when it has ended.
-   * @throws {GuestError} if there is none within 30 s, or within the options' limits
-   */
-  guest(options?: CallOptions): Promise<Guest> {
-    return this.#guest.connect(options);
-  }
-
-  /**
-   * Runs a command in the guest until it exits; a text is run by `sh -c`. Any exit code is a result.
-   * @throws {GuestError} on timeout, abort, a lost connection, or more output than the limit. The command is then dead in the guest
-   */
-  async exec(argv: GuestCommand['argv'], options: ExecOptions = {}): Promise<ExecResult> {
-    return (await this.#guest.connect(options)).exec(argv, options);
-  }
-
-  /** Starts a command with streams. @throws {GuestError} */
-  async spawn(argv: GuestCommand['argv'], options: SpawnOptions = {}): Promise<GuestProcess> {
-    return (await this.#guest.connect(options)).spawn(argv, options);
-  }
-
-  /** Starts a log-in shell in a terminal. @throws {GuestError} */
-  async shell(options: SpawnOptions = {}): Promise<GuestProcess> {
-    return (await this.#guest.connect(options)).shell(options);
-  }
-
-  /** Copies a file, a directory or a stream to a path in the guest, by SFTP. @throws {GuestError} */
-  async upload(from: string | Readable, to: string, options: TransferOptions = {}): Promise<void> {
-    return (await this.#guest.connect(options)).upload(from, to, options);
-  }
-
-  /** Copies a file or a directory of the guest to a path, or a file to a stream, by SFTP. @throws {GuestError} */
-  async download(from: string, to: string | Writable, options: TransferOptions = {}): Promise<void> {
-    return (await this.#guest.connect(options)).download(from, to, options);
-  }
-
-  /**
-   * Listens on a port of this host (0: a free one) and connects its clients to a TCP port of the guest's loopback, through SSH. It ends
-   * with its disposal or the VM's.
-   * @throws the system's error if it cannot listen
-   */
-  forward(hostPort: number, guestPort: number, options?: ForwardOptions): Promise<Forward> {
-    return this.#guest.forward(hostPort, guestPort, options);
   }
 
   /** Ends the VM and its VMM, by vmm.shutdown or else SIGKILL. Leaves no process, socket or folder. An attached VM continues. */
@@ -427,18 +449,6 @@ export class VirtualMachine implements AsyncDisposable {
   }
 }
 
-function vsockOf({ vsock }: VmConfigInput): string {
-  if (vsock?.socket !== undefined) return vsock.socket;
-  throw new Error('a VM with `notify` needs a vsock');
-}
-
-/** Adds the credential with the address of this process to a configuration. */
-function withNotifyCredential(config: VmConfigInput): VmConfigInput {
-  const strings = config.platform?.oem_strings ?? [];
-  return { ...config, platform: { ...config.platform, oem_strings: [...strings, NOTIFY_CREDENTIAL] } };
-}
-
-/** Returns the URL of a directory: `file://` and the unchanged path. */
-function urlOf(directory: string): string {
-  return `file://${resolve(directory)}`;
+function callOf({ signal }: Pick<VmmOptions, 'signal'>): CallOptions {
+  return signal === undefined ? {} : { signal };
 }

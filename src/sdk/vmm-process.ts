@@ -7,13 +7,22 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isSingleExecutable } from '../util/own-program.ts';
 import { Client } from './client.ts';
 import { LaunchError } from './errors.ts';
 import { findExecutable } from './executable.ts';
 import { TransportError } from './transport.ts';
 
+/** Source of VMMs that are started already, e.g. a `VmmPool`. */
+export interface VmmSource {
+  /** Returns a VMM without a VM, which the caller owns. Rejects with LaunchError, also on abort */
+  readonly take: (options: { readonly signal?: AbortSignal }) => Promise<VmmProcess>;
+}
+
 /** Options for starting a VMM. */
 export interface VmmOptions {
+  /** A `VmmPool` that has the VMM ready; not together with an executable, a socket path, arguments or time limits of its own */
+  readonly pool?: VmmSource;
   /** Path of `cloud-hypervisor`; that of this package by default */
   readonly executable?: string;
   /** Path of the API's socket, 107 bytes at most; a new one in the directory of temporary files by default */
@@ -42,6 +51,8 @@ export interface VmmProcess extends AsyncDisposable {
   readonly events: Readable;
   /** Settles when it exits; never rejects */
   readonly ended: Promise<VmmEnd>;
+  /** Returns true if its disposal ends it; false if it had begun to exit by itself */
+  readonly isDisposed: () => boolean;
 }
 
 const START_TIMEOUT_MS = 10_000;
@@ -55,15 +66,18 @@ const EVENTS = 3;
  * Starts a VMM with a socket of its own. The VMM removes the socket on exit, also if this process is killed.
  * Rejects with LaunchError if the start fails or is aborted; then nothing is left.
  */
-export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
+export async function startVmm({ pool, ...options }: VmmOptions = {}): Promise<VmmProcess> {
   if (options.signal?.aborted === true) throw new LaunchError('the start was aborted');
+  if (pool !== undefined) return takeVmm(pool, options);
   const executable = findExecutable(options.executable ?? ownExecutable());
   const client = new Client(options.socketPath ?? randomSocketPath());
   const child = launch(client.socketPath, { ...options, executable });
   const ended = endOf(child);
   const lastOutput = collectOutput(child);
+  let isDisposed = false;
   const dispose = async (): Promise<void> => {
-    await end(child, client, options.endTimeoutMs ?? END_TIMEOUT_MS);
+    const onEnding = (): boolean => (isDisposed = true);
+    await end(child, client, { timeoutMs: options.endTimeoutMs ?? END_TIMEOUT_MS, onEnding });
     // a killed VMM leaves its socket
     rmSync(client.socketPath, { force: true });
   };
@@ -74,7 +88,25 @@ export async function startVmm(options: VmmOptions = {}): Promise<VmmProcess> {
     await dispose();
     throw new LaunchError(`the VMM did not start: ${lastOutput() || String(error)}`, { cause: error });
   }
-  return { pid: child.pid ?? 0, client, events: eventsOf(child), ended, [Symbol.asyncDispose]: dispose };
+  return {
+    pid: child.pid ?? 0,
+    client,
+    events: eventsOf(child),
+    ended,
+    isDisposed: () => isDisposed,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/** Options that a VMM of a pool has from the pool. */
+const OF_POOL = ['executable', 'socketPath', 'args', 'startTimeoutMs', 'endTimeoutMs'] as const;
+
+/** Takes a VMM of a pool. @throws LaunchError for options that the pool has decided */
+function takeVmm(pool: VmmSource, options: Omit<VmmOptions, 'pool'>): Promise<VmmProcess> {
+  const given = OF_POOL.filter((name) => options[name] !== undefined);
+  if (given.length > 0)
+    throw new LaunchError(`${given.join(', ')}: not with a pool, whose VMMs are started already`);
+  return pool.take(options.signal === undefined ? {} : { signal: options.signal });
 }
 
 function randomSocketPath(): string {
@@ -108,8 +140,9 @@ function eventsOf({ stdio }: ChildProcess): Readable {
   return stream instanceof Readable ? stream : Readable.from([]);
 }
 
-/** Path of the VMM of this package. */
+/** Path of the VMM of this package; beside a single executable. */
 export function ownExecutable(): string {
+  if (isSingleExecutable()) return join(dirname(process.execPath), 'cloud-hypervisor');
   // the bundle of a program is no module
   if (typeof __dirname === 'string') return join(__dirname, '../bin/cloud-hypervisor');
   const found = createRequire(import.meta.url).resolve('nephos/package.json');
@@ -156,12 +189,25 @@ async function answers(client: Client, timeoutMs: number): Promise<boolean> {
   }
 }
 
+interface EndOptions {
+  readonly timeoutMs: number;
+  /** Called when the VMM ends because of this call */
+  readonly onEnding: () => void;
+}
+
 /** Ends a VMM with vmm.shutdown, and with SIGKILL after the time limit. */
-async function end(child: ChildProcess, client: Client, timeoutMs: number): Promise<void> {
+async function end(child: ChildProcess, client: Client, { timeoutMs, onEnding }: EndOptions): Promise<void> {
   if (isOver(child)) return;
   const gone = once(child, 'exit');
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
-  await client.call('vmm.shutdown', undefined, { timeoutMs }).catch(() => child.kill('SIGTERM'));
+  const timer = setTimeout(() => {
+    onEnding();
+    child.kill('SIGKILL');
+  }, timeoutMs);
+  await client.call('vmm.shutdown', undefined, { timeoutMs }).then(onEnding, (error: unknown) => {
+    // a VMM that exits by itself closes its socket
+    if (!(error instanceof TransportError && (error.fault === 'connect' || error.fault === 'io'))) onEnding();
+    child.kill('SIGTERM');
+  });
   if (!isOver(child)) await gone;
   clearTimeout(timer);
 }

@@ -17,6 +17,8 @@ export interface Log {
 interface LogSink {
   readonly level: LogLevel;
   readonly write: (text: string) => void;
+  /** Returns the line of a message, without its end; that of Cloud Hypervisor by default */
+  readonly render?: (message: string) => string;
   /** the log is a terminal: see {@link logDots} */
   readonly isTerminal?: boolean;
 }
@@ -49,9 +51,11 @@ export function logNotice(target: string, message: string): void {
 
 function writeLine(level: LogLevel, target: string, message: string): void {
   endDots();
-  sink.write(
-    `cloud-hypervisor: ${elapsed()}: <vmm> ${level.toUpperCase()}:${target} -- ${oneLine(message)}\n`,
-  );
+  const text = oneLine(message);
+  const line =
+    sink.render?.(text) ??
+    `cloud-hypervisor: ${elapsed()}: <vmm> ${level.toUpperCase()}:${target} -- ${text}`;
+  sink.write(`${line}\n`);
 }
 
 /** Interval of the dots, in milliseconds. */

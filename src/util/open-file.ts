@@ -86,7 +86,7 @@ export async function readBytes(
   await using file = await openFile(path, { flags, signal });
   const { size } = await file.stat();
   if (size > limit) throw pathError('EFBIG', `is larger than ${limit} bytes`, path);
-  return beforeDeadline(path, () => readUpTo(file, size), { signal });
+  return await beforeDeadline(path, () => readUpTo(file, size), { signal });
 }
 
 /** Reads up to the size that was checked, also where the file grows meanwhile. */

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { besideBundle, isBundled } from './beside-bundle.ts';
 import { requireDescriptors } from './free-descriptors.ts';
@@ -12,8 +13,8 @@ const THREAD_DESCRIPTORS = 16;
 const THREAD_LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
 
 /**
- * Starts a thread of the VMM or of the SDK. Its code is an asset of the single executable, a file beside the bundle in `dist/`, or
- * `module` where the sources run unbundled.
+ * Starts a thread of the VMM or of the SDK. Its code is an asset of the single executable, a file beside the bundle in `dist/`, which
+ * bin/load-thread.js loads, or `module` where the sources run unbundled.
  * @throws the system's error where this process has no descriptors left
  */
 export function startThread(name: ThreadName, module: () => URL, workerData: object): Worker {
@@ -27,7 +28,12 @@ export function startThread(name: ThreadName, module: () => URL, workerData: obj
       workerData,
       resourceLimits: THREAD_LIMITS,
     });
-  const file = isBundled() ? besideBundle(`${name}.cjs`) : module();
   // a thread whose code is a file does not start with all options of a program, e.g. `node --input-type=module -e`
-  return new Worker(file, { workerData, execArgv: [], resourceLimits: THREAD_LIMITS });
+  const options = { workerData, execArgv: [], resourceLimits: THREAD_LIMITS };
+  if (!isBundled()) return new Worker(module(), options);
+  const bundle = besideBundle(`${name}.cjs`);
+  // Node maps the lines of files that it loads itself
+  if (process.sourceMapsEnabled) return new Worker(bundle, options);
+  const argv = [typeof bundle === 'string' ? bundle : fileURLToPath(bundle)];
+  return new Worker(besideBundle('../bin/load-thread.js'), { ...options, argv });
 }

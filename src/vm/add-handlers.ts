@@ -1,7 +1,7 @@
 import type { AddRouteName } from '../api/add-routes.ts';
 import type { Handlers, ImplementedRoute } from '../api/handlers.ts';
 import type { PciDeviceInfo } from '../api/replies.ts';
-import type { ReceivedFiles } from '../api/route.ts';
+import type { ClientOperation, ReceivedFiles } from '../api/route.ts';
 import type { AnyConfig } from '../devices/device.ts';
 import { DEVICES } from '../devices/table.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
@@ -21,11 +21,15 @@ export function addHandlers(vmm: VmmState): AddHandlers {
     if (hotAdd === undefined || hotAdd.unsupported !== undefined) return [];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const route = hotAdd.route as AddRouteName;
-    const handle = (config: AnyConfig, files?: ReceivedFiles): Promise<PciDeviceInfo | undefined> => {
+    const handle = (
+      config: AnyConfig,
+      files?: ReceivedFiles,
+      client?: ClientOperation,
+    ): Promise<PciDeviceInfo | undefined> => {
       const fds = hotAdd.descriptors === undefined ? [] : (files?.take() ?? []);
       const add = (vm: Vm, signals: ShutdownSignals) =>
         addDevice(vm, device, withDescriptors(device, config, fds), signals);
-      return runOnVm(vmm, route, add, fds);
+      return runOnVm(vmm, route, add, { fds, client });
     };
     return [[route, handle] as const];
   });

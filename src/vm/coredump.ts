@@ -3,10 +3,16 @@ import { ApiError } from '../api/errors.ts';
 import { ANSWER_DEADLINE, shortestSeconds, watchProgress } from '../qemu/qmp/progress-deadline.ts';
 import { reasonOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
+import type { RunningOperation } from '../util/operation-tracker.ts';
+import { onAbort } from '../util/shutdown-signals.ts';
+import { openRelay } from '../host/files/relay.ts';
 import type { Machine } from './machine.ts';
 import type { BootedMachine } from './vm.ts';
 import { pathOf } from './snapshot/url-path.ts';
-import { closeInBackground } from '../util/background.ts';
+import { closeInBackground, inBackground } from '../util/background.ts';
+
+/** Interval in which the size of a dump is read for the client, in milliseconds. */
+const TOTAL_MS = 200;
 
 /** QEMU's name of the file descriptor that it writes to. */
 const FILE = 'coredump';
@@ -15,7 +21,11 @@ const FILE = 'coredump';
  * Writes the guest's RAM and the vCPUs' registers into a new ELF file. The vCPUs are stopped meanwhile.
  * Rejects with ApiError naming the path; no file is left then.
  */
-export async function dumpCore({ machine }: BootedMachine, url: string): Promise<void> {
+export async function dumpCore(
+  { machine }: BootedMachine,
+  url: string,
+  { kill, tracker }: RunningOperation,
+): Promise<void> {
   const path = pathOf(url, 'file');
   // an existing file is not overwritten
   const create = (): Promise<FileHandle> => open(path, 'wx', 0o600);
@@ -23,13 +33,47 @@ export async function dumpCore({ machine }: BootedMachine, url: string): Promise
     throw failure(path, error);
   });
   try {
-    await machine.qemu.qmp.execute('getfd', { fdname: FILE }, [file.fd]);
-    await writeDump(machine);
+    if (tracker.isTracked) await dumpThroughRelay(machine, file, { kill, tracker });
+    else await dumpTo(machine, file.fd);
   } catch (error) {
     await rm(path, { force: true });
+    // the last close of a large file without a name takes the file system long
+    closeInBackground(file);
     throw failure(path, error);
+  }
+  await file.close();
+}
+
+async function dumpTo(machine: Machine, fd: number): Promise<void> {
+  await machine.qemu.qmp.execute('getfd', { fdname: FILE }, [fd]);
+  await writeDump(machine);
+}
+
+/** Dumps through the VMM: QEMU has no command that cancels a dump, but its write to a closed socket fails. */
+async function dumpThroughRelay(
+  machine: Machine,
+  file: FileHandle,
+  { kill, tracker }: Pick<RunningOperation, 'kill' | 'tracker'>,
+): Promise<void> {
+  const amount = { done: 0, total: 0 };
+  tracker.enter('writing memory', amount);
+  kill.throwIfAborted();
+  await using relay = await openRelay(file, (bytes) => (amount.done += bytes));
+  const stopListening = onAbort(kill, relay.cut);
+  const readTotal = async (): Promise<void> => {
+    amount.total = (await machine.qemu.qmp.execute('query-dump')).total;
+  };
+  const timer = setInterval(() => inBackground('progress of the dump', readTotal()), TOTAL_MS);
+  try {
+    const dumped = dumpTo(machine, relay.fd).finally(relay.closeSource);
+    const [copy, dump] = await Promise.allSettled([relay.copied, dumped]);
+    // a failed copy has cut the relay, and so is the reason of the failed dump
+    if (copy.status === 'rejected') throw copy.reason;
+    if (dump.status === 'rejected') throw dump.reason;
+    tracker.commit('The core dump is complete');
   } finally {
-    await file.close();
+    stopListening();
+    clearInterval(timer);
   }
 }
 

@@ -1,3 +1,5 @@
+import type { LifecycleEvent, VmEvent } from '../api/events.ts';
+import type { OperationInfo } from '../api/operations.ts';
 import { dialectOf } from '../config/dialect.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { bdfOf, qemuIdOf, type Placement } from '../plan/placement.ts';
@@ -6,65 +8,7 @@ import { createLog } from '../util/log.ts';
 
 const log = createLog('event');
 
-/** Lifecycle events of a VM, by Cloud Hypervisor's names. */
-export type LifecycleEvent =
-  | 'booting'
-  | 'booted'
-  | 'pausing'
-  | 'paused'
-  | 'resuming'
-  | 'resumed'
-  | 'shutdown'
-  | 'deleted'
-  | 'resizing'
-  | 'resized'
-  | 'snapshotting'
-  | 'snapshotted'
-  | 'coredumping'
-  | 'coredumped'
-  | 'restoring'
-  | 'restored';
-
-/** An event of the VMM or its VM, as the event monitor records it. */
-export type VmEvent =
-  | { readonly source: 'vmm'; readonly event: 'starting' | 'shutdown' }
-  | { readonly source: 'vm'; readonly event: LifecycleEvent }
-  /** the guest's driver has activated a device, or reset it */
-  | {
-      readonly source: 'virtio-device';
-      readonly event: 'activated' | 'reset';
-      readonly properties: { readonly id: string };
-    }
-  /** the guest has ejected a device */
-  | {
-      readonly source: 'vm';
-      readonly event: 'device-removed';
-      readonly properties: { readonly id: string; readonly bdf: string };
-    }
-  /** QEMU exited unexpectedly, or a reboot failed; `shutdown` follows if a machine ran */
-  | { readonly source: 'vm'; readonly event: 'crashed'; readonly properties: { readonly reason: string } }
-  /** the guest did not serve its watchdog in time: a reset follows */
-  | { readonly source: 'vm'; readonly event: 'watchdog' }
-  /** a panic of the guest's kernel, reported by its pvpanic device */
-  | {
-      readonly source: 'guest';
-      readonly event: 'panic';
-      readonly properties: { readonly event: 'panic' | 'crash_loaded' };
-    }
-  /** the guest reset itself, and the VMM exits for that reason (`--on-reboot exit`) */
-  | { readonly source: 'guest'; readonly event: 'reset' }
-  /** number of events of one kind, and of device `id` if they have one, above the rate limit */
-  | {
-      readonly source: 'vm' | 'virtio-device' | 'guest';
-      readonly event: 'dropped';
-      readonly properties: { readonly event: string; readonly id?: string; readonly count: string };
-    }
-  /** an I/O error of the host for a disk, which the guest received */
-  | {
-      readonly source: 'virtio-device';
-      readonly event: 'block-io-error';
-      readonly properties: { readonly id: string; readonly operation: string };
-    };
+export type { LifecycleEvent, VmEvent } from '../api/events.ts';
 
 /** Called with each event, in order. */
 export type OnVmEvent = (event: VmEvent) => void;
@@ -72,6 +16,18 @@ export type OnVmEvent = (event: VmEvent) => void;
 /** Returns a lifecycle event. */
 export function lifecycleEvent(event: LifecycleEvent): VmEvent {
   return { source: 'vm', event };
+}
+
+/** Returns the event of an operation of a client. */
+export function operationEvent({ id, kind, state, progress }: OperationInfo): VmEvent {
+  const { phase, done, total } = progress ?? {};
+  const properties = {
+    ...{ id, kind, state },
+    ...(phase !== undefined && { phase }),
+    ...(done !== undefined && { done: String(done) }),
+    ...(total !== undefined && { total: String(total) }),
+  };
+  return { source: 'vmm', event: 'operation', properties };
 }
 
 /** Emits `restoring` at the moment at which the configuration's dialect does: before the devices are `activated`, or after. */

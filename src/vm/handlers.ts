@@ -1,12 +1,14 @@
 import type { Handlers } from '../api/handlers.ts';
 import type { VmResize, VmResizeZone } from '../api/requests.ts';
+import type { RunningOperation } from '../util/operation-tracker.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { addHandlers } from './add-handlers.ts';
 import { dumpCore } from './coredump.ts';
-import { removeDevice } from './hotplug/remove.ts';
+import { removeAndWait } from './hotplug/remove-and-wait.ts';
 import { bootOrResume, createVm, reboot, receive, restore, send } from './lifecycle.ts';
 import { countersOfVm } from './observe/counters.ts';
 import { vmInfo } from './observe/info.ts';
+import { usageOf } from './observe/usage.ts';
 import { betweenEvents, runOnVm, runOperation, vmFor } from './operations.ts';
 import { injectNmi, pauseVm, pressPowerButton, resumeVm, withMachine } from './power.ts';
 import { resizeConfig, resizeZoneOfConfig } from './resize/config.ts';
@@ -14,7 +16,8 @@ import { resizeDisk } from './resize/disk.ts';
 import { resizeZone } from './resize/ram.ts';
 import { resizeVm } from './resize/resize.ts';
 import { requestDelete, shutDownVm, shutDownVmm } from './shutdown.ts';
-import { snapshotVm } from './snapshot/save.ts';
+import { composeAfter } from './snapshot/compose-after.ts';
+import { checkDisks, takeSnapshot } from './take-snapshot.ts';
 import type { Vm } from './vm.ts';
 import type { VmmState } from './vmm-state.ts';
 
@@ -29,8 +32,8 @@ export function createHandlers(vmm: VmmState): Handlers {
     ...stateHandlers(vmm),
     ...resizeHandlers(vmm),
     ...addHandlers(vmm),
-    'vm.remove-device': ({ id }) =>
-      runOnVm(vmm, 'vm.remove-device', (vm, signals) => removeDevice(vm, id, signals)),
+    ...operationHandlers(vmm),
+    'vm.remove-device': ({ id }, _files, client) => removeAndWait(vmm, id, client),
   };
 }
 
@@ -39,8 +42,17 @@ function vmmHandlers(vmm: VmmState) {
   return {
     'vmm.ping': async () => ({ version, build_version: buildVersion, pid: process.pid, features: [] }),
     'vmm.shutdown': () => shutDownVmm(vmm),
+    'vmm.usage': () => usageOf(vmm),
     'vm.info': async () => vmInfo(vmFor(vmm, 'vm.info')),
     'vm.counters': async () => countersOfVm(vmFor(vmm, 'vm.counters')),
+  } satisfies Partial<Handlers>;
+}
+
+function operationHandlers({ registry }: VmmState) {
+  return {
+    'vmm.operations': async () => [...registry.list()],
+    'vmm.operation': async ({ id }) => registry.get(id),
+    'vmm.cancel-operation': ({ id }) => registry.cancel(id),
   } satisfies Partial<Handlers>;
 }
 
@@ -48,7 +60,8 @@ function lifecycleHandlers(vmm: VmmState) {
   const { emit } = vmm;
   return {
     'vm.create': (config) => runOperation(vmm, () => createVm(vmm, config)),
-    'vm.boot': () => runOnVm(vmm, 'vm.boot', (vm, signals) => bootOrResume(vmm, vm, signals)),
+    'vm.boot': (_request, _files, client) =>
+      runOnVm(vmm, 'vm.boot', (vm, running) => bootOrResume(vmm, vm, running), { client }),
     'vm.pause': () => runOnVm(vmm, 'vm.pause', (vm) => pauseVm(vm, emit)),
     'vm.resume': () => runOnVm(vmm, 'vm.resume', (vm) => resumeVm(vm, emit)),
     'vm.reboot': () => runOnVm(vmm, 'vm.reboot', (vm, signals) => reboot(vmm, vm, signals, false)),
@@ -62,34 +75,42 @@ function lifecycleHandlers(vmm: VmmState) {
 
 function stateHandlers(vmm: VmmState) {
   return {
-    'vm.snapshot': (request) =>
-      runOnVm(vmm, 'vm.snapshot', (vm, signals) =>
-        withMachine(vm, ({ machine }) =>
-          betweenEvents(vmm, ['snapshotting', 'snapshotted'], () =>
-            snapshotVm(vm, machine, request, signals),
-          ),
-        ),
-      ),
-    'vm.restore': (request, files) =>
-      runOperation(vmm, (signals) => restore(vmm, request, files?.take() ?? [], signals)),
-    'vm.coredump': ({ destination_url: url }) =>
-      runOnVm(vmm, 'vm.coredump', (vm) =>
+    'vm.snapshot': async (request, _files, client) => {
+      checkDisks(request);
+      const act = (vm: Vm, running: RunningOperation) => takeSnapshot(vmm, vm, request, running);
+      const result = await runOnVm(vmm, 'vm.snapshot', act, { client, live: request.live });
+      // the next operation need not wait for it
+      if (request.compose && request.snapshot_type === 'diff') await composeAfter(vmm, request, client);
+      return result;
+    },
+    'vm.restore': (request, files, client) => {
+      const fds = files?.take() ?? [];
+      return runOperation(vmm, (running) => restore(vmm, request, fds, running), { fds, client });
+    },
+    'vm.coredump': ({ destination_url: url }, _files, client) => {
+      const act = (vm: Vm, running: RunningOperation): Promise<void> =>
         withMachine(vm, (booted) =>
-          betweenEvents(vmm, ['coredumping', 'coredumped'], () => dumpCore(booted, url)),
-        ),
-      ),
-    'vm.send-migration': ({ destination_url: url }) =>
-      runOnVm(vmm, 'vm.send-migration', (vm, signals) => send(vmm, vm, url, signals)),
-    'vm.receive-migration': (request) => runOperation(vmm, (signals) => receive(vmm, request, signals)),
+          betweenEvents(vmm, ['coredumping', 'coredumped'], () => dumpCore(booted, url, running)),
+        );
+      return runOnVm(vmm, 'vm.coredump', act, { client });
+    },
+    'vm.send-migration': ({ destination_url: url }, _files, client) =>
+      runOnVm(vmm, 'vm.send-migration', (vm, running) => send(vmm, vm, url, running), { client }),
+    'vm.receive-migration': (request, _files, client) =>
+      runOperation(vmm, (running) => receive(vmm, request, running), { client }),
   } satisfies Partial<Handlers>;
 }
 
 function resizeHandlers(vmm: VmmState) {
   return {
-    'vm.resize': (sizes) => runOnVm(vmm, 'vm.resize', (vm, signals) => resizeEither(vmm, vm, sizes, signals)),
-    'vm.resize-zone': (request) => runOnVm(vmm, 'vm.resize-zone', (vm) => resizeZoneEither(vm, request)),
-    'vm.resize-disk': (request) =>
-      runOnVm(vmm, 'vm.resize-disk', (vm) => withMachine(vm, ({ machine }) => resizeDisk(machine, request))),
+    'vm.resize': (sizes, _files, client) =>
+      runOnVm(vmm, 'vm.resize', (vm, running) => resizeEither(vmm, vm, sizes, running), { client }),
+    'vm.resize-zone': (request, _files, client) =>
+      runOnVm(vmm, 'vm.resize-zone', (vm) => resizeZoneEither(vm, request), { client }),
+    'vm.resize-disk': (request, _files, client) => {
+      const act = (vm: Vm): Promise<void> => withMachine(vm, ({ machine }) => resizeDisk(machine, request));
+      return runOnVm(vmm, 'vm.resize-disk', act, { client });
+    },
   } satisfies Partial<Handlers>;
 }
 

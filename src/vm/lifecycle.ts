@@ -3,6 +3,7 @@ import type { RestoreConfig, VmReceiveMigrationData } from '../api/requests.ts';
 import { dialectOf } from '../config/dialect.ts';
 import { withoutDevice } from '../config/merge.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import type { RunningOperation } from '../util/operation-tracker.ts';
 import type { ShutdownSignals } from '../util/shutdown-signals.ts';
 import { inBackground } from '../util/background.ts';
 import { createLog } from '../util/log.ts';
@@ -37,10 +38,10 @@ export async function createVm(vmm: VmmState, config: VmConfig): Promise<void> {
 }
 
 /** Serves vm.boot: boots a VM without a machine, resumes one that is paused. */
-export async function bootOrResume(vmm: VmmState, vm: Vm, signals: ShutdownSignals): Promise<void> {
+export async function bootOrResume(vmm: VmmState, vm: Vm, running: RunningOperation): Promise<void> {
   const { emit } = vmm;
   if (vm.booted !== undefined) return resumeVm(vm, emit);
-  watchInBackground(vmm, vm, await bootVm(vm, { signals, emit }));
+  watchInBackground(vmm, vm, await bootVm(vm, { signals: running, emit }));
 }
 
 /** Replaces the machine of a VM. With `startsPaused` its vCPUs are stopped before their first instruction. */
@@ -59,12 +60,11 @@ export async function restore(
   vmm: VmmState,
   request: RestoreConfig,
   fds: readonly number[],
-  signals: ShutdownSignals,
+  running: RunningOperation,
 ): Promise<void> {
-  vmm.received.add(fds);
   checkNoVm(vmm, 'vm.restore');
   const whole = withNetDescriptors(request, fds);
-  const vm = await restoreVm(whole, signals, vmm.emit);
+  const vm = await restoreVm(whole, running, vmm.emit);
   await adopt(vmm, vm);
   if (request.resume) await resumeVm(vm, vmm.emit);
 }
@@ -73,10 +73,10 @@ export async function restore(
 export async function receive(
   vmm: VmmState,
   { receiver_url: url }: VmReceiveMigrationData,
-  signals: ShutdownSignals,
+  running: RunningOperation,
 ): Promise<void> {
   checkNoVm(vmm, 'vm.receive-migration');
-  const vm = await receiveVm(url, signals, vmm.emit);
+  const vm = await receiveVm(url, running, vmm.emit);
   await adopt(vmm, vm);
   await resumeVm(vm, vmm.emit);
 }
@@ -90,17 +90,25 @@ async function adopt(vmm: VmmState, vm: Vm): Promise<void> {
 }
 
 /** Serves vm.send-migration. */
-export async function send(vmm: VmmState, vm: Vm, url: string, signals: ShutdownSignals): Promise<void> {
-  await withMachine(vm, ({ machine }) => sendVm(vm, machine, { url, signals, emit: vmm.emit }));
+export async function send(vmm: VmmState, vm: Vm, url: string, running: RunningOperation): Promise<void> {
+  await withMachine(vm, ({ machine }) => sendVm(vm, machine, { url, running, emit: vmm.emit }));
   if (!dialectOf(vm.config).endsAfterSending) return;
   log.info('the VM was sent: this VMM exits');
+  const end = (problem?: string): void => {
+    if (running.tracker.isTracked) setTimeout(() => endVmm(vmm, problem), RESULT_MS);
+    else endVmm(vmm, problem);
+  };
   await deleteVm(vmm, vm).then(
-    () => endVmm(vmm),
-    (error: unknown) => endVmm(vmm, errorChain(error).join(': ')),
+    () => end(),
+    (error: unknown) => end(errorChain(error).join(': ')),
   );
 }
 
-function watchInBackground(vmm: VmmState, vm: Vm, machine: Machine): void {
+/** Time for which a VMM whose VM was sent still answers the client of the operation, in milliseconds. */
+const RESULT_MS = 1000;
+
+/** Watches a machine, without a wait for its first events. */
+export function watchInBackground(vmm: VmmState, vm: Vm, machine: Machine): void {
   inBackground('events of the machine', watch(vmm, vm, machine));
 }
 
@@ -127,7 +135,7 @@ function watch(vmm: VmmState, vm: Vm, machine: Machine): Promise<void> {
   inBackground('exit of QEMU', onExit);
   return watchMachine(machine, {
     emit: vmm.emit,
-    watchesDrivers: vmm.options.watchesDrivers,
+    watchesDrivers: vmm.options.watchesDrivers(),
     onEjected: () => whileCurrent(() => releaseEjected(machine)),
     removeFromConfig: ({ device, id }) => {
       if (device.removable) vm.config = withoutDevice(vm.config, device, id);

@@ -11,7 +11,9 @@ import type { HostPorts } from './devices/net/host-ports.ts';
 import type { Preparations } from './devices/preparations.ts';
 import type { Latest } from './observe/latest.ts';
 import type { VcpuRemoval } from './hotplug/vcpu-removal.ts';
+import type { FormerStats } from './observe/former-stats.ts';
 import type { KnownResources } from './observe/resources.ts';
+import type { SnapshotBase } from './snapshot/chain/snapshot-base.ts';
 
 /** Members of a configuration that a resize changes while a machine runs; `BootConfig` has the values of the start. */
 export type BootConfig = Pick<VmConfig, 'cpus' | 'memory' | 'numa'>;
@@ -27,6 +29,8 @@ export interface Machine {
   readonly bootConfig: BootConfig;
   /** RAM and NUMA nodes of `bootConfig` */
   readonly ram: MemoryLayout;
+  /** ids of RAM that is a private mapping of a file that must not change, e.g. of a snapshot */
+  snapshotRam: ReadonlySet<string>;
   readonly qemu: Qemu;
   readonly accelerator: HostFacts['accelerator']['name'];
   /** QEMU's firmware that the machine has; `own` is an image that the configuration names */
@@ -59,10 +63,18 @@ export interface Machine {
   readonly detachingVcpus: Map<number, VcpuRemoval>;
   /** number of vCPUs that QEMU can still add: with emulation it never frees the place of a removed vCPU */
   spareVcpus: number;
+  /** the snapshot that the machine was restored from or last saved as; the base of a differential one */
+  snapshotBase: SnapshotBase | undefined;
   /** sizes of the DIMMs that were added, in `bytes` */
   readonly dimms: number[];
   /** failure of the guest since the start, e.g. a panic of its kernel */
   guestFailure: string | undefined;
+  /** throttle groups whose one-time burst has ended, by QEMU's id */
+  endedBursts: Set<string>;
+  /** devices whose drivers are active, by id, as far as events were emitted; undefined if they are not watched */
+  activeDrivers: ReadonlySet<string> | undefined;
+  /** statistics of disks in the QEMUs from which this one continues */
+  formerStats: FormerStats;
   /** size of the balloon, in `bytes` */
   readonly balloonBytes: Latest<number>;
   /** QEMU's counters of disks */

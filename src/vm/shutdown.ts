@@ -61,5 +61,10 @@ export async function deleteVm(vmm: VmmState, vm: Vm): Promise<void> {
 export function endVmm(vmm: VmmState, problem?: string): void {
   if (!vmm.hasEnded) vmm.emit({ source: 'vmm', event: 'shutdown' });
   vmm.hasEnded = true;
-  vmm.exit.resolve({ problem });
+  vmm.endCompositions();
+  // their clients get an answer, and no file is left
+  Promise.allSettled(vmm.compositions.running).then(
+    () => vmm.exit.resolve({ problem }),
+    () => undefined,
+  );
 }

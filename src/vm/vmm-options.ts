@@ -13,6 +13,6 @@ export interface VmmOptions extends ExitPolicies {
   readonly buildVersion: string;
   /** called with each event, in order */
   readonly onEvent: OnVmEvent;
-  /** see `MachineWatch` */
-  readonly watchesDrivers: boolean;
+  /** see `MachineWatch`; called when a machine starts */
+  readonly watchesDrivers: () => boolean;
 }

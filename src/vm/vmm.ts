@@ -1,7 +1,8 @@
-import type { Handlers } from '../api/handlers.ts';
-import type { Phase } from '../api/route.ts';
+import type { Handlers, StartOperation } from '../api/handlers.ts';
+import type { Phase, Upgrades } from '../api/route.ts';
 import { createHandlers } from './handlers.ts';
 import { shutDownVmm } from './shutdown.ts';
+import { acceptViewer } from './view-console.ts';
 import type { Vm } from './vm.ts';
 import type { VmmExit, VmmOptions } from './vmm-options.ts';
 import { createVmmState, type VmmState } from './vmm-state.ts';
@@ -10,8 +11,11 @@ import { createVmmState, type VmmState } from './vmm-state.ts';
  * The virtual machine monitor (VMM) and its VM: all mutable state of the program.
  *
  *   vmm.ts              the VMM for main.ts
+ *   forward-console.ts  bytes between a console of the guest, its host end and its viewers; view-console.ts: a viewer
+ *   connect-console.ts  switch of a serial port to the VMM for its first viewer
  *   handlers.ts         the table of API handlers; add-handlers.ts: those that attach a device
  *   operations.ts       queueing, checks of the VM's state; operation-queue.ts: the queue itself
+ *   registry/           operations of clients that do not wait for the answer: progress, results, cancelling
  *   lifecycle.ts        operations that make a VM or a machine, and the watch of each machine; shutdown.ts: those that stop it
  *   vm.ts               a VM, and the diagram of its states; transitions.ts: the table of states
  *   power.ts            boot, reboot, pause, resume, stop
@@ -39,6 +43,11 @@ export class Vmm {
     this.handlers = createHandlers(this.#state);
   }
 
+  /** Endpoints whose connections become WebSockets. */
+  get upgrades(): Upgrades {
+    return new Map([['vm.console', (query) => acceptViewer(this.#state, query)]]);
+  }
+
   /** The VM, for reading only. */
   get vm(): Vm | undefined {
     return this.#state.vm;
@@ -49,6 +58,10 @@ export class Vmm {
     const { queue, vm } = this.#state;
     return queue.isIdle() ? (vm?.state ?? 'none') : undefined;
   }
+
+  /** Starts a request of a client that does not wait for the answer. */
+  readonly startOperation: StartOperation = (request) =>
+    this.#state.registry.start(request, this.#state.queue.isIdle());
 
   /** Settles when the VMM is to exit: vmm.shutdown, a power-off by the guest, {@link shutdown}. */
   get ended(): Promise<VmmExit> {

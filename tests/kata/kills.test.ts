@@ -58,7 +58,11 @@ test('a killed pod of three leaves nothing, and the others run on', async () => 
       process.kill(find(pod.id), 'SIGKILL');
       for (const other of others) assert.equal(await node.crictl('exec', other, 'echo', 'alive'), 'alive');
       await node.crictl('stopp', pod.id);
-      await node.crictl('rmp', pod.id);
+      // containerd is notified of the end of a container after `stopp` has answered
+      await until('the pod is removed', async () => {
+        await node.crictl('rmp', pod.id);
+        return true;
+      });
       if (victim === 'the shim') await removeRecords(pod.id);
       await until(
         `nothing is left of the pod that lost ${victim}`,

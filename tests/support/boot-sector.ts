@@ -56,6 +56,16 @@ export function debugSector(text: string): Buffer {
   return diskOf(code, text);
 }
 
+/** A disk whose boot sector resets the machine (reset control register, Intel ICH9 13.7.5). */
+export function resetSector(): Buffer {
+  const code = Buffer.from([
+    ...[0xba, 0xf9, 0x0c], // mov dx, 0xcf9
+    ...[0xb0, 0x06, 0xee], // mov al, 6; out dx, al
+    ...[0xf4, 0xeb, 0xfd], // end: hlt; jmp end
+  ]);
+  return diskOf(code, '');
+}
+
 function diskOf(code: Buffer, text: string): Buffer {
   const disk = Buffer.alloc(2 ** 20);
   code.copy(disk);

@@ -74,14 +74,24 @@ export function copyImage(from: string, to: string, ...options: readonly string[
   execFileSync('skopeo', args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** Makes a certificate for 127.0.0.1 and `registry.example` that is its own authority. @returns the paths of certificate and key */
-export function makeCertificate(folder: string): { readonly certificate: string; readonly key: string } {
+/** Makes a certificate for 127.0.0.1 and names that is its own authority. @returns the paths of certificate and key */
+export function makeCertificate(
+  folder: string,
+  names: readonly string[] = ['registry.example'],
+): { readonly certificate: string; readonly key: string } {
   const [certificate, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   execFileSync(
     'openssl',
     [
       ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1'],
-      ...['-addext', 'subjectAltName=IP:127.0.0.1,DNS:registry.example', '-keyout', key, '-out', certificate],
+      ...[
+        '-addext',
+        `subjectAltName=IP:127.0.0.1,${names.map((name) => `DNS:${name}`).join(',')}`,
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+      ],
     ],
     { stdio: 'ignore' },
   );

@@ -19,7 +19,7 @@ const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000:guest:/home/gue
 const GROUP = 'root:x:0:\nguest:x:1000:\nextra:x:2000:guest\n';
 
 /**
- * Makes an OCI layout with one layer: busybox with its commands, and further files by their absolute paths.
+ * Makes an OCI layout with one layer: busybox with its commands, and further files by their absolute paths; a script (`#!`) can be run.
  * @returns its name for nephos run, `oci:<folder>`
  */
 export function makeOciImage(
@@ -48,7 +48,7 @@ function makeRoot(root: string, files: Readonly<Record<string, string>>): void {
   for (const applet of applets) if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(join(root, dirname(path)), { recursive: true });
-    writeFileSync(join(root, path), text);
+    writeFileSync(join(root, path), text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
   }
 }
 

@@ -24,6 +24,8 @@ export function openMonitor(): Monitor {
   return {
     env: { NEPHOS_QEMU: program },
     ask: async (...commands) => {
+      // the QEMU before a reboot
+      if ((await connection)?.stream.destroyed === true) connection = undefined;
       // stays open: QEMU closes its end of a connection later than this process
       connection ??= connectTo(socket);
       const { qmp } = await connection;

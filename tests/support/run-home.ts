@@ -1,8 +1,8 @@
 /** Folders of a user for `nephos run` in tests: VM directories and a cache of their own, with the guest tools of this host. */
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { cacheFolder } from '../../src/host/files/cache-folder.ts';
+import { copyGuestTools } from './guest-tools-copy.ts';
 import { makeFolder } from './vmm.ts';
 
 /** Time limit of a run, in milliseconds: a boot on a busy machine. */
@@ -32,9 +32,7 @@ export function makeRunHome(): RunHome {
   const folder = makeFolder();
   const [cache, state] = [join(folder, 'cache'), join(folder, 'state')];
   for (const path of [cache, state]) mkdirSync(path, { mode: 0o700 });
-  const tools = join(cacheFolder(), 'guest-tools');
-  // they are built again otherwise, which takes packages from the network
-  if (existsSync(tools)) cpSync(tools, join(cache, 'guest-tools'), { recursive: true });
+  copyGuestTools(cache);
   const env = { ...process.env, NEPHOS_CACHE: cache, XDG_STATE_HOME: state };
   return {
     folder,

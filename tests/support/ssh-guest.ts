@@ -8,11 +8,11 @@ import { INITRAMFS_WITH_TOOLS } from './guest.ts';
 export const START_SSH =
   'socat VSOCK-LISTEN:22,fork EXEC:"/usr/sbin/dropbear -i -B -W 262144 -r /etc/dropbear/key" 2>/dev/null &';
 
-/** Makes the initramfs of the demo guest with this host's dropbear and sftp-server in a folder. Returns its path. */
-export function sshInitramfs(folder: string): string {
+/** Makes the initramfs of the demo guest with this host's dropbear, sftp-server and further programs in a folder. Returns its path. */
+export function sshInitramfs(folder: string, ...further: readonly string[]): string {
   const key = join(folder, 'key');
   execFileSync('dropbearkey', ['-t', 'ed25519', '-f', key], { stdio: 'ignore' });
-  const programs = ['/usr/sbin/dropbear', '/usr/lib/openssh/sftp-server'];
+  const programs = ['/usr/sbin/dropbear', '/usr/lib/openssh/sftp-server', ...further];
   const missing = programs.find((path) => !existsSync(path));
   if (missing !== undefined) throw new Error(`${missing} is missing: npm run setup`);
   const entries = new Map<string, ArchiveEntry>();

@@ -7,6 +7,7 @@ import type { Guest } from '../../src/guest/guest.ts';
 import { writeBootFiles, type GuestBoot } from '../../src/run/guest-tools/boot-initramfs.ts';
 import { enterCommand } from '../../src/run/guest-tools/enter-command.ts';
 import { guestTools } from '../../src/run/guest-tools/guest-tools.ts';
+import { SSH_PORT_NAME } from '../../src/run/plan-run.ts';
 import { openServerStream } from '../../src/run/owner/start-guest.ts';
 import { startVmm, type TestVmm } from './vmm.ts';
 
@@ -48,7 +49,7 @@ export async function bootToolsGuest({
       initramfs: { path: files.initramfs },
       cmdline: { args: `console=ttyS0 quiet panic=-1 ${files.commandLine}` },
       serial: { mode: 'Null' },
-      console: { mode: 'Socket', socket },
+      console: { mode: 'Socket', socket, port: SSH_PORT_NAME },
       disks: disks.map((path) => ({ path, readonly: true, image_type: 'Raw' as const })),
       ...config,
     });

@@ -30,7 +30,7 @@ test('one front-end at a time is connected, and another one after it', async () 
     frontEnd.write(GET_FEATURES);
     const [reply] = await once(frontEnd, 'data');
     assert.equal(Buffer.from(reply).length, REPLY_BYTES);
-    assert.equal(share.isConnected, true);
+    await untilFalse(() => !share.isConnected);
     const other = connect(share.socket);
     await once(other.resume(), 'close');
     frontEnd.destroy();

@@ -14,7 +14,6 @@ import { BlockPool } from './directory-stream.ts';
 import { entryOperations } from './entry-operations.ts';
 import { extendedAttributeOperations } from './extended-attribute-operations.ts';
 import { fileOperations } from './file-operations.ts';
-import { FileTransfer } from './file-transfer.ts';
 import { createGuestAttributes } from './guest-attributes.ts';
 import { HostStatus } from './host-status.ts';
 import { createIdMaps } from './id-map.ts';
@@ -142,11 +141,10 @@ function openRoot(path: string): number {
 }
 
 function fileSystemOf(share: Share): SharedDirectory {
-  const transfer = new FileTransfer();
   return {
     ...entryOperations(share),
     ...attributeOperations(share),
-    ...fileOperations(share, transfer),
+    ...fileOperations(share),
     ...directoryOperations(share),
     ...extendedAttributeOperations(share),
     forget: (node, count) => share.table.forget(node, count),
@@ -162,7 +160,6 @@ function fileSystemOf(share: Share): SharedDirectory {
       share.guestAttributes.free();
       share.path.free();
       share.status.free();
-      transfer.free();
     },
   };
 }

@@ -29,7 +29,7 @@ import type {
 } from '../fuse/file-system.ts';
 import { killPrivileges } from './attribute-operations.ts';
 import { doneOf, EEXIST, EINVAL, EISDIR, ELOOP, ENFILE, ENOENT, ENXIO, EROFS, orError } from './errors.ts';
-import type { FileTransfer } from './file-transfer.ts';
+import { readInto, writeFrom } from './file-transfer.ts';
 import { directoryOf, withDescriptor } from './inode-access.ts';
 import { DIRECTORY_TYPE, REGULAR_TYPE } from './inode-table.ts';
 import { hasWriteback } from './options.ts';
@@ -50,12 +50,12 @@ const SYMLINK_TYPE = 10;
 const CREATE_ATTEMPTS = 8;
 
 /** Returns the operations on files. */
-export function fileOperations(share: Share, transfer: FileTransfer): FileOperations {
+export function fileOperations(share: Share): FileOperations {
   return {
     open: (_caller, node, flags) => open(share, node, flags),
     create: (creation, flags) => create(share, creation, flags),
-    read: (range, into) => read(share, transfer, range, into),
-    write: (_caller, range, from) => write(share, transfer, range, from),
+    read: (range, into) => read(share, range, into),
+    write: (_caller, range, from) => write(share, range, from),
     release: (node, handle) => share.files.remove(node, handle),
     fsync: (node, handle, dataOnly) =>
       onFile(share, { node, handle }, (fd) => doneOf(dataOnly ? libc().fdatasync(fd) : libc().fsync(fd))),
@@ -183,18 +183,13 @@ function enter(share: Share, { parent, name }: Creation, fd: number, flags: numb
   return -handle;
 }
 
-function read(
-  share: Share,
-  transfer: FileTransfer,
-  { node, handle, offset, length }: Range,
-  into: Parts,
-): number {
+function read(share: Share, { node, handle, offset, length }: Range, into: Parts): number {
   const file = share.files.get(node, handle);
   if (typeof file === 'number') return -file;
-  return file.stream === undefined ? transfer.read({ fd: file.fd, offset, length }, into) : -EISDIR;
+  return file.stream === undefined ? readInto({ fd: file.fd, offset, length }, into) : -EISDIR;
 }
 
-function write(share: Share, transfer: FileTransfer, range: Range & WriteFlags, from: Parts): number {
+function write(share: Share, range: Range & WriteFlags, from: Parts): number {
   const { node, handle, offset, length } = range;
   const fd = share.files.descriptorOf(node, handle);
   if (fd < 0) return fd;
@@ -202,7 +197,7 @@ function write(share: Share, transfer: FileTransfer, range: Range & WriteFlags, 
     const error = killPrivileges(share, fd);
     if (error !== 0) return -error;
   }
-  return transfer.write({ fd, offset, length }, from);
+  return writeFrom({ fd, offset, length }, from);
 }
 
 /** Offsets of copy_file_range(2) in memory. */

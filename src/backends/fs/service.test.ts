@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { DirectoryError, startFs } from './service.ts';
+import { DirectoryError, openFs } from './service.ts';
 
 function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'fs, "a" é-'));
@@ -39,10 +39,13 @@ async function assertClosed(before: number): Promise<void> {
 test('a directory is served until the service is stopped, which closes its descriptors', () =>
   withFolder(async (directory) => {
     // the first thread opens descriptors that Node keeps
-    await (await startFs({ directory })).stop();
+    const first = await openFs({ directory });
+    await first.start();
+    await first.stop();
     const before = descriptors();
-    const service = await startFs({ directory, readonly: true, cache: 'never', queues: 2 });
+    const service = await openFs({ directory, readonly: true, cache: 'never', queues: 2 });
     assert.ok(service.frontEnd > 2);
+    await service.start();
     assert.notEqual(await service.reconnect(), service.frontEnd);
     assert.ok(isOpen(directory));
     await service.stop();
@@ -55,11 +58,19 @@ test('a directory that cannot be served is named with the reason, and nothing is
   withFolder(async (folder) => {
     const [missing, file] = [join(folder, 'none'), join(folder, 'file')];
     writeFileSync(file, '');
-    await assert.rejects(startFs({ directory: missing }), DirectoryError);
+    const refused = async (directory: string): Promise<void> => {
+      const { start, stop } = await openFs({ directory });
+      try {
+        await start();
+      } finally {
+        await stop();
+      }
+    };
+    await assert.rejects(refused(missing), DirectoryError);
     const before = descriptors();
     const reasons = { [missing]: 'no such file or directory', [file]: 'not a directory' };
     for (const [directory, reason] of Object.entries(reasons)) {
-      await assert.rejects(startFs({ directory }), {
+      await assert.rejects(refused(directory), {
         message: `directory ${directory}: ${reason}`,
         path: directory,
       });
@@ -70,7 +81,8 @@ test('a directory that cannot be served is named with the reason, and nothing is
 test('each of many devices has its thread, and Node prints no warning', async (t) => {
   const { mock } = t.mock.method(process.stderr, 'write');
   await withFolder(async (directory) => {
-    const services = await Promise.all(Array.from({ length: 12 }, () => startFs({ directory })));
+    const services = await Promise.all(Array.from({ length: 12 }, () => openFs({ directory })));
+    await Promise.all(services.map(({ start }) => start()));
     await Promise.all(services.map(({ stop }) => stop()));
     // a warning is printed after this turn of the event loop
     await new Promise((resolve) => setImmediate(resolve));

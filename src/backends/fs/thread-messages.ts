@@ -1,3 +1,4 @@
+import type { DeviceOptions } from '../device-thread.ts';
 import type { CacheMode } from '../fuse/cache-policy.ts';
 import type { IdRange } from './id-map.ts';
 
@@ -20,6 +21,9 @@ export interface FsOptions {
   /** memory of `RequestCounters` that count the requests */
   readonly counters?: SharedArrayBuffer;
 }
+
+/** Input of the thread. */
+export type FsThreadOptions = FsOptions & DeviceOptions;
 
 /** A message to the thread, beside `stop`. After each, its eventfd is written to. */
 export interface ReconnectCommand {

@@ -6,7 +6,7 @@ import { RequestCounters } from '../fuse/counters.ts';
 import { FsDevice } from '../fuse/device.ts';
 import { postFailure, postToMain, runDevice, type ThreadContext } from '../thread-loop.ts';
 import { openDirectory, type SharedDirectory } from './directory.ts';
-import type { FsOptions, ReconnectCommand } from './thread-messages.ts';
+import type { FsOptions, FsThreadOptions, ReconnectCommand } from './thread-messages.ts';
 
 /** Flag of unshare(2): the thread gets a umask and a working directory of its own. */
 const CLONE_FS = 0x200;
@@ -56,9 +56,9 @@ function createDevice(options: FsOptions, context: ThreadContext): DirectoryDevi
   return new DirectoryDevice(directory, options, context.log);
 }
 
-async function main(options: FsOptions): Promise<void> {
+async function main(options: FsThreadOptions): Promise<void> {
   await loadLibc();
-  runDevice<DirectoryDevice, ReconnectCommand>({
+  runDevice<DirectoryDevice, ReconnectCommand>(options, {
     create: (context) => createDevice(options, context),
     obey: (_reconnect, { sessions }) =>
       postToMain({ kind: 'reconnected', ...{ frontEnd: sessions.renew() } }),

@@ -1,5 +1,5 @@
 import type { Log } from '../../util/log.ts';
-import { QueueError } from '../vhost-user/descriptor-chain.ts';
+import { QueueError } from '../vhost-user/queue-error.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/guest-memory.ts';
 import type { CacheMode } from './cache-policy.ts';
@@ -133,13 +133,18 @@ export class FsDevice implements Device {
       this.#releasePages();
       return more ? 0 : -1;
     } catch (error) {
-      if (!(error instanceof QueueError)) throw error;
-      this.#log.warn(`the guest's driver broke a rule, its file system is stopped: ${error.message}`);
-      this.#running = [];
-      this.stop();
-      this.reset();
-      return -1;
+      return this.#fail(error);
     }
+  }
+
+  /** Stops the device where the guest is the reason. @throws the error where it is not */
+  #fail(error: unknown): -1 {
+    if (!(error instanceof QueueError)) throw error;
+    this.#log.warn(`${error.fault}, its file system is stopped: ${error.message}`);
+    this.#running = [];
+    this.stop();
+    this.reset();
+    return -1;
   }
 
   [Symbol.dispose](): void {
@@ -206,8 +211,16 @@ export class FsDevice implements Device {
       this.#open.set(request, request.isFilled ? 'repeat' : outcome);
     } else {
       this.#open.delete(request);
+      this.#finishLate(request, outcome);
+    }
+  }
+
+  #finishLate(request: Request, outcome: Outcome): void {
+    try {
       this.#finish(request, outcome);
       this.#running[request.queue]?.publish();
+    } catch (error) {
+      this.#fail(error);
     }
   }
 

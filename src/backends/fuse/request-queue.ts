@@ -1,4 +1,4 @@
-import { QueueError } from '../vhost-user/descriptor-chain.ts';
+import { QueueError } from '../vhost-user/queue-error.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
 import type { Request } from './request.ts';
 

@@ -3,10 +3,8 @@
 //   using driver = startDriver({ files });
 //   driver.init();
 //   const { error, payload } = driver.call({ opcode: Opcode.Lookup, body: [nameBytes('a')] });
-import { closeSync, ftruncateSync } from 'node:fs';
-import { loadLibc, libc } from '../../native/libc.ts';
-import { viewOf } from '../../native/memory.ts';
-import { GuestMemory } from '../vhost-user/guest-memory.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { makeMemory, type TestMemory } from '../vhost-user/test-memory.ts';
 import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import type { CacheMode } from './cache-policy.ts';
 import type { RequestCounters } from './counters.ts';
@@ -17,7 +15,6 @@ import { InHeader, InitIn, OutHeader } from './structures.ts';
 
 await loadLibc();
 
-const USER = 0x7000_0000_0000;
 /** entries of each ring */
 export const RING_SIZE = 64;
 /** parts of a ring, from its first byte on; each ring has a page of its own */
@@ -104,7 +101,7 @@ export class TestDriver {
   readonly device: FsDevice;
   /** number of interrupts of the guest */
   interrupts = 0;
-  readonly #memory = new GuestMemory();
+  readonly #memory: TestMemory;
   readonly #ram: DataView;
   readonly #bytes: Uint8Array;
   readonly #rings: number;
@@ -132,11 +129,8 @@ export class TestDriver {
     this.#next = Array.from({ length: this.#rings }, () => 0);
     this.#seen = [...this.#next];
     const bytes = this.#rings * RING_BYTES + 2 * SLOTS * BUFFER_BYTES;
-    const fd = libc().memfd_create('guest', 0);
-    ftruncateSync(fd, bytes);
-    this.#memory.add({ guestAddress: 0, size: bytes, userAddress: USER, offset: 0 }, fd);
-    closeSync(fd);
-    this.#ram = viewOf(this.#memory.ofUser(USER, bytes) ?? 0, bytes);
+    this.#memory = makeMemory(Math.ceil(bytes / 4096) * 4096);
+    this.#ram = this.#memory.ram;
     this.#bytes = new Uint8Array(this.#ram.buffer);
     this.start({ resumed: false });
   }
@@ -153,9 +147,9 @@ export class TestDriver {
     const bases = this.#bases ?? this.#running.map(({ base }) => base);
     this.#bases = undefined;
     this.#running = this.#next.map((_, index) => {
-      const at = USER + index * RING_BYTES;
+      const at = this.#memory.user + index * RING_BYTES;
       return new Virtqueue({
-        memory: this.#memory,
+        memory: this.#memory.memory,
         addresses: { descriptors: at, available: at + AVAILABLE, used: at + USED },
         size: RING_SIZE,
         base: resumed ? (bases[index] ?? 0) : 0,
@@ -165,7 +159,7 @@ export class TestDriver {
     const queues = this.#running.map((ring, index) =>
       used?.includes(index) === false ? undefined : { ring, notify: () => void this.interrupts++ },
     );
-    this.device.start({ queues, memory: this.#memory, resumed });
+    this.device.start({ queues, memory: this.#memory.memory, resumed });
   }
 
   stop(): void {
@@ -239,7 +233,7 @@ export class TestDriver {
 
   [Symbol.dispose](): void {
     this.device[Symbol.dispose]();
-    this.#memory.clear();
+    this.#memory[Symbol.dispose]();
   }
 
   #buffersOf({ index }: Slot): readonly [from: number, to: number] {

@@ -1,5 +1,7 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block, putVector } from '../../native/memory.ts';
+import type { ProcessMemory } from './process-memory.ts';
+import { QueueError } from './queue-error.ts';
 
 /** Most parts of one readv or writev (IOV_MAX). */
 export const MAX_PARTS = 1024;
@@ -7,12 +9,21 @@ export const MAX_PARTS = 1024;
 /** Bytes of an entry of a descriptor table. */
 export const DESCRIPTOR_BYTES = 16;
 
-/** A broken rule of the ring, by the guest's driver: its device does nothing more until it is reset. */
-export class QueueError extends Error {}
+/** Bytes that the first `copyOut` reads of another process: most headers with their arguments. */
+const AHEAD_BYTES = 512;
 
-/** Buffers in order, by their addresses in this process: an array of `struct iovec` for readv and writev. */
+/**
+ * Buffers in order, as an array of `struct iovec`: at their addresses in this process, or in the process that has the guest's memory.
+ * `transfer.ts` reads and writes files and sockets with them.
+ */
 export class Parts {
+  /** process that has the memory of the parts; undefined: it is mapped in this one */
+  process: ProcessMemory | undefined;
   readonly #vectors: Block = allocate(MAX_PARTS * 16);
+  /** first bytes of the parts, where they are those of another process, and how many of them were skipped */
+  #ahead: Block | undefined;
+  #aheadBytes = 0;
+  #skipped = 0;
   #first = 0;
   #count = 0;
   #bytes = 0;
@@ -36,6 +47,8 @@ export class Parts {
     this.#first = 0;
     this.#count = 0;
     this.#bytes = 0;
+    this.#aheadBytes = 0;
+    this.#skipped = 0;
   }
 
   /** Adds a part. */
@@ -50,6 +63,7 @@ export class Parts {
   skip(bytes: number): void {
     let left = Math.min(bytes, this.#bytes);
     this.#bytes -= left;
+    this.#skipped += left;
     while (left > 0) {
       const size = this.#lengthAt(this.#first);
       if (left < size) {
@@ -63,6 +77,7 @@ export class Parts {
 
   /** Moves bytes at the start, at most all of them, to the end of others. */
   move(bytes: number, to: Parts): void {
+    to.process = this.process;
     this.each(0, bytes, (address, length) => to.add(address, length));
     this.skip(bytes);
   }
@@ -96,24 +111,46 @@ export class Parts {
     }
   }
 
-  /** Copies the first bytes to an address. */
-  copyOut(to: number, bytes: number): void {
-    if (this.#isInFirst(bytes)) return void libc().memcpy(to, this.#addressAt(this.#first), bytes);
+  /** Copies bytes from an offset on to an address of this process. @throws MemoryError */
+  copyOut(to: number, bytes: number, from = 0): void {
+    if (this.process !== undefined) return this.#copyOutOf(this.process, { to, bytes, from });
+    if (this.#isInFirst(from + bytes))
+      return void libc().memcpy(to, this.#addressAt(this.#first) + from, bytes);
     let done = 0;
-    this.each(0, bytes, (address, length) => {
+    this.each(from, bytes, (address, length) => {
       libc().memcpy(to + done, address, length);
       done += length;
     });
   }
 
-  /** Copies from an address over the first bytes. */
+  /** Copies from an address of this process over the first bytes. */
   copyIn(from: number, bytes: number): void {
-    if (this.#isInFirst(bytes)) return void libc().memcpy(this.#addressAt(this.#first), from, bytes);
+    const { process } = this;
+    if (process === undefined && this.#isInFirst(bytes))
+      return void libc().memcpy(this.#addressAt(this.#first), from, bytes);
     let done = 0;
     this.each(0, bytes, (address, length) => {
-      libc().memcpy(address, from + done, length);
+      if (process === undefined) libc().memcpy(address, from + done, length);
+      else process.write(address, from + done, length);
       done += length;
     });
+  }
+
+  #copyOutOf(process: ProcessMemory, { to, bytes, from }: { to: number; bytes: number; from: number }): void {
+    const at = this.#skipped + from;
+    if (at + bytes <= AHEAD_BYTES) this.#readAhead(process);
+    if (at + bytes <= this.#aheadBytes)
+      return void libc().memcpy(to, (this.#ahead?.address ?? 0) + at, bytes);
+    process.read(to, bytes, rangeOf(this, from, bytes));
+  }
+
+  /** Reads the first bytes, once: most chains need no other read. */
+  #readAhead(process: ProcessMemory): void {
+    if (this.#aheadBytes > 0 || this.#skipped > 0) return;
+    const ahead = (this.#ahead ??= allocate(AHEAD_BYTES));
+    const bytes = Math.min(AHEAD_BYTES, this.#bytes);
+    process.read(ahead.address, bytes, rangeOf(this, 0, bytes));
+    this.#aheadBytes = bytes;
   }
 
   /** Returns whether the first bytes are in one part, as they mostly are. */
@@ -132,7 +169,27 @@ export class Parts {
 
   free(): void {
     this.#vectors.free();
+    this.#ahead?.free();
   }
+}
+
+/** An array of `struct iovec`. */
+export interface Vectors {
+  /** its address */
+  readonly vectors: number;
+  readonly count: number;
+}
+
+/** Vectors of the last range, in each thread. */
+let range: Block | undefined;
+
+/** Returns the vectors of a range of parts; they hold until the next call. */
+export function rangeOf(parts: Parts, from: number, bytes: number): Vectors {
+  if (from === 0 && bytes === parts.bytes) return parts;
+  const { address, view } = (range ??= allocate(MAX_PARTS * 16));
+  let count = 0;
+  parts.each(from, bytes, (start, length) => putVector(view, count++, start, length));
+  return { vectors: address, count };
 }
 
 /** A chain of descriptors that the guest made available: one request. Reused for the next one. */
@@ -147,8 +204,11 @@ export class Chain {
   #ranges: Float64Array | undefined;
   #rangeCount = 0;
 
-  reset(head: number): void {
+  /** Empties it, for buffers of a process; undefined: of this one. */
+  reset(head: number, process?: ProcessMemory): void {
     this.head = head;
+    this.readable.process = process;
+    this.writable.process = process;
     this.readable.clear();
     this.writable.clear();
     this.#rangeCount = 0;

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, integer, nat, property, record, tuple } from 'fast-check';
-import { libc } from '../../native/libc.ts';
-import { Chain, QueueError } from './descriptor-chain.ts';
+import { allocate } from '../../native/memory.ts';
+import { Chain } from './descriptor-chain.ts';
+import { QueueError } from './queue-error.ts';
 import { DirtyLog } from './dirty-log.ts';
-import { GuestMemory } from './guest-memory.ts';
 import { mapped, memoryFile, RAM } from './test-front-end.ts';
+import { makeMemory } from './test-memory.ts';
 import { Virtqueue } from './virtqueue.ts';
 
 const PAGE = 4096;
@@ -72,11 +73,10 @@ const descriptor = record({
 });
 
 test('each page that a device changes by hostile rings is marked', () => {
-  const file = memoryFile();
-  const ram = mapped(file);
-  const memory = new GuestMemory();
-  memory.add({ guestAddress: 0, size: RAM, userAddress: 0, offset: 0 }, file);
-  closeSync(file);
+  using made = makeMemory(RAM);
+  const { memory, ram, user } = made;
+  const written = allocate(2 ** 20);
+  new Uint8Array(written.view.buffer).fill(0xa5);
   const { log, marked, clear } = openLog(0);
   const chain = new Chain();
   let changes = 0;
@@ -94,7 +94,12 @@ test('each page that a device changes by hostile rings is marked', () => {
       for (let i = 0; i < SIZE; i++) ram.setUint16(AVAILABLE + 4 + i * 2, i, true);
       ram.setUint16(AVAILABLE + 2, SIZE, true);
       const before = new Uint8Array(new Uint8Array(ram.buffer, ram.byteOffset, RAM));
-      const addresses = { descriptors: TABLE, available: AVAILABLE, used: USED, loggedUsed: USED };
+      const addresses = {
+        descriptors: user + TABLE,
+        available: user + AVAILABLE,
+        used: user + USED,
+        loggedUsed: USED,
+      };
       const ring = new Virtqueue({
         memory,
         addresses,
@@ -106,9 +111,7 @@ test('each page that a device changes by hostile rings is marked', () => {
       try {
         while (ring.pop(chain)) {
           chain.writable.skip(unmarked);
-          chain.writable.each(0, chain.writable.bytes, (address, length) => {
-            new Uint8Array(libc().bytesAt(address, length)).fill(0xa5);
-          });
+          chain.writable.copyIn(written.address, chain.writable.bytes);
           ring.addUsed(chain, 0);
           ring.publish();
           ring.enableNotifications();
@@ -129,6 +132,6 @@ test('each page that a device changes by hostile rings is marked', () => {
   );
   assert.ok(changes > 10_000, `only ${changes} bytes were changed`);
   chain.free();
-  memory.clear();
+  written.free();
   log[Symbol.dispose]();
 });

@@ -9,6 +9,8 @@ import { decodeHeader, HEADER_BYTES, MAX_PAYLOAD_BYTES, ProtocolError, type Head
 export interface Message extends Header {
   readonly payload: DataView;
   readonly fds: readonly number[];
+  /** process that sent the whole message; undefined where the socket does not pass it */
+  readonly sender: number | undefined;
 }
 
 /** Most descriptors of one read; no message may carry as many. */
@@ -18,10 +20,11 @@ const MAX_DESCRIPTORS = 32;
 export class MessageSocket {
   readonly #fd: number;
   readonly #block: Block = allocate(HEADER_BYTES + MAX_PAYLOAD_BYTES);
-  readonly #received = new DescriptorMessage(MAX_DESCRIPTORS);
+  readonly #received = new DescriptorMessage(MAX_DESCRIPTORS, { passesSender: true });
   #have = 0;
   #header: Header | undefined;
   #fds: number[] = [];
+  #sender: number | undefined;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -63,7 +66,7 @@ export class MessageSocket {
     // a copy: the block is used for the reply
     const start = byteOffset + HEADER_BYTES;
     const payload = new DataView(buffer.slice(start, start + header.size));
-    const message = { ...header, payload, fds: this.#fds };
+    const message = { ...header, payload, fds: this.#fds, sender: this.#sender };
     this.#have = 0;
     this.#header = undefined;
     this.#fds = [];
@@ -76,6 +79,9 @@ export class MessageSocket {
     if (count === -EAGAIN) return -1;
     if (count < 0) throw callError('recvmsg', -count);
     this.#fds.push(...this.#received.fds);
+    const { sender } = this.#received;
+    if (this.#have > 0 && sender !== this.#sender) throw new ProtocolError('a message of several processes');
+    this.#sender = sender;
     if (this.#received.isCut) throw new ProtocolError('too many descriptors in a message');
     return count;
   }

@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { QueueError } from './descriptor-chain.ts';
+import { QueueError } from './queue-error.ts';
 import type { Device } from './device.ts';
 import { DirtyLog } from './dirty-log.ts';
 import { GuestMemory } from './guest-memory.ts';

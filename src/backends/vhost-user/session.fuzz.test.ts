@@ -1,5 +1,6 @@
 // Hostile front-ends: any requests in any order, with any descriptors, end the connection at worst, and leave no descriptor open.
 import assert from 'node:assert/strict';
+import { closeSync } from 'node:fs';
 import { test } from 'node:test';
 import { array, assert as check, constantFrom, nat, oneof, property, record, uint8Array } from 'fast-check';
 import { encodeState, encodeU64, Request } from './message.ts';
@@ -7,6 +8,7 @@ import {
   addresses,
   GOOD,
   logArea,
+  openReadOnly,
   RAM,
   start,
   startRequests,
@@ -45,12 +47,17 @@ const message = record({
     { weight: 1, arbitrary: nat(60) },
   ),
   payload,
-  fds: array(constantFrom('memory' as const, 'kick' as const), { maxLength: 2 }),
+  fds: array(constantFrom('memory' as const, 'memory' as const, 'kick' as const, 'snapshot' as const), {
+    maxLength: 2,
+  }),
 });
 
 test('300 front-ends that send anything break no device, and no descriptor stays open', () => {
   withDescriptors((memory, kick) => {
     let starts = 0;
+    // memory at an address that this process has not
+    const snapshot = openReadOnly(memory);
+    const fdOf = { memory, kick, snapshot };
     check(
       property(array(message, { maxLength: 40 }), nat(1), (messages, begin) => {
         const seen = withSession(
@@ -61,7 +68,7 @@ test('300 front-ends that send anything break no device, and no descriptor stays
               bench.send(
                 request,
                 payload,
-                fds.map((kind) => (kind === 'memory' ? memory : kick)),
+                fds.map((kind) => fdOf[kind]),
               );
               yield;
               bench.reply();
@@ -74,6 +81,7 @@ test('300 front-ends that send anything break no device, and no descriptor stays
       }),
       { numRuns: 300 },
     );
+    closeSync(snapshot);
     assert.ok(starts > 300, `only ${starts} starts`);
   });
 });

@@ -29,12 +29,13 @@ import { StateTransfer } from './state-transfer.ts';
  * The vhost-user back-end of a device: `sessions.ts` opens connections, `message-socket.ts` splits one into messages
  * (`message.ts`), and a session answers them. `rings.ts` starts and stops the device (`device.ts`) with its rings (`vring.ts`).
  * `virtqueue.ts` pops descriptor chains (`descriptor-chain.ts`) from a ring in guest memory (`guest-memory.ts`), and marks its writes
- * to guest memory in the log of a live migration (`dirty-log.ts`). `state-transfer.ts` saves and loads the state of the device, through
+ * to guest memory in the log of a live migration (`dirty-log.ts`). Guest memory is mapped (`mapped-ring.ts`), or that of QEMU's process
+ * after a restore (`process-memory.ts`, `process-ring.ts`); `transfer.ts` reads and writes files and sockets with buffers of both kinds. `state-transfer.ts` saves and loads the state of the device, through
  * a channel (`state-channel.ts`).
  *
  * Invariants: the front-end and the guest are not trusted. A front-end that breaks the protocol loses its connection, and a guest
  * that breaks the rules of a ring loses its device until a reset. Guest memory is only accessed through a mapping that was checked
- * against its file. A received descriptor is closed unless the request that it belongs to keeps it.
+ * against its file, or by system calls that fail where it is not mapped. A received descriptor is closed unless the request that it belongs to keeps it.
  */
 
 /** Features of the protocol, which are offered for every device. */
@@ -167,7 +168,7 @@ export class Session {
     }
   }
 
-  #set({ request, payload }: Message, fds: number[]): void {
+  #set({ request, payload, sender }: Omit<Message, 'fds'>, fds: number[]): void {
     switch (request) {
       case Request.SetOwner:
       case Request.ResetOwner:
@@ -179,7 +180,7 @@ export class Session {
       case Request.SetMemTable:
       case Request.AddMemReg:
       case Request.RemMemReg:
-        return this.#changeMemory(request, payload, fds);
+        return this.#changeMemory({ request, payload, sender }, fds);
       case Request.ResetDevice:
         return this.#rings.resetDevice();
       case Request.SetLogFd:
@@ -223,13 +224,16 @@ export class Session {
     }
   }
 
-  #changeMemory(request: number, payload: DataView, fds: readonly number[]): void {
+  #changeMemory(
+    { request, payload, sender }: Pick<Message, 'request' | 'payload' | 'sender'>,
+    fds: readonly number[],
+  ): void {
     this.#rings.changeMemory((memory) => {
       if (request === Request.RemMemReg) return memory.remove(decodeSingleRegion(payload));
       const isTable = request === Request.SetMemTable;
       const regions = isTable ? decodeMemoryTable(payload) : [decodeSingleRegion(payload)];
       if (isTable) memory.clear();
-      for (const [i, region] of regions.entries()) memory.add(region, at(fds, i));
+      for (const [i, region] of regions.entries()) memory.add(region, at(fds, i), sender);
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
-import { openSocketPair } from '../../native/unix-socket.ts';
+import { copyEnd, openConnection } from './connection.ts';
 import type { Device } from './device.ts';
 import { Session } from './session.ts';
 
@@ -19,9 +19,9 @@ export class Sessions {
     this.#options = options;
   }
 
-  /** Opens a connection for a new guest. @returns the front-end's end of it */
-  open(): number {
-    return this.#open(false);
+  /** Serves the connection for a new guest; `fd` is the back-end's end, which the caller closes. */
+  open(fd: number): void {
+    this.#serve(copyEnd(fd), false);
   }
 
   /**
@@ -30,15 +30,16 @@ export class Sessions {
    */
   renew(): number {
     for (const session of this.#all) session.handOver();
-    return this.#open(true);
+    const { backEnd, frontEnd } = openConnection();
+    this.#serve(backEnd, true);
+    return frontEnd;
   }
 
   [Symbol.dispose](): void {
     for (const session of this.#all) session[Symbol.dispose]();
   }
 
-  #open(continuesRings: boolean): number {
-    const [fd, frontEnd] = openSocketPair();
+  #serve(fd: number, continuesRings: boolean): void {
     const session = new Session({
       ...this.#options,
       fd,
@@ -46,6 +47,5 @@ export class Sessions {
       onEnd: () => this.#all.delete(session),
     });
     this.#all.add(session);
-    return frontEnd;
   }
 }

@@ -8,7 +8,7 @@ import { openEventfd } from '../../native/epoll.ts';
 import { createSend } from '../../native/descriptor-passing.ts';
 import { libc } from '../../native/libc.ts';
 import { allocate, mapShared, viewOf } from '../../native/memory.ts';
-import { MSG_DONTWAIT, openSocketPair } from '../../native/unix-socket.ts';
+import { MSG_DONTWAIT, openSocketPair, passCredentials } from '../../native/unix-socket.ts';
 import type { Device, Start } from './device.ts';
 import { encodeState, encodeU64, Request } from './message.ts';
 import { Session } from './session.ts';
@@ -67,6 +67,7 @@ export function withSession(
   const quiet = (): void => undefined;
   const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
   const [ours, theirs] = openSocketPair();
+  passCredentials(ours);
   using loop = new EventLoop();
   using session = new Session({
     fd: ours,
@@ -141,6 +142,11 @@ export function addresses(index: number, log?: number): Uint8Array {
 /** Payload of SET_LOG_BASE. */
 export function logArea(size: number, offset = 0): Uint8Array {
   return new Uint8Array(new BigUint64Array([BigInt(size), BigInt(offset)]).buffer);
+}
+
+/** Opens a file of `memoryFile` as QEMU opens a snapshot: read-only. */
+export function openReadOnly(file: number): number {
+  return openSync(`/proc/self/fd/${file}`, 'r');
 }
 
 /** Maps a file of `memoryFile`, for the rest of the test. */

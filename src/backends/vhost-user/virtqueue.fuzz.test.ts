@@ -1,60 +1,61 @@
 // Hostile rings: any content that a guest writes causes at worst a QueueError of its ring; no memory outside of the guest's
 // is accessed. Real memory, shared through a file as QEMU's is, with a guard region on each side.
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { Chain, QueueError } from './descriptor-chain.ts';
-import { GuestMemory } from './guest-memory.ts';
+import { Chain } from './descriptor-chain.ts';
+import { QueueError } from './queue-error.ts';
+import type { GuestMemory } from './guest-memory.ts';
 import { Virtqueue, type RingRules } from './virtqueue.ts';
 import { loadLibc } from '../../native/libc.ts';
-import { viewOf } from '../../native/memory.ts';
+import { ACCESSES, makeMemory, type MemoryAccess } from './test-memory.ts';
 
 await loadLibc();
 
 const SIZE = 16;
 const RAM = 64 * 1024;
-/** where the guest's memory begins for the guest, and for the front-end */
+/** Guest address of the memory. */
 const GUEST = 0x10_0000;
-const USER = 0x7000_0000_0000;
 const TABLE = 0x100;
 const AVAILABLE = 0x400;
 const USED = 0x600;
 const BUFFERS = 0x1000;
 
 interface Bench {
+  /** address of the guest's first byte for the front-end */
+  readonly user: number;
   readonly memory: GuestMemory;
   readonly ram: DataView;
-  /** address of the guest's first byte in this process */
+  /** address of the guest's first byte for the back-end */
   readonly base: number;
   readonly ring: (rules: RingRules, base?: number) => Virtqueue;
   readonly [Symbol.dispose]: () => void;
 }
 
-function bench(): Bench {
-  const folder = mkdtempSync(join(tmpdir(), 'ring-'));
-  const fd = openSync(join(folder, 'ram'), 'w+');
-  ftruncateSync(fd, RAM);
-  const memory = new GuestMemory();
-  memory.add({ guestAddress: GUEST, size: RAM, userAddress: USER, offset: 0 }, fd);
-  closeSync(fd);
-  rmSync(folder, { recursive: true });
-  const base = memory.ofUser(USER, RAM) ?? 0;
-  return {
+function bench(access: MemoryAccess): Bench {
+  const {
     memory,
+    ram,
+    user,
     base,
-    ram: viewOf(base, RAM),
+    [Symbol.dispose]: dispose,
+  } = makeMemory(RAM, { access, guestAddress: GUEST });
+  return {
+    ...{ memory, base, ram, user },
     ring: (rules, next = 0) =>
       new Virtqueue({
         memory,
-        addresses: { descriptors: USER + TABLE, available: USER + AVAILABLE, used: USER + USED },
+        addresses: { descriptors: user + TABLE, available: user + AVAILABLE, used: user + USED },
         size: SIZE,
         base: next,
         rules,
       }),
-    [Symbol.dispose]: () => memory.clear(),
+    [Symbol.dispose]: dispose,
   };
+}
+
+/** Declares a test for each way to the guest's memory. */
+function eachAccess(title: string, run: (access: MemoryAccess) => void): void {
+  for (const access of ACCESSES) test(`${access}: ${title}`, () => run(access));
 }
 
 interface Descriptor {
@@ -78,8 +79,8 @@ function offer(ram: DataView, index: number, head: number): void {
 
 const PLAIN: RingRules = { eventIndex: true, indirect: true };
 
-test('a chain of buffers to read and to write, directly and by a table', () => {
-  using guest = bench();
+eachAccess('a chain of buffers to read and to write, directly and by a table', (access) => {
+  using guest = bench(access);
   const ring = guest.ring(PLAIN);
   const chain = new Chain();
   put(guest.ram, TABLE, { address: GUEST + BUFFERS, length: 44, flags: 1, next: 3 });
@@ -99,8 +100,8 @@ test('a chain of buffers to read and to write, directly and by a table', () => {
   assert.equal(ring.pop(chain), true, 'the chain is available again');
 });
 
-test('interrupts and kicks occur at the requested indices', () => {
-  using guest = bench();
+eachAccess('interrupts and kicks occur at the requested indices', (access) => {
+  using guest = bench(access);
   const ring = guest.ring(PLAIN);
   const event = (index: number): void => guest.ram.setUint16(AVAILABLE + 4 + SIZE * 2, index, true);
   const chain = new Chain();
@@ -149,16 +150,16 @@ const BROKEN: readonly (readonly [string, readonly Descriptor[]])[] = [
 ];
 
 for (const [what, descriptors] of BROKEN) {
-  test(`refused: ${what}`, () => {
-    using guest = bench();
+  eachAccess(`refused: ${what}`, (access) => {
+    using guest = bench(access);
     for (const [i, one] of descriptors.entries()) put(guest.ram, TABLE + i * 16, one);
     offer(guest.ram, 0, 0);
     assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);
   });
 }
 
-test('invalid heads and counts, unnegotiated tables and rings outside memory are refused', () => {
-  using guest = bench();
+eachAccess('invalid heads and counts, unnegotiated tables and rings outside memory are refused', (access) => {
+  using guest = bench(access);
   offer(guest.ram, 0, SIZE);
   assert.throws(() => guest.ring(PLAIN).pop(new Chain()), QueueError);
   guest.ram.setUint16(AVAILABLE + 2, SIZE + 1, true);
@@ -169,19 +170,19 @@ test('invalid heads and counts, unnegotiated tables and rings outside memory are
   const at = (used: number, size: number): Virtqueue =>
     new Virtqueue({
       memory: guest.memory,
-      addresses: { descriptors: USER, available: USER, used },
+      addresses: { descriptors: guest.user, available: guest.user, used },
       size,
       base: 0,
       rules: PLAIN,
     });
   for (const [used, size] of [
-    [USER + RAM - 8, 16],
-    [USER - 4, 16],
-    [USER + 2, 16],
+    [guest.user + RAM - 8, 16],
+    [guest.user - 4, 16],
+    [guest.user + 2, 16],
     [0, 16],
-    [USER, 15],
-    [USER, 0],
-    [USER, 65_536],
+    [guest.user, 15],
+    [guest.user, 0],
+    [guest.user, 65_536],
   ] as const) {
     assert.throws(() => at(used, size), QueueError, `${used} ${size}`);
   }
@@ -217,8 +218,8 @@ function hostile(ram: DataView, next: (below: number) => number): void {
   ram.setUint16(AVAILABLE + 2, next(6) === 0 ? next(65_536) : next(SIZE + 1), true);
 }
 
-test('5000 hostile rings: every part of a popped chain is in the guest’s memory', () => {
-  using guest = bench();
+eachAccess('5000 hostile rings: every part of a popped chain is in the guest’s memory', (access) => {
+  using guest = bench(access);
   const chain = new Chain();
   let taken = 0;
   for (let seed = 1; seed <= 5_000; seed++) {

@@ -1,9 +1,11 @@
-import { libc } from '../../native/libc.ts';
-import { allocate, type Block, viewOf } from '../../native/memory.ts';
-import { QueueError, DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './descriptor-chain.ts';
+import { allocate, type Block } from '../../native/memory.ts';
+import { DESCRIPTOR_BYTES, MAX_PARTS, type Chain } from './descriptor-chain.ts';
 import type { DirtyLog } from './dirty-log.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { RingAddresses } from './message.ts';
+import { openRing } from './open-ring.ts';
+import { QueueError } from './queue-error.ts';
+import { usedBytes, type RingMemory } from './ring-memory.ts';
 
 const FLAG_NEXT = 1;
 const FLAG_WRITE = 2;
@@ -45,10 +47,7 @@ export class Virtqueue {
   readonly #markRange: (address: number, length: number) => void;
   /** guest address of the used ring for the log; undefined: its writes are not logged */
   loggedUsed: number | undefined;
-  readonly #descriptors: DataView;
-  readonly #available: Uint16Array;
-  readonly #used: Uint16Array;
-  readonly #usedEntries: DataView;
+  readonly #ring: RingMemory;
   /** copy of an indirect table; allocated with the first one */
   #indirect: Block | undefined;
   #nextAvailable: number;
@@ -60,12 +59,6 @@ export class Virtqueue {
     if (size === 0 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
       throw new QueueError(`ring of ${size} entries`);
     }
-    const part = (what: string, address: number, bytes: number): DataView => {
-      const mapped = memory.ofUser(address, bytes);
-      if (mapped === undefined || mapped % 4 !== 0)
-        throw new QueueError(`${what} of the ring is outside of memory`);
-      return viewOf(mapped, bytes);
-    };
     this.#memory = memory;
     this.#size = size;
     this.#mask = size - 1;
@@ -73,11 +66,8 @@ export class Virtqueue {
     this.#log = log;
     this.#markRange = (address, length) => log?.mark(address, length);
     this.loggedUsed = addresses.loggedUsed;
-    this.#descriptors = part('descriptor table', addresses.descriptors, size * DESCRIPTOR_BYTES);
-    this.#available = words(part('available part', addresses.available, 6 + size * 2));
-    this.#usedEntries = part('used part', addresses.used, 6 + size * 8);
-    this.#used = words(this.#usedEntries);
-    this.#nextUsed = Atomics.load(this.#used, 1);
+    this.#ring = openRing(memory, addresses, size);
+    this.#nextUsed = this.#ring.usedAtStart;
     this.#nextAvailable = base === 'used' ? this.#nextUsed : base & 0xffff;
     this.#published = this.#nextUsed;
   }
@@ -93,7 +83,7 @@ export class Virtqueue {
 
   /** Number of chains that the guest has made available and the device has not popped. */
   get available(): number {
-    const count = (Atomics.load(this.#available, 1) - this.#nextAvailable) & 0xffff;
+    const count = (this.#ring.available(this.#nextAvailable) - this.#nextAvailable) & 0xffff;
     if (count > this.#size) throw new QueueError(`${count} chains in a ring of ${this.#size}`);
     return count;
   }
@@ -101,15 +91,15 @@ export class Virtqueue {
   /** Pops the next available chain. @returns false where there is none */
   pop(chain: Chain): boolean {
     if (this.available === 0) return false;
-    this.follow(Atomics.load(this.#available, 2 + (this.#nextAvailable & this.#mask)), chain);
+    this.follow(this.#ring.head(this.#nextAvailable & this.#mask), chain);
     this.#nextAvailable = (this.#nextAvailable + 1) & 0xffff;
     return true;
   }
 
   /** Reads the chain of a head: one that was popped before the ring was stopped, and is not used yet. */
   follow(head: number, chain: Chain): void {
-    chain.reset(head);
-    this.#walk(this.#descriptors, head, this.#size, chain);
+    chain.reset(head, this.#memory.process);
+    this.#walk(this.#ring.descriptors, head, this.#size, chain);
   }
 
   /** Undoes the last pop: the chain is available again. */
@@ -123,23 +113,24 @@ export class Virtqueue {
    */
   addUsed(chain: Pick<Chain, 'head' | 'eachRange'>, written: number): void {
     const { head } = chain;
-    const at = 4 + (this.#nextUsed & this.#mask) * 8;
-    this.#usedEntries.setUint32(at, head, true);
-    this.#usedEntries.setUint32(at + 4, written, true);
+    this.#ring.putUsed(this.#nextUsed & this.#mask, head, written);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    if (this.#log?.isActive === true) chain.eachRange(this.#markRange);
+    if (this.#log?.isActive !== true) return;
+    // pages are marked after the write
+    this.#memory.process?.flush();
+    chain.eachRange(this.#markRange);
   }
 
   /** Updates the used index, so that the guest sees the used chains. @returns true where the guest asks for an interrupt */
   publish(): boolean {
     const [from, to] = [this.#published, this.#nextUsed];
     if (from === to) return false;
-    Atomics.store(this.#used, 1, to);
+    this.#ring.publish(from, to);
     this.#published = to;
     this.#markUsedRing();
     this.#log?.signal();
-    if (!this.#rules.eventIndex) return (Atomics.load(this.#available, 0) & AVAILABLE_NO_INTERRUPT) === 0;
-    const event = Atomics.load(this.#available, 2 + this.#size);
+    if (!this.#rules.eventIndex) return (this.#ring.interruptFlags() & AVAILABLE_NO_INTERRUPT) === 0;
+    const event = this.#ring.interruptEvent();
     return ((to - event - 1) & 0xffff) < ((to - from) & 0xffff);
   }
 
@@ -148,27 +139,30 @@ export class Virtqueue {
    * @returns true where there are some already, for which no kick may arrive
    */
   enableNotifications(): boolean {
-    if (this.#rules.eventIndex) Atomics.store(this.#used, 2 + this.#size * 4, this.#nextAvailable);
-    else Atomics.store(this.#used, 0, 0);
+    if (this.#rules.eventIndex) this.#ring.setKickEvent(this.#nextAvailable);
+    else this.#ring.setKickFlags(0);
+    const hasMore = this.available > 0;
     this.#markUsedRing();
-    return this.available > 0;
+    return hasMore;
   }
 
   /** Asks for no kicks until `enableNotifications`. */
   disableNotifications(): void {
     // with event indices the guest kicks once when it passes the index that was asked for last
     if (this.#rules.eventIndex) return;
-    Atomics.store(this.#used, 0, USED_NO_NOTIFY);
+    this.#ring.setKickFlags(USED_NO_NOTIFY);
+    this.#memory.process?.flush();
     this.#markUsedRing();
   }
 
   free(): void {
     this.#indirect?.free();
+    this.#ring.free();
   }
 
   /** Marks the whole used ring: it has few pages, and a range of it may wrap. */
   #markUsedRing(): void {
-    if (this.loggedUsed !== undefined) this.#log?.mark(this.loggedUsed, this.#usedEntries.byteLength);
+    if (this.loggedUsed !== undefined) this.#log?.mark(this.loggedUsed, usedBytes(this.#size));
   }
 
   #walk(table: DataView, head: number, entries: number, chain: Chain): void {
@@ -209,23 +203,15 @@ export class Virtqueue {
     chain: Chain,
   ): void {
     const entries = length / DESCRIPTOR_BYTES;
-    if (!this.#rules.indirect || from !== this.#descriptors || (flags & FLAG_NEXT) !== 0) {
+    if (!this.#rules.indirect || from !== this.#ring.descriptors || (flags & FLAG_NEXT) !== 0) {
       throw new QueueError('an indirect table where none may be');
     }
     if (!Number.isInteger(entries) || entries === 0 || entries > MAX_PARTS) {
       throw new QueueError(`indirect table of ${length} bytes`);
     }
     const block = (this.#indirect ??= allocate(MAX_PARTS * DESCRIPTOR_BYTES));
-    let copied = 0;
-    const isMemory = this.#memory.ofGuest(address, length, (part, bytes) => {
-      libc().memcpy(block.address + copied, part, bytes);
-      copied += bytes;
-    });
-    if (!isMemory) throw new QueueError(`no memory for an indirect table at ${address.toString(16)}`);
+    if (!this.#memory.copyOut(block.address, address, length))
+      throw new QueueError(`no memory for an indirect table at ${address.toString(16)}`);
     this.#walk(block.view, 0, entries, chain);
   }
-}
-
-function words(view: DataView): Uint16Array {
-  return new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
 }

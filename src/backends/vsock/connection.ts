@@ -4,6 +4,7 @@ import { type Block } from '../../native/memory.ts';
 import { EAGAIN, errno } from '../../native/system-error.ts';
 import { SHUT_RD, SHUT_WR } from '../../native/unix-socket.ts';
 import type { Parts } from '../vhost-user/descriptor-chain.ts';
+import { toWrite } from '../vhost-user/transfer.ts';
 import { TransmitBuffer } from './transmit-buffer.ts';
 import { Credit } from './credit.ts';
 import { HOST_CID, Op, Shut, TYPE_STREAM, type Header } from './packet.ts';
@@ -101,7 +102,7 @@ export class Connection {
     if (!this.#open || (this.#guestDone & Shut.Send) !== 0 || !this.credit.receive(data.bytes)) return false;
     if (this.#buffer.length === 0 && this.#writable) this.#write(data);
     if (this.#isWritingEnded) this.credit.forward(data.bytes);
-    else data.each(0, data.bytes, (address, length) => this.#buffer.add(address, length));
+    else this.#buffer.add(data);
     return true;
   }
 
@@ -162,7 +163,8 @@ export class Connection {
 
   /** Writes as much as the socket takes and removes it from the data. */
   #write(data: Parts): void {
-    const count = libc().writev(this.fd, data.vectors, data.count);
+    const { vectors, count: most } = toWrite(data, 0, data.bytes);
+    const count = libc().writev(this.fd, vectors, most);
     if (count < 0) {
       this.#writable = false;
       if (errno() !== EAGAIN) this.#stopWriting();

@@ -1,7 +1,8 @@
 import type { Log } from '../../util/log.ts';
 import type { EventLoop } from '../event-loop.ts';
 import { allocate, type Block } from '../../native/memory.ts';
-import { QueueError, type Parts } from '../vhost-user/descriptor-chain.ts';
+import type { Parts } from '../vhost-user/descriptor-chain.ts';
+import { QueueError } from '../vhost-user/queue-error.ts';
 import type { Device, Start } from '../vhost-user/device.ts';
 import type { GuestMemory } from '../vhost-user/guest-memory.ts';
 import { TransmitQueue } from './transmit-queue.ts';
@@ -118,7 +119,7 @@ export class VsockDevice implements Device {
       return this.#settle();
     } catch (error) {
       if (!(error instanceof QueueError)) throw error;
-      this.#log.warn(`the guest's driver broke a rule, its sockets are closed: ${error.message}`);
+      this.#log.warn(`${error.fault}, its sockets are closed: ${error.message}`);
       this.stop();
       this.reset();
       return -1;

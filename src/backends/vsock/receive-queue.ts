@@ -1,8 +1,10 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block } from '../../native/memory.ts';
 import { EAGAIN, errno } from '../../native/system-error.ts';
-import { Chain, Parts, QueueError } from '../vhost-user/descriptor-chain.ts';
+import { Chain, Parts } from '../vhost-user/descriptor-chain.ts';
+import { QueueError } from '../vhost-user/queue-error.ts';
 import type { RunningQueue } from '../vhost-user/device.ts';
+import { haveRead, toRead } from '../vhost-user/transfer.ts';
 import { encodeHeader, encodeLength, HEADER_BYTES, type Header } from './packet.ts';
 
 /** Most buffers of the guest that one read fills: those of a Linux guest hold 3.7 KiB each. */
@@ -58,13 +60,16 @@ export class ReceiveQueue {
   data(header: Header, fd: number, limit: number): Filled {
     this.#gather(limit);
     if (this.#taken === 0) return 'starved';
-    const count = libc().readv(fd, this.#gathered.vectors, this.#gathered.count);
+    const gathered = this.#gathered;
+    const { vectors, count: most } = toRead(gathered, 0, gathered.bytes);
+    const count = libc().readv(fd, vectors, most);
     if (count <= 0) {
       const error = count < 0 ? errno() : 0;
       this.#leave(0);
       if (count === 0) return 'end';
       return error === EAGAIN ? 'empty' : 'broken';
     }
+    haveRead(gathered, 0, count);
     encodeHeader(this.#header.view, header);
     let left = count;
     let used = 0;
@@ -106,6 +111,7 @@ export class ReceiveQueue {
     while (left > 0 && this.#taken < MAX_CHAINS) {
       const chain = this.#take();
       if (chain === undefined) return;
+      this.#gathered.process = chain.writable.process;
       const length = Math.min(left, chain.writable.bytes - HEADER_BYTES);
       chain.writable.each(HEADER_BYTES, length, (address, part) => this.#gathered.add(address, part));
       left -= length;

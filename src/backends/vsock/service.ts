@@ -1,10 +1,10 @@
 import { closeSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import { limitLog } from '../../util/rate-limit.ts';
-import { listenAtPath, type ListeningSocket } from '../../native/listening-socket.ts';
+import { listenAtPath } from '../../native/listening-socket.ts';
 import { createLog } from '../../util/log.ts';
 import { startThread } from '../../util/start-thread.ts';
-import { waitForDevice } from '../device-thread.ts';
+import { prepareDevice } from '../device-thread.ts';
 import type { HandoverState, VsockCommand, VsockMessage, VsockOptions } from './thread-messages.ts';
 
 /** Lines that a guest can cause by broken rules, as often as it likes, are limited. */
@@ -15,8 +15,10 @@ const BACKLOG = 4096;
 
 /** A vsock device in a thread. */
 export interface VsockService {
-  /** QEMU's end of the vhost-user connection */
+  /** QEMU's end of the vhost-user connection, open until `stop` */
   readonly frontEnd: number;
+  /** Starts the thread, and settles when it runs. Rejects with the reason alone where it fails; `stop` must be called then, too. */
+  readonly start: () => Promise<void>;
   /** Returns the state for another device that takes over the guest of this one. */
   readonly handoverState: () => Promise<HandoverState>;
   /**
@@ -29,24 +31,33 @@ export interface VsockService {
   readonly stop: () => Promise<void>;
 }
 
-/** Starts the thread of a vsock device; it listens when this returns. Rejects with the reason alone. */
-export async function startVsock(options: Omit<VsockOptions, 'listener'>): Promise<VsockService> {
+/** Listens for a vsock device, whose thread `start` starts; QEMU may connect before. Rejects with the reason alone, and leaves nothing. */
+export async function openVsock(
+  options: Omit<VsockOptions, 'listener' | 'connection'>,
+): Promise<VsockService> {
   const listener = await listenAtPath(options.socket, { mode: 0o600, backlog: BACKLOG });
   try {
-    return await startDevice({ ...options, listener: listener.fd }, listener);
+    return openService({ ...options, listener: listener.fd }, listener.removeFile);
   } catch (error) {
     listener.removeFile();
+    // no thread runs that closes it
+    closeSync(listener.fd);
     throw error;
   }
 }
 
-async function startDevice(
-  options: VsockOptions,
-  { removeFile }: Pick<ListeningSocket, 'removeFile'>,
-): Promise<VsockService> {
-  const thread = await waitForDevice<VsockCommand, VsockMessage>(startWorker(options), log);
+function openService(options: Omit<VsockOptions, 'connection'>, removeFile: () => void): VsockService {
+  let isStarted = false;
+  const create = (connection: number): Worker => {
+    const workerData = { ...options, connection };
+    const worker = startThread('vsock-worker', () => new URL('worker.js', import.meta.url), workerData);
+    isStarted = true;
+    return worker;
+  };
+  const thread = prepareDevice<VsockCommand, VsockMessage>(create, { log });
   return {
     frontEnd: thread.frontEnd,
+    start: thread.start,
     handoverState: async () => (await thread.ask({ kind: 'report' }, 'handover-state')).state,
     reconnect: async (previous) => {
       const { frontEnd } = await thread.ask({ kind: 'reconnect', previous }, 'reconnected');
@@ -57,16 +68,7 @@ async function startDevice(
       // while the thread has the socket open: see `ListeningSocket`
       removeFile();
       await thread.stop();
+      if (!isStarted) closeSync(options.listener);
     },
   };
-}
-
-/** Starts the thread, which closes the listening socket; it is closed here where the thread cannot be started. */
-function startWorker(options: VsockOptions): Worker {
-  try {
-    return startThread('vsock-worker', () => new URL('worker.js', import.meta.url), options);
-  } catch (error) {
-    closeSync(options.listener);
-    throw error;
-  }
 }

@@ -1,13 +1,12 @@
 // A guest for tests of the device: the driver's side of both rings in shared memory, and real sockets.
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listenAtPath } from '../../native/listening-socket.ts';
 import { EventLoop } from '../event-loop.ts';
 import { loadLibc } from '../../native/libc.ts';
-import { viewOf } from '../../native/memory.ts';
-import { GuestMemory } from '../vhost-user/guest-memory.ts';
+import { makeMemory } from '../vhost-user/test-memory.ts';
 import { Virtqueue } from '../vhost-user/virtqueue.ts';
 import { VsockDevice } from './device.ts';
 import { decodeHeader, emptyHeader, encodeHeader, HEADER_BYTES, type Header } from './packet.ts';
@@ -17,7 +16,6 @@ await loadLibc();
 export const CID = 3;
 const SIZE = 16;
 const RAM = 256 * 1024;
-const USER = 0x7000_0000_0000;
 /** a ring's table, available and used parts, from its first byte on */
 const [AVAILABLE, USED, RING_BYTES] = [0x400, 0x600, 0x1000];
 export const BUFFER_BYTES = 4096;
@@ -89,11 +87,8 @@ export interface Bench {
 export async function bench(): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'packets-'));
   const path = join(folder, 'v');
-  const fd = openSync(join(folder, 'ram'), 'w+');
-  ftruncateSync(fd, RAM);
-  const memory = new GuestMemory();
-  memory.add({ guestAddress: 0, size: RAM, userAddress: USER, offset: 0 }, fd);
-  closeSync(fd);
+  const made = makeMemory(RAM);
+  const { memory, ram } = made;
   const listener = await listenAtPath(path);
   const host = await listenAtPath(`${path}_${LISTENED_PORT}`);
   const loop = new EventLoop();
@@ -101,14 +96,13 @@ export async function bench(): Promise<Bench> {
   const log = { error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };
   const device = new VsockDevice({ cid: CID, path, listener: listener.fd, loop, log });
   const rings = [TO_GUEST, FROM_GUEST].map((index) => {
-    const at = USER + index * RING_BYTES;
+    const at = made.user + index * RING_BYTES;
     const addresses = { descriptors: at, available: at + AVAILABLE, used: at + USED };
     const rules = { eventIndex: false, indirect: false };
     return new Virtqueue({ memory, addresses, size: SIZE, base: 0, rules });
   });
   const queues = rings.map((ring) => ({ ring, notify: () => undefined }));
   device.start({ queues, memory, resumed: false });
-  const ram = viewOf(memory.ofUser(USER, RAM) ?? 0, RAM);
   const [toGuest, fromGuest] = [new DriverRing(ram, TO_GUEST), new DriverRing(ram, FROM_GUEST)];
   for (let i = 0; i < SIZE; i++) toGuest.offer(BUFFER_BYTES);
   return {
@@ -120,7 +114,7 @@ export async function bench(): Promise<Bench> {
         removeFile();
         closeSync(fd);
       }
-      memory.clear();
+      made[Symbol.dispose]();
       rmSync(folder, { recursive: true });
     },
   };

@@ -1,7 +1,7 @@
-import type { ThreadMessage } from '../device-thread.ts';
+import type { DeviceOptions, ThreadMessage } from '../device-thread.ts';
 
 /** Options of the thread of a vsock device. */
-export interface VsockOptions {
+export interface VsockOptions extends DeviceOptions {
   /** the guest's CID */
   readonly cid: number;
   /** path of the UNIX socket; the guest's connections to port N go to `<path>_N` */

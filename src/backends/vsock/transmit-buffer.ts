@@ -1,6 +1,7 @@
 import { libc } from '../../native/libc.ts';
 import { allocate, type Block, putVector } from '../../native/memory.ts';
 import { EAGAIN, errno } from '../../native/system-error.ts';
+import type { Parts } from '../vhost-user/descriptor-chain.ts';
 
 /**
  * Bytes that the guest sent and the host's program has not read yet: a ring buffer outside of the JavaScript heap.
@@ -24,14 +25,15 @@ export class TransmitBuffer {
     return this.#length;
   }
 
-  /** Adds bytes. @throws where they do not fit: the caller checks the credit first */
-  add(address: number, bytes: number): void {
+  /** Adds data of the guest. @throws where it does not fit: the caller checks the credit first */
+  add(data: Pick<Parts, 'bytes' | 'copyOut'>): void {
+    const { bytes } = data;
     if (bytes > this.#size - this.#length) throw new RangeError('the buffer is full');
     this.#ring ??= allocate(this.#size);
     const end = (this.#start + this.#length) % this.#size;
     const first = Math.min(bytes, this.#size - end);
-    libc().memcpy(this.#ring.address + end, address, first);
-    if (first < bytes) libc().memcpy(this.#ring.address, address + first, bytes - first);
+    if (first > 0) data.copyOut(this.#ring.address + end, first);
+    if (first < bytes) data.copyOut(this.#ring.address, bytes - first, first);
     this.#length += bytes;
   }
 

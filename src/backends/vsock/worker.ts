@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { loadLibc } from '../../native/libc.ts';
-import { postFailure, postToMain, runDevice } from '../thread-loop.ts';
+import { postFailure, postToMain, runDevice, type ThreadContext } from '../thread-loop.ts';
 import type { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
 import type { VsockCommand, VsockMessage, VsockOptions } from './thread-messages.ts';
@@ -24,12 +24,15 @@ function post(message: VsockMessage): void {
   postToMain(message);
 }
 
-async function main({ cid, socket: path, listener }: VsockOptions): Promise<void> {
+async function main(options: VsockOptions): Promise<void> {
+  const { cid, socket: path, listener } = options;
   // Node prints a warning where a thread closes a descriptor that it has not opened by Node
   let close: (fd: number) => unknown = closeSync;
   try {
     ({ close } = await loadLibc());
-    runDevice({ create: ({ loop, log }) => new VsockDevice({ cid, path, listener, loop, log }), obey });
+    const create = ({ loop, log }: ThreadContext): VsockDevice =>
+      new VsockDevice({ cid, path, listener, loop, log });
+    runDevice(options, { create, obey });
   } catch (error) {
     postFailure(error);
   } finally {

@@ -37,12 +37,15 @@ export const REMOTE: Command = {
   subcommands: REMOTE_COMMANDS.map(toSubcommand),
 };
 
-function toSubcommand({ name, summary, usage, options, request }: RemoteCommand): Subcommand {
+function toSubcommand({ name, summary, usage, options, switches = {}, request }: RemoteCommand): Subcommand {
   return {
     name,
     summary,
     usage,
-    flags: options.map((option) => ({ name: option, takes: 'one', doc: `Sets the ${option}` })),
+    flags: [
+      ...options.map((option): Flag => ({ name: option, takes: 'one', doc: `Sets the ${option}` })),
+      ...Object.entries(switches).map(([option, doc]): Flag => ({ name: option, takes: 'none', doc })),
+    ],
     syntax: request.bodyFromFile === true ? '<path>' : syntaxOf(name),
   };
 }

@@ -1,5 +1,6 @@
 import { QUOTING_HELP } from '../../schema/option-string.ts';
 import type { Flag } from '../flag.ts';
+import { LOCAL_COMMANDS } from '../remote-commands.ts';
 import { DAEMON, REMOTE, type Command } from './commands.ts';
 import { bold, example, heading, item, paragraphs, plain } from './roff.ts';
 
@@ -46,7 +47,10 @@ const DAEMON_PROSE: Prose = {
 };
 
 const REMOTE_PROSE: Prose = {
-  synopsis: ['ch-remote --api-socket <path> <command> [arguments]'],
+  synopsis: [
+    'ch-remote --api-socket <path> <command> [arguments]',
+    'ch-remote snapshot compose [--durable] <directory> <new_directory>',
+  ],
   description: [
     'Sends one request to the API of a running cloud-hypervisor and prints the answer.',
     'The option strings of add-* and restore are those of the flags of cloud-hypervisor with the same name.',
@@ -76,7 +80,8 @@ export function daemonPage(): string {
 
 /** Returns the manual page of `ch-remote`. */
 export function remotePage(): string {
-  return page(REMOTE, REMOTE_PROSE);
+  const local = LOCAL_COMMANDS.map((one) => ({ ...one, flags: [], syntax: '' }));
+  return page({ ...REMOTE, subcommands: [...REMOTE.subcommands, ...local] }, REMOTE_PROSE);
 }
 
 function page({ name, summary, flags, subcommands }: Command, prose: Prose): string {

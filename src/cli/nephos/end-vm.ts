@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isLocked } from '../../native/file-lock.ts';
 import { readVm, type VmEntry } from '../../run/vm-directory/vm-directories.ts';
@@ -22,16 +24,22 @@ export interface EndOptions {
  * @throws VerbError if it still runs
  */
 export async function endVm({ record, paths }: VmEntry, { graceMs }: EndOptions): Promise<void> {
-  if (graceMs > 0) {
+  if (graceMs > 0 && mayBeSignalled(record, paths)) {
     await signalOwner(record.name, 'SIGTERM');
     if (await hasEnded(paths.lock, graceMs)) return;
   }
+  await writeFile(paths.killed, '', { mode: 0o600 }).catch(() => undefined);
   // the owner process sees the exit of its VMM, and writes the record
   await new Client(paths.api, { timeoutMs: KILL_MS }).call('vmm.shutdown').catch(() => undefined);
   if (await hasEnded(paths.lock, KILL_MS)) return;
   await signalOwner(record.name, 'SIGKILL');
   if (await hasEnded(paths.lock, KILL_MS)) return;
   throw new VerbError(`${record.name} does not end: its owner process still holds ${paths.lock}`);
+}
+
+/** Returns whether the owner process is `nephos`: another program that owns a VM with `run()` would end by the signal. */
+function mayBeSignalled({ started }: VmEntry['record'], { control }: VmEntry['paths']): boolean {
+  return started === undefined || existsSync(control);
 }
 
 /** Signals the owner process of a VM. Its id counts only while it holds the lock. */

@@ -1,3 +1,4 @@
+import { lastName } from '../../util/last-name.ts';
 import { UsageError } from '../flags.ts';
 
 /** A path of `nephos cp`: of a VM, of the host, or a standard stream. */
@@ -14,12 +15,6 @@ export function readCopyPath(text: string): CopyPath {
   const [vm, path] = [text.slice(0, colon), text.slice(colon + 1)];
   if (path === '') throw new UsageError(`nephos cp: ${text} has no path`, 'expected NAME:PATH');
   return { kind: 'guest', vm, path };
-}
-
-/** Returns the last name of a path; empty for a directory as such: `/`, `.`, `..`, or a path that ends with `/.`. */
-export function lastName(path: string): string {
-  const name = path.replace(/\/+$/, '').split('/').at(-1) ?? '';
-  return name === '.' || name === '..' ? '' : name;
 }
 
 /** Returns the path of a copy: below an existing directory it has the name of the source. */

@@ -1,5 +1,7 @@
+import { configureLog } from '../../util/log.ts';
 import { didYouMean } from '../../util/nearest.ts';
 import { USAGE_EXIT, UsageError } from '../flags.ts';
+import { reportOutputErrors } from '../output-errors.ts';
 import { OWN_VERSION } from '../version.ts';
 import { programHelp, verbHelp } from './help.ts';
 import { parseLine } from './parse.ts';
@@ -59,8 +61,12 @@ async function report(error: unknown, verb: Verb | undefined): Promise<number> {
   return isUsage && verb?.failure === undefined ? USAGE_EXIT : (verb?.failure ?? 1);
 }
 
-// a reader that closes early (`nephos ps | head -1`) is not an error
-process.stdout.on('error', () => {});
+configureLog({
+  level: 'warn',
+  write: (text) => void process.stderr.write(text),
+  render: (message) => `nephos: ${message}`,
+});
+reportOutputErrors('nephos: ');
 runProgram(process.argv.slice(2))
   .catch((error: unknown) => report(error, undefined))
   .then((code) => (process.exitCode = code))

@@ -30,7 +30,7 @@ async function textOf(path: string, options?: ReadOptions): Promise<string> {
 
 test('a log is read as it was written, with its older file first', () =>
   inFolder(async (path) => {
-    const log = await createOutputLog(path, 200);
+    const log = createOutputLog(path, 200);
     const stdout = log.stream('stdout');
     const parts = ['one\n', 'é\n', Buffer.from([0xff, 0x0a]), 'four\n'];
     for (const part of parts) stdout.write(part);

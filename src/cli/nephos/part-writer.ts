@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import type { Writable } from 'node:stream';
 import { openDescriptorSink } from '../../run/owner/descriptor-sink.ts';
-import { flushStream } from './flush.ts';
+import { finishOutputs, type Outputs } from '../../run/owner/finish-output.ts';
 import { LineJoiner } from './output-lines.ts';
 import type { DecodedPart } from './output-parts.ts';
 
@@ -11,11 +10,13 @@ export interface PartWriter extends AsyncDisposable {
   readonly write: (parts: readonly DecodedPart[]) => Promise<void>;
   /** Returns true after the reader of standard output has closed. */
   readonly isClosed: () => boolean;
+  /** Writes the rest. Returns the reason where output is lost */
+  readonly finish: () => Promise<string | undefined>;
 }
 
 /** Opens both standard streams. With times each line begins with that of its first byte. */
 export function createPartWriter({ hasTimes }: { readonly hasTimes: boolean }): PartWriter {
-  const streams: Readonly<Record<DecodedPart['stream'], Writable>> = {
+  const streams: Outputs = {
     stdout: openDescriptorSink(1),
     stderr: openDescriptorSink(2),
   };
@@ -31,12 +32,14 @@ export function createPartWriter({ hasTimes }: { readonly hasTimes: boolean }): 
   const writeAll = async (parts: readonly DecodedPart[]): Promise<void> => {
     for (const part of parts) await writePart(part);
   };
+  const finish = async (): Promise<string | undefined> => {
+    await writeAll(joiner?.end() ?? []);
+    return await finishOutputs(streams);
+  };
   return {
     write: (parts) => writeAll(joiner === undefined ? parts : parts.flatMap((part) => joiner.take(part))),
     isClosed: () => closed.has('stdout'),
-    [Symbol.asyncDispose]: async () => {
-      await writeAll(joiner?.end() ?? []);
-      await Promise.all([flushStream(streams.stdout), flushStream(streams.stderr)]);
-    },
+    finish,
+    [Symbol.asyncDispose]: async () => void (await finish()),
   };
 }

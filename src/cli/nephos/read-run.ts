@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { resolveFirmware } from '../../host/kernel/find-firmware.ts';
 import type { RunRequest } from '../../run/run-request.ts';
+import { checkName } from '../../run/vm-directory/names.ts';
 import { UsageError } from '../flags.ts';
 import type { CommandLine } from './verb.ts';
 import {
@@ -18,10 +19,13 @@ import {
 /** Most vCPUs of a VM. */
 const CPUS_MAX = 255;
 
-/** Makes the request of a command line of `nephos run`. @throws UsageError */
+/** Makes the request of a command line of `nephos run`. @throws UsageError; RunError for a text that cannot name a VM */
 export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
   const [image] = line.operands;
   checkRun(line);
+  const name = line.value('name');
+  // before an image is fetched
+  if (name !== undefined) checkName(name);
   const variables = [...(await readVariableFiles(line.values('env-file'))), ...line.values('env')];
   return {
     image,
@@ -31,7 +35,7 @@ export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
     isDetached: line.has('detach'),
     removes: line.has('rm'),
     env: readVariables(variables),
-    volumes: line.values('volume').map((text) => readVolume(text)),
+    ...placeOf(line),
     ports: line.values('publish').map(readPort),
     cpus: readCount('cpus', line.value('cpus') ?? '1', [1, CPUS_MAX]),
     memory: readSize('memory', line.value('memory') ?? '512M'),
@@ -39,10 +43,9 @@ export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
     labels: readLabels(line.values('label')),
     pull: readWord('pull', line.value('pull') ?? 'missing', ['missing', 'always', 'never']),
     isCold: line.has('cold'),
-    ...optional('name', line.value('name')),
+    ...optional('name', name),
     ...optional('hostname', line.value('hostname')),
     ...optional('entrypoint', line.value('entrypoint')),
-    ...optional('workingDirectory', line.value('workdir')),
     ...optional('user', line.value('user')),
     ...optional('platform', line.value('platform')),
     ...optional('kernelArguments', line.value('append')),
@@ -51,6 +54,19 @@ export async function readRunRequest(line: CommandLine): Promise<RunRequest> {
     ...optional('firmware', await firmwareOf(line.value('firmware'))),
     ...optional('timeoutMs', timeoutOf(line.value('timeout'))),
   };
+}
+
+/**
+ * Returns the volumes and the working directory. A kernel alone has the current directory at its own path, so that a test beside the
+ * sources runs as on the host, unless one of both was given.
+ */
+function placeOf(line: CommandLine): Pick<RunRequest, 'volumes' | 'workingDirectory'> {
+  const workdir = line.value('workdir');
+  const volumes = line.values('volume').map((text) => readVolume(text));
+  const current = process.cwd();
+  if (line.operands.length > 0 || workdir !== undefined || volumes.length > 0 || current === '/')
+    return { volumes, ...optional('workingDirectory', workdir) };
+  return { volumes: [{ host: current, guest: current, isReadOnly: false }], workingDirectory: current };
 }
 
 function checkRun(line: CommandLine): void {

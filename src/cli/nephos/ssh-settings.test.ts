@@ -25,7 +25,7 @@ test('ssh reads the settings, and the command of its connection reaches the prog
       script,
       'console.log(JSON.stringify([process.env.XDG_STATE_HOME, ...process.argv.slice(2)]))',
     );
-    const program = { node: process.execPath, script, env: { XDG_STATE_HOME: folder } };
+    const program = { command: [process.execPath, script], env: { XDG_STATE_HOME: folder } };
     const settings = sshSettings({ record: vm.record, paths: vm.paths, isOwned: true }, 'me', program);
     const config = join(folder, 'config');
     writeFileSync(config, hostBlock('web', settings));

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { VmEntry } from '../../run/vm-directory/vm-directories.ts';
+import { ownCommand } from '../../util/own-program.ts';
 
 /** Environment that leads `nephos connect` to the directories of VMs; a program that starts ssh later may not have it. */
 const VARIABLES = ['XDG_STATE_HOME'] as const;
@@ -10,14 +10,14 @@ export type SshSetting = readonly [keyword: string, value: string];
 
 /** Program that ssh starts to reach a guest. */
 export interface ConnectProgram {
-  readonly node: string;
-  readonly script: string;
+  /** Words that start this program */
+  readonly command: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }
 
 /** Returns this program, for settings of ssh. */
 export function ownProgram(): ConnectProgram {
-  return { node: process.execPath, script: resolve(process.argv[1] ?? 'nephos'), env: process.env };
+  return { command: ownCommand(), env: process.env };
 }
 
 /**
@@ -43,13 +43,13 @@ export function sshSettings({ record, paths }: VmEntry, user: string, program: C
 }
 
 /** Returns the command: ssh replaces `%`, and starts it as `exec <command>` in the shell of the user. */
-function proxyCommand(name: string, { node, script, env }: ConnectProgram): string {
+function proxyCommand(name: string, { command, env }: ConnectProgram): string {
   const variables = VARIABLES.flatMap((variable) => {
     const value = env[variable];
     return value === undefined || value === '' ? [] : [`${variable}=${shellWord(value)}`];
   });
   const prefix = variables.length === 0 ? [] : ['env', ...variables];
-  const words = [...prefix, shellWord(node), shellWord(script), 'connect', name];
+  const words = [...prefix, ...command.map(shellWord), 'connect', name];
   return words.join(' ').replaceAll('%', '%%');
 }
 

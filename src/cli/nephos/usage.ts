@@ -22,7 +22,7 @@ export interface Measurement {
   readonly counters: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-/** Use of resources by a VM; sizes in `bytes` since the start, null without such a device. */
+/** Use of resources by a VM; sizes in `bytes` since the start, null without such a device, or while its guest does not answer. */
 export interface VmUsage {
   readonly name: string;
   /** 100 for one CPU of the host */

@@ -55,11 +55,11 @@ export function readCount(flag: string, text: string, [least, most]: readonly [n
   );
 }
 
-/** Reads a word of a list. */
-export function readWord<const W extends string>(flag: string, text: string, words: readonly W[]): W {
+/** Reads a word of a list. `subject` is a flag, or an operand in capital letters. */
+export function readWord<const W extends string>(subject: string, text: string, words: readonly W[]): W {
   const known = words.find((word) => word === text);
   if (known !== undefined) return known;
-  throw invalid(flag, text, words.join(' or '), nearest(text, words));
+  throw invalid(subject, text, words.join(' or '), nearest(text, words));
 }
 
 /** Reads `NAME=VALUE`, or `NAME` for a variable of the host; one that the host has not is left out, as by docker. */
@@ -138,10 +138,11 @@ export function readPort(text: string): PublishedPort {
   };
 }
 
-function invalid(flag: string, text: string, form: string, meant?: string): UsageError {
+function invalid(subject: string, text: string, form: string, meant?: string): UsageError {
   const hint = didYouMean(meant);
+  const isOperand = subject === subject.toUpperCase();
   return new UsageError(
-    `--${flag}: ${JSON.stringify(text)} is invalid`,
+    `${isOperand ? subject : `--${subject}`}: ${JSON.stringify(text)} is invalid`,
     `expected ${form}${hint === undefined ? '' : `; ${hint}`}`,
   );
 }

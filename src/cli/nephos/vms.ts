@@ -12,7 +12,10 @@ export interface ShownVm {
   readonly state: VmState;
 }
 
-/** Finds a VM by its name or id. @throws VerbError with the nearest name */
+/** No VM has the name or id of an operand. */
+export class AbsentVmError extends VerbError {}
+
+/** Finds a VM by its name or id. @throws AbsentVmError with the nearest name */
 export async function findNamedVm(text: string): Promise<VmEntry> {
   try {
     return await findVm(text);
@@ -20,7 +23,7 @@ export async function findNamedVm(text: string): Promise<VmEntry> {
     if (!(error instanceof RunError) || error.fault !== 'not-found') throw error;
     const names = (await listVms()).map(({ record }) => record.name);
     const hint = suggestName(text, names, 'nephos ps -a');
-    throw new VerbError(`there is no VM ${JSON.stringify(text)}`, hint, { cause: undefined });
+    throw new AbsentVmError(`there is no VM ${JSON.stringify(text)}`, hint, { cause: undefined });
   }
 }
 
@@ -40,10 +43,14 @@ export async function listShownVms(): Promise<ShownVm[]> {
   return Promise.all((await listVms()).map(async (entry) => ({ entry, state: await stateOfVm(entry) })));
 }
 
-/** Runs a verb for several VMs; prints each name, or why it failed. @returns the exit code */
+/**
+ * Runs a verb for several VMs; prints each name, or why it failed. An absent VM may count as a success, with its message.
+ * @returns the exit code
+ */
 export async function forEachVm(
   names: readonly string[],
   act: (name: string) => Promise<unknown>,
+  { allowsAbsent = false }: { readonly allowsAbsent?: boolean } = {},
 ): Promise<number> {
   let failures = 0;
   for (const name of names) {
@@ -51,7 +58,7 @@ export async function forEachVm(
       await act(name);
       process.stdout.write(`${name}\n`);
     } catch (error) {
-      failures++;
+      if (!(allowsAbsent && error instanceof AbsentVmError)) failures++;
       const hint = error instanceof VerbError && error.hint !== undefined ? `\n${error.hint}` : '';
       process.stderr.write(`nephos: ${reasonOf(error)}${hint}\n`);
     }

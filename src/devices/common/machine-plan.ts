@@ -76,6 +76,10 @@ export interface MachinePlan {
   readonly inherited: ReadonlyMap<string, number>;
   /** QEMU waits for a machine state and does not start the guest */
   readonly incoming: boolean;
+  /** descriptor of the VMM for the file with this state, if QEMU inherits it */
+  readonly stateFile?: number;
+  /** QEMU appends to the output files of another QEMU of the same VM; default: they are truncated */
+  readonly continues?: boolean;
   /** every back-end and device, in the order in which they are made */
   readonly steps: readonly Step[];
   /** steps that need QMP: they run before the guest's first instruction */

@@ -25,3 +25,9 @@ test('a console on a socket needs its path', () => {
   ]);
   expectProblems(serial, [['none', { mode: 'Socket' }, [`serial.socket: ${missing}`]]]);
 });
+
+test('a serial port is no port of virtio-serial', () => {
+  const json = { mode: 'Pty', port: 'a' };
+  expectProblems(serial, [['a port', json, ['serial.port: only the virtio console can be a port']]]);
+  expectProblems(console, [['a port', json, []]]);
+});

@@ -12,3 +12,10 @@ export function checkConsole(
   if (mode === 'File' && file === '') report(`${place}.file`, FILE_MISSING);
   if (mode === 'Socket' && socket === '') report(`${place}.socket`, SOCKET_MISSING);
 }
+
+/** Checks a serial port: a console that no port of virtio-serial can replace. */
+export function checkSerial(config: ConsoleConfig, context: RuleContext): void {
+  checkConsole(config, context);
+  if (config.port !== undefined)
+    context.report(`${context.place}.port`, 'only the virtio console can be a port');
+}

@@ -14,5 +14,7 @@ export const platform = defineDevice({
   ids: undefined,
   takesSlot: false,
   removable: false,
+  // read at boot
+  editable: ['oem_strings'],
   check: checkPlatform,
 });

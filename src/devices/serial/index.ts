@@ -1,9 +1,9 @@
 import { defaulted } from '../../schema/field.ts';
 import { nested } from '../../schema/kinds.ts';
-import { consoleBackend } from '../console/plan.ts';
+import { serialBackend } from '../console/plan.ts';
 import { ConsoleConfig } from '../console/config.ts';
 import { defineDevice } from '../device.ts';
-import { checkConsole } from '../console/rules.ts';
+import { checkSerial } from '../console/rules.ts';
 
 /** The 16550 serial port, ttyS0 of the guest. */
 export const serial = defineDevice({
@@ -19,9 +19,9 @@ export const serial = defineDevice({
   removable: false,
   editable: ['mode', 'file', 'socket'],
   present: ({ mode }) => mode !== 'Off',
-  check: checkConsole,
+  check: checkSerial,
   plan: (config, at) => [
-    { kind: 'chardev', id: at.qemuId, backend: consoleBackend(config) },
+    { kind: 'chardev', id: at.qemuId, backend: serialBackend(config) },
     { kind: 'device', props: { driver: 'isa-serial', chardev: at.qemuId } },
   ],
 });

@@ -7,11 +7,11 @@ import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from '../../util/open-file.ts';
 import { readChunks } from './chunks.ts';
 import { checkEntryName, openHostDirectory, type HostDirectory } from './host-directory.ts';
 import { forEachLimited } from './limited.ts';
-import type { GuestEntry, Sftp, Transfer } from './sftp.ts';
+import { skipEntry, type GuestEntry, type Sftp, type Transfer } from './sftp.ts';
 
 /** Entries of a download, and depth of its directories: a hostile guest has no end of both. */
 const MAX_ENTRIES = 1_000_000;
-const MAX_DEPTH = 100;
+export const MAX_DEPTH = 100;
 
 /** Copies a file or a directory of the guest to a path of the host, or a file to a stream. Links within a directory stay links. */
 export async function downloadTo(transfer: Transfer, from: string, to: string | Writable): Promise<void> {
@@ -27,12 +27,19 @@ export async function downloadTo(transfer: Transfer, from: string, to: string | 
     throw new GuestError('transfer', `${from} in the guest is a directory: give a path to download it to`);
   await onHost(to, async () => {
     await using directory = await openHostDirectory(to, mode & 0o777);
-    await downloadDirectory({ ...transfer, budget: { entries: MAX_ENTRIES } }, from, directory, MAX_DEPTH);
+    await downloadDirectory({ ...transfer, budget: createBudget() }, from, directory, MAX_DEPTH);
   });
 }
 
-interface TreeTransfer extends Transfer {
+/** A transfer of a directory. */
+export interface TreeTransfer extends Transfer {
+  /** Entries that it may still have */
   readonly budget: { entries: number };
+}
+
+/** Returns the budget of a new transfer. */
+export function createBudget(): TreeTransfer['budget'] {
+  return { entries: MAX_ENTRIES };
 }
 
 /** Writes to a path of the user, which may be a link or a device. A new file is removed after a failure. */
@@ -89,8 +96,7 @@ async function downloadEntry(
   { kind, name, mode }: GuestEntry,
 ): Promise<void> {
   if (kind === 'link') return directory.createLink(name, await transfer.sftp.readLink(path));
-  if (kind !== 'file')
-    throw new GuestError('transfer', `${path} in the guest is neither a file, a directory nor a link`);
+  if (kind !== 'file') return skipEntry(transfer, path, ' in the guest');
   const file = await directory.createFile(name, mode & 0o777);
   try {
     await readFile(transfer, path, file.createWriteStream());
@@ -101,7 +107,10 @@ async function downloadEntry(
 }
 
 /** Returns the entries of a directory, without `.` and `..`. Each name is there once, and is one component of a path. */
-async function listDirectory({ sftp, budget }: TreeTransfer, path: string): Promise<readonly GuestEntry[]> {
+export async function listDirectory(
+  { sftp, budget }: TreeTransfer,
+  path: string,
+): Promise<readonly GuestEntry[]> {
   const handle = await sftp.openDirectory(path);
   const found = new Map<string, GuestEntry>();
   for (;;) {

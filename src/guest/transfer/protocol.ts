@@ -25,6 +25,7 @@ export const PACKET = {
   data: 103,
   name: 104,
   attributes: 105,
+  extended: 200,
 } as const;
 
 /** Status codes (7). */

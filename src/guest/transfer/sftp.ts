@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { abortable } from '../../util/abortable.ts';
 import { clip, VALUE_MAX } from '../../util/clip.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -15,6 +16,7 @@ import { openSftpProtocol, PACKET, SftpStatusError, STATUS, type SftpProtocol } 
  *   transfer.ts         uploads and downloads
  *   upload.ts           reads the host, writes the guest
  *   download.ts         reads the guest, writes the host
+ *   archive.ts          both, as tar archives
  *   host-directory.ts   directories of the host, safe against names and links of the guest
  *   chunks.ts           content of files, with several requests at the same time
  *   sftp.ts             calls of a session
@@ -34,6 +36,12 @@ export interface GuestFile {
   readonly kind: FileKind;
   /** Permission bits */
   readonly mode: number;
+  /** `bytes` */
+  readonly size: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Time of the last change of the content, in `seconds` since 1970 */
+  readonly mtime: number;
 }
 
 /** Entry of a directory. The name is not checked. */
@@ -59,8 +67,12 @@ export interface Sftp {
   readonly close: (path: string, handle: Buffer) => Promise<void>;
   readonly makeDirectory: (path: string, mode: number) => Promise<void>;
   readonly changeMode: (path: string, mode: number) => Promise<void>;
+  /** Sets the time of the last change, in `seconds` since 1970, below 2^32 */
+  readonly changeTime: (path: string, seconds: number) => Promise<void>;
   readonly readLink: (path: string) => Promise<string>;
   readonly makeLink: (path: string, target: string) => Promise<void>;
+  /** Rejects where the server has no extension for it */
+  readonly makeHardLink: (path: string, target: string) => Promise<void>;
   readonly remove: (path: string) => Promise<void>;
 }
 
@@ -83,11 +95,23 @@ export interface Transfer extends SftpSession {
   readonly signal: AbortSignal;
   /** Takes the number of bytes of each part that has been copied */
   readonly onBytes: (count: number) => void;
+  /** Takes an entry that cannot be copied; absent where it is an error */
+  readonly onSkipped: ((path: string) => void) | undefined;
+}
+
+/** Leaves out an entry of a directory or an archive: a socket, FIFO or device. @throws GuestError where that is not wanted */
+export function skipEntry({ onSkipped }: Pick<Transfer, 'onSkipped'>, path: string, where = ''): void {
+  if (onSkipped === undefined)
+    throw new GuestError('transfer', `${path}${where} is neither a file, a directory nor a link`);
+  onSkipped(path);
 }
 
 /** Flags of OPEN (6.3) and of attributes (5). */
 const OPEN = { read: 1, write: 2, create: 8, truncate: 16, exclusive: 32 } as const;
 const ATTRIBUTES = { size: 1, owner: 2, mode: 4, times: 8, extended: 0x8000_0000 } as const;
+
+/** Extension of OpenSSH's server (PROTOCOL, 4.5). */
+const HARD_LINK = 'hardlink@openssh.com';
 
 const TYPE_MASK = 0o170000;
 const KINDS = new Map<number, GuestFile['kind']>([
@@ -110,7 +134,7 @@ export async function withSftp<T>(
     openStreams(channel, connection.failure);
   const session = await openSession(connection, { text, subsystem, attach }, signal);
   const { stdin, stdout, stderr, closed } = session.attached;
-  stderr.resume();
+  const complaint = keepText(stderr);
   try {
     const protocol = await abortable(signal, openSftpProtocol(stdin, stdout));
     const discard = (path: string): Promise<void> =>
@@ -120,13 +144,28 @@ export async function withSftp<T>(
     return await transfer({ sftp: callsOf(protocol, signal), discard });
   } catch (error) {
     if (error instanceof GuestError) throw error;
-    throw new GuestError('refused', `SFTP in the guest: ${reasonOf(error)}`, { cause: error });
+    const said = complaint();
+    throw new GuestError('refused', `SFTP in the guest: ${reasonOf(error)}${said && `: ${said}`}`, {
+      cause: error,
+    });
   } finally {
     // the server ends at the end of its input
     stdin.end();
     await abortable(AbortSignal.timeout(DISCARD_MS), closed).catch(() => undefined);
     session.release();
   }
+}
+
+/** Longest complaint of the server that an error quotes, in bytes. */
+const COMPLAINT_MAX = 1024;
+
+/** Reads a stream to its end, and keeps its first bytes. Returns a function with their text in one line. */
+function keepText(stream: Readable): () => string {
+  let kept = Buffer.alloc(0);
+  stream.on('data', (bytes: Buffer) => {
+    if (kept.length < COMPLAINT_MAX) kept = Buffer.concat([kept, bytes]).subarray(0, COMPLAINT_MAX);
+  });
+  return () => kept.toString().trim().replaceAll(/\s+/g, ' ');
 }
 
 /** Sends a request for a path, which ends with its answer or the signal. */
@@ -168,6 +207,7 @@ function callsOf(protocol: SftpProtocol, signal: AbortSignal): Sftp {
     close: (path, handle) => act(path, PACKET.close, string(handle)),
     makeDirectory: (path, mode) => act(path, PACKET.mkdir, string(path), modeOnly(mode)),
     changeMode: (path, mode) => act(path, PACKET.setstat, string(path), modeOnly(mode)),
+    changeTime: (path, seconds) => act(path, PACKET.setstat, string(path), timesOnly(seconds)),
     readLink: async (path) => {
       const fields = await request(path, PACKET.readlink, [string(path)], PACKET.name);
       fields.uint32();
@@ -178,6 +218,11 @@ function callsOf(protocol: SftpProtocol, signal: AbortSignal): Sftp {
       const isOpenSsh = protocol.extensions.has('posix-rename@openssh.com');
       const [first, second] = isOpenSsh ? [target, path] : [path, target];
       return act(path, PACKET.symlink, string(first), string(second));
+    },
+    makeHardLink: (path, target) => {
+      if (!protocol.extensions.has(HARD_LINK))
+        throw transferError(path, new Error('the SFTP server makes no hard links'));
+      return act(path, PACKET.extended, string(HARD_LINK), string(target), string(path));
     },
     remove: (path) => act(path, PACKET.remove, string(path)),
   };
@@ -236,21 +281,28 @@ function readEntries(fields: FieldReader): readonly GuestEntry[] {
 
 function readAttributes(fields: FieldReader): GuestFile {
   const flags = fields.uint32();
-  if ((flags & ATTRIBUTES.size) !== 0) fields.skip(8);
-  if ((flags & ATTRIBUTES.owner) !== 0) fields.skip(8);
+  const pair = (flag: number): readonly [number, number] =>
+    (flags & flag) === 0 ? [0, 0] : [fields.uint32(), fields.uint32()];
+  const [high, low] = pair(ATTRIBUTES.size);
+  const [uid, gid] = pair(ATTRIBUTES.owner);
   const mode = (flags & ATTRIBUTES.mode) === 0 ? 0 : fields.uint32();
-  if ((flags & ATTRIBUTES.times) !== 0) fields.skip(8);
+  const [, mtime] = pair(ATTRIBUTES.times);
   if ((flags & ATTRIBUTES.extended) !== 0) {
     for (let count = fields.uint32(); count > 0; count--) {
       fields.string();
       fields.string();
     }
   }
-  return { kind: KINDS.get(mode & TYPE_MASK) ?? 'other', mode: mode & 0o7777 };
+  const kind = KINDS.get(mode & TYPE_MASK) ?? 'other';
+  return { kind, mode: mode & 0o7777, size: high * 2 ** 32 + low, uid, gid, mtime };
 }
 
 function modeOnly(mode: number): Buffer {
   return Buffer.concat([uint32(ATTRIBUTES.mode), uint32(mode)]);
+}
+
+function timesOnly(seconds: number): Buffer {
+  return Buffer.concat([uint32(ATTRIBUTES.times), uint32(seconds), uint32(seconds)]);
 }
 
 /** Returns a function that turns an error of a status into undefined, and throws any other. */

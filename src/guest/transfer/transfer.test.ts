@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -14,6 +16,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
@@ -42,6 +45,32 @@ test('files', async (t) => {
     await guest.download(join(inGuest, "b 'ü"), onHost('c'));
     assert.ok(readFileSync(onHost('c')).equals(bytes));
     assert.equal(statSync(onHost('c')).mode & 0o111, 0o111);
+  });
+
+  await t.test('a directory without its sockets and FIFOs, whose paths the caller takes', async () => {
+    for (const name of ['special', 'special/sub']) mkdirSync(onHost(name));
+    writeFileSync(onHost('special/file'), 'content');
+    execFileSync('mkfifo', [onHost('special/fifo')]);
+    const listener = createServer().listen(onHost('special/sub/socket'));
+    await once(listener, 'listening');
+    const skipped: string[] = [];
+    const onSkipped = (path: string): void => void skipped.push(path);
+    const target = join(inGuest, 'special');
+    await guest.upload(onHost('special'), target, { onSkipped });
+    await guest.download(onHost('special'), onHost('special copy'), { onSkipped });
+    await assert.rejects(
+      guest.upload(onHost('special'), target),
+      /fifo is neither a file, a directory nor a link/,
+    );
+    await assert.rejects(guest.download(onHost('special'), onHost('special copy')), /neither a file/);
+    listener.close();
+    for (const copy of [target, onHost('special copy')])
+      assert.deepEqual(
+        new Set(readdirSync(copy, { encoding: 'utf8', recursive: true })),
+        new Set(['file', 'sub']),
+      );
+    const paths = [onHost('special/fifo'), onHost('special/sub/socket')];
+    assert.deepEqual(skipped, [...paths, ...paths]);
   });
 
   await t.test('a shorter file replaces a longer one', async () => {

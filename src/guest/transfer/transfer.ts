@@ -32,6 +32,31 @@ export function download(
   );
 }
 
+/** Writes the files of a tar archive below a directory of the guest. @throws GuestError */
+export function uploadArchive(
+  connection: Connection,
+  from: Readable,
+  to: string,
+  options: TransferOptions,
+): Promise<void> {
+  return transferFiles(connection, options, `upload to ${to}`, async (transfer) =>
+    // seldom used
+    (await import('./archive.ts')).uploadArchive(transfer, from, to),
+  );
+}
+
+/** Writes a file or a directory of the guest to a stream, as a tar archive. @throws GuestError */
+export function downloadArchive(
+  connection: Connection,
+  from: string,
+  to: Writable,
+  options: TransferOptions,
+): Promise<void> {
+  return transferFiles(connection, options, `download of ${from}`, async (transfer) =>
+    (await import('./archive.ts')).downloadArchive(transfer, from, to),
+  );
+}
+
 /** Returns the kind of a file in the guest, for a link that of its target; undefined if there is none. @throws GuestError */
 export async function kindOf(connection: Connection, path: string): Promise<FileKind | undefined> {
   let found: GuestFile | undefined;
@@ -45,7 +70,7 @@ export async function kindOf(connection: Connection, path: string): Promise<File
 
 async function transferFiles(
   connection: Connection,
-  { signal, onProgress }: TransferOptions,
+  { signal, onProgress, onSkipped }: TransferOptions,
   name: string,
   run: (transfer: Transfer) => Promise<void>,
 ): Promise<void> {
@@ -57,7 +82,9 @@ async function transferFiles(
   };
   try {
     limit.check();
-    await withSftp(connection, limit.signal, (session) => run({ ...session, signal: limit.signal, onBytes }));
+    await withSftp(connection, limit.signal, (session) =>
+      run({ ...session, signal: limit.signal, onBytes, onSkipped }),
+    );
   } catch (error) {
     limit.check();
     const failed = connection.failure() ?? error;

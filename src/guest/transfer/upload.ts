@@ -7,7 +7,7 @@ import type { TransferOptions } from '../guest.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { writeChunks } from './chunks.ts';
 import { forEachLimited } from './limited.ts';
-import type { Sftp, Transfer } from './sftp.ts';
+import { skipEntry, type Sftp, type Transfer } from './sftp.ts';
 
 /** Default of {@link TransferOptions.mode}. */
 const NEW_FILE_MODE = 0o644;
@@ -24,7 +24,8 @@ export async function uploadTo(
   await uploadEntry(transfer, from, to, status);
 }
 
-interface Target {
+/** A file of the guest to write. */
+export interface Target {
   readonly path: string;
   /** Mode of a new file, less the umask */
   readonly mode: number;
@@ -49,7 +50,8 @@ async function uploadDirectory(transfer: Transfer, from: string, to: string, mod
   await forEachLimited(names, async (name) => {
     const path = join(from, name);
     const status = await hostCall(path, () => lstat(path));
-    if (!status.isDirectory()) await uploadEntry(transfer, path, `${to}/${name}`, status);
+    if (!isCopied(status)) skipEntry(transfer, path);
+    else if (!status.isDirectory()) await uploadEntry(transfer, path, `${to}/${name}`, status);
   });
   for (const name of names) {
     const path = join(from, name);
@@ -57,6 +59,10 @@ async function uploadDirectory(transfer: Transfer, from: string, to: string, mod
     if (status.isDirectory()) await uploadEntry(transfer, path, `${to}/${name}`, status);
   }
   if (existing === undefined) await sftp.changeMode(to, mode);
+}
+
+function isCopied(status: Stats): boolean {
+  return status.isFile() || status.isDirectory() || status.isSymbolicLink();
 }
 
 async function uploadLink(sftp: Sftp, from: string, to: string): Promise<void> {
@@ -67,7 +73,7 @@ async function uploadLink(sftp: Sftp, from: string, to: string): Promise<void> {
 }
 
 /** Writes a file, and removes a new one after a failure. `exactMode` is set whatever the umask of the guest is. */
-async function writeFile(transfer: Transfer, source: Readable, target: Target): Promise<void> {
+export async function writeFile(transfer: Transfer, source: Readable, target: Target): Promise<void> {
   const { sftp, signal, discard, onBytes } = transfer;
   const { path, mode, exactMode } = target;
   const abort = (): void => void source.destroy(new Error('aborted', { cause: signal.reason }));

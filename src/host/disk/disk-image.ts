@@ -96,7 +96,7 @@ export function detectDiskImage(path: string): Promise<string> {
     await using file = await openImage(path, constants.O_RDONLY);
     if ((await file.stat()).isBlockDevice()) return 'Raw';
     const image = imageReader(file, await lengthOf(file));
-    return (await detectUnsupported(image))?.name ?? detectFormat(image);
+    return (await detectUnsupported(image))?.name ?? (await detectFormat(image));
   });
 }
 

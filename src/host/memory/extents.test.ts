@@ -2,14 +2,18 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
+import { loadLibc } from '../../native/libc.ts';
+import { allocate } from '../../native/memory.ts';
 import { copyExtents, nonZeroExtents } from './copy-extents.ts';
-import { dataExtents, joinExtents } from './extents.ts';
+import { subtract } from './extent-sets.ts';
+import { dataExtents, joinExtents, limitExtents } from './extents.ts';
 
 const PAGE = 4096;
 const MIB = 2 ** 20;
 // a file system in memory: its holes are pages, on any disk
 const FOLDER = mkdtempSync(join('/dev/shm', 'extents-'));
+before(loadLibc);
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
 
 /** A sparse file of 4 MiB with bytes at some offsets. */
@@ -36,6 +40,14 @@ test('runs that are close together become one', () => {
   ]);
   assert.deepEqual(joinExtents(runs, 15), [{ offset: 0, length: 41 }]);
   assert.deepEqual(joinExtents([], 5), []);
+});
+
+test('many runs become few, and no byte is lost', () => {
+  const runs = Array.from({ length: 1000 }, (_, i) => ({ offset: i * i * PAGE, length: PAGE }));
+  const few = limitExtents(runs, 10);
+  assert.ok(few.length <= 10);
+  assert.deepEqual(subtract(runs, few), []);
+  assert.deepEqual(limitExtents(runs, 1000), runs);
 });
 
 test('the data of a sparse file is found, cut at the range’s ends', async () => {
@@ -101,4 +113,39 @@ test('zeros are written to targets with contents; a side that ends early is an e
   assert.ok(buffer.equals(Buffer.concat([pages(1, 9), pages(2, 0), pages(1, 9)])));
   const beyond = { from: { file: from, base: 4 * MIB }, to: { file: to, base: 0 }, extents, skipZeros: true };
   await assert.rejects(copyExtents(beyond), /ended before it was read/);
+});
+
+test('memory of a process is copied, without its pages of zeros', async () => {
+  const block = allocate(4 * PAGE);
+  const memory = new Uint8Array(block.view.buffer, 0, 4 * PAGE);
+  memory.fill(3, PAGE, 2 * PAGE);
+  memory.fill(4, 3 * PAGE);
+  await using to = await sparse('memory', []);
+  const copy = { from: { pid: process.pid, base: block.address }, to: { file: to, base: MIB } };
+  await copyExtents({ ...copy, extents: [{ offset: 0, length: 4 * PAGE }], skipZeros: true });
+  const { buffer } = await to.read(Buffer.alloc(4 * PAGE), 0, 4 * PAGE, MIB);
+  assert.ok(buffer.equals(memory));
+  assert.deepEqual(await dataExtents(to.fd, { offset: 0, length: 4 * MIB }), [
+    { offset: MIB + PAGE, length: PAGE },
+    { offset: MIB + 3 * PAGE, length: PAGE },
+  ]);
+  block.free();
+});
+
+test('the first error stops a copy; an abort too', async () => {
+  await using from = await sparse('long', []);
+  await from.truncate(256 * MIB);
+  await using to = await sparse('short', []);
+  const ends = { from: { file: from, base: 0 }, to: { file: to, base: 0 }, skipZeros: true };
+  const extents = [
+    { offset: 256 * MIB, length: PAGE },
+    { offset: 0, length: 256 * MIB },
+  ];
+  const amount = { done: 0, total: 0 };
+  await assert.rejects(copyExtents({ ...ends, extents, amount }), /ended before it was read/);
+  assert.ok(amount.done < 128 * MIB, `${amount.done} bytes were copied`);
+  const abort = new AbortController();
+  const aborted = copyExtents({ ...ends, extents: extents.slice(1), signal: abort.signal });
+  abort.abort(new Error('enough'));
+  await assert.rejects(aborted, /enough/);
 });

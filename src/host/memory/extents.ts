@@ -1,4 +1,5 @@
 import { loadLibc } from '../../native/libc.ts';
+import { PAGE_BYTES } from '../../util/page.ts';
 
 /** A run of bytes in a file or in a region of memory, in `bytes`. */
 export interface Extent {
@@ -37,4 +38,11 @@ export function joinExtents(extents: readonly Extent[], gap: number): Extent[] {
     else joined[joined.length - 1] = { ...last, length: extent.offset + extent.length - last.offset };
   }
   return joined;
+}
+
+/** Joins the runs that are nearest to each other, until at most `most` runs are left. */
+export function limitExtents(extents: readonly Extent[], most: number): readonly Extent[] {
+  let limited = extents;
+  for (let gap = PAGE_BYTES; limited.length > most; gap *= 2) limited = joinExtents(limited, gap);
+  return limited;
 }

@@ -1,6 +1,4 @@
-import { readdir, open, readFile, stat, type FileHandle } from 'node:fs/promises';
-import { joinExtents, type Extent } from './extents.ts';
-import { PAGE_BYTES } from '../../util/page.ts';
+import { readdir, readlink, open, readFile, stat, type FileHandle } from 'node:fs/promises';
 
 /*
  * Memory of guests on the host: the backing of RAM zones, and the mapped memory of a QEMU process, which snapshots read and write.
@@ -50,24 +48,32 @@ function parseMapping(line: string): Mapping | undefined {
  * Opens the file behind a mapping by one of the process's own descriptors, so that a file without a name is found as well.
  * @throws where the process does not hold it open
  */
-export async function openMapped(
-  pid: number,
-  { inode, device }: Mapping,
-  flags: 'r' | 'r+',
-): Promise<FileHandle> {
+export async function openMapped(pid: number, mapping: Mapping, flags: 'r' | 'r+'): Promise<FileHandle> {
+  const [fd] = await descriptorsOf(pid, mapping);
+  if (fd === undefined) throw new Error(`process ${pid} does not hold the file behind its memory open`);
+  return open(`/proc/${pid}/fd/${fd}`, flags);
+}
+
+/** Returns the numbers of a process's descriptors of the file behind a mapping. */
+export async function descriptorsOf(pid: number, { inode, device }: Mapping): Promise<number[]> {
+  const found: number[] = [];
   for (const fd of await readdir(`/proc/${pid}/fd`)) {
-    const path = `/proc/${pid}/fd/${fd}`;
     // a descriptor may be closed meanwhile
-    const found = await stat(path).catch(() => undefined);
-    if (found?.ino === inode && deviceText(found.dev) === device) return open(path, flags);
+    const file = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined);
+    if (file?.ino === inode && deviceText(file.dev) === device) found.push(Number(fd));
   }
-  throw new Error(`process ${pid} does not hold the file behind its memory open`);
+  return found;
 }
 
 /** Returns whether a path names the regular file that a mapping is of. */
 export async function isFileOf({ inode, device }: Mapping, path: string): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   return found?.isFile() === true && found.ino === inode && deviceText(found.dev) === device;
+}
+
+/** Returns true for a file of memfd_create(2). */
+export async function isInMemory({ fd }: Pick<FileHandle, 'fd'>): Promise<boolean> {
+  return (await readlink(`/proc/self/fd/${fd}`)).startsWith('/memfd:');
 }
 
 /** Formats st_dev as in maps: Linux encodes 12 bits of major and 20 of minor. */
@@ -81,41 +87,4 @@ function deviceText(dev: number): string {
 /** Opens the memory of a process; positions are its own addresses. */
 export function openMemory(pid: number, flags: 'r' | 'r+'): Promise<FileHandle> {
   return open(`/proc/${pid}/mem`, flags);
-}
-
-const ENTRY_BYTES = 8;
-/** Entries of one read: 512 MiB of memory. */
-const ENTRIES = 1 << 17;
-
-/** Bits of the upper half of an entry (proc(5), pagemap): present, swapped out, of a file or shared. */
-const PRESENT = 2 ** 31;
-const SWAPPED = 2 ** 30;
-const OF_FILE = 2 ** 29;
-
-/**
- * Returns the private pages of a region: written since a file was mapped privately, or touched where there is no
- * file. Offsets are those of the region.
- */
-export async function ownPages(pid: number, address: number, length: number): Promise<Extent[]> {
-  await using pagemap = await open(`/proc/${pid}/pagemap`, 'r');
-  const buffer = Buffer.alloc(ENTRIES * ENTRY_BYTES);
-  const pages = length / PAGE_BYTES;
-  const extents: Extent[] = [];
-  for (let page = 0; page < pages;) {
-    const wanted = Math.min(ENTRIES, pages - page) * ENTRY_BYTES;
-    const { bytesRead } = await pagemap.read(buffer, 0, wanted, (address / PAGE_BYTES + page) * ENTRY_BYTES);
-    const entries = Math.floor(bytesRead / ENTRY_BYTES);
-    if (entries === 0) throw new Error(`process ${pid} has ended`);
-    for (let i = 0; i < entries; i++) {
-      const flags = buffer.readUInt32LE(i * ENTRY_BYTES + 4);
-      if (isOwn(flags)) extents.push({ offset: (page + i) * PAGE_BYTES, length: PAGE_BYTES });
-    }
-    page += entries;
-  }
-  return joinExtents(extents, 0);
-}
-
-function isOwn(flags: number): boolean {
-  // bit operators return negative numbers for the highest bit
-  return ((flags & PRESENT) !== 0 || (flags & SWAPPED) !== 0) && (flags & OF_FILE) === 0;
 }

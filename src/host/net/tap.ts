@@ -21,6 +21,7 @@ const TUNSETQUEUE = 0x4004_54d9;
 const IFF_TAP = 0x0002;
 const IFF_MULTI_QUEUE = 0x0100;
 const IFF_ATTACH_QUEUE = 0x0200;
+export const IFF_DETACH_QUEUE = 0x0400;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 /** of the flags in a struct ifreq, in `bytes` */
@@ -103,13 +104,27 @@ export async function inspectTapDescriptors(fds: readonly number[]): Promise<str
  * Attaches a queue that an earlier QEMU detached because its guest used fewer. The state belongs to the open file description,
  * which outlives that QEMU, and the next one aborts where a queue is detached.
  */
-async function attachQueue(fd: number): Promise<void> {
+export async function attachQueue(fd: number): Promise<void> {
+  await setQueue(fd, IFF_ATTACH_QUEUE);
+}
+
+/** Attaches or detaches a queue. Nothing happens where it is so already, or is the only one. */
+export async function setQueue(
+  fd: number,
+  flag: typeof IFF_ATTACH_QUEUE | typeof IFF_DETACH_QUEUE,
+): Promise<void> {
   const request = ifreqFor('');
-  request.writeUInt16LE(IFF_ATTACH_QUEUE, FLAGS_AT);
+  request.writeUInt16LE(flag, FLAGS_AT);
   await ioctl(fd, TUNSETQUEUE, request).catch((error: unknown) => {
-    // the kernel's error where the queue is attached already, or is the only one
     if (codeOf(error) !== 'EINVAL') throw error;
   });
+}
+
+/** Returns the flags of a queue (linux/if_tun.h). */
+export async function queueFlags(fd: number): Promise<number> {
+  const request = ifreqFor('');
+  await ioctl(fd, TUNGETIFF, request);
+  return request.readUInt16LE(FLAGS_AT);
 }
 
 function openDevice(): number {

@@ -28,8 +28,13 @@ export async function pinThread(thread: number, processors: readonly number[]): 
 }
 
 /** Returns the processors that `taskset`, a cgroup and the hardware allow. */
-async function allowedProcessors(): Promise<number[]> {
-  const status = await readFile('/proc/self/status', 'utf8');
+function allowedProcessors(): Promise<number[]> {
+  return processorsIn('self');
+}
+
+/** Returns the processors that a process or thread may use. Rejects if it has ended. */
+export async function processorsIn(thread: number | 'self'): Promise<number[]> {
+  const status = await readFile(`/proc/${thread}/status`, 'utf8');
   const [, list = '0'] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];
   return list.split(',').flatMap((range) => {
     const [first = 0, last = first] = range.split('-').map(Number);

@@ -22,6 +22,24 @@ export interface EventMonitor extends Disposable {
   readonly record: (event: MonitoredEvent) => void;
 }
 
+/** Opens all monitors, or none, as one. Rejects with the path and the reason. */
+export async function openEventMonitors(targets: readonly MonitorTarget[]): Promise<EventMonitor> {
+  const monitors: EventMonitor[] = [];
+  const dispose = (): void => {
+    for (const monitor of monitors) monitor[Symbol.dispose]();
+  };
+  try {
+    for (const target of targets) monitors.push(await openEventMonitor(target));
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  const record: EventMonitor['record'] = (event) => {
+    for (const monitor of monitors) monitor.record(event);
+  };
+  return { record, [Symbol.dispose]: dispose };
+}
+
 /**
  * Opens a monitor. A file is written from its start and not truncated, as Cloud Hypervisor does; a FIFO needs a reader within
  * three seconds. Rejects with the path and the reason.
@@ -83,9 +101,22 @@ async function openRecord(path: string): Promise<{ fd: number; file: FileHandle 
   }
 }
 
-/** Formats an event: one JSON object, indented by two, and a blank line. */
-function textOf({ source, event, properties }: MonitoredEvent, elapsed: number): string {
-  const nanoseconds = Math.round(elapsed * 1e6);
+/** An event with the time since the monitor was opened, as it is written. */
+export interface EventRecord {
+  readonly timestamp: { readonly secs: number; readonly nanos: number };
+  readonly source: string;
+  readonly event: string;
+  readonly properties: Readonly<Record<string, string>> | null;
+}
+
+/** Returns the record of an event; `elapsedMs` are milliseconds. */
+export function eventRecord({ source, event, properties }: MonitoredEvent, elapsedMs: number): EventRecord {
+  const nanoseconds = Math.round(elapsedMs * 1e6);
   const timestamp = { secs: Math.floor(nanoseconds / 1e9), nanos: nanoseconds % 1e9 };
-  return `${JSON.stringify({ timestamp, source, event, properties: properties ?? null }, undefined, 2)}\n\n`;
+  return { timestamp, source, event, properties: properties ?? null };
+}
+
+/** Formats an event: one JSON object, indented by two, and a blank line. */
+function textOf(event: MonitoredEvent, elapsedMs: number): string {
+  return `${JSON.stringify(eventRecord(event, elapsedMs), undefined, 2)}\n\n`;
 }

@@ -33,8 +33,8 @@ import { assignPaths, treeEntries } from './tree-entries.ts';
 /** Most bytes of an uncompressed archive, and of its files with the holes of sparse ones. */
 const ARCHIVE_MAX_BYTES = 64 * 2 ** 30;
 
-/** Space that stays free in the file system of the store, in `bytes`. */
-const RESERVE_BYTES = 256 * 2 ** 20;
+/** Space that stays free in the file system of the store: a part of it, and so many `bytes` at most. */
+const [RESERVE_PART, RESERVE_BYTES_MAX] = [1 / 20, 256 * 2 ** 20];
 
 /** Interval of the checks of free space, in `bytes` of the archive. */
 const SPACE_CHECK_BYTES = 64 * 2 ** 20;
@@ -162,8 +162,8 @@ function checkTotal(bytes: number): void {
 
 async function checkSpace(target: string): Promise<void> {
   const folder = dirname(target);
-  const { bavail, bsize } = await beforeDeadline(folder, () => statfs(folder));
-  if (bavail * bsize < RESERVE_BYTES) {
+  const { bavail, blocks, bsize } = await beforeDeadline(folder, () => statfs(folder));
+  if (bavail * bsize < Math.min(RESERVE_BYTES_MAX, blocks * bsize * RESERVE_PART)) {
     const free = Math.floor((bavail * bsize) / 2 ** 20);
     throw new TooLargeError(
       `needs more space: ${folder} has ${free} MiB free; remove images with 'nephos prune'`,

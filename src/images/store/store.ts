@@ -143,7 +143,7 @@ export async function openStored(path: string): Promise<FileHandle | undefined> 
 export async function readStored(path: string, limit: number): Promise<Buffer | undefined> {
   await using file = await openStored(path);
   if (file === undefined || (await file.stat()).size > limit) return undefined;
-  return file.readFile();
+  return await file.readFile();
 }
 
 let counter = 0;

@@ -66,7 +66,7 @@ async function findTable(space: Registers): Promise<Table | undefined> {
   const capability = (await capabilitiesOf(space)).find(({ kind }) => kind === CAPABILITY);
   if (capability === undefined) return undefined;
   const { at } = capability;
-  const [control, table] = [await space.read(at + CONTROL, 2), await space.read(at + TABLE, 4)];
+  const [control, table] = await Promise.all([space.read(at + CONTROL, 2), space.read(at + TABLE, 4)]);
   const index = table & 7;
   const low = await space.read(PCI.bar(index), 4);
   // bits 2 and 1 of a BAR (6.2.5.1): the next BAR has the upper half of the address

@@ -66,8 +66,11 @@ export interface Capability {
 /** Reads the list of capabilities (6.7). */
 export async function capabilitiesOf(space: Registers): Promise<Capability[]> {
   const found: Capability[] = [];
-  for (let at = await space.read(PCI.capabilities, 1); at !== 0; at = await space.read(at + 1, 1)) {
-    found.push({ kind: await space.read(at, 1), at });
+  for (let at = await space.read(PCI.capabilities, 1); at !== 0;) {
+    // the kind, and the offset of the next one
+    const header = await space.read(at, 2);
+    found.push({ kind: header & 0xff, at });
+    at = header >> 8;
   }
   return found;
 }

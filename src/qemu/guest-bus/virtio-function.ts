@@ -71,17 +71,22 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
 /** Writes the state to a device that was reset. */
 export async function writeFunction(bus: GuestBus, slot: number, state: FunctionState): Promise<void> {
   await onConfigSpace(bus, slot, async (space) => {
-    await writeHeader(space, state.places);
-    await space.write(PCI.command, 2, state.command);
-    if (state.msix !== undefined) await writeMsix(bus, space, state.msix);
-    const { common } = await virtioRegisters(space);
-    await common.write(COMMON.status, 1, state.status & STATUS.driver);
-    await writeFeatures(common, state.features);
-    await common.write(COMMON.status, 1, state.status & (STATUS.driver | STATUS.featuresOk));
-    await common.write(COMMON.configVector, 2, state.configVector);
-    for (const [i, queue] of state.queues.entries()) await writeQueue(common, i, queue);
-    await common.write(COMMON.status, 1, state.status);
-    await select(common, state.selected);
+    // writes are sent together, because each answer costs a switch between the processes; QEMU keeps the order
+    const [{ common }] = await Promise.all([
+      virtioRegisters(space),
+      writeHeader(space, state.places),
+      space.write(PCI.command, 2, state.command),
+      state.msix === undefined ? undefined : writeMsix(bus, space, state.msix),
+    ]);
+    await Promise.all([
+      common.write(COMMON.status, 1, state.status & STATUS.driver),
+      writeFeatures(common, state.features),
+      common.write(COMMON.status, 1, state.status & (STATUS.driver | STATUS.featuresOk)),
+      common.write(COMMON.configVector, 2, state.configVector),
+      ...state.queues.map((queue, i) => writeQueue(common, i, queue)),
+      common.write(COMMON.status, 1, state.status),
+      select(common, state.selected),
+    ]);
   });
 }
 
@@ -112,5 +117,5 @@ async function writeQueue(common: Registers, index: number, queue: QueueState): 
 }
 
 async function select(common: Registers, selected: readonly number[]): Promise<void> {
-  for (const [i, { at, width }] of SELECTORS.entries()) await common.write(at, width, selected[i] ?? 0);
+  await Promise.all(SELECTORS.map(({ at, width }, i) => common.write(at, width, selected[i] ?? 0)));
 }

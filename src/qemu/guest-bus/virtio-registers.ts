@@ -82,12 +82,12 @@ interface Structure {
 }
 
 async function structures(space: Registers): Promise<ReadonlyMap<number, Structure>> {
-  const found = new Map<number, Structure>();
-  for (const { kind, at } of await capabilitiesOf(space)) {
-    if (kind !== VENDOR_SPECIFIC) continue;
-    found.set(await space.read(at + 3, 1), { at, offset: await space.read(at + 8, 4) });
-  }
-  return found;
+  const own = (await capabilitiesOf(space)).filter(({ kind }) => kind === VENDOR_SPECIFIC);
+  const found = own.map(async ({ at }): Promise<[number, Structure]> => {
+    const [kind, offset] = await Promise.all([space.read(at + 3, 1), space.read(at + 8, 4)]);
+    return [kind, { at, offset }];
+  });
+  return new Map(await Promise.all(found));
 }
 
 /** Reads the features that the driver has accepted, lower and upper 32 bits. */

@@ -19,6 +19,12 @@ export async function queueStatus(qmp: Qmp, qemuId: string): Promise<QueueStatus
   return { taken: status['last-avail-idx'], pending: status.inuse };
 }
 
+/** Returns the names of the features that the driver of a device has accepted, e.g. `VIRTIO_NET_F_GUEST_TSO4`; those of the transport are left out. */
+export async function guestFeatures(qmp: Pick<Qmp, 'execute'>, qemuId: string): Promise<string[]> {
+  const { 'guest-features': accepted } = await qmp.execute('x-query-virtio-status', { path: pathOf(qemuId) });
+  return accepted['dev-features'].map((text) => text.split(':')[0] ?? '');
+}
+
 function pathOf(qemuId: string): string {
   return `/machine/peripheral/${qemuId}/virtio-backend`;
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { BootSource, MachinePlan } from '../../devices/common/machine-plan.ts';
 import type { Step } from '../../devices/common/step.ts';
 import { renderArguments } from './arguments.ts';
-import { descriptorOf, FIRST_DESCRIPTOR, planDescriptors } from './descriptors.ts';
+import { descriptorOf, FDSET, FIRST_DESCRIPTOR, planDescriptors, STATE_FILE } from './descriptors.ts';
 
 const NASTY = '/x, id=y"\'\\\n{}=Ω é/$(id)';
 
@@ -145,17 +145,19 @@ const CHARDEVS: readonly Step[] = [
   { kind: 'chardev', id: 'none', backend: { type: 'null' } },
   { kind: 'chardev', id: 'file', backend: { type: 'file', path: NASTY } },
   { kind: 'chardev', id: 'line', backend: { type: 'channel', waits: true } },
+  { kind: 'chardev', id: 'ring', backend: { type: 'ringbuf' } },
 ];
 
 test('a console is a descriptor: the path of its file is nowhere on the command line', () => {
   const words = render(CHARDEVS);
-  const [qmp, none, file, line] = valuesOf(words, '-chardev');
+  const [qmp, none, file, line, ring] = valuesOf(words, '-chardev');
   assert.equal(qmp, `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`);
   assert.equal(none, 'null,id=none');
   const fd = FIRST_DESCRIPTOR + 1;
   assert.equal(file, `file,id=file,path=/dev/fdset/${fd},append=on`);
   assert.deepEqual(valuesOf(words, '-add-fd'), [`fd=${fd},set=${fd}`]);
   assert.equal(line, `socket,id=line,fd=${FIRST_DESCRIPTOR + 2}`);
+  assert.equal(ring, 'ringbuf,id=ring,size=1048576');
   assert.ok(words.every((word) => !word.includes(NASTY)));
 });
 
@@ -222,4 +224,20 @@ test('a passed descriptor is named by its number in QEMU', () => {
   const words = render(steps);
   assert.deepEqual(JSON.parse(valuesOf(words, '-netdev')[0] ?? ''), { type: 'tap', id: 'net', fds: '4:5' });
   assert.equal(valuesOf(words, '-chardev')[1], 'socket,id=peer,fd=6');
+});
+
+test('QEMU inherits the file with the state that it loads, behind all other descriptors', () => {
+  const channel: Step = { kind: 'chardev', id: 'a', backend: { type: 'channel', waits: false } };
+  const one: MachinePlan = {
+    ...plan([channel]),
+    inherited: new Map([['/memory', 20]]),
+    incoming: true,
+    stateFile: 21,
+  };
+  const descriptors = planDescriptors(one);
+  assert.deepEqual(descriptors.at(-1), { use: 'given', id: STATE_FILE, fd: 21 });
+  const words = renderArguments(one, descriptors);
+  const number = FIRST_DESCRIPTOR + descriptors.length - 1;
+  assert.deepEqual(valuesOf(words, '-add-fd'), [`fd=${number},set=${FDSET}`]);
+  assert.deepEqual(valuesOf(words, '-incoming'), ['defer']);
 });

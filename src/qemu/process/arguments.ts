@@ -6,22 +6,34 @@ import type {
   NumaOption,
   Properties,
 } from '../../devices/common/machine-plan.ts';
-import type { ChardevStep, NetdevStep, ObjectStep, Step } from '../../devices/common/step.ts';
+import {
+  RING_BYTES,
+  type ChardevStep,
+  type NetdevStep,
+  type ObjectStep,
+  type Step,
+} from '../../devices/common/step.ts';
 import {
   DEBUGGER,
   descriptorOf,
   descriptorOfFile,
   descriptorsOf,
+  FDSET,
   FIRST_DESCRIPTOR,
   pathInQemu,
+  STATE_FILE,
   type Descriptor,
 } from './descriptors.ts';
 
 /**
  * Renders a plan as QEMU's command line. A user's text is always JSON or an argument of its own: a comma in a path can never
- * become an option.
+ * become an option. `streamed` are the descriptors of files that QEMU does not write itself.
  */
-export function renderArguments(plan: MachinePlan, descriptors: readonly Descriptor[]): string[] {
+export function renderArguments(
+  plan: MachinePlan,
+  descriptors: readonly Descriptor[],
+  streamed: ReadonlySet<Descriptor> = new Set(),
+): string[] {
   return [
     ['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     // thread names such as `CPU 0/KVM`, for tools on the host that pin or watch vCPUs
@@ -38,10 +50,11 @@ export function renderArguments(plan: MachinePlan, descriptors: readonly Descrip
     // the VMM has its own description of the machine, and streams that the VMM assembles have no section for it
     ['-global', 'migration.send-configuration=off'],
     plan.incoming ? ['-incoming', 'defer'] : [],
+    plan.stateFile === undefined ? [] : stateFileArguments(descriptors),
     plan.debugger === undefined ? [] : debuggerArguments(descriptors),
     ...plan.fwCfg.map(({ name, file }) => ['-fw_cfg', `name=${name},file=${pathInQemu(descriptors, file)}`]),
     ['-chardev', `socket,id=qmp,fd=${FIRST_DESCRIPTOR}`, '-mon', 'chardev=qmp,mode=control'],
-    ...plan.steps.map((step) => stepArguments(step, descriptors)),
+    ...plan.steps.map((step) => stepArguments(step, descriptors, streamed)),
     ...plan.numa.map((option) => ['-numa', numaArgument(option)]),
   ].flat();
 }
@@ -55,6 +68,11 @@ export function hasTpm({ steps }: MachinePlan): boolean {
 function debuggerArguments(descriptors: readonly Descriptor[]): string[] {
   const fd = descriptorOf(descriptors, DEBUGGER);
   return ['-chardev', `socket,id=${DEBUGGER},fd=${fd},server=on,wait=off`, '-gdb', `chardev:${DEBUGGER}`];
+}
+
+/** Returns the arguments that give the file with the state of the devices a name in QEMU. */
+function stateFileArguments(descriptors: readonly Descriptor[]): string[] {
+  return ['-add-fd', `fd=${descriptorOf(descriptors, STATE_FILE)},set=${FDSET}`];
 }
 
 function memoryArgument({ size, slots, max }: MemoryPlan): string {
@@ -108,7 +126,11 @@ function variablesArguments(path: string | undefined, descriptors: readonly Desc
   return ['-add-fd', `fd=${fd},set=${fd}`, '-blockdev', JSON.stringify(image)];
 }
 
-function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[] {
+function stepArguments(
+  step: Step,
+  descriptors: readonly Descriptor[],
+  streamed: ReadonlySet<Descriptor>,
+): string[] {
   switch (step.kind) {
     case 'object':
       return ['-object', JSON.stringify(objectProperties(step, descriptors))];
@@ -118,7 +140,7 @@ function stepArguments(step: Step, descriptors: readonly Descriptor[]): string[]
     case 'netdev':
       return netdevArguments(step, descriptors);
     case 'chardev':
-      return chardevArguments(step, descriptors);
+      return chardevArguments(step, descriptors, streamed);
     case 'tpmdev':
       return ['-tpmdev', `emulator,id=${step.id},chardev=${step.chardev}`];
   }
@@ -136,12 +158,25 @@ function netdevArguments({ props, fds }: NetdevStep, descriptors: readonly Descr
 }
 
 /** Returns the arguments of a chardev. `-chardev` takes no JSON, so it contains only ids and numbers of the VMM. */
-function chardevArguments({ id, backend }: ChardevStep, descriptors: readonly Descriptor[]): string[] {
+function chardevArguments(
+  { id, backend }: ChardevStep,
+  descriptors: readonly Descriptor[],
+  streamed: ReadonlySet<Descriptor>,
+): string[] {
   switch (backend.type) {
     case 'null':
       return ['-chardev', `null,id=${id}`];
-    case 'channel':
-      return ['-chardev', `socket,id=${id},fd=${descriptorOf(descriptors, id)}`];
+    case 'ringbuf':
+      return ['-chardev', `ringbuf,id=${id},size=${RING_BYTES}`];
+    case 'channel': {
+      const [fd, file] = descriptorsOf(descriptors, id);
+      const channel = `socket,id=${id},fd=${fd}`;
+      const one = descriptors.find((other) => other.use === 'file' && other.id === id);
+      if (file === undefined || one === undefined || streamed.has(one)) return ['-chardev', channel];
+      // `logfile` gets each byte that the socket has taken
+      const log = `logfile=/dev/fdset/${file},logappend=on`;
+      return ['-add-fd', `fd=${file},set=${file}`, '-chardev', `${channel},${log}`];
+    }
     case 'file': {
       const fd = descriptorOf(descriptors, id);
       // without `append` QEMU truncates, which fails for a FIFO or a device; the VMM has truncated the file

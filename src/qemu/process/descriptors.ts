@@ -16,16 +16,24 @@ export type Descriptor =
 /** Number of the first descriptor: 0, 1 and 2 are the standard streams. */
 export const FIRST_DESCRIPTOR = 3;
 
+/** Id of the set of descriptors: no file descriptor has this number, and those are the ids of sets on the command line. */
+export const FDSET = 1_000_000;
+
 /** Returns the descriptors that the arguments of a plan name. */
 export function planDescriptors({
   steps,
   inherited,
   debugger: listener,
-}: Pick<MachinePlan, 'steps' | 'inherited' | 'debugger'>): Descriptor[] {
+  stateFile,
+}: Pick<MachinePlan, 'steps' | 'inherited' | 'debugger' | 'stateFile'>): Descriptor[] {
   const files = [...inherited].map(([path, fd]) => ({ use: 'inherited', path, fd }) as const);
   const debug = listener === undefined ? [] : [{ use: 'given', id: DEBUGGER, fd: listener } as const];
-  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...debug, ...files];
+  const state = stateFile === undefined ? [] : [{ use: 'given', id: STATE_FILE, fd: stateFile } as const];
+  return [{ use: 'qmp' }, ...steps.flatMap(descriptorsFor), ...debug, ...files, ...state];
 }
+
+/** Id of the file with the state that QEMU loads; no id of a device has a space. */
+export const STATE_FILE = 'state file';
 
 /** Id of the debugger's chardev. */
 export const DEBUGGER = 'gdb';
@@ -36,15 +44,20 @@ function descriptorsFor(step: Step): Descriptor[] {
   const { id, backend } = step;
   switch (backend.type) {
     case 'channel':
-      return [{ use: 'channel', id, waits: backend.waits }];
+      return [{ use: 'channel', id, waits: backend.waits }, ...fileOf(id, backend.file)];
     case 'file':
-      return [{ use: 'file', id, path: backend.path }];
+      return fileOf(id, backend.path);
     case 'descriptor':
       return [{ use: 'given', id, fd: backend.fd }];
     case 'null':
+    case 'ringbuf':
     case 'socket':
       return [];
   }
+}
+
+function fileOf(id: string, path: string | undefined): Descriptor[] {
+  return path === undefined ? [] : [{ use: 'file', id, path }];
 }
 
 /** Returns the numbers in QEMU of the descriptors of part `id`, in the order of the plan. */

@@ -1,5 +1,7 @@
-import type { ChildProcess } from 'node:child_process';
-import type { BlockingChannels } from './blocking-channels.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ExitStatus } from '../../native/spawn-process.ts';
+import { untilClosed, type BlockingChannels } from './blocking-channels.ts';
+import type { QemuProcess } from './spawn.ts';
 
 /** Exit of QEMU. */
 export interface QemuExit {
@@ -11,26 +13,19 @@ export interface QemuExit {
   readonly detail: string;
 }
 
-/** Exit status as the kernel reports it. */
-export interface ExitStatus {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
 /** Time limit for the rest of the output after the exit of QEMU, in milliseconds. */
 const OUTPUT_MS = 1000;
 
-/** Settles when a process has exited and its output is read, or the time limit for reading is over. Never rejects. */
-export async function exitOf(child: ChildProcess, { drained }: BlockingChannels): Promise<ExitStatus> {
-  const status = await new Promise<ExitStatus>((resolve) => {
-    child.once('exit', (code, signal) => {
-      const timer = setTimeout(() => resolve({ code, signal }), OUTPUT_MS);
-      child.once('close', () => {
-        clearTimeout(timer);
-        resolve({ code, signal });
-      });
-    });
-  });
+/** Settles when QEMU has exited and its output is read, or the time limit for reading is over. Never rejects. */
+export async function exitOf(
+  { exited, streams }: QemuProcess,
+  { drained }: BlockingChannels,
+): Promise<ExitStatus> {
+  const status = await exited;
+  const open = [...streams.values()].filter((stream) => !stream.closed);
+  // a stream without a reader never ends
+  for (const stream of open) stream.resume();
+  await Promise.race([Promise.all(open.map(untilClosed)), delay(OUTPUT_MS, undefined, { ref: false })]);
   await drained();
   return status;
 }

@@ -1,4 +1,3 @@
-import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
 import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
@@ -7,9 +6,15 @@ import { createLog } from '../../util/log.ts';
 import { hasTpm, renderArguments } from './arguments.ts';
 import { versionProblem } from './program.ts';
 import { confinementArguments } from './confinement.ts';
-import { FIRST_DESCRIPTOR, planDescriptors, withPlanPaths, type Descriptor } from './descriptors.ts';
+import {
+  descriptorOfFile,
+  FIRST_DESCRIPTOR,
+  planDescriptors,
+  withPlanPaths,
+  type Descriptor,
+} from './descriptors.ts';
 import { collectStderr } from './stderr-tail.ts';
-import { spawnQemu, streamOf } from './spawn.ts';
+import { spawnQemu, streamOf, type QemuProcess } from './spawn.ts';
 import { openOutputFiles } from './output-files.ts';
 import { progressOf } from './progress.ts';
 import { defaultDeadlines, openQmp, type Qmp } from '../qmp/connection.ts';
@@ -17,6 +22,8 @@ import type { QmpEvent } from '../qmp/events.ts';
 import { QmpError } from '../qmp/qmp-error.ts';
 import { QemuError, startError } from './qemu-error.ts';
 import { addSteps } from '../qmp/steps.ts';
+import { channelEnds, type CopyChannelEnd } from './channel-end.ts';
+import { channelSwitch, type SwitchedQemu, type SwitchToChannel } from './switch-chardev.ts';
 import { killGroup, terminate } from './terminate.ts';
 import { openBlockingChannels } from './blocking-channels.ts';
 import { exitOf, explainExit, type QemuExit } from './exit.ts';
@@ -30,6 +37,8 @@ import { exitOf, explainExit, type QemuExit } from './exit.ts';
  * - confinement.ts        its seccomp filter and host user
  * - output-files.ts       files that it writes to, opened by the VMM
  * - blocking-channels.ts  sockets on which its writes block until the VMM has read
+ * - channel-end.ts        copies of QEMU's ends of the channels
+ * - switch-chardev.ts     replaces the back-end of a serial port when its first viewer connects
  * - spawn.ts              starts the process
  * - stderr-tail.ts        its standard error, logged, and kept for error messages
  * - terminate.ts          ends it: quit, then SIGKILL
@@ -53,21 +62,33 @@ export interface Qemu {
   readonly onEvent: (take: (event: QmpEvent) => void) => () => void;
   /** Calls `take` for every line of a traced event (`trace-event-set-state`). */
   readonly onTrace: (take: (line: string) => void) => void;
+  /** Replaces QEMU's own back-end of a serial port by a channel. Rejects with the reason; the back-end is unchanged then. */
+  readonly switchToChannel: SwitchToChannel;
+  /** Copies QEMU's end of a channel: bytes that QEMU has not read can be taken from it. */
+  readonly copyChannelEnd: CopyChannelEnd;
   /** Ends QEMU and settles when it has exited; a second call waits for the same exit. Rejects with QemuError if it does not exit. */
   readonly quit: () => Promise<void>;
+  /** Kills QEMU, which writes nothing out, and settles as `quit` does. */
+  readonly kill: () => Promise<void>;
+  /** Returns the number in QEMU of the descriptor of a file that the plan lets it inherit. @throws if there is none */
+  readonly inheritedAt: (path: string) => number;
 }
 
 /** A line of a traced event: its name, then `vdev` and its arguments. */
 const TRACE = /^virtio_set_status vdev /;
 
 /**
- * Starts QEMU for a plan. `signals` abort the wait for a back-end, or the start as a whole.
+ * Starts QEMU for a plan. `signals` abort the wait for a back-end, or the start as a whole. `onSpawned` is called when the process exists.
  * Rejects with QemuError, and leaves no process and no open file.
  */
-export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Promise<Qemu> {
+export async function startQemu(
+  plan: MachinePlan,
+  signals: ShutdownSignals,
+  onSpawned: () => void = () => undefined,
+): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
-  const args = [...confinementArguments(), ...renderArguments(plan, descriptors)];
-  await using files = await openOutputFiles(descriptors, signals.waits);
+  await using files = await openOutputFiles(descriptors, signals.waits, plan.continues);
+  const args = [...confinementArguments(), ...renderArguments(plan, descriptors, files.streamed)];
   using blocking = await openBlockingChannels(descriptors);
   const ends = new Map([...files.fds, ...blocking.ends]);
   const child = await spawnQemu(args, descriptors, ends, plan.hugePages);
@@ -83,6 +104,7 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
     return explainExit(status, { shutdownReason, byKill, wasAsked, stderrTail: stderrTail() });
   });
   const quit = (): Promise<void> => (quitting ??= terminate({ child, qmp, ended, byKill }));
+  const kill = (): Promise<void> => (quitting ??= terminate({ child, qmp: undefined, ended }));
   const takeEvent = (event: QmpEvent): void => {
     if (event.event === 'SHUTDOWN') {
       shutdownReason = event.data.reason;
@@ -93,13 +115,9 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
 
   const stopListening = onAbort(signals.kill, () => killGroup(child));
   try {
-    const deadlines = defaultDeadlines(progressOf(child.pid ?? 0));
-    const opened = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, deadlines);
-    const problem = versionProblem(opened.version);
-    if (problem !== undefined) throw new QemuError(problem);
-    await addSteps(opened, plan.lateSteps, signals.waits);
+    onSpawned();
+    qmp = await controlQemu(child, plan, { takeEvent, signals });
     blocking.makeBlocking();
-    qmp = opened;
   } catch (error) {
     // QEMU has not run yet and has no data to write out: it is killed at once
     await quit();
@@ -112,8 +130,34 @@ export async function startQemu(plan: MachinePlan, signals: ShutdownSignals): Pr
 
   log.info(`QEMU ${qmp.version.join('.')} runs as pid ${child.pid}`);
   const channels = new Map([...channelsOf(child, descriptors), ...blocking.streams]);
-  const [onEvent, onTrace] = [events.add, traces.add];
-  return { pid: child.pid ?? 0, qmp, channels, ended, onEvent, onTrace, quit };
+  files.writeFrom(channels);
+  const listening = { onEvent: events.add, onTrace: traces.add, inheritedAt: finder(descriptors) };
+  const running = { pid: child.pid, qmp, ended, quit, kill, ...listening };
+  return { ...running, channels, ...channelCalls({ ...running, blocking, descriptors }) };
+}
+
+/** Parts of a start that the control connection needs. */
+interface ControlOptions {
+  readonly takeEvent: (event: QmpEvent) => void;
+  readonly signals: ShutdownSignals;
+}
+
+/** Opens the control connection of a QEMU that starts, and carries out the late steps of the plan. */
+async function controlQemu(
+  child: QemuProcess,
+  { lateSteps }: MachinePlan,
+  { takeEvent, signals }: ControlOptions,
+): Promise<Qmp> {
+  const deadlines = defaultDeadlines(progressOf(child.pid));
+  const qmp = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, deadlines);
+  const problem = versionProblem(qmp.version);
+  if (problem !== undefined) throw new QemuError(problem);
+  await addSteps(qmp, lateSteps, signals.waits);
+  return qmp;
+}
+
+function channelCalls(open: SwitchedQemu): Pick<Qemu, 'switchToChannel' | 'copyChannelEnd'> {
+  return { switchToChannel: channelSwitch(open), copyChannelEnd: channelEnds(open) };
 }
 
 /** Returns the error of a failed start; `readReason` returns QEMU's own reason. */
@@ -127,6 +171,10 @@ async function startFailure(
   if (error instanceof QmpError && error.hangs)
     return new QemuError(error.reason, undefined, { cause: error });
   return startError(await readReason(), error);
+}
+
+function finder(descriptors: readonly Descriptor[]): Qemu['inheritedAt'] {
+  return (path) => descriptorOfFile(descriptors, path);
 }
 
 /** Kills a QEMU with `byKill` after its guest's power-off or reset: it does not exit by itself. */
@@ -154,7 +202,7 @@ function createListeners<T>(): Listeners<T> {
   };
 }
 
-function channelsOf(child: ChildProcess, descriptors: readonly Descriptor[]): ReadonlyMap<string, Duplex> {
+function channelsOf(child: QemuProcess, descriptors: readonly Descriptor[]): ReadonlyMap<string, Duplex> {
   const channels = new Map<string, Duplex>();
   for (const [index, one] of descriptors.entries()) {
     if (one.use === 'channel' && !one.waits) channels.set(one.id, streamOf(child, FIRST_DESCRIPTOR + index));

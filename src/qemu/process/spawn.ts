@@ -1,61 +1,82 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { codeOf, reasonOf } from '../../util/errno.ts';
 import { requireProgramDescriptors } from '../../util/free-descriptors.ts';
 import { createLog } from '../../util/log.ts';
 import { withoutHugePages } from '../../native/huge-pages.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { spawnProcess, type SpawnedProcess } from '../../native/spawn-process.ts';
+import { enlargeSendBuffer, openSocketPair } from '../../native/unix-socket.ts';
 import { findProgram, programProblem } from './program.ts';
+import { replacedLibraries } from './replaced-libraries.ts';
 import { userArguments } from './confinement.ts';
-import type { Descriptor } from './descriptors.ts';
+import { FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
 const log = createLog('qemu');
 
+/** QEMU's process. */
+export interface QemuProcess extends SpawnedProcess {
+  /** the VMM's ends of standard error and of further streams, by their number in QEMU */
+  readonly streams: ReadonlyMap<number, Duplex>;
+}
+
 /**
- * Starts QEMU's process with its descriptors from 3 on. `ends` are descriptors that the VMM has opened for it, by the id of their
- * chardev. Without `hugePages` it gets no transparent huge pages.
+ * Starts QEMU's process with its descriptors from 3 on. `ends` are those that the VMM has opened for it. Without `hugePages` it gets no
+ * transparent huge pages.
  * Rejects with QemuError if the host cannot start it (no program, descriptors or memory), and leaves no descriptor open.
  */
 export async function spawnQemu(
   args: readonly string[],
   descriptors: readonly Descriptor[],
-  ends: ReadonlyMap<string, number>,
+  ends: ReadonlyMap<Descriptor, number>,
   hugePages: boolean,
-): Promise<ChildProcess> {
-  const [command, ...words] = commandLine(args);
+): Promise<QemuProcess> {
+  const words = commandLine(args);
   const inherited = descriptors.map((one) => {
     if (one.use === 'given' || one.use === 'inherited') return one.fd;
-    return ('id' in one ? ends.get(one.id) : undefined) ?? ('pipe' as const);
+    return ends.get(one);
   });
-  log.debug(`starting ${[command, ...words].map((word) => JSON.stringify(word)).join(' ')}`);
-  const start = (): Promise<ChildProcess> => spawnChild(command, words, inherited);
+  log.debug(`starting ${words.map((word) => JSON.stringify(word)).join(' ')}`);
+  await loadLibc();
+  const start = (): QemuProcess => spawnWithStreams(words, inherited);
   return hugePages ? start() : (await withoutHugePages())(start);
 }
 
-/** Spawns a process. Node reports a failure by an event or an exception. Without free descriptors the child has no streams. */
-function spawnChild(command: string, words: string[], inherited: (number | 'pipe')[]): Promise<ChildProcess> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(startFailure(command, error));
-    try {
-      requireProgramDescriptors(inherited.length);
-      const child = spawn(command, words, {
-        stdio: ['ignore', 'ignore', 'pipe', ...inherited],
-        env: environment(),
-        // a session of its own, so that a Ctrl-C at the terminal signals the VMM only
-        detached: true,
-      });
-      child.once('error', (error) => {
-        for (const stream of streamsOf(child)) stream.destroy();
-        fail(error);
-      });
-      child.once('spawn', () => resolve(child));
-      // `exit` reports an exit before QMP is open
-      child.on('error', () => undefined);
-    } catch (error) {
-      fail(error);
-    }
-  });
+/** Starts a process. It gets a stream for each descriptor that is undefined, and for standard error. @throws QemuError */
+function spawnWithStreams(
+  [path, ...args]: readonly [string, ...string[]],
+  inherited: readonly (number | undefined)[],
+): QemuProcess {
+  const own = new Map<number, number>();
+  const theirs: number[] = [];
+  const openStream = (number: number): number => {
+    const [mine, other] = openSocketPair();
+    own.set(number, mine);
+    theirs.push(other);
+    // a firmware reports an error where its characters are not sent at once
+    enlargeSendBuffer(other);
+    return other;
+  };
+  try {
+    requireProgramDescriptors(inherited.length);
+    const nothing = openSync('/dev/null', 'r+');
+    theirs.push(nothing);
+    const further = inherited.map((fd, i) => fd ?? openStream(FIRST_DESCRIPTOR + i));
+    const descriptors = [nothing, nothing, openStream(STDERR), ...further];
+    const child = spawnProcess({ path, args, env: environment(), descriptors });
+    return { ...child, streams: new Map([...own].map(([number, fd]) => [number, new Socket({ fd })])) };
+  } catch (error) {
+    for (const fd of own.values()) closeSync(fd);
+    throw startFailure(path, error);
+  } finally {
+    for (const fd of theirs) closeSync(fd);
+  }
 }
+
+/** Number of standard error. */
+const STDERR = 2;
 
 function startFailure(command: string, error: unknown): QemuError {
   const code = codeOf(error);
@@ -73,21 +94,11 @@ const SHORTAGES: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
 };
 
-function streamsOf(child: ChildProcess): Duplex[] {
-  // `stdio` is undefined if a pipe could not be made
-  const all: readonly unknown[] | undefined = child.stdio;
-  return (all ?? []).filter(isDuplex);
-}
-
 /** Returns the VMM's side of a stream to QEMU. @throws QemuError */
-export function streamOf(child: ChildProcess, fd: number): Duplex {
-  const stream: unknown = child.stdio[fd];
-  if (!isDuplex(stream)) throw new QemuError('QEMU could not be started');
+export function streamOf({ streams }: QemuProcess, fd: number): Duplex {
+  const stream = streams.get(fd);
+  if (stream === undefined) throw new QemuError('QEMU could not be started');
   return stream;
-}
-
-function isDuplex(value: unknown): value is Duplex {
-  return typeof value === 'object' && value !== null && 'pipe' in value;
 }
 
 /**
@@ -125,7 +136,9 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   ];
 }
 
-/** Returns QEMU's environment: PATH of the VMM and no other variable. */
+/** Returns QEMU's environment: PATH is the only variable of the VMM. */
 function environment(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'], LANG: 'C.UTF-8' };
+  const libraries = replacedLibraries();
+  const preload = libraries === undefined ? {} : { LD_PRELOAD: libraries };
+  return { PATH: process.env['PATH'], LANG: 'C.UTF-8', ...preload };
 }

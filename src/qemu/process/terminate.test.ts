@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { test } from 'node:test';
 import { terminate } from './terminate.ts';
+import { loadLibc } from '../../native/libc.ts';
+import { spawnProcess, type SpawnedProcess } from '../../native/spawn-process.ts';
+import { openSocketPair } from '../../native/unix-socket.ts';
 import { typedExecute } from '../qmp/commands/index.ts';
 import type { Qmp } from '../qmp/connection.ts';
+
+await loadLibc();
 
 /** Short ones for processes that are to be killed, long ones for those that are not. */
 const SHORT = { answer: 50, quit: 100, kill: 10_000 };
@@ -12,15 +18,13 @@ const LONG = { answer: 10_000, quit: 20_000, kill: 10_000 };
 
 /** A process that says when it is ready; `script` runs before. */
 async function start(script: string) {
-  const child = spawn(
-    process.execPath,
-    ['-e', `${script}; setInterval(() => 0, 1e6); console.log('ready')`],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  const ended = once(child, 'close');
-  await once(child.stdout, 'data');
+  const [own, other] = openSocketPair();
+  const args = ['-e', `${script}; setInterval(() => 0, 1e6); console.log('ready')`];
+  const child = spawnProcess({ path: process.execPath, args, env: {}, descriptors: [other, other, 2] });
+  closeSync(other);
+  const output = new Socket({ fd: own });
+  const ended = once(output, 'close').then(() => child.exited);
+  await once(output, 'data');
   return { child, ended };
 }
 
@@ -36,14 +40,14 @@ function qmpOf(asked: string[], act: () => unknown = () => undefined): Qmp {
   };
 }
 
-function endOf({ exitCode, signalCode }: ChildProcess): number | string | null {
-  return exitCode ?? signalCode;
+function endOf({ status }: SpawnedProcess): number | string | null | undefined {
+  return status()?.code ?? status()?.signal;
 }
 
 test('a QEMU that exits after quit gets no signal', async () => {
   const { child, ended } = await start("process.on('SIGUSR1', () => process.exit(7))");
   const asked: string[] = [];
-  await terminate({ child, qmp: qmpOf(asked, () => child.kill('SIGUSR1')), ended }, LONG);
+  await terminate({ child, qmp: qmpOf(asked, () => process.kill(child.pid, 'SIGUSR1')), ended }, LONG);
   assert.deepEqual(asked, ['quit']);
   assert.equal(endOf(child), 7);
 });
@@ -72,7 +76,7 @@ test('a QEMU that answers quit and does not end is killed', async () => {
 
 test('a QEMU that is stopped or hangs is killed within the time limit', async () => {
   const { child, ended } = await start('');
-  child.kill('SIGSTOP');
+  process.kill(child.pid, 'SIGSTOP');
   const never = qmpOf([], () => new Promise(() => undefined));
   await terminate({ child, qmp: never, ended }, { answer: 50, quit: 60_000, kill: 10_000 });
   assert.equal(endOf(child), 'SIGKILL');
@@ -80,7 +84,7 @@ test('a QEMU that is stopped or hangs is killed within the time limit', async ()
 
 test('a QEMU that does not exit after SIGKILL is reported with its process id', async () => {
   // no process group has this number
-  const child = { pid: 2 ** 30, kill: () => true, exitCode: null, signalCode: null };
+  const child = { pid: 2 ** 30, status: () => undefined };
   const ended = new Promise(() => undefined);
   const ending = terminate({ child, qmp: undefined, ended }, { ...SHORT, kill: 10 });
   await assert.rejects(ending, /QEMU \(pid \d+\) has not ended .* after SIGKILL/);
@@ -88,7 +92,7 @@ test('a QEMU that does not exit after SIGKILL is reported with its process id', 
 
 test('an exited QEMU and a failed quit are no problem', async () => {
   const { child, ended } = await start('');
-  child.kill('SIGKILL');
+  process.kill(child.pid, 'SIGKILL');
   await ended;
   const qmp = { execute: () => Promise.reject(new Error('gone')) };
   await terminate({ child, qmp, ended }, LONG);

@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
+import type { SpawnedProcess } from '../../native/spawn-process.ts';
 import { createLog } from '../../util/log.ts';
 import { QemuError } from './qemu-error.ts';
 import type { Qmp } from '../qmp/connection.ts';
@@ -17,16 +17,15 @@ export interface TerminationTimes {
 
 const TIMES: TerminationTimes = { answer: 1500, quit: 2500, kill: 1500 };
 
-type Child = Pick<ChildProcess, 'pid' | 'kill' | 'exitCode' | 'signalCode'>;
+type Child = Pick<SpawnedProcess, 'pid' | 'status'>;
 
 /** Kills QEMU's process group: a script in place of QEMU may have started more processes. */
-export function killGroup(child: Child): void {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+export function killGroup({ pid, status }: Child): void {
+  if (status() !== undefined) return;
   try {
-    process.kill(-child.pid, 'SIGKILL');
+    process.kill(-pid, 'SIGKILL');
   } catch {
-    // the group does not exist yet
-    child.kill('SIGKILL');
+    // it has exited, and is not reaped yet
   }
 }
 

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -189,5 +192,32 @@ test('a command may take as long as QEMU makes progress, up to a limit', async (
   await assert.rejects(
     other.execute('query-status'),
     (error: unknown) => error instanceof QmpError && error.hangs,
+  );
+});
+
+test('an event before the exit of QEMU is read, also where a command is written after the exit', async (t) => {
+  const events: QmpEvent[] = [];
+  const lines = [
+    GREETING,
+    { return: {}, id: 1 },
+    { event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } },
+  ].map((message) => JSON.stringify(message));
+  // a process with one thread: it has closed its files when it is a zombie
+  const script = 'echo "$0" >&3; read command <&3; echo "$1" >&3; read go; echo "$2" >&3';
+  const child = spawn('sh', ['-c', script, ...lines], { stdio: ['pipe', 'ignore', 'inherit', 'pipe'] });
+  const stream = child.stdio[3];
+  t.after(() => child.stdin?.destroy());
+  assert.ok(stream instanceof Socket);
+  const qmp = await openQmp(stream, (event) => events.push(event));
+  child.stdin?.write('\n');
+  // the event loop reads nothing until the process has exited
+  const status = `/proc/${child.pid}/stat`;
+  const end = Date.now() + 30_000;
+  while (!/\) Z /.test(readFileSync(status, 'utf8'))) assert.ok(Date.now() < end, 'the process did not exit');
+  const commands = [qmp.execute('query-status'), qmp.execute('query-status')];
+  for (const command of commands) await assert.rejects(command, /QEMU ended before it answered/);
+  assert.deepEqual(
+    events.map(({ event }) => event),
+    ['SHUTDOWN'],
   );
 });

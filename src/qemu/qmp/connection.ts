@@ -32,6 +32,7 @@ const log = createLog('qmp');
  * - progress-deadline.ts   time limits for QEMU without progress
  * - steps.ts               the steps of a plan, added to and removed from a running QEMU
  * - migration.ts, device-state.ts, block-activation.ts   sequences of commands that move a machine's state
+ * - jobs.ts, disk-copy.ts  jobs of the block layer; copies of disks as they were at a moment
  * - ram-blocks.ts, host-ports.ts, firmware-phase.ts      answers of the human monitor, as values
  *
  * States: waits for the greeting, negotiates capabilities, open, closed when QEMU exits. Invariants: each command

@@ -1,6 +1,9 @@
+import { FDSET } from '../process/descriptors.ts';
 import { QemuError } from '../process/qemu-error.ts';
 import type { Qemu } from '../process/qemu.ts';
 import type { Qmp } from './connection.ts';
+import { inBackground } from '../../util/background.ts';
+import { reasonOf } from '../../util/errno.ts';
 import { PAGE_BYTES } from '../../util/page.ts';
 
 /*
@@ -36,13 +39,29 @@ export async function writeDeviceState({ qmp }: Qemu, fd: number): Promise<void>
 
 /** Lets QEMU open a file of the VMM, with the same access, by a path that is valid during `use`. */
 async function withFile<T>(qmp: Qmp, fd: number, use: (name: string) => Promise<T>): Promise<T> {
-  const set = { 'fdset-id': FDSET };
+  await using file = await passFile(qmp, fd);
+  return await use(file.name);
+}
+
+/** A file of the VMM that QEMU can open by a name until the disposal, which never rejects. */
+export interface PassedFile extends AsyncDisposable {
+  readonly name: string;
+}
+
+/** Passes an open file to QEMU, which has the same access to it. Rejects with QmpError. There is one at a time with an id. */
+export async function passFile(
+  qmp: Pick<Qmp, 'execute'>,
+  fd: number,
+  setId: number = FDSET,
+): Promise<PassedFile> {
+  const set = { 'fdset-id': setId };
   await qmp.execute('add-fd', set, [fd]);
-  try {
-    return await use(`/dev/fdset/${FDSET}`);
-  } finally {
-    await qmp.execute('remove-fd', set).catch(() => undefined);
-  }
+  return {
+    name: `/dev/fdset/${setId}`,
+    [Symbol.asyncDispose]: async () => {
+      await qmp.execute('remove-fd', set).catch(() => undefined);
+    },
+  };
 }
 
 /** Puts QEMU's own memory blocks in front of the devices' state. */
@@ -95,21 +114,21 @@ function u64(value: number): Buffer {
   return bytes;
 }
 
-/** Id of the set of descriptors: no file descriptor has this number, and those are the ids of sets on the command line. */
-const FDSET = 1_000_000;
-
 /** Interval of the polls for the end of a load, in milliseconds: a load takes about ten. */
 const POLL_MS = 1;
 
 /**
- * Loads a state from a file that is open for reading only. QEMU was started for an incoming migration.
+ * Loads the state from the file that QEMU has inherited (`stateFile` of its plan). QEMU was started for an incoming migration.
  * Rejects with QemuError with QEMU's reason.
  */
-export async function readDeviceState(qemu: Qemu, fd: number): Promise<void> {
-  await withFile(qemu.qmp, fd, (name) => load(qemu, `file:${name}`));
+export async function loadInheritedState(qemu: Qemu): Promise<void> {
+  await loadDeviceState(qemu, `file:/dev/fdset/${FDSET}`);
+  // not awaited: QEMU executes commands in order, and the guest can run before
+  qemu.qmp.execute('remove-fd', { 'fdset-id': FDSET }).catch(() => undefined);
 }
 
-async function load(qemu: Qemu, uri: string): Promise<void> {
+/** Loads a state from a migration URI. Rejects with QemuError with QEMU's reason. */
+export async function loadDeviceState(qemu: Qemu, uri: string): Promise<void> {
   try {
     await qemu.qmp.execute('migrate-incoming', { uri });
     for (;;) {
@@ -125,6 +144,36 @@ async function load(qemu: Qemu, uri: string): Promise<void> {
     throw new QemuError(`the state could not be loaded: ${(await qemu.ended).detail}`, undefined, {
       cause: error,
     });
+  }
+}
+
+/** Lets QEMU report the end of a load by an event, for {@link loadReported}. */
+export async function reportLoads({ qmp }: Qemu): Promise<void> {
+  await qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+}
+
+/** Loads a state as {@link loadDeviceState} does, with one command, after {@link reportLoads}. */
+export async function loadReported(qemu: Qemu, uri: string): Promise<void> {
+  let stop = (): void => undefined;
+  const ended = new Promise<string>((resolve) => {
+    stop = qemu.onEvent((message) => {
+      if (message.event !== 'MIGRATION') return;
+      const { status } = message.data;
+      if (status === 'completed' || status === 'failed') resolve(status);
+    });
+    inBackground(
+      'exit of QEMU',
+      qemu.ended.then(() => resolve('failed')),
+    );
+  });
+  try {
+    await qemu.qmp.execute('migrate-incoming', { uri });
+    if ((await ended) === 'completed') return;
+    throw new QemuError((await migrationStatus(qemu).catch(() => undefined))?.error ?? 'QEMU has ended');
+  } catch (error) {
+    throw new QemuError(`the state could not be loaded: ${reasonOf(error)}`, undefined, { cause: error });
+  } finally {
+    stop();
   }
 }
 

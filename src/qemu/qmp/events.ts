@@ -30,6 +30,8 @@ const EVENTS = {
   WATCHDOG: v.object({}),
   /** `qom-path` is that of the guest's device. */
   BLOCK_IO_ERROR: v.object({ 'qom-path': v.string(), operation: v.string() }),
+  /** `status` is QEMU's JobStatus. */
+  JOB_STATUS_CHANGE: v.object({ id: v.string(), status: v.string() }),
   /** `status` is QEMU's MigrationStatus. */
   MIGRATION: v.object({ status: v.string() }),
   /** A pass over the RAM starts; the first has number 1. */

@@ -1,5 +1,9 @@
+import { writeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { descriptorOf } from '../../native/unix-socket.ts';
+import { codeOf } from '../../util/errno.ts';
 
 /** A QMP message: a JSON object on a line of its own. */
 export type QmpMessage = Readonly<Record<string, unknown>>;
@@ -30,9 +34,26 @@ export function readMessages(stream: Duplex, take: (message: QmpMessage) => void
   });
 }
 
-/** Sends one message. */
+/**
+ * Sends one message. A QEMU that has exited is no error of a write: Node would destroy the stream, and with it the unread events, which
+ * have the reason of the exit. The end of the stream reports the exit.
+ */
 export function writeMessage(stream: Duplex, message: QmpMessage): void {
-  stream.write(encodeMessage(message));
+  const bytes = encodeMessage(message);
+  const written = stream instanceof Socket && stream.writableLength === 0 ? writeNow(stream, bytes) : 0;
+  if (written < bytes.length) stream.write(bytes.subarray(written));
+}
+
+/** Errors of a write to a socket that the peer has closed. */
+const CLOSED: readonly (string | undefined)[] = ['EPIPE', 'ECONNRESET'];
+
+/** Writes bytes without waiting. @returns the number of bytes that Node need not write */
+function writeNow(socket: Socket, bytes: Buffer): number {
+  try {
+    return writeSync(descriptorOf(socket), bytes);
+  } catch (error) {
+    return CLOSED.includes(codeOf(error)) ? bytes.length : 0;
+  }
 }
 
 /** Returns the bytes of a message. */

@@ -15,6 +15,12 @@ const NAME = 'move';
 
 const CAPABILITIES = ['events', 'return-path'] as const;
 
+/**
+ * QEMU waits before the switchover: the guest is stopped, and the destination has no state of a device yet. Until then a migration can
+ * be cancelled. Afterwards the destination may already run the guest.
+ */
+const SWITCHOVER = { capability: 'pause-before-switchover', status: 'pre-switchover' } as const;
+
 /** Final states of a migration. */
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 
@@ -22,8 +28,10 @@ const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 export interface SendOptions {
   /** the guest runs while its RAM is sent; else it is stopped first */
   readonly live: boolean;
-  /** cancels the migration */
+  /** cancels the migration before the switchover */
   readonly signal: AbortSignal;
+  /** called before the switchover, which it prevents if it throws */
+  readonly commit: () => void;
   /** called at each pass over the RAM */
   readonly onPass: (pass: number) => void;
 }
@@ -35,12 +43,27 @@ export interface SendOptions {
 export async function sendMachine(
   qemu: Qemu,
   fd: number,
-  { live, signal, onPass }: SendOptions,
+  { live, signal, commit, onPass }: SendOptions,
 ): Promise<void> {
   const { qmp } = qemu;
-  const cancel = (): void => void qmp.execute('migrate_cancel').catch(() => undefined);
+  let isCommitted = false;
+  const cancel = (): void => {
+    if (!isCommitted) void qmp.execute('migrate_cancel').catch(() => undefined);
+  };
+  const switchOver = (): void => {
+    try {
+      signal.throwIfAborted();
+      commit();
+    } catch {
+      return cancel();
+    }
+    isCommitted = true;
+    // a QEMU that does not answer has ended, or has no progress: both end the migration
+    void qmp.execute('migrate-continue', { state: SWITCHOVER.status }).catch(() => undefined);
+  };
   signal.addEventListener('abort', cancel);
   const stopListening = qemu.onEvent((message) => {
+    if (message.event === 'MIGRATION' && message.data.status === SWITCHOVER.status) switchOver();
     if (message.event !== 'MIGRATION_PASS') return;
     const { pass } = message.data;
     onPass(pass);
@@ -48,11 +71,17 @@ export async function sendMachine(
     if (pass === PASSES) void qmp.execute('stop').catch(() => undefined);
   });
   try {
-    await prepare(qemu, fd);
+    await prepare(qemu, fd, [...CAPABILITIES, SWITCHOVER.capability]);
+    signal.throwIfAborted();
     if (!live) await qmp.execute('stop');
     // no limit: the guest waits
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
-    await runMigration(qemu, () => qmp.execute('migrate', { uri: `fd:${NAME}` }), true);
+    const start = async (): Promise<void> => {
+      await qmp.execute('migrate', { uri: `fd:${NAME}` });
+      // QEMU ignores a cancellation that precedes the migration
+      if (signal.aborted) cancel();
+    };
+    await runMigration(qemu, start, true);
     await untilMigrationEnds(qmp);
   } catch (error) {
     await resumeGuest(qemu);
@@ -73,14 +102,18 @@ export async function receiveMachine(qemu: Qemu, fd: number): Promise<void> {
 }
 
 /** Passes the connection and enables capabilities: events, and an acknowledgement of the destination. */
-async function prepare({ qmp }: Qemu, fd: number): Promise<void> {
+async function prepare(
+  { qmp }: Qemu,
+  fd: number,
+  enabled: readonly ((typeof CAPABILITIES)[number] | typeof SWITCHOVER.capability)[] = CAPABILITIES,
+): Promise<void> {
   try {
     await qmp.execute('getfd', { fdname: NAME }, [fd]);
   } finally {
     closeSync(fd);
   }
   await qmp.execute('migrate-set-capabilities', {
-    capabilities: CAPABILITIES.map((capability) => ({ capability, state: true })),
+    capabilities: enabled.map((capability) => ({ capability, state: true })),
   });
 }
 

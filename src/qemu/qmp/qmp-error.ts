@@ -31,6 +31,11 @@ interface QmpErrorOptions extends ErrorOptions {
   readonly errorClass?: string;
 }
 
+/** Returns true if QEMU does not have a command. */
+export function isCommandMissing(error: unknown): boolean {
+  return error instanceof QmpError && error.errorClass === 'CommandNotFound';
+}
+
 /** Returns true if QEMU refused a command because it has no such device. */
 export function isDeviceMissing(error: unknown): boolean {
   return error instanceof QmpError && error.errorClass === 'DeviceNotFound';

@@ -117,6 +117,7 @@ async function sendChardev(qmp: Qmp, { id, backend }: ChardevStep): Promise<void
       const addr = { type: 'fd', data: { str: id } } as const;
       return add({ type: 'socket', data: { addr, server: backend.server } });
     }
+    case 'ringbuf':
     case 'channel':
     case 'file':
       throw new Error(`chardev ${id}: a ${backend.type} can only be made at boot`);

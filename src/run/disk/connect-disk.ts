@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { GuestError } from '../../guest/errors.ts';
 import type { ConnectGuest, Guest } from '../../guest/guest.ts';
-import type { NotifyListener } from '../../sdk/notify/listener.ts';
 import { ReadyError } from '../../sdk/notify/ready.ts';
 import { connectWhenListening } from '../../sdk/notify/ssh-answer.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
+import type { GuestBoot } from './guest-watch.ts';
 
 const log = createLog('disk');
 
@@ -17,7 +17,7 @@ const BOOT_END = ['systemctl', 'is-system-running', '--wait', '--quiet'];
 
 /** Guest that boots. */
 export interface BootingGuest {
-  readonly listener: Pick<NotifyListener, 'ready' | 'status'>;
+  readonly boot: Pick<GuestBoot, 'ready' | 'status'>;
   /** UNIX socket of its vsock */
   readonly socketPath: string;
   readonly privateKey: string;
@@ -30,28 +30,43 @@ export interface BootingGuest {
  * @throws ReadyError, GuestError
  */
 export async function connectWhenReady(
-  { listener, socketPath, privateKey, connect }: BootingGuest,
+  { boot, socketPath, privateKey, connect }: BootingGuest,
   { signal, timeoutMs }: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<Guest> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   try {
-    const guest = await connectOften({ socketPath, privateKey, connect }, limit, timeoutMs);
-    try {
-      await Promise.race([listener.ready, bootEnd(guest, limit)]);
-      return guest;
-    } catch (error) {
+    for (;;) {
+      const guest = await connectOften({ socketPath, privateKey, connect }, limit, timeoutMs);
+      if (await hasBooted(guest, boot, limit)) return guest;
       await guest[Symbol.asyncDispose]();
-      throw error;
     }
   } catch (error) {
     if (!limit.aborted) throw error;
-    throw new ReadyError(signal.aborted ? 'aborted' : 'timeout', listener.status(), { cause: error });
+    throw new ReadyError(signal.aborted ? 'aborted' : 'timeout', boot.status(), { cause: error });
+  }
+}
+
+/** Waits until a guest has booted. @returns false where the connection has ended before: the guest was reset */
+async function hasBooted(
+  guest: Guest,
+  { ready }: Pick<GuestBoot, 'ready'>,
+  limit: AbortSignal,
+): Promise<boolean> {
+  try {
+    return await Promise.race([
+      ready.then(() => true),
+      bootEnd(guest, limit).then(() => true),
+      guest.closed.then(() => false),
+    ]);
+  } catch (error) {
+    await guest[Symbol.asyncDispose]();
+    throw error;
   }
 }
 
 /** Connects until a server answers as one of SSH: it may exit, e.g. while the guest makes the directories that it needs. */
 async function connectOften(
-  { socketPath, privateKey, connect }: Omit<BootingGuest, 'listener'>,
+  { socketPath, privateKey, connect }: Omit<BootingGuest, 'boot'>,
   signal: AbortSignal,
   timeoutMs: number,
 ): Promise<Guest> {

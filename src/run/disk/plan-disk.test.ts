@@ -2,32 +2,31 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RunError } from '../errors.ts';
 import type { RunRequest } from '../run-request.ts';
+import { testRunRequest } from '../test-run-request.ts';
 import { cloudInitSeed } from './cloud-init.ts';
 import { credentialStrings } from './credentials.ts';
 import { contextIdOf, machineIdOf } from './guest-identity.ts';
 import { describeGuest, planDiskVm } from './plan-disk.ts';
 
-const REQUEST: RunRequest = {
+const REQUEST = testRunRequest({
   image: './debian.qcow2',
   command: [],
-  isInteractive: false,
-  hasTerminal: false,
-  isDetached: false,
-  removes: true,
-  env: {},
-  volumes: [],
-  ports: [],
   cpus: 2,
   memory: 2 ** 30,
   network: 'none',
-  labels: {},
-  pull: 'missing',
-  isCold: false,
-};
+});
 
 const VM = { name: 'a', id: '0123456789ab' };
 const KEYS = { authorizedKey: 'ssh-ed25519 AAAA user', hostKey: 'HOST KEY\n' };
-const FILES = { disk: '/d', seed: '/s', guest: '/g.sock', serial: '/serial', firmware: '/fw' };
+const FILES = {
+  disk: '/d',
+  seed: '/s',
+  guest: '/g.sock',
+  console: '/c.sock',
+  serial: '/serial',
+  variables: '/vars',
+};
+const MACHINE = { request: REQUEST, firmware: { path: '/fw', hasVariables: true } };
 
 const describe = (request: Partial<RunRequest> = {}) => describeGuest({ ...REQUEST, ...request }, VM, KEYS);
 
@@ -45,27 +44,40 @@ function credentials(request: Partial<RunRequest> = {}): Map<string, string> {
 }
 
 test('a disk image boots from its overlay by firmware, with a vsock and a seed disk', () => {
-  const { oem_strings: strings = [], ...platform } = planDiskVm(REQUEST, describe(), FILES).platform ?? {};
+  const { oem_strings: strings = [], ...platform } = planDiskVm(MACHINE, describe(), FILES).platform ?? {};
   assert.deepEqual(platform, {});
   assert.deepEqual(strings, credentialStrings(describe()));
-  const { platform: _, ...config } = planDiskVm(REQUEST, describe(), FILES);
+  const { platform: _, ...config } = planDiskVm(MACHINE, describe(), FILES);
   assert.deepEqual(config, {
     cpus: { boot_vcpus: 2, max_vcpus: 2 },
     memory: { size: 2 ** 30 },
     kernel: { path: '/fw' },
+    payload: { firmware: '/fw', firmware_vars: '/vars' },
+    pvpanic: true,
     disks: [
       { id: 'disk', path: '/d', image_type: 'Qcow2', backing_files: true },
       { id: 'seed', path: '/s', image_type: 'Raw', readonly: true },
     ],
     serial: { mode: 'File', file: '/serial' },
-    console: { mode: 'Off' },
+    console: { mode: 'Socket', socket: '/c.sock', port: 'nephos.ssh' },
     vsock: { cid: contextIdOf(VM.id), socket: '/g.sock' },
+  });
+});
+
+test('firmware without a flash image for variables has no file for them', () => {
+  const firmware = { path: '/OVMF.fd', hasVariables: false };
+  assert.deepEqual(planDiskVm({ request: REQUEST, firmware }, describe(), FILES).payload, {
+    firmware: '/OVMF.fd',
   });
 });
 
 test('a kernel of the request replaces the firmware; its words come last', () => {
   const request = { ...REQUEST, kernel: '/k', initramfs: '/i', kernelArguments: 'root=/dev/vda2 debug' };
-  const { kernel, initramfs, cmdline } = planDiskVm(request, describe(request), FILES);
+  const { kernel, initramfs, cmdline } = planDiskVm(
+    { request, firmware: undefined },
+    describe(request),
+    FILES,
+  );
   assert.deepEqual({ kernel, initramfs }, { kernel: { path: '/k' }, initramfs: { path: '/i' } });
   assert.match(
     cmdline?.args ?? '',

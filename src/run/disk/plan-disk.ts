@@ -3,7 +3,15 @@ import { planNetwork, planSetup, planShares } from '../plan-run.ts';
 import type { RunRequest } from '../run-request.ts';
 import { commandLineOf, credentialStrings } from './credentials.ts';
 import { contextIdOf, type DiskGuest } from './guest-identity.ts';
-import type { SshServerKeys } from './ssh-server.ts';
+import type { DiskFirmware } from './firmware.ts';
+import { SSH_PORT_NAME, type SshServerKeys } from './ssh-server.ts';
+
+/** A disk image's VM to plan. */
+export interface DiskMachine {
+  readonly request: RunRequest;
+  /** undefined with a kernel in the request */
+  readonly firmware: DiskFirmware | undefined;
+}
 
 /** Files and sockets of a VM directory that the configuration names, and the firmware. */
 export interface DiskFiles {
@@ -13,9 +21,11 @@ export interface DiskFiles {
   readonly seed: string;
   /** socket of the vsock */
   readonly guest: string;
+  /** socket of the port {@link SSH_PORT_NAME} */
+  readonly console: string;
   readonly serial: string;
-  /** UEFI firmware; unused with a kernel in the request */
-  readonly firmware: string;
+  /** EFI variables; undefined: they stay in memory */
+  readonly variables?: string;
 }
 
 /** First partition of the first disk: the usual place of the root file system, for a kernel without another root= */
@@ -49,19 +59,26 @@ function hostNameOf(name: string): string {
 }
 
 /** Plans the configuration of a VM with a disk image. @throws RunError */
-export function planDiskVm(request: RunRequest, guest: DiskGuest, files: DiskFiles): VmConfigInput {
+export function planDiskVm(
+  { request, firmware }: DiskMachine,
+  guest: DiskGuest,
+  files: DiskFiles,
+): VmConfigInput {
   const fs = planShares(request, undefined);
   return {
     cpus: { boot_vcpus: request.cpus, max_vcpus: request.cpus },
     memory: { size: request.memory },
-    ...planBoot(request, guest, files),
+    ...(firmware === undefined ? planKernel(request, guest) : planFirmware(firmware, files)),
     disks: [
       // its backing file is the image, in another folder
       { id: 'disk', path: files.disk, image_type: 'Qcow2', backing_files: true },
       { id: 'seed', path: files.seed, image_type: 'Raw', readonly: true },
     ],
     serial: { mode: 'File', file: files.serial },
-    console: { mode: 'Off' },
+    // the SSH connection of a warm start
+    console: { mode: 'Socket', socket: files.console, port: SSH_PORT_NAME },
+    // many distributions leave a guest that panicked as it is
+    pvpanic: true,
     vsock: { cid: contextIdOf(guest.id), socket: files.guest },
     platform: { oem_strings: credentialStrings(guest) },
     ...(fs.length > 0 && { fs }),
@@ -69,15 +86,22 @@ export function planDiskVm(request: RunRequest, guest: DiskGuest, files: DiskFil
   };
 }
 
-function planBoot(
-  { kernel, initramfs }: RunRequest,
+function planKernel(
+  { kernel = '', initramfs }: RunRequest,
   guest: DiskGuest,
-  { firmware }: DiskFiles,
 ): Pick<VmConfigInput, 'kernel' | 'initramfs' | 'cmdline'> {
-  if (kernel === undefined) return { kernel: { path: firmware } };
   return {
     kernel: { path: kernel },
     cmdline: { args: `${ROOT} ${commandLineOf(guest)}` },
     ...(initramfs !== undefined && { initramfs: { path: initramfs } }),
   };
+}
+
+function planFirmware(
+  { path, hasVariables }: DiskFirmware,
+  { variables }: DiskFiles,
+): Pick<VmConfigInput, 'kernel' | 'payload'> {
+  const keeps = hasVariables && variables !== undefined;
+  // `payload` replaces `kernel`, which the type needs
+  return { kernel: { path }, payload: { firmware: path, ...(keeps && { firmware_vars: variables }) } };
 }

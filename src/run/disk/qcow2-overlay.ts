@@ -27,7 +27,7 @@ const BACKING_FORMAT = 0xe2792aca;
 const NAME_MAX = 1023;
 
 /** Names of formats in QEMU. */
-const FORMATS = { Raw: 'raw', Qcow2: 'qcow2', Vhdx: 'vhdx', FixedVhd: 'vpc' } as const;
+export const FORMATS = { Raw: 'raw', Qcow2: 'qcow2', Vhdx: 'vhdx', FixedVhd: 'vpc' } as const;
 
 /**
  * Returns an empty overlay.

@@ -23,16 +23,20 @@ export interface SshServerKeys {
 /** Directory of the files in the guest. */
 export const GUEST_DIRECTORY = '/run/nephos';
 
-const [CONFIG, KEYS, HOST_KEY] = ['sshd_config', 'authorized_keys', 'ssh_host_ed25519_key'].map(
-  (name) => `${GUEST_DIRECTORY}/${name}`,
-);
+/** Paths of the files. */
+export const SSH_FILES = {
+  configuration: `${GUEST_DIRECTORY}/sshd_config`,
+  keys: `${GUEST_DIRECTORY}/authorized_keys`,
+  hostKey: `${GUEST_DIRECTORY}/ssh_host_ed25519_key`,
+} as const;
+const { configuration: CONFIG, keys: KEYS, hostKey: HOST_KEY } = SSH_FILES;
 
 /** Returns the files of the SSH server. All users of the guest may read the public key: it opens no connection. */
 export function sshServerFiles({ authorizedKey, hostKey }: SshServerKeys): readonly GuestFile[] {
   return [
-    { path: `${KEYS}`, mode: '0644', content: `${authorizedKey}\n` },
-    { path: `${HOST_KEY}`, mode: '0600', content: hostKey },
-    { path: `${CONFIG}`, mode: '0600', content: `${CONFIGURATION.join('\n')}\n` },
+    { path: KEYS, mode: '0644', content: `${authorizedKey}\n` },
+    { path: HOST_KEY, mode: '0600', content: hostKey },
+    { path: CONFIG, mode: '0600', content: `${CONFIGURATION.join('\n')}\n` },
   ];
 }
 
@@ -88,3 +92,34 @@ RuntimeDirectory=sshd
 RuntimeDirectoryPreserve=yes
 RuntimeDirectoryMode=0755
 `;
+
+/** Name of the virtio-serial port of a warm start's SSH connection. */
+export const SSH_PORT_NAME = 'nephos.ssh';
+
+/** A port can be open once (virtio_console.c): the service manager opens it for both directions where the paths are equal (systemd.exec(5)). */
+const PORT_FILE = `file:/dev/virtio-ports/${SSH_PORT_NAME}`;
+
+/**
+ * The sessions over vsock end first: a restored guest has nothing else to do than the first command. The host does not see the end of a
+ * server on a port, so bytes follow that are no SSH packet, also within a packet (RFC 4253, 6.1).
+ */
+const PORT_SCRIPT = `trap '' HUP TERM
+while systemctl --quiet is-active 'sshd-vsock@*.service'; do sleep 0.2; done
+/usr/sbin/sshd -i -f ${CONFIG}
+head -c 65536 /dev/zero | tr '\\000' '\\377'`;
+
+/**
+ * Command that starts a server on the port, for the connection that a warm snapshot has. It is no unit of the boot, so that other VMs do not
+ * start it.
+ */
+export const START_PORT_SERVER: readonly string[] = [
+  ...[
+    'systemd-run',
+    '--quiet',
+    '--collect',
+    '--unit=nephos-port',
+    '--description=SSH connection on virtio-serial',
+  ],
+  ...[`--property=StandardInput=${PORT_FILE}`, `--property=StandardOutput=${PORT_FILE}`],
+  ...['/bin/sh', '-c', PORT_SCRIPT],
+];

@@ -1,8 +1,11 @@
 import { open, readFile } from 'node:fs/promises';
+import { reasonOf } from '../../util/errno.ts';
+import { RunError } from '../errors.ts';
 import type { BootFiles, GuestSetup } from '../plan-run.ts';
 import { bootSteps, moduleGroupsOf } from './boot-steps.ts';
 import { cpioArchive, type ArchiveEntry } from './cpio.ts';
 import type { GuestTools } from './guest-tools.ts';
+import { driversOfTools, type KernelDrivers } from './kernel-drivers.ts';
 import { TOOLS_FOLDER } from './tools-archive.ts';
 
 /**
@@ -24,8 +27,10 @@ export interface GuestBoot {
   readonly tools: GuestTools;
   readonly setup: GuestSetup;
   readonly login?: GuestLogin | undefined;
-  /** path of another kernel, which must have the drivers built in */
+  /** path of another kernel */
   readonly kernel?: string | undefined;
+  /** modules of the kernel; those of the tools by default */
+  readonly drivers?: KernelDrivers | undefined;
   /** path of the user's own initramfs, which is unpacked before the tools: its files are the image's tree */
   readonly initramfs?: string | undefined;
 }
@@ -36,7 +41,7 @@ export interface GuestBoot {
  */
 export async function writeBootFiles(path: string, boot: GuestBoot): Promise<BootFiles> {
   const parts = [
-    ...(boot.initramfs === undefined ? [] : [await readFile(boot.initramfs)]),
+    ...(boot.initramfs === undefined ? [] : [await readInitramfs(boot.initramfs)]),
     await readFile(boot.tools.initramfs),
     bootArchive(boot),
   ];
@@ -49,13 +54,26 @@ export async function writeBootFiles(path: string, boot: GuestBoot): Promise<Boo
   return { kernel: boot.kernel ?? boot.tools.kernel, initramfs: path, commandLine: GUEST_KERNEL_ARGUMENTS };
 }
 
+/** @throws RunError that names the path */
+async function readInitramfs(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new RunError('invalid', `initramfs ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
 /** Makes the archive that describes one boot. */
-export function bootArchive({ tools, setup, login, kernel, initramfs }: GuestBoot): Buffer {
-  const groups = kernel === undefined ? moduleGroupsOf(setup) : [];
-  const modules = [...new Set(groups.flatMap((group) => tools.modules[group]))];
+export function bootArchive({ tools, setup, login, drivers, initramfs }: GuestBoot): Buffer {
+  const { first, groups, files } = drivers ?? driversOfTools(tools);
+  const modules = [...new Set([...first, ...moduleGroupsOf(setup).flatMap((group) => groups[group])])];
   const isBusyboxTree = setup.root.kind === 'none' && initramfs === undefined;
   return cpioArchive([
     ...(isBusyboxTree ? busyboxTree(tools.applets) : []),
+    ...files.map(
+      ({ name, content }) =>
+        ({ kind: 'file', path: `${TOOLS_FOLDER}/modules/${name}.ko`, content, mode: 0o600 }) as const,
+    ),
     { kind: 'file', path: `${TOOLS_FOLDER}/boot`, content: words(bootSteps(setup, modules)), mode: 0o600 },
     { kind: 'file', path: `${TOOLS_FOLDER}/etc/login`, content: words(loginSteps(login)), mode: 0o600 },
   ]);

@@ -5,7 +5,7 @@ import { cacheFolder } from '../../host/files/cache-folder.ts';
 import { GuestToolsError } from './errors.ts';
 import { fixSessionClose } from './fix-dropbear.ts';
 import { runProgram } from './host-program.ts';
-import { readModules, type KernelModules } from './modules.ts';
+import { MODULE_GROUPS, readModules, type KernelModules } from './modules.ts';
 import { openPackages, type Packages } from './packages.ts';
 import { toolsArchive, type ToolFiles } from './tools-archive.ts';
 
@@ -56,7 +56,7 @@ export async function buildTools(
   await addLibraries(build, root);
   onProgress?.('kernel');
   const kernel = await unpackKernel(build);
-  const modules = await readModules(kernel.modules, signal);
+  const modules = await readModules(kernel.modules, MODULE_GROUPS, signal);
   onProgress?.('initramfs');
   const archive = toolsArchive({ ...(await readPrograms(build, root)), modules: modules.files });
   const image = await readFile(kernel.image);

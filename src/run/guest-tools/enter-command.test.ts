@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import * as fc from 'fast-check';
 import { enterCommand, firstCommand, refreshCommand, renderSteps } from './enter-command.ts';
-import { compileHelper } from './helper/main.ts';
+import { compileHelper } from '../../guest/helper/main.ts';
 
 const PREFIX = 'exec /bin/enter ';
 const folder = mkdtempSync(join(tmpdir(), 'enter-'));
@@ -55,7 +55,7 @@ test('a command has its flags, directory, user, variables and words', () => {
   const rest = `/srv app:audio 2 A=1 'B=x y' ls -l 'a b'`;
   assert.equal(enterCommand(command, false), `${PREFIX}image run - ${rest}`);
   assert.equal(enterCommand(command, true), `${PREFIX}image run t ${rest}`);
-  assert.equal(firstCommand(command, false), `${PREFIX}image run w ${rest}`);
+  assert.equal(firstCommand(command, false), `${PREFIX}mark image run w ${rest}`);
   assert.equal(enterCommand({ argv: 'a | b' }, false), `${PREFIX}image run - / '' 0 /bin/sh -c 'a | b'`);
   assert.equal(enterCommand({ argv: [] }, false), `${PREFIX}image run - / '' 0`);
 });

@@ -1,7 +1,7 @@
 import type { GuestCommand, RenderCommand } from '../../guest/guest.ts';
 
 /*
- * Command texts for the guest tools: the owner process runs them as the user `nephos` of dropbear on hvc0.
+ * Command texts for the guest tools: the owner process runs them as the user `nephos` of dropbear on the virtio-serial port.
  *
  *   exec /bin/enter image run FLAGS DIRECTORY USER COUNT VARIABLES... COMMAND...
  *
@@ -38,7 +38,15 @@ export const enterCommand: RenderCommand = (command, terminal) =>
 /** Renders the first command of a VM: after a refresh, and in a working directory that is made if it is absent. */
 export function firstCommand(command: GuestCommand, terminal: boolean, refresh?: GuestRefresh): string {
   const steps = refresh === undefined ? ['image'] : refreshSteps(refresh);
-  return renderSteps([...steps, ...runStep(command, terminal ? 'tw' : 'w')]);
+  return renderSteps(['mark', ...steps, ...runStep(command, terminal ? 'tw' : 'w')]);
+}
+
+/**
+ * Command for the shell of the tools that sends a signal, by its number, to the process group of the first command. The SSH server sends only
+ * signals that SSH has names for (RFC 4254, 6.10).
+ */
+export function signalFirstCommand(signal: number): string {
+  return `read -r id rest </command && kill -${signal} -$id`;
 }
 
 /** Renders a command that only refreshes the guest. */

@@ -14,8 +14,7 @@ import { lockPath } from '../../native/file-lock.ts';
  *   guest-tools.ts     the cache of the tools
  *   fix-dropbear.ts    a fix of dropbear's session channels
  *   build-tools.ts     makes them from Debian packages: busybox, dropbear, sftp-server, a kernel with its modules
- *   helper/            the program /bin/enter: process 1, steps of a boot, entering the image's tree
- *   machine-code/      programs in machine code without a compiler
+ *   ../../guest/helper/  the program /bin/enter, in machine code: process 1, steps of a boot, entering the image's tree
  *   boot-steps.ts      pure: a boot as steps of the helper
  *   boot-initramfs.ts  the initramfs of one VM: the tools, and the description of its boot
  *   layer-disk.ts      layers of an image as the partitions of one disk
@@ -28,7 +27,7 @@ import { lockPath } from '../../native/file-lock.ts';
  */
 
 /** Digest of all that the tools have beside packages; guest-tools.test.ts compares it, and has the new one after a change. */
-export const TOOLS_REVISION = 'cd37b343ef44';
+export const TOOLS_REVISION = '9f11d4a6f742';
 
 /** Kernel and initramfs. Paths are absolute. */
 export interface GuestTools extends BuiltTools {

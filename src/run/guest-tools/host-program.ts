@@ -5,7 +5,8 @@ import { GuestToolsError } from './errors.ts';
 /** Largest output of a program, in bytes: an unpacked kernel module. */
 const OUTPUT_BYTES = 64 * 2 ** 20;
 
-type HostProgram = keyof typeof PROGRAM_PACKAGES;
+/** Program of the host that the guest tools need. */
+export type HostProgram = keyof typeof PROGRAM_PACKAGES;
 
 /** Options of {@link runProgram}. */
 export interface ProgramOptions {
@@ -48,6 +49,8 @@ const PROGRAM_PACKAGES = {
   'apt-cache': 'apt',
   'dpkg-deb': 'dpkg',
   xz: 'xz-utils',
+  gzip: 'gzip',
+  zstd: 'zstd',
 } as const;
 
 function programError(

@@ -14,7 +14,7 @@ import { GPT_SECTORS, SECTOR, writePartitionTable, type Partition } from './part
  */
 
 /** Most disks for layers: PCI slots 1 to 31, less those of the other devices. */
-const DISKS = 20;
+export const LAYER_DISKS_MAX = 20;
 
 /** Most partitions: entries of the partition table */
 const PARTITIONS = 128;
@@ -33,8 +33,8 @@ const COPY_BYTES = 2 ** 20;
 /** Returns an image with at most 20 files of layers. @throws an error of the file system, RangeError for more than 147 layers */
 export async function joinLayers(image: OciImage, signal?: AbortSignal): Promise<OciImage> {
   const count = image.layers.length;
-  if (count <= DISKS) return image;
-  const joined = count - DISKS + 1;
+  if (count <= LAYER_DISKS_MAX) return image;
+  const joined = count - LAYER_DISKS_MAX + 1;
   if (joined > PARTITIONS) throw new RangeError(`image ${image.name}: ${count} layers are too many for a VM`);
   const layers = image.layers.slice(0, joined);
   const path = await layerDisk(layers, signal);
@@ -42,13 +42,21 @@ export async function joinLayers(image: OciImage, signal?: AbortSignal): Promise
   return { ...image, layers: [{ diffId, path, partitions: joined }, ...image.layers.slice(joined)] };
 }
 
+/** Returns the folder of the disks. */
+export function layerDiskFolder(): string {
+  return join(cacheFolder(), 'layer-disks');
+}
+
+/** Returns the name of the disk with layers. */
+export function layerDiskName(diffIds: readonly string[]): string {
+  return createHash('sha256').update(diffIds.join('\n')).digest('hex');
+}
+
 /** Returns the path of a disk with layers, which is made if it is not in the cache. */
 async function layerDisk(layers: readonly ImageLayer[], signal: AbortSignal | undefined): Promise<string> {
-  const folder = join(cacheFolder(), 'layer-disks');
+  const folder = layerDiskFolder();
   await claimPrivateFolder(folder);
-  const name = createHash('sha256')
-    .update(layers.map(({ diffId }) => diffId).join('\n'))
-    .digest('hex');
+  const name = layerDiskName(layers.map(({ diffId }) => diffId));
   const path = join(folder, name);
   const partitions = await placeLayers(layers);
   const size = diskBytes(partitions);

@@ -1,6 +1,6 @@
 import { readFile, readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { runProgram } from './host-program.ts';
+import { basename, extname, join } from 'node:path';
+import { runProgram, type HostProgram } from './host-program.ts';
 
 /*
  * Modules of a Debian kernel: their files, unpacked, and the order in which they must be loaded. The package has no list of
@@ -24,15 +24,19 @@ export interface KernelModule {
 }
 
 /** Modules of a kernel. */
-export interface KernelModules {
+export interface KernelModules<G extends string = ModuleGroup> {
   /** all files, once each */
   readonly files: readonly KernelModule[];
   /** names for each group, in the order of loading */
-  readonly groups: Readonly<Record<ModuleGroup, readonly string[]>>;
+  readonly groups: Readonly<Record<G, readonly string[]>>;
 }
 
-/** Reads the modules of an unpacked kernel package. `folder` has the folder `kernel` of its modules. */
-export async function readModules(folder: string, signal?: AbortSignal): Promise<KernelModules> {
+/** Reads groups of modules with their dependencies. `folder` has the folder `kernel` with the modules of a kernel. */
+export async function readModules<G extends string>(
+  folder: string,
+  wanted: Readonly<Record<G, readonly string[]>>,
+  signal?: AbortSignal,
+): Promise<KernelModules<G>> {
   const paths = new Map<string, string>();
   for (const entry of await readdir(join(folder, 'kernel'), { recursive: true, withFileTypes: true })) {
     if (entry.isFile() && entry.name.includes('.ko')) {
@@ -41,14 +45,14 @@ export async function readModules(folder: string, signal?: AbortSignal): Promise
   }
   const contents = new Map<string, Buffer>();
   const orders: Record<string, string[]> = {};
-  for (const [group, names] of Object.entries(MODULE_GROUPS)) {
+  for (const [group, names] of Object.entries<readonly string[]>(wanted)) {
     const order: string[] = [];
     for (const name of names) await addModule(moduleName(name), order);
     orders[group] = order;
   }
   return {
     files: [...contents].map(([name, content]) => ({ name, content })),
-    groups: orders as Record<ModuleGroup, string[]>,
+    groups: orders as Record<G, string[]>,
   };
 
   async function addModule(name: string, order: string[]): Promise<void> {
@@ -67,9 +71,16 @@ function moduleName(file: string): string {
     .replaceAll('-', '_');
 }
 
+/** Programs that unpack modules. */
+const UNPACKERS: ReadonlyMap<string, HostProgram> = new Map([
+  ['.gz', 'gzip'],
+  ['.xz', 'xz'],
+  ['.zst', 'zstd'],
+]);
+
 async function readModule(path: string, signal: AbortSignal | undefined): Promise<Buffer> {
   if (path.endsWith('.ko')) return readFile(path);
-  return runProgram('xz', ['-dc', path], { signal });
+  return runProgram(UNPACKERS.get(extname(path)) ?? 'xz', ['-dc', path], { signal });
 }
 
 /** Returns the modules that a module names in `depends=`. */

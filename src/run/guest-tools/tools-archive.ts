@@ -1,7 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { cpioArchive, type ArchiveEntry } from './cpio.ts';
-import { compileHelper } from './helper/main.ts';
-import { linkPeerLibrary } from './helper/peer-library.ts';
+import { compileHelper } from '../../guest/helper/main.ts';
+import { linkPeerLibrary } from '../../guest/helper/peer-library.ts';
+import { linkUsersLibrary } from '../../guest/helper/users-library.ts';
 import type { KernelModule } from './modules.ts';
 
 /** Folder of the guest tools in the initramfs; the root of dropbear. */
@@ -45,6 +46,7 @@ export function toolsArchive(files: ToolFiles, key = serverKey()): Buffer {
     program('lib/ld.so', files.dynamicLinker),
     { kind: 'link', path: 'lib64/ld-linux-x86-64.so.2', target: '../lib/ld.so' },
     program('lib/peer.so', linkPeerLibrary()),
+    program('lib/users.so', linkUsersLibrary()),
     ...[...files.libraries].map(([name, content]) => program(`${LIBRARY_FOLDER}/${name}`, content)),
     ...files.modules.map(({ name, content }) => file(`modules/${name}.ko`, content)),
     file('etc/passwd', Buffer.from(PASSWD)),

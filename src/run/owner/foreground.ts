@@ -1,10 +1,9 @@
-import type { Writable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import type { ImageProgress } from '../../images/image.ts';
 import type { VmRecord } from '../record.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { RunExit } from './command-exit.ts';
 import { openDescriptorSink } from './descriptor-sink.ts';
+import { exitWithOutputs } from './finish-output.ts';
 import { checkTerminal } from './host-terminal.ts';
 import { ownRun } from './own-run.ts';
 import type { RunParts } from './parts.ts';
@@ -30,15 +29,8 @@ export async function runForeground(
   const stdin = request.isInteractive ? process.stdin : undefined;
   try {
     const exit = await ownRun(request, parts, { signals, stdin, stdout, stderr, ...reports });
-    await Promise.all([flush(stdout, signals.stop), flush(stderr, signals.stop)]);
-    return exit;
+    return await exitWithOutputs(exit, { stdout, stderr }, signals.stop);
   } finally {
     for (const stream of [stdin, stdout, stderr]) stream?.destroy();
   }
-}
-
-/** Waits until the bytes of a stream are written, or a signal ends the wait. */
-async function flush(stream: Writable, signal: AbortSignal): Promise<void> {
-  stream.end();
-  await finished(stream, { signal }).catch(() => undefined);
 }

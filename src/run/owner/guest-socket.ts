@@ -20,8 +20,11 @@ const REQUEST_MS = 10_000;
 /** Most connections at a time. */
 const CONNECTIONS_MAX = 256;
 
-/** Connects to a port of the guest: 22 is the SSH server, any other one TCP on the guest's loopback. */
-export type ConnectPort = (port: number) => Promise<Duplex>;
+/** Bytes of a client that are kept until it is connected. */
+const KEPT_BYTES = 65_536;
+
+/** Connects to a port of the guest, until the signal says that the client has left: 22 is the SSH server, any other one TCP on the guest's loopback. */
+export type ConnectPort = (port: number, signal: AbortSignal) => Promise<Duplex>;
 
 /** Serves connections at a path until the server is disposed of, which closes them. */
 export async function serveGuestSocket(path: string, connect: ConnectPort): Promise<AsyncDisposable> {
@@ -47,8 +50,11 @@ export async function serveGuestSocket(path: string, connect: ConnectPort): Prom
 }
 
 async function serveConnection(socket: Socket, connect: ConnectPort, id: number): Promise<void> {
+  const left = new AbortController();
+  socket.once('close', () => left.abort(new Error('the client has left')));
   const port = await readPort(socket);
-  const guest = await connect(port);
+  const open = (): Promise<Duplex> => connect(port, left.signal);
+  const guest = await (port === SSH_PORT ? connectWhileOpen(socket, open) : open());
   // an error of one direction ends both
   for (const [one, other] of [
     [socket, guest],
@@ -59,6 +65,29 @@ async function serveConnection(socket: Socket, connect: ConnectPort, id: number)
   if (socket.destroyed) return void guest.destroy();
   socket.write(`OK ${id}\n`);
   socket.pipe(guest).pipe(socket);
+}
+
+/**
+ * Connects a client of the SSH server, which may have to wait. One that ends its input meanwhile has left. Its bytes are read, because an end
+ * is only seen behind them.
+ */
+async function connectWhileOpen(socket: Socket, connect: () => Promise<Duplex>): Promise<Duplex> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  const take = (bytes: Buffer): void => {
+    parts.push(bytes);
+    length += bytes.length;
+    if (length >= KEPT_BYTES) socket.pause();
+  };
+  const leave = (): void => void socket.destroy();
+  socket.on('data', take).once('end', leave);
+  try {
+    return await connect();
+  } finally {
+    socket.pause();
+    socket.off('data', take).off('end', leave);
+    if (length > 0 && !socket.destroyed) socket.unshift(Buffer.concat(parts, length));
+  }
 }
 
 /** Reads the request. Bytes behind it stay in the socket. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -11,7 +11,7 @@ after(() => rmSync(folder, { recursive: true }));
 
 test('a log keeps the last bytes in two files of bounded length, each line whole', async () => {
   const [path, maximum] = [join(folder, 'output.jsonl'), 10_000];
-  const log = await createOutputLog(path, maximum);
+  const log = createOutputLog(path, maximum);
   const stream = log.stream('stdout');
   for (let i = 0; i < 1000; i++) if (!stream.write(`line ${i}\n`)) await once(stream, 'drain');
   stream.end();
@@ -32,7 +32,7 @@ test('a log keeps the last bytes in two files of bounded length, each line whole
 
 test('bytes that are not UTF-8 are base64, in parts of bounded length', async () => {
   const path = join(folder, 'binary.jsonl');
-  const log = await createOutputLog(path);
+  const log = createOutputLog(path);
   const stream = log.stream('stderr');
   const bytes = Buffer.alloc(200_000, 0xff);
   stream.end(bytes);
@@ -45,4 +45,24 @@ test('bytes that are not UTF-8 are base64, in parts of bounded length', async ()
   });
   assert.deepEqual(Buffer.concat(decoded), bytes);
   assert.ok(parts.length > 1);
+});
+
+test('a log that cannot be opened takes all bytes; one that can be opened later has the rest', async () => {
+  const parent = join(folder, 'later');
+  const path = join(parent, 'output.jsonl');
+  const log = createOutputLog(path);
+  const stream = log.stream('stdout');
+  await new Promise<void>((done) => {
+    stream.write('lost', () => done());
+  });
+  mkdirSync(parent);
+  await new Promise<void>((done) => {
+    stream.end('kept', done);
+  });
+  await log[Symbol.asyncDispose]();
+  const lines = readFileSync(path, 'utf8').trim().split('\n');
+  assert.deepEqual(
+    lines.map((line) => Object(JSON.parse(line)).text),
+    ['kept'],
+  );
 });

@@ -3,11 +3,17 @@ import { renameSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { callbackify } from 'node:util';
+import { reasonOf } from '../../util/errno.ts';
+import { createLog } from '../../util/log.ts';
+
+const log = createLog('run');
 
 /*
  * Log of a command's output, `output.jsonl`: a line of JSON for each part, for `nephos logs`. Where the file would be longer than
  * LOG_BYTES_MAX it is renamed to `output.jsonl.1`, which replaces the one before it: the log has the last bytes of the output, at most
  * twice as many.
+ *
+ * A run goes on without its log: output that cannot be written, on a full disk for example, is missing in it. Each line is whole.
  */
 
 /** Longest file of a log, in bytes. */
@@ -38,45 +44,83 @@ export function olderLog(path: string): string {
   return `${path}.1`;
 }
 
-/** Creates a log. Its file has mode 0600. */
-export async function createOutputLog(path: string, maximum = LOG_BYTES_MAX): Promise<OutputLog> {
-  let file = await open(path, 'a', 0o600);
-  let length = (await file.stat()).size;
-  const write = async (stream: OutputPart['stream'], bytes: Buffer): Promise<void> => {
-    for (const line of linesOf(stream, bytes)) {
-      if (length > 0 && length + line.length > maximum) {
-        file = await rotate(file, path);
-        length = 0;
-      }
-      await file.appendFile(line);
-      length += line.length;
-    }
+/** Creates a log. Its file has mode 0600. One that cannot be opened, or written, is reported once. */
+export function createOutputLog(path: string, maximum = LOG_BYTES_MAX): OutputLog {
+  const file = createLogFile(path, maximum);
+  let isReported = false;
+  const report = (error: unknown): void => {
+    if (!isReported) log.warn(`${path}: the output is not recorded: ${reasonOf(error)}`);
+    isReported = true;
   };
-  // one write at a time, in the order of the calls
-  let last: Promise<unknown> = Promise.resolve();
+  // one write at a time, in the order of the calls; the file exists before the first output
+  let last: Promise<unknown> = file.open().catch(report);
   const queue = (stream: OutputPart['stream'], bytes: Buffer): Promise<unknown> => {
-    last = last.catch(() => undefined).then(() => write(stream, bytes));
+    last = last.then(() => file.append(linesOf(stream, bytes))).catch(report);
     return last;
   };
   return {
     stream: (name) => {
-      // a full disk must not end the command
-      const write = callbackify((bytes: Buffer) => queue(name, bytes).catch(() => undefined));
+      const write = callbackify((bytes: Buffer) => queue(name, bytes));
       return new Writable({
         write: (bytes: Buffer, _encoding, done) => write(bytes, () => done()),
       });
     },
     [Symbol.asyncDispose]: async () => {
-      await last.catch(() => undefined);
+      await last;
       await file.close();
     },
   };
 }
 
-async function rotate(file: FileHandle, path: string): Promise<FileHandle> {
-  await file.close();
-  renameSync(path, olderLog(path));
-  return open(path, 'a', 0o600);
+interface LogFile {
+  /** Opens the file where it is not open. */
+  readonly open: () => Promise<OpenFile>;
+  /** Appends whole lines. Rejects with the system's error */
+  readonly append: (lines: readonly Buffer[]) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+interface OpenFile {
+  readonly handle: FileHandle;
+  length: number;
+}
+
+function createLogFile(path: string, maximum: number): LogFile {
+  let current: OpenFile | undefined;
+  const open = async (): Promise<OpenFile> => (current ??= await openFile(path));
+  const close = async (): Promise<void> => {
+    const { handle } = current ?? {};
+    current = undefined;
+    await handle?.close();
+  };
+  const appendLine = async (line: Buffer): Promise<void> => {
+    let file = await open();
+    if (file.length > 0 && file.length + line.length > maximum) {
+      await close();
+      renameSync(path, olderLog(path));
+      file = await open();
+    }
+    try {
+      await file.handle.appendFile(line);
+      file.length += line.length;
+    } catch (error) {
+      // the part of the line that had space
+      await file.handle.truncate(file.length).catch(() => undefined);
+      throw error;
+    }
+  };
+  return {
+    open,
+    append: async (lines) => {
+      for (const line of lines) await appendLine(line);
+    },
+    close,
+  };
+}
+
+async function openFile(path: string): Promise<OpenFile> {
+  const handle = await open(path, 'a', 0o600);
+  return { handle, length: (await handle.stat()).size };
 }
 
 function linesOf(stream: OutputPart['stream'], bytes: Buffer): Buffer[] {

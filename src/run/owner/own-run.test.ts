@@ -11,6 +11,7 @@ import { connectVsock } from '../../sdk/vsock.ts';
 import { deferred } from '../../util/deferred.ts';
 import { RunError } from '../errors.ts';
 import type { RunRequest } from '../run-request.ts';
+import { testRunRequest } from '../test-run-request.ts';
 import { listVms, readVm } from '../vm-directory/vm-directories.ts';
 import { ownRun } from './own-run.ts';
 import type { RunSignals } from './run-signals.ts';
@@ -21,24 +22,7 @@ process.env['XDG_STATE_HOME'] = home;
 after(() => rmSync(home, { recursive: true }));
 
 function request(command: readonly string[], changes: Partial<RunRequest> = {}): RunRequest {
-  return {
-    image: '/',
-    command,
-    isInteractive: false,
-    hasTerminal: false,
-    isDetached: false,
-    removes: true,
-    env: {},
-    volumes: [],
-    ports: [],
-    cpus: 1,
-    memory: 2 ** 28,
-    network: 'none',
-    labels: {},
-    pull: 'missing',
-    isCold: true,
-    ...changes,
-  };
+  return testRunRequest({ image: '/', command, network: 'none', isCold: true, ...changes });
 }
 
 function signalsOf(start = new AbortController(), stop = new AbortController()) {
@@ -153,6 +137,21 @@ test('a crash of the VM ends the run with 126 and the reason', async () => {
   const run = runLocally(request(['/bin/sh', '-c', 'sleep 2']), undefined, parts);
   setTimeout(() => parts.endVmm({ code: null, signal: 'SIGKILL' }), 50);
   assert.deepEqual((await run).exit, { code: 126, reason: 'the VMM was ended by SIGKILL' });
+});
+
+test('a start that fails has its own reason, not that of the VMM that it ends', async () => {
+  const parts = localParts();
+  const refused = new RunError('invalid', 'kernel /absent: no such file or directory');
+  const start: typeof parts.start = async (plan, options) => {
+    const { vmm } = await parts.start(plan, options);
+    await vmm[Symbol.asyncDispose]();
+    throw refused;
+  };
+  await assert.rejects(runLocally(request(['true']), undefined, { ...parts, start }), (error) => {
+    assert.equal(error, refused);
+    return true;
+  });
+  assert.deepEqual(await listVms(), []);
 });
 
 test('an aborted start has the code of the signal and leaves nothing', async () => {

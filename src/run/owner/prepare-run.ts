@@ -1,20 +1,20 @@
 import { statSync } from 'node:fs';
-import { Duplex } from 'node:stream';
 import type { Guest } from '../../guest/guest.ts';
 import type { DiskImage, Image } from '../../images/image.ts';
 import { planProcess, type PlannedProcess } from '../../images/process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
 import { startDisk } from '../disk/start-disk.ts';
-import { RELAY_COMMAND } from '../guest-tools/enter-command.ts';
 import type { VmRecord } from '../record.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { OwnedVm } from '../vm-directory/vm-directories.ts';
+import { driversOfKernel } from '../guest-tools/kernel-drivers.ts';
 import { joinLayers } from '../guest-tools/layer-disk.ts';
 import { SSH_PORT, type ConnectPort } from './guest-socket.ts';
+import { createRelays } from './relays.ts';
 import type { RunParts } from './parts.ts';
-import type { StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
-import { planGuest, TOOLS_ROOT } from './tools-plan.ts';
+import type { GuestPlan, StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
+import { planGuest, TOOLS_REFRESH, TOOLS_ROOT } from './tools-plan.ts';
 
 /** A run whose image and boot files are on this host. */
 export interface PreparedRun {
@@ -22,6 +22,8 @@ export interface PreparedRun {
   readonly access: VmRecord['access'];
   /** Returns the main process, for a VM with a name */
   readonly processOf: (name: string) => PlannedProcess;
+  /** Plans the start of a VM with guest tools; undefined for a disk image */
+  readonly plan?: (vm: OwnedVm) => GuestPlan;
   readonly start: (vm: OwnedVm, options: Omit<StartOptions, 'connect'>) => Promise<StartedGuest>;
   /** Connects other processes to the guest; undefined where its vsock device does */
   readonly connectPort: ((guest: Guest) => ConnectPort) | undefined;
@@ -38,6 +40,8 @@ export async function prepareRun(
   if (found?.kind === 'disk') return prepareDiskRun(request, found, parts);
   const image = found?.kind === 'oci' ? await joinLayers(found, options.signal) : found;
   const tools = await parts.openTools({ signal: options.signal });
+  const { kernel } = request;
+  const drivers = kernel === undefined ? undefined : await driversOfKernel(kernel, tools, options);
   const processOf = (name: string): PlannedProcess => {
     const hostname = request.hostname ?? name;
     const process = image?.kind === 'oci' ? image.process : undefined;
@@ -47,17 +51,17 @@ export async function prepareRun(
   };
   // a request that names no command fails before anything is made
   processOf('');
+  const plan = ({ record: { name }, paths }: OwnedVm): GuestPlan => {
+    const hostname = request.hostname ?? name;
+    return planGuest({ request, image, tools, drivers, process: processOf(name), hostname }, paths);
+  };
   return {
     image,
     access: 'tools',
     processOf,
-    start: (vm, startOptions) => {
-      const { name } = vm.record;
-      const hostname = request.hostname ?? name;
-      const plan = planGuest({ request, image, tools, process: processOf(name), hostname }, vm.paths);
-      return parts.start(plan, { ...startOptions, connect: parts.connect });
-    },
-    connectPort: (guest) => (port) => connectToGuest(guest, port),
+    plan,
+    start: (vm, startOptions) => parts.start(plan(vm), { ...startOptions, connect: parts.connect }),
+    connectPort: connectRefreshed,
   };
 }
 
@@ -87,7 +91,8 @@ function prepareDiskRun(request: RunRequest, image: DiskImage, { connect }: RunP
   };
 }
 
-const LOGIN_SHELL = ['/bin/sh', '-c', 'exec "${SHELL:-/bin/sh}" -l'];
+/** Command of a disk image where the request has none. */
+export const LOGIN_SHELL: readonly string[] = ['/bin/sh', '-c', 'exec "${SHELL:-/bin/sh}" -l'];
 
 /** Returns the command in an operating system: a log-in shell by default, and none in the background. Variables are added to its own. */
 function processOfDisk(request: RunRequest): PlannedProcess {
@@ -97,10 +102,25 @@ function processOfDisk(request: RunRequest): PlannedProcess {
   return { argv, env, cwd: workingDirectory, user };
 }
 
-async function connectToGuest(guest: Guest, port: number): ReturnType<ConnectPort> {
-  if (port !== SSH_PORT) return guest.connectTcp(port);
-  const { stdin, stdout } = await guest.spawn(RELAY_COMMAND, { user: TOOLS_ROOT });
-  return Duplex.from({ readable: stdout, writable: stdin });
+/** Connects to a guest with the clock, the random numbers and the names of its VM: a connection may precede the first command, which sets them too. */
+function connectRefreshed(guest: Guest): ConnectPort {
+  let refreshed: Promise<void> | undefined;
+  const connectRelay = createRelays(guest);
+  return async (port, signal) => {
+    refreshed ??= refresh(guest);
+    try {
+      await refreshed;
+    } catch (error) {
+      refreshed = undefined;
+      throw error;
+    }
+    return port === SSH_PORT ? connectRelay(signal) : guest.connectTcp(port);
+  };
+}
+
+async function refresh(guest: Guest): Promise<void> {
+  const { exitCode, stderr } = await guest.exec(TOOLS_REFRESH, { user: TOOLS_ROOT });
+  if (exitCode !== 0) throw new RunError('start', `the guest cannot get its identity: ${stderr}`);
 }
 
 /** @throws RunError for a volume that is no directory */

@@ -60,10 +60,15 @@ export async function runCommand(
   control.onStarted({ kill, resize: (size) => process.resize(size) });
   const ended = new AbortController();
   const limit = startTimeLimit(command.timeoutMs, kill, ended.signal);
-  const crash = failed.then(({ message }) => ({ code: RUN_EXIT.crashed, reason: message }));
+  const crash = failed.then(exitOfGuest);
   try {
     const exit = await Promise.race([
-      exitOf(process, streams, { kill, crash, ended: ended.signal }),
+      exitOf(process, streams, {
+        kill,
+        crash,
+        ended: ended.signal,
+        hasTerminal: command.options.pty !== undefined,
+      }),
       crash,
       stopOf(control.stop, ended.signal),
       limit.expired,
@@ -74,20 +79,29 @@ export async function runCommand(
   }
 }
 
+/** Returns the exit of a run whose guest has ended: the code that the guest chose, or that of a crash. */
+export function exitOfGuest({ message, exitCode }: RunError): RunExit {
+  return exitCode === undefined ? { code: RUN_EXIT.crashed, reason: message } : { code: exitCode };
+}
+
+/** Ctrl-D: the end of the connection's input is no end of file for the reader of a terminal. */
+const END_OF_FILE = '\u0004';
+
 interface ExitContext {
   readonly kill: (signal: string) => void;
   readonly crash: Promise<RunExit>;
   readonly ended: AbortSignal;
+  readonly hasTerminal: boolean;
 }
 
 /** Waits for the exit of the command after both outputs are written. */
 async function exitOf(
   process: GuestProcess,
   streams: CommandStreams,
-  { kill, crash, ended }: ExitContext,
+  { kill, crash, ended, hasTerminal }: ExitContext,
 ): Promise<RunExit> {
   process.stdin.on('error', () => undefined);
-  if (streams.stdin === undefined) process.stdin.end();
+  if (streams.stdin === undefined) process.stdin.end(hasTerminal ? END_OF_FILE : '');
   else streams.stdin.on('error', () => process.stdin.end()).pipe(process.stdin);
   const outputs = Promise.all([
     copyOutput(process.stdout, streams.stdout, kill),

@@ -1,4 +1,4 @@
-import { createWriteStream, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { Guest } from '../../guest/guest.ts';
 import type { Image } from '../../images/image.ts';
 import type { PlannedProcess } from '../../images/process.ts';
@@ -6,17 +6,19 @@ import { reasonOf } from '../../util/errno.ts';
 import { createCleanupStack, type CleanupStack } from '../../util/cleanup-stack.ts';
 import { deferred } from '../../util/deferred.ts';
 import { createLog } from '../../util/log.ts';
+import type { NotifyMessage } from '../../sdk/notify/message.ts';
 import type { VmmProcess } from '../../sdk/vmm-process.ts';
 import { RunError } from '../errors.ts';
 import type { RunRequest } from '../run-request.ts';
 import { createVm, type OwnedVm } from '../vm-directory/vm-directories.ts';
 import type { RunExit } from './command-exit.ts';
+import { createEventsFile } from './events-file.ts';
 import { watchGuestEnd } from './guest-end.ts';
 import { serveGuestSocket } from './guest-socket.ts';
 import type { RunParts } from './parts.ts';
 import { publishedPorts } from './ports.ts';
 import { prepareRun, type PreparedRun } from './prepare-run.ts';
-import type { StartedGuest, StartRunOptions } from './start-guest.ts';
+import type { GuestReboots, StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
 
 const log = createLog('run');
 
@@ -27,11 +29,16 @@ export interface RunningVm {
   /** Main process */
   readonly process: PlannedProcess;
   readonly vmm: VmmProcess;
+  /** Connection to the guest: another one after a reboot */
   readonly guest: Guest;
-  /** Settles with the reason when the VM has ended by itself */
+  /** Reboots of the guest; undefined where a reset ends the VM */
+  readonly reboots: GuestReboots | undefined;
+  /** Settles with the reason when the VM has ended by itself, or its guest has failed */
   readonly failed: Promise<RunError>;
   /** Ends the VM, records its exit, or removes its directory where the request says so. A second call waits for the first. */
   readonly finish: (exit: RunExit) => Promise<void>;
+  /** Lets other processes connect to the guest of a stand-by VM. */
+  readonly openGuest: () => Promise<void>;
 }
 
 /**
@@ -45,8 +52,9 @@ export async function startRun(
 ): Promise<RunningVm> {
   const prepared = await prepareRun(request, parts, options);
   const { image, access } = prepared;
+  const { isStandBy = false } = options;
   options.signal.throwIfAborted();
-  const vm = await createVm({ request, access, ...imageIdOf(image) });
+  const vm = await createVm({ request, access, ...imageIdOf(image), ...(isStandBy && { isStandBy }) });
   const stack = createCleanupStack();
   try {
     return await startInDirectory(vm, prepared, { stack, signal: options.signal });
@@ -71,19 +79,19 @@ async function startInDirectory(
   const failed = deferred<RunError>();
   // a guest that crashes while it boots ends the start
   failed.promise.then((error) => ended.abort(error)).catch(() => undefined);
-  const { vmm, guest, isWarm } = await startOrCrash(prepared, vm, {
+  const { vmm, guest, isWarm, reboots } = await startOrCrash(prepared, vm, {
+    failed: failed.promise,
     signal: AbortSignal.any([signal, ended.signal]),
-    onVmm: (started) => {
-      stack.use(recordEvents(started, vm.paths.events));
-      watchGuestEnd(started, vm.paths.serial).then(failed.resolve).catch(failed.reject);
-    },
+    ...watchStart(vm, stack, failed.resolve),
   });
   stack.use(vmm);
   stack.use(guest);
-  if (prepared.connectPort !== undefined) {
-    const connect = prepared.connectPort(guest);
-    stack.use(await serveGuestSocket(vm.paths.guest, connect));
-  }
+  const openGuest = async (): Promise<void> => {
+    if (prepared.connectPort === undefined) return;
+    stack.use(await serveGuestSocket(vm.paths.guest, prepared.connectPort(guest)));
+  };
+  // the guest of a stand-by VM is fresh until a run takes it
+  if (vm.record.isStandBy !== true) await openGuest();
   const ports = await publishedPorts(vm.record.request, vmm.client);
   const process = prepared.processOf(vm.record.name);
   vm.update({
@@ -99,28 +107,70 @@ async function startInDirectory(
   });
   let finished: Promise<void> | undefined;
   const finish = (exit: RunExit): Promise<void> => (finished ??= finishRun(vm, stack, exit));
-  return { vm, image: prepared.image, process, vmm, guest, failed: failed.promise, finish };
+  return {
+    vm,
+    image: prepared.image,
+    process,
+    vmm,
+    get guest() {
+      return reboots?.guest() ?? guest;
+    },
+    reboots,
+    failed: failed.promise,
+    finish,
+    openGuest,
+  };
 }
 
-/** Writes the events of a VMM to a file until they end. A file that cannot be written is left incomplete. */
-function recordEvents({ events }: VmmProcess, path: string): Disposable {
-  const file = createWriteStream(path, { flags: 'a', mode: 0o600 });
-  file.on('error', (error) => log.warn(`${path}: ${reasonOf(error)}`));
-  events.pipe(file);
-  return { [Symbol.dispose]: () => void file.end() };
+/** Records the events of a VM in its directory, and calls `fail` with the reason when the VM has ended or its guest has failed. */
+function watchStart(
+  { paths }: OwnedVm,
+  stack: CleanupStack,
+  fail: (error: RunError) => void,
+): Pick<StartOptions, 'onVmm' | 'onEvents' | 'onFailed' | 'onReport'> {
+  const events = stack.use(createEventsFile(paths.events));
+  let exitCode: number | undefined;
+  return {
+    onVmm: (started) => {
+      events.record(started.events);
+      watchGuestEnd(started, paths.serial, () => exitCode)
+        // a start that fails ends the VMM: its own reason counts
+        .then((error) => started.isDisposed() || fail(error))
+        .catch((error: unknown) => log.error(`the end of the VM is unknown: ${reasonOf(error)}`));
+    },
+    onEvents: events.record,
+    onFailed: fail,
+    onReport: (message) => {
+      exitCode = chosenExitCode(message) ?? exitCode;
+      events.addReport(message);
+    },
+  };
 }
 
-/** Starts the VM. Rejects with the crash of the guest where that is the reason. */
+/** Returns the exit code that a guest has chosen (`systemctl exit`). Each shutdown reports one: 0 without a choice. */
+function chosenExitCode({ shutdown, exitStatus }: NotifyMessage): number | undefined {
+  return shutdown === 'exit' || exitStatus !== 0 ? exitStatus : undefined;
+}
+
+/** Starts the VM. Rejects with the crash of the guest where that is the reason: `failed` settles with it. */
 async function startOrCrash(
   prepared: PreparedRun,
   vm: OwnedVm,
-  options: Parameters<PreparedRun['start']>[1],
+  { failed, ...options }: Parameters<PreparedRun['start']>[1] & { readonly failed: Promise<RunError> },
 ): Promise<StartedGuest> {
+  let vmm: VmmProcess | undefined;
+  const onVmm = (started: VmmProcess): void => {
+    vmm = started;
+    options.onVmm(started);
+  };
   try {
-    return await prepared.start(vm, options);
+    return await prepared.start(vm, { ...options, onVmm });
   } catch (error) {
     const reason: unknown = options.signal.reason;
-    throw reason instanceof RunError ? reason : error;
+    if (reason instanceof RunError) throw reason;
+    // the exit of the VMM breaks its connections before its reason is known
+    if (vmm?.isDisposed() === false) throw await failed;
+    throw error;
   }
 }
 

@@ -1,16 +1,19 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Duplex, Readable } from 'node:stream';
 import type { VmConfigInput } from '../../config/vm-config.ts';
 import type { ConnectGuest, Guest, RenderCommand } from '../../guest/guest.ts';
+import type { KeyExchangeSeed } from '../../guest/ssh2-crypto.ts';
 import type { ImageProgress } from '../../images/image.ts';
 import type { CallOptions } from '../../sdk/client.ts';
+import type { NotifyMessage } from '../../sdk/notify/message.ts';
 import { startVmm, type VmmProcess } from '../../sdk/vmm-process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { RunError } from '../errors.ts';
 import type { VmPaths } from '../vm-directory/paths.ts';
 
 /*
- * Start of a VM with guest tools: the VMM, the VM, and the connection to the SSH server of the tools on the virtio console. `startCold`
+ * Start of a VM with guest tools: the VMM, the VM, and the connection to the SSH server of the tools on a virtio-serial port. `startCold`
  * boots; warm/ has the other way, which restores a snapshot.
  */
 
@@ -38,6 +41,20 @@ export interface StartedGuest {
   readonly guest: Guest;
   /** restored from a warm snapshot */
   readonly isWarm: boolean;
+  /** Reboots of the guest; undefined where a reset ends the VM */
+  readonly reboots?: GuestReboots;
+}
+
+/** Reboots of a guest, which its VM outlives. */
+export interface GuestReboots {
+  /** Returns the latest connection to the guest; it is closed while the guest boots. */
+  readonly guest: () => Guest;
+  /** Settles at the next reset of the guest. */
+  readonly nextReset: () => Promise<void>;
+  /** Settles with a connection when the guest has booted; at once where it has. */
+  readonly ready: () => Promise<Guest>;
+  /** The guest has reported that it shuts down */
+  readonly isShuttingDown: () => boolean;
 }
 
 /** Options of a start. */
@@ -47,6 +64,12 @@ export interface StartOptions {
   readonly signal: AbortSignal;
   /** Called when the VMM runs: its end is watched from then on */
   readonly onVmm: (vmm: VmmProcess) => void;
+  /** Called with the events of a VMM whose start may fail without consequences, before `onVmm` */
+  readonly onEvents: (events: Readable) => void;
+  /** Called where the guest fails, and its VMM still runs: a reset loop */
+  readonly onFailed: (error: RunError) => void;
+  /** Called with each report of the guest's service manager */
+  readonly onReport: (message: NotifyMessage) => void;
 }
 
 /** Options of `startRun`. */
@@ -54,6 +77,8 @@ export interface StartRunOptions {
   /** Aborts the start; nothing is left then */
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: ImageProgress) => void;
+  /** The VM waits for a run (pool/) */
+  readonly isStandBy?: boolean;
 }
 
 /** User of the SSH server of the tools for the owner process: its shell is that of the tools. */
@@ -65,28 +90,37 @@ const SFTP_SERVER = 'exec /bin/enter tool /lib/sftp-server';
 /** Time limit of a boot until commands can run, in milliseconds: an emulated guest on a busy host takes tens of seconds. */
 const BOOT_MS = 180_000;
 
-/** Starts a VMM for a VM directory. A reset of a guest with tools ends the VM. */
+/** Arguments of the VMM of a guest with tools: a reset ends the VM. */
+const ENDS_AT_RESET = ['--on-reboot', 'exit'];
+
+/** Starts a VMM for a VM directory. `policies` are arguments for the guest's resets and panics. */
 export function startVmmIn(
   paths: VmPaths,
   signal: AbortSignal,
   args: readonly string[] = [],
+  policies: readonly string[] = ENDS_AT_RESET,
 ): Promise<VmmProcess> {
   return startVmm({
     socketPath: paths.api,
-    args: ['--log-file', paths.log, '--on-reboot', 'exit', ...args],
+    args: ['--log-file', paths.log, ...policies, ...args],
     startTimeoutMs: BOOT_MS,
     signal,
   });
 }
 
-/** Called when the SSH server of a booted VM has sent its first bytes, and has received none. They are still in the stream. */
-export type OnServer = (vmm: VmmProcess, stream: Socket) => Promise<void>;
+/** Takes part in the connection to the SSH server of a booted VM. */
+export interface ServerWatch {
+  /** Called before the connection begins: the first bytes of the server are in the stream. Returns the numbers of its key exchange */
+  readonly onServer: (stream: Socket) => KeyExchangeSeed;
+  /** Called when commands can run, and none has run. */
+  readonly onConnected: (vmm: VmmProcess) => Promise<void>;
+}
 
 /** Boots a VM. Rejects after the VMM has ended. @throws LaunchError, RequestError, GuestError, RunError */
 export async function startCold(
   plan: GuestPlan,
   options: StartOptions,
-  onServer?: OnServer,
+  watch?: ServerWatch,
 ): Promise<StartedGuest> {
   const { paths, config } = plan;
   const [vmm] = await Promise.all([startVmmIn(paths, options.signal), plan.writeInitramfs()]);
@@ -96,8 +130,9 @@ export async function startCold(
     await vmm.client.call('vm.create', config, call);
     await vmm.client.call('vm.boot', undefined, call);
     const stream = await openServerStream(paths.console, options.signal);
-    await onServer?.(vmm, stream);
-    const guest = await connectServer(plan, options, { stream, timeoutMs: BOOT_MS });
+    const seed = watch?.onServer(stream);
+    const guest = await connectServer(plan, options, { stream, timeoutMs: BOOT_MS, seed });
+    await watch?.onConnected(vmm);
     return { vmm, guest, isWarm: false };
   } catch (error) {
     await vmm[Symbol.asyncDispose]();
@@ -105,23 +140,38 @@ export async function startCold(
   }
 }
 
-/** Connects to the SSH server of the tools, whose stream begins with its banner. @throws GuestError */
+/** A stream that begins with the banner of the SSH server of the tools. */
+export interface ServerStream {
+  readonly stream: Duplex;
+  readonly timeoutMs: number;
+  readonly seed?: KeyExchangeSeed | undefined;
+}
+
+/** Connects to the SSH server of the tools. @throws GuestError */
 export function connectServer(
   { render }: GuestPlan,
   { connect: connectGuest, signal }: StartOptions,
-  { stream, timeoutMs }: { readonly stream: Socket; readonly timeoutMs: number },
+  { stream, timeoutMs, seed }: ServerStream,
 ): Promise<Guest> {
-  return connectGuest({ stream, user: TOOLS_USER, render, sftpCommand: SFTP_SERVER, signal, timeoutMs });
+  return connectGuest({
+    stream,
+    user: TOOLS_USER,
+    render,
+    sftpCommand: SFTP_SERVER,
+    signal,
+    timeoutMs,
+    ...(seed !== undefined && { seed }),
+  });
 }
 
 const BANNER = Buffer.from('SSH-2.0-');
 
-/** Most bytes before the banner: text of a kernel whose console is hvc0. */
+/** Most bytes before the banner. */
 const NOISE_BYTES_MAX = 2 ** 20;
 
 /**
- * Connects to the console of a VM and waits for the banner of the SSH server (RFC 4253, 4.2). Earlier input would pass the terminal of the
- * guest before it is raw.
+ * Connects to the console of a VM and waits for the banner of the SSH server (RFC 4253, 4.2). Earlier input would be discarded at the
+ * start of the server.
  */
 export async function openServerStream(path: string, signal: AbortSignal): Promise<Socket> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(BOOT_MS)]);

@@ -23,12 +23,17 @@ export function localParts(
   changes: Partial<RunParts> = {},
 ): RunParts & { readonly endVmm: (end: VmmEnd) => void } {
   const ended = deferred<VmmEnd>();
+  let isDisposed = false;
   const vmm = {
     pid: 1,
     client: new Client('/nonexistent'),
     events: new PassThrough(),
     ended: ended.promise,
-    [Symbol.asyncDispose]: async () => ended.resolve({ code: 0, signal: null }),
+    isDisposed: () => isDisposed,
+    [Symbol.asyncDispose]: async () => {
+      isDisposed = true;
+      ended.resolve({ code: 0, signal: null });
+    },
   };
   return {
     endVmm: ended.resolve,
@@ -72,10 +77,13 @@ function localGuest(): Guest {
         resize: () => undefined,
       };
     },
-    exec: unused,
+    // the refresh of the guest
+    exec: async () => ({ exitCode: 0, signal: null, stdout: '', stderr: '' }),
     shell: unused,
     upload: unused,
     kindOf: unused,
+    uploadArchive: unused,
+    downloadArchive: unused,
     download: unused,
     connectTcp: unused,
     closed: new Promise(() => undefined),

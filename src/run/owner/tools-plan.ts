@@ -15,6 +15,7 @@ import {
   refreshCommand,
   type GuestRefresh,
 } from '../guest-tools/enter-command.ts';
+import type { KernelDrivers } from '../guest-tools/kernel-drivers.ts';
 import type { GuestTools } from '../guest-tools/guest-tools.ts';
 import { planSetup, planToolsVm } from '../plan-run.ts';
 import type { RunRequest } from '../run-request.ts';
@@ -26,6 +27,8 @@ export interface ToolsRun {
   readonly request: RunRequest;
   readonly image: OciImage | DirectoryImage | undefined;
   readonly tools: GuestTools;
+  /** modules of a kernel of the user */
+  readonly drivers?: KernelDrivers | undefined;
   readonly process: PlannedProcess;
   readonly hostname: string;
 }
@@ -35,13 +38,14 @@ const BOOT_HOSTNAME = 'nephos';
 
 /** Plans the start of a VM with guest tools. */
 export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
-  const { request, image, tools } = run;
+  const { request, image, tools, drivers } = run;
   const description: GuestBoot = {
     tools,
     setup: planSetup(request, image, BOOT_HOSTNAME),
     // that of the image: a snapshot of the guest must not have the variables of one run
     ...(image?.kind === 'oci' && { login: image.process }),
     kernel: request.kernel,
+    drivers,
     initramfs: request.initramfs,
   };
   const commandLine = [
@@ -67,7 +71,10 @@ export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
     },
     ...(mayBeWarm(run) && { initramfsId: id }),
     ...(request.snapshot !== undefined && {
-      clone: { snapshot: request.snapshot, refresh: () => refreshCommand(refreshOf(run)) },
+      clone: {
+        snapshot: request.snapshot,
+        refresh: () => refreshCommand(refreshOf(run, randomBytes(16).toString('hex'))),
+      },
     }),
   };
 }
@@ -85,23 +92,29 @@ function mayBeWarm({ request, image }: ToolsRun): boolean {
 /** A user that no guest has: the command is text for the shell of the tools, outside the image. */
 export const TOOLS_ROOT = '/tools';
 
+/** Command of {@link TOOLS_ROOT} that sets the clock, the random numbers and the names of the guest. */
+export const TOOLS_REFRESH = 'refresh';
+
 /** Renders commands of the owner process. The first one in the image sets the clock, the random numbers and the names of the guest. */
 function renderer(run: ToolsRun): RenderCommand {
   let isFirst = true;
+  // the same at each refresh
+  const machineId = randomBytes(16).toString('hex');
   return (command, hasTerminal) => {
-    if (command.user === TOOLS_ROOT && typeof command.argv === 'string') return command.argv;
+    if (command.user === TOOLS_ROOT && typeof command.argv === 'string')
+      return command.argv === TOOLS_REFRESH ? refreshCommand(refreshOf(run, machineId)) : command.argv;
     if (!isFirst) return enterCommand(command, hasTerminal);
     isFirst = false;
-    return firstCommand(command, hasTerminal, refreshOf(run));
+    return firstCommand(command, hasTerminal, refreshOf(run, machineId));
   };
 }
 
-function refreshOf({ request, hostname }: ToolsRun): GuestRefresh {
+function refreshOf({ request, hostname }: ToolsRun, machineId: string): GuestRefresh {
   return {
     now: Date.now(),
     entropy: randomBytes(64),
     hostname,
-    machineId: randomBytes(16).toString('hex'),
+    machineId,
     ...(request.network === 'user' && { address: GUEST_NETWORK.address }),
   };
 }

@@ -13,7 +13,7 @@ export type VmPaths = Readonly<Record<keyof typeof VM_FILES, string>> & {
 };
 
 /** Files that are sockets. */
-export const SOCKETS = ['api', 'guest', 'console'] as const;
+export const SOCKETS = ['api', 'guest', 'console', 'control', 'run'] as const;
 
 /** Space for the name of a socket below its directory, in bytes: `/console.sock`. */
 const SOCKET_NAME_BYTES = 24;

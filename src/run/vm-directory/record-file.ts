@@ -18,9 +18,14 @@ const RECORD_BYTES_MAX = 8 * 2 ** 20;
 
 /** Replaces a record atomically: a reader sees the old one or the new one. */
 export function writeRecord(path: string, record: VmRecord): void {
+  replaceFile(path, `${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+/** Replaces the content of a file atomically; a new one has mode 0600. @throws RunError */
+export function replaceFile(path: string, text: string): void {
   const next = `${path}.${randomBytes(6).toString('hex')}`;
   try {
-    writeFileSync(next, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(next, text, { mode: 0o600, flag: 'wx' });
     renameSync(next, path);
   } catch (error) {
     rmSync(next, { force: true });
@@ -46,7 +51,8 @@ export function readRecord(path: string): VmRecord | undefined {
   return record;
 }
 
-function readBounded(path: string): string {
+/** Reads a file of bounded size; a link is refused. @throws the system's error */
+export function readBounded(path: string): string {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const { size } = fstatSync(fd);

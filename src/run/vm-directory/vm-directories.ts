@@ -57,7 +57,8 @@ export interface OwnedVm extends Disposable {
 }
 
 /** Members of a record that its creator chooses. */
-export type NewVm = Pick<VmRecord, 'request' | 'access'> & Partial<Pick<VmRecord, 'imageId' | 'ports'>>;
+export type NewVm = Pick<VmRecord, 'request' | 'access'> &
+  Partial<Pick<VmRecord, 'imageId' | 'ports' | 'isStandBy'>>;
 
 /** Makes the directory of a VM, locked by this process. @throws RunError where the name is taken or the directory cannot be made */
 export async function createVm(vm: NewVm, vms = vmsDirectory()): Promise<OwnedVm> {
@@ -103,7 +104,7 @@ async function nameDirectory(hidden: string, lock: FileLock, vm: NewVm & { id: s
 }
 
 function newRecord(
-  { request, access, ports = [], imageId, id }: NewVm & { id: string },
+  { request, access, ports = [], imageId, isStandBy, id }: NewVm & { id: string },
   name: string,
 ): VmRecord {
   return {
@@ -112,6 +113,7 @@ function newRecord(
     id,
     request,
     ...(imageId !== undefined && { imageId }),
+    ...(isStandBy !== undefined && { isStandBy }),
     created: new Date().toISOString(),
     ownerPid: process.pid,
     ports,
@@ -241,14 +243,18 @@ async function lockNames(vms: string): Promise<Disposable> {
   );
 }
 
-/** Removes hidden directories of processes that were killed. */
-async function removeLeftOvers(vms: string): Promise<void> {
+/** Removes hidden directories of processes that were killed, with their sockets. Young ones stay: they may be in use. */
+export async function removeLeftOvers(vms = vmsDirectory()): Promise<void> {
+  if (lstatSync(vms, { throwIfNoEntry: false }) === undefined) return;
   for (const name of readdirSync(vms)) {
     if (![NEW, REMOVED].some((prefix) => name.startsWith(prefix))) continue;
     const directory = join(vms, name);
     const found = lstatSync(directory, { throwIfNoEntry: false });
     if (found === undefined || Date.now() - found.mtimeMs < LEFT_OVER_MS) continue;
     if (await isLocked(join(directory, VM_FILES.lock))) continue;
+    const { sockets } = vmPaths(directory);
+    if (sockets !== directory && isPrivateDirectory(sockets))
+      await rm(sockets, { recursive: true, force: true });
     await rm(directory, { recursive: true, force: true }).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOENT')
         throw new RunError('unsafe', `${directory}: cannot be removed: ${reasonOf(error)}`, { cause: error });

@@ -9,6 +9,7 @@ const INFO_MS = 2000;
 export async function stateOfVm({ record, paths, isOwned }: VmEntry): Promise<VmState> {
   if (!isOwned) return record.exit === undefined ? 'crashed' : 'exited';
   if (record.started === undefined) return 'created';
+  if (record.isStandBy === true) return 'stand-by';
   return (await isPaused(paths.api)) ? 'paused' : 'running';
 }
 

@@ -1,7 +1,13 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RunError } from '../errors.ts';
-import { skipToBanner, type GuestPlan, type StartedGuest, type StartOptions } from '../owner/start-guest.ts';
+import {
+  connectServer,
+  skipToBanner,
+  type GuestPlan,
+  type StartedGuest,
+  type StartOptions,
+} from '../owner/start-guest.ts';
 import { TOOLS_ROOT } from '../owner/tools-plan.ts';
 import { startRestored } from './restored-guest.ts';
 
@@ -28,8 +34,11 @@ export async function startClone(
 ): Promise<StartedGuest> {
   const started = await startRestored(plan, options, {
     snapshot,
-    prepare: (stream) => restartServer(stream, options.signal),
-    timeoutMs: CLONE_MS,
+    connect: async (opened) => {
+      const stream = await opened;
+      await restartServer(stream, options.signal);
+      return connectServer(plan, options, { stream, timeoutMs: CLONE_MS });
+    },
   });
   try {
     const { exitCode, stderr } = await started.guest.exec(refresh(), { user: TOOLS_ROOT });

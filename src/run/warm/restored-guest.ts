@@ -2,48 +2,64 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { VmConfigInput } from '../../config/vm-config.ts';
+import type { Guest } from '../../guest/guest.ts';
 import type { RequestBody } from '../../sdk/client.ts';
 import type { VmmProcess } from '../../sdk/vmm-process.ts';
-import {
-  connectServer,
-  startVmmIn,
-  type GuestPlan,
-  type StartedGuest,
-  type StartOptions,
-} from '../owner/start-guest.ts';
+import { readableOrEnded } from '../../util/readable-or-ended.ts';
+import { startVmmIn, type GuestPlan, type StartedGuest, type StartOptions } from '../owner/start-guest.ts';
 
 /** Delay before another try to connect to a console, in milliseconds. */
 const POLL_MS = 2;
+
+/** Time limit of a restore, in milliseconds. It takes 0.1 s on a quiet host. */
+const RESTORE_MS = 60_000;
+
+/** Event of a VM that runs, as the event monitor writes it. */
+const RESUMED = '"event": "resumed"';
 
 /** A snapshot to restore. */
 export interface Restoring {
   /** Directory of the snapshot */
   readonly snapshot: string;
-  /** Makes the stream to the console begin with the banner of the SSH server. */
-  readonly prepare: (stream: Socket) => Promise<void>;
-  /** Time limit of the SSH connection, in `milliseconds` */
-  readonly timeoutMs: number;
+  /** Connects to the SSH server of the guest. It is called before the VMM has started; `opened` settles with the stream of the console. */
+  readonly connect: (opened: Promise<Socket>) => Promise<Guest>;
 }
 
-/** Starts a VMM that restores a snapshot, and connects to the guest. Rejects after the VMM has ended. */
+/** Starts a VMM that restores a snapshot, and connects to the guest, which runs then. Rejects after the VMM has ended. */
 export async function startRestored(
   plan: GuestPlan,
   options: StartOptions,
-  { snapshot, prepare, timeoutMs }: Restoring,
+  { snapshot, connect: connectTo }: Restoring,
 ): Promise<StartedGuest> {
   const { signal } = options;
   // on the command line of the VMM: a request would begin later
   const request = JSON.stringify(restoreRequest(snapshot, plan));
-  const vmm = await startVmmIn(plan.paths, signal, ['--restore', request]);
+  const starting = startVmmIn(plan.paths, signal, ['--restore', request]);
+  const opened = starting.then((vmm) => openConsole(plan.paths.console, vmm, signal));
+  const connecting = connectTo(opened);
   try {
-    const stream = await openConsole(plan.paths.console, vmm, signal);
-    await prepare(stream);
-    const guest = await connectServer(plan, options, { stream, timeoutMs });
+    const [vmm, guest] = await Promise.all([starting, connecting]);
+    await untilResumed(vmm, signal);
     options.onVmm(vmm);
     return { vmm, guest, isWarm: true };
   } catch (error) {
-    await vmm[Symbol.asyncDispose]();
+    // the VMM first: a connection without its guest may not have begun to fail
+    await starting.then((vmm) => vmm[Symbol.asyncDispose]()).catch(() => undefined);
+    await connecting.then((guest) => guest[Symbol.asyncDispose]()).catch(() => undefined);
     throw error;
+  }
+}
+
+/** Waits until a VMM has reported that its VM runs. The events stay in the stream. Rejects where the VMM exits before. */
+async function untilResumed({ events }: VmmProcess, signal: AbortSignal): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(RESTORE_MS)]);
+  let seen = Buffer.alloc(0);
+  for (;;) {
+    const part: unknown = events.read();
+    if (part instanceof Buffer) seen = Buffer.concat([seen, part]);
+    if (seen.includes(RESUMED)) return events.unshift(seen);
+    if (events.readableEnded || events.destroyed) throw new Error('the VMM exited');
+    if (part === null) await readableOrEnded(events, limit);
   }
 }
 
@@ -65,7 +81,7 @@ export function restoreRequest(
 }
 
 /** Returns the overrides of user-mode networks. */
-function forwardsOf({
+export function forwardsOf({
   net,
 }: VmConfigInput): NonNullable<NonNullable<RequestBody<'vm.restore'>['overrides']>['net']> {
   return (net ?? []).flatMap(({ id, backend, forwards }) =>
@@ -74,7 +90,7 @@ function forwardsOf({
 }
 
 /** Connects to the console of a VM that is being restored: the VMM reads input once the guest runs. Rejects where the VMM exits before. */
-async function openConsole(path: string, { ended }: VmmProcess, signal: AbortSignal): Promise<Socket> {
+export async function openConsole(path: string, { ended }: VmmProcess, signal: AbortSignal): Promise<Socket> {
   let hasEnded = false;
   ended.then(() => (hasEnded = true)).catch(() => undefined);
   for (;;) {

@@ -15,10 +15,15 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import type { RecordedConnection } from './recorded-connection.ts';
 import { buildWarmEntry, findWarmEntry, type WarmBuild } from './warm-cache.ts';
 import { removeWarmEntries, sweepWarmEntries } from './warm-sweep.ts';
 
-const GREETING = Buffer.from('SSH-2.0-x\r\n');
+const CONNECTION: RecordedConnection = {
+  seed: { cookie: Buffer.alloc(16, 1), privateKey: Buffer.alloc(48, 2) },
+  received: Buffer.from('SSH-2.0-x\r\n'),
+  sent: 800,
+};
 
 function makeHome(t: TestContext): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'warm-'));
@@ -35,16 +40,16 @@ async function makeEntry(home: string, key: string, bytes?: number): Promise<voi
   const build = await buildWarmEntry(key, home);
   assert.ok(build !== undefined);
   writeSnapshot(build, bytes);
-  await build.publish(GREETING);
+  await build.publish(CONNECTION);
   await build[Symbol.asyncDispose]();
 }
 
-test('a published entry is found with its greeting, and nothing else is left', async (t) => {
+test('a published entry is found with its connection, and nothing else is left', async (t) => {
   const home = makeHome(t);
   assert.equal(await findWarmEntry('a', home), undefined);
   await makeEntry(home, 'a');
   const entry = await findWarmEntry('a', home);
-  assert.deepEqual(entry?.greeting, GREETING);
+  assert.deepEqual(entry?.connection, CONNECTION);
   assert.ok(existsSync(join(entry.snapshot, 'state.json')));
   assert.deepEqual(readdirSync(home), ['a']);
 });
@@ -69,7 +74,7 @@ test('an entry is built once at a time, and not again when it is complete', asyn
     await using other = await buildWarmEntry('b', home);
     assert.ok(other !== undefined);
     writeSnapshot(build);
-    await build.publish(GREETING);
+    await build.publish(CONNECTION);
   }
   assert.equal(await buildWarmEntry('a', home), undefined);
 });
@@ -150,6 +155,22 @@ test('all entries can be removed, and their disk space is told', async (t) => {
   const home = makeHome(t);
   assert.equal(await removeWarmEntries(home), 0);
   await makeEntry(home, 'a', 100_000);
+  assert.ok((await removeWarmEntries(home)) >= 100_000);
+  assert.deepEqual(readdirSync(home), []);
+});
+
+test('a removal of all includes unfinished entries of killed builds, not those in work', async (t) => {
+  const home = makeHome(t);
+  await makeEntry(home, 'a');
+  const killed = join(home, '.part-0123456789ab');
+  mkdirSync(killed, { mode: 0o700 });
+  writeFileSync(join(killed, 'memory-ranges'), Buffer.alloc(100_000, 1));
+  const build = await buildWarmEntry('b', home);
+  assert.ok(build !== undefined);
+  await removeWarmEntries(home);
+  assert.ok(existsSync(build.snapshot) && existsSync(killed));
+  await build[Symbol.asyncDispose]();
+  writeFileSync(join(home, '.lock-c'), '');
   assert.ok((await removeWarmEntries(home)) >= 100_000);
   assert.deepEqual(readdirSync(home), []);
 });

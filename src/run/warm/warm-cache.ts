@@ -7,6 +7,7 @@ import { cacheFolder } from '../../host/files/cache-folder.ts';
 import { claimPrivateFolder } from '../../host/files/private-folder.ts';
 import { readText } from '../../util/open-file.ts';
 import { lockPath } from '../../native/file-lock.ts';
+import type { RecordedConnection } from './recorded-connection.ts';
 
 /*
  * Snapshots of booted images, for warm starts: `<cache>/warm/<key>/`.
@@ -14,7 +15,7 @@ import { lockPath } from '../../native/file-lock.ts';
  *   warm-key.ts      key of a machine
  *   warm-cache.ts    entries: find, build, remove
  *   warm-sweep.ts    limits of the cache
- *   ssh-greeting.ts  first bytes of the SSH server, which a restored guest does not repeat
+ *   recorded-connection.ts  SSH connection of the guest, which a restored guest continues
  *   warm-start.ts    starts a VM from an entry, or boots it and writes one
  *   clone-start.ts   starts a clone of a running VM
  *   restored-guest.ts  starts a VMM with a snapshot, for both
@@ -34,16 +35,26 @@ export const FACTS_FILE = 'warm.json';
 /** Folder of an entry with the snapshot. */
 const SNAPSHOT_FOLDER = 'snapshot';
 
+/** File of a snapshot with the configuration of its VM. */
+const CONFIG_FILE = 'config.json';
+
 /** Prefix of the name of a folder that is being built or removed. */
-const HIDDEN = '.part-';
+export const HIDDEN = '.part-';
 
 /** Prefix of the name of a lock. */
-const LOCK = '.lock-';
+export const LOCK = '.lock-';
 
 const WarmFacts = v.object({
-  version: v.literal(1),
-  /** banner and KEXINIT of the SSH server, in Base64 */
-  greeting: v.string(),
+  version: v.literal(2),
+  /** connection to the SSH server; bytes in Base64; undefined where a restored guest accepts a new one */
+  connection: v.optional(
+    v.object({
+      cookie: v.string(),
+      privateKey: v.string(),
+      received: v.string(),
+      sent: v.number(),
+    }),
+  ),
   /** sizes in `bytes` of the files, by their paths in the entry */
   files: v.record(v.string(), v.number()),
 });
@@ -54,15 +65,17 @@ export interface WarmEntry {
   readonly folder: string;
   /** Directory of the snapshot */
   readonly snapshot: string;
-  readonly greeting: Buffer;
+  readonly connection: RecordedConnection | undefined;
 }
 
 /** An entry that this process builds. Disposal removes what is unfinished and releases the lock. */
 export interface WarmBuild extends AsyncDisposable {
   /** Empty directory for the snapshot */
   readonly snapshot: string;
+  /** Folder of the entry, once it is complete */
+  readonly folder: string;
   /** Completes the entry and gives it its name. */
-  readonly publish: (greeting: Buffer) => Promise<void>;
+  readonly publish: (connection?: RecordedConnection) => Promise<void>;
 }
 
 /** Returns the folder of all entries. */
@@ -89,7 +102,7 @@ export async function findWarmEntry(key: string, home = warmFolder()): Promise<W
   return {
     folder,
     snapshot: join(folder, SNAPSHOT_FOLDER),
-    greeting: Buffer.from(facts.greeting, 'base64'),
+    connection: connectionOf(facts),
   };
 }
 
@@ -118,6 +131,33 @@ function checkOwner(path: string, kind: 'file' | 'directory'): Stats {
   return found;
 }
 
+/** A complete entry, and the paths of the disks of its guest. */
+export interface ListedEntry {
+  readonly folder: string;
+  readonly disks: readonly string[];
+}
+
+const DisksOfConfig = v.object({ disks: v.nullish(v.array(v.object({ path: v.string() }))) });
+
+/** Lists the entries whose configuration can be read. */
+export async function listWarmEntries(home = warmFolder()): Promise<ListedEntry[]> {
+  const names = await readdir(home).catch(() => []);
+  const entries = await Promise.all(
+    names.filter((name) => !name.startsWith('.')).map((name) => readListed(join(home, name))),
+  );
+  return entries.filter((entry) => entry !== undefined);
+}
+
+async function readListed(folder: string): Promise<ListedEntry | undefined> {
+  try {
+    const text = await readText(join(folder, SNAPSHOT_FOLDER, CONFIG_FILE));
+    const { disks } = v.parse(DisksOfConfig, JSON.parse(text));
+    return { folder, disks: (disks ?? []).map(({ path }) => path) };
+  } catch {
+    return undefined;
+  }
+}
+
 /** Starts to build the entry of a key. @returns undefined where another process builds it, or has built it */
 export async function buildWarmEntry(key: string, home = warmFolder()): Promise<WarmBuild | undefined> {
   await claimPrivateFolder(home);
@@ -142,8 +182,9 @@ export async function buildWarmEntry(key: string, home = warmFolder()): Promise<
     await mkdir(snapshot, { mode: 0o700 });
     return {
       snapshot,
-      publish: async (greeting) => {
-        await writeFacts(half, greeting);
+      folder: place,
+      publish: async (connection) => {
+        await writeFacts(half, connection);
         await rename(half, place);
       },
       [Symbol.asyncDispose]: dispose,
@@ -154,15 +195,35 @@ export async function buildWarmEntry(key: string, home = warmFolder()): Promise<
   }
 }
 
-async function writeFacts(folder: string, greeting: Buffer): Promise<void> {
+function connectionOf({ connection }: WarmFacts): RecordedConnection | undefined {
+  if (connection === undefined) return undefined;
+  const { cookie, privateKey, received, sent } = connection;
+  const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
+  return {
+    seed: { cookie: bytes(cookie), privateKey: bytes(privateKey) },
+    received: bytes(received),
+    sent,
+  };
+}
+
+function connectionFacts({ seed, received, sent }: RecordedConnection): WarmFacts['connection'] {
+  return {
+    cookie: seed.cookie.toString('base64'),
+    privateKey: seed.privateKey.toString('base64'),
+    received: received.toString('base64'),
+    sent,
+  };
+}
+
+async function writeFacts(folder: string, connection: RecordedConnection | undefined): Promise<void> {
   const snapshot = join(folder, SNAPSHOT_FOLDER);
   const sizes = (await readdir(snapshot)).map((name): [string, number] => [
     name,
     checkOwner(join(snapshot, name), 'file').size,
   ]);
   const facts: WarmFacts = {
-    version: 1,
-    greeting: greeting.toString('base64'),
+    version: 2,
+    ...(connection !== undefined && { connection: connectionFacts(connection) }),
     files: Object.fromEntries(sizes),
   };
   await writeFile(join(folder, FACTS_FILE), JSON.stringify(facts), { mode: 0o600, flag: 'wx' });

@@ -14,13 +14,15 @@ import { findProgram } from '../../qemu/process/program.ts';
 declare const NEPHOS_VERSION: string;
 
 /** Increased with each change of the format of an entry, or of the state in which a guest is when its snapshot is taken. */
-const FORMAT = 1;
+const FORMAT = 3;
 
 /** A machine whose ready guest is kept. */
 export interface WarmMachine {
   readonly config: VmConfigInput;
   /** Identity of the initramfs, which may not exist: each VM can have a file of its own with the same content */
   readonly initramfsId: string;
+  /** Further files, e.g. the backing files of a disk */
+  readonly files?: readonly string[];
 }
 
 /** Facts of the host that are part of the key. */
@@ -32,9 +34,9 @@ export interface HostFacts {
 }
 
 /** Returns the key of a machine on this host: 64 hexadecimal digits. */
-export async function warmKeyOf({ config, initramfsId }: WarmMachine): Promise<string> {
+export async function warmKeyOf({ config, initramfsId, files: further = [] }: WarmMachine): Promise<string> {
   const { name, properties } = chooseAccelerator();
-  const files = await Promise.all([...programs(), ...filesOf(config)].map(identityOf));
+  const files = await Promise.all([...programs(), ...filesOf(config), ...further].map(identityOf));
   const version = typeof NEPHOS_VERSION === 'string' ? NEPHOS_VERSION : 'development';
   return keyOf(shapeOf(config), initramfsId, {
     version,
@@ -51,16 +53,17 @@ export function keyOf(shape: unknown, initramfsId: string, host: HostFacts): str
 }
 
 /**
- * Returns the members of a configuration that shape the guest: without those that a restore replaces (consoles, forwards, vsock socket),
- * and without the path of the initramfs.
+ * Returns the members of a configuration that shape the guest: without those that a restore replaces (consoles, forwards, vsock socket,
+ * shared directories), and without the path of the initramfs.
  */
 export function shapeOf(config: VmConfigInput): unknown {
-  const { serial, console, initramfs, net, vsock, ...rest } = config;
+  const { serial, console, initramfs, net, vsock, fs, ...rest } = config;
   return {
     ...rest,
     consoles: [serial?.mode, console?.mode],
     initramfs: initramfs !== undefined && initramfs !== null,
     net: net?.map((one) => ({ ...one, forwards: undefined })),
+    fs: fs?.map((one) => ({ ...one, directory: undefined })),
     vsock: vsock && { ...vsock, socket: '' },
   };
 }

@@ -1,11 +1,16 @@
-import type { Socket } from 'node:net';
-import type { VmmProcess } from '../../sdk/vmm-process.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
-import { startCold, type GuestPlan, type StartedGuest, type StartOptions } from '../owner/start-guest.ts';
+import {
+  connectServer,
+  startCold,
+  type GuestPlan,
+  type ServerWatch,
+  type StartedGuest,
+  type StartOptions,
+} from '../owner/start-guest.ts';
 import { startClone } from './clone-start.ts';
+import { repeatConnection, startRecording, type Recording } from './recorded-connection.ts';
 import { startRestored } from './restored-guest.ts';
-import { recordGreeting } from './ssh-greeting.ts';
 import {
   buildWarmEntry,
   findWarmEntry,
@@ -22,8 +27,8 @@ const log = createLog('warm');
 const CONNECT_MS = 60_000;
 
 /**
- * Starts a VM from the snapshot of its booted guest. Without one it boots, and a snapshot is taken before the guest has received anything:
- * the next start restores it. A snapshot that cannot be restored is removed, and the VM boots. A cache that cannot be used is not used.
+ * Starts a VM from the snapshot of its booted guest. Without one it boots, and a snapshot is taken before the guest has run a command: the
+ * next start restores it. A snapshot that cannot be restored is removed, and the VM boots. A cache that cannot be used is not used.
  * @throws as `startCold`
  */
 export async function startWarm(plan: GuestPlan, options: StartOptions): Promise<StartedGuest> {
@@ -43,8 +48,7 @@ export async function startWarm(plan: GuestPlan, options: StartOptions): Promise
   }
   if (build === undefined) return startCold(plan, options);
   try {
-    const { snapshot, publish } = build;
-    return await startCold(plan, options, (vmm, stream) => keepSnapshot({ vmm, stream, snapshot, publish }));
+    return await startCold(plan, options, keepSnapshot(build));
   } finally {
     await build[Symbol.asyncDispose]();
   }
@@ -67,30 +71,39 @@ async function restoreEntry(
   }
 }
 
-/** Starts a VMM that restores an entry, and connects to the guest. Rejects after the VMM has ended. */
-function restoreWithVmm(entry: WarmEntry, plan: GuestPlan, options: StartOptions): Promise<StartedGuest> {
+/** Starts a VMM that restores an entry; meanwhile the client repeats the connection of the guest. Rejects after the VMM has ended. */
+function restoreWithVmm(
+  { snapshot, connection }: WarmEntry,
+  plan: GuestPlan,
+  options: StartOptions,
+): Promise<StartedGuest> {
+  if (connection === undefined) throw new Error('it has no connection');
   return startRestored(plan, options, {
-    snapshot: entry.snapshot,
-    prepare: (stream) => Promise.resolve(stream.unshift(entry.greeting)),
-    timeoutMs: CONNECT_MS,
+    snapshot,
+    connect: (opened) =>
+      repeatConnection(connection, opened, (access) =>
+        connectServer(plan, options, { ...access, timeoutMs: CONNECT_MS }),
+      ),
   });
 }
 
-interface ReadyVm extends Pick<WarmBuild, 'snapshot' | 'publish'> {
-  readonly vmm: VmmProcess;
-  readonly stream: Socket;
-}
-
 /** Takes the snapshot of a booted VM, which runs on afterwards, also where there is no space for a snapshot. */
-async function keepSnapshot({ vmm: { client }, stream, snapshot, publish }: ReadyVm): Promise<void> {
-  const greeting = await recordGreeting(stream, AbortSignal.timeout(CONNECT_MS));
-  await client.call('vm.pause');
-  const failed = await client
-    .call('vm.snapshot', { destination_url: `file://${snapshot}` })
-    .then(() => publish(greeting))
-    .then(() => sweepWarmEntries())
-    .then(() => undefined)
-    .catch((error: unknown) => reasonOf(error));
-  await client.call('vm.resume');
-  if (failed !== undefined) log.info(`no snapshot for warm starts: ${failed}`);
+function keepSnapshot({ snapshot, publish }: WarmBuild): ServerWatch {
+  let recording: Recording | undefined;
+  return {
+    onServer: (stream) => (recording = startRecording(stream)).seed,
+    onConnected: async ({ client }) => {
+      const connection = recording?.finish();
+      if (connection === undefined) return;
+      await client.call('vm.pause');
+      const failed = await client
+        .call('vm.snapshot', { destination_url: `file://${snapshot}` })
+        .then(() => publish(connection))
+        .then(() => sweepWarmEntries())
+        .then(() => undefined)
+        .catch((error: unknown) => reasonOf(error));
+      await client.call('vm.resume');
+      if (failed !== undefined) log.info(`no snapshot for warm starts: ${failed}`);
+    },
+  };
 }

@@ -1,7 +1,8 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FACTS_FILE, removeWarmEntry, warmFolder } from './warm-cache.ts';
+import { isLocked, lockPath } from '../../native/file-lock.ts';
+import { FACTS_FILE, HIDDEN, LOCK, removeWarmEntry, warmFolder } from './warm-cache.ts';
 
 /** Limits of the cache. */
 export interface WarmLimits {
@@ -34,15 +35,31 @@ export async function sweepWarmEntries(home = warmFolder(), limits = LIMITS): Pr
   }
 }
 
-/** Removes all entries. @returns the disk space that they used in `bytes` */
+/** Removes all entries, and unfinished ones that no process builds. @returns the disk space that they used in `bytes` */
 export async function removeWarmEntries(home = warmFolder()): Promise<number> {
   if (lstatSync(home, { throwIfNoEntry: false }) === undefined) return 0;
+  const names = readdirSync(home);
   let freed = 0;
-  for (const name of readdirSync(home).filter((one) => !one.startsWith('.'))) {
+  for (const name of names.filter((one) => !one.startsWith('.'))) {
     freed += bytesOf(join(home, name));
     await removeWarmEntry(join(home, name));
   }
+  // a process holds its lock from before it makes its folder until the folder is complete or removed
+  const locks = names.filter((one) => one.startsWith(LOCK)).map((one) => join(home, one));
+  const areHeld = await Promise.all(locks.map(isLocked));
+  if (areHeld.includes(true)) return freed;
+  for (const name of names.filter((one) => one.startsWith(HIDDEN))) {
+    freed += bytesOf(join(home, name));
+    await rm(join(home, name), { recursive: true, force: true });
+  }
+  await Promise.all(locks.map(removeLock));
   return freed;
+}
+
+/** Removes a lock that no process holds, while it is held here: a process that opened it before does not build. */
+async function removeLock(path: string): Promise<void> {
+  using lock = await lockPath(path, { timeoutMs: 0 });
+  if (lock?.isAt(path) === true) await rm(path, { force: true });
 }
 
 async function removeStale(path: string): Promise<void> {
@@ -56,7 +73,7 @@ function usedAt(folder: string): number {
 }
 
 /** Returns the disk space of a folder: a snapshot's RAM has holes. */
-function bytesOf(path: string): number {
+export function bytesOf(path: string): number {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return 0;
   if (!found.isDirectory()) return found.blocks * BLOCK;

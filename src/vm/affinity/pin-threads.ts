@@ -3,6 +3,7 @@ import type { DiskConfig } from '../../devices/disk/config.ts';
 import { queueThreads } from '../../devices/disk/queue-threads.ts';
 import { qemuId, type Placement } from '../../plan/placement.ts';
 import { pinThread, usableProcessors } from '../../host/system/cpu-affinity.ts';
+import { copyControlGroups, copyProcessors } from '../../host/system/process-placement.ts';
 import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
@@ -20,12 +21,26 @@ export async function pinThreads(machine: Machine): Promise<void> {
 export async function pinVcpus({ config, qemu }: Pick<Machine, 'config' | 'qemu'>): Promise<void> {
   const { affinity = [] } = config.cpus;
   if (affinity.length === 0) return;
-  const vcpus = await qemu.qmp.execute('query-cpus-fast');
-  const threads = new Map(vcpus.map((one) => [one['cpu-index'], one['thread-id']]));
+  const threads = await vcpuThreads({ qemu });
   for (const { vcpu, host_cpus: wanted } of affinity) {
     // a vCPU that QEMU lacks is bound when it is attached
     await pin(`vCPU ${vcpu}`, threads.get(vcpu), wanted);
   }
+}
+
+/** Places a QEMU and its vCPUs on the host as other programs have placed the QEMU before: control groups and processors. */
+export async function copyThreadPlacement(from: Machine, to: Machine): Promise<void> {
+  await copyControlGroups(from.qemu.pid, to.qemu.pid);
+  const [before, now] = [await vcpuThreads(from), await vcpuThreads(to)];
+  for (const [vcpu, thread] of now) {
+    const former = before.get(vcpu);
+    if (former !== undefined) await copyProcessors(former, thread);
+  }
+}
+
+async function vcpuThreads({ qemu }: Pick<Machine, 'qemu'>): Promise<ReadonlyMap<number, number>> {
+  const vcpus = await qemu.qmp.execute('query-cpus-fast');
+  return new Map(vcpus.map((one) => [one['cpu-index'], one['thread-id']]));
 }
 
 /** Binds the threads of a disk's queues. */

@@ -13,7 +13,13 @@ const log = createLog('host');
 
 /** Host resources of the devices of one machine: opened, made and released here. */
 export interface Preparations {
-  /** Prepares one device. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
+  /**
+   * Prepares one device, whose back-end `startBackEnds` starts. Rejects with ApiError `failed` naming it, and leaves nothing behind.
+   */
+  readonly begin: (placement: Placement, context: Omit<PrepareContext, 'id'>) => Promise<void>;
+  /** Starts the back-ends, and settles when all run. Rejects with ApiError `failed` naming a device; all must be released then. */
+  readonly startBackEnds: () => Promise<void>;
+  /** Prepares one device and waits for its back-end. Rejects with ApiError `failed` naming it, and leaves nothing behind. */
   readonly add: (placement: Placement, context: Omit<PrepareContext, 'id'>) => Promise<void>;
   /** Returns the inputs of the devices' plans, by id. */
   readonly facts: () => ReadonlyMap<string, unknown>;
@@ -46,9 +52,22 @@ export function createPreparations(): Preparations {
       log.warn(`${id}: could not be released: ${reasonOf(error)}`);
     }
   };
+  const begin: Preparations['begin'] = async (placement, context) => {
+    prepared.set(placement.id, await prepare(placement, context));
+  };
   return {
+    begin,
+    startBackEnds: async () => {
+      await Promise.all([...prepared.values()].map(async ({ start }) => start?.()));
+    },
     add: async (placement, context) => {
-      prepared.set(placement.id, await prepare(placement, context));
+      await begin(placement, context);
+      try {
+        await prepared.get(placement.id)?.start?.();
+      } catch (error) {
+        await release(placement.id);
+        throw error;
+      }
     },
     facts: () => new Map([...prepared].map(([id, { facts }]) => [id, facts])),
     completed: ({ id, config }) => prepared.get(id)?.config ?? config,
@@ -87,18 +106,23 @@ async function within(work: Promise<void>): Promise<void> {
   }
 }
 
-async function prepare(
-  { device, config, id }: Placement,
-  context: Omit<PrepareContext, 'id'>,
-): Promise<Prepared> {
+async function prepare(placement: Placement, context: Omit<PrepareContext, 'id'>): Promise<Prepared> {
+  const { device, config, id } = placement;
   const preparer = PREPARERS.find(({ member }) => member === device.member);
   if (preparer === undefined) return { facts: undefined };
-  try {
-    return await preparer.prepare(config, { ...context, id });
-  } catch (error) {
-    if (error instanceof ApiError) throw error;
-    throw new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`, {
-      cause: error,
-    });
-  }
+  const fail = (error: unknown): never => {
+    throw failure(placement, error);
+  };
+  const prepared = await Promise.resolve()
+    .then(() => preparer.prepare(config, { ...context, id }))
+    .catch(fail);
+  const { start } = prepared;
+  return start === undefined ? prepared : { ...prepared, start: () => start().catch(fail) };
+}
+
+function failure({ device, id }: Placement, error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError('failed', `${device.flag ?? device.member} ${id}: ${reasonOf(error)}`, {
+    cause: error,
+  });
 }

@@ -16,6 +16,11 @@ export interface Prepared<C = AnyConfig, H = unknown> {
   readonly counters?: () => Readonly<Record<string, number>>;
   /** streams of a vsock device, which QEMU does not see */
   readonly vsock?: VsockHost<H>;
+  /**
+   * Starts the device's back-end, and settles when it runs; by default it runs already. Rejects with the reason alone, before the
+   * back-end's connection is closed; the device must be released then, too.
+   */
+  readonly start?: () => Promise<void>;
   /** Releases the host resources; called once, when QEMU no longer has the device. */
   readonly release?: () => Promise<void> | void;
 }

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { few } from '../machine-state/saved-values.ts';
+import { few } from '../../schema/saved-values.ts';
 import { SavedPmem } from './pmem/saved.ts';
 import { SavedVsock } from './vsock/saved.ts';
 

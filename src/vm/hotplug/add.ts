@@ -8,10 +8,9 @@ import { validateVmConfig } from '../../config/decode-vm-config.ts';
 import { type VmConfig } from '../../config/vm-config.ts';
 import type { AnyConfig, Device } from '../../devices/device.ts';
 import { addPlacement, bdfOf, withDeviceId, type Placement } from '../../plan/placement.ts';
-import { needsSharedMemory, type Step } from '../../devices/common/step.ts';
+import { needsMapping, needsSharedMemory, type Step } from '../../devices/common/step.ts';
 import { planDevice } from '../../plan/machine-plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
-import type { Qmp } from '../../qemu/qmp/connection.ts';
 import { addSteps } from '../../qemu/qmp/steps.ts';
 import { withAddresses } from '../addresses.ts';
 import { pinQueues } from '../affinity/pin-threads.ts';
@@ -22,6 +21,7 @@ import { createLog } from '../../util/log.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { qemuFailure } from '../qemu-failure.ts';
 import { askHostPorts } from '../devices/net/host-ports.ts';
+import { isAccessible } from '../memory-access.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { untilReleased, type NewDevice } from './wait-release.ts';
@@ -96,12 +96,13 @@ async function attach(
 }
 
 async function plug(
-  { qemu, config }: Machine,
+  machine: Machine,
   placement: Placement,
   steps: readonly Step[],
   signal: AbortSignal,
 ): Promise<void> {
-  if (needsSharedMemory(steps)) await checkShared(qemu.qmp);
+  const { qemu, config } = machine;
+  if (needsSharedMemory(steps)) await checkShared(machine, steps);
   await addSteps(qemu.qmp, steps, signal);
   await pinQueues(qemu.qmp, placement);
   if (dialectOf(config).hasLatencies) await countLatencies(qemu.qmp, placement);
@@ -119,10 +120,17 @@ async function readHostPorts(machine: Machine, placement: Placement): Promise<vo
   }
 }
 
-/** Checks that RAM is shared, which cannot change after QEMU's start. Rejects with ApiError. */
-async function checkShared(qmp: Qmp): Promise<void> {
-  const memory = await qmp.execute('query-memdev');
-  if (memory.every(({ share }) => share)) return;
+/**
+ * Checks that RAM is shared, which cannot change after QEMU's start. A private mapping of a snapshot is enough for a thread of the VMM.
+ * Rejects with ApiError.
+ */
+async function checkShared({ qemu, snapshotRam }: Machine, steps: readonly Step[]): Promise<void> {
+  const memory = await qemu.qmp.execute('query-memdev');
+  // a live snapshot changes mappings without QEMU
+  const hidden = memory.filter(({ share, id }) => !share || (id !== undefined && snapshotRam.has(id)));
+  if (hidden.length === 0) return;
+  const isOfSnapshot = hidden.every(({ id }) => id !== undefined && snapshotRam.has(id));
+  if (isOfSnapshot && !needsMapping(steps) && (await isAccessible(steps))) return;
   throw new QemuError(
     'needs shared memory: boot the VM with memory.shared (--memory shared=on), or with the device in its configuration',
   );

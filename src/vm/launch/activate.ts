@@ -1,6 +1,6 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Accelerator } from '../../host/system/accelerator.ts';
-import { watchBursts, watchSharedBursts } from '../devices/disk/bursts.ts';
+import { watchAllBursts } from '../devices/disk/bursts.ts';
 import type { Machine } from '../machine.ts';
 import { setBalloon } from '../observe/balloon.ts';
 import type { BootedMachine } from '../vm.ts';
@@ -36,7 +36,6 @@ export function completeStart(
 ): BootedMachine {
   const { machine } = start.complete(booted);
   logAccelerator(accelerator);
-  watchSharedBursts(machine);
-  for (const placement of machine.layout.placements) watchBursts(machine, placement);
+  watchAllBursts(machine);
   return booted;
 }

@@ -1,8 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
 import type { Qemu } from '../../qemu/process/qemu.ts';
 import { createCleanupStack } from '../../util/cleanup-stack.ts';
+import { UNTRACKED, type OperationTracker, type RunningOperation } from '../../util/operation-tracker.ts';
 import { onAbort, type ShutdownSignals } from '../../util/shutdown-signals.ts';
 import { createPreparations, type Preparations } from '../devices/preparations.ts';
+import { CancelledError } from '../registry/cancelled-error.ts';
 import type { BootedMachine } from '../vm.ts';
 
 /**
@@ -11,6 +13,7 @@ import type { BootedMachine } from '../vm.ts';
  */
 export interface MachineStart extends AsyncDisposable {
   readonly signals: ShutdownSignals;
+  readonly tracker: OperationTracker;
   /** `performance.now()` at the beginning */
   readonly startedAt: number;
   /** host resources of the devices; the machine owns them when the start is complete */
@@ -21,25 +24,29 @@ export interface MachineStart extends AsyncDisposable {
   readonly own: <T extends Disposable | AsyncDisposable>(resource: T) => T;
   /** Stops QEMU if the start fails or is aborted. */
   readonly ownQemu: (qemu: Pick<Qemu, 'quit'>) => void;
-  /** @throws ApiError if the VM is to be shut down: a start that has waited must not continue then */
+  /** @throws ApiError if the VM is to be shut down or the operation is cancelled: a start that has waited must not continue then */
   readonly checkNotAborted: () => void;
   /** Returns the machine, which owns its resources from now on. @throws ApiError as `checkNotAborted` does */
   readonly complete: (booted: BootedMachine) => BootedMachine;
 }
 
 /** Begins a start; `signals` abort it. */
-export function beginStart(signals: ShutdownSignals): MachineStart {
+export function beginStart(signals: ShutdownSignals & Partial<RunningOperation>): MachineStart {
+  const { tracker = UNTRACKED } = signals;
   const held = createCleanupStack();
   const owned = createCleanupStack();
   const preparations = createPreparations();
   owned.use({ [Symbol.asyncDispose]: () => preparations.releaseAll() });
   const checkNotAborted = (): void => {
     if (signals.kill.aborted) {
+      const reason: unknown = signals.kill.reason;
+      if (reason instanceof CancelledError) throw reason;
       throw new ApiError('failed', 'The start was ended: the VM is to be shut down');
     }
   };
   return {
     signals,
+    tracker,
     startedAt: performance.now(),
     preparations,
     hold: held.use,
@@ -55,6 +62,7 @@ export function beginStart(signals: ShutdownSignals): MachineStart {
     checkNotAborted,
     complete: (booted) => {
       checkNotAborted();
+      tracker.commit('The machine has started');
       owned.disown();
       return booted;
     },

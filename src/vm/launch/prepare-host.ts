@@ -5,6 +5,7 @@ import type { Placement } from '../../plan/placement.ts';
 import { checkVcpuAffinity } from '../affinity/check-affinity.ts';
 import type { ExpectedImage } from '../devices/disk/expected-image.ts';
 import type { HostPorts } from '../devices/net/host-ports.ts';
+import type { Preparations } from '../devices/preparations.ts';
 import { firmwareOnly, openBootFiles, type BootFiles } from './boot-files.ts';
 import { checkHost } from './check-host.ts';
 import type { VariablesRequest } from './efi-variables.ts';
@@ -24,6 +25,8 @@ export interface HostRequest {
   readonly images?: ReadonlyMap<string, ExpectedImage>;
   /** host ports of the machine that this one replaces */
   readonly hostPorts?: HostPorts;
+  /** resources of the devices that another QEMU of the same VM has: they are neither opened nor made again */
+  readonly shared?: Preparations;
 }
 
 /** Host facts that are input of a machine's plan. */
@@ -35,14 +38,16 @@ export interface PreparedHost extends Omit<HostFacts, 'acpiPatch' | 'accelerator
 
 /**
  * Prepares the host for a machine: checks RAM and processors, opens the boot files, and opens or makes the resources of each device.
- * Rejects with ApiError `failed` naming the setting or the device; `start` owns all resources.
+ * Back-ends of the VMM do not run yet: `launch-qemu.ts` starts them. Rejects with ApiError `failed` naming the
+ * setting or the device; `start` owns all resources.
  */
 export async function prepareHost(start: MachineStart, request: HostRequest): Promise<PreparedHost> {
   const { config } = request;
+  start.tracker.enter('preparing the host');
   const accelerator = chooseAccelerator();
   await checkVcpuAffinity(config);
   const boot = start.hold(await bootFilesOf(request, accelerator));
-  await prepareDevices(start, request);
+  if (request.shared === undefined) await prepareDevices(start, request);
   const inherited = start.hold(await openInheritedFiles(config, boot));
   return {
     accelerator,
@@ -51,7 +56,7 @@ export async function prepareHost(start: MachineStart, request: HostRequest): Pr
     efiVariables: boot.variables?.bytes,
     initramfs: boot.initramfs,
     ...inherited.facts,
-    facts: start.preparations.facts(),
+    facts: (request.shared ?? start.preparations).facts(),
   };
 }
 
@@ -71,7 +76,7 @@ async function prepareDevices(
   for (const placement of placements) {
     checkNotAborted();
     const { id } = placement;
-    await preparations.add(placement, {
+    await preparations.begin(placement, {
       vm: config,
       rawImages,
       expected: images?.get(id),

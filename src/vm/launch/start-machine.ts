@@ -1,12 +1,10 @@
-import { ApiError } from '../../api/errors.ts';
 import { dialectOf } from '../../config/dialect.ts';
 import { POST_CODES } from '../../plan/post-codes.ts';
-import type { RamRegion } from '../../devices/memory/plan.ts';
+import type { MachinePlan } from '../../devices/common/machine-plan.ts';
+import { channelInsteadOf, isOwnBackend, type ChardevStep, type Step } from '../../devices/common/step.ts';
 import { vcpuPlaces } from '../../plan/acpi-patch.ts';
 import { withDevices } from '../../plan/placement.ts';
-import { QemuError } from '../../qemu/process/qemu-error.ts';
-import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
-import { reasonOf } from '../../util/errno.ts';
+import type { Qemu } from '../../qemu/process/qemu.ts';
 import { pinThreads } from '../affinity/pin-threads.ts';
 import type { Consoles } from '../consoles.ts';
 import { askHostPorts } from '../devices/net/host-ports.ts';
@@ -18,8 +16,8 @@ import { countLatencies } from '../observe/latencies.ts';
 import { createLatest, INFO_LIMIT_MS } from '../observe/latest.ts';
 import { logPostCodes } from '../observe/post-codes.ts';
 import { followResources } from '../observe/resources.ts';
-import { qemuFailure } from '../qemu-failure.ts';
-import { checkSharedRam } from './check-shared-ram.ts';
+import { checkSharedRam, isSnapshotFile } from './check-shared-ram.ts';
+import { launchQemu, type QemuLaunch } from './launch-qemu.ts';
 import type { MachineStart } from './machine-start.ts';
 import type { PlannedMachine } from './planned-machine.ts';
 
@@ -32,13 +30,27 @@ export async function startMachine(
   planned: PlannedMachine,
   consoles: Consoles,
 ): Promise<Machine> {
+  start.tracker.enter('starting QEMU');
   checkSharedRam(planned);
   start.checkNotAborted();
-  const qemu = await launchQemu(start, planned);
-  start.ownQemu(qemu);
+  const machine = await launchMachine(start, planned, consoles);
+  consoles.attach(machine.qemu.channels, machine.layout.placements);
+  return machine;
+}
+
+/** Parts of a start that {@link launchMachine} needs. */
+export interface LaunchContext extends QemuLaunch, Pick<MachineStart, 'startedAt'> {}
+
+/** The part of {@link startMachine} that does not depend on the VM's other machine; the consoles are not attached yet. */
+export async function launchMachine(
+  start: LaunchContext,
+  planned: PlannedMachine,
+  consoles: Pick<Consoles, 'viewed'>,
+): Promise<Machine> {
+  const viewed = consoles.viewed(planned.layout.placements);
+  const qemu = await launchQemu(start, { ...planned, plan: withViewedConsoles(planned.plan, viewed) });
   const machine = createMachine(planned, qemu, start.preparations);
   const { placements } = machine.layout;
-  consoles.attach(qemu.channels, placements);
   const postCodes = qemu.channels.get(POST_CODES);
   if (postCodes !== undefined) logPostCodes(postCodes, start.startedAt);
   await pinThreads(machine);
@@ -47,23 +59,19 @@ export async function startMachine(
   return machine;
 }
 
-function launchQemu({ signals }: MachineStart, { plan, layout, ram }: PlannedMachine): Promise<Qemu> {
-  return startQemu(plan, signals).catch((error: unknown) => {
-    const zones = zonesOfError(error, ram.regions);
-    if (zones.length > 0)
-      throw new ApiError('failed', `memory zone ${zones.join(', ')}: ${reasonOf(error)}`, { cause: error });
-    throw qemuFailure(error, layout.placements, 'QEMU could not be started');
-  });
+/** Returns a plan in which consoles that have viewers already have a channel; `viewed` are their chardevs. */
+function withViewedConsoles(plan: MachinePlan, viewed: ReadonlySet<string>): MachinePlan {
+  if (viewed.size === 0) return plan;
+  return { ...plan, steps: plan.steps.map((step) => (isIn(viewed, step) ? viewedStep(step) : step)) };
 }
 
-/** Returns the memory zones of QEMU's error: those of the object that it names, or those with huge pages if QEMU lacks RAM. */
-function zonesOfError(error: unknown, regions: readonly RamRegion[]): readonly string[] {
-  if (!(error instanceof QemuError)) return [];
-  const { part, message } = error;
-  const lacksPages = part === undefined && message.includes('guest RAM');
-  return regions
-    .filter(({ id, backing }) => id === part || (lacksPages && backing.hugepages))
-    .flatMap(({ zones }) => zones);
+function isIn(viewed: ReadonlySet<string>, step: Step): step is ChardevStep {
+  return step.kind === 'chardev' && viewed.has(step.id);
+}
+
+function viewedStep(step: ChardevStep): ChardevStep {
+  const { backend } = step;
+  return isOwnBackend(backend) ? { ...step, backend: channelInsteadOf(backend) } : step;
 }
 
 function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Preparations): Machine {
@@ -73,6 +81,7 @@ function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Prepar
     config: withDevices(config, layout.placements, preparations.completed),
     bootConfig: { cpus, memory, numa },
     ram: planned.ram,
+    snapshotRam: snapshotRam(planned.plan),
     qemu,
     accelerator: accelerator.name,
     firmware: planned.firmware,
@@ -91,9 +100,13 @@ function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Prepar
     detachingVcpus: new Map(),
     spareVcpus: accelerator.name === 'tcg' ? vcpuPlaces(cpus, acpiPatch) - cpus.boot_vcpus : Infinity,
     dimms: [],
+    snapshotBase: undefined,
     guestFailure: undefined,
+    formerStats: new Map(),
+    activeDrivers: undefined,
+    endedBursts: new Set(),
     balloonBytes: createLatest(() => readBalloon(qemu.qmp), INFO_LIMIT_MS),
-    diskCounters: createLatest(() => readCounters(qemu.qmp, machine.layout.placements, dialectOf(config))),
+    diskCounters: createLatest(() => readCounters(machine, machine.layout.placements, dialectOf(config))),
     resources: followResources(qemu.qmp),
     end: async () => {
       try {
@@ -104,6 +117,12 @@ function createMachine(planned: PlannedMachine, qemu: Qemu, preparations: Prepar
     },
   };
   return machine;
+}
+
+/** Returns the ids of RAM that is a private mapping of a read-only file. */
+function snapshotRam({ steps, lateSteps }: MachinePlan): ReadonlySet<string> {
+  const objects = [...steps, ...lateSteps].filter((step) => step.kind === 'object');
+  return new Set(objects.filter(isSnapshotFile).map(({ props }) => props.id));
 }
 
 async function countAllLatencies({ config, qemu, layout }: Machine): Promise<void> {

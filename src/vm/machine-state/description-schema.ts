@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { SAVED_STATES } from '../devices/saved-states.ts';
-import { few, Name, whole } from './saved-values.ts';
+import { few, Name, whole } from '../../schema/saved-values.ts';
 
 /*
  * A machine's description as `state.json` and migration messages have it. Their keys never change: snapshots of older versions are
@@ -31,6 +31,8 @@ const SavedImage = v.object({
   /** undefined in snapshots of older versions */
   bytes: v.optional(whole()),
   /** see `BlockGeometry` */
+  /** name of its copy in the folder of the snapshot */
+  copy: v.optional(v.string()),
   geometry: v.optional(v.object({ logical: whole(), physical: whole(), minimum: whole(), optimal: whole() })),
 });
 export type SavedImage = v.InferOutput<typeof SavedImage>;

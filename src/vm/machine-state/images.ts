@@ -22,7 +22,7 @@ export async function describeImages({ preparations, qemu, layout }: Machine): P
 }
 
 /** Returns sizes of QEMU's block nodes in `bytes`, by name: a disk may have been resized. */
-async function diskSizes(qmp: Qmp): Promise<ReadonlyMap<string, number>> {
+export async function diskSizes(qmp: Qmp): Promise<ReadonlyMap<string, number>> {
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
   return new Map(nodes.map(({ 'node-name': name = '', image }) => [name, image['virtual-size']]));
 }

@@ -9,7 +9,7 @@ import {
   type SavedDevice,
   type SavedImage,
 } from './description-schema.ts';
-import { parseSaved } from './saved-values.ts';
+import { parseSaved } from '../../schema/saved-values.ts';
 
 /*
  * Machine state that snapshot and migration share. A machine that continues from the state of another machine is made from the

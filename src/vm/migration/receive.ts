@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import { receiveMachine } from '../../qemu/qmp/migration.ts';
 import { createLog } from '../../util/log.ts';
-import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
+import type { RunningOperation } from '../../util/operation-tracker.ts';
 import { openConsoles } from '../consoles.ts';
 import { restoreStates } from '../devices/states.ts';
 import { emitRestoring, type OnVmEvent } from '../events.ts';
@@ -28,12 +28,14 @@ const log = createLog('move');
  * Waits for another VMM that sends its VM, and returns the VM, Paused. Rejects with ApiError, whose reason the sender receives as well,
  * and releases all that it has made; `signals` abort it.
  */
-export async function receiveVm(url: string, signals: ShutdownSignals, emit: OnVmEvent): Promise<Vm> {
+export async function receiveVm(url: string, running: RunningOperation, emit: OnVmEvent): Promise<Vm> {
   const address = addressOf(url);
   log.info(`${url}: waiting for a VM`);
+  const { waits, tracker } = running;
   try {
-    using sender = await acceptSender(url, address, signals.waits);
-    return await receiveFrom(sender, signals, emit).catch((error: unknown) => {
+    tracker.enter('waiting for the sender');
+    using sender = await acceptSender(url, address, waits);
+    return await receiveFrom(sender, running, emit).catch((error: unknown) => {
       sender.refuse(error);
       throw error;
     });
@@ -42,10 +44,10 @@ export async function receiveVm(url: string, signals: ShutdownSignals, emit: OnV
   }
 }
 
-async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmEvent): Promise<Vm> {
+async function receiveFrom(sender: Sender, running: RunningOperation, emit: OnVmEvent): Promise<Vm> {
   const variables = createVariablesStore();
   try {
-    return await receiveWith(variables, sender, signals, emit);
+    return await receiveWith(variables, sender, running, emit);
   } catch (error) {
     variables[Symbol.dispose]();
     throw error;
@@ -55,13 +57,13 @@ async function receiveFrom(sender: Sender, signals: ShutdownSignals, emit: OnVmE
 async function receiveWith(
   store: VariablesStore,
   sender: Sender,
-  signals: ShutdownSignals,
+  running: RunningOperation,
   emit: OnVmEvent,
 ): Promise<Vm> {
   const { config, description } = await sender.readOffer();
   emitRestoring(emit, config, 'before activated');
   const rawImages = new Set<string>();
-  await using start = beginStart(signals);
+  await using start = beginStart(running);
   const bootConfig = restoredBootConfig(config, description);
   const layout = restoredLayout(config, description);
   const consoles = start.own(await openConsoles(config));
@@ -80,7 +82,9 @@ async function receiveWith(
 
   checkSameQemu(machine, description, 'The VM cannot be received');
   await continueHotplug(machine, description);
+  running.tracker.enter('receiving memory');
   await receiveMachine(machine.qemu, await sender.accept());
+  running.tracker.commit('The VM was received: the sender has stopped it');
   await activateImages(machine);
   await restoreStates(machine, description);
 

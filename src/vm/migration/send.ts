@@ -5,7 +5,8 @@ import { connectMigration } from '../../host/migration/migration-connection.ts';
 import { isDirectory } from '../../host/memory/ram-backing.ts';
 import { migrationStatus } from '../../qemu/qmp/device-state.ts';
 import { sendMachine, type SendOptions } from '../../qemu/qmp/migration.ts';
-import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
+import type { OperationTracker, RunningOperation } from '../../util/operation-tracker.ts';
+import { inBackground } from '../../util/background.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { joinSome } from '../../util/clip.ts';
 import { createLog } from '../../util/log.ts';
@@ -37,7 +38,7 @@ const ANSWER_MS = 180_000;
 /** A live migration: URL of the destination, signals that end it, and the receiver of its events. */
 export interface Sending {
   readonly url: string;
-  readonly signals: ShutdownSignals;
+  readonly running: RunningOperation;
   readonly emit: OnVmEvent;
 }
 
@@ -45,11 +46,12 @@ export interface Sending {
  * Sends a running VM to a VMM that waits for it. The VM is Paused when this returns. Rejects with ApiError naming the
  * reason; the VM continues to run then. Events are emitted once the destination accepts the VM.
  */
-export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: Sending): Promise<void> {
+export async function sendVm(vm: Vm, machine: Machine, { url, running, emit }: Sending): Promise<void> {
   const address = addressOf(url);
   await checkMigration(vm, machine);
   const started = performance.now();
-  const { waits: signal } = signals;
+  const { waits: signal, tracker } = running;
+  tracker.enter('waiting for the destination');
   let isAccepted = false;
   // a running guest could release a device after the description was made
   const stopsFirst = hasUnsavedDevices(machine) || machine.detaching.size > 0;
@@ -70,8 +72,10 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
       // with emulation QEMU misses some writes of a running guest, and the guest fails at the destination
       live: machine.accelerator !== 'tcg',
       signal,
+      commit: () => tracker.commit('The destination takes over: the VM was sent'),
       onPass: (pass) => log.info(`pass ${pass} over the RAM is done`),
     };
+    using _amount = followAmount(machine.qemu, tracker);
     using _progress = logProgress(log, async () => {
       const { remaining, total } = await migrationStatus(machine.qemu);
       return `${url}: ${shownAmount({ done: total - remaining, total })} of RAM is sent`;
@@ -90,6 +94,22 @@ export async function sendVm(vm: Vm, machine: Machine, { url, signals, emit }: S
   if (vm.state !== 'Paused') vm.change('send-migration');
   emit(lifecycleEvent('paused'));
   log.info(`${url}: sent in ${Math.round(performance.now() - started)} ms`);
+}
+
+/** Interval in which QEMU's progress is read for the client, in milliseconds. */
+const AMOUNT_MS = 200;
+
+/** Reads QEMU's progress for the client of an operation until it is disposed of. */
+function followAmount(qemu: Machine['qemu'], tracker: OperationTracker): Disposable | undefined {
+  const amount = { done: 0, total: 0 };
+  tracker.enter('sending memory', amount);
+  if (!tracker.isTracked) return undefined;
+  const update = async (): Promise<void> => {
+    const { remaining, total } = await migrationStatus(qemu);
+    Object.assign(amount, { done: total - remaining, total });
+  };
+  const timer = setInterval(() => inBackground('progress cannot be read', update()), AMOUNT_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /**

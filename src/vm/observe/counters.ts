@@ -1,7 +1,7 @@
-import { qemuIdOf, type Placement } from '../../plan/placement.ts';
+import type { Placement } from '../../plan/placement.ts';
 import type { VmCounters } from '../../api/replies.ts';
 import type { Dialect } from '../../config/dialect.ts';
-import type { Qmp } from '../../qemu/qmp/connection.ts';
+import { queryStats, statsOf } from './former-stats.ts';
 import { latencyCounters } from './latencies.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
@@ -29,17 +29,17 @@ async function countersOf({ diskCounters, preparations }: Machine): Promise<VmCo
 
 /** Reads the counters of disks: bytes, requests, and latencies if the dialect has them. */
 export async function readCounters(
-  qmp: Qmp,
+  { qemu, formerStats }: Pick<Machine, 'qemu' | 'formerStats'>,
   placements: readonly Placement[],
   dialect?: Dialect,
 ): Promise<VmCounters> {
-  const entries = await qmp.execute('query-blockstats');
+  const entries = await queryStats(qemu.qmp);
   const counters: VmCounters = {};
   for (const placement of placements) {
     const { device, config } = placement;
     // QEMU does not see the requests of a vhost-user disk
     if (device.usesBlockLayer?.(config) !== true) continue;
-    const stats = entries.find(({ qdev }) => qdev?.includes(`/${qemuIdOf(placement)}/`))?.stats;
+    const stats = statsOf(entries, placement, formerStats);
     counters[placement.id] = {
       ...Object.fromEntries(
         Object.entries(BLOCK_COUNTERS).map(([name, theirs]) => [name, stats?.[theirs] ?? 0]),

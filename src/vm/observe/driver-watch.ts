@@ -29,10 +29,11 @@ export interface DriverWatch {
 /**
  * Emits `activated` and `reset` when the guest's drivers activate and reset virtio devices. QEMU has no event for it. After each status
  * write in its trace all devices are queried, and each change since the last query is an event. A change that is undone before the
- * query causes no event.
+ * query causes no event. `known`: devices with a driver for which the former QEMU of the machine has emitted the event.
  */
-export function watchDrivers(machine: Machine, emit: OnVmEvent): DriverWatch {
-  const active = new Set<string>();
+export function watchDrivers(machine: Machine, emit: OnVmEvent, known?: ReadonlySet<string>): DriverWatch {
+  const active = new Set<string>(known);
+  machine.activeDrivers = active;
   const query = createQuery(() => compare(machine, active, emit));
   const lines = createLimiter(MOST_LINES);
   let isPaused = false;

@@ -17,6 +17,7 @@ import type { BootedMachine, Vm } from '../vm.ts';
  *   info.ts             vm.info; device-tree.ts, resources.ts: its devices
  *   counters.ts         vm.counters; latencies.ts: latencies of disks
  *   metrics.ts          Prometheus
+ *   usage.ts            vmm.usage: CPU time and memory of the processes
  *   machine-watch.ts    events of QEMU; driver-watch.ts: activations by the guest's drivers; follow-debugger.ts
  *   post-codes.ts       codes that the guest writes to port 0x80
  *

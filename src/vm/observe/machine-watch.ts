@@ -29,7 +29,7 @@ export async function watchMachine(
   machine: Machine,
   { emit, watchesDrivers, onEjected, removeFromConfig, onPanic }: MachineWatch,
 ): Promise<void> {
-  const drivers = watchesDrivers ? watchDrivers(machine, emit) : undefined;
+  const drivers = watchesDrivers ? watchDrivers(machine, emit, machine.activeDrivers) : undefined;
   machine.onDetached = (placement) => {
     drivers?.detached(placement.id);
     removeFromConfig(placement);

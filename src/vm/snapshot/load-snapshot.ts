@@ -1,9 +1,8 @@
-import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApiError } from '../../api/errors.ts';
-import { SNAPSHOT_FILES } from '../../host/files/snapshot-folder.ts';
-import { createMemfd } from '../../native/memfd.ts';
-import { readDeviceState } from '../../qemu/qmp/device-state.ts';
+import { SNAPSHOT_FILES } from '../../snapshot-files/snapshot-folder.ts';
+import { loadInheritedState } from '../../qemu/qmp/device-state.ts';
+import type { RunningOperation } from '../../util/operation-tracker.ts';
 import { restoreStates } from '../devices/states.ts';
 import type { Machine } from '../machine.ts';
 import { continueHotplug } from '../machine-state/continue-machine.ts';
@@ -17,29 +16,32 @@ export interface SnapshotLoad {
   readonly memory: MemorySource;
   /** mapped RAM is loaded at once, not at its first use */
   readonly prefault: boolean;
-  /** aborts the load */
-  readonly signal: AbortSignal;
+  readonly running: RunningOperation;
 }
 
 /** Loads RAM, QEMU's state and the states of all devices into a machine that waits for them. Its vCPUs stay stopped. */
 export async function loadSnapshot(
   machine: Machine,
-  { snapshot, memory, prefault, signal }: SnapshotLoad,
+  { snapshot, memory, prefault, running }: SnapshotLoad,
 ): Promise<void> {
   const { description } = snapshot.state;
+  const { kill: signal, tracker } = running;
+  const amount = { done: 0, total: 0 };
+  tracker.enter('loading memory', amount);
   await continueHotplug(machine, description);
-  await fillMemory(machine, memory, signal);
+  await fillMemory(machine, memory, { amount, signal });
+  tracker.enter('loading the state of the devices');
   await loadDeviceState(machine, snapshot);
   await activateImages(machine);
   await restoreStates(machine, description);
-  if (prefault) await touchMemory(machine, memory, signal);
+  if (!prefault) return;
+  const touched = { done: 0, total: 0 };
+  tracker.enter('loading memory in advance', touched);
+  await touchMemory(machine, memory, { amount: touched, signal });
 }
 
-async function loadDeviceState({ qemu }: Machine, { folder, state }: Snapshot): Promise<void> {
-  using source = await createMemfd('device-state');
-  await writeFile(source.path, Buffer.from(state.deviceState, 'base64'));
-  await using reading = await open(source.path, 'r');
-  await readDeviceState(qemu, reading.fd).catch((error: unknown) => {
+async function loadDeviceState({ qemu }: Machine, { folder }: Snapshot): Promise<void> {
+  await loadInheritedState(qemu).catch((error: unknown) => {
     const path = join(folder, SNAPSHOT_FILES.state);
     throw new ApiError('failed', `${path}: the state of the devices could not be loaded`, { cause: error });
   });

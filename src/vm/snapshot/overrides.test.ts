@@ -10,6 +10,8 @@ const others = {
   fs: undefined,
   serial: undefined,
   console: undefined,
+  platform: undefined,
+  payload: undefined,
 };
 
 test('a device has at most one override', () => {
@@ -76,5 +78,20 @@ test('a console that is off, or an override without exactly one path, is refused
     [{ serial: { file: undefined, socket: '' } }, 'invalid-config', /serial\.socket: Path missing/],
   ] as const) {
     assert.throws(() => withOverrides(config, { ...others, ...override }), { code, message });
+  }
+});
+
+test('OEM strings and the file of EFI variables change where the machine has them', () => {
+  const { config } = decodeVmConfig({
+    payload: { firmware: '/OVMF_CODE.fd', firmware_vars: '/a' },
+    platform: { oem_strings: ['a'], serial_number: '1' },
+  });
+  const overrides = { platform: { oem_strings: ['b', 'c'] }, payload: { firmware_vars: '/b' } };
+  const changed = withOverrides(config, { ...others, ...overrides });
+  assert.deepEqual(changed.platform, { ...config.platform, oem_strings: ['b', 'c'] });
+  assert.deepEqual(changed.payload, { ...config.payload, firmware_vars: '/b' });
+  const { config: plain } = decodeVmConfig({ kernel: { path: '/k' } });
+  for (const [member, value] of Object.entries(overrides)) {
+    assert.throws(() => withOverrides(plain, { ...others, [member]: value }), { code: 'unknown-device' });
   }
 });

@@ -11,7 +11,7 @@ import { FILE_MISSING, SOCKET_MISSING, type ConsoleConfig } from '../../devices/
  */
 export function withOverrides(config: VmConfig, overrides: RestoreOverrides | undefined): VmConfig {
   if (overrides === undefined) return config;
-  const { net, disks, vsock, fs, serial, console } = overrides;
+  const { net, disks, vsock, fs, serial, console, platform, payload } = overrides;
   const changed: VmConfig = {
     ...config,
     disks: withItems(
@@ -37,6 +37,8 @@ export function withOverrides(config: VmConfig, overrides: RestoreOverrides | un
     fs: withItems(config.fs, fs, 'fs', withDirectory),
     serial: withConsole(config.serial, serial, 'serial'),
     console: withConsole(config.console, console, 'console'),
+    platform: withStrings(config, platform),
+    payload: withVariables(config, payload),
   };
   validateVmConfig(changed);
   return changed;
@@ -71,6 +73,20 @@ function withVsock({ vsock }: VmConfig, override: RestoreOverrides['vsock']): Vm
   if (override === undefined) return vsock;
   if (vsock === undefined) throw noDevice('overrides.vsock', 'vsock');
   return { ...vsock, socket: override.socket ?? vsock.socket, cid: override.cid ?? vsock.cid };
+}
+
+/** Returns the description of the machine with other OEM strings. A machine without a description keeps none where none are given. */
+function withStrings({ platform }: VmConfig, override: RestoreOverrides['platform']): VmConfig['platform'] {
+  if (override?.oem_strings === undefined) return platform;
+  if (platform === undefined) throw noDevice('overrides.platform', 'platform');
+  return { ...platform, oem_strings: override.oem_strings };
+}
+
+/** Returns the boot source with another file for its EFI variables. @throws ApiError for a kernel */
+function withVariables({ payload }: VmConfig, override: RestoreOverrides['payload']): VmConfig['payload'] {
+  if (override?.firmware_vars === undefined) return payload;
+  if (payload?.firmware === undefined) throw noDevice('overrides.payload', 'firmware');
+  return { ...payload, firmware_vars: override.firmware_vars };
 }
 
 /** Returns a console with another destination. @throws ApiError if the guest does not have the console */

@@ -1,14 +1,16 @@
 import type { MachinePlan } from '../../devices/common/machine-plan.ts';
 import type { MemoryConfig } from '../../devices/memory/config.ts';
-import { needsSharedMemory, type ObjectStep, type Step } from '../../devices/common/step.ts';
-import { copyExtents, touchExtents, type CopyEnd } from '../../host/memory/copy-extents.ts';
+import { needsMapping, needsSharedMemory, type ObjectStep, type Step } from '../../devices/common/step.ts';
+import { copyExtents, touchExtents, type Amount, type CopyEnd } from '../../host/memory/copy-extents.ts';
 import { mappingAt, openMapped, openMemory } from '../../host/memory/process-memory.ts';
 import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
-import { openFile } from '../../util/open-file.ts';
 import type { Machine } from '../machine.ts';
 import { pmemMemory } from '../devices/pmem/memory.ts';
 import { fileExtents } from './save-memory.ts';
-import type { SavedOverlay, SavedRegion } from './snapshot-state.ts';
+import type { NewerPages } from './chain/apply-pages.ts';
+import type { OpenFiles } from '../../snapshot-files/open-files.ts';
+import type { RegionSource } from '../../snapshot-files/region-source.ts';
+import type { SavedOverlay } from '../../snapshot-files/memory-layout.ts';
 import type { ZoneRegion } from './zone-files.ts';
 
 /** A region of RAM and the file that holds its contents. */
@@ -31,23 +33,27 @@ export interface MemorySource {
   readonly copied: readonly RamSource[];
   /** pages that are copied over regions in files of memory zones */
   readonly overlays: readonly SavedOverlay[];
+  /** pages of differential snapshots over the regions */
+  readonly newer: NewerPages;
+  /** the files, open */
+  readonly files: OpenFiles;
 }
 
 /** Facts, in addition to the plan, that decide between a mapping and a copy. */
 interface MappedFrom {
   readonly memory: MemoryConfig;
-  /** the snapshot's file */
-  readonly path: string;
   /** regions that lie in files of memory zones */
   readonly zones: readonly ZoneRegion[];
   /** returns true if QEMU may map a file */
   readonly isMappable: (path: string) => boolean;
+  /** back-ends of the VMM can access QEMU's memory without mapping it */
+  readonly isAccessible: boolean;
 }
 
 /**
  * Decides for each region whether it is mapped or copied. A private mapping is not possible for
  *
- * - RAM that another process must see,
+ * - RAM that another process maps, or a back-end of the VMM that may not access QEMU's memory,
  * - RAM that the guest can return to the host: virtio-mem would punch holes into the snapshot, and after a report of free pages by a
  *   balloon the guest would read the snapshot's contents where it expects zeros,
  * - huge pages.
@@ -56,11 +62,12 @@ interface MappedFrom {
  */
 export function mapMemory(
   { steps, lateSteps }: MachinePlan,
-  regions: readonly SavedRegion[],
-  { memory, path, zones, isMappable }: MappedFrom,
+  regions: readonly Pick<RegionSource, 'id' | 'length' | 'whole'>[],
+  { memory, zones, isMappable, isAccessible }: MappedFrom,
 ): Pick<MemorySource, 'mapped' | 'copied'> {
   const all = [...steps, ...lateSteps];
-  const isNeededShared = needsSharedMemory(all) || all.some(reportsFreePages);
+  const isMapped = isAccessible ? needsMapping(all) : needsSharedMemory(all);
+  const isNeededShared = isMapped || all.some(reportsFreePages);
   const isShared = isNeededShared || isSharedAsAWhole(memory);
   const shrinking = new Set(all.map(virtioMemBackend));
   const canMap = (source: RamSource, shared: boolean): boolean => {
@@ -68,9 +75,10 @@ export function mapMemory(
     const canBe = made?.kind === 'object' && !isHuge(made) && !shrinking.has(source.id);
     return canBe && !shared && isMappable(source.path);
   };
-  const inSnapshot = regions
-    .filter(({ zone }) => zone === undefined)
-    .map(({ id, offset, length }) => ({ source: { id, offset, length, path }, shared: isShared }));
+  const inSnapshot = regions.map(({ id, length, whole }) => ({
+    source: { id, length, ...whole },
+    shared: isShared,
+  }));
   const inZones = zones
     .filter(({ zone }) => !zone.shared)
     .map(({ region: { id, length }, zone }) => ({
@@ -150,24 +158,45 @@ function kept(props: ObjectStep['props']): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(props).filter(([name]) => KEPT.has(name)));
 }
 
+/** A load of RAM: its progress, and the signal that aborts it. */
+interface Loading {
+  readonly amount: Amount;
+  readonly signal: AbortSignal;
+}
+
 /** Copies the contents of regions that are not mapped into a machine that has not run. */
-export async function fillMemory(machine: Machine, source: MemorySource, signal: AbortSignal): Promise<void> {
-  if (source.copied.length + source.overlays.length === 0) return;
+export async function fillMemory(
+  machine: Machine,
+  source: MemorySource,
+  { amount, signal }: Loading,
+): Promise<void> {
+  if (source.copied.length + source.overlays.length + source.newer.regions.length === 0) return;
   const blocks = await blocksOf(machine);
   for (const { id, offset, length, path } of source.copied) {
-    await using file = await openFile(path);
+    const file = await source.files.open(path);
     const block = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
     await using to = await targetOf(machine.qemu.pid, block);
-    await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, signal });
+    await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, amount, signal });
   }
+  await applyNewer(machine, source, { blocks, signal });
   if (source.overlays.length === 0) return;
-  await using file = await openFile(source.path);
+  const file = await source.files.open(source.path);
   for (const { id, offset, length, pages } of source.overlays) {
     const { address } = blockOf(blocks, id, length);
     await using memory = await openMemory(machine.qemu.pid, 'r+');
     const to = { file: memory, base: address };
-    await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false, signal });
+    await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false, amount, signal });
+  }
+}
+
+async function applyNewer(
+  { qemu: { pid } }: Machine,
+  { newer }: MemorySource,
+  { blocks, signal }: { readonly blocks: ReadonlyMap<string, RamBlock>; readonly signal: AbortSignal },
+): Promise<void> {
+  for (const { id, length } of newer.regions) {
+    await newer.apply(id, { pid, address: blockOf(blocks, id, length).address }, signal);
   }
 }
 
@@ -189,15 +218,15 @@ async function targetOf(pid: number, { address, huge }: RamBlock): Promise<CopyE
 export async function touchMemory(
   machine: Machine,
   source: MemorySource,
-  signal: AbortSignal,
+  { amount, signal }: Loading,
 ): Promise<void> {
   const blocks = await blocksOf(machine);
   await using memory = await openMemory(machine.qemu.pid, 'r');
   for (const { id, offset, length, path } of source.mapped) {
-    await using file = await openFile(path);
+    const file = await source.files.open(path);
     const { address } = blockOf(blocks, id, length);
     const extents = await fileExtents(file, { offset, length });
-    await touchExtents({ file: memory, base: address }, extents, signal);
+    await touchExtents({ file: memory, base: address }, extents, { amount, signal });
   }
 }
 

@@ -45,6 +45,8 @@ const NONE: RestoreOverrides = {
   fs: undefined,
   serial: undefined,
   console: undefined,
+  platform: undefined,
+  payload: undefined,
 };
 
 function wrong(reason: string): ApiError {

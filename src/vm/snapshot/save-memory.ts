@@ -1,20 +1,15 @@
 import type { FileHandle } from 'node:fs/promises';
 import { copyExtents, type Amount } from '../../host/memory/copy-extents.ts';
 import { dataExtents, joinExtents, type Extent } from '../../host/memory/extents.ts';
-import {
-  mappingAt,
-  openMapped,
-  openMemory,
-  ownPages,
-  type Mapping,
-} from '../../host/memory/process-memory.ts';
+import { ownPages } from '../../host/memory/own-pages.ts';
+import { mappingAt, openMapped, type Mapping } from '../../host/memory/process-memory.ts';
 import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
-import type { SavedOverlay, SavedRegion } from './snapshot-state.ts';
+import type { SavedOverlay, SavedRegion } from '../../snapshot-files/memory-layout.ts';
 import type { ZoneFile } from './zone-files.ts';
 import { HUGE_PAGE_BYTES } from '../../util/page.ts';
 
-/** Alignment of regions in the file: a huge page, in `bytes`. */
-const ALIGNMENT_BYTES = HUGE_PAGE_BYTES;
+/** Alignment of whole regions in the file: a huge page, in `bytes`. */
+export const ALIGNMENT_BYTES = HUGE_PAGE_BYTES;
 
 /** Runs of pages with smaller gaps are read together, in `bytes`. */
 const GAP_BYTES = 64 * 1024;
@@ -71,16 +66,25 @@ export async function saveMemory(
     if (!zones.has(block.name)) await saveRegion(pid, block, target(i));
   }
   const overlays: SavedOverlay[] = [];
-  for (const [i, region] of regions.slice(blocks.length).entries()) {
-    const address = overlaid[i]?.address ?? 0;
-    const pages = await ownPages(pid, address, region.length);
-    await copyMemory(pid, address, { to: target(blocks.length + i), extents: pages, skipZeros: false });
-    overlays.push({ ...region, pages });
+  for (const [i, block] of overlaid.entries()) {
+    overlays.push(await saveOverlay(pid, block, target(blocks.length + i)));
   }
   return { regions: regions.slice(0, blocks.length), overlays, size };
 }
 
-interface Target {
+/** Saves the private pages of a block over its mapped file. */
+export async function saveOverlay(
+  pid: number,
+  { name, address, length }: RamBlock,
+  to: Target,
+): Promise<SavedOverlay> {
+  const pages = await ownPages(pid, address, length);
+  await copyMemory(pid, address, { to, extents: pages, skipZeros: false });
+  return { id: name, offset: to.base, length, pages };
+}
+
+/** Place of a block in the file, and progress. */
+export interface Target {
   readonly file: FileHandle;
   readonly base: number;
   readonly amount: Amount;
@@ -91,7 +95,7 @@ interface Target {
  * Saves one block. The contents of its mapped file are first, which other processes may have written as well; then the private pages
  * of QEMU over it.
  */
-async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<void> {
+export async function saveRegion(pid: number, block: RamBlock, to: Target): Promise<void> {
   const mapping = await mappingAt(pid, block.address);
   const hasFile = mapping.inode !== 0;
   if (hasFile) await copyFromFile(pid, block, { mapping, to });
@@ -108,9 +112,8 @@ interface FromMemory {
 }
 
 async function copyMemory(pid: number, address: number, { to, ...options }: FromMemory): Promise<void> {
-  await using memory = await openMemory(pid, 'r');
   const { amount, signal } = to;
-  await copyExtents({ from: { file: memory, base: address }, to, ...options, amount, signal });
+  await copyExtents({ from: { pid, base: address }, to, ...options, amount, signal });
 }
 
 interface FromFile {

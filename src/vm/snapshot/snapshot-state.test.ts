@@ -43,6 +43,7 @@ test('a region must be within memory-ranges, on a page, unless a memory zone has
 
 test('pages over a file must be within their region', () => {
   const overlay = (offset: number) => ({
+    regions: [],
     overlays: [{ id: 'p', offset: 0, length: 2 * PAGE, pages: [{ offset, length: PAGE }] }],
   });
   assert.doesNotThrow(() => parse(overlay(PAGE)));

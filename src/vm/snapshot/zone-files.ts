@@ -7,7 +7,7 @@ import type { RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import { reasonOf } from '../../util/errno.ts';
 import { statPath } from '../../util/path-calls.ts';
 import type { Machine } from '../machine.ts';
-import type { SavedRegion } from './snapshot-state.ts';
+import type { SavedRegion } from '../../snapshot-files/memory-layout.ts';
 
 /** A memory zone in a file of the user. */
 export interface ZoneFile {

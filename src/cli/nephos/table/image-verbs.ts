@@ -40,7 +40,14 @@ export const IMAGE_VERBS: readonly Verb[] = [
     name: 'prune',
     usage: '[OPTIONS]',
     summary: 'Remove ended VMs, unused layers and warm snapshots',
-    flags: [{ name: 'all', short: 'a', takes: 'none', doc: 'Also remove all images' }],
+    details: [
+      'VMs that have exited or crashed are removed, with their logs and disks. Running VMs stay.',
+      'No question is asked. --force is accepted because docker has it.',
+    ],
+    flags: [
+      { name: 'all', short: 'a', takes: 'none', doc: 'Also remove all images' },
+      { name: 'force', short: 'f', takes: 'none', doc: 'No effect: there is no question' },
+    ],
     examples: [{ command: 'nephos prune', shows: 'free disk space' }],
     operands: [0, 0],
     load: () => import('../verbs/prune.ts'),

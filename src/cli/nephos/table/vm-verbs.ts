@@ -67,7 +67,9 @@ export const VM_VERBS: readonly Verb[] = [
     name: 'stats',
     usage: '[OPTIONS] [NAME...]',
     summary: 'Show CPU, memory, disk and network use',
-    details: ['Shows all running VMs by default, and renews the numbers each second on a terminal.'],
+    details: [
+      'Shows all running VMs by default, and renews the numbers each second on a terminal. Network figures are those of the guest, since its boot.',
+    ],
     flags: [{ name: 'no-stream', takes: 'none', doc: 'Print the numbers once' }, FORMAT],
     examples: [
       { command: 'nephos stats', shows: 'watch all running VMs' },
@@ -125,7 +127,10 @@ export const VM_VERBS: readonly Verb[] = [
     name: 'kill',
     usage: '[OPTIONS] NAME...',
     summary: 'End VMs at once, or signal their commands',
-    details: ['Without --signal the VM is killed. With another signal the command in the guest gets it.'],
+    details: [
+      'Without --signal the VM is killed, and its exit code is 137. With another signal the command in the guest gets it.',
+      'SIGNAL is any signal of Linux: a name such as HUP, SIGHUP or RTMIN+1, or a number.',
+    ],
     flags: [
       {
         name: 'signal',
@@ -179,12 +184,25 @@ export const VM_VERBS: readonly Verb[] = [
   },
   {
     name: 'snapshot',
-    usage: 'NAME DIR',
+    usage: '[OPTIONS] NAME DIR | compose DIR NEWDIR',
     summary: 'Take a snapshot of a VM',
-    details: ['The VM is paused meanwhile. cloud-hypervisor --restore source_url=file://DIR restores it.'],
-    flags: [],
-    examples: [{ command: 'nephos snapshot web ./web-snapshot', shows: 'take a snapshot' }],
-    operands: [2, 2],
+    details: [
+      'DIR must not exist. A VM that runs continues afterwards. It is paused until its RAM is written, or for some milliseconds where a live snapshot is possible: without a user network, volumes and a vsock. Disks are not part of it without --disks. cloud-hypervisor --restore source_url=file://DIR restores it.',
+      'The form with compose and two directories makes a full snapshot of a differential one and its bases. It needs no VM.',
+    ],
+    flags: [
+      {
+        name: 'compose',
+        takes: 'none',
+        doc: 'Pause the VM only until the pages are written that differ from its last snapshot, then add all others',
+      },
+      { name: 'disks', takes: 'none', doc: 'Also copy the disks that the guest can write to into DIR' },
+    ],
+    examples: [
+      { command: 'nephos snapshot web ./web-snapshot', shows: 'take a snapshot' },
+      { command: 'nephos snapshot compose ./monday ./monday-full', shows: 'make one that needs no base' },
+    ],
+    operands: [2, 3],
     completes: '<vm>',
     load: () => import('../verbs/snapshot.ts'),
   },

@@ -4,6 +4,8 @@ import { readCount } from '../values.ts';
 import { findRunningVm } from '../vms.ts';
 
 const SSH_PORT = '22';
+/** Time limit until the guest answers, in milliseconds. */
+const CONNECT_MS = 60_000;
 /** Largest port of vsock: VMADDR_PORT_ANY is one more. */
 const PORT_MAX = 2 ** 32 - 2;
 
@@ -11,7 +13,7 @@ const PORT_MAX = 2 ** 32 - 2;
 export async function run({ operands: [name = '', port = SSH_PORT] }: CommandLine): Promise<number> {
   const number = readCount('PORT', port, [1, PORT_MAX]);
   const { paths } = await findRunningVm(name);
-  const socket = await connectVsock(paths.guest, number);
+  const socket = await connectVsock(paths.guest, number, { timeoutMs: CONNECT_MS });
   return new Promise((settle) => {
     // a reset ends the connection as a close does
     socket.on('error', () => undefined);

@@ -1,12 +1,14 @@
 import { stat } from 'node:fs/promises';
 import type { Guest } from '../../../guest/guest.ts';
+import { clip } from '../../../util/clip.ts';
 import { reasonOf } from '../../../util/errno.ts';
+import { openDescriptorSink } from '../../../run/owner/descriptor-sink.ts';
 import { UsageError } from '../../flags.ts';
 import { copyTarget, readCopyPath, type CopyPath } from '../guest-path.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { openGuest } from '../open-guest.ts';
-import { openProgressLine } from '../progress.ts';
-import { showSize } from '../text.ts';
+import { openProgressLine, type ProgressLine } from '../progress.ts';
+import { printable, showSize } from '../text.ts';
 import { VerbError, type CommandLine } from '../verb.ts';
 import { findRunningVm } from '../vms.ts';
 
@@ -29,13 +31,33 @@ async function copy(
   signal: AbortSignal,
 ): Promise<void> {
   using progress = openProgressLine();
-  const options = { signal, onProgress: (bytes: number) => progress.text(`copied ${showSize(bytes)}`) };
-  if (destination.kind === 'guest') return upload(guest, source, destination.path, options);
+  const options = {
+    signal,
+    onProgress: (bytes: number) => progress.text(`copied ${showSize(bytes)}`),
+    onSkipped: (path: string) => warn(progress, path),
+  };
+  if (destination.kind === 'guest') return await upload(guest, source, destination.path, options);
   if (source.kind !== 'guest') return;
-  if (destination.kind === 'stream') return guest.download(source.path, process.stdout, options);
+  if (destination.kind === 'stream') return await writeArchive(guest, source.path, options);
   const isDirectory = await isHostDirectory(destination.path);
   checkTarget(destination.path, isDirectory);
-  return guest.download(source.path, copyTarget(source.path, destination.path, isDirectory), options);
+  return await guest.download(source.path, copyTarget(source.path, destination.path, isDirectory), options);
+}
+
+/** Longest path in a warning, in characters: that of a guest has any length. */
+const PATH_MAX = 4096;
+
+function warn(progress: ProgressLine, path: string): void {
+  progress[Symbol.dispose]();
+  process.stderr.write(
+    `nephos: ${clip(printable(path), PATH_MAX)}: skipped, a socket, FIFO or device cannot be copied\n`,
+  );
+}
+
+function writeArchive(guest: Guest, path: string, options: Parameters<Guest['upload']>[2]): Promise<void> {
+  if (process.stdout.isTTY)
+    throw new VerbError('standard output is a terminal, and the copy is a tar archive', 'e.g. | tar -xf -');
+  return guest.downloadArchive(path, openDescriptorSink(1), options);
 }
 
 async function upload(
@@ -44,7 +66,7 @@ async function upload(
   path: string,
   options: Parameters<Guest['upload']>[2],
 ): Promise<void> {
-  if (source.kind !== 'host') return guest.upload(process.stdin, path, options);
+  if (source.kind !== 'host') return guest.uploadArchive(process.stdin, path, options);
   await stat(source.path).catch((error: unknown) => {
     throw new VerbError(`${source.path}: ${reasonOf(error)}`, undefined, { cause: error });
   });

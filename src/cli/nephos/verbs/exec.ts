@@ -2,10 +2,10 @@ import type { Guest } from '../../../guest/guest.ts';
 import { RunError } from '../../../run/errors.ts';
 import type { VmRecord } from '../../../run/record.ts';
 import { openDescriptorSink } from '../../../run/owner/descriptor-sink.ts';
+import { exitWithOutputs } from '../../../run/owner/finish-output.ts';
 import { checkTerminal, lendTerminal, terminalSize } from '../../../run/owner/host-terminal.ts';
 import { runCommand, type MainCommand } from '../../../run/owner/run-command.ts';
 import { takeSignals, type RunSignals } from '../../../run/owner/run-signals.ts';
-import { flushStream } from '../flush.ts';
 import { openGuest } from '../open-guest.ts';
 import { UsageError } from '../../flags.ts';
 import { readTime, readVariables } from '../values.ts';
@@ -76,8 +76,7 @@ async function runOn(
         },
       },
     });
-    await Promise.all([stdout, stderr].map((stream) => flushStream(stream, signals.stop)));
-    return exit;
+    return await exitWithOutputs(exit, { stdout, stderr }, signals.stop);
   } finally {
     terminal?.[Symbol.dispose]();
     for (const stream of [stdin, stdout, stderr]) stream?.destroy();

@@ -1,5 +1,6 @@
 import { listImages } from '../../../images/index.ts';
 import type { StoredImage } from '../../../images/store-functions.ts';
+import { warmBytesOf } from '../../../run/image-caches.ts';
 import { columns, showAge, showJson, showSize } from '../text.ts';
 import { readWord } from '../values.ts';
 import type { CommandLine } from '../verb.ts';
@@ -10,20 +11,25 @@ const SHORT = 12;
 /** Lists the images in the store. */
 export async function run(line: CommandLine): Promise<number> {
   const format = readWord('format', line.value('format') ?? 'table', ['table', 'json']);
-  const images = await listImages();
+  const stored = await listImages();
+  const warm = await warmBytesOf(stored);
+  const images = stored.map((image, at) => ({ ...image, warmSize: warm[at] ?? 0 }));
   process.stdout.write(showImages(images, line.has('quiet') ? 'names' : format));
   return 0;
 }
 
+/** An image with the disk space of its warm snapshots, in `bytes`. */
+type ShownImage = StoredImage & { readonly warmSize: number };
+
 /** Returns the list as a table, as JSON, or as names: the digest of an image without one. */
-export function showImages(images: readonly StoredImage[], form: 'table' | 'json' | 'names'): string {
+export function showImages(images: readonly ShownImage[], form: 'table' | 'json' | 'names'): string {
   switch (form) {
     case 'names':
       return images.flatMap((one) => namesOf(one).map((name) => `${name}\n`)).join('');
     case 'json':
       return showJson(images);
     case 'table':
-      return columns([['NAME', 'DIGEST', 'PLATFORM', 'SIZE', 'PULLED'], ...images.flatMap(rowsOf)]);
+      return columns([['NAME', 'DIGEST', 'PLATFORM', 'SIZE', 'WARM', 'PULLED'], ...images.flatMap(rowsOf)]);
   }
 }
 
@@ -31,7 +37,7 @@ function namesOf({ names, digest }: StoredImage): readonly string[] {
   return names.length > 0 ? names : [digest];
 }
 
-function rowsOf({ names, digest, platform, size, pulled, isComplete }: StoredImage): string[][] {
+function rowsOf({ names, digest, platform, size, pulled, isComplete, warmSize }: ShownImage): string[][] {
   const short = digest.replace(/^sha256:/, '').slice(0, SHORT);
   const shown = isComplete ? showSize(size) : `${showSize(size)} (incomplete)`;
   return (names.length > 0 ? names : ['<none>']).map((name) => [
@@ -39,6 +45,7 @@ function rowsOf({ names, digest, platform, size, pulled, isComplete }: StoredIma
     short,
     platform,
     shown,
+    warmSize === 0 ? '-' : showSize(warmSize),
     `${showAge(pulled)} ago`,
   ]);
 }

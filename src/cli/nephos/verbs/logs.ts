@@ -3,9 +3,9 @@ import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openDescriptorSink } from '../../../run/owner/descriptor-sink.ts';
+import { finishOutput } from '../../../run/owner/finish-output.ts';
 import { isLocked } from '../../../native/file-lock.ts';
 import type { VmEntry } from '../../../run/vm-directory/vm-directories.ts';
-import { flushStream } from '../flush.ts';
 import { LineJoiner } from '../output-lines.ts';
 import { readParts, type DecodedPart } from '../output-parts.ts';
 import { createPartWriter, type PartWriter } from '../part-writer.ts';
@@ -28,7 +28,7 @@ export async function run(line: CommandLine): Promise<number> {
     );
   await using writer = createPartWriter({ hasTimes: line.has('timestamps') });
   await printOutput(entry, writer, { count, follows: line.has('follow') });
-  return 0;
+  return exitOf(await writer.finish());
 }
 
 interface PrintOptions {
@@ -101,7 +101,12 @@ async function printSerial({ record, paths }: VmEntry, follows: boolean): Promis
     at = await copyFrom(paths.serial, at, stdout);
     if (isOpen) await delay(POLL_MS);
   }
-  await flushStream(stdout);
+  return exitOf(await finishOutput('standard output', stdout));
+}
+
+/** Returns the exit code. @throws VerbError where output is lost, with the reason */
+function exitOf(lost: string | undefined): number {
+  if (lost !== undefined) throw new VerbError(lost);
   return 0;
 }
 

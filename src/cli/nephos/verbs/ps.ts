@@ -6,10 +6,10 @@ import { columns, showAge, showJson, showSize } from '../text.ts';
 import { readWord } from '../values.ts';
 import { listShownVms, type ShownVm } from '../vms.ts';
 
-const STATES: readonly VmState[] = ['created', 'running', 'paused', 'exited', 'crashed'];
+const STATES: readonly VmState[] = ['created', 'stand-by', 'running', 'paused', 'exited', 'crashed'];
 
 /** States that are shown without --all. */
-const LIVE: readonly VmState[] = ['created', 'running', 'paused'];
+const LIVE: readonly VmState[] = ['created', 'stand-by', 'running', 'paused'];
 
 /** Returns true for a VM that is shown. */
 type Filter = (vm: ShownVm) => boolean;

@@ -1,5 +1,6 @@
 import { ImageError } from '../../../images/image-error.ts';
 import { listImages, removeImage } from '../../../images/index.ts';
+import { removeImageCaches } from '../../../run/image-caches.ts';
 import { imagesInUse } from '../../../run/vm-directory/images-in-use.ts';
 import { didYouMean, nearest } from '../../../util/nearest.ts';
 import { VerbError, type CommandLine } from '../verb.ts';
@@ -8,7 +9,7 @@ import { forEachVm } from '../vms.ts';
 /** Removes images. */
 export async function run(line: CommandLine): Promise<number> {
   const inUse = await imagesInUse();
-  return forEachVm(line.operands, async (name) => {
+  const code = await forEachVm(line.operands, async (name) => {
     try {
       await removeImage(name, { inUse, force: line.has('force') });
     } catch (error) {
@@ -17,4 +18,7 @@ export async function run(line: CommandLine): Promise<number> {
       throw new VerbError(error.message, didYouMean(nearest(name, names)), { cause: error });
     }
   });
+  // those of removed images
+  await removeImageCaches(await listImages());
+  return code;
 }

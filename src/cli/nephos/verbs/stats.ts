@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CommandLine } from '../verb.ts';
 import { columns, showJson, showSize } from '../text.ts';
+import { createTrafficReader, type Traffic, type TrafficReader } from '../guest-traffic.ts';
 import { measureVm, usageBetween, type VmUsage } from '../usage.ts';
 import { readWord } from '../values.ts';
 import { findRunningVm } from '../vms.ts';
 import { listVms, type VmEntry } from '../../../run/vm-directory/vm-directories.ts';
+import { stateOfVm } from '../../../run/vm-directory/vm-state.ts';
 
 /** Interval between two measurements, in milliseconds. */
 const INTERVAL_MS = 1000;
@@ -17,8 +19,9 @@ const CLEAR = '\u{1b}[H\u{1b}[2J';
 export async function run(line: CommandLine): Promise<number> {
   const format = readWord('format', line.value('format') ?? 'table', ['table', 'json']);
   const isOnce = line.has('no-stream');
+  await using traffic = createTrafficReader();
   for (;;) {
-    const usages = await measureAll(await vmsOf(line.operands), isOnce ? ONCE_MS : INTERVAL_MS);
+    const usages = await measureAll(await vmsOf(line.operands), traffic, isOnce ? ONCE_MS : INTERVAL_MS);
     if (format === 'json') process.stdout.write(isOnce ? showJson(usages) : `${JSON.stringify(usages)}\n`);
     else process.stdout.write(`${!isOnce && process.stdout.isTTY ? CLEAR : ''}${showUsages(usages)}`);
     if (isOnce || process.stdout.destroyed) return 0;
@@ -30,14 +33,33 @@ async function vmsOf(names: readonly string[]): Promise<VmEntry[]> {
   return Promise.all(names.map(findRunningVm));
 }
 
-async function measureAll(entries: readonly VmEntry[], ms: number): Promise<VmUsage[]> {
+async function measureAll(
+  entries: readonly VmEntry[],
+  traffic: TrafficReader,
+  ms: number,
+): Promise<VmUsage[]> {
   const before = await Promise.all(entries.map(measureVm));
-  await delay(ms);
+  const [networks] = await Promise.all([
+    Promise.all(entries.map((entry) => trafficOf(entry, traffic))),
+    delay(ms),
+  ]);
   const after = await Promise.all(entries.map(measureVm));
   return entries.flatMap(({ record }, at) => {
     const [first, second] = [before[at], after[at]];
-    return first === undefined || second === undefined ? [] : [usageBetween(record, first, second)];
+    return first === undefined || second === undefined
+      ? []
+      : [withTraffic(usageBetween(record, first, second), networks[at])];
   });
+}
+
+/** Reads the traffic of a guest that runs and has user-mode networking. */
+async function trafficOf(entry: VmEntry, traffic: TrafficReader): Promise<Traffic | undefined> {
+  if (entry.record.request.network !== 'user' || (await stateOfVm(entry)) !== 'running') return undefined;
+  return traffic.read(entry);
+}
+
+function withTraffic(usage: VmUsage, traffic: Traffic | undefined): VmUsage {
+  return traffic === undefined ? usage : { ...usage, netReceived: traffic.received, netSent: traffic.sent };
 }
 
 function showUsages(usages: readonly VmUsage[]): string {

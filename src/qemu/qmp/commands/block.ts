@@ -35,9 +35,42 @@ const BlockDeviceStats = v.object({
   stats: BlockStats,
 });
 
-/** Nodes of the block layer. */
+const Job = v.object({
+  id: v.string(),
+  /** amounts of no fixed unit; of a copy they are `bytes` */
+  'current-progress': v.number(),
+  'total-progress': v.number(),
+  /** reason of a failure */
+  error: v.optional(v.string()),
+});
+
+/** Nodes and jobs of the block layer. */
 export const blockCommands = {
   'blockdev-add': action<BlockdevStep['props']>(),
+  /** Gives existing nodes other properties; those that are not given get their defaults. */
+  'blockdev-reopen': action<{ readonly options: readonly BlockdevStep['props'][] }>(),
+  /** Starts a job that writes the metadata of an empty image into the nodes of its files. It is dismissed by `job-dismiss`. */
+  'blockdev-create': action<{
+    readonly 'job-id': string;
+    readonly options: {
+      readonly driver: 'qcow2';
+      readonly file: string;
+      readonly 'data-file'?: string;
+      /** in `bytes` */
+      readonly size: number;
+    };
+  }>(),
+  /** Starts a job that copies a whole node into another one of the same size. */
+  'blockdev-backup': action<{
+    readonly 'job-id': string;
+    readonly device: string;
+    readonly target: string;
+    readonly sync: 'full';
+    readonly 'auto-dismiss': false;
+  }>(),
+  'query-jobs': query(v.array(Job)),
+  'job-cancel': action<{ readonly id: string }>(),
+  'job-dismiss': action<{ readonly id: string }>(),
   'blockdev-del': action<{ readonly 'node-name': string }>(),
   /** QEMU 10.0 and later */
   'blockdev-set-active': action<{ readonly 'node-name': string; readonly active: boolean }>(),

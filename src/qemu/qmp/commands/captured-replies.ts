@@ -123,6 +123,9 @@ export const CAPTURED = {
       qdev: '/machine/peripheral/disk0/virtio-backend',
     },
   ],
+  'query-jobs': [
+    { 'current-progress': 0, status: 'running', 'total-progress': 268435456, type: 'backup', id: 'e.copy' },
+  ],
   'query-named-block-nodes': [
     {
       iops_rd: 0,
@@ -180,6 +183,7 @@ export const CAPTURED = {
     { 'frontend-open': true, filename: 'stdio', label: 'compat_monitor0' },
     { 'frontend-open': false, filename: 'disconnected:unix:cs.sock,server=on', label: 'cs' },
   ],
+  'query-fdsets': [{ fds: [{ fd: 5 }], 'fdset-id': 9 }],
   'query-pci': [
     {
       bus: 0,

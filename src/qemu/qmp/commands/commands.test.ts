@@ -45,6 +45,7 @@ const DECODED: { readonly [Name in Queried]: ReplyOf<Name> } = {
       },
     },
   ],
+  'query-jobs': [{ id: 'e.copy', 'current-progress': 0, 'total-progress': 256 * 2 ** 20 }],
   'query-named-block-nodes': [
     { 'node-name': 'd', image: { format: 'raw', 'virtual-size': 8 * 2 ** 20 } },
     { 'node-name': 'f', image: { format: 'file', 'virtual-size': 8 * 2 ** 20 } },
@@ -53,6 +54,7 @@ const DECODED: { readonly [Name in Queried]: ReplyOf<Name> } = {
     { label: 'compat_monitor0', filename: 'stdio' },
     { label: 'cs', filename: 'disconnected:unix:cs.sock,server=on' },
   ],
+  'query-fdsets': [{ fds: [{ fd: 5 }], 'fdset-id': 9 }],
   'query-pci': [
     {
       devices: [
@@ -69,8 +71,8 @@ const DECODED: { readonly [Name in Queried]: ReplyOf<Name> } = {
     },
   ],
   'query-migrate': { status: 'completed', ram: { remaining: 0, total: 537_665_536 } },
-  'query-dump': { status: 'completed', completed: 277_086_208 },
-  'x-query-virtio-status': { isr: 0, status: { statuses: [] } },
+  'query-dump': { status: 'completed', completed: 277_086_208, total: 277_086_208 },
+  'x-query-virtio-status': { isr: 0, status: { statuses: [] }, 'guest-features': { 'dev-features': [] } },
   'x-query-virtio-queue-status': { 'last-avail-idx': 0, inuse: 0 },
 };
 
@@ -89,8 +91,10 @@ const REQUIRED: { readonly [Name in Queried]: readonly string[] } = {
     ...['rd_bytes', 'wr_bytes', 'rd_operations', 'wr_operations'].map((name) => `0.stats.${name}`),
     ...['rd_total_time_ns', 'wr_total_time_ns', 'rd_latency_histogram.bins'].map((name) => `0.stats.${name}`),
   ],
+  'query-jobs': ['0.id', '0.current-progress', '0.total-progress'],
   'query-named-block-nodes': ['0.image', '0.image.format', '1.image.virtual-size'],
   'query-chardev': ['0.label', '1.filename'],
+  'query-fdsets': ['0.fdset-id', '0.fds', '0.fds.0.fd'],
   'query-pci': [
     '0.devices',
     '0.devices.0.slot',
@@ -98,8 +102,8 @@ const REQUIRED: { readonly [Name in Queried]: readonly string[] } = {
     ...['bar', 'type', 'address', 'size'].map((name) => `0.devices.1.regions.2.${name}`),
   ],
   'query-migrate': ['ram.remaining', 'ram.total'],
-  'query-dump': ['status', 'completed'],
-  'x-query-virtio-status': ['isr', 'status', 'status.statuses'],
+  'query-dump': ['status', 'completed', 'total'],
+  'x-query-virtio-status': ['isr', 'status', 'status.statuses', 'guest-features.dev-features'],
   'x-query-virtio-queue-status': ['last-avail-idx', 'inuse'],
 };
 
@@ -152,10 +156,13 @@ function misfitOf(command: string, member: string) {
 
 const NAMES = Object.keys(CAPTURED) as Queried[];
 
+/** Commands whose reply is text. */
+const TEXTS = ['human-monitor-command', 'ringbuf-read'] as const;
+
 test('every command whose reply is used has a captured reply', () => {
   const isAction = (name: QmpCommandName): boolean => COMMANDS[name].reply === COMMANDS.cont.reply;
   const used = (Object.keys(COMMANDS) as QmpCommandName[]).filter((name) => !isAction(name));
-  assert.deepEqual(used.toSorted(), [...NAMES, 'human-monitor-command'].toSorted());
+  assert.deepEqual(used.toSorted(), [...NAMES, ...TEXTS].toSorted());
 });
 
 for (const name of NAMES) {
@@ -190,10 +197,12 @@ for (const name of NAMES) {
   });
 }
 
-test('human-monitor-command: the reply is text', async () => {
-  assert.equal(await run('human-monitor-command', 'Hub -1 (n0):\r\n'), 'Hub -1 (n0):\r\n');
-  for (const reply of [undefined, {}, 7]) await assert.rejects(run('human-monitor-command', reply), QmpError);
-});
+for (const name of TEXTS) {
+  test(`${name}: the reply is text`, async () => {
+    assert.equal(await run(name, 'Hub -1 (n0):\r\n'), 'Hub -1 (n0):\r\n');
+    for (const reply of [undefined, {}, 7]) await assert.rejects(run(name, reply), QmpError);
+  });
+}
 
 test('a command without a result returns nothing, whatever QEMU adds to its empty object', async () => {
   for (const reply of [{}, { fd: 7, 'fdset-id': 1 }]) assert.equal(await run('add-fd', reply), undefined);

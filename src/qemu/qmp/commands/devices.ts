@@ -7,6 +7,8 @@ const VirtioStatus = v.object({
   isr: v.number(),
   /** names of the bits that are set, e.g. `VIRTIO_CONFIG_S_DRIVER_OK: Driver setup and ready` */
   status: v.object({ statuses: v.array(v.string()) }),
+  /** features that the driver has accepted, e.g. `VIRTIO_NET_F_MQ: Device supports multiqueue with automatic receive steering` */
+  'guest-features': v.object({ 'dev-features': v.array(v.string()) }),
 });
 
 const VirtioQueueStatus = v.object({
@@ -28,7 +30,7 @@ export const deviceCommands = {
   'qom-set': action<{
     readonly path: string;
     readonly property: string;
-    readonly value: number | StepProps;
+    readonly value: number | string | StepProps;
   }>(),
   /** QEMU refuses it for a path that is no virtio device. */
   'x-query-virtio-status': queryWith<{ readonly path: string }, v.InferOutput<typeof VirtioStatus>>(

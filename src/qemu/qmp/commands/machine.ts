@@ -10,6 +10,7 @@ const DumpStatus = v.object({
   status: v.string(),
   /** in `bytes` */
   completed: v.number(),
+  total: v.number(),
 });
 
 /** QEMU itself, its monitor and the machine as a whole. */

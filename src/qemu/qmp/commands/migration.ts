@@ -12,7 +12,7 @@ const MigrationInfo = v.object({
 });
 
 interface Capability {
-  readonly capability: 'events' | 'return-path';
+  readonly capability: 'events' | 'return-path' | 'pause-before-switchover';
   readonly state: boolean;
 }
 
@@ -21,6 +21,8 @@ export const migrationCommands = {
   migrate: action<{ readonly uri: string }>(),
   'migrate-incoming': action<{ readonly uri: string }>(),
   migrate_cancel: action(),
+  /** Continues a migration that waits before its switchover. */
+  'migrate-continue': action<{ readonly state: 'pre-switchover' }>(),
   'migrate-set-capabilities': action<{ readonly capabilities: readonly Capability[] }>(),
   /** `max-bandwidth` in `bytes` a second; 0: no limit */
   'migrate-set-parameters': action<{ readonly 'max-bandwidth': number }>(),

@@ -20,6 +20,12 @@ interface Burst extends OneTimeBurst {
 /** Returns the disks that share a burst; undefined if the disk was detached. */
 type Users = () => readonly Placement[] | undefined;
 
+/** Watches the bursts of all disks of a machine. */
+export function watchAllBursts(machine: Machine): void {
+  watchSharedBursts(machine);
+  for (const placement of machine.layout.placements) watchBursts(machine, placement);
+}
+
 /** Ends the one-time bursts of a device when its guest has used them up; returns at once. */
 export function watchBursts(machine: Machine, placement: Placement): void {
   watch(machine, placement.id, {
@@ -29,7 +35,7 @@ export function watchBursts(machine: Machine, placement: Placement): void {
 }
 
 /** Ends the one-time bursts that disks share when they have used them up together; returns at once. */
-export function watchSharedBursts(machine: Machine): void {
+function watchSharedBursts(machine: Machine): void {
   for (const [id, shared] of sharedLimits(machine.config.rate_limit_groups)) {
     watch(machine, id, {
       bursts: burstsOf(planGroup(shared)),
@@ -62,15 +68,16 @@ function watch(machine: Machine, name: string, watched: Watched): void {
 
 async function follow(machine: Machine, { bursts, users }: Watched): Promise<void> {
   const { qmp } = machine.qemu;
-  let open = bursts;
+  let open = bursts.filter(({ group }) => !machine.endedBursts.has(group));
   while (open.length > 0) {
     await sleep(CHECK_MS, undefined, { ref: false });
     const placements = users();
     if (placements === undefined) return;
-    const all = Object.values(await readCounters(qmp, placements));
+    const all = Object.values(await readCounters(machine, placements));
     const over = open.filter(({ counts, tokens }) => usedOf(all, counts) >= tokens);
     for (const { group, lasting } of over) {
       await qmp.execute('qom-set', { path: `/objects/${group}`, property: 'limits', value: lasting });
+      machine.endedBursts.add(group);
     }
     open = open.filter((burst) => !over.includes(burst));
   }

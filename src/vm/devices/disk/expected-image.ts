@@ -9,6 +9,8 @@ export interface SavedImage {
   readonly format?: ImageFormat | undefined;
   /** size that the guest's driver has read, in bytes; undefined for snapshots of older versions */
   readonly bytes?: number | undefined;
+  /** name of its copy in the folder of the snapshot; undefined if it was not copied */
+  readonly copy?: string | undefined;
   /** block sizes that the guest's driver has read; undefined: those of an image file */
   readonly geometry?: BlockGeometry | undefined;
 }

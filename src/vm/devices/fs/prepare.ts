@@ -1,5 +1,5 @@
 import { RequestCounters } from '../../../backends/fuse/counters.ts';
-import { startFs } from '../../../backends/fs/service.ts';
+import { openFs } from '../../../backends/fs/service.ts';
 import { fs } from '../../../devices/fs/index.ts';
 import type { FsConfig } from '../../../devices/fs/config.ts';
 import { parseIdRange, type IdRange } from '../../../devices/fs/id-range.ts';
@@ -31,7 +31,7 @@ async function relayDaemon(
   return relayBackEnd(socket, { part: 'fs', id, signal, once: true });
 }
 
-/** Starts a thread that serves a directory of the host. */
+/** Prepares a thread that serves a directory of the host. */
 async function serveDirectory(
   config: FsConfig & { readonly directory: string },
   { id }: PrepareContext,
@@ -40,7 +40,7 @@ async function serveDirectory(
   // the calls of the thread have no deadline
   await checkDirectory(directory);
   const counters = new RequestCounters();
-  const { frontEnd, stop } = await startFs(
+  const { frontEnd, start, stop } = await openFs(
     {
       ...{ directory, readonly, cache, xattr, queues },
       uidMap: idRange(config.uid_map),
@@ -50,7 +50,7 @@ async function serveDirectory(
     `fs ${id}`,
   );
   log.debug(`fs ${id}: a thread serves ${directory}`);
-  return { facts: { frontEnd }, counters: () => counters.read(), release: stop };
+  return { facts: { frontEnd }, start, counters: () => counters.read(), release: stop };
 }
 
 function idRange(text: string | undefined): IdRange | undefined {

@@ -1,13 +1,6 @@
 import * as v from 'valibot';
-import {
-  Areas,
-  Byte,
-  Features,
-  Places,
-  QUEUE_SIZE_MAX,
-  whole,
-  Word,
-} from '../../machine-state/saved-values.ts';
+import { whole } from '../../../schema/saved-values.ts';
+import { Areas, Byte, Features, Places, QUEUE_SIZE_MAX, Word } from '../../machine-state/device-values.ts';
 
 /** Queue of a virtio-pmem device. */
 const SavedQueue = v.object({

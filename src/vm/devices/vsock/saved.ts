@@ -1,15 +1,14 @@
 import * as v from 'valibot';
+import { few, whole } from '../../../schema/saved-values.ts';
 import {
   Areas,
   Byte,
   Doubleword,
   Features,
-  few,
   Places,
   QUEUE_SIZE_MAX,
-  whole,
   Word,
-} from '../../machine-state/saved-values.ts';
+} from '../../machine-state/device-values.ts';
 
 /** State of a virtio device on PCI as its guest's driver has set it; see `qemu/guest-bus/virtio-function.ts`. */
 const SavedFunction = v.object({

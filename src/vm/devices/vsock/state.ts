@@ -108,8 +108,8 @@ async function makeAgain(machine: Machine, { id, state }: SavedVsock): Promise<v
   // the device has a new connection
   const steps = planDevice(placement, preparations.facts().get(id));
   machine.deviceSteps.set(id, steps);
-  await addSteps(qemu.qmp, steps);
-  await writeFunction(await guestBus(qemu.qmp), placement.slot ?? 0, state);
+  const [bus] = await Promise.all([guestBus(qemu.qmp), addSteps(qemu.qmp, steps)]);
+  await writeFunction(bus, placement.slot ?? 0, state);
   // the release request was for the former device
   if (detaching.has(id)) await qemu.qmp.execute('device_del', { id: qemuId(id) });
 }

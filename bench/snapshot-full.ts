@@ -1,0 +1,78 @@
+// Full snapshots beside `cp --sparse=always` of the same pages, in pairs.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { assertStatus } from '../tests/support/answers.ts';
+import { qemuOf } from '../tests/support/processes.ts';
+import type { TestVmm } from '../tests/support/vmm.ts';
+import { inMs, median, printRow } from './table.ts';
+
+/** A paused VM, and a folder on the disk that both are written to. */
+export interface PausedVm {
+  readonly mib: number;
+  readonly folder: string;
+  readonly vmm: TestVmm;
+}
+
+/** Milliseconds of a snapshot and of cp, one after the other. */
+export interface Pair {
+  readonly snapshot: number;
+  readonly cp: number;
+}
+
+/** Measures a pair. A sync precedes each of the two, so that none waits for the blocks of the other. */
+export async function measurePair(vm: PausedVm, copyFirst: boolean): Promise<Pair> {
+  if (!copyFirst) return { snapshot: await timeSnapshot(vm), cp: timeCopy(vm) };
+  const cp = timeCopy(vm);
+  return { snapshot: await timeSnapshot(vm), cp };
+}
+
+function timeCopy({ vmm, folder }: PausedVm): number {
+  const copy = join(folder, 'copy');
+  const memory = memoryOf(qemuOf(vmm.pid));
+  execFileSync('sync');
+  const start = performance.now();
+  execFileSync('cp', ['--sparse=always', memory, copy]);
+  const took = performance.now() - start;
+  rmSync(copy);
+  return took;
+}
+
+async function timeSnapshot({ vmm, folder }: PausedVm): Promise<number> {
+  const target = join(folder, 'target');
+  mkdirSync(target);
+  execFileSync('sync');
+  const start = performance.now();
+  assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204);
+  const took = performance.now() - start;
+  rmSync(target, { recursive: true });
+  return took;
+}
+
+/** Returns the path of the file that is a VM's RAM. */
+function memoryOf(pid: number): string {
+  const folder = `/proc/${pid}/fd`;
+  const fd = readdirSync(folder).find((one) => linkOf(join(folder, one)).startsWith('/memfd:memory-backend'));
+  return join(folder, fd ?? 'none');
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+/** Prints the row of a VM. The ratio is the median of those of the pairs: the load of the host changes between pairs. */
+export function reportPairs({ mib }: PausedVm, pairs: readonly Pair[]): void {
+  printRow({
+    what: `snapshot of ${mib} MiB`,
+    ours: inMs(median(pairs.map(({ snapshot }) => snapshot))),
+    reference: ['cp', inMs(median(pairs.map(({ cp }) => cp)))],
+    ratio: median(pairs.map(({ snapshot, cp }) => snapshot / cp)),
+    must: '<= 0.80',
+    note: `load ${(loadavg()[0] ?? 0).toFixed(1)}`,
+  });
+}

@@ -1,0 +1,2 @@
+// esbuild bundles style sheets that modules import.
+declare module '*.css';

@@ -14,18 +14,26 @@ const EXIT_MS = 5000;
 /** Time limit for QEMU's answer, in milliseconds. */
 const ANSWER_MS = 1000;
 
+/** The part of a QEMU that tells whether it still runs. */
+type ObservedQemu = Pick<Qemu, 'qmp' | 'ended'>;
+
 /**
  * Runs `act` on a machine. If QEMU exits meanwhile, it rejects with the reason of the exit: failures that follow from the exit, e.g.
- * memory that cannot be read, do not help a user.
+ * memory that cannot be read, do not help a user. `subject` is what QEMU worked on, e.g. the directory of a snapshot; the error names it.
  */
-export async function withExitReason<T>(qemu: Qemu, act: () => Promise<T>): Promise<T> {
+export async function withExitReason<T>(
+  qemu: ObservedQemu,
+  act: () => Promise<T>,
+  subject?: string,
+): Promise<T> {
   try {
     return await act();
   } catch (error) {
     const end = await crashOf(qemu);
     if (end === undefined) throw error;
     log.debug(`QEMU ended meanwhile: ${reasonOf(error)}`);
-    throw new ApiError('failed', `QEMU ended unexpectedly (${end})`, hiddenCause(error));
+    const named = subject === undefined ? '' : `${subject}: `;
+    throw new ApiError('failed', `${named}QEMU ended unexpectedly (${end})`, hiddenCause(error));
   }
 }
 
@@ -39,7 +47,7 @@ export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
 }
 
 /** Returns exit code or signal of a crash of QEMU; undefined if QEMU still runs, even if it does not answer. */
-async function crashOf({ qmp, ended }: Qemu): Promise<string | undefined> {
+async function crashOf({ qmp, ended }: ObservedQemu): Promise<string | undefined> {
   const runs = await Promise.race([
     ended.then(() => false),
     qmp.execute('query-status').then(

@@ -119,7 +119,8 @@ async function restoreMachine(
   );
 
   checkSameQemu(machine, description, 'The snapshot cannot be restored');
-  await withExitReason(machine.qemu, () => loadSnapshot(machine, { snapshot, memory, prefault, running }));
+  const load = { snapshot, memory, prefault, running };
+  await withExitReason(machine.qemu, () => loadSnapshot(machine, load), snapshot.folder);
 
   const mapped = new Set(memory.mapped.map(({ id }) => id));
   machine.snapshotBase = baseOfRestore(snapshot.sha256, snapshot.chain, mapped);

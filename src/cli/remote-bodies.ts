@@ -8,6 +8,7 @@ import type { Struct } from '../schema/field.ts';
 import { parseSize } from '../schema/size.ts';
 import { parseWords, OptionStringError } from '../schema/option-string.ts';
 import { reasonOf } from '../util/errno.ts';
+import { expected, nearest } from '../util/nearest.ts';
 import { fullBody } from './full-body.ts';
 import { decodeRestore } from './restore-words.ts';
 
@@ -99,10 +100,21 @@ export function argumentBody(member: string): MakeBody {
 export const snapshotBody: MakeBody = ({ argument, options, switches = [] }) => ({
   destination_url: argument,
   ...(switches.includes('live') && { live: true }),
-  ...(options.has('disks') && { disks: options.get('disks') }),
+  ...disksOf(options.get('disks'), switches.includes('live')),
   ...((switches.includes('diff') || switches.includes('compose')) && { snapshot_type: 'diff' }),
   ...(switches.includes('compose') && { compose: true }),
 });
+
+/** The only value of `--disks`. */
+const DISKS = 'copy';
+
+function disksOf(value: string | undefined, isLive: boolean): { readonly disks?: string } {
+  if (value === undefined) return {};
+  if (value !== DISKS)
+    throw new CommandError(`--disks: "${value}" is unknown`, expected(DISKS, nearest(value, [DISKS])));
+  if (!isLive) throw new CommandError('--disks needs --live', 'copy the images of a paused VM');
+  return { disks: value };
+}
 
 /** Makes the body of vm.resize. Sizes that are not given are `null`, as Cloud Hypervisor sends them. */
 export const resizeBody: MakeBody = ({ options }) => ({

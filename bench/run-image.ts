@@ -38,6 +38,9 @@ export async function benchRun([rounds = '10']: readonly string[]): Promise<void
   const disk = debianDisk();
   // boots it, and takes the snapshot
   timeDiskRun(home, disk);
+  const volume = ['-v', `${home.folder}:/data`];
+  // takes the snapshot of a guest with a shared directory
+  timeRun(home, image, volume);
   // this process has another version than the bundle, and so a snapshot of its own
   await timeParts(image, () => undefined);
   await using _pool = await startPool(home, image);
@@ -47,6 +50,7 @@ export async function benchRun([rounds = '10']: readonly string[]): Promise<void
     process.stderr.write(`round ${round} of ${rounds}\r`);
     add('node', timeOf(process.execPath, ['-e', '0'], home));
     add('warm', timeRun(home, image, ['--name', `warm${round}`]));
+    add('volume', timeRun(home, image, [...volume, '--name', `volume${round}`]));
     await untilReady(home);
     add('pool', timeRun(home, image, []));
     await untilReady(home);
@@ -211,6 +215,7 @@ function report(times: ReadonlyMap<string, readonly number[]>): void {
       must,
     });
   row('warm run of an OCI image, exec to exit', 'warm', ['bare restore', 'restore'], '<= 8');
+  row('the same with a shared directory', 'volume', ['bare restore', 'restore'], 'none');
   row('warm run of a disk image, exec to exit', 'disk', ['bare restore', 'restore'], '<= 25');
   row('run in a VM of a pool, exec to exit', 'pool', ['bare restore', 'restore'], '<= 3');
   row('cold run of an OCI image, exec to exit', 'cold', ['demo guest', 'demo'], '<= 1.50');

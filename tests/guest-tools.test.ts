@@ -47,7 +47,7 @@ test('an image of layers', async (t) => {
     disks,
     setup: {
       root: { kind: 'disks', serials: disks.map((_, index) => `layer${index}`) },
-      volumes: [],
+      hasVolumes: false,
       hostname: 'first',
       hasNetwork: true,
     },
@@ -231,13 +231,14 @@ test('a directory as image, and volumes', async () => {
     await using running = await bootToolsGuest({
       setup: {
         root: { kind: 'share', tag: 'root' },
-        volumes: [
-          { tag: 'volume0', path: '/srv/a b/é', isReadOnly: false },
-          { tag: 'volume1', path: '/etc/fixed', isReadOnly: true },
-        ],
+        hasVolumes: true,
         hostname: 'box',
         hasNetwork: false,
       },
+      volumes: [
+        { tag: 'volume0', path: '/srv/a b/é', isReadOnly: false },
+        { tag: 'volume1', path: '/etc/fixed', isReadOnly: true },
+      ],
       config: {
         fs: shares.map((share) => ({ id: share.tag, ...share })),
         memory: { size: 256 * 2 ** 20, shared: true },
@@ -271,10 +272,11 @@ test('a kernel alone has busybox, and a directory of the host at its own path', 
     await using running = await bootToolsGuest({
       setup: {
         root: { kind: 'none' },
-        volumes: [{ tag: 'volume0', path: folder, isReadOnly: false }],
+        hasVolumes: true,
         hostname: 'box',
         hasNetwork: false,
       },
+      volumes: [{ tag: 'volume0', path: folder, isReadOnly: false }],
       config: {
         fs: [{ id: 'volume0', tag: 'volume0', directory: folder }],
         memory: { size: 256 * 2 ** 20, shared: true },
@@ -325,7 +327,7 @@ test('an image of 40 layers', async () => {
           serials: image.layers.map((_, index) => `layer${index}`),
           partitions: image.layers.map(({ partitions = 0 }) => partitions),
         },
-        volumes: [],
+        hasVolumes: false,
         hostname: 'box',
         hasNetwork: false,
       },

@@ -271,11 +271,6 @@ for (const [argv, endpoint, body] of [
     { receiver_url: 'unix:/x, y=z' },
   ],
   [['snapshot', 'file:///x'], 'vm.snapshot', { destination_url: 'file:///x' }],
-  [
-    ['snapshot', '--live', '--disks', 'copy', 'x'],
-    'vm.snapshot',
-    { destination_url: 'x', live: true, disks: 'copy' },
-  ],
   [['snapshot', '--diff', 'x'], 'vm.snapshot', { destination_url: 'x', snapshot_type: 'diff' }],
   [['snapshot', '--compose', 'x'], 'vm.snapshot', { ...COMPOSED, destination_url: 'x' }],
   [
@@ -413,11 +408,6 @@ for (const [argv, text] of [
       '  expected a size such as 512M (K, M or G, upper case); did you mean 12288G?\n',
   ],
   [['resize', '--balloon', '-'], 'Error parsing balloon size: InvalidValue("-")\n'],
-  [
-    ['snapshot', '--live', '--disks', 'cop', 'file:///x'],
-    '--disks: "cop" is unknown\n  expected copy; did you mean copy?\n',
-  ],
-  [['snapshot', '--disks', 'copy', 'file:///x'], '--disks needs --live\n  copy the images of a paused VM\n'],
   [
     ['add-disk', 'a.raw'],
     'Error parsing disk syntax: Error parsing --disk: unknown option: a.raw\n  did you mean path=a.raw?\n',

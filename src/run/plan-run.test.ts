@@ -5,7 +5,7 @@ import { VmConfig } from '../config/vm-config.ts';
 import type { OciImage } from '../images/image.ts';
 import { RunError } from './errors.ts';
 import { createOptionRequest } from './image-vm-options.ts';
-import { planSetup, planToolsVm } from './plan-run.ts';
+import { planSetup, planToolsVm, planVolumes } from './plan-run.ts';
 
 const BOOT = { kernel: '/k', initramfs: '/i', commandLine: 'quiet' };
 const PATHS = { console: '/vm/console.sock', serial: '/vm/serial.log' };
@@ -68,7 +68,8 @@ test('volumes and a directory are shares with tags that the guest mounts', () =>
   );
   const setup = planSetup(request, image, 'web');
   assert.deepEqual(setup.root, { kind: 'share', tag: 'root' });
-  assert.deepEqual(setup.volumes, [
+  assert.equal(setup.hasVolumes, true);
+  assert.deepEqual(planVolumes(request), [
     { tag: 'volume0', path: '/x', isReadOnly: false },
     { tag: 'volume1', path: '/y', isReadOnly: true },
   ]);

@@ -20,13 +20,14 @@ export interface GuestSetup {
     | { readonly kind: 'disks'; readonly serials: readonly string[]; readonly partitions?: readonly number[] }
     | { readonly kind: 'share'; readonly tag: string }
     | { readonly kind: 'none' };
-  readonly volumes: readonly GuestVolume[];
+  /** the modules of virtio-fs are loaded; volumes are mounted when commands can run */
+  readonly hasVolumes: boolean;
   readonly hostname: string;
   /** the first network interface is configured, and the name server written to the image's /etc/resolv.conf */
   readonly hasNetwork: boolean;
 }
 
-/** A virtio-fs share that is mounted. */
+/** A virtio-fs share that is mounted before the first command. */
 export interface GuestVolume {
   readonly tag: string;
   /** absolute path in the image's root file system; made if it does not exist */
@@ -62,11 +63,7 @@ export function planSetup(
 ): GuestSetup {
   return {
     root: rootOf(image),
-    volumes: request.volumes.map(({ guest, isReadOnly }, i) => ({
-      tag: volumeTag(i),
-      path: guest,
-      isReadOnly,
-    })),
+    hasVolumes: request.volumes.length > 0,
     hostname,
     hasNetwork: request.network === 'user',
   };
@@ -130,6 +127,11 @@ function planLayers({ name, layers }: OciImage): NonNullable<VmConfigInput['disk
     readonly: true,
     image_type: 'Raw' as const,
   }));
+}
+
+/** Returns the mounts of the volumes, in the order of the request. */
+export function planVolumes({ volumes }: RunRequest): GuestVolume[] {
+  return volumes.map(({ guest, isReadOnly }, i) => ({ tag: volumeTag(i), path: guest, isReadOnly }));
 }
 
 /** Plans the virtio-fs shares of the volumes, and of an image that is a directory. */

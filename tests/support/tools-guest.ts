@@ -1,13 +1,15 @@
 /** Guests with the guest tools, on their SSH server, without `nephos run`. */
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connectGuest } from '../../src/guest/connect-guest.ts';
 import type { Guest } from '../../src/guest/guest.ts';
 import { writeBootFiles, type GuestBoot } from '../../src/run/guest-tools/boot-initramfs.ts';
+import { mountCommand } from '../../src/run/guest-tools/boot-steps.ts';
 import { enterCommand } from '../../src/run/guest-tools/enter-command.ts';
 import { guestTools } from '../../src/run/guest-tools/guest-tools.ts';
-import { SSH_PORT_NAME } from '../../src/run/plan-run.ts';
+import { SSH_PORT_NAME, type GuestVolume } from '../../src/run/plan-run.ts';
 import { openServerStream } from '../../src/run/owner/start-guest.ts';
 import { startVmm, type TestVmm } from './vmm.ts';
 
@@ -27,6 +29,8 @@ export interface ToolsGuest extends AsyncDisposable {
 export interface ToolsGuestOptions extends Omit<GuestBoot, 'tools'> {
   /** squashfs files of its disks */
   readonly disks?: readonly string[];
+  /** mounted before the promise settles */
+  readonly volumes?: readonly GuestVolume[];
   /** further members of its configuration */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -34,6 +38,7 @@ export interface ToolsGuestOptions extends Omit<GuestBoot, 'tools'> {
 /** Boots a guest and connects to its SSH server. */
 export async function bootToolsGuest({
   disks = [],
+  volumes = [],
   config,
   ...boot
 }: ToolsGuestOptions): Promise<ToolsGuest> {
@@ -56,6 +61,10 @@ export async function bootToolsGuest({
     await vmm.client.call('vm.boot', undefined);
     const stream = await openServerStream(socket, AbortSignal.timeout(BOOT_MS));
     const guest = await connectGuest({ stream, user: 'nephos', render: renderForTools, timeoutMs: BOOT_MS });
+    if (volumes.length > 0) {
+      const { exitCode, stderr } = await guest.exec(mountCommand(volumes), { user: TOOLS_USER });
+      assert.deepEqual([exitCode, stderr], [0, '']);
+    }
     return {
       vmm,
       guest,

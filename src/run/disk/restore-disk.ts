@@ -15,7 +15,7 @@ import { RunError } from '../errors.ts';
 import { SSH_PORT } from '../owner/guest-socket.ts';
 import type { StartedGuest, StartOptions } from '../owner/start-guest.ts';
 import { repeatConnection, type RecordedConnection } from '../warm/recorded-connection.ts';
-import { forwardsOf, openConsole } from '../warm/restored-guest.ts';
+import { directoriesOf, forwardsOf, openConsole } from '../warm/restored-guest.ts';
 import { ownDiskVm, startDiskVmm, type DiskStart } from './disk-vm.ts';
 import { watchGuest } from './guest-watch.ts';
 import { planDiskVm } from './plan-disk.ts';
@@ -132,7 +132,7 @@ async function connectRestored(
 
 /** Returns the request to restore a snapshot as a VM with another configuration of the same machine. */
 export function diskRestoreRequest(snapshot: string, config: VmConfigInput): RequestBody<'vm.restore'> {
-  const { disks, fs, vsock, platform, payload } = config;
+  const { disks, vsock, platform, payload } = config;
   const net = forwardsOf(config);
   const variables = payload?.firmware_vars;
   return {
@@ -143,9 +143,7 @@ export function diskRestoreRequest(snapshot: string, config: VmConfigInput): Req
       disks: (disks ?? []).flatMap(({ id, path, image_type, backing_files = false }) =>
         typeof id === 'string' && typeof path === 'string' ? [{ id, path, image_type, backing_files }] : [],
       ),
-      fs: (fs ?? []).flatMap(({ id, directory }) =>
-        typeof id === 'string' && typeof directory === 'string' ? [{ id, directory }] : [],
-      ),
+      fs: directoriesOf(config),
       ...(vsock && { vsock: { socket: vsock.socket, cid: vsock.cid } }),
       ...(net.length > 0 && { net }),
       ...(platform?.oem_strings && { platform: { oem_strings: platform.oem_strings } }),

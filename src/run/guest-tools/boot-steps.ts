@@ -1,4 +1,4 @@
-import { identitySteps } from './enter-command.ts';
+import { identitySteps, renderSteps } from './enter-command.ts';
 import type { GuestSetup, GuestVolume } from '../plan-run.ts';
 import type { ModuleGroup } from './modules.ts';
 
@@ -29,7 +29,7 @@ const FLAG = { readOnly: 1, noSuid: 2, noDevices: 4, noExecute: 8, bind: 0x1000,
 
 /** Returns the words of the steps. `modules`: names of the kernel's modules, in the order of loading. */
 export function bootSteps(setup: GuestSetup, modules: readonly string[]): string[] {
-  const { root, volumes, hostname, hasNetwork } = setup;
+  const { root, hostname, hasNetwork } = setup;
   const hasImage = root.kind !== 'none';
   return [
     ...modules.flatMap((name) => ['load', `${TOOLS}/modules/${name}.ko`]),
@@ -37,18 +37,22 @@ export function bootSteps(setup: GuestSetup, modules: readonly string[]): string
     ...(hasImage ? [...overlaySteps(lowerOf(root)), ...rootMounts()] : treeMounts()),
     ...networkSteps(hasNetwork),
     ...(hasImage ? ['root', IMAGE] : []),
-    ...volumes.flatMap(volumeSteps),
     ...identitySteps(hostname, hasNetwork ? GUEST_NETWORK.address : undefined),
     ...resolverSteps(hasNetwork),
     'serve',
   ];
 }
 
+/** Renders a command of the tools that mounts volumes in a guest that has booted. */
+export function mountCommand(volumes: readonly GuestVolume[]): string {
+  return renderSteps(['image', ...volumes.flatMap(volumeSteps)]);
+}
+
 /** Returns the groups of modules that a boot needs. */
-export function moduleGroupsOf({ root, volumes, hasNetwork }: GuestSetup): ModuleGroup[] {
+export function moduleGroupsOf({ root, hasVolumes, hasNetwork }: GuestSetup): ModuleGroup[] {
   return [
     ...(root.kind === 'none' ? [] : (['base'] as const)),
-    ...(root.kind === 'share' || volumes.length > 0 ? (['volumes'] as const) : []),
+    ...(root.kind === 'share' || hasVolumes ? (['volumes'] as const) : []),
     ...(hasNetwork ? (['network'] as const) : []),
   ];
 }
@@ -192,6 +196,7 @@ function treeMounts(): string[] {
   ];
 }
 
+/** Mounts a virtio-fs share in the image's tree. */
 function volumeSteps({ tag, path, isReadOnly }: GuestVolume): string[] {
   const flags = isReadOnly ? FLAG.readOnly : 0;
   return ['directory', path, ...mountStep({ type: 'virtiofs', source: tag, target: path, flags })];

@@ -66,7 +66,7 @@ test('disks have the names that Linux gives them', () => {
 
 test('the topmost layer is the first of the overlay', () => {
   const root = { kind: 'disks', serials: ['a', 'b', 'c'] } as const;
-  const steps = bootSteps({ root, volumes: [], hostname: 'box', hasNetwork: false }, ['overlay']);
+  const steps = bootSteps({ root, hasVolumes: false, hostname: 'box', hasNetwork: false }, ['overlay']);
   assert.deepEqual(steps.slice(0, 2), ['load', '/.nephos/modules/overlay.ko']);
   assert.ok(steps.some((word) => word.startsWith('lowerdir=/.nephos/l/2:/.nephos/l/1:/.nephos/l/0,')));
   assert.equal(steps.at(-1), 'serve');

@@ -3,7 +3,7 @@ import { signalFirstCommand } from '../guest-tools/enter-command.ts';
 import { KILL, readLinuxSignal, SSH_SIGNALS } from '../signals.ts';
 import { serveControl } from './control-socket.ts';
 import type { RunningVm } from './run-vm.ts';
-import { TOOLS_ROOT } from './tools-plan.ts';
+import { TOOLS_ROOT } from './start-guest.ts';
 
 /** Signals that other processes send to the command of a VM. */
 export interface CommandSignals extends AsyncDisposable {

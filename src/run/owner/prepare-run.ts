@@ -13,8 +13,14 @@ import { joinLayers } from '../guest-tools/layer-disk.ts';
 import { SSH_PORT, type ConnectPort } from './guest-socket.ts';
 import { createRelays } from './relays.ts';
 import type { RunParts } from './parts.ts';
-import type { GuestPlan, StartedGuest, StartOptions, StartRunOptions } from './start-guest.ts';
-import { planGuest, TOOLS_REFRESH, TOOLS_ROOT } from './tools-plan.ts';
+import {
+  TOOLS_ROOT,
+  type GuestPlan,
+  type StartedGuest,
+  type StartOptions,
+  type StartRunOptions,
+} from './start-guest.ts';
+import { planGuest, TOOLS_REFRESH } from './tools-plan.ts';
 
 /** A run whose image and boot files are on this host. */
 export interface PreparedRun {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Guest, GuestProcess } from '../../guest/guest.ts';
 import { createSlots } from '../../guest/slots.ts';
 import { RELAY_COMMAND } from '../guest-tools/enter-command.ts';
-import { TOOLS_ROOT } from './tools-plan.ts';
+import { TOOLS_ROOT } from './start-guest.ts';
 
 /*
  * Connections of other processes to an SSH server of their own in the guest, each a command of the owner's connection.

@@ -27,6 +27,8 @@ export interface GuestPlan {
   readonly writeInitramfs: () => Promise<void>;
   /** Identity of the content of the initramfs; without one a snapshot of the booted VM is neither used nor made */
   readonly initramfsId?: string;
+  /** Text of a command for the shell of the tools that mounts the volumes, once, when commands can run */
+  readonly mountVolumes?: string;
   /** Snapshot of a running VM, which is restored instead of a boot */
   readonly clone?: {
     readonly snapshot: string;
@@ -133,11 +135,22 @@ export async function startCold(
     const seed = watch?.onServer(stream);
     const guest = await connectServer(plan, options, { stream, timeoutMs: BOOT_MS, seed });
     await watch?.onConnected(vmm);
+    await mountVolumes(guest, plan);
     return { vmm, guest, isWarm: false };
   } catch (error) {
     await vmm[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** User whose command is text for the shell of the tools, outside the image. No guest has it. */
+export const TOOLS_ROOT = '/tools';
+
+/** Mounts the volumes of a guest that has run no command: a snapshot has none of them. @throws RunError with the reason of the guest */
+export async function mountVolumes(guest: Guest, { mountVolumes: command }: GuestPlan): Promise<void> {
+  if (command === undefined) return;
+  const { exitCode, stderr } = await guest.exec(command, { user: TOOLS_ROOT });
+  if (exitCode !== 0) throw new RunError('start', `a volume cannot be mounted: ${stderr.trim()}`);
 }
 
 /** A stream that begins with the banner of the SSH server of the tools. */

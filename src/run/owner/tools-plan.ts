@@ -8,7 +8,7 @@ import {
   writeBootFiles,
   type GuestBoot,
 } from '../guest-tools/boot-initramfs.ts';
-import { GUEST_NETWORK } from '../guest-tools/boot-steps.ts';
+import { GUEST_NETWORK, mountCommand } from '../guest-tools/boot-steps.ts';
 import {
   enterCommand,
   firstCommand,
@@ -17,10 +17,10 @@ import {
 } from '../guest-tools/enter-command.ts';
 import type { KernelDrivers } from '../guest-tools/kernel-drivers.ts';
 import type { GuestTools } from '../guest-tools/guest-tools.ts';
-import { planSetup, planToolsVm } from '../plan-run.ts';
+import { planSetup, planToolsVm, planVolumes } from '../plan-run.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { VmPaths } from '../vm-directory/paths.ts';
-import type { GuestPlan } from './start-guest.ts';
+import { TOOLS_ROOT, type GuestPlan } from './start-guest.ts';
 
 /** A run with guest tools. */
 export interface ToolsRun {
@@ -70,6 +70,7 @@ export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
       await writeBootFiles(paths.initramfs, description);
     },
     ...(mayBeWarm(run) && { initramfsId: id }),
+    ...(request.volumes.length > 0 && { mountVolumes: mountCommand(planVolumes(request)) }),
     ...(request.snapshot !== undefined && {
       clone: {
         snapshot: request.snapshot,
@@ -79,18 +80,13 @@ export function planGuest(run: ToolsRun, paths: VmPaths): GuestPlan {
   };
 }
 
-/** Directories of the host change without notice, and so does an initramfs of the user: their guests have no snapshots. */
+/**
+ * A directory of the host as image changes without notice, and so does an initramfs of the user. A kernel without an image is under test,
+ * and its boot is a part of the test. Their guests have no snapshots.
+ */
 function mayBeWarm({ request, image }: ToolsRun): boolean {
-  return (
-    !request.isCold &&
-    image?.kind !== 'directory' &&
-    request.volumes.length === 0 &&
-    request.initramfs === undefined
-  );
+  return !request.isCold && image?.kind === 'oci' && request.initramfs === undefined;
 }
-
-/** A user that no guest has: the command is text for the shell of the tools, outside the image. */
-export const TOOLS_ROOT = '/tools';
 
 /** Command of {@link TOOLS_ROOT} that sets the clock, the random numbers and the names of the guest. */
 export const TOOLS_REFRESH = 'refresh';

@@ -2,7 +2,7 @@ import { RunError } from '../errors.ts';
 import type { RunParts } from '../owner/parts.ts';
 import { prepareRun, type PreparedRun } from '../owner/prepare-run.ts';
 import type { RunningVm } from '../owner/run-vm.ts';
-import { TOOLS_ROOT } from '../owner/tools-plan.ts';
+import { TOOLS_ROOT } from '../owner/start-guest.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { OwnedVm } from '../vm-directory/vm-directories.ts';
 import { warmKeyOf } from '../warm/warm-key.ts';

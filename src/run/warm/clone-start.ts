@@ -4,11 +4,11 @@ import { RunError } from '../errors.ts';
 import {
   connectServer,
   skipToBanner,
+  TOOLS_ROOT,
   type GuestPlan,
   type StartedGuest,
   type StartOptions,
 } from '../owner/start-guest.ts';
-import { TOOLS_ROOT } from '../owner/tools-plan.ts';
 import { startRestored } from './restored-guest.ts';
 
 /*

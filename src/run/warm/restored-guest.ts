@@ -69,6 +69,7 @@ export function restoreRequest(
   { config, paths }: Pick<GuestPlan, 'config' | 'paths'>,
 ): RequestBody<'vm.restore'> {
   const net = forwardsOf(config);
+  const fs = directoriesOf(config);
   return {
     source_url: `file://${snapshot}`,
     resume: true,
@@ -76,14 +77,22 @@ export function restoreRequest(
       serial: { file: paths.serial },
       console: { socket: paths.console },
       ...(net.length > 0 && { net }),
+      ...(fs.length > 0 && { fs }),
     },
   };
 }
 
+type Overrides = NonNullable<RequestBody<'vm.restore'>['overrides']>;
+
+/** Returns the overrides of shared directories. */
+export function directoriesOf({ fs }: VmConfigInput): NonNullable<Overrides['fs']> {
+  return (fs ?? []).flatMap(({ id, directory }) =>
+    typeof id === 'string' && typeof directory === 'string' ? [{ id, directory }] : [],
+  );
+}
+
 /** Returns the overrides of user-mode networks. */
-export function forwardsOf({
-  net,
-}: VmConfigInput): NonNullable<NonNullable<RequestBody<'vm.restore'>['overrides']>['net']> {
+export function forwardsOf({ net }: VmConfigInput): NonNullable<Overrides['net']> {
   return (net ?? []).flatMap(({ id, backend, forwards }) =>
     backend === 'user' && typeof id === 'string' ? [{ id, forwards: forwards ?? [] }] : [],
   );

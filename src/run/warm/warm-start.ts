@@ -2,6 +2,7 @@ import { reasonOf } from '../../util/errno.ts';
 import { createLog } from '../../util/log.ts';
 import {
   connectServer,
+  mountVolumes,
   startCold,
   type GuestPlan,
   type ServerWatch,
@@ -35,22 +36,34 @@ export async function startWarm(plan: GuestPlan, options: StartOptions): Promise
   const { config, initramfsId, clone } = plan;
   if (clone !== undefined) return startClone(plan, clone, options);
   if (initramfsId === undefined) return startCold(plan, options);
+  let restored: StartedGuest | undefined;
   let build: WarmBuild | undefined;
   try {
     const key = await warmKeyOf({ config, initramfsId });
     const entry = await findWarmEntry(key);
-    const restored = entry && (await restoreEntry(entry, plan, options));
-    if (restored !== undefined) return restored;
-    build = await buildWarmEntry(key);
+    restored = entry && (await restoreEntry(entry, plan, options));
+    if (restored === undefined) build = await buildWarmEntry(key);
   } catch (error) {
     options.signal.throwIfAborted();
     log.info(`no warm start: ${reasonOf(error)}`);
   }
+  if (restored !== undefined) return withVolumes(restored, plan);
   if (build === undefined) return startCold(plan, options);
   try {
     return await startCold(plan, options, keepSnapshot(build));
   } finally {
     await build[Symbol.asyncDispose]();
+  }
+}
+
+/** Mounts the volumes of a restored guest. Rejects after the VMM has ended. @throws RunError */
+async function withVolumes(started: StartedGuest, plan: GuestPlan): Promise<StartedGuest> {
+  try {
+    await mountVolumes(started.guest, plan);
+    return started;
+  } catch (error) {
+    await started.vmm[Symbol.asyncDispose]();
+    throw error;
   }
 }
 

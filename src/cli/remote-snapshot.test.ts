@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TempDir } from '../http/test-kit.ts';
@@ -36,4 +38,19 @@ test('snapshot compose makes a full snapshot without a VMM', async () => {
     assert.equal(status, 2);
     assert.match(text, /expected snapshot compose \[--durable\] <directory> <new_directory>/);
   }
+});
+
+test('snapshot --disks is checked before a request', async () => {
+  using dir = new TempDir();
+  const socket = join(dir.path, 'api.sock');
+  const server = createServer((client) => client.destroy()).listen(socket);
+  await once(server, 'listening');
+  const snapshot = (...words: string[]) => run(['--api-socket', socket, 'snapshot', ...words, 'file:///x']);
+  const mistyped = await snapshot('--live', '--disks', 'cop');
+  const alone = await snapshot('--disks', 'copy');
+  server.close();
+  const unknown = '--disks: "cop" is unknown\n  expected copy; did you mean copy?';
+  assert.deepEqual(mistyped, { code: 1, stdout: '', stderr: `Error running command: ${unknown}\n` });
+  const needed = '--disks needs --live\n  copy the images of a paused VM';
+  assert.deepEqual(alone, { code: 1, stdout: '', stderr: `Error running command: ${needed}\n` });
 });

@@ -3,36 +3,31 @@ import { constants } from 'node:os';
 import { libc, loadLibc } from './libc.ts';
 import { allocate } from './memory.ts';
 import { readProcess } from './process-copy.ts';
-import { callError, checked, EINTR, errno } from './system-error.ts';
+import { callError, checked } from './system-error.ts';
+import { checkStops, detach, releaseLater, STOP_LIMIT_MS, stopThread, waitForStop } from './thread-stops.ts';
 
 /*
  * System calls in a thread of a child process, by ptrace(2): for changes to its address space that no call makes from outside.
  *
- * The thread is stopped, its registers are saved, and an instruction `syscall` of the process's vDSO is run with those of each call.
- * Then the thread has its registers again; a call that the stop has interrupted is made again, as the kernel does after a signal.
+ * The thread is stopped (`thread-stops.ts`), its registers are saved, and an instruction `syscall` of the process's vDSO is run with those
+ * of each call. Then the thread has its registers again; a call that the stop has interrupted is made again, as the kernel does after
+ * a signal. A call that does not end in time is left to the thread, which gets its registers when the call ends.
  *
  * Invariants: the thread is not the first of its process, as waitpid(2) would take the exit of the process from Node. All signals are
- * blocked while its registers are others. All requests are made by the main thread, without a turn of the event loop between.
+ * blocked while its registers are others. All requests are made by the main thread, and those of a `callInThread` without a turn of the
+ * event loop between, except after an unfinished call.
  */
 
 /** Requests of ptrace(2) (linux/ptrace.h). */
 const REQUEST = {
   getRegisters: 12,
   setRegisters: 13,
-  detach: 17,
   runToSystemCall: 24,
-  seize: 0x4206,
-  interrupt: 0x4207,
   getSignalMask: 0x420a,
   setSignalMask: 0x420b,
 } as const;
 
-/** PTRACE_O_TRACESYSGOOD: a stop at a system call is distinct from SIGTRAP. */
-const MARK_SYSTEM_CALLS = 1;
 const SYSTEM_CALL_STOP = constants.signals.SIGTRAP | 0x80;
-
-/** __WALL of waitpid(2) */
-const ANY_THREAD = 0x4000_0000;
 
 /** `struct user_regs_struct` of x86-64, as 64-bit words; the first six of `arguments` are those of a system call. */
 const REGISTERS_BYTES = 216;
@@ -76,54 +71,119 @@ export async function remoteThread(pid: number, thread: number): Promise<RemoteT
   if (pid === thread) throw new Error('the first thread of a process is not stopped');
   await loadLibc();
   const syscall = await findSyscall(pid);
-  whileStopped(thread, () => undefined);
+  await checkStops(thread);
   return { pid, thread, syscall };
+}
+
+/** A system call in another process has not ended in time. It may still take effect. */
+export class UnfinishedCallError extends Error {
+  override readonly name = 'UnfinishedCallError';
+
+  constructor(name: string, thread: number) {
+    super(`${name} in thread ${thread} has not ended within ${STOP_LIMIT_MS / 1000} s`);
+  }
+}
+
+/** Processes with a call that has not ended, by thread. */
+const unfinished = new Map<number, number>();
+
+/** Returns whether a system call in a process has not ended: its address space may still change. */
+export function hasUnfinishedCalls(pid: number): boolean {
+  return [...unfinished.values()].includes(pid);
 }
 
 /**
  * Makes system calls in a thread, which is stopped meanwhile. It must be one that waits, e.g. that of a vCPU of a stopped machine.
- * @throws the error of `act`, and the system's error where the process has ended
+ * @throws the error of `act`, and the system's error where the process has ended; ThreadDeadlineError, when nothing has changed, or
+ * UnfinishedCallError after a second
  */
-export function callInThread<T>({ thread, syscall }: RemoteThread, act: (calls: RemoteCalls) => T): T {
-  return whileStopped(thread, () => {
-    const block = allocate(REGISTERS_BYTES + SIGNALS_BYTES);
-    const mask = block.address + REGISTERS_BYTES;
-    const registers = new BigInt64Array(block.view.buffer, 0, REGISTERS_BYTES / 8);
-    const request = (number: number, address: number, data: number): void =>
-      void checked('ptrace', libc().ptrace(number, thread, address, data));
-    try {
-      request(REQUEST.getRegisters, 0, block.address);
-      request(REQUEST.getSignalMask, SIGNALS_BYTES, mask);
-      const [saved, signals] = [registers.slice(), block.view.getBigUint64(REGISTERS_BYTES, true)];
-      block.view.setBigUint64(REGISTERS_BYTES, ALL_SIGNALS, true);
-      request(REQUEST.setSignalMask, SIGNALS_BYTES, mask);
-      try {
-        return act({
-          scratch: Number(saved[REGISTER.stack] ?? 0n) - SCRATCH_BYTES,
-          call: (name, number, args) => {
-            registers.set(registersOfCall(saved, { number, args, syscall }));
-            request(REQUEST.setRegisters, 0, block.address);
-            // its entry and its end
-            for (let i = 0; i < 2; i++) {
-              request(REQUEST.runToSystemCall, 0, 0);
-              waitForSystemCall(thread);
-            }
-            request(REQUEST.getRegisters, 0, block.address);
-            const result = Number(registers[REGISTER.result]);
-            if (result < 0 && result > -ERRORS) throw callError(name, -result);
-            return result;
-          },
-        });
-      } finally {
-        registers.set(registersToContinue(saved));
-        request(REQUEST.setRegisters, 0, block.address);
-        block.view.setBigUint64(REGISTERS_BYTES, signals, true);
-        request(REQUEST.setSignalMask, SIGNALS_BYTES, mask);
-      }
-    } finally {
-      block.free();
+export function callInThread<T>({ pid, thread, syscall }: RemoteThread, act: (calls: RemoteCalls) => T): T {
+  const deadline = performance.now() + STOP_LIMIT_MS;
+  stopThread(thread, deadline);
+  const frame = saveFrame(thread);
+  let isUnfinished = false;
+  const call: RemoteCalls['call'] = (name, number, args) => {
+    if (isUnfinished) throw new UnfinishedCallError(name, thread);
+    frame.set(registersOfCall(frame.saved, { number, args, syscall }));
+    // its entry and its end
+    for (let i = 0; i < 2; i++) {
+      isUnfinished = !runToSystemCall(thread, deadline);
+      if (isUnfinished) throw new UnfinishedCallError(name, thread);
     }
-  });
+    const result = frame.result();
+    if (result < 0 && result > -ERRORS) throw callError(name, -result);
+    return result;
+  };
+  try {
+    return act({ call, scratch: Number(frame.saved[REGISTER.stack] ?? 0n) - SCRATCH_BYTES });
+  } finally {
+    if (isUnfinished) {
+      unfinished.set(thread, pid);
+      releaseLater(thread, () => {
+        unfinished.delete(thread);
+        frame.release();
+      });
+    } else {
+      frame.release();
+    }
+  }
+}
+
+/** Registers of a stopped thread. */
+interface Frame {
+  /** those with which it was stopped */
+  readonly saved: BigInt64Array;
+  readonly set: (registers: BigInt64Array) => void;
+  /** Returns the result of a system call that is complete. */
+  readonly result: () => number;
+  /** Lets the thread continue where it was stopped. To be called once. @throws the system's error if it has ended */
+  readonly release: () => void;
+}
+
+/** Saves the registers of a stopped thread, and blocks its signals. If it throws, the thread continues. */
+function saveFrame(thread: number): Frame {
+  const block = allocate(REGISTERS_BYTES + SIGNALS_BYTES);
+  const mask = block.address + REGISTERS_BYTES;
+  const registers = new BigInt64Array(block.view.buffer, 0, REGISTERS_BYTES / 8);
+  const request = (number: number, address: number, data: number): void =>
+    void checked('ptrace', libc().ptrace(number, thread, address, data));
+  const set = (values: BigInt64Array): void => {
+    registers.set(values);
+    request(REQUEST.setRegisters, 0, block.address);
+  };
+  const setMask = (signals: bigint): void => {
+    block.view.setBigUint64(REGISTERS_BYTES, signals, true);
+    request(REQUEST.setSignalMask, SIGNALS_BYTES, mask);
+  };
+  const end = (): void => {
+    detach(thread);
+    block.free();
+  };
+  try {
+    request(REQUEST.getRegisters, 0, block.address);
+    request(REQUEST.getSignalMask, SIGNALS_BYTES, mask);
+    const [saved, signals] = [registers.slice(), block.view.getBigUint64(REGISTERS_BYTES, true)];
+    setMask(ALL_SIGNALS);
+    return {
+      saved,
+      set,
+      result: () => {
+        request(REQUEST.getRegisters, 0, block.address);
+        return Number(registers[REGISTER.result]);
+      },
+      release: () => {
+        try {
+          set(registersToContinue(saved));
+          setMask(signals);
+        } finally {
+          end();
+        }
+      },
+    };
+  } catch (error) {
+    end();
+    throw error;
+  }
 }
 
 /** Below the part of the stack that code may use without a reservation, in `bytes`. */
@@ -163,45 +223,19 @@ export function registersToContinue(saved: BigInt64Array): BigInt64Array {
   return registers;
 }
 
-/** Runs `act` while a thread is stopped. */
-function whileStopped<T>(thread: number, act: () => T): T {
-  const { ptrace } = libc();
-  checked('ptrace', ptrace(REQUEST.seize, thread, 0, MARK_SYSTEM_CALLS));
-  checked('ptrace', ptrace(REQUEST.interrupt, thread, 0, 0));
-  waitForStop(thread);
-  try {
-    return act();
-  } finally {
-    // the thread of a process that was killed has ended
-    ptrace(REQUEST.detach, thread, 0, 0);
-  }
-}
-
 /** Most other stops before that at a system call. */
 const STOPS_MAX = 16;
 
-function waitForSystemCall(thread: number): void {
+/** Lets a stopped thread run until its next system call begins or ends. @returns false after the deadline: it runs still */
+function runToSystemCall(thread: number, deadline: number): boolean {
   for (let i = 0; i < STOPS_MAX; i++) {
-    if (waitForStop(thread) === SYSTEM_CALL_STOP) return;
     checked('ptrace', libc().ptrace(REQUEST.runToSystemCall, thread, 0, 0));
+    const signal = waitForStop(thread, deadline);
+    if (signal === undefined) return false;
+    if (signal === SYSTEM_CALL_STOP) return true;
   }
   throw new Error(`thread ${thread} does not make a system call`);
 }
-
-/** Waits until a thread has stopped, which the kernel does at once. @returns the signal */
-function waitForStop(thread: number): number {
-  const status = new Int32Array(1);
-  while (libc().waitpid(thread, status, ANY_THREAD) < 0) {
-    const reason = errno();
-    if (reason !== EINTR) throw callError('waitpid', reason);
-  }
-  const [bits = 0] = status;
-  if ((bits & 0xff) !== STOPPED) throw new Error(`thread ${thread} has ended`);
-  return (bits >> 8) & 0xff;
-}
-
-/** Low bits of a status of waitpid(2). */
-const STOPPED = 0x7f;
 
 /** Returns the address of an instruction `syscall` in the code that the kernel maps into each process. */
 async function findSyscall(pid: number): Promise<number> {

@@ -9,15 +9,16 @@ const INTERVAL_MS = 100;
 export interface ComposeOptions {
   /** Resolve when all files are stored on the disk, so that a power failure cannot damage the result */
   readonly durable?: boolean;
-  /** Called with the amount of RAM that is written, when it has changed */
+  /** Called with the amount of RAM, and of copies of disks, that is written, when it has changed */
   readonly onProgress?: (progress: OperationProgress) => void;
   /** Cancels the composition: nothing is left in the new directory */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Makes a full snapshot of a snapshot and its bases, in a new directory, without a VMM. The result needs none of them, and can be the base
- * of the snapshots whose base the given one was. The new directory is created if it is missing; it must not hold a snapshot.
+ * Makes a full snapshot of a snapshot and its bases, in a new directory, without a VMM. The result needs none of them, has the copies of
+ * disks of the given one, and can be the base of the snapshots whose base that was. The new directory is created if it is missing; it must
+ * not hold a snapshot.
  * @throws {CancelledError} if it was cancelled
  * @throws {Error} naming the snapshot, the base or the file that cannot be used; nothing is left in the new directory
  */

@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { composeInPlace } from './compose-in-place.ts';
 import { composeSnapshotFiles } from './compose.ts';
 import { readChain, readSnapshotFiles, layoutOf } from './read-chain.ts';
 import { pagesAt, PAGE, ramOf, writeSnapshot, type TestRegion, type TestSnapshot } from './test-snapshots.ts';
@@ -254,5 +255,75 @@ test('a cancelled composition leaves nothing', async () => {
   };
   const composing = composeSnapshotFiles(newest.folder, at('new'), { amount, signal: controller.signal });
   await assert.rejects(composing, { message: 'enough' });
+  assert.equal(existsSync(at('new')), false);
+});
+
+/** Adds the images of two disks to a `state.json`, one of which has a copy. */
+const withDisk =
+  (copy: string) =>
+  (state: Record<string, unknown>): void => {
+    state['images'] = [{ id: 'read-only' }, { id: 'data', copy }];
+  };
+
+/** Returns the copies of disks that a manifest names. */
+function disksIn(folder: string): unknown {
+  const manifest: unknown = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
+  return typeof manifest === 'object' && manifest !== null && 'disks' in manifest
+    ? manifest.disks
+    : undefined;
+}
+
+const DISK = { id: 'data', file: 'disk-data.raw' };
+
+test('copies of disks are part of the composed snapshot, with their holes', async () => {
+  const at = place();
+  const base = writeSnapshot(at('full'), { regions: [{ id: 'ram', ram: ramOf(4) }] });
+  const edit = withDisk(DISK.file);
+  const regions = [{ id: 'ram', ram: ramOf(4), pages: [] }];
+  writeSnapshot(at('diff'), { regions, base, edit });
+  const [from, to] = [join(at('diff'), DISK.file), join(at('new'), DISK.file)];
+  const bytes = 100 * 2 ** 20 + 512;
+  writeFileSync(from, 'first sector', { mode: 0o640 });
+  truncateSync(from, bytes);
+  const amount = { done: 0, total: 0 };
+  await composeSnapshotFiles(at('diff'), at('new'), { amount });
+  assert.deepEqual(readdirSync(at('new')).toSorted(), [...FILES, DISK.file].toSorted());
+  assert.ok(readFileSync(to).equals(readFileSync(from)));
+  const { blocks, mode } = statSync(to);
+  assert.ok(blocks * 512 < 2 ** 20, `${blocks} blocks`);
+  assert.equal(mode & 0o777, 0o640);
+  assert.equal(amount.done, amount.total);
+  assert.deepEqual(disksIn(at('new')), [DISK]);
+  // its copies can be composed again, and stay where a snapshot is composed in place
+  await composeSnapshotFiles(at('new'), at('again'));
+  assert.deepEqual(disksIn(at('again')), [DISK]);
+  const { signal } = new AbortController();
+  await composeInPlace(at('diff'), { durable: false, amount, signal, commit: () => undefined });
+  assert.deepEqual(disksIn(at('diff')), [DISK]);
+  assert.ok(existsSync(from));
+});
+
+test('a copy of a disk that is missing, or is no file, is named, and nothing is left', async () => {
+  const at = place();
+  writeSnapshot(at('full'), { regions: [], edit: withDisk(DISK.file) });
+  const path = join(at('full'), DISK.file);
+  await assert.rejects(composeSnapshotFiles(at('full'), at('new')), {
+    message: `disk data: ${path}: no such file or directory`,
+  });
+  mkdirSync(path);
+  await assert.rejects(composeSnapshotFiles(at('full'), at('new')), /disk data: .*disk-data\.raw: /);
+  for (const [i, name] of [
+    '../full/disk-data.raw',
+    'config.json',
+    'disk-../x',
+    '/etc/passwd',
+    '',
+  ].entries()) {
+    const { folder } = writeSnapshot(at(`hostile${i}`), { regions: [], edit: withDisk(name) });
+    await assert.rejects(
+      composeSnapshotFiles(folder, at('new')),
+      /state\.json: cannot be used: .* is no copy/,
+    );
+  }
   assert.equal(existsSync(at('new')), false);
 });

@@ -5,6 +5,7 @@ import type { Amount } from '../host/memory/copy-extents.ts';
 import { abortable } from '../util/abortable.ts';
 import { codeOf, reasonOf } from '../util/errno.ts';
 import { statPath } from '../util/path-calls.ts';
+import { composeDisks, disksOf } from './compose-disks.ts';
 import { composedState } from './composed-state.ts';
 import { composeMemory } from './compose-memory.ts';
 import { read, manifestOf } from './manifest.ts';
@@ -34,7 +35,7 @@ export interface ComposeSource {
 
 /**
  * Writes a full snapshot with the contents of a snapshot and its bases into another directory, which is created if it is missing. The
- * result needs none of them. If it rejects, or is cancelled, the directory is as before.
+ * result needs none of them, and has copies of the snapshot's disks. If it rejects, or is cancelled, the directory is as before.
  * @throws Error naming the snapshot, the base or the file that cannot be used
  */
 export async function composeSnapshotFiles(
@@ -99,6 +100,7 @@ async function writeComposed(
   const file = await folder.create(SNAPSHOT_FILES.memory);
   // not the end of a write to a slow disk: its file is removed at once
   const facts = await abortable(composing.signal, composeInto(source, file, composing));
+  await abortable(composing.signal, composeDisks(snapshot, folder, composing));
   await folder.write(SNAPSHOT_FILES.state, facts.state);
   await folder.finish(facts.manifest, () => composing.signal.throwIfAborted());
 }
@@ -123,7 +125,11 @@ export async function composeInto(
   // after the files were opened: a composition in place may have replaced some
   if (!(await isUnchanged(chain)))
     throw new Error(`${snapshot.folder}: its chain was changed while it was read`);
-  const facts = { engine: snapshot.program, memorySize: memory.size, regions: memory.regions };
+  const disks = disksOf(snapshot);
+  const facts = {
+    ...{ engine: snapshot.program, memorySize: memory.size, regions: memory.regions },
+    ...(disks.length > 0 && { disks }),
+  };
   const state = composedState(snapshot, memory, facts);
   return { state, manifest: manifestOf(state, facts) };
 }

@@ -9,6 +9,7 @@ import { createAndBoot } from './support/boot.ts';
 import { KERNEL } from './support/guest.ts';
 import { migrate } from './support/migration.ts';
 import { openShell, type Shell } from './support/shell.ts';
+import { takeLive } from './support/live/live-snapshot.ts';
 import { takeSnapshot } from './support/snapshots.ts';
 import { ptyOf, stateOf } from './support/vm-info.ts';
 import { makeFolder, startVmm, type TestVmm } from './support/vmm.ts';
@@ -25,6 +26,9 @@ const FIRMWARE_MS = 120_000;
 
 const VARIABLE = 'setvar Nephos -guid 5a8c3f1e-7d24-4b60-9e11-0c2d4e6f8a90';
 const VALUE = '4E 65 70 68';
+/** Another variable and its value. */
+const LATER_VARIABLE = VARIABLE.replace('Nephos', 'Later');
+const LATER = '6C6174657221';
 
 /** Shell of the firmware on the serial port. */
 async function efiShellOf(vmm: TestVmm): Promise<Shell> {
@@ -53,6 +57,10 @@ async function setVariable(shell: Shell): Promise<void> {
   assert.match(await type(shell, VARIABLE), /Unable to get/);
   await type(shell, `${VARIABLE} -bs -nv =${VALUE.replaceAll(' ', '')}`);
   assert.ok((await type(shell, VARIABLE)).includes(VALUE));
+}
+
+async function setLater(shell: Shell): Promise<void> {
+  await type(shell, `${LATER_VARIABLE} -bs -nv =${LATER}`);
 }
 
 async function readVariable(shell: Shell): Promise<string> {
@@ -108,6 +116,23 @@ test('a file of EFI variables is made from the template, kept, and used by one V
       assert.equal(statSync(file).size, statSync(variables).size);
       await setVariable(shell);
       assert.ok(readFileSync(file).includes(Buffer.from(VALUE.replaceAll(' ', ''), 'hex')));
+    });
+    await t.test('a live snapshot has the variables of its pause, and the VM keeps its file', async () => {
+      const snapshot = join(vmm.folder, 'live');
+      const { method, reason } = await takeLive(vmm, snapshot);
+      assert.deepEqual([method, reason], ['remap', undefined]);
+      await setLater(shell);
+      assert.ok(readFileSync(file).includes(Buffer.from(LATER, 'hex')));
+      await using other = await startVmm();
+      const payload = { firmware_vars: join(folder, 'of the copy') };
+      const request = { source_url: `file://${snapshot}`, overrides: { payload }, resume: true };
+      assertStatus(await other.put('vm.restore', request), 204);
+      using copy = await efiShellOf(other);
+      assert.ok((await readVariable(copy)).includes(VALUE));
+      assert.match(await type(copy, LATER_VARIABLE), /Unable to get/);
+      const bytes = readFileSync(payload.firmware_vars);
+      assert.ok(bytes.includes(Buffer.from(VALUE.replaceAll(' ', ''), 'hex')));
+      assert.ok(!bytes.includes(Buffer.from(LATER, 'hex')));
     });
     await t.test('another VM is refused', async () => {
       await using other = await startVmm();

@@ -4,6 +4,7 @@ import { copyFileSync, constants, readdirSync, readFileSync, statSync } from 'no
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { VmCounters } from '../src/api/replies.ts';
+import { composeSnapshot } from '../src/sdk/compose-snapshot.ts';
 import { assertRefused, assertStatus } from './support/answers.ts';
 import { createAndBoot } from './support/boot.ts';
 import { guestConfig } from './support/guest.ts';
@@ -51,7 +52,7 @@ test('live snapshots of a VM whose RAM, disk, network and consoles are in use', 
   await t.test('the VM continues in its QEMU', async () => {
     const before = await countersOf(vmm);
     const { method, reason } = await takeLive(vmm, join(vmm.folder, 'first'));
-    assert.deepEqual([method, reason], ['twin', undefined]);
+    assert.deepEqual([method, reason], ['remap', undefined]);
     assert.deepEqual(qemusOf(vmm), [first]);
     assert.equal(await stateOf(vmm), 'Running');
     assert.equal(JSON.stringify((await infoOf(vmm)).config), config);
@@ -63,7 +64,7 @@ test('live snapshots of a VM whose RAM, disk, network and consoles are in use', 
     const path = makeImage(join(vmm.folder, 'added.raw'), 4 * MIB, 'added later');
     assertStatus(await vmm.put('vm.add-disk', { path, id: 'later' }), 200);
     await shell.run('until [ -b /dev/vdc ]; do :; done');
-    assert.equal((await takeLive(vmm, join(vmm.folder, 'second'))).method, 'twin');
+    assert.equal((await takeLive(vmm, join(vmm.folder, 'second'))).method, 'remap');
     assert.equal(await shell.run('head -c 11 /dev/vdc'), 'added later');
     assertStatus(await vmm.put('vm.remove-device', { id: 'later' }), 204);
     await until('the disk is removed', async () => (await infoOf(vmm)).config.disks?.length === 2);
@@ -74,21 +75,25 @@ test('live snapshots of a VM whose RAM, disk, network and consoles are in use', 
   );
 
   const third = join(vmm.folder, 'third');
+  const composed = join(vmm.folder, 'composed');
   const copies = { disk: join(vmm.folder, 'copy.raw'), second: join(vmm.folder, 'copy.qcow2') };
   await t.test('a snapshot has the disks as they were in the pause', async () => {
     const { method, disks } = await takeLive(vmm, third, { disks: 'copy' });
-    assert.equal(method, 'twin');
+    assert.equal(method, 'remap');
     const files = ['disk-data.raw', `disk-${encodeURIComponent(SECOND)}.qcow2`];
     assert.deepEqual(disks, [
       { id: 'data', file: files[0] },
       { id: SECOND, file: files[1] },
     ]);
+    await composeSnapshot(third, composed);
     for (const [i, path] of [copies.disk, copies.second].entries()) {
-      copyFileSync(join(third, files[i] ?? ''), path, constants.COPYFILE_FICLONE);
+      copyFileSync(join(composed, files[i] ?? ''), path, constants.COPYFILE_FICLONE);
     }
     // holes stay holes
-    const { blocks, size } = statSync(join(third, 'disk-data.raw'));
-    assert.ok(blocks * 512 < size / 4, `${blocks} blocks`);
+    for (const folder of [third, composed]) {
+      const { blocks, size } = statSync(join(folder, 'disk-data.raw'));
+      assert.ok(blocks * 512 < size / 4, `${blocks} blocks`);
+    }
   });
 
   await t.test('no byte of a TCP stream or of a console is lost', async () => {
@@ -106,18 +111,22 @@ test('live snapshots of a VM whose RAM, disk, network and consoles are in use', 
   });
 
   await t.test('a restore does not let the guest write to the disks of the snapshot', async () => {
-    const overrides = { disks: [{ id: 'data', path: join(third, 'disk-data.raw') }] };
-    const refused = await vmm.put('vm.restore', { source_url: `file://${third}`, overrides });
-    assertRefused(refused, 400, /disk data: .*disk-data\.raw is part of the snapshot/);
+    for (const folder of [third, composed]) {
+      const overrides = { disks: [{ id: 'data', path: join(folder, 'disk-data.raw') }] };
+      const refused = await vmm.put('vm.restore', { source_url: `file://${folder}`, overrides });
+      assertRefused(refused, 400, /disk data: .*disk-data\.raw is part of the snapshot/);
+    }
   });
 
   await t.test('a restored copy is consistent, and continues in another QEMU', async () => {
-    using restored = await restoreCopy(vmm, third, { ...copies, tap: interfaceName() });
+    using restored = await restoreCopy(vmm, composed, { ...copies, tap: interfaceName() });
     await writersProgress(restored, WRITERS);
     // its RAM is a private mapping of the snapshot, which must not change
     await killTwinAtOnce(vmm, restored);
     const [before] = qemusOf(vmm);
-    assert.equal((await takeLive(vmm, join(vmm.folder, 'of-copy'))).method, 'twin');
+    const { method, reason } = await takeLive(vmm, join(vmm.folder, 'of-copy'));
+    assert.equal(method, 'twin');
+    assert.match(reason ?? '', /its file is not in memory/);
     assert.notEqual(qemusOf(vmm)[0], before);
     await writersProgress(restored, WRITERS);
     await endWriters({ shell: restored }, WRITERS);
@@ -127,15 +136,14 @@ test('live snapshots of a VM whose RAM, disk, network and consoles are in use', 
   });
 });
 
-test('a VM with a user-mode network is paused while its RAM is copied', async () => {
+test('a VM whose RAM has no file is paused while the RAM is copied', async () => {
   await using vmm = await startVmm();
   const disk = makeImage(join(vmm.folder, 'disk.raw'), 8 * MIB, 'contents');
   await createAndBoot(
     vmm,
     guestConfig({
-      memory: { size: 128 * MIB },
+      memory: { size: 128 * MIB, mergeable: true },
       disks: [{ path: disk, image_type: 'Raw', id: 'data' }],
-      net: [{ backend: 'user', id: 'net' }],
     }),
   );
   const [qemu] = qemusOf(vmm);
@@ -143,7 +151,7 @@ test('a VM with a user-mode network is paused while its RAM is copied', async ()
   const { method, reason } = await takeLive(vmm, folder, { disks: 'copy' });
   assert.ok(readFileSync(join(folder, 'disk-data.raw')).equals(readFileSync(disk)));
   assert.equal(method, 'copy');
-  assert.match(reason ?? '', /net.*user-mode network/);
+  assert.match(reason ?? '', /memory: it has no file/);
   assert.deepEqual(qemusOf(vmm), [qemu]);
   assert.equal(await stateOf(vmm), 'Running');
   assert.ok(readdirSync(folder).includes('manifest.json'));

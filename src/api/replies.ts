@@ -151,10 +151,10 @@ export const VmSnapshotResult = struct({
   doc: 'A snapshot with `live`',
   fields: {
     method: choice(
-      '`twin`: the RAM was written while the VM ran on, in its QEMU or in another one; `copy`: the VM was paused while its RAM was written',
-      ['twin', 'copy'],
+      '`remap`, `twin`: the RAM was written while the VM ran on, in its QEMU or in another one; `copy`: the VM was paused while its RAM was written',
+      ['remap', 'twin', 'copy'],
     ),
-    reason: optional(text('The reason for `copy`')),
+    reason: optional(text('The reason why the method was not `remap`')),
     pause_ms: uint('Time for which the vCPUs were stopped, in ms', { bits: 32, format: 'int64' }),
     disks: optional(list(nested(DiskCopy))),
   },

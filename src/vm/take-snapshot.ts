@@ -2,6 +2,7 @@ import { ApiError } from '../api/errors.ts';
 import type { VmSnapshotResult } from '../api/replies.ts';
 import type { VmSnapshotConfig } from '../api/requests.ts';
 import { canActivateNodes } from '../qemu/qmp/block-activation.ts';
+import { createLog } from '../util/log.ts';
 import type { RunningOperation } from '../util/operation-tracker.ts';
 import { lifecycleEvent } from './events.ts';
 import { withExitReason } from './guest-exit/qemu-exit.ts';
@@ -11,10 +12,13 @@ import { watchInBackground } from './lifecycle.ts';
 import { snapshotLive } from './snapshot/live/live-snapshot.ts';
 import { planDiskCopies, type PlannedCopy } from './snapshot/live/disk-copy-plan.ts';
 import { snapshotVm } from './snapshot/save.ts';
-import { reasonToCopy } from './snapshot/live/reason-to-copy.ts';
+import { findFreezer, reasonOfCalls, type Freezing } from './snapshot/live/find-freezer.ts';
+import { reasonAgainstTwin, reasonToCopy } from './snapshot/live/reason-to-copy.ts';
 import type { Machine } from './machine.ts';
 import type { BootedMachine, Vm } from './vm.ts';
 import type { VmmState } from './vmm-state.ts';
+
+const log = createLog('snapshot');
 
 /** Checks the members of a request against each other. @throws ApiError `invalid-config` */
 export function checkDisks({ live, disks }: VmSnapshotConfig): void {
@@ -38,9 +42,32 @@ export async function takeSnapshot(
     await savePaused(taking);
     return { method: 'copy', reason: 'the VM was paused already', pause_ms: 0, disks };
   }
-  const reason = reasonToCopy(booted.machine) ?? reasonOfDisks(booted.machine, copied);
-  const way = reason === undefined ? saveLive(taking, booted) : pauseAndSave(taking, reason);
+  const reason = reasonToCopy(booted.machine) ?? reasonOfCalls(booted.machine);
+  const way = reason === undefined ? saveRunning(taking, booted) : pauseAndSave(taking, reason);
   return { ...(await way), disks };
+}
+
+/** Freezes the RAM in place; where that is not possible, or fails, the VM continues in a twin, or is paused. */
+async function saveRunning(taking: Taking, booted: BootedMachine): Promise<Way> {
+  const { machine } = booted;
+  const { kill: signal } = taking.running;
+  const freezing = await withExitReason(machine.qemu, () => findFreezer(machine, signal));
+  await using freezer = freezing.freezer;
+  let reason = freezing.freezer === undefined ? freezing.reason : undefined;
+  if (freezer !== undefined) {
+    try {
+      return { method: 'remap', reason, pause_ms: await saveLive(taking, booted, freezing) };
+    } catch (error) {
+      reason = freezer.failure();
+      const isSame = taking.vm.booted === booted && taking.vm.state === 'Running';
+      if (reason === undefined || signal.aborted || !isSame) throw error;
+      log.warn(`the RAM was not frozen in QEMU: ${reason}`);
+    }
+  }
+  const against = reasonAgainstTwin(machine) ?? reasonOfDisks(machine, taking.copied);
+  if (against !== undefined) return await pauseAndSave(taking, `${against}; ${reason}`);
+  const twin = { freezer: undefined, reason: reason ?? '' };
+  return { method: 'twin', reason, pause_ms: await saveLive(taking, booted, twin) };
 }
 
 /** Returns the reason why a twin cannot copy disks; undefined if it can. */
@@ -93,10 +120,16 @@ async function pauseAndSave(taking: Taking, reason: string): Promise<Way> {
   return { method: 'copy', reason, pause_ms: pauseMs ?? Math.ceil(performance.now() - begun) };
 }
 
-/** Lets the VM continue in another QEMU. */
-async function saveLive({ vm, vmm, request, running, copied }: Taking, booted: BootedMachine): Promise<Way> {
+/** Lets the VM continue after a short pause, in its QEMU or in another one. @returns the time of the pause, in `milliseconds` */
+async function saveLive(
+  { vm, vmm, request, running, copied }: Taking,
+  booted: BootedMachine,
+  freezing: Freezing,
+): Promise<number> {
   const isCurrent = (machine: Machine): boolean => vm.booted?.machine === machine;
+  let current = booted.machine;
   const setMachine = (machine: Machine): void => {
+    current = machine;
     if (isCurrent(machine)) return;
     vm.booted = { ...booted, machine };
     if (machine !== booted.machine) watchInBackground(vmm, vm, machine);
@@ -105,9 +138,10 @@ async function saveLive({ vm, vmm, request, running, copied }: Taking, booted: B
     vm.change('pause');
     vmm.emit(lifecycleEvent('paused'));
   };
-  const live = { vm, booted, request, running, copied, setMachine, isCurrent, onStopped };
-  const pauseMs = await withExitReason(booted.machine.qemu, () =>
-    betweenEvents(vmm, ['snapshotting', 'snapshotted'], () => snapshotLive(live)),
+  const live = { vm, booted, request, running, copied, freezing, setMachine, isCurrent, onStopped };
+  const pauseMs = await withExitReason(
+    () => current.qemu,
+    () => betweenEvents(vmm, ['snapshotting', 'snapshotted'], () => snapshotLive(live)),
   );
-  return { method: 'twin', reason: undefined, pause_ms: Math.ceil(pauseMs) };
+  return Math.ceil(pauseMs);
 }

@@ -51,7 +51,7 @@ test('operations of a VM after a live snapshot', async (t) => {
   const takeNext = async (): Promise<string> => {
     const folder = join(vmm.folder, `live${++number}`);
     const answer = await takeLive(vmm, folder);
-    assert.deepEqual([answer.method, answer.reason], ['twin', undefined]);
+    assert.deepEqual([answer.method, answer.reason], ['remap', undefined]);
     t.diagnostic(`pause ${answer.pause_ms.toFixed(1)} ms`);
     assert.deepEqual(qemusOf(vmm), [qemu]);
     await works();
@@ -168,7 +168,7 @@ test('operations of a VM after a live snapshot', async (t) => {
     shell = openShell(await ptyOf(vmm));
     await shell.login();
     await shell.run(FILL);
-    assert.equal((await takeLive(vmm, join(vmm.folder, 'rebooted'))).method, 'twin');
+    assert.equal((await takeLive(vmm, join(vmm.folder, 'rebooted'))).method, 'remap');
     assert.equal(await shell.run(COMPARE), 'whole');
   });
 });

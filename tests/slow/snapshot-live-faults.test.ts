@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
   cancelIn,
+  cancelWhileStopped,
   PHASES,
   powerOffAt,
   resetAt,
@@ -37,4 +38,6 @@ test('a terminal, a socket and their viewers continue', useTerminalAndViewers);
 
 test('a stopped twin in the pause: the VM goes on after 5 s', () => stopTwinInPause(origin));
 test('a stopped twin before the pause: a cancellation does not wait', () => stopTwinBefore(origin));
+test('a cancellation in the pause does not wait for a QEMU that is stopped', () =>
+  cancelWhileStopped(origin, 'switching to the other QEMU'));
 test('two live snapshots at once are taken one after the other', () => takeTwo(origin));

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
   cancelIn,
+  cancelWhileStopped,
   PHASES_IN_PLACE,
   powerOffAt,
   resetAt,
@@ -31,5 +32,7 @@ for (const moment of [0, 10, 25, 40, 60, 90, 150]) {
   test(`a guest that powers off after ${moment} ms: the VMM exits`, () => powerOffAt(origin, moment));
 }
 
+test('a cancellation in the pause does not wait for a QEMU that is stopped', () =>
+  cancelWhileStopped(origin, 'freezing memory'));
 test('two live snapshots at once are taken one after the other', () => takeTwo(origin));
 test('twenty kills during live snapshots', (context) => killsInPlace(context, 20));

@@ -42,7 +42,7 @@ test('a hundred live snapshots in a row lose no byte of console or TCP stream', 
     if (i % 10 === 0) await writersProgress(shell, WRITERS);
   }
   t.diagnostic(`pauses in ms: ${pauses.map((ms) => ms.toFixed(0)).join(' ')}`);
-  assert.deepEqual([...methods], ['twin']);
+  assert.deepEqual([...methods], ['remap']);
   for (const stream of streams) await stream.finish();
   await endWriters(guest, WRITERS);
   assertStatus(await vmm.put('vm.delete'), 204);

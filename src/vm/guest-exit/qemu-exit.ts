@@ -20,20 +20,21 @@ type ObservedQemu = Pick<Qemu, 'qmp' | 'ended'>;
 /**
  * Runs `act` on a machine. If QEMU exits meanwhile, it rejects with the reason of the exit: failures that follow from the exit, e.g.
  * memory that cannot be read, do not help a user. `subject` is what QEMU worked on, e.g. the directory of a snapshot; the error names it.
+ * `qemu` may be a function that returns the QEMU of the machine, where `act` may replace it.
  */
 export async function withExitReason<T>(
-  qemu: ObservedQemu,
+  qemu: ObservedQemu | (() => ObservedQemu),
   act: () => Promise<T>,
   subject?: string,
 ): Promise<T> {
   try {
     return await act();
   } catch (error) {
-    const end = await crashOf(qemu);
+    const end = await reasonOfExit(typeof qemu === 'function' ? qemu() : qemu);
     if (end === undefined) throw error;
     log.debug(`QEMU ended meanwhile: ${reasonOf(error)}`);
     const named = subject === undefined ? '' : `${subject}: `;
-    throw new ApiError('failed', `${named}QEMU ended unexpectedly (${end})`, hiddenCause(error));
+    throw new ApiError('failed', `${named}${end}`, hiddenCause(error));
   }
 }
 
@@ -46,8 +47,8 @@ export async function asFailedOperation<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Returns exit code or signal of a crash of QEMU; undefined if QEMU still runs, even if it does not answer. */
-async function crashOf({ qmp, ended }: ObservedQemu): Promise<string | undefined> {
+/** Returns the reason of QEMU's exit; undefined if the VMM has ended it, or it still runs, even if it does not answer. */
+async function reasonOfExit({ qmp, ended }: ObservedQemu): Promise<string | undefined> {
   const runs = await Promise.race([
     ended.then(() => false),
     qmp.execute('query-status').then(
@@ -58,5 +59,14 @@ async function crashOf({ qmp, ended }: ObservedQemu): Promise<string | undefined
   ]);
   if (runs) return undefined;
   const end = await Promise.race([ended, delay(EXIT_MS, undefined, { ref: false })]);
-  return end?.reason === 'crash' ? end.detail : undefined;
+  switch (end?.reason) {
+    case 'crash':
+      return `QEMU ended unexpectedly (${end.detail})`;
+    case 'reset':
+      return 'The guest has reset itself';
+    case 'power-off':
+      return 'The guest has powered itself off';
+    default:
+      return undefined;
+  }
 }

@@ -1,9 +1,10 @@
 /** Events in the phases of a live snapshot: cancellations, signals, and a guest or a QEMU that stops. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CancelledError } from '../../../src/sdk/errors.ts';
+import type { LiveSnapshotResult } from '../../../src/sdk/snapshot.ts';
 import { assertStatus } from '../answers.ts';
 import { createAndBoot } from '../boot.ts';
 import { guestConfig } from '../guest.ts';
@@ -16,14 +17,14 @@ import { viewConsole } from '../viewers.ts';
 import { stateOf } from '../vm-info.ts';
 import { startVmm, type TestVmm } from '../vmm.ts';
 import { until } from '../wait.ts';
-import { checkSnapshot, checkVm, start, type Origin, type Running } from './live-kills.ts';
+import { checkSnapshot, checkVm, methodOf, start, type Origin, type Running } from './live-kills.ts';
 import { qemusOf, requestLive, takeLive } from './live-snapshot.ts';
 
 /** Steps of a live snapshot, as its operation shows them. */
 export const PHASES = ['starting another QEMU', 'switching to the other QEMU', 'writing memory'] as const;
 /** Steps of one in which the VM continues in its QEMU. */
 export const PHASES_IN_PLACE = ['freezing memory', 'writing memory'] as const;
-export type Phase = (typeof PHASES)[number] | (typeof PHASES_IN_PLACE)[number];
+export type Phase = (typeof PHASES)[number] | (typeof PHASES_IN_PLACE)[number] | 'copying disks';
 
 /** Attempts until an event hits a phase that takes some milliseconds. */
 const ATTEMPTS = 20;
@@ -31,12 +32,28 @@ const ATTEMPTS = 20;
 /** Result of an observed live snapshot. */
 type Outcome = 'complete' | 'cancelled' | 'failed' | 'unanswered';
 
+/** An event in a live snapshot. */
+interface ObservedEvent {
+  readonly phase: Phase;
+  readonly act: () => void;
+  readonly signal?: AbortSignal;
+  readonly disks?: 'copy';
+}
+
+/** An observed live snapshot. */
+export interface Observed {
+  readonly outcome: Outcome;
+  readonly isHit: boolean;
+  readonly error?: unknown;
+  readonly result?: LiveSnapshotResult | undefined;
+}
+
 /** Takes a live snapshot into a new folder, and calls `act` at the start of a phase, if the phase is seen. */
-async function observeLive(
+export async function observeLive(
   vmm: TestVmm,
   folder: string,
-  { phase, act, signal }: { readonly phase: Phase; readonly act: () => void; readonly signal?: AbortSignal },
-): Promise<{ readonly outcome: Outcome; readonly isHit: boolean; readonly error?: unknown }> {
+  { phase, act, signal, disks }: ObservedEvent,
+): Promise<Observed> {
   mkdirSync(folder);
   let isHit = false;
   const onProgress = (progress: { readonly phase?: string }): void => {
@@ -44,10 +61,13 @@ async function observeLive(
     isHit = true;
     act();
   };
-  const request = { destination_url: `file://${folder}`, live: true };
+  const request = { destination_url: `file://${folder}`, live: true, ...(disks && { disks }) };
   try {
-    await vmm.client.observe('vm.snapshot', request, { onProgress, ...(signal && { signal }) });
-    return { outcome: 'complete', isHit };
+    const result = await vmm.client.observe('vm.snapshot', request, {
+      onProgress,
+      ...(signal && { signal }),
+    });
+    return { outcome: 'complete', isHit, result };
   } catch (error) {
     if (error instanceof CancelledError) return { outcome: 'cancelled', isHit };
     const isAnswered = error instanceof Error && 'status' in error;
@@ -56,7 +76,7 @@ async function observeLive(
 }
 
 /** Calls `attempt` until it returns true. */
-async function untilHit(what: string, attempt: () => Promise<boolean>): Promise<void> {
+export async function untilHit(what: string, attempt: () => Promise<boolean>): Promise<void> {
   for (let i = 0; i < ATTEMPTS; i++) if (await attempt()) return;
   assert.fail(`${what} was not hit in ${ATTEMPTS} attempts`);
 }
@@ -83,7 +103,7 @@ export async function cancelIn(origin: Origin, phase: Phase): Promise<void> {
     assert.equal(await stateOf(vmm), 'Running');
     return outcome === 'cancelled';
   });
-  assert.equal((await takeLive(vmm, folder)).method, 'twin');
+  assert.equal((await takeLive(vmm, folder)).method, methodOf(origin));
   await checkVm(vmm, shell);
 }
 
@@ -240,7 +260,7 @@ export async function useTerminalAndViewers(): Promise<void> {
   await client.login();
   const viewers = [await viewConsole(vmm, 'device=serial'), await viewConsole(vmm, 'device=console')];
   for (let i = 1; i <= 3; i++) {
-    assert.equal((await takeLive(vmm, join(vmm.folder, `live${i}`))).method, 'twin');
+    assert.equal((await takeLive(vmm, join(vmm.folder, `live${i}`))).method, 'remap');
     for (const [name, one] of [['terminal', shell] as const, ['client', client] as const]) {
       assert.equal(await one.run(`echo ${name} ${i}`), `${name} ${i}`);
     }
@@ -253,6 +273,48 @@ export async function useTerminalAndViewers(): Promise<void> {
   for (const viewer of viewers) await viewer.leave();
   assertStatus(await vmm.put('vm.shutdown'), 204);
   assert.equal(terminal.isRaw(), false);
+}
+
+/** Longest wait of a cancellation for a QEMU that is stopped, in milliseconds. */
+const CANCEL_MS = 12_000;
+
+/** Cancels a live snapshot while QEMU is stopped by SIGSTOP in the phase of the pause: the answer does not wait for QEMU. */
+export async function cancelWhileStopped(origin: Origin, phase: Phase): Promise<void> {
+  await using vmm = await startVmm();
+  const { shell } = await start(vmm, origin);
+  using _shell = shell;
+  const folder = join(vmm.folder, 'live');
+  await untilHit('a QEMU that is stopped in the pause', async () => {
+    const [qemu = 0] = qemusOf(vmm);
+    const controller = new AbortController();
+    let stoppedAt = 0;
+    const act = (): void => {
+      process.kill(qemu, 'SIGSTOP');
+      stoppedAt = performance.now();
+      controller.abort();
+    };
+    const observed = await observeLive(vmm, folder, { phase, act, signal: controller.signal });
+    const took = performance.now() - stoppedAt;
+    const wasStopped = isAlive(qemu) && stateOfProcess(qemu) === 'T';
+    if (isAlive(qemu)) process.kill(qemu, 'SIGCONT');
+    checkFiles(folder, observed.outcome);
+    rmSync(folder, { recursive: true });
+    await checkVm(vmm, shell);
+    if (observed.outcome !== 'cancelled') return false;
+    assert.ok(wasStopped, 'the answer has waited for QEMU');
+    assert.ok(took < CANCEL_MS, `the cancellation took ${took} ms`);
+    assert.equal(await stateOf(vmm), 'Running');
+    return true;
+  });
+  // no descriptor and no node of the cancelled one is in the way
+  assert.equal((await takeLive(vmm, folder, { disks: 'copy' })).method, methodOf(origin));
+  await checkVm(vmm, shell);
+  await checkSnapshot(origin, folder);
+}
+
+/** Returns the state of a process in /proc, e.g. `T`. */
+function stateOfProcess(pid: number): string {
+  return /^State:\s*(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
 }
 
 /** Time limit of an answer of the VMM while QEMU is stopped, in milliseconds. */
@@ -289,7 +351,7 @@ export async function stopQemuIn(origin: Origin, phase: Phase, stoppedMs: number
   await checkVm(vmm, shell);
   assert.equal(await stateOf(vmm), 'Running');
   await checkSnapshot(origin, folder);
-  assert.equal((await takeLive(vmm, join(vmm.folder, 'next'))).method, 'twin');
+  assert.equal((await takeLive(vmm, join(vmm.folder, 'next'))).method, methodOf(origin));
   await checkVm(vmm, shell);
 }
 

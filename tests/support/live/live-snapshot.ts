@@ -11,7 +11,7 @@ import type { TestVmm } from '../vmm.ts';
 import { SECOND } from './live-guest.ts';
 
 const LiveAnswer = v.strictObject({
-  method: v.picklist(['twin', 'copy']),
+  method: v.picklist(['remap', 'twin', 'copy']),
   reason: v.optional(v.string()),
   pause_ms: v.pipe(v.number(), v.minValue(0)),
   disks: v.optional(v.array(v.strictObject({ id: v.string(), file: v.string() }))),

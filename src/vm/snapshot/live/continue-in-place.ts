@@ -1,10 +1,9 @@
 import { readFile, open } from 'node:fs/promises';
 import { createMemfd } from '../../../native/memfd.ts';
 import { passFile, withRoms, type Rom } from '../../../qemu/qmp/device-state.ts';
-import { QmpError } from '../../../qemu/qmp/qmp-error.ts';
 import type { RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import type { NewSnapshot } from '../../../snapshot-files/snapshot-folder.ts';
-import { abortable } from '../../../util/abortable.ts';
+import { abortable, beforeLimit } from '../../../util/abortable.ts';
 import { createCleanupStack } from '../../../util/cleanup-stack.ts';
 import { createLog } from '../../../util/log.ts';
 import { describeMachine } from '../../machine-state/describe-machine.ts';
@@ -14,7 +13,7 @@ import { captureRest, readRoms, type CapturedMachine, type FrozenRam } from '../
 import { openDiskCopies, type DiskCopies } from './copy-disks.ts';
 import { flushImages } from './flush-images.ts';
 import type { Freezer } from './freeze-memory.ts';
-import { createTimes, limitPause } from './limit-pause.ts';
+import { ANSWER_MS, continueVcpus, createTimes, limitPause } from './limit-pause.ts';
 import type { LiveRequest } from './live-request.ts';
 
 const log = createLog('snapshot');
@@ -43,8 +42,10 @@ export async function continueInPlace(
   await freezer.prepare(running.kill);
   const roms = blocks.filter((block) => !block.planned);
   running.tracker.enter('freezing memory');
-  const copying = { planned: copied, sizes: await diskSizes(machine.qemu.qmp), folder, signal: running.kill };
-  const disks = await openDiskCopies(machine.qemu, copying);
+  const sizes = await abortable(running.kill, diskSizes(machine.qemu.qmp));
+  const copying = { planned: copied, sizes, folder, signal: running.kill };
+  const opening = openDiskCopies(machine.qemu, copying);
+  const disks = await abortable(running.kill, opening, (late) => late[Symbol.asyncDispose]());
   const pausing = { machine, freezer, disks, roms, onStopped };
   const { stream, ownPages, pauseMs } = await pause(pausing, running.kill).catch(async (error: unknown) => {
     await disks[Symbol.asyncDispose]();
@@ -84,14 +85,16 @@ async function pause(
   try {
     const written = files.use(await createMemfd('device-state'));
     await using writing = await open(written.path, 'w');
-    const { name: filename } = files.use(await passFile(qmp, writing.fd));
+    const passing = passFile(qmp, writing.fd);
+    const passed = await abortable(limit.signal, passing, (late) => late[Symbol.asyncDispose]());
+    const { name: filename } = files.use(passed);
     const timed = createTimes();
     const stoppedAt = performance.now();
     let bytes: Rom[] = [];
     let ownPages: FrozenRam['ownPages'] = new Map();
     limit.signal.throwIfAborted();
     try {
-      await qmp.execute('stop');
+      await abortable(limit.signal, qmp.execute('stop'));
       timed('stop');
       const saved = qmp.execute('xen-save-devices-state', { filename, live: false });
       ownPages = await whileCopying(freezer.copyOwnPages(limit.signal), abortable(limit.signal, saved));
@@ -102,17 +105,18 @@ async function pause(
       machine.snapshotRam = new Set([...machine.snapshotRam, ...freezer.blocks.map(({ name }) => name)]);
       freezer.freeze();
       timed('freeze');
-      await disks.begin();
+      await abortable(limit.signal, disks.begin());
       timed('disks');
     } finally {
-      await continueVcpus(machine, onStopped);
+      await continueVcpus(machine, limit.signal, onStopped);
     }
     timed('cont');
     const pauseMs = performance.now() - stoppedAt;
     log.debug(`pause: ${timed.text()}`);
     return { stream: withRoms(await readFile(written.path), bytes), ownPages, pauseMs };
   } finally {
-    await files[Symbol.asyncDispose]();
+    // a QEMU that hangs does so later
+    await beforeLimit(files[Symbol.asyncDispose](), ANSWER_MS).catch(() => undefined);
   }
 }
 
@@ -122,15 +126,4 @@ async function whileCopying<T>(copied: Promise<T>, other: Promise<unknown>): Pro
   if (pages.status === 'rejected') throw pages.reason;
   if (step.status === 'rejected') throw step.reason;
   return pages.value;
-}
-
-/** Starts the vCPUs again. */
-async function continueVcpus({ qemu }: Machine, onStopped: () => void): Promise<void> {
-  try {
-    await qemu.qmp.execute('cont');
-  } catch (error) {
-    // the exit of a QEMU is reported elsewhere
-    if (error instanceof QmpError && error.errorClass !== undefined) onStopped();
-    throw error;
-  }
 }

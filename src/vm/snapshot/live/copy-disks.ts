@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Amount } from '../../../host/memory/copy-extents.ts';
 import { openDiskCopy, type CopyingQemu, type DiskCopy } from '../../../qemu/qmp/disk-copy.ts';
 import type { NewSnapshot } from '../../../snapshot-files/snapshot-folder.ts';
+import { beforeLimit } from '../../../util/abortable.ts';
 import { deferred } from '../../../util/deferred.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
@@ -90,7 +90,7 @@ export async function openDiskCopies(qemu: CopyingQemu, request: CopyRequest): P
     [Symbol.asyncDispose]: async () => {
       cancelling.abort(new Error('the snapshot has ended'));
       const removed = Promise.allSettled(runs).then(removeAll);
-      await beforeLimit(removed).catch((error: unknown) => {
+      await beforeLimit(removed, CANCEL_MS).catch((error: unknown) => {
         log.warn(`copies of disks are still open in QEMU: ${reasonOf(error)}`);
       });
     },
@@ -162,17 +162,4 @@ function followProgress({ qmp }: CopyingQemu, copies: readonly NamedCopy[], amou
   // QEMU may end
   const timer = setInterval(() => void read().catch(() => undefined), INTERVAL_MS).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
-}
-
-async function beforeLimit(work: Promise<void>): Promise<void> {
-  const ended = new AbortController();
-  const late = delay(CANCEL_MS, undefined, { signal: ended.signal, ref: false }).then(() => {
-    throw new Error(`no end within ${CANCEL_MS / 1000} s`);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    ended.abort();
-    late.catch(() => undefined);
-  }
 }

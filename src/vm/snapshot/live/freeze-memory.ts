@@ -10,11 +10,14 @@ import { readProcessTo, RUNS_MAX, writeProcess } from '../../../native/process-c
 import {
   callInThread,
   remoteThread,
+  UnfinishedCallError,
   type RemoteCalls,
   type RemoteThread,
 } from '../../../native/thread-calls.ts';
 import type { RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
+import { abortable } from '../../../util/abortable.ts';
 import { createCleanupStack } from '../../../util/cleanup-stack.ts';
+import { reasonOf } from '../../../util/errno.ts';
 import type { Machine } from '../../machine.ts';
 
 /*
@@ -41,8 +44,10 @@ export interface Freezer extends AsyncDisposable {
    * @returns the pages, by name of the block
    */
   readonly copyOwnPages: (signal: AbortSignal) => Promise<OwnPages>;
-  /** Makes the mappings of QEMU private ones. The vCPUs must be stopped. @throws the system's error */
+  /** Makes the mappings of QEMU private ones. The vCPUs must be stopped. @throws the system's error; some may be private then */
   readonly freeze: () => void;
+  /** reason of `prepare` or `freeze` to fail; undefined where none has, and where the mappings of QEMU may still change */
+  readonly failure: () => string | undefined;
 }
 
 /** Private pages of QEMU, by name of the block. */
@@ -64,7 +69,11 @@ interface FileBlock {
  * Prepares a freeze of a machine's RAM. Rejects with the reason why it is not possible: a block without a file in memory, or a process
  * that may not control QEMU. Disposal removes the mappings of this process.
  */
-export async function prepareFreeze({ qemu }: Machine, blocks: readonly RamBlock[]): Promise<Freezer> {
+export async function prepareFreeze(
+  { qemu }: Machine,
+  blocks: readonly RamBlock[],
+  signal: AbortSignal,
+): Promise<Freezer> {
   await loadLibc();
   const stack = createCleanupStack();
   try {
@@ -74,21 +83,39 @@ export async function prepareFreeze({ qemu }: Machine, blocks: readonly RamBlock
       stack.use(found);
       opened.push(found);
     }
-    const threads = await remoteThreads(qemu);
+    const threads = await remoteThreads(qemu, signal);
+    const failed = createFailure();
     return {
       blocks: opened.map(({ block, address }) => ({ ...block, address })),
       prepare: async (signal) => {
         await copyOwnPages(qemu.pid, opened, signal);
-        await unmapPages(threads.helper, opened, signal);
+        await unmapPages(opened, signal, (act) => failed.watch(() => callInThread(threads.helper, act)));
       },
       copyOwnPages: (signal) => copyOwnPages(qemu.pid, opened, signal),
-      freeze: () => mapPrivately(threads.vcpu, opened),
+      freeze: () => failed.watch(() => mapPrivately(threads.vcpu, opened)),
+      failure: failed.reason,
       [Symbol.asyncDispose]: stack[Symbol.asyncDispose],
     };
   } catch (error) {
     await stack[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The first failure of system calls in QEMU. */
+function createFailure() {
+  let reason: string | undefined;
+  return {
+    reason: () => reason,
+    watch: <T>(act: () => T): T => {
+      try {
+        return act();
+      } catch (error) {
+        if (!(error instanceof UnfinishedCallError)) reason ??= reasonOf(error);
+        throw error;
+      }
+    },
+  };
 }
 
 /** Maps the file of a block into this process. Rejects where another program may have the file. */
@@ -154,8 +181,8 @@ interface Threads {
   readonly helper: RemoteThread;
 }
 
-async function remoteThreads({ qmp, pid }: Machine['qemu']): Promise<Threads> {
-  const vcpus = (await qmp.execute('query-cpus-fast')).map((one) => one['thread-id']);
+async function remoteThreads({ qmp, pid }: Machine['qemu'], signal: AbortSignal): Promise<Threads> {
+  const vcpus = (await abortable(signal, qmp.execute('query-cpus-fast'))).map((one) => one['thread-id']);
   const others = (await readdir(`/proc/${pid}/task`))
     .map(Number)
     .filter((thread) => thread !== pid && !vcpus.includes(thread));
@@ -184,15 +211,15 @@ const UNMAPPED_BYTES = 64 << 20;
  * gets those that it uses again by a page fault.
  */
 async function unmapPages(
-  thread: RemoteThread,
   blocks: readonly FileBlock[],
   signal: AbortSignal,
+  inThread: (act: (calls: RemoteCalls) => void) => void,
 ): Promise<void> {
   for (const { block, isPrivate } of blocks) {
     if (isPrivate) continue;
     for (let offset = 0; offset < block.length; offset += UNMAPPED_BYTES) {
       const range = [block.address + offset, Math.min(UNMAPPED_BYTES, block.length - offset)];
-      callInThread(thread, ({ call }) => call('madvise', CALL.madvise, [...range, MADV_DONTNEED]));
+      inThread(({ call }) => call('madvise', CALL.madvise, [...range, MADV_DONTNEED]));
       await new Promise((resolve) => setImmediate(resolve));
       signal.throwIfAborted();
     }

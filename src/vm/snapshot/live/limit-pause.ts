@@ -1,3 +1,5 @@
+import { QmpError } from '../../../qemu/qmp/qmp-error.ts';
+import { abortableAfter } from '../../../util/abortable.ts';
 import type { Machine } from '../../machine.ts';
 
 /** Time limit of a pause until the vCPUs can continue, in milliseconds: after it the machine continues without a snapshot. */
@@ -24,6 +26,31 @@ export function limitPause({ qemu }: Pick<Machine, 'qemu'>, signal: AbortSignal)
       stopListening();
     },
   };
+}
+
+/** Time for which an ended pause waits for a QEMU that does not answer, in milliseconds. */
+export const ANSWER_MS = 2000;
+
+/**
+ * Starts the vCPUs again. Rejects if QEMU refuses that, and calls `onStopped`; rejects with the reason of the signal if QEMU does not
+ * answer after it: QEMU executes the command later.
+ */
+export async function continueVcpus(
+  { qemu }: Pick<Machine, 'qemu'>,
+  signal: AbortSignal,
+  onStopped: () => void,
+): Promise<void> {
+  const continued = qemu.qmp.execute('cont').catch((error: unknown) => {
+    // the exit of a QEMU is reported elsewhere
+    if (isRefusal(error)) onStopped();
+    throw error;
+  });
+  await abortableAfter(signal, ANSWER_MS, continued);
+}
+
+/** Returns true if QEMU has answered that it does not carry out a command. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof QmpError && error.errorClass !== undefined;
 }
 
 /** Times of the steps of a pause, for the log. */

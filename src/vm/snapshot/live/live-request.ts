@@ -3,6 +3,7 @@ import type { RunningOperation } from '../../../util/operation-tracker.ts';
 import type { Machine } from '../../machine.ts';
 import type { BootedMachine, Vm } from '../../vm.ts';
 import type { PlannedCopy } from './disk-copy-plan.ts';
+import type { Freezing } from './find-freezer.ts';
 
 /** A running VM of which a snapshot is made. */
 export interface LiveRequest {
@@ -12,6 +13,8 @@ export interface LiveRequest {
   readonly running: RunningOperation;
   /** disks that are copied */
   readonly copied: readonly PlannedCopy[];
+  /** without a freezer the VM continues in a twin */
+  readonly freezing: Freezing;
   /** Makes a machine that of the VM. */
   readonly setMachine: (machine: Machine) => void;
   /** Returns whether a machine is that of the VM. */

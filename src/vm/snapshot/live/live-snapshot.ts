@@ -1,9 +1,6 @@
 import type { NewSnapshot } from '../../../snapshot-files/snapshot-folder.ts';
 import { abortable } from '../../../util/abortable.ts';
-import { createCleanupStack } from '../../../util/cleanup-stack.ts';
-import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
-import type { RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import { watchAllBursts } from '../../devices/disk/bursts.ts';
 import { describeMachine } from '../../machine-state/describe-machine.ts';
 import { fromSaved } from '../../machine-state/machine-description.ts';
@@ -15,7 +12,6 @@ import { continueInPlace } from './continue-in-place.ts';
 import { openDiskCopies } from './copy-disks.ts';
 import { flushImages } from './flush-images.ts';
 import type { LiveRequest } from './live-request.ts';
-import { prepareFreeze, type Freezer } from './freeze-memory.ts';
 import { preparePass } from './pass-consoles.ts';
 import { prepareTaps } from './pass-taps.ts';
 import { releaseOwnPages } from './release-pages.ts';
@@ -26,16 +22,17 @@ import { pageCopies } from './twin-memory.ts';
 /*
  * Snapshot of a running VM. Its RAM is frozen in a short pause and written while the VM runs on.
  *
- * In place: the RAM is a file in memory. In the pause QEMU's mapping of it becomes a private one, so that the file keeps its contents.
+ * In place (`remap`): the RAM is a file in memory. In the pause QEMU's mapping of it becomes a private one, so that the file keeps its contents.
  * The VM continues in the same QEMU.
  *
- * In a twin, where that is not possible: a second QEMU of the same machine waits beside the running one, and maps its RAM privately. In
+ * In a twin (`twin`), where that is not possible: a second QEMU of the same machine waits beside the running one, and maps its RAM privately. In
  * the pause the twin gets the state of the devices and continues. The RAM of the first QEMU, which stays stopped, no longer changes: it
  * is written as that of a paused VM, and the first QEMU is killed. An emulated guest then runs slowly for 20 to 40 ms, as the twin has
  * no translated code.
  *
  *   live-snapshot.ts    this file: the sequence, and the choice of the way
- *   reason-to-copy.ts   pure: machines that cannot continue in a twin; these are paused while their RAM is written
+ *   reason-to-copy.ts   pure: machines that cannot be frozen; these are paused while their RAM is written (`copy`)
+ *   find-freezer.ts     whether the RAM can be frozen in place
  *   limit-pause.ts      time limit of a pause, times of its steps
  *   flush-images.ts     shortens the stop; release-pages.ts: frees RAM of which QEMU has copies
  *
@@ -67,24 +64,22 @@ import { pageCopies } from './twin-memory.ts';
 const log = createLog('snapshot');
 
 /**
- * Writes a snapshot of a running VM, which continues in its QEMU, or in a twin where its RAM cannot be frozen. If it rejects, the VM
+ * Writes a snapshot of a running VM, which continues in its QEMU, or in a twin where there is no freezer. If it rejects, the VM
  * runs in one of the two QEMUs.
  * @returns the time for which its vCPUs were stopped, in `milliseconds`
  */
 export async function snapshotLive(live: LiveRequest): Promise<number> {
   const { machine: first } = live.booted;
   await abortable(live.running.kill, checkSaveable(first, 'be in a snapshot'));
-  const resources = createCleanupStack();
   let continued: Continued | undefined;
   const capture = async (folder: NewSnapshot): Promise<CapturedMachine> => {
-    const blocks = await abortable(live.running.kill, ownBlocks(first));
-    const freezer = await findFreezer(first, blocks);
+    const { freezer } = live.freezing;
     if (freezer === undefined) {
       return continueInTwin(live, folder, (one) => {
         continued = one;
       });
     }
-    resources.use(freezer);
+    const blocks = await abortable(live.running.kill, ownBlocks(first));
     const { captured, pauseMs } = await continueInPlace({ ...live, folder }, blocks, freezer);
     continued = { machine: first, pauseMs };
     return captured;
@@ -95,21 +90,7 @@ export async function snapshotLive(live: LiveRequest): Promise<number> {
     return continued?.pauseMs ?? 0;
   } finally {
     if (!live.isCurrent(first)) await first.qemu.kill();
-    await resources[Symbol.asyncDispose]();
     if (continued !== undefined) await releaseOwnPages(continued.machine);
-  }
-}
-
-/** Prepares a freeze of a machine's RAM; undefined where it is not possible. */
-async function findFreezer(machine: Machine, blocks: readonly RamBlock[]): Promise<Freezer | undefined> {
-  try {
-    return await prepareFreeze(
-      machine,
-      blocks.filter(({ planned }) => planned),
-    );
-  } catch (error) {
-    log.info(`the VM is to continue in another QEMU: ${reasonOf(error)}`);
-    return undefined;
   }
 }
 
@@ -129,18 +110,20 @@ async function continueInTwin(
   const { machine: first } = booted;
   const { kill: signal, tracker } = running;
   tracker.enter('starting another QEMU');
-  const blocks = await ownBlocks(first);
+  const blocks = await abortable(signal, ownBlocks(first));
   const planned = blocks.filter((block) => block.planned);
-  const described = await describeMachine(vm, first);
+  const described = await abortable(signal, describeMachine(vm, first));
   const request = { vm, booted, description: fromSaved(described), blocks: planned };
   await using twin = await startTwin(request, running);
-  const sizes = await diskSizes(first.qemu.qmp);
-  const disks = await openDiskCopies(twin.machine.qemu, { planned: copied, sizes, folder, signal });
+  const sizes = await abortable(signal, diskSizes(first.qemu.qmp));
+  // the exit of a twin that fails closes its files
+  const opening = openDiskCopies(twin.machine.qemu, { planned: copied, sizes, folder, signal });
+  const disks = await abortable(signal, opening);
   const pages = await pageCopies(first.qemu, twin.machine.qemu, { blocks: twin.privately, signal });
-  const rest = await captureRest(vm, first, blocks);
+  const rest = await abortable(signal, captureRest(vm, first, blocks));
   await pages.copy();
-  await flushImages(first);
-  const taps = await prepareTaps(first);
+  await abortable(signal, flushImages(first));
+  const taps = await abortable(signal, prepareTaps(first));
   const consoles = await preparePass(booted.consoles, first);
   const { stream, ownPages, pauseMs } = await switchOver({
     running: first,

@@ -4,7 +4,7 @@ import { decodeVmConfig } from '../../../config/decode-vm-config.ts';
 import type { Step } from '../../../devices/common/step.ts';
 import { placeDevices } from '../../../plan/placement.ts';
 import { planLaunch } from '../../launch/planned-machine.ts';
-import { reasonToCopy } from './reason-to-copy.ts';
+import { reasonAgainstTwin, reasonToCopy } from './reason-to-copy.ts';
 import { planTwin, withInheritedTaps } from './twin-plan.ts';
 
 const DISK_FACTS = {
@@ -38,17 +38,16 @@ function reasonOf(more: object, changes: Partial<Parameters<typeof reasonToCopy>
   return reasonToCopy({ layout, deviceSteps: new Map(deviceSteps), config, bootConfig, ...idle, ...changes });
 }
 
-test('a machine with disks, TAPs and RAM of its own continues in a twin', () => {
+test('the RAM of a machine with disks and TAPs can be frozen', () => {
   const more = { disks: [{ path: '/d', id: 'd' }], net: [{ id: 'n', tap: 't' }], watchdog: true };
   assert.equal(reasonOf(more), undefined);
   assert.equal(reasonOf({ memory: { size: 2 ** 28, hotplug_size: 2 ** 30 } }), undefined);
 });
 
-test('a machine that cannot continue in a twin has the reason, with the device', () => {
+test('a machine whose RAM cannot be frozen has the reason, with the device', () => {
   const size = 2 ** 28;
   for (const [more, reason] of [
     [{ vsock: { cid: 3, socket: '/s' } }, /^vsock _?_vsock\w*: its back-end needs shared memory$/],
-    [{ net: [{ id: 'n', backend: 'user' }] }, /^net n: connections of a user-mode network/],
     [{ memory: { size, shared: true } }, /^memory: it is shared/],
     [{ memory: { size, hugepages: true } }, /^memory: it is in huge pages/],
     [{ memory: { size, mergeable: true } }, /^memory: it has no file/],
@@ -65,6 +64,21 @@ test('a machine that cannot continue in a twin has the reason, with the device',
   ] as const) {
     assert.match(reasonOf(more) ?? 'none', reason, JSON.stringify(more));
   }
+});
+
+test('a machine that can only continue in its own QEMU has the reason', () => {
+  const user = { net: [{ id: 'n', backend: 'user' }] };
+  const variables = { payload: { firmware: '/f', firmware_vars: '/v' }, kernel: undefined };
+  for (const [more, reason] of [
+    [user, /^net n: connections of a user-mode network/],
+    [variables, /^firmware_vars: the file is locked/],
+  ] as const) {
+    const machine = planned(more);
+    assert.match(reasonAgainstTwin({ ...machine, deviceSteps: new Map(machine.deviceSteps) }) ?? '', reason);
+    assert.equal(reasonOf(more), undefined);
+  }
+  const machine = planned({ net: [{ id: 'n', tap: 't' }] });
+  assert.equal(reasonAgainstTwin({ ...machine, deviceSteps: new Map(machine.deviceSteps) }), undefined);
 });
 
 test('a device that the guest is about to release would be missing in one of the two', () => {

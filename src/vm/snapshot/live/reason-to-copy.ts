@@ -10,8 +10,8 @@ type Facts = Pick<
 >;
 
 /**
- * Returns the reason why a running machine cannot continue in a twin, so that it is paused while its RAM is copied; undefined if it
- * can. Pure.
+ * Returns the reason why the RAM of a running machine cannot be frozen, neither in place nor for a twin, so that the machine is paused
+ * while its RAM is copied; undefined if it can. Pure.
  */
 export function reasonToCopy(machine: Facts): string | undefined {
   const { layout, deviceSteps, config, detachingVcpus } = machine;
@@ -23,10 +23,28 @@ export function reasonToCopy(machine: Facts): string | undefined {
   if (leaving !== undefined) return `${leaving}: the guest is about to release it`;
   if (detachingVcpus.size > 0) return 'the guest is about to release vCPUs';
   if (config.gdb === true) return 'gdb: a debugger is connected to QEMU';
-  if (config.payload?.firmware_vars !== undefined) return 'firmware_vars: the file is locked by QEMU';
   return (
     reasonOfMemory(machine) ?? (hasUnsavedDevices(machine) ? 'QEMU does not save all devices' : undefined)
   );
+}
+
+/** Returns the reason why a running machine can continue in its own QEMU only; undefined if a twin can continue it. Pure. */
+export function reasonAgainstTwin({
+  layout,
+  deviceSteps,
+  config,
+}: Pick<Facts, 'layout' | 'deviceSteps' | 'config'>): string | undefined {
+  for (const placement of layout.placements) {
+    if ((deviceSteps.get(placement.id) ?? []).some(isUserNet)) {
+      return `${nameOf(placement)}: connections of a user-mode network cannot continue in another process`;
+    }
+  }
+  if (config.payload?.firmware_vars !== undefined) return 'firmware_vars: the file is locked by QEMU';
+  return undefined;
+}
+
+function isUserNet(step: Step): boolean {
+  return step.kind === 'netdev' && step.props.type === 'user';
 }
 
 function nameOf({ device, id }: Placement): string {
@@ -37,9 +55,6 @@ function reasonOfDevice({ device }: Placement, steps: readonly Step[]): string |
   if (needsSharedMemory(steps)) return 'its back-end needs shared memory';
   if (device.member === 'pmem') return 'QEMU does not save its state';
   for (const step of steps) {
-    if (step.kind === 'netdev' && step.props.type === 'user') {
-      return 'connections of a user-mode network cannot continue in another process';
-    }
     if (step.kind !== 'device') continue;
     const { props } = step;
     if (props.driver === 'virtio-mem-pci') return 'the guest can return its memory';

@@ -3,10 +3,9 @@ import { open } from 'node:fs/promises';
 import { createMemfd, type Memfd } from '../../../native/memfd.ts';
 import type { Extent } from '../../../host/memory/extents.ts';
 import { loadReported, passFile, reportLoads, withRoms, type Rom } from '../../../qemu/qmp/device-state.ts';
-import { QmpError } from '../../../qemu/qmp/qmp-error.ts';
 import type { RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
 import { addSteps } from '../../../qemu/qmp/steps.ts';
-import { abortable } from '../../../util/abortable.ts';
+import { abortable, beforeLimit } from '../../../util/abortable.ts';
 import { createCleanupStack } from '../../../util/cleanup-stack.ts';
 import type { OperationTracker } from '../../../util/operation-tracker.ts';
 import { reasonOf } from '../../../util/errno.ts';
@@ -15,7 +14,7 @@ import type { Machine } from '../../machine.ts';
 import { statsToContinue } from '../../observe/former-stats.ts';
 import { readRoms } from '../save.ts';
 import type { DiskCopies } from './copy-disks.ts';
-import { createTimes, limitPause, type Times } from './limit-pause.ts';
+import { ANSWER_MS, continueVcpus, createTimes, isRefusal, limitPause, type Times } from './limit-pause.ts';
 import type { ConsolePass } from './pass-consoles.ts';
 import type { TapPass } from './pass-taps.ts';
 import type { Twin } from './start-twin.ts';
@@ -69,7 +68,8 @@ export async function switchOver(request: SwitchoverRequest): Promise<Switchover
   using limit = limitPause(running, request.signal);
   const { signal } = limit;
   try {
-    files = await passStateFiles(running, twin.machine);
+    const passing = passStateFiles(running, twin.machine);
+    files = await abortable(signal, passing, (late) => late[Symbol.asyncDispose]());
     tracker.enter('switching to the other QEMU');
     const stoppedAt = performance.now();
     const timed = createTimes();
@@ -81,10 +81,12 @@ export async function switchOver(request: SwitchoverRequest): Promise<Switchover
     consoles.complete(twin.machine);
     return { ...moved, pauseMs };
   } catch (error) {
-    if (!(error instanceof LostTwinError)) await rollBack(request, error);
+    if (!(error instanceof LostTwinError)) await rollBack({ ...request, signal }, error);
     throw error;
   } finally {
-    await files?.[Symbol.asyncDispose]();
+    // a QEMU that hangs does so later
+    const closing = Promise.resolve(files?.[Symbol.asyncDispose]());
+    await beforeLimit(closing, ANSWER_MS).catch(() => undefined);
   }
 }
 
@@ -142,14 +144,9 @@ async function runTwin({ running, twin, setCurrent, signal }: SwitchoverRequest)
   twin.keep();
 }
 
-/** Returns true if QEMU has answered that it does not carry out a command. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof QmpError && error.errorClass !== undefined;
-}
-
 /** Ends the twin, then lets the stopped machine continue. */
 async function rollBack(
-  { running, twin, consoles, taps, setCurrent, onStopped }: SwitchoverRequest,
+  { running, twin, consoles, taps, signal, setCurrent, onStopped }: SwitchoverRequest,
   error: unknown,
 ): Promise<void> {
   log.warn(`the VM continues in its former QEMU: ${reasonOf(error)}`);
@@ -157,10 +154,8 @@ async function rollBack(
   await twin[Symbol.asyncDispose]();
   await taps.undo();
   await consoles.undo();
-  await running.qemu.qmp.execute('cont').catch((problem: unknown) => {
-    log.error(`the vCPUs stay stopped: ${reasonOf(problem)}`);
-    // the exit of a QEMU is reported elsewhere
-    if (isRefusal(problem)) onStopped();
+  await continueVcpus(running, signal, onStopped).catch((problem: unknown) => {
+    log.error(`the vCPUs are not started: ${reasonOf(problem)}`);
   });
 }
 

@@ -90,7 +90,7 @@ export async function snapshotLive(live: LiveRequest): Promise<number> {
     return continued?.pauseMs ?? 0;
   } finally {
     if (!live.isCurrent(first)) await first.qemu.kill();
-    if (continued !== undefined) await releaseOwnPages(continued.machine);
+    if (continued !== undefined) await releaseOwnPages(continued.machine, live.running.kill);
   }
 }
 

@@ -4,20 +4,23 @@ import { ownPages } from '../../../host/memory/own-pages.ts';
 import { isInMemory, mappingAt, openMapped } from '../../../host/memory/process-memory.ts';
 import { libc, loadLibc } from '../../../native/libc.ts';
 import { ramBlocks, type RamBlock } from '../../../qemu/qmp/ram-blocks.ts';
+import { abortableAfter } from '../../../util/abortable.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import type { Machine } from '../../machine.ts';
+import { ANSWER_MS } from './limit-pause.ts';
 
 const log = createLog('snapshot');
 
 /**
  * Frees the pages of the first QEMU's RAM of which the twin has copies of its own. To be called when no other process has the RAM. Only
- * files in memory that QEMU made are changed, never those of a snapshot or a user. A failure is logged: it costs memory only.
+ * files in memory that QEMU made are changed, never those of a snapshot or a user. A failure is logged: it costs memory only. After an abort it
+ * does not wait for a QEMU that hangs.
  */
-export async function releaseOwnPages({ qemu }: Pick<Machine, 'qemu'>): Promise<void> {
+export async function releaseOwnPages({ qemu }: Pick<Machine, 'qemu'>, signal: AbortSignal): Promise<void> {
   try {
     await loadLibc();
-    const blocks = await ramBlocks(qemu.qmp);
+    const blocks = await abortableAfter(signal, ANSWER_MS, ramBlocks(qemu.qmp));
     for (const block of blocks.filter(({ planned }) => planned)) await releaseBlock(qemu.pid, block);
   } catch (error) {
     log.debug(`RAM of the former QEMU is not released: ${reasonOf(error)}`);

@@ -295,7 +295,8 @@ export async function cancelWhileStopped(origin: Origin, phase: Phase): Promise<
     };
     const observed = await observeLive(vmm, folder, { phase, act, signal: controller.signal });
     const took = performance.now() - stoppedAt;
-    const wasStopped = isAlive(qemu) && stateOfProcess(qemu) === 'T';
+    // or it was killed, as the twin runs
+    const wasStopped = !isAlive(qemu) || stateOfProcess(qemu) === 'T';
     if (isAlive(qemu)) process.kill(qemu, 'SIGCONT');
     checkFiles(folder, observed.outcome);
     rmSync(folder, { recursive: true });

@@ -21,17 +21,28 @@ export interface Pair {
   readonly cp: number;
 }
 
-/** Measures a pair. A sync precedes each of the two, so that none waits for the blocks of the other. */
+/** Measures a pair. */
 export async function measurePair(vm: PausedVm, copyFirst: boolean): Promise<Pair> {
   if (!copyFirst) return { snapshot: await timeSnapshot(vm), cp: timeCopy(vm) };
   const cp = timeCopy(vm);
   return { snapshot: await timeSnapshot(vm), cp };
 }
 
-function timeCopy({ vmm, folder }: PausedVm): number {
-  const copy = join(folder, 'copy');
-  const memory = memoryOf(qemuOf(vmm.pid));
+/**
+ * Makes the page cache the same for what is measured next: a copy is written to the disk and removed. Its memory is free, and is that of
+ * the host: a hypervisor may take back free memory after seconds, and page faults of its own follow. None waits for blocks of the other.
+ */
+function prepareCache({ vmm, folder }: PausedVm): void {
+  const copy = join(folder, 'prepared');
+  execFileSync('cp', ['--sparse=always', memoryOf(qemuOf(vmm.pid)), copy]);
   execFileSync('sync');
+  rmSync(copy);
+}
+
+function timeCopy(vm: PausedVm): number {
+  const copy = join(vm.folder, 'copy');
+  const memory = memoryOf(qemuOf(vm.vmm.pid));
+  prepareCache(vm);
   const start = performance.now();
   execFileSync('cp', ['--sparse=always', memory, copy]);
   const took = performance.now() - start;
@@ -39,10 +50,11 @@ function timeCopy({ vmm, folder }: PausedVm): number {
   return took;
 }
 
-async function timeSnapshot({ vmm, folder }: PausedVm): Promise<number> {
+async function timeSnapshot(vm: PausedVm): Promise<number> {
+  const { vmm, folder } = vm;
   const target = join(folder, 'target');
   mkdirSync(target);
-  execFileSync('sync');
+  prepareCache(vm);
   const start = performance.now();
   assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${target}` }), 204);
   const took = performance.now() - start;

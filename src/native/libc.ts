@@ -52,7 +52,7 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   /** `ioctl` of a request whose argument is a number */
   readonly ioctl_value: (fd: number, request: number, value: number) => number;
   readonly listen: (fd: number, backlog: number) => number;
-  readonly lseek: (fd: number, offset: number, whence: number) => number;
+  readonly lseek: AsyncCall<[fd: number, offset: number, whence: number]>;
   /** `lseek` with an offset beyond 2^53, as directories have them */
   readonly lseek64: (fd: number, offset: bigint, whence: number) => number | bigint;
   /** undefined in a C library other than glibc */

@@ -1,7 +1,8 @@
-import { read, write } from 'node:fs';
+import { callbackify } from 'node:util';
 import type { FileHandle } from 'node:fs/promises';
 import { blockReservation, type BlockReservation } from './block-reservation.ts';
-import { subtract } from './extent-sets.ts';
+import { readBytes, runLane, writeBytes, type Done, type LaneSteps } from './copy-lane.ts';
+import { sizeOf, subtract } from './extent-sets.ts';
 import type { Extent } from './extents.ts';
 import { duplicate } from '../../native/duplicate.ts';
 import { readProcessOnThread } from '../../native/process-copy.ts';
@@ -65,45 +66,57 @@ export async function copyExtents(copy: Copy): Promise<void> {
   using source = 'pid' in copy.from ? undefined : await duplicate(copy.from.file);
   using target = await duplicate(to.file);
   await using blocks = await blockReservation(target.fd, runs);
-  const means = { source: source?.fd ?? -1, target: target.fd, blocks };
+  const steps = stepsOf(copy, { source: source?.fd ?? -1, target: target.fd, blocks });
+  let failed = false;
+  const next = (): Extent | undefined => {
+    signal?.throwIfAborted();
+    return failed ? undefined : chunks.next().value;
+  };
+  const finish = ({ length }: Extent): void => void (amount.done += length);
   const lane = async (): Promise<void> => {
-    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-    for (const chunk of chunks) {
-      signal?.throwIfAborted();
-      await copyChunk(copy, chunk, { ...means, buffer });
-      amount.done += chunk.length;
+    try {
+      await runLane(Buffer.allocUnsafe(CHUNK_BYTES), { ...steps, next, finish });
+    } catch (error) {
+      failed = true;
+      throw error;
     }
   };
-  const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
+  const lanes = Math.min(LANES, Math.ceil(sizeOf(extents) / CHUNK_BYTES));
+  const ends = await Promise.allSettled(Array.from({ length: lanes }, lane));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
+
+const readProcess = callbackify(readProcessOnThread);
 
 interface Means {
   /** descriptor of the source, where that is a file */
   readonly source: number;
   readonly target: number;
-  readonly buffer: Buffer;
   readonly blocks: BlockReservation;
 }
 
-async function copyChunk(
+function stepsOf(
   { from, to, skipZeros }: Copy,
-  { offset, length }: Extent,
-  { source, target, buffer, blocks }: Means,
-): Promise<void> {
-  const bytes = buffer.subarray(0, length);
-  const position = to.base + offset;
-  blocks.reach(position + length);
-  if ('pid' in from) await readProcessOnThread(from.pid, from.base + offset, bytes);
-  else await readAll(source, bytes, from.base + offset);
-  const all = [{ offset: 0, length }];
-  const runs = skipZeros ? nonZeroExtents(bytes) : all;
-  for (const run of runs) {
-    await writeAll(target, bytes.subarray(run.offset, run.offset + run.length), position + run.offset);
-  }
-  for (const hole of subtract(all, runs)) {
-    blocks.release({ offset: position + hole.offset, length: hole.length });
-  }
+  { source, target, blocks }: Means,
+): Pick<LaneSteps, 'read' | 'select' | 'write'> {
+  return {
+    read: ({ offset, length }, bytes, done) => {
+      blocks.reach(to.base + offset + length);
+      const position = from.base + offset;
+      if ('pid' in from) readProcess(from.pid, position, bytes, done);
+      else readBytes({ fd: source, bytes, position }, done);
+    },
+    select: ({ offset, length }, bytes) => {
+      const all = [{ offset: 0, length }];
+      if (!skipZeros) return all;
+      const runs = nonZeroExtents(bytes);
+      for (const hole of subtract(all, runs)) {
+        blocks.release({ offset: to.base + offset + hole.offset, length: hole.length });
+      }
+      return runs;
+    },
+    write: (offset, bytes, done) => writeBytes({ fd: target, bytes, position: to.base + offset }, done),
+  };
 }
 
 /** Reads runs of bytes and discards them, so that they are in the page cache. */
@@ -117,7 +130,11 @@ export async function touchExtents(
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   for (const { offset, length } of chunksOf(extents)) {
     signal.throwIfAborted();
-    await readAll(source.fd, buffer.subarray(0, length), base + offset);
+    const bytes = buffer.subarray(0, length);
+    await new Promise<void>((resolve, reject) => {
+      const done: Done = (error) => (error === null ? resolve() : reject(error));
+      readBytes({ fd: source.fd, bytes, position: base + offset }, done);
+    });
     amount.done += length;
   }
 }
@@ -128,46 +145,6 @@ function* chunksOf(extents: readonly Extent[]): Generator<Extent, undefined> {
       yield { offset: offset + done, length: Math.min(CHUNK_BYTES, length - done) };
     }
   }
-}
-
-async function readAll(fd: number, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const count = await transfer(read, fd, { bytes, done, position });
-    if (count === 0) throw new Error('memory ended before it was read');
-    done += count;
-  }
-}
-
-async function writeAll(fd: number, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await transfer(write, fd, { bytes, done, position });
-}
-
-/** `read` or `write` of node:fs. */
-type FileCall = (
-  fd: number,
-  bytes: Buffer,
-  offset: number,
-  ...rest: [
-    length: number,
-    position: number,
-    done: (error: NodeJS.ErrnoException | null, count: number) => void,
-  ]
-) => void;
-
-interface Transfer {
-  readonly bytes: Buffer;
-  readonly done: number;
-  readonly position: number;
-}
-
-/** Reads or writes the rest of the bytes, by a callback: with calls of a FileHandle, a copy takes a fifth longer. */
-function transfer(call: FileCall, fd: number, { bytes, done, position }: Transfer): Promise<number> {
-  return new Promise((resolve, reject) => {
-    call(fd, bytes, done, bytes.length - done, position + done, (error, count) => {
-      if (error === null) resolve(count);
-      else reject(error);
-    });
-  });
 }
 
 const ZEROS = Buffer.alloc(PAGE_BYTES);

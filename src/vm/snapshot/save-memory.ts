@@ -52,35 +52,53 @@ export interface Saving {
   readonly signal: AbortSignal;
 }
 
-/** Writes RAM of a paused machine into a sparse file: pages never touched, or all zero, are holes. */
-export async function saveMemory(
-  pid: number,
-  { blocks, overlaid, zones, amount, signal }: Saving,
-  file: FileHandle,
-): Promise<SavedMemory> {
+/** RAM that is being written. */
+export interface StartedSave {
+  /** contents of the file, when it is written */
+  readonly memory: SavedMemory;
+  /** settles when the file is written; a rejection is not reported elsewhere */
+  readonly written: Promise<void>;
+}
+
+/** Starts to write RAM of a paused machine into a sparse file: pages never touched, or all zero, are holes. */
+export async function saveMemory(pid: number, saving: Saving, file: FileHandle): Promise<StartedSave> {
+  const { blocks, overlaid, zones, amount, signal } = saving;
   const { regions, size } = layRegions([...blocks, ...overlaid], zones);
   // the whole size first: if the file system cannot hold such a file, nothing is copied
   await file.truncate(size);
   const target = (i: number): Target => ({ file, base: regions[i]?.offset ?? 0, amount, signal });
-  for (const [i, block] of blocks.entries()) {
-    if (!zones.has(block.name)) await saveRegion(pid, block, target(i));
-  }
   const overlays: SavedOverlay[] = [];
   for (const [i, block] of overlaid.entries()) {
-    overlays.push(await saveOverlay(pid, block, target(blocks.length + i)));
+    const { base } = target(blocks.length + i);
+    overlays.push(await findOverlay(pid, block, base));
   }
-  return { regions: regions.slice(0, blocks.length), overlays, size };
+  const write = async (): Promise<void> => {
+    for (const [i, block] of blocks.entries()) {
+      if (!zones.has(block.name)) await saveRegion(pid, block, target(i));
+    }
+    for (const [i, { address }] of overlaid.entries()) {
+      const to = target(blocks.length + i);
+      await copyMemory(pid, address, { to, extents: overlays[i]?.pages ?? [], skipZeros: false });
+    }
+  };
+  const written = write();
+  written.catch(() => undefined);
+  return { memory: { regions: regions.slice(0, blocks.length), overlays, size }, written };
 }
 
 /** Saves the private pages of a block over its mapped file. */
-export async function saveOverlay(
+export async function saveOverlay(pid: number, block: RamBlock, to: Target): Promise<SavedOverlay> {
+  const overlay = await findOverlay(pid, block, to.base);
+  await copyMemory(pid, block.address, { to, extents: overlay.pages, skipZeros: false });
+  return overlay;
+}
+
+async function findOverlay(
   pid: number,
   { name, address, length }: RamBlock,
-  to: Target,
+  offset: number,
 ): Promise<SavedOverlay> {
-  const pages = await ownPages(pid, address, length);
-  await copyMemory(pid, address, { to, extents: pages, skipZeros: false });
-  return { id: name, offset: to.base, length, pages };
+  return { id: name, offset, length, pages: await ownPages(pid, address, length) };
 }
 
 /** Place of a block in the file, and progress. */

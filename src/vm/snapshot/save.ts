@@ -1,11 +1,7 @@
-import { open, readFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import type { VmSnapshotConfig } from '../../api/requests.ts';
-import { encodeVmConfig, portableVmConfig } from '../../config/vm-config.ts';
 import type { Amount } from '../../host/memory/copy-extents.ts';
-import type { Extent } from '../../host/memory/extents.ts';
-import { createMemfd } from '../../native/memfd.ts';
-import { readProcess } from '../../native/process-copy.ts';
 import { removeAbandoned } from '../../snapshot-files/remove-abandoned.ts';
 import {
   claimSnapshotFolder,
@@ -13,9 +9,6 @@ import {
   SNAPSHOT_FILES,
   type NewSnapshot,
 } from '../../snapshot-files/snapshot-folder.ts';
-import { qemuId } from '../../plan/placement.ts';
-import { withRoms, writeDeviceState, type Rom } from '../../qemu/qmp/device-state.ts';
-import { ramBlocks, type RamBlock } from '../../qemu/qmp/ram-blocks.ts';
 import type { OperationTracker, RunningOperation } from '../../util/operation-tracker.ts';
 import { abortable } from '../../util/abortable.ts';
 import { reasonOf } from '../../util/errno.ts';
@@ -25,26 +18,22 @@ import { allowQemuToRead } from '../machine-state/mappable-files.ts';
 import type { Machine } from '../machine.ts';
 import type { Vm } from '../vm.ts';
 import { checkSaveable } from '../machine-state/saveable.ts';
-import type { SavedDescription } from '../machine-state/description-schema.ts';
-import { describeMachine } from '../machine-state/describe-machine.ts';
 import { beginDiskCopies, withCopies, type DiskCopies } from './live/copy-disks.ts';
 import type { PlannedCopy } from './live/disk-copy-plan.ts';
 import { pathOf } from './url-path.ts';
 import { referenceTo } from '../../snapshot-files/read-chain.ts';
 import { CHAIN_MAX } from '../../snapshot-files/region-source.ts';
+import { captureMachine, type CapturedMachine } from './capture-machine.ts';
 import { baseOfSave, currentBase, type SnapshotBase } from './chain/snapshot-base.ts';
 import { hashOf, manifestOf, withFacts } from '../../snapshot-files/manifest.ts';
 import { saveDifference } from './save-difference.ts';
-import type { DeviceMemory } from '../devices/state-actions.ts';
-import { deviceMemory, whileSaveable } from '../devices/states.ts';
-import { saveMemory } from './save-memory.ts';
+import { saveMemory, type SavedMemory, type StartedSave } from './save-memory.ts';
 import type { SavedState } from './snapshot-state.ts';
-import { zoneFilesOf, type ZoneFile } from './zone-files.ts';
 
 /*
  * Snapshots: a directory with `config.json`, `state.json`, `memory-ranges` and `manifest.json`.
  *
- *   save.ts            vm.snapshot of a paused VM; save-memory.ts: its RAM
+ *   save.ts            vm.snapshot of a paused VM: capture-machine.ts: its states; save-memory.ts: its RAM, at the same time
  *   restore.ts         vm.restore, a recipe of launch/
  *   read-snapshot.ts   checks a snapshot: snapshot-state.ts, overrides.ts; snapshot-files/ has the formats of its files
  *   memory-source.ts   decides whether RAM is mapped or copied: restore-memory.ts, zone-files.ts
@@ -56,35 +45,6 @@ import { zoneFilesOf, type ZoneFile } from './zone-files.ts';
  */
 
 const log = createLog('snapshot');
-
-/** A stopped machine whose device states were read. Its RAM is in QEMU, and does not change until the snapshot is written. */
-export interface CapturedMachine {
-  readonly qemu: Machine['qemu'];
-  readonly blocks: readonly RamBlock[];
-  readonly described: SavedDescription;
-  /** QEMU's device states, with its own memory blocks */
-  readonly stream: Buffer;
-  /** contents of `config.json` */
-  readonly config: string;
-  readonly zones: ReadonlyMap<string, ZoneFile>;
-  readonly memory: DeviceMemory;
-  /** copies of the disks, which run: they are part of the snapshot */
-  readonly disks?: DiskCopies | undefined;
-  /** called when the RAM is written: the machine may change it from then on */
-  readonly onWritten?: (() => Promise<void>) | undefined;
-  /** see `SnapshotBase`: of the machine that continues, where that is another one */
-  readonly ownPages?: SnapshotBase['ownPages'];
-  /** where the RAM at the stop is in files that this process has mapped, and the machine continues */
-  readonly frozen?: FrozenRam;
-}
-
-/** RAM at the time of a stop. */
-export interface FrozenRam {
-  /** process in which the addresses of the blocks are */
-  readonly pid: number;
-  /** pages that were private in QEMU, by name of the block */
-  readonly ownPages: ReadonlyMap<string, readonly Extent[]>;
-}
 
 /** A snapshot of a paused VM. */
 export interface PausedRequest {
@@ -108,6 +68,7 @@ export async function snapshotVm(
   await checkSaveable(machine, 'be in a snapshot');
   const capture = async (folder: NewSnapshot): Promise<CapturedMachine> => {
     const captured = await captureMachine(vm, machine);
+    if (copied.length > 0) await captured.states;
     const copying = { planned: copied, folder, signal: running.kill };
     return { ...captured, onWritten, disks: await beginDiskCopies(machine, copying) };
   };
@@ -144,6 +105,7 @@ export async function saveSnapshot(
       isComposed ? signal.throwIfAborted() : tracker.commit('The snapshot is complete');
     const captured = await capture(folder);
     await using disks = captured.disks;
+    await using _states = settling(captured.states);
     const failing = disks?.failed;
     const writing = {
       ...{ path, folder, former, base, amount, durable, tracker, commit },
@@ -190,51 +152,57 @@ interface Writing {
   readonly commit: () => void;
 }
 
-/** Reads the states of a paused machine. */
-async function captureMachine(vm: Vm, machine: Machine): Promise<CapturedMachine> {
-  const blocks = await ownBlocks(machine);
-  const described = await describeMachine(vm, machine);
-  const stream = await whileSaveable(machine, described, () => deviceState(machine, blocks));
-  return { ...(await captureRest(vm, machine, blocks)), described, stream };
-}
-
-/** Reads the parts of a captured machine that do not change while it runs. */
-export async function captureRest(
-  vm: Vm,
-  machine: Machine,
-  blocks: readonly RamBlock[],
-): Promise<Omit<CapturedMachine, 'described' | 'stream'>> {
-  const config = `${JSON.stringify(encodeVmConfig(portableVmConfig(vm.config)), undefined, 2)}\n`;
-  const zones = await zoneFilesOf(machine, blocks);
-  return { qemu: machine.qemu, blocks, config, zones, memory: await deviceMemory(machine) };
-}
-
-async function writeSnapshot(
-  captured: CapturedMachine,
-  { path, folder, former, base, amount, durable, signal, tracker, commit }: Writing,
-): Promise<SnapshotBase> {
-  const { qemu, blocks, described, stream, zones, frozen } = captured;
-  log.info(`device state: ${stream.length} bytes`);
+async function writeSnapshot(captured: CapturedMachine, writing: Writing): Promise<SnapshotBase> {
+  const { folder, durable, signal, tracker, commit } = writing;
   await folder.write(SNAPSHOT_FILES.config, captured.config);
   signal.throwIfAborted();
   const file = await folder.create(SNAPSHOT_FILES.memory);
   await allowQemuToRead(file);
-  const { nameless, discarding } = captured.memory;
+  tracker.enter('writing memory', writing.amount);
+  const ended = new AbortController();
+  const saving = { ...writing, signal: AbortSignal.any([signal, ended.signal]) };
+  try {
+    // aborted: not the end of a write to a slow disk, as its file is removed at once
+    const { memory, written } = await abortable(signal, startSave(captured, saving, file));
+    const { state, facts, next } = await writeState(captured, writing, memory);
+    await abortable(signal, written);
+    await captured.onWritten?.();
+    if (captured.disks !== undefined) await completeDisks(captured.disks, { tracker, signal });
+    if (durable) tracker.enter('waiting for the disk');
+    await folder.finish(manifestOf(state, facts), commit);
+    return await next.complete();
+  } finally {
+    ended.abort();
+  }
+}
+
+/** Starts to write RAM. The result settles when the places of all pages in the file are known. */
+async function startSave(
+  { qemu, blocks, zones, memory: { nameless, discarding }, frozen }: CapturedMachine,
+  { base, amount, signal }: Writing,
+  file: FileHandle,
+): Promise<StartedSave> {
   const saved = [...blocks.filter(({ planned }) => planned), ...nameless];
   const saving = { blocks: saved, overlaid: discarding, zones, amount, signal };
   const { pid } = frozen ?? qemu;
-  tracker.enter('writing memory', amount);
-  const saves =
-    base === undefined
-      ? saveMemory(pid, saving, file)
-      : saveDifference(pid, saving, { base, file, own: frozen?.ownPages });
-  // not the end of a write to a slow disk: its file is removed at once
-  const memory = await abortable(signal, saves);
-  const reference = base && (await referenceTo(base, path));
+  if (base === undefined) return await saveMemory(pid, saving, file);
+  const memory = await saveDifference(pid, saving, { base, file, own: frozen?.ownPages });
+  return { memory, written: Promise.resolve() };
+}
+
+/** Writes `state.json`, while RAM is still written. */
+async function writeState(
+  captured: CapturedMachine,
+  { path, folder, former, base, durable, signal }: Writing,
+  memory: SavedMemory,
+) {
+  const { qemu, blocks, zones, frozen } = captured;
+  const { described, stream } = await abortable(signal, captured.states);
+  log.info(`device state: ${stream.length} bytes`);
   const description: SavedState = {
     ...described,
     images: withCopies(described.images, captured.disks),
-    base: reference,
+    base: base && (await referenceTo(base, path)),
     regions: [...memory.regions],
     overlays: [...memory.overlays],
     deviceState: stream.toString('base64'),
@@ -248,16 +216,17 @@ async function writeSnapshot(
   await folder.write(SNAPSHOT_FILES.state, state);
   const { regions } = description;
   const next = await baseOfSave({ folder: path, sha256: hashOf(state), regions }, base, {
-    pid,
-    blocks: saved,
+    pid: (frozen ?? qemu).pid,
+    blocks: [...blocks.filter(({ planned }) => planned), ...captured.memory.nameless],
     former,
     known: captured.ownPages,
   });
-  await captured.onWritten?.();
-  if (captured.disks !== undefined) await completeDisks(captured.disks, { tracker, signal });
-  if (durable) tracker.enter('waiting for the disk');
-  await folder.finish(manifestOf(state, facts), commit);
-  return next.complete();
+  return { state, facts, next };
+}
+
+/** Waits at its disposal until a promise has settled: QEMU executes the commands of one operation at a time. */
+function settling(promise: Promise<unknown>): AsyncDisposable {
+  return { [Symbol.asyncDispose]: async () => void (await Promise.allSettled([promise])) };
 }
 
 async function completeDisks(
@@ -268,40 +237,11 @@ async function completeDisks(
   await abortable(signal, done);
 }
 
-function factsOf({ qmp }: Machine['qemu'], memorySize: number, { regions, base }: SavedState) {
+function factsOf({ qmp }: CapturedMachine['qemu'], memorySize: number, { regions, base }: SavedState) {
   return {
     engine: `QEMU ${qmp.version.join('.')}`,
     memorySize,
     regions,
     ...(base && { base }),
   };
-}
-
-/** Returns the machine's memory without ivshmem, whose file programs of the host share. */
-export async function ownBlocks({ qemu, layout }: Machine): Promise<readonly RamBlock[]> {
-  const shared = new Set(
-    layout.placements.flatMap(({ device, id }) => device.foreignMemory?.(qemuId(id)) ?? []),
-  );
-  return (await ramBlocks(qemu.qmp)).filter(({ name }) => !shared.has(name));
-}
-
-/** Returns QEMU's device states, with the contents of memory blocks of QEMU itself, e.g. firmware. */
-export async function deviceState({ qemu }: Machine, blocks: readonly RamBlock[]): Promise<Buffer> {
-  using target = await createMemfd('device-state');
-  await using writing = await open(target.path, 'w');
-  await writeDeviceState(qemu, writing.fd);
-  const roms = readRoms(
-    qemu.pid,
-    blocks.filter(({ planned }) => !planned),
-  );
-  return withRoms(await readFile(target.path), roms);
-}
-
-/** Reads memory blocks of QEMU itself. The C library must be loaded. @throws the system's error */
-export function readRoms(pid: number, blocks: readonly RamBlock[]): Rom[] {
-  return blocks.map(({ name, address, length }) => {
-    const bytes = Buffer.alloc(length);
-    readProcess(pid, [{ address, length }], bytes);
-    return { name, bytes };
-  });
 }

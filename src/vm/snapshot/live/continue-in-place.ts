@@ -9,7 +9,7 @@ import { createLog } from '../../../util/log.ts';
 import { describeMachine } from '../../machine-state/describe-machine.ts';
 import { diskSizes } from '../../machine-state/images.ts';
 import type { Machine } from '../../machine.ts';
-import { captureRest, readRoms, type CapturedMachine, type FrozenRam } from '../save.ts';
+import { captureRest, readRoms, type CapturedMachine, type FrozenRam } from '../capture-machine.ts';
 import { openDiskCopies, type DiskCopies } from './copy-disks.ts';
 import { flushImages } from './flush-images.ts';
 import type { Freezer } from './freeze-memory.ts';
@@ -57,7 +57,8 @@ export async function continueInPlace(
   const former = machine.snapshotBase;
   machine.snapshotBase = former && { ...former, ownPages: new Map() };
   const frozen: FrozenRam = { pid: process.pid, ownPages };
-  const captured = { ...rest, blocks: freezer.blocks, described, stream, frozen, ownPages, disks };
+  const states = Promise.resolve({ described, stream });
+  const captured = { ...rest, blocks: freezer.blocks, states, frozen, ownPages, disks };
   return { captured, pauseMs };
 }
 

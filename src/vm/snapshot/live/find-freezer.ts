@@ -3,7 +3,7 @@ import { abortable } from '../../../util/abortable.ts';
 import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import type { Machine } from '../../machine.ts';
-import { ownBlocks } from '../save.ts';
+import { ownBlocks } from '../capture-machine.ts';
 import { prepareFreeze, type Freezer } from './freeze-memory.ts';
 
 const log = createLog('snapshot');

@@ -7,7 +7,8 @@ import { fromSaved } from '../../machine-state/machine-description.ts';
 import { diskSizes } from '../../machine-state/images.ts';
 import { checkSaveable } from '../../machine-state/saveable.ts';
 import type { Machine } from '../../machine.ts';
-import { captureRest, ownBlocks, saveSnapshot, type CapturedMachine } from '../save.ts';
+import { captureRest, ownBlocks, type CapturedMachine } from '../capture-machine.ts';
+import { saveSnapshot } from '../save.ts';
 import { continueInPlace } from './continue-in-place.ts';
 import { openDiskCopies } from './copy-disks.ts';
 import { flushImages } from './flush-images.ts';
@@ -146,5 +147,6 @@ async function continueInTwin(
   onContinued({ machine: twin.machine, pauseMs });
   log.info(`the VM continues as pid ${twin.machine.qemu.pid} after a pause of ${pauseMs.toFixed(1)} ms`);
   const own = new Map(planned.map(({ name }) => [name, ownPages.get(name) ?? []]));
-  return { ...rest, described, stream, ownPages: own, disks };
+  const states = Promise.resolve({ described, stream });
+  return { ...rest, states, ownPages: own, disks };
 }

@@ -12,7 +12,7 @@ import { reasonOf } from '../../../util/errno.ts';
 import { createLog } from '../../../util/log.ts';
 import type { Machine } from '../../machine.ts';
 import { statsToContinue } from '../../observe/former-stats.ts';
-import { readRoms } from '../save.ts';
+import { readRoms } from '../capture-machine.ts';
 import type { DiskCopies } from './copy-disks.ts';
 import { ANSWER_MS, continueVcpus, createTimes, isRefusal, limitPause, type Times } from './limit-pause.ts';
 import type { ConsolePass } from './pass-consoles.ts';

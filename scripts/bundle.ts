@@ -16,6 +16,7 @@ import {
   SDK_THREADS,
   THREADS,
 } from './bundles.ts';
+import { writeLauncher } from './launcher.ts';
 import { writeReplacedLibraries } from './replaced-libraries.ts';
 
 const runProgram = promisify(execFile);
@@ -32,6 +33,7 @@ await Promise.all([
   bundle('build/src/index.js', 'dist/nephos.mjs', 'esm'),
   bundlePage(),
   writeReplacedLibraries('dist/replaced'),
+  writeLauncher('dist'),
 ]);
 await writeCodeCaches();
 

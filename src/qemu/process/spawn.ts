@@ -10,7 +10,8 @@ import { spawnProcess, type SpawnedProcess } from '../../native/spawn-process.ts
 import { enlargeSendBuffer, openSocketPair } from '../../native/unix-socket.ts';
 import { findProgram, programProblem } from './program.ts';
 import { replacedLibraries } from './replaced-libraries.ts';
-import { userArguments } from './confinement.ts';
+import { qemuUser, userArguments } from './confinement.ts';
+import { findLauncher } from './launcher.ts';
 import { FIRST_DESCRIPTOR, type Descriptor } from './descriptors.ts';
 import { QemuError } from './qemu-error.ts';
 
@@ -121,19 +122,12 @@ function commandLine(args: readonly string[]): [string, ...string[]] {
   if (process.platform !== 'linux') return [qemu, ...args];
   const setpriv = findProgram('setpriv');
   if (setpriv === undefined) throw new QemuError('setpriv was not found: install util-linux');
-  return [
-    setpriv,
-    ...userArguments(),
-    '--pdeathsig',
-    'KILL',
-    '--',
-    '/bin/sh',
-    '-c',
-    START_UNLESS_ORPHAN,
-    String(process.pid),
-    qemu,
-    ...args,
-  ];
+  const pid = String(process.pid);
+  const words = ['/bin/sh', '-c', START_UNLESS_ORPHAN, pid, qemu, ...args];
+  // another user may not be able to read the launcher
+  const launcher = qemuUser() === undefined ? findLauncher() : undefined;
+  if (launcher !== undefined) return [launcher, pid, ...words];
+  return [setpriv, ...userArguments(), '--pdeathsig', 'KILL', '--', ...words];
 }
 
 /** Returns QEMU's environment: PATH is the only variable of the VMM. */

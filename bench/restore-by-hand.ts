@@ -76,8 +76,8 @@ async function takeSnapshot(vmm: TestVmm, folder: string): Promise<string> {
 
 function deviceStateOf(snapshot: string): Buffer {
   const { size } = statSync(join(snapshot, 'memory-ranges'));
-  const { deviceState } = parseSnapshotState(readFileSync(join(snapshot, 'state.json'), 'utf8'), size);
-  return Buffer.from(deviceState, 'base64');
+  const { deviceState } = parseSnapshotState(readFileSync(join(snapshot, 'state.json')), size);
+  return deviceState();
 }
 
 async function timeByHand(words: readonly string[], state: string): Promise<number> {

@@ -100,8 +100,8 @@ async function compareRestores(
   const words = await wordsOfRestore(vmm, folders.none);
   const state = join(home, 'state');
   const { size } = statSync(join(folders.none, 'memory-ranges'));
-  const { deviceState } = parseSnapshotState(readFileSync(join(folders.none, 'state.json'), 'utf8'), size);
-  writeFileSync(state, Buffer.from(deviceState, 'base64'));
+  const { deviceState } = parseSnapshotState(readFileSync(join(folders.none, 'state.json')), size);
+  writeFileSync(state, deviceState());
   const times = new Map<string, number[]>();
   const note = (name: string, start: number): void => {
     times.set(name, [...(times.get(name) ?? []), performance.now() - start]);

@@ -101,8 +101,8 @@ const BODY = ({ folder }: Candidate): object => ({
 async function prepareLoads(one: Candidate): Promise<void> {
   const { vmm, folder } = one;
   const { size } = statSync(join(folder, 'last', 'memory-ranges'));
-  const { deviceState } = parseSnapshotState(readFileSync(join(folder, 'last', 'state.json'), 'utf8'), size);
-  writeFileSync(join(folder, 'state'), Buffer.from(deviceState, 'base64'));
+  const { deviceState } = parseSnapshotState(readFileSync(join(folder, 'last', 'state.json')), size);
+  writeFileSync(join(folder, 'state'), deviceState());
   assertStatus(await vmm.put('vm.restore', BODY(one)), 204);
   const words = wordsOf(qemuOf(vmm.pid));
   assertStatus(await vmm.put('vm.delete'), 204);

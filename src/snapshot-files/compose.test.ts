@@ -80,6 +80,8 @@ test('a composed snapshot has the pages of its chain, and no base', async () => 
   assert.equal(readFileSync(join(at('whole'), 'config.json'), 'utf8'), '{"config": "of the VM"}\n');
   const state = JSON.parse(readFileSync(join(at('whole'), 'state.json'), 'utf8'));
   assert.deepEqual([state.machine, state.deviceState, state.base], [newest.folder, 'AAAA', undefined]);
+  // see `state-text.ts`
+  assert.equal(Object.keys(state).at(-1), 'deviceState');
 });
 
 test('a composed snapshot is the base of those whose base it replaces', async () => {

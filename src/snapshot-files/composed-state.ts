@@ -16,12 +16,15 @@ export function composedState(
   { regions, overlays }: ComposedMemory,
   facts: SnapshotFacts,
 ): string {
-  const { manifest: _, base: __, replaces, ...machine } = parseSaved(Machine, JSON.parse(state));
+  const saved = parseSaved(Machine, JSON.parse(state.toString('utf8')));
+  const { manifest: _, base: __, replaces, deviceState, ...machine } = saved;
   const composed = {
     ...machine,
     regions,
     overlays,
     replaces: [sha256, ...replaces].slice(0, REPLACED_MAX),
+    // the last member: see `state-text.ts`
+    deviceState,
   };
   return withFacts(JSON.stringify(composed), facts);
 }

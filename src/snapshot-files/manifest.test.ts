@@ -30,7 +30,7 @@ async function readWithout(memorySize: number, taken: readonly string[], change 
     for (const name of taken) rmSync(join(folder, name));
     if (change !== '') writeFileSync(join(folder, 'state.json'), change);
     const { state } = await readChecked(folder);
-    return JSON.parse(state).text as string;
+    return JSON.parse(state.toString('utf8')).text as string;
   } catch (error) {
     return String(error).replaceAll(folder, '');
   } finally {

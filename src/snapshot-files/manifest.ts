@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { COMPOSED_FILES, SNAPSHOT_FILES } from './snapshot-folder.ts';
 import { codeOf, reasonOf } from '../util/errno.ts';
-import { openFile, readText } from '../util/open-file.ts';
+import { openFile, readBytes, readText } from '../util/open-file.ts';
 import { statPath } from '../util/path-calls.ts';
 
 /** Versions of the formats of a snapshot's files: a differential snapshot has one of its own, as older versions would restore holes. */
@@ -95,7 +95,7 @@ function formatOf(base: Manifest['base']): number {
 /** Checked files of a snapshot. */
 export interface Checked {
   /** contents of `state.json` */
-  readonly state: string;
+  readonly state: Buffer;
   /** SHA-256 of `state.json`, in hexadecimal */
   readonly sha256: string;
   /** size of `memory-ranges` in `bytes` */
@@ -112,7 +112,7 @@ export interface Checked {
  */
 export async function readChecked(folder: string): Promise<Checked> {
   const path = join(folder, SNAPSHOT_FILES.manifest);
-  const reading = readEarly(folder, SNAPSHOT_FILES.state);
+  const reading = early(readState(folder));
   const text = await readText(path).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw new Error(`${folder}: is no whole snapshot (${SNAPSHOT_FILES.manifest}: ${reasonOf(error)})`, {
@@ -127,7 +127,7 @@ export async function readChecked(folder: string): Promise<Checked> {
 async function readByManifest(
   folder: string,
   { engine: program, files }: Manifest,
-  reading: Promise<string>,
+  reading: Promise<Buffer>,
 ): Promise<Checked> {
   const { [SNAPSHOT_FILES.state]: ofState, [SNAPSHOT_FILES.memory]: ofMemory } = files;
   const memory = join(folder, SNAPSHOT_FILES.memory);
@@ -143,24 +143,24 @@ async function readByManifest(
 }
 
 /**
- * Returns the `state.json` that a manifest names; `early` was read before the manifest. If the files were replaced by composed ones and
+ * Returns the `state.json` that a manifest names; `bytes` were read before the manifest. If the files were replaced by composed ones and
  * the program ended between the manifest and them, some still have their temporary names: `memory-ranges` gets its name first, then
  * `state.json`.
  */
 async function stateOf(
   folder: string,
   ofState: v.InferOutput<typeof OfState>,
-  early: string,
+  bytes: Buffer,
 ): Promise<Pick<Checked, 'state' | 'memoryPath'>> {
   const memoryPath = join(folder, SNAPSHOT_FILES.memory);
-  const fits = (text: string): boolean => isAs(text, { ...ofState, found: hashOf(text) });
-  if (fits(early)) return { state: early, memoryPath };
-  const replacement = await readText(join(folder, COMPOSED_FILES.state)).catch(() => '');
+  const fits = (state: Buffer): boolean => isAs(state, { ...ofState, found: hashOf(state) });
+  if (fits(bytes)) return { state: bytes, memoryPath };
+  const replacement = await readBytes(join(folder, COMPOSED_FILES.state)).catch(() => Buffer.alloc(0));
   if (fits(replacement)) {
     const composed = join(folder, COMPOSED_FILES.memory);
     return { state: replacement, memoryPath: (await exists(composed)) ? composed : memoryPath };
   }
-  const late = await read(folder, SNAPSHOT_FILES.state);
+  const late = await readState(folder);
   if (!fits(late)) throw changed(folder);
   return { state: late, memoryPath };
 }
@@ -172,12 +172,12 @@ async function readByItsFacts(folder: string): Promise<Checked> {
   );
   const [memory, path] = [join(folder, SNAPSHOT_FILES.memory), join(folder, SNAPSHOT_FILES.state)];
   if ((await exists(memory)) || !(await exists(path))) throw unfinished;
-  const state = await read(folder, SNAPSHOT_FILES.state);
+  const state = await readState(folder);
   const end = state.indexOf('\n');
-  const facts = parseAs(StateFacts, state.slice(FACTS_START.length, end - 1));
+  const facts = parseAs(StateFacts, state.toString('utf8', FACTS_START.length, end - 1));
   if (facts === undefined) throw unfinished;
   checkFormat(path, facts.format);
-  const rest = state.slice(end + 1);
+  const rest = state.subarray(end + 1);
   if (!isAs(rest, { ...facts.state, found: hashOf(rest) })) throw changed(folder);
   if (facts.files[SNAPSHOT_FILES.memory].size > 0) {
     throw new Error(`${memory}: no such file, and the snapshot has RAM in it`);
@@ -186,12 +186,12 @@ async function readByItsFacts(folder: string): Promise<Checked> {
   return { state, sha256: hashOf(state), memoryBytes: 0, memoryPath: memory, program };
 }
 
-/** Returns true if a text has the size and checksum that were written; `found` is its own checksum. */
+/** Returns true if a file has the size and checksum that were written; `found` is its own checksum. */
 function isAs(
-  text: string,
+  bytes: Buffer,
   { size, sha256, found }: v.InferOutput<typeof OfState> & { found: string },
 ): boolean {
-  return Buffer.byteLength(text) === size && found === sha256;
+  return bytes.length === size && found === sha256;
 }
 
 function changed(folder: string): Error {
@@ -222,17 +222,29 @@ function exists(path: string): Promise<boolean> {
 
 /** Begins to read a text file of a snapshot while others are checked. Its error is reported when it is awaited, or not at all. */
 export function readEarly(folder: string, name: string): Promise<string> {
-  const reading = read(folder, name);
+  return early(read(folder, name));
+}
+
+function early<T>(reading: Promise<T>): Promise<T> {
   reading.catch(() => undefined);
   return reading;
+}
+
+function readState(folder: string): Promise<Buffer> {
+  const path = join(folder, SNAPSHOT_FILES.state);
+  return readBytes(path).catch(refuse(path));
 }
 
 /** Reads a text file of a snapshot. Rejects with an Error that has the path and the reason. */
 export async function read(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
-  return readText(path).catch((error: unknown) => {
+  return readText(path).catch(refuse(path));
+}
+
+function refuse(path: string): (error: unknown) => never {
+  return (error) => {
     throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
-  });
+  };
 }
 
 function parseManifest(path: string, text: string): Manifest {
@@ -255,7 +267,7 @@ function parseAs<S extends v.GenericSchema>(schema: S, text: string): v.InferOut
   }
 }
 
-/** Returns the SHA-256 of a text, in hexadecimal. */
-export function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+/** Returns the SHA-256 of a text or of bytes, in hexadecimal. */
+export function hashOf(contents: string | Buffer): string {
+  return createHash('sha256').update(contents).digest('hex');
 }

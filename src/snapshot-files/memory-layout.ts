@@ -3,6 +3,7 @@ import { sizeOf } from '../host/memory/extent-sets.ts';
 import type { Extent } from '../host/memory/extents.ts';
 import { few, Name, parseSaved, whole } from '../schema/saved-values.ts';
 import { PAGE_BYTES } from '../util/page.ts';
+import { parseState } from './state-text.ts';
 
 /** A run of pages within a region, in `bytes`. */
 const Pages = v.object({ offset: whole(), length: whole() });
@@ -57,8 +58,8 @@ export type MemoryLayout = v.InferOutput<typeof MemoryLayoutSchema>;
  * Parses the places of RAM in `state.json`; `memory-ranges` has `memoryBytes`.
  * @throws Error naming the invalid member
  */
-export function parseMemoryLayout(text: string, memoryBytes: number): MemoryLayout {
-  const layout = parseSaved(MemoryLayoutSchema, JSON.parse(text));
+export function parseMemoryLayout(state: Buffer, memoryBytes: number): MemoryLayout {
+  const layout = parseSaved(MemoryLayoutSchema, parseState(state).members);
   checkMemoryLayout(layout, memoryBytes);
   return layout;
 }

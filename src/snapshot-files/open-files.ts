@@ -11,7 +11,10 @@ export interface OpenFiles extends AsyncDisposable {
 export async function openAll(paths: Iterable<string>): Promise<OpenFiles> {
   const files = createOpenFiles();
   try {
-    for (const path of paths) await files.open(path);
+    const opening = [...paths].map((path) => files.open(path));
+    // the first error is reported
+    for (const one of opening) one.catch(() => undefined);
+    for (const one of opening) await one;
     return files;
   } catch (error) {
     await files[Symbol.asyncDispose]();

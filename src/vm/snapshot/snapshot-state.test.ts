@@ -22,7 +22,7 @@ function parse(more: object, memoryBytes = 4 * PAGE) {
     deviceState: '',
     ...more,
   };
-  return parseSnapshotState(JSON.stringify(saved), memoryBytes);
+  return parseSnapshotState(Buffer.from(JSON.stringify(saved)), memoryBytes);
 }
 
 test('a state has the description of its machine and its regions of RAM', () => {

@@ -7,8 +7,8 @@ import { createMemfd, type Memfd } from '../../native/memfd.ts';
 export interface StateFile extends Disposable {
   /** open for reading only */
   readonly fd: number;
-  /** Writes the state, given in base64, while `start` starts QEMU: so it costs a restore no time. Settles when both have ended. */
-  readonly writeWhile: <T>(base64: string, start: () => Promise<T>) => Promise<T>;
+  /** Writes the state while `start` starts QEMU: so it costs a restore no time. Settles when both have ended. */
+  readonly writeWhile: <T>(state: () => Buffer, start: () => Promise<T>) => Promise<T>;
 }
 
 /** Opens an empty file. */
@@ -23,8 +23,8 @@ export async function openStateFile(): Promise<StateFile> {
   }
   return {
     fd,
-    writeWhile: async (base64, start) => {
-      const writing = write(memfd, base64);
+    writeWhile: async (state, start) => {
+      const writing = write(memfd, state);
       // reported below
       writing.catch(() => undefined);
       try {
@@ -40,8 +40,8 @@ export async function openStateFile(): Promise<StateFile> {
   };
 }
 
-async function write({ path }: Memfd, base64: string): Promise<void> {
+async function write({ path }: Memfd, state: () => Buffer): Promise<void> {
   // QEMU's process is started first
   await setImmediate();
-  await writeFile(path, Buffer.from(base64, 'base64'));
+  await writeFile(path, state());
 }

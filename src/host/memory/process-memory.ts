@@ -30,6 +30,27 @@ export async function mappingAt(pid: number, address: number): Promise<Mapping> 
   throw new Error(`process ${pid} has no memory at 0x${address.toString(16)}`);
 }
 
+/** A file by its identity (fstat). */
+export interface FileIdentity {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** Returns the private mappings of a file in a process, in the order of their addresses; adjacent ones that continue each other are one. */
+export async function privateMappings(pid: number, { dev, ino }: FileIdentity): Promise<Mapping[]> {
+  const device = deviceText(dev);
+  const found: Mapping[] = [];
+  for (const line of (await readFile(`/proc/${pid}/maps`, 'latin1')).split('\n')) {
+    const one = parseMapping(line);
+    if (one === undefined || one.shared || one.inode !== ino || one.device !== device) continue;
+    const last = found.at(-1);
+    const continues = last?.end === one.start && last.offset + (last.end - last.start) === one.offset;
+    if (continues) found.splice(-1, 1, { ...last, end: one.end });
+    else found.push(one);
+  }
+  return found;
+}
+
 function parseMapping(line: string): Mapping | undefined {
   const match = /^([0-9a-f]+)-([0-9a-f]+) ...([ps]) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+)/.exec(line);
   if (match === null) return undefined;

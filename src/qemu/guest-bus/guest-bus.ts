@@ -61,8 +61,11 @@ async function openBus(qmp: Qmp): Promise<GuestBus> {
     await qmp.execute('getfd', { fdname: NAME }, [theirs]);
     const addr = { type: 'fd', data: { str: NAME } } as const;
     const backend = { type: 'socket', data: { addr, server: false } } as const;
-    await qmp.execute('chardev-add', { id: NAME, backend });
-    await qmp.execute('object-add', { 'qom-type': 'qtest', id: NAME, chardev: NAME, log: 'none' });
+    // sent together: QEMU executes commands in order, and refuses the second if it has refused the first
+    await Promise.all([
+      qmp.execute('chardev-add', { id: NAME, backend }),
+      qmp.execute('object-add', { 'qom-type': 'qtest', id: NAME, chardev: NAME, log: 'none' }),
+    ]);
   } catch (error) {
     stream.destroy();
     throw error;
@@ -86,7 +89,7 @@ export function busOn(stream: Duplex): GuestBus {
     if (stream.destroyed) throw new Error('QEMU has exited');
     const answer = deferred<string>();
     waiting.push(answer);
-    stream.write(`${line}\n`);
+    writeSoon(stream, `${line}\n`);
     const late = new Error(`${line}: QEMU did not answer within ${ANSWER_MS / 1000} s: it hangs`);
     const timer = setTimeout(() => answer.reject(late), ANSWER_MS).unref();
     const [word, value = ''] = (await answer.promise.finally(() => clearTimeout(timer))).split(' ');
@@ -100,6 +103,15 @@ export function busOn(stream: Duplex): GuestBus {
     },
   });
   return { ports: registers('in', 'out'), memory: registers('read', 'write') };
+}
+
+/** Writes the lines of accesses that are asked for at the same time by one system call. */
+function writeSoon(stream: Duplex, line: string): void {
+  if (stream.writableCorked === 0) {
+    stream.cork();
+    process.nextTick(() => stream.uncork());
+  }
+  stream.write(line);
 }
 
 /** Returns the text of an address. @throws Error if the guest has placed a device at no valid address, at which QEMU would exit */

@@ -57,6 +57,22 @@ export async function writeHeader(space: Registers, words: readonly number[]): P
   await Promise.all(HEADER_WORDS.map((offset, i) => space.write(offset, 4, words[i] ?? 0)));
 }
 
+/** Bits of a BAR (6.2.5.1): it maps I/O ports; it and the next one are an address of 64 bits. */
+const BAR = { ports: 0x1, wide: 0x4, flags: 0xf } as const;
+
+/**
+ * Returns the guest-physical address of memory that a BAR maps, by the words of the header ({@link readHeader}); undefined if the guest has
+ * not placed it.
+ */
+export function memoryOfBar(words: readonly number[], index: number): number | undefined {
+  const wordAt = (bar: number): number => words[HEADER_WORDS.indexOf(PCI.bar(bar))] ?? 0;
+  const low = wordAt(index);
+  if ((low & BAR.ports) !== 0) return undefined;
+  const high = (low & BAR.wide) === 0 ? 0 : wordAt(index + 1);
+  const address = high * 2 ** 32 + (low - (low & BAR.flags));
+  return address === 0 ? undefined : address;
+}
+
 /** A capability of a function: its kind and its offset in the configuration space. */
 export interface Capability {
   readonly kind: number;

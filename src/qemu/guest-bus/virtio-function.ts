@@ -1,12 +1,13 @@
 import type { GuestBus, Registers } from './guest-bus.ts';
 import { readMsix, writeMsix, type MsixState } from './msix.ts';
-import { onConfigSpace, PCI, readHeader, writeHeader } from './pci-config.ts';
+import { memoryOfBar, onConfigSpace, PCI, PCI_COMMAND, readHeader, writeHeader } from './pci-config.ts';
 import {
   COMMON,
   readAreas,
   readFeatures,
   STATUS,
   virtioRegisters,
+  type VirtioRegisters,
   writeAreas,
   writeFeatures,
 } from './virtio-registers.ts';
@@ -72,12 +73,13 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
 export async function writeFunction(bus: GuestBus, slot: number, state: FunctionState): Promise<void> {
   await onConfigSpace(bus, slot, async (space) => {
     // writes are sent together, because each answer costs a switch between the processes; QEMU keeps the order
-    const [{ common }] = await Promise.all([
+    const [registers] = await Promise.all([
       virtioRegisters(space),
       writeHeader(space, state.places),
       space.write(PCI.command, 2, state.command),
       state.msix === undefined ? undefined : writeMsix(bus, space, state.msix),
     ]);
+    const common = commonOf(bus, registers, state);
     await Promise.all([
       common.write(COMMON.status, 1, state.status & STATUS.driver),
       writeFeatures(common, state.features),
@@ -88,6 +90,24 @@ export async function writeFunction(bus: GuestBus, slot: number, state: Function
       select(common, state.selected),
     ]);
   });
+}
+
+/**
+ * Returns the registers in the memory of the device, if the guest has placed that: an access by the window in the configuration space takes
+ * six of QEMU's commands.
+ */
+function commonOf(
+  { memory }: GuestBus,
+  { common, commonPlace: { bar, offset } }: VirtioRegisters,
+  { command, places }: FunctionState,
+): Registers {
+  const base = memoryOfBar(places, bar);
+  if (base === undefined || (command & PCI_COMMAND.memory) === 0) return common;
+  const start = base + offset;
+  return {
+    read: (at, width) => memory.read(start + at, width),
+    write: (at, width, value) => memory.write(start + at, width, value),
+  };
 }
 
 async function readQueues(common: Registers): Promise<QueueState[]> {

@@ -31,6 +31,8 @@ const VENDOR_SPECIFIC = 9;
 
 export interface VirtioRegisters {
   readonly common: Registers;
+  /** the BAR that has the common structure, and its offset there */
+  readonly commonPlace: { readonly bar: number; readonly offset: number };
   /** Reads the interrupt status, which clears it. */
   readonly takeInterrupt: () => Promise<void>;
   /** Notifies the device of requests in its first queue, `times` times. */
@@ -51,6 +53,7 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
     await Promise.all([space.write(window + 8, 4, start + offset), space.write(window + 12, 4, width)]);
   };
   return {
+    commonPlace: placeOf(KIND.common),
     common: {
       read: async (offset, width) => {
         const [, value] = await Promise.all([
@@ -75,17 +78,22 @@ export async function virtioRegisters(space: Registers): Promise<VirtioRegisters
   };
 }
 
-/** A structure: offset of its capability in the configuration space, and offset of the structure in the BAR. */
+/** A structure: offset of its capability in the configuration space, number of its BAR, and offset of the structure in the BAR. */
 interface Structure {
   readonly at: number;
+  readonly bar: number;
   readonly offset: number;
 }
 
 async function structures(space: Registers): Promise<ReadonlyMap<number, Structure>> {
   const own = (await capabilitiesOf(space)).filter(({ kind }) => kind === VENDOR_SPECIFIC);
   const found = own.map(async ({ at }): Promise<[number, Structure]> => {
-    const [kind, offset] = await Promise.all([space.read(at + 3, 1), space.read(at + 8, 4)]);
-    return [kind, { at, offset }];
+    const [kind, bar, offset] = await Promise.all([
+      space.read(at + 3, 1),
+      space.read(at + 4, 1),
+      space.read(at + 8, 4),
+    ]);
+    return [kind, { at, bar, offset }];
   });
   return new Map(await Promise.all(found));
 }

@@ -77,14 +77,25 @@ export interface Qemu {
 /** A line of a traced event: its name, then `vdev` and its arguments. */
 const TRACE = /^virtio_set_status vdev /;
 
+/** QEMU's process while it starts. */
+export type StartingQemu = Pick<QemuProcess, 'pid' | 'status'>;
+
+/** Work of others while QEMU starts; neither call may throw. */
+export interface WhileStarting {
+  /** called when the process exists */
+  readonly onSpawned?: () => void;
+  /** called when QEMU has the RAM of the plan; it makes the devices next */
+  readonly onMemory?: ((qemu: StartingQemu) => void) | undefined;
+}
+
 /**
- * Starts QEMU for a plan. `signals` abort the wait for a back-end, or the start as a whole. `onSpawned` is called when the process exists.
+ * Starts QEMU for a plan. `signals` abort the wait for a back-end, or the start as a whole.
  * Rejects with QemuError, and leaves no process and no open file.
  */
 export async function startQemu(
   plan: MachinePlan,
   signals: ShutdownSignals,
-  onSpawned: () => void = () => undefined,
+  { onSpawned, onMemory }: WhileStarting = {},
 ): Promise<Qemu> {
   const descriptors = planDescriptors(plan);
   await using files = await openOutputFiles(descriptors, signals.waits, plan.continues);
@@ -115,8 +126,8 @@ export async function startQemu(
 
   const stopListening = onAbort(signals.kill, () => killGroup(child));
   try {
-    onSpawned();
-    qmp = await controlQemu(child, plan, { takeEvent, signals });
+    onSpawned?.();
+    qmp = await controlQemu(child, plan, { takeEvent, signals, onMemory });
     blocking.makeBlocking();
   } catch (error) {
     // QEMU has not run yet and has no data to write out: it is killed at once
@@ -140,16 +151,19 @@ export async function startQemu(
 interface ControlOptions {
   readonly takeEvent: (event: QmpEvent) => void;
   readonly signals: ShutdownSignals;
+  readonly onMemory: WhileStarting['onMemory'];
 }
 
 /** Opens the control connection of a QEMU that starts, and carries out the late steps of the plan. */
 async function controlQemu(
   child: QemuProcess,
   { lateSteps }: MachinePlan,
-  { takeEvent, signals }: ControlOptions,
+  { takeEvent, signals, onMemory }: ControlOptions,
 ): Promise<Qmp> {
   const deadlines = defaultDeadlines(progressOf(child.pid));
-  const qmp = await openQmp(streamOf(child, FIRST_DESCRIPTOR), takeEvent, deadlines);
+  const stream = streamOf(child, FIRST_DESCRIPTOR);
+  // QEMU makes memory back-ends before its monitors, whose first message is the greeting
+  const qmp = await openQmp(stream, takeEvent, deadlines, () => onMemory?.(child));
   const problem = versionProblem(qmp.version);
   if (problem !== undefined) throw new QemuError(problem);
   await addSteps(qmp, lateSteps, signals.waits);

@@ -67,13 +67,15 @@ export function defaultDeadlines(readProgress: ReadProgress): QmpDeadlines {
 }
 
 /**
- * Waits for QEMU's greeting and negotiates capabilities. `onEvent` gets every event, in order.
+ * Waits for QEMU's greeting and negotiates capabilities. `onEvent` gets every event, in order. `onGreeting` is called at the greeting: QEMU
+ * answers when it has made its devices.
  * Rejects with QmpError if the stream ends before the greeting, or QEMU hangs.
  */
 export async function openQmp(
   stream: Duplex,
   onEvent: (event: QmpEvent) => void,
   { readProgress, start, answer }: QmpDeadlines = defaultDeadlines(async () => ''),
+  onGreeting: () => void = () => undefined,
 ): Promise<Qmp> {
   const pending = new Map<number, Pending>();
   const greeting = deferred<QmpMessage>();
@@ -118,6 +120,7 @@ export async function openQmp(
     greeting.reject(new QmpError('greeting', notReady(start), { hangs: true })),
   );
   const version = versionOf(await greeting.promise.finally(stopWatch));
+  onGreeting();
   const execute = typedExecute(send);
   await execute('qmp_capabilities');
   return { version, execute };

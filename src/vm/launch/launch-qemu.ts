@@ -1,7 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RamRegion } from '../../devices/memory/plan.ts';
 import { QemuError } from '../../qemu/process/qemu-error.ts';
-import { startQemu, type Qemu } from '../../qemu/process/qemu.ts';
+import { startQemu, type Qemu, type WhileStarting } from '../../qemu/process/qemu.ts';
 import { abortable } from '../../util/abortable.ts';
 import { reasonOf } from '../../util/errno.ts';
 import type { ShutdownSignals } from '../../util/shutdown-signals.ts';
@@ -10,7 +10,7 @@ import { qemuFailure } from '../qemu-failure.ts';
 import type { PlannedMachine } from './planned-machine.ts';
 
 /** Parts of a start that QEMU's launch needs. */
-export interface QemuLaunch {
+export interface QemuLaunch extends Pick<WhileStarting, 'onMemory'> {
   readonly signals: ShutdownSignals;
   /** devices, whose back-ends start with QEMU */
   readonly preparations: Preparations;
@@ -24,7 +24,7 @@ export interface QemuLaunch {
  * Rejects with ApiError `failed`, naming the device or the memory zone that cannot be made; the caller releases the devices.
  */
 export async function launchQemu(
-  { signals, preparations, ownQemu }: QemuLaunch,
+  { signals, preparations, ownQemu, onMemory }: QemuLaunch,
   { plan, layout, ram }: PlannedMachine,
 ): Promise<Qemu> {
   const failed = new AbortController();
@@ -36,7 +36,7 @@ export async function launchQemu(
   const waits = AbortSignal.any([signals.waits, failed.signal]);
   const kill = AbortSignal.any([signals.kill, failed.signal]);
   try {
-    const qemu = await startQemu(plan, { waits, kill }, startBackEnds);
+    const qemu = await startQemu(plan, { waits, kill }, { onSpawned: startBackEnds, onMemory });
     ownQemu(qemu);
     await untilRunning(backEnds, signals.kill);
     return qemu;

@@ -26,7 +26,7 @@ import type { PlannedMachine } from './planned-machine.ts';
  * Rejects with ApiError `failed`, naming the device or the memory zone that QEMU cannot make.
  */
 export async function startMachine(
-  start: MachineStart,
+  start: MachineStart & Pick<LaunchContext, 'onMemory'>,
   planned: PlannedMachine,
   consoles: Consoles,
 ): Promise<Machine> {

@@ -170,7 +170,8 @@ export async function fillMemory(
   source: MemorySource,
   { amount, signal }: Loading,
 ): Promise<void> {
-  if (source.copied.length + source.overlays.length + source.newer.regions.length === 0) return;
+  const newer = await source.newer.remaining();
+  if (source.copied.length + source.overlays.length + newer.length === 0) return;
   const blocks = await blocksOf(machine);
   for (const { id, offset, length, path } of source.copied) {
     const file = await source.files.open(path);
@@ -179,7 +180,10 @@ export async function fillMemory(
     await using to = await targetOf(machine.qemu.pid, block);
     await copyExtents({ from: { file, base: offset }, to, extents, skipZeros: true, amount, signal });
   }
-  await applyNewer(machine, source, { blocks, signal });
+  for (const { id, length } of newer) {
+    const { address } = blockOf(blocks, id, length);
+    await source.newer.apply(id, { pid: machine.qemu.pid, address }, signal);
+  }
   if (source.overlays.length === 0) return;
   const file = await source.files.open(source.path);
   for (const { id, offset, length, pages } of source.overlays) {
@@ -187,16 +191,6 @@ export async function fillMemory(
     await using memory = await openMemory(machine.qemu.pid, 'r+');
     const to = { file: memory, base: address };
     await copyExtents({ from: { file, base: offset }, to, extents: pages, skipZeros: false, amount, signal });
-  }
-}
-
-async function applyNewer(
-  { qemu: { pid } }: Machine,
-  { newer }: MemorySource,
-  { blocks, signal }: { readonly blocks: ReadonlyMap<string, RamBlock>; readonly signal: AbortSignal },
-): Promise<void> {
-  for (const { id, length } of newer.regions) {
-    await newer.apply(id, { pid, address: blockOf(blocks, id, length).address }, signal);
   }
 }
 

@@ -1,6 +1,7 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
 import { zonesOf } from '../../devices/memory/zones.ts';
+import type { StartingQemu } from '../../qemu/process/qemu.ts';
 import { createLog } from '../../util/log.ts';
 import type { RunningOperation } from '../../util/operation-tracker.ts';
 import { openConsoles } from '../consoles.ts';
@@ -114,8 +115,9 @@ async function restoreMachine(
   const stateFile = start.hold(await openStateFile());
   const planned = withStateFile(withoutUnloadedDevices(withMemorySource(restored, memory, files)), stateFile);
 
+  const onMemory = (qemu: StartingQemu): void => memory.newer.begin(qemu, memory.mapped);
   const machine = await stateFile.writeWhile(snapshot.state.deviceState, () =>
-    startMachine(start, planned, consoles),
+    startMachine({ ...start, onMemory }, planned, consoles),
   );
 
   checkSameQemu(machine, description, 'The snapshot cannot be restored');

@@ -12,7 +12,9 @@ function parse(text: string): { members: unknown; stream: string } {
 
 test('the members of a state are parsed, and its stream is decoded', () => {
   for (const end of ['}', '}\n', ' }\n']) {
-    const { members, stream } = parse(`{"manifest":{},\n"name":"ä","regions":[1],"deviceState":"${BASE64}"${end}`);
+    const { members, stream } = parse(
+      `{"manifest":{},\n"name":"ä","regions":[1],"deviceState":"${BASE64}"${end}`,
+    );
     assert.deepEqual(members, { manifest: {}, name: 'ä', regions: [1], deviceState: '' });
     assert.equal(stream, STREAM.toString());
   }
@@ -49,7 +51,13 @@ test('a state without a stream has an empty one', () => {
 });
 
 test('text that is no JSON is refused', () => {
-  const broken = ['', '{', '{"a":1,"deviceState":"AAAA"', '{"a":,"deviceState":"AAAA"}', '{"a":1,"deviceState":"A"}}'];
+  const broken = [
+    '',
+    '{',
+    '{"a":1,"deviceState":"AAAA"',
+    '{"a":,"deviceState":"AAAA"}',
+    '{"a":1,"deviceState":"A"}}',
+  ];
   for (const text of [...broken, `{"a":1}x,"deviceState":"AAAA"}`]) {
     assert.throws(() => parse(text), SyntaxError, text);
   }

@@ -1,9 +1,9 @@
 // The thread of a file system device that serves a directory of the host.
-import { workerData } from 'node:worker_threads';
 import { libc, loadLibc } from '../../native/libc.ts';
 import { checked } from '../../native/system-error.ts';
 import { RequestCounters } from '../fuse/counters.ts';
 import { FsDevice } from '../fuse/device.ts';
+import { threadOptions } from '../../util/thread-options.ts';
 import { postFailure, postToMain, runDevice, type ThreadContext } from '../thread-loop.ts';
 import { openDirectory, type SharedDirectory } from './directory.ts';
 import type { FsOptions, FsThreadOptions, ReconnectCommand } from './thread-messages.ts';
@@ -65,4 +65,4 @@ async function main(options: FsThreadOptions): Promise<void> {
   });
 }
 
-main(workerData).catch(postFailure);
+threadOptions<FsThreadOptions>().then(main).catch(postFailure);

@@ -1,7 +1,7 @@
 // The thread of a vsock device.
 import { closeSync } from 'node:fs';
-import { workerData } from 'node:worker_threads';
 import { loadLibc } from '../../native/libc.ts';
+import { threadOptions } from '../../util/thread-options.ts';
 import { postFailure, postToMain, runDevice, type ThreadContext } from '../thread-loop.ts';
 import type { Sessions } from '../vhost-user/sessions.ts';
 import { VsockDevice } from './device.ts';
@@ -40,4 +40,4 @@ async function main(options: VsockOptions): Promise<void> {
   }
 }
 
-main(workerData).catch(postFailure);
+threadOptions<VsockOptions>().then(main).catch(postFailure);

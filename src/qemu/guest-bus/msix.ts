@@ -1,5 +1,5 @@
 import type { GuestBus, Registers } from './guest-bus.ts';
-import { capabilitiesOf, PCI, PCI_COMMAND } from './pci-config.ts';
+import { capabilitiesOf, memoryOfBar, PCI, PCI_COMMAND } from './pci-config.ts';
 
 /*
  * MSI-X of a PCI function (PCI Local Bus Specification 3.0, 6.8.2): a table in the memory of the function. Each entry is a message,
@@ -20,31 +20,47 @@ export interface MsixState {
   table: number[];
 }
 
-/** Reads the state; undefined for a function without MSI-X, or if the guest has not placed its table. */
-export async function readMsix(bus: GuestBus, space: Registers): Promise<MsixState | undefined> {
-  const found = await findTable(space);
-  if (found === undefined) return undefined;
-  const words = Array.from({ length: found.words }, (_, i) => found.address + 4 * i);
-  const table = await withMemory(space, () =>
-    Promise.all(words.map((address) => bus.memory.read(address, 4))),
-  );
-  return { control: await space.read(found.at + CONTROL, 2), table };
+/** A function with MSI-X, as its guest has set it up. */
+export interface MsixFunction {
+  /** what `readCapabilities` has read */
+  readonly capabilities: Buffer;
+  /** words of the header (`readHeader`), which the function has */
+  readonly places: readonly number[];
+  /** its command register */
+  readonly command: number;
 }
 
-/** Writes the state to a function. Its BARs must be written before. */
+/** Reads the state; undefined for a function without MSI-X, or if the guest has not placed its table. */
+export async function readMsix(
+  bus: GuestBus,
+  space: Registers,
+  one: MsixFunction,
+): Promise<MsixState | undefined> {
+  const found = findTable(one);
+  if (found === undefined) return undefined;
+  const words = Array.from({ length: found.words }, (_, i) => found.address + 4 * i);
+  const [table, control] = await Promise.all([
+    withMemory(space, one, () => Promise.all(words.map((address) => bus.memory.read(address, 4)))),
+    space.read(found.at + CONTROL, 2),
+  ]);
+  return { control, table };
+}
+
+/** Writes the state to a function. All is sent at once: QEMU keeps the order. */
 export async function writeMsix(
   bus: GuestBus,
   space: Registers,
-  { control, table }: MsixState,
+  { control, table, ...one }: MsixFunction & MsixState,
 ): Promise<void> {
-  const found = await findTable(space);
+  const found = findTable(one);
   if (found === undefined) return;
-  await withMemory(space, () =>
-    Promise.all(
-      table.slice(0, found.words).map((word, i) => bus.memory.write(found.address + 4 * i, 4, word)),
+  const words = table.slice(0, found.words);
+  await Promise.all([
+    withMemory(space, one, () =>
+      Promise.all(words.map((word, i) => bus.memory.write(found.address + 4 * i, 4, word))),
     ),
-  );
-  await space.write(found.at + CONTROL, 2, control);
+    space.write(found.at + CONTROL, 2, control),
+  ]);
 }
 
 /** Sends the message of an entry, as the function does; none for a masked entry. */
@@ -62,28 +78,24 @@ interface Table {
   readonly words: number;
 }
 
-async function findTable(space: Registers): Promise<Table | undefined> {
-  const capability = (await capabilitiesOf(space)).find(({ kind }) => kind === CAPABILITY);
+function findTable({ capabilities, places }: MsixFunction): Table | undefined {
+  const capability = capabilitiesOf(capabilities).find(({ kind }) => kind === CAPABILITY);
   if (capability === undefined) return undefined;
   const { at } = capability;
-  const [control, table] = await Promise.all([space.read(at + CONTROL, 2), space.read(at + TABLE, 4)]);
+  const [control, table] = [capabilities.readUInt16LE(at + CONTROL), capabilities.readUInt32LE(at + TABLE)];
   const index = table & 7;
-  const low = await space.read(PCI.bar(index), 4);
-  // bits 2 and 1 of a BAR (6.2.5.1): the next BAR has the upper half of the address
-  const high = (low & 6) === 4 ? await space.read(PCI.bar(index + 1), 4) : 0;
-  const base = high * 2 ** 32 + (low - (low & 0xf));
-  if (base === 0) return undefined;
+  const base = memoryOfBar(places, index);
+  if (base === undefined) return undefined;
   return { at, address: base + (table - index), words: ((control & 0x7ff) + 1) * ENTRY_WORDS };
 }
 
-/** Runs `act` with the function's memory enabled. Disables it afterwards if the guest had disabled it. */
-async function withMemory<T>(space: Registers, act: () => Promise<T>): Promise<T> {
-  const command = await space.read(PCI.command, 2);
+/** Runs `act` with the function's memory enabled. Disables it afterwards if the guest had disabled it. Nothing is awaited in between. */
+async function withMemory<T>(space: Registers, { command }: MsixFunction, act: () => Promise<T>): Promise<T> {
   if ((command & PCI_COMMAND.memory) !== 0) return act();
-  await space.write(PCI.command, 2, command | PCI_COMMAND.memory);
-  try {
-    return await act();
-  } finally {
-    await space.write(PCI.command, 2, command);
-  }
+  const [, result] = await Promise.all([
+    space.write(PCI.command, 2, command | PCI_COMMAND.memory),
+    act(),
+    space.write(PCI.command, 2, command),
+  ]);
+  return result;
 }

@@ -79,14 +79,32 @@ export interface Capability {
   readonly at: number;
 }
 
-/** Reads the list of capabilities (6.7). */
-export async function capabilitiesOf(space: Registers): Promise<Capability[]> {
+/** Size of the configuration space that ports reach, in bytes. */
+const SPACE_BYTES = 256;
+
+/**
+ * Reads a configuration space from the capabilities on, at once: each further answer would cost a switch between the processes. The bytes
+ * before are zeros.
+ */
+export async function readCapabilities(space: Registers): Promise<Buffer> {
+  const bytes = Buffer.alloc(SPACE_BYTES);
+  const offsets = Array.from(
+    { length: (SPACE_BYTES - PCI.capabilities) / 4 },
+    (_, i) => PCI.capabilities + 4 * i,
+  );
+  const words = await Promise.all(offsets.map((offset) => space.read(offset, 4)));
+  for (const [i, offset] of offsets.entries()) bytes.writeUInt32LE(words[i] ?? 0, offset);
+  return bytes;
+}
+
+/** Returns the list of capabilities (6.7) in what {@link readCapabilities} has read. */
+export function capabilitiesOf(bytes: Buffer): Capability[] {
   const found: Capability[] = [];
-  for (let at = await space.read(PCI.capabilities, 1); at !== 0;) {
-    // the kind, and the offset of the next one
-    const header = await space.read(at, 2);
-    found.push({ kind: header & 0xff, at });
-    at = header >> 8;
+  // a capability has four bytes at least, so a list without an end is noticed
+  for (let at = bytes.readUInt8(PCI.capabilities); at !== 0 && found.length < SPACE_BYTES / 4;) {
+    found.push({ kind: bytes.readUInt8(at), at });
+    // the offset of the next one
+    at = bytes.readUInt8(at + 1) & 0xfc;
   }
   return found;
 }

@@ -1,12 +1,20 @@
 import type { GuestBus, Registers } from './guest-bus.ts';
 import { readMsix, writeMsix, type MsixState } from './msix.ts';
-import { memoryOfBar, onConfigSpace, PCI, PCI_COMMAND, readHeader, writeHeader } from './pci-config.ts';
+import {
+  memoryOfBar,
+  onConfigSpace,
+  PCI,
+  PCI_COMMAND,
+  readCapabilities,
+  readHeader,
+  writeHeader,
+} from './pci-config.ts';
 import {
   COMMON,
   readAreas,
   readFeatures,
   STATUS,
-  virtioRegisters,
+  registersAt,
   type VirtioRegisters,
   writeAreas,
   writeFeatures,
@@ -51,13 +59,15 @@ const SELECTORS = [
 /** Reads the state of the device in a slot of bus 0. */
 export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState> {
   return onConfigSpace(bus, slot, async (space) => {
-    const { common } = await virtioRegisters(space);
+    const capabilities = await readCapabilities(space);
+    const { common } = registersAt(space, capabilities);
     const selected: number[] = [];
     for (const { at, width } of SELECTORS) selected.push(await common.read(at, width));
+    const [command, places] = [await space.read(PCI.command, 2), await readHeader(space)];
     const state = {
-      command: await space.read(PCI.command, 2),
-      places: await readHeader(space),
-      msix: await readMsix(bus, space),
+      command,
+      places,
+      msix: await readMsix(bus, space, { capabilities, command, places }),
       features: await readFeatures(common),
       status: await common.read(COMMON.status, 1),
       configVector: await common.read(COMMON.configVector, 2),
@@ -72,15 +82,14 @@ export function readFunction(bus: GuestBus, slot: number): Promise<FunctionState
 /** Writes the state to a device that was reset. */
 export async function writeFunction(bus: GuestBus, slot: number, state: FunctionState): Promise<void> {
   await onConfigSpace(bus, slot, async (space) => {
+    const capabilities = await readCapabilities(space);
+    const common = commonOf(bus, registersAt(space, capabilities), state);
+    const { places, command, msix } = state;
     // writes are sent together, because each answer costs a switch between the processes; QEMU keeps the order
-    const [registers] = await Promise.all([
-      virtioRegisters(space),
-      writeHeader(space, state.places),
-      space.write(PCI.command, 2, state.command),
-      state.msix === undefined ? undefined : writeMsix(bus, space, state.msix),
-    ]);
-    const common = commonOf(bus, registers, state);
     await Promise.all([
+      writeHeader(space, places),
+      space.write(PCI.command, 2, command),
+      msix === undefined ? undefined : writeMsix(bus, space, { capabilities, places, command, ...msix }),
       common.write(COMMON.status, 1, state.status & STATUS.driver),
       writeFeatures(common, state.features),
       common.write(COMMON.status, 1, state.status & (STATUS.driver | STATUS.featuresOk)),

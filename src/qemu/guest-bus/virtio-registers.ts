@@ -1,5 +1,5 @@
 import type { Registers, Width } from './guest-bus.ts';
-import { capabilitiesOf } from './pci-config.ts';
+import { capabilitiesOf, readCapabilities } from './pci-config.ts';
 
 /*
  * Registers of a virtio device on PCI (virtio 1.2, 4.1.4), by the window in its configuration space (4.1.4.9). The window works
@@ -41,7 +41,12 @@ export interface VirtioRegisters {
 
 /** Finds the registers by the capabilities of a device. */
 export async function virtioRegisters(space: Registers): Promise<VirtioRegisters> {
-  const places = await structures(space);
+  return registersAt(space, await readCapabilities(space));
+}
+
+/** Finds the registers by capabilities that were read. @throws Error if the device lacks some */
+export function registersAt(space: Registers, capabilities: Buffer): VirtioRegisters {
+  const places = structures(capabilities);
   const placeOf = (kind: number): Structure => {
     const place = places.get(kind);
     if (place === undefined) throw new Error('the device has no such registers');
@@ -85,17 +90,14 @@ interface Structure {
   readonly offset: number;
 }
 
-async function structures(space: Registers): Promise<ReadonlyMap<number, Structure>> {
-  const own = (await capabilitiesOf(space)).filter(({ kind }) => kind === VENDOR_SPECIFIC);
-  const found = own.map(async ({ at }): Promise<[number, Structure]> => {
-    const [kind, bar, offset] = await Promise.all([
-      space.read(at + 3, 1),
-      space.read(at + 4, 1),
-      space.read(at + 8, 4),
-    ]);
-    return [kind, { at, bar, offset }];
-  });
-  return new Map(await Promise.all(found));
+function structures(bytes: Buffer): ReadonlyMap<number, Structure> {
+  const own = capabilitiesOf(bytes).filter(({ kind }) => kind === VENDOR_SPECIFIC);
+  return new Map(
+    own.map(({ at }) => [
+      bytes.readUInt8(at + 3),
+      { at, bar: bytes.readUInt8(at + 4), offset: bytes.readUInt32LE(at + 8) },
+    ]),
+  );
 }
 
 /** Reads the features that the driver has accepted, lower and upper 32 bits. */

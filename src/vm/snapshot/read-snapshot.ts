@@ -35,18 +35,28 @@ export interface Snapshot {
 }
 
 /**
- * Reads a snapshot and checks that it is complete and that its configuration fits its state.
+ * Reads a snapshot and checks that it is complete and that its configuration fits its state. `onConfig` gets the configuration in the
+ * snapshot before that.
  * Rejects with ApiError naming the invalid file.
  */
-export async function readSnapshot({ source_url: url, overrides }: RestoreConfig): Promise<Snapshot> {
+export async function readSnapshot(
+  { source_url: url, overrides }: RestoreConfig,
+  onConfig: (config: VmConfig) => void = () => undefined,
+): Promise<Snapshot> {
   const folder = pathOf(url, 'directory');
   try {
     await checkDirectory(folder);
     await removeAbandoned(folder);
     const path = join(folder, SNAPSHOT_FILES.config);
-    const reading = readEarly(folder, SNAPSHOT_FILES.config);
+    const reading = readEarly(folder, SNAPSHOT_FILES.config).then((text) => {
+      const found = readConfig(path, text);
+      onConfig(found);
+      return found;
+    });
+    // an error in the other files is reported first
+    reading.catch(() => undefined);
     const read = await readSnapshotFiles(folder);
-    const saved = readConfig(path, await reading);
+    const saved = await reading;
     const config = withOverrides(saved, overrides);
     const snapshotState = readState(read);
     const { description } = snapshotState;

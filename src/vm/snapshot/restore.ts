@@ -1,9 +1,13 @@
 import { ApiError } from '../../api/errors.ts';
 import type { RestoreConfig } from '../../api/requests.ts';
+import type { VmConfig } from '../../config/vm-config.ts';
 import { zonesOf } from '../../devices/memory/zones.ts';
 import type { StartingQemu } from '../../qemu/process/qemu.ts';
+import { createCleanupStack } from '../../util/cleanup-stack.ts';
 import { createLog } from '../../util/log.ts';
 import type { RunningOperation } from '../../util/operation-tracker.ts';
+import { reserveThreads } from '../../util/start-thread.ts';
+import { threadsOf } from '../devices/early-threads.ts';
 import { openConsoles } from '../consoles.ts';
 import { emitRestoring, type OnVmEvent } from '../events.ts';
 import { withExitReason } from '../guest-exit/qemu-exit.ts';
@@ -44,7 +48,9 @@ export async function restoreVm(
   emit: OnVmEvent,
 ): Promise<Vm> {
   const startedAt = performance.now();
-  await using opened = await openSnapshot(request);
+  await using threads = createCleanupStack();
+  const reserve = (found: VmConfig): void => void threads.use(reserveThreads(threadsOf(found)));
+  await using opened = await openSnapshot(request, reserve);
   const { snapshot, files } = opened;
   const { folder, config } = snapshot;
   emitRestoring(emit, config, 'before activated');
@@ -71,9 +77,13 @@ interface OpenSnapshot extends AsyncDisposable {
 /** Times that a snapshot is read again, because its files were replaced by composed ones meanwhile. */
 const ATTEMPTS = 3;
 
-async function openSnapshot(request: RestoreConfig): Promise<OpenSnapshot> {
+/** `onConfig` gets the configuration as soon as it is read, once. */
+async function openSnapshot(
+  request: RestoreConfig,
+  onConfig: (config: VmConfig) => void,
+): Promise<OpenSnapshot> {
   for (let attempt = 1; ; attempt++) {
-    const snapshot = await readSnapshot(request);
+    const snapshot = await readSnapshot(request, attempt === 1 ? onConfig : undefined);
     try {
       const files = await openMemoryFiles(snapshot);
       return { snapshot, files, [Symbol.asyncDispose]: () => files[Symbol.asyncDispose]() };

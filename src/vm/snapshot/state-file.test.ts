@@ -15,7 +15,10 @@ test('the file with the state is open for reading only, and is written while QEM
 test('a failed start is reported after the file was written', async () => {
   using file = await openStateFile();
   const failing = (): Promise<never> => Promise.reject(new Error('no QEMU'));
-  await assert.rejects(file.writeWhile(() => Buffer.from('state'), failing), /no QEMU/);
+  await assert.rejects(
+    file.writeWhile(() => Buffer.from('state'), failing),
+    /no QEMU/,
+  );
   assert.equal(readFileSync(`/proc/self/fd/${file.fd}`, 'utf8'), 'state');
 });
 

@@ -82,18 +82,27 @@ export interface Capability {
 /** Size of the configuration space that ports reach, in bytes. */
 const SPACE_BYTES = 256;
 
+/** The part that has the capabilities of QEMU's virtio devices. */
+const USUAL = { start: 0x40, end: 0xb0 } as const;
+
+/** Size of the largest capability of those, in bytes. */
+const CAPABILITY_BYTES = 20;
+
 /**
- * Reads a configuration space from the capabilities on, at once: each further answer would cost a switch between the processes. The bytes
- * before are zeros.
+ * Reads the capabilities of a function at once: each further answer would cost a switch between the processes.
+ * @returns the configuration space; bytes that were not read are zeros
  */
 export async function readCapabilities(space: Registers): Promise<Buffer> {
   const bytes = Buffer.alloc(SPACE_BYTES);
-  const offsets = Array.from(
-    { length: (SPACE_BYTES - PCI.capabilities) / 4 },
-    (_, i) => PCI.capabilities + 4 * i,
-  );
-  const words = await Promise.all(offsets.map((offset) => space.read(offset, 4)));
-  for (const [i, offset] of offsets.entries()) bytes.writeUInt32LE(words[i] ?? 0, offset);
+  const read = async (start: number, end: number): Promise<void> => {
+    const offsets = Array.from({ length: (end - start) / 4 }, (_, i) => start + 4 * i);
+    const words = await Promise.all(offsets.map((offset) => space.read(offset, 4)));
+    for (const [i, offset] of offsets.entries()) bytes.writeUInt32LE(words[i] ?? 0, offset);
+  };
+  await Promise.all([read(PCI.capabilities, PCI.capabilities + 4), read(USUAL.start, USUAL.end)]);
+  // the list goes on there
+  if (capabilitiesOf(bytes).some(({ at }) => at + CAPABILITY_BYTES > USUAL.end))
+    await read(USUAL.end, SPACE_BYTES);
   return bytes;
 }
 

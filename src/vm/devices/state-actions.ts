@@ -25,6 +25,8 @@ export interface StateActions<S = unknown> {
   readonly blocker?: RegExp;
   /** Reads the states of a paused machine's devices. */
   save(machine: Machine): Promise<S[]>;
+  /** Begins a restore in a machine that loads QEMU's state, with what does not need that. */
+  begin?(machine: Machine, saved: readonly S[]): Promise<void>;
   /** Sets the devices of a machine that has its RAM and QEMU's state and whose vCPUs have not run. */
   restore(machine: Machine, saved: readonly S[]): Promise<void>;
   /**

@@ -31,6 +31,11 @@ export async function saveStates(machine: Machine): Promise<SavedStates> {
   return saved as SavedStates;
 }
 
+/** Begins {@link restoreStates} in a machine that loads QEMU's state. */
+export async function beginStates(machine: Machine, saved: SavedStates): Promise<void> {
+  for (const kind of STATES) await kind.begin?.(machine, saved[kind.states]);
+}
+
 /** Sets the devices of a machine that has its RAM and QEMU's state and whose vCPUs have not run. */
 export async function restoreStates(machine: Machine, saved: SavedStates): Promise<void> {
   for (const kind of STATES) await kind.restore(machine, saved[kind.states]);

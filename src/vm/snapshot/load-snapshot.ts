@@ -3,7 +3,7 @@ import { ApiError } from '../../api/errors.ts';
 import { SNAPSHOT_FILES } from '../../snapshot-files/snapshot-folder.ts';
 import { loadInheritedState } from '../../qemu/qmp/device-state.ts';
 import type { RunningOperation } from '../../util/operation-tracker.ts';
-import { restoreStates } from '../devices/states.ts';
+import { beginStates, restoreStates } from '../devices/states.ts';
 import type { Machine } from '../machine.ts';
 import { continueHotplug } from '../machine-state/continue-machine.ts';
 import { activateImages } from '../machine-state/images.ts';
@@ -31,7 +31,11 @@ export async function loadSnapshot(
   await continueHotplug(machine, description);
   await fillMemory(machine, memory, { amount, signal });
   tracker.enter('loading the state of the devices');
+  const begun = beginStates(machine, description);
+  // an error of the load is reported first
+  begun.catch(() => undefined);
   await loadDeviceState(machine, snapshot);
+  await begun;
   await activateImages(machine);
   await restoreStates(machine, description);
   if (!prefault) return;

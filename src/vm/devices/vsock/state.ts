@@ -28,6 +28,7 @@ export const vsockState: StateActions<SavedVsock> = {
   states: 'vsocks',
   blocker: /\/vhost-user-vsock$|VHOST_USER_PROTOCOL_F_LOG_SHMFD/,
   save: saveVsocks,
+  begin: openBus,
   restore: restoreVsocks,
   hide: withoutVsocks,
   leaveOut: planWithoutVsocks,
@@ -84,6 +85,10 @@ async function hideDevice(machine: Machine, { id, slot = 0 }: Placement): Promis
   await machine.preparations.reconnect(id, undefined);
   await ejectDevice(machine.qemu, await guestBus(qmp), { id: qemuId(id), slot });
   await removeSteps(qmp, backendsOf(machine.deviceSteps.get(id) ?? []));
+}
+
+async function openBus({ qemu }: Machine, saved: readonly SavedVsock[]): Promise<void> {
+  if (saved.length > 0) await guestBus(qemu.qmp);
 }
 
 /** Makes the saved vsock device in a machine that has its RAM and QEMU's state and has not run. Its streams are closed. */

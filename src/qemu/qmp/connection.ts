@@ -116,9 +116,8 @@ export async function openQmp(
       });
     });
 
-  const stopWatch = watchProgress(readProgress, start, () =>
-    greeting.reject(new QmpError('greeting', notReady(start), { hangs: true })),
-  );
+  const late = (): void => greeting.reject(new QmpError('greeting', notReady(start), { hangs: true }));
+  const stopWatch = watchProgress(readProgress, start, late);
   const version = versionOf(await greeting.promise.finally(stopWatch));
   onGreeting();
   const execute = typedExecute(send);

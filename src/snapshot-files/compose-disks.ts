@@ -9,6 +9,7 @@ import { reasonOf } from '../util/errno.ts';
 import { openFile } from '../util/open-file.ts';
 import type { ReadSnapshot } from './read-chain.ts';
 import { SNAPSHOT_FILES, type DiskFile, type NewSnapshot } from './snapshot-folder.ts';
+import { parseState } from './state-text.ts';
 
 /** Copy of a disk in a snapshot. */
 export interface NamedDisk {
@@ -24,7 +25,7 @@ const Images = v.object({
 
 /** Returns the copies of disks that are part of a snapshot. @throws Error naming the file of a name that is no copy's */
 export function disksOf({ folder, state }: Pick<ReadSnapshot, 'folder' | 'state'>): NamedDisk[] {
-  const { images } = parseSaved(Images, JSON.parse(state));
+  const { images } = parseSaved(Images, parseState(state).members);
   return images.flatMap(({ id, copy: file }) => {
     if (file === undefined) return [];
     if (!isDiskFile(file)) {

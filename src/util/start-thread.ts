@@ -57,7 +57,7 @@ const reserved = new Map<ThreadName, Worker[]>();
 
 /**
  * Starts threads before their options are known: Node takes 15 ms to start one. {@link startThread} gives the first of its name its options,
- * which the thread awaits by `threadOptions`. The disposal ends those that nobody has used.
+ * which the thread awaits by `threadOptions`. The disposal ends those that have no options yet.
  */
 export function reserveThreads(names: readonly ThreadName[]): AsyncDisposable {
   const all = isBundled() ? names.flatMap(reserveThread) : [];
@@ -71,7 +71,7 @@ export function reserveThreads(names: readonly ThreadName[]): AsyncDisposable {
 
 interface ReservedThread {
   readonly worker: Worker;
-  /** Returns true if nobody has used the thread, and nobody can from now on. */
+  /** Returns true if the thread has no options yet; it gets none from now on. */
   readonly isUnused: () => boolean;
 }
 

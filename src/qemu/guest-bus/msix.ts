@@ -22,7 +22,7 @@ export interface MsixState {
 
 /** A function with MSI-X, as its guest has set it up. */
 export interface MsixFunction {
-  /** what `readCapabilities` has read */
+  /** result of `readCapabilities` */
   readonly capabilities: Buffer;
   /** words of the header (`readHeader`), which the function has */
   readonly places: readonly number[];

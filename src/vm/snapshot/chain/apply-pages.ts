@@ -30,8 +30,8 @@ type Process = Pick<SpawnedProcess, 'pid' | 'status'>;
 /** Newer pages of a chain, of which the first are being read. */
 export interface NewerPages {
   /**
-   * Begins to write the pages of the mapped regions into a QEMU that has its RAM and starts. What it cannot write remains; the reason is that
-   * of `apply`.
+   * Begins to write the pages of the mapped regions into a QEMU that has its RAM and starts. Pages that it cannot write remain for
+   * `apply`, which rejects with the reason.
    */
   readonly begin: (qemu: Process, mapped: readonly MappedRegion[]) => void;
   /** Waits for what was begun. @returns ids and sizes of the regions whose newer pages must still be written */

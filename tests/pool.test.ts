@@ -67,9 +67,10 @@ async function assertEmpty(testHome: TestHome): Promise<void> {
     );
 }
 
-/** Starts a run whose output is `started` when its command runs. */
-async function startRun(home: TestHome, script: string): Promise<ChildProcess> {
-  const child = home.start('run', '--rm', ...SHAPE, image, '--', 'sh', '-c', `echo started; ${script}`);
+/** Starts a run and waits for its first output: its shell has executed `prepare` then, and executes `script`. */
+async function startRun(home: TestHome, script: string, prepare = ':'): Promise<ChildProcess> {
+  const text = `${prepare}; echo started; ${script}`;
+  const child = home.start('run', '--rm', ...SHAPE, image, '--', 'sh', '-c', text);
   await once(child.stdout, 'data');
   return child;
 }
@@ -119,7 +120,7 @@ test('runs in a pool', async (t) => {
   });
   await t.test('a signal of the client reaches the command', async () => {
     await readyVm(home);
-    const child = await startRun(home, 'trap "exit 9" TERM; while :; do sleep 0.1; done');
+    const child = await startRun(home, 'while :; do sleep 0.1; done', 'trap "exit 9" TERM');
     child.kill('SIGTERM');
     assert.deepEqual(await once(child, 'exit'), [9, null]);
   });

@@ -101,6 +101,14 @@ test('an image of layers', async (t) => {
     assert.equal(exact, 'PATH=/bin\0HOME=/x\0');
   });
 
+  await t.test('a signal right after its start ends a command', async () => {
+    for (const name of Array.from({ length: 10 }, () => ['INT', 'TERM', 'HUP', 'USR1']).flat()) {
+      const command = await guest.spawn(['sleep', '1000']);
+      await command.kill(`SIG${name}`);
+      assert.deepEqual(await command.exited, { exitCode: null, signal: name });
+    }
+  });
+
   await t.test('the working directory', async () => {
     assert.equal(await textOf(['pwd'], { cwd: '/home/app' }), '/home/app');
     const { exitCode, stderr } = await guest.exec(['pwd'], { cwd: '/absent' });

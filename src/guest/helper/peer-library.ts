@@ -6,6 +6,8 @@ import { sharedObject } from '../machine-code/shared-object.ts';
  *   `getpeername`, `getsockname`   give 127.0.0.1 port 0: `dropbear -i` requires a socket of the Internet, and runs on a virtio-serial port
  *   kill                       sends a signal to the process group of a process, if it leads one: a `signal` request (RFC 4254, 6.9)
  *                              then reaches all processes of a command
+ *   `signal`                   sets no handler, only `SIG_IGN` and `SIG_DFL`: a child of dropbear has its handlers until it executes its program,
+ *                              and dropbear's handler of SIGINT and SIGTERM lost the signals of a client in this time
  *   `waitpid`                  turns the end by a signal that SSH has no name for (RFC 4254, 6.10) into the exit code 128 + its number, as shells
  *                              do: dropbear reports no exit at all otherwise
  */
@@ -29,6 +31,20 @@ const KILL_GROUP = [
   [0x85, 0xc0, 0x79, 0x03], // `test eax, eax; jns done`
   [0x83, 0xc8, 0xff], // `or eax, -1`
   [0xc3], // `done: ret`
+];
+
+const SET_DISPOSITION = [
+  [0x48, 0x83, 0xfe, 0x01, 0x77, 0x2f], // `cmp rsi, SIG_IGN; ja done`
+  [0x48, 0x83, 0xec, 0x20], // `sub rsp, 32`: a struct of the kernel: handler, flags, restorer, mask
+  [0x48, 0x89, 0x34, 0x24, 0x31, 0xc0], // `mov [rsp], rsi; xor eax, eax`
+  [0x48, 0x89, 0x44, 0x24, 0x08], // `mov [rsp + 8], rax`
+  [0x48, 0x89, 0x44, 0x24, 0x10], // `mov [rsp + 16], rax`
+  [0x48, 0x89, 0x44, 0x24, 0x18], // `mov [rsp + 24], rax`
+  [0x48, 0x89, 0xe6, 0x31, 0xd2], // `mov rsi, rsp; xor edx, edx`
+  [0x41, 0xba, 0x08, 0x00, 0x00, 0x00], // `mov r10d, 8`
+  [0xb8, 0x0d, 0x00, 0x00, 0x00, 0x0f, 0x05], // `rt_sigaction`
+  [0x48, 0x83, 0xc4, 0x20], // `add rsp, 32`
+  [0x31, 0xc0, 0xc3], // `done: xor eax, eax; ret`: SIG_DFL
 ];
 
 /** Signals that dropbear reports by name: ABRT, ALRM, FPE, HUP, ILL, INT, KILL, PIPE, QUIT, SEGV, TERM, USR1, USR2 */
@@ -64,6 +80,7 @@ export function linkPeerLibrary(): Buffer {
       ['getpeername', address],
       ['getsockname', address],
       ['kill', Buffer.from(KILL_GROUP.flat())],
+      ['signal', Buffer.from(SET_DISPOSITION.flat())],
       ['waitpid', Buffer.from(WAIT.flat())],
     ]),
   );

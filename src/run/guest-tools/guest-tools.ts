@@ -27,7 +27,7 @@ import { lockPath } from '../../native/file-lock.ts';
  */
 
 /** Digest of all that the tools have beside packages; guest-tools.test.ts compares it, and has the new one after a change. */
-export const TOOLS_REVISION = '9f11d4a6f742';
+export const TOOLS_REVISION = '286cb760e9b9';
 
 /** Kernel and initramfs. Paths are absolute. */
 export interface GuestTools extends BuiltTools {

@@ -1,5 +1,5 @@
 import type { VmConfigInput } from '../../config/vm-config.ts';
-import { planNetwork, planSetup, planShares, planVolumes } from '../plan-run.ts';
+import { planNetwork, planShares, planVolumes } from '../plan-run.ts';
 import type { RunRequest } from '../run-request.ts';
 import { commandLineOf, credentialStrings } from './credentials.ts';
 import { contextIdOf, type DiskGuest } from './guest-identity.ts';
@@ -38,13 +38,12 @@ export function describeGuest(
   keys: SshServerKeys,
 ): DiskGuest {
   const { kernelArguments } = request;
-  const { hostname, hasNetwork } = planSetup(request, undefined, request.hostname ?? name);
   return {
     id,
-    hostname: hostNameOf(hostname),
+    hostname: hostNameOf(request.hostname ?? name),
     keys,
     volumes: planVolumes(request),
-    hasNetwork,
+    hasNetwork: request.network === 'user',
     ...(kernelArguments !== undefined && { kernelArguments }),
   };
 }

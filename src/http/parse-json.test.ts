@@ -64,6 +64,16 @@ test('accepts the same texts as JSON.parse, for each changed character', () => {
   }
 });
 
+test('strings of thousands of characters and escapes have their values', () => {
+  for (const part of ['ab\n', '\u0001', 'é"', '漢\\', '🙂/', '\ud800', 'ü']) {
+    const value = part.repeat(5000);
+    for (const body of [JSON.stringify([value]), JSON.stringify({ [value]: value })]) {
+      assert.deepEqual(parseJson(Buffer.from(body)), JSON.parse(body));
+      assert.match(faultOf(body.slice(0, -3)) ?? '', /^line 1 column \d+: /);
+    }
+  }
+});
+
 function isJson(text: string): boolean {
   try {
     JSON.parse(text);

@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8, transcode } from 'node:buffer';
 
 import { ApiError } from '../api/errors.ts';
 import { DEPTH_MAX, VALUES_MAX } from '../schema/bounds.ts';
@@ -7,9 +7,13 @@ import { DEPTH_MAX, VALUES_MAX } from '../schema/bounds.ts';
 const NUMBER_MAX = 1000;
 
 const LITERAL = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-/** Behind a backslash. */
-const SHORT_ESCAPES = new Set(Buffer.from('"\\/bfnrt'));
-const LONG_ESCAPE = /\\u[\da-fA-F]{4}/y;
+/**
+ * Parts of a string: a body can have millions of characters, and a loop over them takes six times as long. The number
+ * of parts is bounded, as the processor of regular expressions remembers each.
+ */
+// oxlint-disable-next-line no-control-regex -- JSON does not allow them inside strings
+const STRING_PARTS = /(?:[^"\\\u0000-\u001f]+|\\["\\/bfnrt]|\\u[\da-fA-F]{4}){1,1000}/y;
+const SPACE = /[ \n\r\t]*/y;
 
 /**
  * Parses a request body. Errors name the fault and its position, in the same words on every version
@@ -20,12 +24,17 @@ export function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) {
     throw new ApiError('bad-request', `Request body is not UTF-8 at byte ${firstBadByte(bytes)}`);
   }
-  const text = bytes.toString('utf8');
+  const text = textOf(bytes);
   const fault = new Checker(text).check();
   if (fault !== undefined) {
     throw new ApiError('bad-request', `Request body is not JSON at ${place(text, fault.at)}: ${fault.what}`);
   }
   return JSON.parse(text);
+}
+
+/** Decodes UTF-8, for characters other than ASCII ten times as fast as `Buffer.toString`. */
+function textOf(bytes: Buffer): string {
+  return isAscii(bytes) ? bytes.toString('latin1') : transcode(bytes, 'utf8', 'utf16le').toString('utf16le');
 }
 
 interface Fault {
@@ -95,23 +104,13 @@ class Checker {
 
   #string(): Fault | undefined {
     this.#at += 1;
-    for (;;) {
-      const code = this.#text.charCodeAt(this.#at);
-      if (code === 0x22) break;
-      if (Number.isNaN(code)) return this.#expected('the end of the string');
-      if (code < 0x20) return { at: this.#at, what: 'a control character inside a string' };
-      if (code !== 0x5c) this.#at += 1;
-      else if (!this.#takeEscape()) return { at: this.#at, what: 'an unknown escape inside a string' };
-    }
+    while (this.#take(STRING_PARTS));
+    const code = this.#text.charCodeAt(this.#at);
+    if (Number.isNaN(code)) return this.#expected('the end of the string');
+    if (code === 0x5c) return { at: this.#at, what: 'an unknown escape inside a string' };
+    if (code !== 0x22) return { at: this.#at, what: 'a control character inside a string' };
     this.#at += 1;
     return undefined;
-  }
-
-  /** Short escapes without a regular expression: a string can have millions of them. */
-  #takeEscape(): boolean {
-    if (!SHORT_ESCAPES.has(this.#text.charCodeAt(this.#at + 1))) return this.#take(LONG_ESCAPE);
-    this.#at += 2;
-    return true;
   }
 
   #take(pattern: RegExp): boolean {
@@ -129,11 +128,8 @@ class Checker {
   }
 
   #skipSpace(): void {
-    for (;;) {
-      const code = this.#text.charCodeAt(this.#at);
-      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
-      this.#at += 1;
-    }
+    // most values have no space before them
+    if (this.#text.charCodeAt(this.#at) <= 0x20) this.#take(SPACE);
   }
 
   #expected(what: string): Fault {

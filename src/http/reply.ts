@@ -3,6 +3,7 @@ import type { ApiErrorCode } from '../api/errors.ts';
 import type { Accepted, AsyncPreference, Route } from '../api/route.ts';
 import { clip } from '../util/clip.ts';
 import { createLog } from '../util/log.ts';
+import { asciiJson } from './ascii-json.ts';
 
 const log = createLog('http');
 
@@ -67,17 +68,6 @@ function jsonOf(value: unknown): string {
   const text = asciiJson(value);
   TEXTS.set(value, text);
   return text;
-}
-
-/**
- * Encodes JSON in ASCII alone. The client of Cloud Hypervisor reads 256 bytes at a time and decodes each read separately: a
- * character of several bytes across two reads makes it fail.
- */
-function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll(
-    /[\u0080-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
 
 /** Makes the reply to a request for a path that the API does not have. */

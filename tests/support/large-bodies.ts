@@ -21,6 +21,9 @@ export function largeBodies(): ReadonlyMap<string, Buffer> {
     'one string, not ASCII': config(`"cmdline":{"args":"${'é'.repeat(size / 2)}"}`),
     'one string of escapes': config(`"cmdline":{"args":"${'\\n'.repeat(size / 2)}"}`),
     'one string of long escapes': config(`"cmdline":{"args":"${'\\u0041'.repeat(size / 6)}"}`),
+    'one string of text and escapes': config(`"cmdline":{"args":"${'ab\\n'.repeat(size / 4)}"}`),
+    'one string, three bytes each': config(`"cmdline":{"args":"${'漢'.repeat(size / 3)}"}`),
+    'one string with a fault at its end': config(`"cmdline":{"args":"${'é\\"'.repeat(size / 4)}\\x`),
     'a string for a list': config(`"disks":"${'x'.repeat(size)}"`),
     'one string that is shown': config(`"platform":{"uuid":"${'x'.repeat(size)}"}`),
     'the same long id for all': config(

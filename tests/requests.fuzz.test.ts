@@ -116,10 +116,8 @@ test('large requests do not block the event loop, with a VM and without', async 
           assert.ok(text.length < 20_000, `${name}, ${what}: ${status}, ${text.length} bytes`);
           // unknown names are allowed
           if (name === 'vm.create' && status === 204) {
-            assert.equal(
-              (await send(vmm.socket, agent, { name: 'vm.info', method: 'GET', body: undefined })).status,
-              200,
-            );
+            const info = { name: 'vm.info', method: 'GET', body: undefined };
+            assert.equal((await send(vmm.socket, agent, info)).status, 200);
             assertStatus(await vmm.put('vm.delete'), 204);
           } else assert.ok(status < 500, `${name}, ${what}: ${status} ${text}`);
         }

@@ -12,7 +12,7 @@ export function asciiJson(value: unknown): string {
   return first === -1 ? text : text.slice(0, first) + escapeUnits(text.slice(first));
 }
 
-/** Escapes each unit of UTF-16 beyond ASCII: in a loop, as a text has millions of them where a VM's command line does. */
+/** Escapes each unit of UTF-16 beyond ASCII: in a loop, as the paths of a VM have up to 100,000. */
 function escapeUnits(text: string): string {
   const units = Buffer.from(text, 'utf16le');
   const escaped = Buffer.allocUnsafe(3 * units.length);

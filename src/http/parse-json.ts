@@ -9,7 +9,7 @@ const NUMBER_MAX = 1000;
 const LITERAL = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 /**
  * Parts of a string: a body can have millions of characters, and a loop over them takes six times as long. The number
- * of parts is bounded, as the processor of regular expressions remembers each.
+ * of parts is bounded, as each takes space on the stack of regular expressions.
  */
 // oxlint-disable-next-line no-control-regex -- JSON does not allow them inside strings
 const STRING_PARTS = /(?:[^"\\\u0000-\u001f]+|\\["\\/bfnrt]|\\u[\da-fA-F]{4}){1,1000}/y;

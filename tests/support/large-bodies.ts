@@ -10,11 +10,13 @@ export function largeBodies(): ReadonlyMap<string, Buffer> {
   const node = (cpu: string): string => `{"guest_numa_id":0,"cpus":[${repeat(cpu, 1000)}]}`;
   const wrong =
     '{"tap":1,"ip":1,"mask":1,"mac":1,"iommu":1,"num_queues":"a","queue_size":"a","vhost_user":1,"id":1}';
+  const longPath = `/${'é'.repeat(2000)}`;
   const texts: Readonly<Record<string, string>> = {
     'a list of numbers': `{"disks":[${repeat('1', 1_400_000)}]}`,
     'lists of empty objects': config(every('{}', 3000)),
     'lists as long as may be, wrong': config(every(wrong, 250)),
     'lists as long as may be, right': config(every('{"path":"/x","file":"/x","tag":"t","socket":"/s"}', 256)),
+    'long paths, not ASCII': config(`"disks":[${repeat(`{"path":"${longPath}"}`, 50)}]`),
     'numbers in lists in a list, wrong': config(`"numa":[${repeat(node('"x"'), 15)}]`),
     'numbers in lists in a list, right': config(`"numa":[${repeat(node('1'), 15)}]`),
     'one string': config(`"cmdline":{"args":"${'x'.repeat(size)}"}`),

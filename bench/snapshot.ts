@@ -9,7 +9,7 @@ import { openShell } from '../tests/support/shell.ts';
 import { ptyOf } from '../tests/support/vm-info.ts';
 import { startVmm, type TestVmm } from '../tests/support/vmm.ts';
 import { startByHand, wordsOf } from './by-hand.ts';
-import { measurePair, reportPairs, type Pair, type PausedVm } from './snapshot-full.ts';
+import { measurePairs, reportPairs, type Pair, type PausedVm } from './snapshot-full.ts';
 import { inMs, median, printRow } from './table.ts';
 
 const MIB = 2 ** 20;
@@ -21,11 +21,10 @@ type Times = Map<string, number[]>;
 
 /** A measured VM of one size. */
 interface Candidate extends PausedVm {
-  readonly pairs: Pair[];
   readonly times: Times;
 }
 
-/** `npm run bench -- snapshot [rounds [MiB...]]`: each round measures all sizes. */
+/** `npm run bench -- snapshot [rounds [MiB...]]`: each round measures all sizes; copies have nine rounds or more. */
 export async function benchSnapshot([rounds = '5', ...words]: readonly string[]): Promise<void> {
   // not in a tmpfs: cp and Nephos must write to the same disk
   const home = mkdtempSync(join(process.cwd(), 'build', 'bench-snapshot-'));
@@ -34,11 +33,9 @@ export async function benchSnapshot([rounds = '5', ...words]: readonly string[])
     for (const mib of words.length === 0 ? SIZES_MIB : words.map(Number)) {
       const folder = join(home, `${mib}`);
       mkdirSync(folder);
-      candidates.push({ mib, folder, pairs: [], times: new Map(), vmm: await bootTouched(mib) });
+      candidates.push({ mib, folder, times: new Map(), vmm: await bootTouched(mib) });
     }
-    for (let round = 0; round < Number(rounds); round++) {
-      for (const one of candidates) one.pairs.push(await measurePair(one, round % 2 === 0));
-    }
+    const pairs = await measurePairs(candidates, Number(rounds));
     for (const { vmm, folder } of candidates) {
       mkdirSync(join(folder, 'last'));
       assertStatus(await vmm.put('vm.snapshot', { destination_url: `file://${join(folder, 'last')}` }), 204);
@@ -48,16 +45,16 @@ export async function benchSnapshot([rounds = '5', ...words]: readonly string[])
     for (let round = 0; round < Number(rounds); round++) {
       for (const one of candidates) await loadAll(one);
     }
-    reportAll(candidates);
+    reportAll(candidates, pairs);
   } finally {
     for (const { vmm } of candidates) await vmm[Symbol.asyncDispose]();
     rmSync(home, { recursive: true, force: true });
   }
 }
 
-function reportAll(candidates: readonly Candidate[]): void {
+function reportAll(candidates: readonly Candidate[], pairs: ReadonlyMap<Candidate, readonly Pair[]>): void {
   for (const one of candidates) {
-    reportPairs(one, one.pairs);
+    reportPairs(one, pairs.get(one) ?? []);
     report(one.mib, one.times);
   }
   const restores = new Map(candidates.map(({ mib, times }) => [mib, median(times.get('restore') ?? [])]));

@@ -30,3 +30,8 @@ export async function withBusiestThread<T>(
   const times = [...threadTimes(pid)].map(([thread, ms]) => ms - (before.get(thread) ?? 0));
   return { result, busiestMs: Math.max(0, ...times) };
 }
+
+/** Returns the processor time of all threads of some processes, in `milliseconds`. */
+export function processorMs(pids: readonly number[]): number {
+  return pids.flatMap((pid) => [...threadTimes(pid).values()]).reduce((sum, ms) => sum + ms, 0);
+}

@@ -10,6 +10,13 @@ import { SYSCALL } from './syscall-numbers.ts';
 /** Declares a function of the C library by its prototype. */
 export type Declare = (prototype: string) => ReturnType<LibraryHandle['func']>;
 
+/** A call that can block, and so can also be made on a thread of koffi. */
+export interface AsyncCall<A extends readonly unknown[]> {
+  (...args: A): number;
+  /** Calls `done` on the event loop with the result. */
+  readonly async: (...args: [...A, done: (error: unknown, result: unknown) => void]) => void;
+}
+
 /** Directory descriptor that stands for the working directory; a path that starts with `/` needs none. */
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;

@@ -1,8 +1,10 @@
+import { declareBatchCalls, type BatchCalls } from './batch-calls.ts';
 import { loadKoffi } from './load-koffi.ts';
 import {
   declareFileCalls,
   declareLimitCalls,
   declareThreadCalls,
+  type AsyncCall,
   type Declare,
   type FileCalls,
   type LimitCalls,
@@ -17,7 +19,8 @@ import { SYSCALL } from './syscall-numbers.ts';
  * asynchronous. Each function of C is declared here once, under its own name.
  *
  * - `file-calls.ts` the calls of a file server, `file-status.ts` statx(2), `open-flags.ts` flags of open(2), `spawn-calls.ts` the calls
- *   that start a process, `syscall-numbers.ts` calls that the C library lacks; part of the same table.
+ *   that start a process, `batch-calls.ts` those that write many runs at once, `syscall-numbers.ts` calls that the C library
+ *   lacks; part of the same table.
  * - `memory.ts` mmap blocks, memfds; `epoll.ts` epoll and eventfd; `unix-socket.ts` sockets and socket pairs;
  *   `descriptor-passing.ts` SCM_RIGHTS; `system-error.ts` errno. They are used by the main thread and by the threads of back-ends.
  * - `listening-socket.ts` is the policy for every path that a UNIX socket is bound to.
@@ -34,6 +37,8 @@ import { SYSCALL } from './syscall-numbers.ts';
 export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly _exit: (code: number) => void;
   readonly accept4: (fd: number, address: number, length: number, flags: number) => number;
+  /** calls that write many runs of bytes at once */
+  readonly batchCalls: () => BatchCalls;
   readonly bind: (fd: number, name: Uint8Array, length: number) => number;
   readonly cfmakeraw: (termios: Buffer) => void;
   readonly close: (fd: number) => number;
@@ -57,15 +62,12 @@ export interface Libc extends FileCalls, ThreadCalls, LimitCalls {
   readonly lseek64: (fd: number, offset: bigint, whence: number) => number | bigint;
   /** undefined in a C library other than glibc */
   readonly malloc_trim: ((pad: number) => number) | undefined;
-  readonly madvise: (address: number, length: number, advice: number) => number;
+  readonly madvise: AsyncCall<[address: number, length: number, advice: number]>;
   readonly memcpy: (to: number, from: number, length: number) => number;
   readonly memfd_create: (name: string, flags: number) => number;
-  readonly mmap: (
-    address: number,
-    length: number,
-    protection: number,
-    ...rest: [flags: number, fd: number, offset: number]
-  ) => number;
+  readonly mmap: AsyncCall<
+    [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
+  >;
   readonly munmap: (address: number, length: number) => number;
   /** pidfd_open(2) and pidfd_getfd(2), which older C libraries have no functions for */
   readonly pidfd_open: (pid: number) => number;
@@ -117,13 +119,6 @@ export type ProcessCopy = (
   ...rest: [remote: number, remoteCount: number, flags: number]
 ) => number;
 
-/** A call that can block, and so can also be made on a thread of koffi. */
-export interface AsyncCall<A extends readonly unknown[]> {
-  (...args: A): number;
-  /** Calls `done` on the event loop with the result. */
-  readonly async: (...args: [...A, done: (error: unknown, result: unknown) => void]) => void;
-}
-
 type Koffi = Awaited<typeof import('koffi')>['default'];
 
 let loading: Promise<Libc> | undefined;
@@ -147,6 +142,7 @@ export function libc(): Libc {
 function declare(koffi: Koffi): Libc {
   const library = koffi.load(null);
   const call = (prototype: string) => library.func(prototype);
+  let batchCalls: BatchCalls | undefined;
   let spawnCalls: SpawnCalls | undefined;
   return {
     ...declareDescriptors(call),
@@ -158,6 +154,7 @@ function declare(koffi: Koffi): Libc {
     ...declareThreadCalls(call),
     ...declareLimitCalls(call),
     malloc_trim: declareTrim(call),
+    batchCalls: () => (batchCalls ??= declareBatchCalls(call)),
     spawnCalls: () => (spawnCalls ??= declareSpawnCalls(call)),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),

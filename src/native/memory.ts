@@ -1,4 +1,5 @@
 import { libc } from './libc.ts';
+import { onThread } from './on-thread.ts';
 import { checked } from './system-error.ts';
 
 /*
@@ -6,12 +7,15 @@ import { checked } from './system-error.ts';
  * only be used while its block or mapping exists. The code that maps it frees it.
  */
 
+const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
+const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MADV_DONTNEED = 4;
+const MADV_POPULATE_READ = 22;
 
 /** Bytes of `struct iovec`. */
 export const VECTOR_BYTES = 16;
@@ -24,16 +28,40 @@ export interface Block {
   readonly free: () => void;
 }
 
+const ZEROS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
 /** Allocates a block of zeros, in whole pages. */
 export function allocate(bytes: number): Block {
-  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  const address = checked('mmap', libc().mmap(0, bytes, PROT_READ_WRITE, flags, -1, 0));
+  const address = checked('mmap', libc().mmap(0, bytes, PROT_READ_WRITE, ZEROS, -1, 0));
   return { address, view: viewOf(address, bytes), free: () => unmap(address, bytes) };
 }
 
 /** Maps the start of a file shared with other processes. @returns the address */
 export function mapShared(fd: number, bytes: number): number {
   return checked('mmap', libc().mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
+}
+
+/** Makes all of a block zeros again, as a new one has them: it takes no memory. */
+export function clear({ address, view }: Block): void {
+  checked('mmap', libc().mmap(address, view.byteLength, PROT_READ_WRITE, ZEROS | MAP_FIXED, -1, 0));
+}
+
+/** A part of a file, in whole pages. */
+interface FilePart {
+  readonly fd: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Maps a part of a file over the start of a block for reading, with all its pages, on threads of the pool. It replaces the memory there.
+ * @returns false where that fails, e.g. before Linux 5.14: the block may be freed, but not read
+ */
+export async function mapOver({ address }: Block, { fd, offset, length }: FilePart): Promise<boolean> {
+  const { mmap, madvise } = libc();
+  const flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
+  if ((await onThread(mmap, address, length, PROT_READ, flags, fd, offset)) !== address) return false;
+  return (await onThread(madvise, address, length, MADV_POPULATE_READ)) === 0;
 }
 
 /** Removes a mapping; no view of it may be used any more. */

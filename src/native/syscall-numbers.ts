@@ -7,6 +7,10 @@ interface SyscallNumbers {
   readonly capget: number;
   readonly capset: number;
   readonly getdents64: number;
+  readonly io_destroy: number;
+  readonly io_getevents: number;
+  readonly io_setup: number;
+  readonly io_submit: number;
   readonly openat2: number;
   readonly pidfd_getfd: number;
   readonly pidfd_open: number;
@@ -20,6 +24,10 @@ const X86_64: SyscallNumbers = {
   capget: 125,
   capset: 126,
   getdents64: 217,
+  io_destroy: 207,
+  io_getevents: 208,
+  io_setup: 206,
+  io_submit: 209,
   openat2: 437,
   pidfd_getfd: 438,
   pidfd_open: 434,
@@ -33,6 +41,10 @@ const ARM64: SyscallNumbers = {
   capget: 90,
   capset: 91,
   getdents64: 61,
+  io_destroy: 1,
+  io_getevents: 4,
+  io_setup: 0,
+  io_submit: 2,
   openat2: 437,
   pidfd_getfd: 438,
   pidfd_open: 434,

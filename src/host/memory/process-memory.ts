@@ -77,13 +77,13 @@ export async function openMapped(pid: number, mapping: Mapping, flags: 'r' | 'r+
 
 /** Returns the numbers of a process's descriptors of the file behind a mapping. */
 export async function descriptorsOf(pid: number, { inode, device }: Mapping): Promise<number[]> {
-  const found: number[] = [];
-  for (const fd of await readdir(`/proc/${pid}/fd`)) {
-    // a descriptor may be closed meanwhile
-    const file = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined);
-    if (file?.ino === inode && deviceText(file.dev) === device) found.push(Number(fd));
-  }
-  return found;
+  const fds = await readdir(`/proc/${pid}/fd`);
+  // a descriptor may be closed meanwhile
+  const files = await Promise.all(fds.map((fd) => stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)));
+  return fds.map(Number).filter((_, i) => {
+    const file = files[i];
+    return file?.ino === inode && deviceText(file.dev) === device;
+  });
 }
 
 /** Returns whether a path names the regular file that a mapping is of. */

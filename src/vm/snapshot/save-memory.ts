@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { copyExtents, type Amount } from '../../host/memory/copy-extents.ts';
+import { copyMapped } from '../../host/memory/copy-mapped.ts';
 import { dataExtents, joinExtents, type Extent } from '../../host/memory/extents.ts';
 import { ownPages } from '../../host/memory/own-pages.ts';
 import { mappingAt, openMapped, type Mapping } from '../../host/memory/process-memory.ts';
@@ -142,13 +143,20 @@ interface FromFile {
 async function copyFromFile(pid: number, block: RamBlock, { mapping, to }: FromFile): Promise<void> {
   await using file = await openMapped(pid, mapping, 'r');
   const base = mapping.offset + (block.address - mapping.start);
-  const extents = await fileExtents(file, { offset: base, length: block.length });
+  const exact = await dataOf(file, { offset: base, length: block.length });
   const { amount, signal } = to;
-  await copyExtents({ from: { file, base }, to, extents, skipZeros: true, amount, signal });
+  const from = { file, base };
+  if (await copyMapped({ from, to, extents: exact, amount, signal })) return;
+  const extents = joinExtents(exact, GAP_BYTES);
+  await copyExtents({ from, to, extents, skipZeros: true, amount, signal });
 }
 
-/** Returns the runs of data in a range of a file; their offsets are relative to the start of the range. */
+/** Returns the runs of data in a range of a file, joined where they are near; their offsets are relative to the start of the range. */
 export async function fileExtents(file: FileHandle, range: Extent): Promise<Extent[]> {
-  const extents = joinExtents(await dataExtents(file.fd, range), GAP_BYTES);
+  return joinExtents(await dataOf(file, range), GAP_BYTES);
+}
+
+async function dataOf(file: FileHandle, range: Extent): Promise<Extent[]> {
+  const extents = await dataExtents(file.fd, range);
   return extents.map(({ offset, length }) => ({ offset: offset - range.offset, length }));
 }

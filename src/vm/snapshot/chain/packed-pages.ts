@@ -1,6 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import type { Amount } from '../../../host/memory/copy-extents.ts';
+import { writeBytes } from '../../../host/memory/copy-lane.ts';
 import { batchesOf, sizeOf } from '../../../host/memory/extent-sets.ts';
+import { createPieceWriter, type BufferRun } from '../../../host/memory/piece-writer.ts';
+import { duplicate } from '../../../native/duplicate.ts';
 import { readProcess, RUNS_MAX } from '../../../native/process-copy.ts';
 import { readablePages, type FoundPages } from './changed-pages.ts';
 import {
@@ -10,8 +14,8 @@ import {
   type Piece,
 } from '../../../snapshot-files/region-source.ts';
 
-/** Bytes of a write. */
-const BATCH = { bytes: 4 << 20, runs: RUNS_MAX };
+/** Bytes that are read at a time, and written while the next ones are read. */
+const BATCH = { bytes: 2 << 20, runs: RUNS_MAX };
 
 /** The memory of a paused machine from which pages are written. */
 export interface PagesOf {
@@ -38,37 +42,51 @@ export async function writePacked(
   const size = sizeOf(found.pages);
   const parts = piecesWithin(packedPieces('', start, found.pages), readablePages(found));
   amount.total += sizeOf(parts);
-  const buffer = Buffer.allocUnsafe(BATCH.bytes);
-  for (const batch of batchesOf(parts, BATCH, partOfPiece)) {
-    signal.throwIfAborted();
-    const bytes = buffer.subarray(0, sizeOf(batch));
-    readProcess(
-      pid,
-      batch.map(({ offset, length }) => ({ address: address + offset, length })),
-      bytes,
-    );
-    await writeBatch(file, batch, bytes);
+  // an aborted save may outlast the handle of the caller
+  using target = await duplicate(file);
+  using writer = await createPieceWriter(target.fd);
+  const write = async (batch: readonly Piece[], bytes: Buffer): Promise<void> => {
+    const runs = runsOfBatch(batch);
+    if (writer !== undefined) await writer.write(bytes, runs);
+    else
+      for (const { from, length, offset } of runs) {
+        await writeAll({ fd: target.fd, bytes: bytes.subarray(from, from + length), position: offset });
+      }
     amount.done += bytes.length;
+  };
+  let writing = Promise.resolve();
+  // each is read into while the other is written
+  let [buffer, other] = [Buffer.allocUnsafeSlow(BATCH.bytes), Buffer.allocUnsafeSlow(BATCH.bytes)];
+  try {
+    for (const batch of batchesOf(parts, BATCH, partOfPiece)) {
+      signal.throwIfAborted();
+      const bytes = buffer.subarray(0, sizeOf(batch));
+      readProcess(
+        pid,
+        batch.map(({ offset, length }) => ({ address: address + offset, length })),
+        bytes,
+      );
+      await writing;
+      writing = write(batch, bytes);
+      [buffer, other] = [other, buffer];
+    }
+  } finally {
+    await writing;
   }
   return size;
 }
 
-/** Writes the bytes of pieces to their places: those that follow each other by one call. */
-async function writeBatch(file: FileHandle, batch: readonly Piece[], bytes: Buffer): Promise<void> {
-  let done = 0;
-  for (let i = 0; i < batch.length;) {
-    const first = batch[i];
-    if (first === undefined) return;
-    let length = 0;
-    for (; i < batch.length && batch[i]?.at === first.at + length; i++) length += batch[i]?.length ?? 0;
-    await writeAll(file, bytes.subarray(done, done + length), first.at);
-    done += length;
-  }
-}
+const writeAll = promisify(writeBytes);
 
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
+/** Returns the places of the bytes of pieces, which are one after another in a buffer: those that follow each other as one run. */
+function runsOfBatch(batch: readonly Piece[]): BufferRun[] {
+  const runs: BufferRun[] = [];
+  let from = 0;
+  for (const { at, length } of batch) {
+    const last = runs.at(-1);
+    if (last === undefined || last.offset + last.length !== at) runs.push({ from, length, offset: at });
+    else runs[runs.length - 1] = { ...last, length: last.length + length };
+    from += length;
   }
+  return runs;
 }

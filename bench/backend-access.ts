@@ -9,7 +9,7 @@ import type { TestVmm } from '../tests/support/vmm.ts';
 import { WORKS } from './fs-works.ts';
 import { quantile } from './io-guests.ts';
 import { printRow } from './table.ts';
-import { BULK, measure, type Run } from './vsock.ts';
+import { BULK, measure, type Run } from './vsock-traffic.ts';
 
 /** Rounds before the measurement: QEMU translates the guest's code, and V8 that of the VMM, on first use. */
 const WARM_UP = 1;

@@ -18,7 +18,7 @@ import { FILE_MIB, PROGRAM as FS_PROGRAM } from './fs-works.ts';
 import { makeTree } from './fs-tree.ts';
 import { quantile } from './io-guests.ts';
 import { inMs, printRow } from './table.ts';
-import { PROGRAM as VSOCK_PROGRAM } from './vsock.ts';
+import { PROGRAM as VSOCK_PROGRAM } from './vsock-traffic.ts';
 
 const MIB = 2 ** 20;
 const TOUCHED_MIB = 64;

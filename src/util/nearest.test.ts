@@ -22,9 +22,12 @@ test('a mistyped word finds the nearest candidate', () => {
 });
 
 test('a word of a megabyte is no candidate, and is refused at once', () => {
-  const started = performance.now();
-  assert.equal(nearest('x'.repeat(2 ** 20), FLAGS), undefined);
-  assert.ok(performance.now() - started < 50);
+  const long = 'x'.repeat(2 ** 20);
+  // the time of the processor: others may have it meanwhile
+  const before = process.cpuUsage();
+  assert.equal(nearest(long, FLAGS), undefined);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 50_000, `${user + system} us`);
 });
 
 test('the question is left out where nothing is near', () => {

@@ -15,6 +15,10 @@ const POLL_MS = 1;
 /** Variable with which Node parses all certificates at its start, 30 ms. */
 const CERTIFICATES = 'NODE_EXTRA_CA_CERTS';
 
+/** The least that a program on Node does to answer a request. */
+const SMALLEST_SERVER =
+  "require('node:http').createServer((_, answer) => answer.end('{}')).listen(process.argv[1])";
+
 /** `npm run bench -- start [rounds]` */
 export async function benchStart([rounds = '20']: readonly string[]): Promise<void> {
   console.log(`load ${loadavg()[0]?.toFixed(1)}`);
@@ -32,14 +36,20 @@ interface StartBench {
 
 async function benchApiStart(what: string, { env, rounds }: StartBench): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
-  const [empty, ours]: [number[], number[]] = [[], []];
+  const [empty, smallest, ours]: [number[], number[], number[]] = [[], [], []];
   try {
     for (let round = -1; round < rounds; round++) {
-      const pair = [timeEmpty(env), await timeFirstAnswer(join(folder, `${round}`), env)] as const;
-      // the first pair fills the page cache
+      const [one, other] = [join(folder, `smallest-${round}`), join(folder, `ours-${round}`)];
+      const times = [
+        timeEmpty(env),
+        await timeFirstAnswer([process.execPath, '-e', SMALLEST_SERVER, one], { env, socket: one }),
+        await timeFirstAnswer(['bin/cloud-hypervisor', '--api-socket', other], { env, socket: other }),
+      ] as const;
+      // the first round fills the page cache
       if (round < 0) continue;
-      empty.push(pair[0]);
-      ours.push(pair[1]);
+      empty.push(times[0]);
+      smallest.push(times[1]);
+      ours.push(times[2]);
     }
   } finally {
     rmSync(folder, { recursive: true });
@@ -51,6 +61,13 @@ async function benchApiStart(what: string, { env, rounds }: StartBench): Promise
     ratio: medianRatio(ours, empty),
     must: '<= 1.40',
   });
+  printRow({
+    what: '  the same beside a server of one line',
+    ours: inMs(medianOf(ours)),
+    reference: ['node:http', inMs(medianOf(smallest))],
+    ratio: medianRatio(ours, smallest),
+    note: `that one / an empty Node: ${medianRatio(smallest, empty).toFixed(2)}`,
+  });
 }
 
 /** Returns the time from exec to exit of a Node without a program, in milliseconds. */
@@ -60,10 +77,18 @@ function timeEmpty(env: NodeJS.ProcessEnv): number {
   return performance.now() - start;
 }
 
-/** Returns the time from exec to the first answer of `vmm.ping`, in milliseconds. */
-async function timeFirstAnswer(socket: string, env: NodeJS.ProcessEnv): Promise<number> {
+interface Answering {
+  readonly env: NodeJS.ProcessEnv;
+  readonly socket: string;
+}
+
+/** Returns the time from exec of a server to its first answer of `vmm.ping`, in milliseconds. */
+async function timeFirstAnswer(
+  [program = '', ...args]: readonly string[],
+  { env, socket }: Answering,
+): Promise<number> {
   const start = performance.now();
-  const child = spawn('bin/cloud-hypervisor', ['--api-socket', socket], { env, stdio: 'inherit' });
+  const child = spawn(program, args, { env, stdio: 'inherit' });
   const exited = once(child, 'exit');
   try {
     while (!(await answers(socket))) await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -1,4 +1,5 @@
 import { isAscii, isUtf8, transcode } from 'node:buffer';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { ApiError } from '../api/errors.ts';
 import { DEPTH_MAX, VALUES_MAX } from '../schema/bounds.ts';
@@ -15,21 +16,29 @@ const LITERAL = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const STRING_PARTS = /(?:[^"\\\u0000-\u001f]+|\\["\\/bfnrt]|\\u[\da-fA-F]{4}){1,1000}/y;
 const SPACE = /[ \n\r\t]*/y;
 
+/** Length, in bytes, from which the steps are turns of the event loop of their own. */
+const LARGE = 256 * 1024;
+
 /**
- * Parses a request body. Errors name the fault and its position, in the same words on every version
+ * Parses a request body: a large one in several turns of the event loop. Errors name the fault and its position, in the same words on every version
  * of Node: `JSON.parse` has a position for some faults only and accepts repeated fields.
  * @throws ApiError `bad-request`
  */
-export function parseJson(bytes: Buffer): unknown {
+export async function parseJson(bytes: Buffer): Promise<unknown> {
+  const endStep = async (): Promise<void> => (bytes.length < LARGE ? undefined : nextTurn());
   if (!isUtf8(bytes)) {
     throw new ApiError('bad-request', `Request body is not UTF-8 at byte ${firstBadByte(bytes)}`);
   }
   const text = textOf(bytes);
+  await endStep();
   const fault = new Checker(text).check();
   if (fault !== undefined) {
     throw new ApiError('bad-request', `Request body is not JSON at ${place(text, fault.at)}: ${fault.what}`);
   }
-  return JSON.parse(text);
+  await endStep();
+  const json: unknown = JSON.parse(text);
+  await endStep();
+  return json;
 }
 
 /** Decodes UTF-8, for characters other than ASCII ten times as fast as `Buffer.toString`. */

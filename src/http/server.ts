@@ -263,21 +263,21 @@ async function call(name: string, { endpoints, parameters }: FoundPath, called: 
     const { route, handle, start } = endpoint;
     const preference = start && asyncPreference(request.headers['prefer']);
     if (start !== undefined && preference !== undefined) {
-      const decoded = decodeStarted(route, body);
+      const decoded = await decodeStarted(route, body);
       return acceptedReply(BASE_PATH, start(decoded, preference, descriptors), preference);
     }
     if (route.body !== 'required') {
       checkEmpty(route, body);
       return valueReply(await handle(parameters, descriptors));
     }
-    return valueReply(await handle(decodeBody(route, body), descriptors));
+    return valueReply(await handle(await decodeBody(route, body), descriptors));
   } catch (error) {
     return errorReply(name, error);
   }
 }
 
 /** Decodes a request that is started as an operation. @throws ApiError if its state or its body is wrong */
-function decodeStarted(route: Route, body: Buffer): unknown {
+async function decodeStarted(route: Route, body: Buffer): Promise<unknown> {
   if (route.body === 'required') return decodeBody(route, body);
   checkEmpty(route, body);
   route.check?.();
@@ -289,10 +289,13 @@ function checkEmpty(route: Route, body: Buffer): void {
   throw new ApiError('bad-request', 'Request body must be empty');
 }
 
-function decodeBody(route: Route, body: Buffer): unknown {
+async function decodeBody(route: Route, body: Buffer): Promise<unknown> {
   if (body.length === 0) throw new ApiError('bad-request', 'Request body is missing');
   route.check?.();
-  return route.decode(parseJson(body));
+  const json = await parseJson(body);
+  // the VM may have changed since
+  route.check?.();
+  return route.decode(json);
 }
 
 function checkVersion(request: IncomingMessage): void {

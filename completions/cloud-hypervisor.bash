@@ -139,7 +139,7 @@ _cloud_hypervisor_values() {
 }
 
 _cloud_hypervisor_flags() {
-  echo '--kernel --firmware --firmware-vars --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --web --restore --gdb --no-shutdown --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
+  echo '--kernel --firmware --firmware-vars --initramfs --cmdline --igvm --host-data --fw-cfg-config --cpus --memory --numa --platform --sgx-epc --pci-segment --rate-limit-group --serial --console --debug-console --disk --net --rng --fs --pmem --vsock --balloon --watchdog --pvpanic --ivshmem --device --tpm --landlock --landlock-rules --user-device --vdpa --generic-vhost-user --pvmemcontrol --memory-zone --api-socket --event-monitor --metrics --web --restore --gdb --no-shutdown --spare-thread --on-panic --on-reboot --seccomp --user --log-file --log-format --rtc --verbose -v --help -h --version -V'
   case $1 in
   esac
 }

@@ -64,6 +64,7 @@ complete -c cloud-hypervisor -l web -x -a '(__cloud_hypervisor_value "path=<file
 complete -c cloud-hypervisor -l restore -x -a '(__cloud_hypervisor_value "source_url=" "prefault=on" "prefault=off" "resume=on" "resume=off")' -d 'Restore a VM from a snapshot'
 complete -c cloud-hypervisor -l gdb -x -a '(__cloud_hypervisor_value "path=<file>")' -d 'Listen for GDB on a UNIX socket; a VM of the command line waits for it'
 complete -c cloud-hypervisor -l no-shutdown -d 'Keep running after the guest powers off: the VM is Shutdown and can boot again'
+complete -c cloud-hypervisor -l spare-thread -d 'Keep a thread ready while there is no VM: a VM with a vsock or a shared directory is restored faster; takes 7 MiB'
 complete -c cloud-hypervisor -l on-panic -x -a '(__cloud_hypervisor_value "exit" "restart" "pause")' -d 'After a panic of the guest’s kernel: exit with code 1, reboot, or pause the VM; needs --pvpanic. Without this flag the guest decides'
 complete -c cloud-hypervisor -l on-reboot -x -a '(__cloud_hypervisor_value "exit" "restart" "pause")' -d 'After a reset by the guest: exit with code 0 (1 after a panic or a watchdog), reboot, or reboot and pause'
 complete -c cloud-hypervisor -l seccomp -x -a '(__cloud_hypervisor_value "true" "false" "log" "errno")' -d 'Confine QEMU with seccomp (log: no filter, because QEMU has no such mode; errno: as true)'

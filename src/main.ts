@@ -6,6 +6,7 @@ import { daemonHelp } from './cli/daemon-help.ts';
 import { OptionError, USAGE_EXIT, UsageError } from './cli/flags.ts';
 import { exitWith } from './cli/exit.ts';
 import { ExitError } from './cli/exit-error.ts';
+import { createIdleResources } from './cli/idle-resources.ts';
 import { serveVmm } from './cli/listeners.ts';
 import { surviveLostTerminals } from './cli/lost-terminals.ts';
 import { onEndSignals } from './cli/signals.ts';
@@ -14,7 +15,6 @@ import { openEventMonitors, type EventMonitor, type MonitorTarget } from './host
 import { setConfinement, type QemuUser } from './qemu/process/confinement.ts';
 import { clip } from './util/clip.ts';
 import { reasonOf } from './util/errno.ts';
-import { createIdleMemory } from './native/idle-memory.ts';
 import { createLineOutput } from './native/line-output.ts';
 import { configureLog, createLog, type LogLevel } from './util/log.ts';
 import { openFile, OUTPUT_FLAGS, OUTPUT_KINDS } from './util/open-file.ts';
@@ -61,19 +61,11 @@ async function findQemuUser(text: string): Promise<QemuUser | undefined> {
   throw new ExitError(`--user ${text}: only root can start QEMU as another user`);
 }
 
-/** Events after which much memory of the VMM is free. */
-const LEAVES_GARBAGE: ReadonlySet<VmEvent['event']> = new Set([
-  'booted',
-  'restored',
-  'snapshotted',
-  'deleted',
-]);
-
 /** Runs the VMM until it exits. Releases all its resources, also after an error. */
 async function run(options: DaemonOptions): Promise<void> {
   const { apiSocket, web, eventMonitors, noShutdown } = options;
   using monitors = await openMonitors(eventMonitors);
-  using memory = createIdleMemory();
+  using idle = createIdleResources(options);
   const journal = createJournal();
   const record = limitEvents((event) => {
     logVmEvent(event);
@@ -84,7 +76,7 @@ async function run(options: DaemonOptions): Promise<void> {
     // the progress of operations is for streams alone
     if (event.event === 'operation') return journal.append(event);
     record(event);
-    if (LEAVES_GARBAGE.has(event.event)) memory.noteWork();
+    idle.onEvent(event);
     metrics?.onEvent(event);
   };
   const vmm = new Vmm({

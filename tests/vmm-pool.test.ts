@@ -138,3 +138,10 @@ test('VMMs and sockets of a pool end with its process, by SIGKILL and by process
     rmSync(folder, { recursive: true });
   }
 });
+
+test('VMMs of a pool with a spare thread get the flag, before the arguments of the pool', async () => {
+  const pool = await VmmPool.start({ size: 1, spareThread: true, args: ['-v'] });
+  await using _pool = pool;
+  const [vmm] = childrenOf(process.pid).filter(({ command }) => command.includes('cloud-hypervisor'));
+  assert.match(vmm?.command ?? '', / --spare-thread -v /);
+});

@@ -8,6 +8,11 @@ export interface VmmPoolOptions extends Omit<VmmOptions, 'socketPath' | 'pool'> 
   readonly size: number;
   /** Time until a VMM that was taken is replaced, in `milliseconds`; 1000 by default, so that its VM starts first */
   readonly refillDelayMs?: number;
+  /**
+   * Each VMM keeps a thread ready (`--spare-thread`): VMs with a vsock or a shared directory start faster. Takes 7 MiB of each VMM that
+   * waits; false by default
+   */
+  readonly spareThread?: boolean;
 }
 
 /** Options of {@link VmmPool.restore}: the VMM has the executable and the arguments of the pool. */
@@ -44,10 +49,16 @@ const FAILURE_DELAY_MS = 500;
 export class VmmPool implements VmmSource, AsyncDisposable {
   readonly #stock: Stock<VmmProcess>;
 
-  private constructor({ size, refillDelayMs = REFILL_DELAY_MS, ...options }: VmmPoolOptions) {
+  private constructor({
+    size,
+    refillDelayMs = REFILL_DELAY_MS,
+    spareThread = false,
+    ...options
+  }: VmmPoolOptions) {
+    const args = [...(spareThread ? ['--spare-thread'] : []), ...(options.args ?? [])];
     this.#stock = new Stock({
       size,
-      start: (signal) => startVmm({ ...options, signal }),
+      start: (signal) => startVmm({ ...options, args, signal }),
       refillDelayMs,
       failureDelayMs: FAILURE_DELAY_MS,
     });

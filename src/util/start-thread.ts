@@ -4,18 +4,13 @@ import { besideBundle, isBundled } from './beside-bundle.ts';
 import { reasonOf } from './errno.ts';
 import { requireDescriptors } from './free-descriptors.ts';
 import { createLog } from './log.ts';
-import { LATER } from './thread-options.ts';
+import { takeSpareThread } from './spare-thread.ts';
+import { LATER, THREAD_DESCRIPTORS, THREAD_LIMITS } from './thread-options.ts';
 
 const log = createLog('host');
 
 /** Threads, by the name of their bundle; scripts/bundle.ts lists their sources. */
 export type ThreadName = 'vsock-worker' | 'fs-worker' | 'fs-provider-worker';
-
-/** Descriptors that a thread opens, and some to spare. */
-const THREAD_DESCRIPTORS = 16;
-
-/** Objects of a request are short-lived: with the default of 48 MiB for new objects, V8 touches all of it before it collects any. */
-const THREAD_LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
 
 /**
  * Starts a thread of the VMM or of the SDK. Its code is an asset of the single executable, a file beside the bundle in `dist/`, which
@@ -23,7 +18,7 @@ const THREAD_LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
  * @throws the system's error where this process has no descriptors left
  */
 export function startThread(name: ThreadName, module: () => URL, workerData: object): Worker {
-  const early = takeReserved(name);
+  const early = takeReserved(name) ?? takeSpare(name);
   if (early === undefined) return createThread(name, module, workerData);
   // a thread of Node has no origin, unlike a window
   // oxlint-disable-next-line unicorn/require-post-message-target-origin
@@ -48,8 +43,15 @@ function createThread(name: ThreadName, module: () => URL, workerData: object): 
   const bundle = besideBundle(`${name}.cjs`);
   // Node maps the lines of files that it loads itself
   if (process.sourceMapsEnabled) return new Worker(bundle, options);
-  const argv = [typeof bundle === 'string' ? bundle : fileURLToPath(bundle)];
-  return new Worker(besideBundle('../bin/load-thread.js'), { ...options, argv });
+  return new Worker(besideBundle('../bin/load-thread.js'), { ...options, argv: [pathOf(bundle)] });
+}
+
+function pathOf(bundle: string | URL): string {
+  return typeof bundle === 'string' ? bundle : fileURLToPath(bundle);
+}
+
+function takeSpare(name: ThreadName): Worker | undefined {
+  return isBundled() ? takeSpareThread(pathOf(besideBundle(`${name}.cjs`))) : undefined;
 }
 
 /** Threads that were started before their options are known. */
@@ -77,7 +79,7 @@ interface ReservedThread {
 
 function reserveThread(name: ThreadName): ReservedThread[] {
   try {
-    const worker = createThread(name, notBundled, LATER);
+    const worker = takeSpare(name) ?? createThread(name, notBundled, LATER);
     const isUnused = (): boolean => removeReserved(name, worker);
     worker.on('error', (error) => log.debug(`${name}: ${error.message}`)).once('exit', isUnused);
     reserved.set(name, [...(reserved.get(name) ?? []), worker]);

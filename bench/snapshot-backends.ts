@@ -41,9 +41,9 @@ interface Row {
 const ROWS: readonly Row[] = [
   { kind: 'none', must: '<= 1.25' },
   { kind: 'none', spare: true, must: '<= 1.25' },
-  { kind: 'vsock', must: '' },
+  { kind: 'vsock', must: '<= 1.50' },
   { kind: 'vsock', spare: true, must: '<= 1.50' },
-  { kind: 'virtio-fs', must: '' },
+  { kind: 'virtio-fs', must: '<= 1.50' },
   { kind: 'virtio-fs', spare: true, must: '<= 1.50' },
   { kind: 'vsock, copied', must: '' },
 ];

@@ -305,6 +305,10 @@ test('invalid requests to a running VM are refused by name and leave QEMU unchan
   const files = makeFiles(vmm.folder);
   // until the shell runs, the guest assigns addresses to its devices
   using _shell = await boot(vmm, { memory: MEMORY, console: { mode: 'Null' } });
+  // on a busy host vm.info does not wait for an answer of QEMU
+  await until('vm.info has the addresses', async () =>
+    JSON.stringify((await vmm.get('vm.info')).json).includes('MmioAddressRange'),
+  );
   const before = await stateOfQemu(vmm, monitor);
   const look = (path: string, rows: readonly Row[]): Promise<void> =>
     each(rows, async (row) => {

@@ -3,7 +3,7 @@ import { rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tryLock } from '../native/file-lock.ts';
 import { loadLibc } from '../native/libc.ts';
-import { closeInBackground } from '../util/background.ts';
+import { closeRemoved } from '../util/close-file.ts';
 import { reasonOf } from '../util/errno.ts';
 import { createLog } from '../util/log.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
@@ -91,10 +91,10 @@ export async function lockFolder(folder: string): Promise<LockedFolder> {
     create,
     record,
     [Symbol.asyncDispose]: async () => {
-      closeInBackground(lock.file);
       await beforeDeadline(path, () => rm(path, { force: true })).catch((error: unknown) => {
         log.warn(`${path}: cannot be removed: ${reasonOf(error)}`);
       });
+      await closeRemoved(lock.file);
     },
   };
 }

@@ -5,7 +5,7 @@ import { codeOf, reasonOf } from '../util/errno.ts';
 import { listFolder, lstatPath, statPath } from '../util/path-calls.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 import { abortable } from '../util/abortable.ts';
-import { closeInBackground } from '../util/background.ts';
+import { closeRemoved } from '../util/close-file.ts';
 import { LOCK_FILE, lockFolder } from './folder-lock.ts';
 
 /*
@@ -119,7 +119,7 @@ export async function claimSnapshotFolder(
       for (const name of made) await rm(join(folder, name), { force: true });
       await lock[Symbol.asyncDispose]();
       // after the names: the last close of a file without a name frees its space
-      for (const file of open.splice(0)) closeInBackground(file);
+      await Promise.all(open.splice(0).map(closeRemoved));
     },
   };
 }

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open as openPath, rm, type FileHandle } from 'node:fs/promises';
 import { linkOpenFile } from '../native/file-clone.ts';
 import { closeInBackground } from '../util/background.ts';
+import { closeRemoved } from '../util/close-file.ts';
 import { codeOf } from '../util/errno.ts';
 import { beforeDeadline } from '../util/path-deadline.ts';
 
@@ -30,7 +31,7 @@ export async function createUnnamedFile(folder: string, path: string): Promise<U
     throw error;
   });
   if (file !== undefined) {
-    return { file, link: () => linkOpenFile(file.fd, path), discard: async () => closeInBackground(file) };
+    return { file, link: () => linkOpenFile(file.fd, path), discard: () => closeRemoved(file) };
   }
   const named = await openIn(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
   return {
@@ -38,7 +39,7 @@ export async function createUnnamedFile(folder: string, path: string): Promise<U
     link: () => Promise.resolve(),
     discard: async () => {
       await rm(path, { force: true });
-      closeInBackground(named);
+      await closeRemoved(named);
     },
   };
 }

@@ -10,6 +10,7 @@ import type { Machine } from './machine.ts';
 import type { BootedMachine } from './vm.ts';
 import { pathOf } from './snapshot/url-path.ts';
 import { closeInBackground, inBackground } from '../util/background.ts';
+import { closeRemoved } from '../util/close-file.ts';
 
 /** Interval in which the size of a dump is read for the client, in milliseconds. */
 const TOTAL_MS = 200;
@@ -37,8 +38,7 @@ export async function dumpCore(
     else await dumpTo(machine, file.fd);
   } catch (error) {
     await rm(path, { force: true });
-    // the last close of a large file without a name takes the file system long
-    closeInBackground(file);
+    await closeRemoved(file);
     throw failure(path, error);
   }
   await file.close();

@@ -19,11 +19,14 @@ export interface Watch {
   readonly forget: () => void;
 }
 
+/** Gets the state of a descriptor that has changed. A closed other end alone is neither. */
+export type OnChange = (isReadable: boolean, isWritable: boolean) => void;
+
 /** Calls handlers when descriptors can be read or written. */
 export interface Readiness {
   readonly watch: (fd: number, onReadable: () => void) => Watch;
   /** Calls `onChange` each time the descriptor becomes readable or writable, or its other end is closed. */
-  readonly watchChanges: (fd: number, onChange: (isReadable: boolean) => void) => Pick<Watch, 'remove'>;
+  readonly watchChanges: (fd: number, onChange: OnChange) => Pick<Watch, 'remove'>;
   /** Releases this user's share of the epoll descriptor. */
   readonly close: () => void;
 }
@@ -53,7 +56,9 @@ export async function createReadiness(): Promise<Readiness> {
       return { arm: () => rearm(events), armHangup: () => rearm(EPOLLONESHOT), remove, forget };
     },
     watchChanges: (fd, onChange) =>
-      epoll.add(fd, EPOLLIN | EPOLLOUT | EPOLLET, (events) => onChange((events & EPOLLIN) !== 0)),
+      epoll.add(fd, EPOLLIN | EPOLLOUT | EPOLLET, (events) =>
+        onChange((events & EPOLLIN) !== 0, (events & EPOLLOUT) !== 0),
+      ),
     close: release,
   };
 }

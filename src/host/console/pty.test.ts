@@ -68,6 +68,15 @@ test('unread output never blocks the VMM: the newest is kept', async () => {
   assert.ok(seen.length < 2 ** 17, `${seen.length} bytes were kept`);
 });
 
+test('a full PTY without a client takes no processor', async () => {
+  using opened = await open();
+  opened.pty.write(Buffer.alloc(MIB / 2, 'x'));
+  const before = process.cpuUsage();
+  await delay(1000);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 500_000, `${user + system} us in a second`);
+});
+
 test('a client that has the PTY open and does not read for long loses nothing', async () => {
   using opened = await open();
   const { pty } = opened;

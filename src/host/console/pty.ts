@@ -32,9 +32,10 @@ export async function openPty(): Promise<Pty> {
     const { close } = readiness;
     const input = createInput(master);
     const output = createOutput(master, () => hasClient(libc, master));
-    const watch = readiness.watchChanges(master, (isReadable) => {
+    const watch = readiness.watchChanges(master, (isReadable, isWritable) => {
       if (isReadable) input.read();
-      output.flush();
+      // without a client the kernel reports a hang-up after each write, also after one to a full terminal
+      if (isWritable) output.flush();
     });
     return {
       path,
